@@ -1,0 +1,112 @@
+"""The option table: the contract between profiler and solver (DESIGN section 4).
+
+One row per (client, cut, mode). All costs are per round (``local_steps`` steps and one exchange of the client part).
+Rows that break a client's memory budget stay in the table with ``fits`` false, so that a report can show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scenarios.contracts.ledger import read_parquet, write_parquet
+from scenarios.contracts.modes import Mode
+from scenarios.errors import ContractError
+
+OPTIONS_SCHEMA_VERSION = 1
+OPTION_COLUMNS: Mapping[str, str] = {
+    "client": "str",
+    "device": "str",
+    "cut": "int64",
+    "mode": "str",
+    "client_compute_s": "float64",
+    "uplink_bytes": "int64",
+    "downlink_bytes": "int64",
+    "model_upload_bytes": "int64",
+    "model_download_bytes": "int64",
+    "server_compute_s": "float64",
+    "client_peak_bytes": "int64",
+    "memory_budget_bytes": "int64",
+    "server_state_bytes": "int64",
+    "client_energy_j": "float64",
+    "progress": "float64",
+    "data_weight": "float64",
+    "fits": "bool",
+    "confidence": "str",
+}
+"""Column to dtype. ``uplink_bytes`` and ``downlink_bytes`` are totals of the round and contain ``model_upload_bytes``
+and ``model_download_bytes``. ``server_compute_s`` is at the whole server. ``data_weight`` is the client's share of the
+data, equal for all its rows and summing to 1 over clients. ``client_energy_j`` is NaN where no power figure is
+published: unknown, not zero. ``confidence`` says how the device's seconds are known (measured, calibrated, derived)."""
+
+_NEVER_NEGATIVE = (
+    "client_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes",
+    "server_compute_s", "client_peak_bytes", "server_state_bytes", "progress", "data_weight",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OptionTable:
+    """A checked option table.
+
+    Parameters
+    ----------
+    table
+        A DataFrame with the columns of :data:`OPTION_COLUMNS`.
+
+    Raises
+    ------
+    ContractError
+        If a column is missing, a cost is missing, infinite or negative, or a (client, cut, mode) occurs twice.
+    """
+
+    table: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        missing = [column for column in OPTION_COLUMNS if column not in self.table.columns]
+        if missing:
+            raise ContractError(f"the option table lacks the columns {', '.join(missing)}")
+        for column in _NEVER_NEGATIVE:
+            values = self.table[column].to_numpy(dtype=float)
+            bad = ~np.isfinite(values) | (values < 0)
+            if bad.any():
+                row = self.table.iloc[int(np.argmax(bad))]
+                raise ContractError(
+                    f"the option table has {column} = {row[column]} for client {row['client']}, cut {row['cut']}, "
+                    f"mode {row['mode']}; needs a finite number that is not negative: a missing cost is never zero"
+                )
+        modes = set(self.table["mode"]) - {str(mode) for mode in Mode}
+        if modes:
+            raise ContractError(f"the option table has the unknown modes {', '.join(sorted(modes))}")
+        twice = self.table.duplicated(["client", "cut", "mode"])
+        if twice.any():
+            row = self.table[twice].iloc[0]
+            raise ContractError(f"the option table has client {row['client']}, cut {row['cut']}, mode {row['mode']} twice")
+
+    @property
+    def clients(self) -> list[str]:
+        """Client ids in table order."""
+        return list(dict.fromkeys(self.table["client"]))
+
+    def fitting(self) -> pd.DataFrame:
+        """Return the rows within their client's memory budget."""
+        return self.table[self.table["fits"]]
+
+    def save(self, path: Path) -> None:
+        """Write Parquet with the schema version in its metadata."""
+        write_parquet(self.table, path, "options", OPTIONS_SCHEMA_VERSION)
+
+    @classmethod
+    def load(cls, path: Path) -> OptionTable:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ContractError
+            If the file is missing, damaged or of another schema version.
+        """
+        return cls(read_parquet(path, "options", OPTIONS_SCHEMA_VERSION))

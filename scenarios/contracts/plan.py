@@ -1,0 +1,179 @@
+"""The plan: one option and its shares for every client, with status, bound and gap."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from scenarios.contracts.modes import Mode
+from scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from scenarios.errors import ContractError
+
+PLAN_SCHEMA_VERSION = 1
+
+
+class PlanStatus(StrEnum):
+    """What is known about a plan. A failed or infeasible solve is an error, never a plan."""
+
+    OPTIMAL = "optimal"
+    """Within the tolerance of its lower bound."""
+    FEASIBLE = "feasible"
+    """Verified, with the gap printed beside it."""
+    BASELINE = "baseline"
+    """Made by a strategy that claims no optimality; verified like every plan."""
+
+
+PLAN_STATUSES_PROVEN = frozenset({PlanStatus.OPTIMAL})
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class ClientPlan(_Frozen):
+    """The option and the shares of one client; costs are per round."""
+
+    id: str
+    device: str
+    cut: int = Field(ge=1)
+    mode: Mode
+    uplink_share: float = Field(ge=0, le=1)
+    downlink_share: float = Field(ge=0, le=1)
+    server_share: float = Field(ge=0, le=1)
+    latency_s: float = Field(ge=0)
+    phases_s: dict[Phase, float]
+    client_compute_s: float = Field(ge=0)
+    server_compute_s: float = Field(ge=0)
+    """At the whole server: a share of one half takes twice as long."""
+    uplink_bytes: int = Field(ge=0)
+    downlink_bytes: int = Field(ge=0)
+    model_upload_bytes: int = Field(ge=0)
+    """Part of ``uplink_bytes``."""
+    model_download_bytes: int = Field(ge=0)
+    """Part of ``downlink_bytes``."""
+    client_peak_bytes: int = Field(ge=0)
+    memory_budget_bytes: int = Field(ge=0)
+    server_state_bytes: int = Field(ge=0)
+    client_energy_j: float | None = None
+    """None where no power figure is published for the device."""
+    progress: float = Field(ge=0)
+    data_weight: float = Field(ge=0)
+    confidence: str
+    reason: str = ""
+    """What decided this client's option, in words."""
+
+    def phase_bytes(self, phase: Phase) -> int:
+        """Bytes this client sends or receives in a phase of one round."""
+        match phase:
+            case Phase.UPLINK:
+                return self.uplink_bytes - self.model_upload_bytes
+            case Phase.DOWNLINK:
+                return self.downlink_bytes - self.model_download_bytes
+            case Phase.MODEL_UPLOAD:
+                return self.model_upload_bytes
+            case Phase.MODEL_DOWNLOAD:
+                return self.model_download_bytes
+            case _:
+                return 0
+
+
+class Prices(_Frozen):
+    """What a relative increase of each shared resource is worth at the optimum, seconds per 100 % more."""
+
+    uplink_s: float = 0.0
+    downlink_s: float = 0.0
+    server_s: float = 0.0
+
+
+class Plan(_Frozen):
+    """A verified plan.
+
+    ``lower_bound_s`` holds for every plan with static shares, ``schedule_lower_bound_s`` for any schedule; both bound
+    ``objective_s``. For the objective ``round-latency``, ``objective_s`` is the round latency; for
+    ``time-to-progress`` it is round latency divided by ``progress``, the expected progress of a round (1 is a round of
+    exact gradients for everybody).
+    """
+
+    schema_version: int = PLAN_SCHEMA_VERSION
+    scenario: dict[str, Any]
+    scenario_hash: str
+    strategy: str
+    status: PlanStatus
+    objective: str
+    objective_s: float = Field(ge=0)
+    round_latency_s: float = Field(ge=0)
+    progress: float = Field(ge=0)
+    lower_bound_s: float = Field(ge=0)
+    gap: float = Field(ge=0)
+    """Relative to the lower bound: ``objective_s / lower_bound_s - 1``."""
+    schedule_lower_bound_s: float = Field(ge=0)
+    compile_s: float = Field(ge=0)
+    solve_s: float = Field(ge=0)
+    prices: Prices = Prices()
+    notes: tuple[str, ...] = ()
+    clients: tuple[ClientPlan, ...]
+
+    def client(self, client_id: str) -> ClientPlan:
+        """Return the plan of one client.
+
+        Raises
+        ------
+        KeyError
+            If the plan has no such client.
+        """
+        for client in self.clients:
+            if client.id == client_id:
+                return client
+        raise KeyError(client_id)
+
+    def ledger(self, num_rounds: int = 1) -> Ledger:
+        """Planned ledger: the same figures for every round, the barrier wait included."""
+        entries: list[LedgerEntry] = []
+        for round_index in range(num_rounds):
+            for client in self.clients:
+                entries += [
+                    LedgerEntry(Source.PLANNED, client.id, round_index, phase, seconds, 0.0, client.phase_bytes(phase))
+                    for phase, seconds in client.phases_s.items()
+                ]
+                wait_s = max(0.0, self.round_latency_s - client.latency_s)
+                entries.append(LedgerEntry(Source.PLANNED, client.id, round_index, Phase.BARRIER, 0.0, wait_s))
+        return Ledger.from_entries(entries)
+
+    def save(self, path: Path) -> None:
+        """Write ``plan.json``."""
+        path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Read ``plan.json``.
+
+        Raises
+        ------
+        ContractError
+            If the file is missing, is not a plan, or has another schema version.
+        """
+        if not path.is_file():
+            raise ContractError(f"{path}: no such file; needs a plan written by 'hybridsplit plan --out'")
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ContractError(f"{path}: not JSON ({error}); needs a plan written by 'hybridsplit plan --out'") from error
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if version != PLAN_SCHEMA_VERSION:
+            raise ContractError(
+                f"{path}: found schema version {version}; needs version {PLAN_SCHEMA_VERSION}: make the plan again"
+            )
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ContractError(f"{path}: {where}: {first['msg']}; make the plan again") from error
+
+
+__all__ = ["DOWNLINK_PHASES", "UPLINK_PHASES", "ClientPlan", "Plan", "PlanStatus", "Prices"]

@@ -1,0 +1,111 @@
+"""Devices: what is published or measured of each, with its source, and how surely it is known."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from scenarios.errors import ScenarioError
+from scenarios.units import Bytes, BytesPerSecond, FlopsPerSecond, Watts
+
+Efficiency = Annotated[float, Field(gt=0, le=1)]
+
+
+class Confidence(StrEnum):
+    """How a device's seconds are known."""
+
+    MEASURED = "measured"
+    """Timed on the device itself."""
+    CALIBRATED = "calibrated"
+    """Efficiencies fitted to published training times of this device."""
+    DERIVED = "derived"
+    """Published peaks times the class's default efficiencies; no training time of this device is known."""
+
+
+class RooflineEfficiency(BaseModel):
+    """Share of the peak a device reaches, by operator class.
+
+    ``matmul`` (linear layers and attention) and ``convolution`` scale the peak compute rate, ``memory`` the peak memory
+    bandwidth. The roofline is Williams, Waterman and Patterson's (CACM 2009).
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+
+    matmul: Efficiency
+    """Of the peak compute rate, for matrix products and attention."""
+    convolution: Efficiency
+    """Of the peak compute rate, for convolutions."""
+    memory: Efficiency
+    """Of the peak memory bandwidth."""
+
+
+class Device(BaseModel):
+    """A kind of device.
+
+    A figure that is not published is absent, and using it is an error: an unknown cost is never zero.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    """Name for people."""
+    kind: str
+    """Class of device: sbc, jetson, phone, laptop, edge_server, ..."""
+    memory_bytes: Bytes | None = None
+    """Physical memory."""
+    memory_bandwidth_bytes_per_s: BytesPerSecond | None = None
+    """Peak memory bandwidth."""
+    fp32_flops_per_s: FlopsPerSecond | None = None
+    """Peak single-precision rate."""
+    max_power_w: Watts | None = None
+    """Power at full load."""
+    efficiency: RooflineEfficiency | None = None
+    """Share of the peaks that training reaches."""
+    can_train: bool = True
+    """False for accelerators that only infer."""
+    confidence: Confidence = Confidence.DERIVED
+    """How the seconds computed from these figures are known."""
+    source: str = ""
+    """Where the figures come from."""
+
+
+@cache
+def catalogue() -> Mapping[str, Device]:
+    """Return the devices that ship with the package, by id."""
+    text = files("scenarios").joinpath("devices.yaml").read_text(encoding="utf-8")
+    return {key: Device.model_validate_json(json.dumps(value)) for key, value in yaml.safe_load(text)["devices"].items()}
+
+
+def find_device(device_id: str, own: Mapping[str, Device], where: str) -> Device:
+    """Return a device of the scenario or of the catalogue.
+
+    Parameters
+    ----------
+    device_id
+        The id that the scenario names.
+    own
+        The scenario's own devices; they come before the catalogue.
+    where
+        Key path that names the device, for the message.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such device; the message names the nearest ones.
+    """
+    if device_id in own:
+        return own[device_id]
+    if device_id in catalogue():
+        return catalogue()[device_id]
+    known = [*own, *catalogue()]
+    near = difflib.get_close_matches(device_id, known, n=3, cutoff=0.4)
+    hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known)}"
+    raise ScenarioError(f"{where}: unknown device {device_id!r}; {hint} (or describe it under 'devices')")

@@ -1,0 +1,338 @@
+"""Load a scenario by built-in name or path, apply ``--set`` overrides, and explain what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from scenarios.devices import find_device
+from scenarios.errors import ScenarioError
+from scenarios.schema import Scenario
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses duplicate keys and reads ``1e-3`` as a number (YAML 1.2 core schema)."""
+
+
+def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if not isinstance(key, Hashable):
+            raise yaml.MarkedYAMLError(problem="found a key that is a list or a mapping", problem_mark=key_node.start_mark)
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"found the key {key!r} twice", problem_mark=key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+_StrictLoader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
+
+
+def builtin_names() -> list[str]:
+    """Names of the scenarios that ship with the package, from small to large."""
+    order = ["quickstart", "smart-home", "campus", "city"]
+    names = sorted(item.name.removesuffix(".yaml") for item in files("scenarios").joinpath("library").iterdir())
+    return sorted((name for name in names if not name.startswith("_")), key=lambda n: (order.index(n) if n in order else 99, n))
+
+
+def builtin_text(name: str) -> str:
+    """Return the text of a built-in scenario, comments included."""
+    return files("scenarios").joinpath("library", f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
+    """Load and check a scenario.
+
+    Parameters
+    ----------
+    name_or_path
+        A built-in name (``quickstart``) or the path of a YAML file.
+    overrides
+        ``key.path=value`` items; the value is read as YAML. A list item is addressed by index, or a client group by
+        its name: ``clients.pi4.memory_budget_bytes=2MiB``.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such scenario or anything in it is wrong; the message names file, key path, what was found,
+        what is needed and the nearest valid choice.
+    """
+    origin, text, folder = _find(name_or_path)
+    try:
+        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader subclass)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "it is not readable as YAML"
+        raise ScenarioError(f"{origin}{where}: {problem}; needs a YAML mapping as 'hybridsplit scenarios quickstart' prints") from error
+    if not isinstance(document, dict):
+        raise ScenarioError(f"{origin}: found {type(document).__name__}; needs a YAML mapping of keys such as model and clients")
+    for item in overrides:
+        _override(document, item)
+    return validate_scenario(document, origin, folder)
+
+
+def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | None = None) -> Scenario:
+    """Check a scenario document and turn relative file names into absolute ones.
+
+    Parameters
+    ----------
+    document
+        Plain values, as read from YAML or from ``plan.json``.
+    origin
+        Name of the document in messages.
+    folder
+        Folder that relative file names start from; left as they are when None.
+
+    Raises
+    ------
+    ScenarioError
+        If anything is wrong.
+    """
+    located = _with_absolute_paths(document, folder) if folder is not None else document
+    try:
+        # Strict validation of plain values wants JSON input: there a list may fill a tuple and text an enumeration.
+        as_json = json.dumps(located, default=_not_plain)
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"{origin}: {error}") from error
+    try:
+        scenario = Scenario.model_validate_json(as_json)
+    except ValidationError as error:
+        raise ScenarioError(_explain(error, located, origin)) from error
+    _check_names(scenario, origin)
+    return scenario
+
+
+def _find(name_or_path: str) -> tuple[str, str, Path]:
+    if name_or_path in builtin_names():
+        return f"built-in {name_or_path}", builtin_text(name_or_path), Path.cwd()
+    path = Path(name_or_path)
+    try:
+        if path.is_file():
+            return str(path), path.read_text(encoding="utf-8"), path.resolve().parent
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: cannot be read as UTF-8 text ({error}); needs a YAML file") from error
+    near = difflib.get_close_matches(name_or_path, builtin_names(), n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ScenarioError(
+        f"{name_or_path}: no such scenario; needs a YAML file, or one of the built-in names {', '.join(builtin_names())}{hint}"
+    )
+
+
+def _not_plain(value: object) -> Any:
+    raise TypeError(f"found {value!r} ({type(value).__name__}); needs text, a number, true or false: put it in quotes if it is text")
+
+
+def _override(document: dict[str, Any], item: str) -> None:
+    path, separator, text = item.partition("=")
+    if not separator or not path:
+        raise ScenarioError(f"--set {item}: needs key.path=value, for example --set training.rounds=3")
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader subclass)
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"--set {item}: the value is not readable as YAML") from error
+    target: Any = document
+    keys = path.split(".")
+    for depth, key in enumerate(keys):
+        last = depth == len(keys) - 1
+        where = ".".join(keys[: depth + 1])
+        if isinstance(target, list):
+            index = _index_of(target, key, where)
+            if last:
+                target[index] = value
+            target = target[index]
+        elif isinstance(target, dict):
+            if last:
+                target[key] = value
+            elif target.get(key) is None:
+                target[key] = {}
+            target = target[key]
+        else:
+            raise ScenarioError(f"--set {item}: {'.'.join(keys[:depth])} is a single value and has no key {key!r}")
+
+
+def _index_of(items: list[Any], key: str, where: str) -> int:
+    groups = [item.get("group") if isinstance(item, dict) else None for item in items]
+    if key in groups:
+        return groups.index(key)
+    if key.isdigit() and int(key) < len(items):
+        return int(key)
+    names = [str(group) for group in groups if group is not None]
+    raise ScenarioError(f"--set {where}: no item {key!r}; needs an index below {len(items)} or one of {', '.join(names) or '(none named)'}")
+
+
+_FILE_KEYS = ("data.path", "data.tokenizer", "model.checkpoint")
+
+
+def _with_absolute_paths(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Resolve file names against the scenario's folder, so that a run may change directory."""
+    resolved = json.loads(json.dumps(document, default=_not_plain)) if _is_plain(document) else dict(document)
+    for key_path in _FILE_KEYS:
+        section, key = key_path.split(".")
+        holder = resolved.get(section)
+        if isinstance(holder, dict) and isinstance(holder.get(key), str):
+            holder[key] = _located(holder[key], folder, must_be_file=key == "path")
+    for group in resolved.get("clients") or []:
+        link = group.get("link") if isinstance(group, dict) else None
+        if isinstance(link, dict) and isinstance(link.get("trace"), str):
+            link["trace"] = _located(link["trace"], folder, must_be_file=True)
+    return resolved
+
+
+def _is_plain(document: Mapping[str, Any]) -> bool:
+    try:
+        json.dumps(document)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _located(name: str, folder: Path, *, must_be_file: bool) -> str:
+    candidate = folder / Path(name).expanduser()
+    # A checkpoint or tokenizer that is no local folder may be a name on the hub, which stays as it is.
+    return str(candidate.resolve()) if must_be_file or candidate.exists() else name
+
+
+def _check_names(scenario: Scenario, origin: str) -> None:
+    """Check what the schema alone cannot: devices and files that must exist."""
+    devices = [("server.device", scenario.server.device)]
+    devices += [(f"clients.{index}.device", group.device) for index, group in enumerate(scenario.clients)]
+    for where, device_id in devices:
+        find_device(device_id, scenario.devices, f"{origin}: {where}")
+    named_files = [("data.path", getattr(scenario.data, "path", None))]
+    named_files += [(f"clients.{index}.link.trace", group.link.trace) for index, group in enumerate(scenario.clients)]
+    for where, name in named_files:
+        if name is not None and not Path(name).is_file():
+            raise ScenarioError(f"{origin}: {where}: no such file {name!r}; needs a path relative to the scenario file")
+    key = getattr(scenario.data.partition, "key", "label")
+    if key not in ("label", getattr(scenario.data, "key_column", None)):
+        column = getattr(scenario.data, "key_column", None)
+        choices = "'label'" + (f" or {column!r}" if column else "")
+        raise ScenarioError(f"{origin}: data.partition.key: found {key!r}; this source has the keys {choices}")
+
+
+# --- messages -------------------------------------------------------------------------------------------------------
+
+
+def _explain(error: ValidationError, document: Mapping[str, Any], origin: str) -> str:
+    details = [d for d in error.errors(include_url=False) if d["type"] != "none_required"]
+    lines: list[str] = []
+    for detail in details:
+        path = _document_path(detail["loc"], document)
+        line = f"{origin}: {'.'.join(path) + ': ' if path else ''}{_sentence(detail, path)}"
+        if line not in lines:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _document_path(location: Sequence[int | str], document: Any) -> list[str]:
+    """Drop the names of union members, which pydantic puts into the path and the document does not have."""
+    path: list[str] = []
+    here = document
+    for position, part in enumerate(location):
+        if isinstance(here, dict) and part in here:
+            here = here[str(part)]
+        elif isinstance(here, (list, tuple)) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        elif position < len(location) - 1 or _is_member_name(str(part)):
+            continue
+        path.append(str(part))
+    return path
+
+
+def _is_member_name(part: str) -> bool:
+    return part.startswith(("function-", "constrained-")) or part in {"int", "float", "str", "tagged-union"}
+
+
+def _sentence(detail: ErrorDetails, path: Sequence[str]) -> str:
+    found = _shorten(detail.get("input"))
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            valid = _valid_keys(path[:-1])
+            near = difflib.get_close_matches(path[-1], valid, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"valid here: {', '.join(valid)}"
+            return f"unknown key {path[-1]!r}; {hint}"
+        case "missing":
+            return "this key is needed and absent"
+        case "value_error":
+            return str(context.get("error", detail["msg"]))
+        case "union_tag_invalid" | "union_tag_not_found":
+            tag = str(context.get("discriminator", "")).strip("'")
+            given = str(context.get("tag", "nothing"))
+            expected = [name.strip(" '") for name in str(context.get("expected_tags", "")).split(",") if name.strip(" '")]
+            return f"{tag}: found {given!r}; {_choices(given, expected)}"
+        case "enum" | "literal_error":
+            expected = re.findall(r"'([^']+)'", str(context.get("expected", ""))) or [str(context.get("expected", ""))]
+            return f"found {found}; {_choices(str(detail.get('input')), expected)}"
+        case "string_pattern_mismatch":
+            return f"found {found}; needs letters, digits, '.', '_' or '-', and a letter or digit first"
+        case kind if kind.startswith(("greater_than", "less_than")):
+            return f"found {found}; needs a number {_comparison(kind, context)}"
+        case _:
+            message = detail["msg"].replace("Input should be", "needs").replace("Value error, ", "")
+            return f"found {found}; {message[0].lower()}{message[1:]}"
+
+
+def _comparison(kind: str, context: Mapping[str, Any]) -> str:
+    limit = next((context[key] for key in ("gt", "ge", "lt", "le") if key in context), "?")
+    words = {"greater_than": "above", "greater_than_equal": "of at least", "less_than": "below", "less_than_equal": "of at most"}
+    return f"{words[kind]} {limit}"
+
+
+def _choices(given: str, expected: Iterable[str]) -> str:
+    choices = list(expected)
+    near = difflib.get_close_matches(given, choices, n=1, cutoff=0.5)
+    return f"needs one of {', '.join(choices)}" + (f" (did you mean {near[0]!r}?)" if near else "")
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _valid_keys(path: Sequence[str]) -> list[str]:
+    """Keys that the schema knows at a path, over all members of a union."""
+    candidates: list[Any] = [Scenario]
+    for part in path:
+        candidates = [inner for candidate in candidates for inner in _step(candidate, part)]
+    keys: dict[str, None] = {}
+    for candidate in candidates:
+        keys.update(dict.fromkeys(candidate.model_fields))
+    return list(keys)
+
+
+def _step(model: type[BaseModel], part: str) -> list[type[BaseModel]]:
+    if part not in model.model_fields:
+        return [model] if part.isdigit() or model.__name__ == "Device" else []
+    return _models_in(model.model_fields[part].annotation)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, UnionType, tuple, list, dict) or hasattr(annotation, "__metadata__"):
+        return [model for inner in get_args(annotation) for model in _models_in(inner)]
+    return []
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a scenario, for editors."""
+    schema = Scenario.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "hybridsplit scenario"
+    return schema

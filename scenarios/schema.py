@@ -216,6 +216,8 @@ class Training(Section):
     """Modes the planner may choose from; ``frozen`` only where it is listed."""
     zeroth_order: ZerothOrder = ZerothOrder()
     """Settings of the zeroth-order modes."""
+    frozen_control: bool = False
+    """Also train the control in which every client part stays frozen, to show what client-side training brings."""
 
     @model_validator(mode="after")
     def _modes_once(self) -> Self:

@@ -1,0 +1,73 @@
+"""Where output goes: results to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from scenarios.errors import ExitCode, HybridSplitError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_WIDTH_WITHOUT_TERMINAL = 140
+"""Tables keep their columns when stdout is a file or a pipe."""
+
+
+def stdout() -> Console:
+    """Return the console for results."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL)
+
+
+def stderr() -> Console:
+    """Return the console for progress, notes and errors."""
+    return Console(stderr=True)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document and nothing else."""
+    sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn the package's errors into one message and the right exit code, without a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except HybridSplitError as error:
+            stderr().print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            # The reader of a pipe has seen enough; Python would complain once more while closing stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.DONE) from None
+        except KeyboardInterrupt:
+            stderr().print("[bold red]interrupted[/]; a run continues from its last complete round with --resume")
+            raise typer.Exit(ExitCode.FAILED) from None
+
+    return wrapped
+
+
+@contextmanager
+def progress_bar(title: str, *, quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """Show a progress bar on stderr; yields a function of what is being done and the share done."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda what, share: None
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[what]}"))
+    with Progress(*columns, console=stderr(), transient=True) as progress:
+        task = progress.add_task(title, total=1.0, what="")
+        yield lambda what, share: progress.update(task, completed=share, what=what)

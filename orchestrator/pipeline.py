@@ -1,0 +1,282 @@
+"""Scenario to options to plan to run to report: what the commands have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from orchestrator.report import ReportData, render_report
+from orchestrator.run_folder import ROUND_COLUMNS, RunFolder
+from runtime.replay import Replay, replay
+from scenarios.contracts.ledger import Ledger, Source
+from scenarios.contracts.modes import Mode
+from scenarios.contracts.options import OptionTable
+from scenarios.contracts.phases import Phase
+from scenarios.contracts.plan import Plan
+from scenarios.errors import UsageError
+from scenarios.loader import validate_scenario
+from scenarios.schema import Scenario
+
+Progress = Callable[[str, float], None]
+
+
+def _silent(what: str, share: float) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run is carried out.
+
+    Parameters
+    ----------
+    executor
+        ``inline`` or ``ray``.
+    num_workers
+        Worker processes of ``ray``.
+    num_rounds
+        Rounds; the scenario's when None.
+    resume
+        Continue from the newest checkpoint.
+    """
+
+    executor: str = "ray"
+    num_workers: int = 2
+    num_rounds: int | None = None
+    resume: bool = False
+
+
+def default_workers() -> int:
+    """One worker a core."""
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def make_options(scenario: Scenario, on_progress: Progress = _silent) -> OptionTable:
+    """Profile a scenario."""
+    from profiler.options import profile_scenario
+
+    return profile_scenario(scenario, on_progress)
+
+
+def check_same_scenario(plan: Plan, scenario: Scenario, where: str) -> None:
+    """Refuse a plan that was made for another scenario.
+
+    Raises
+    ------
+    UsageError
+        If the hashes differ.
+    """
+    if plan.scenario_hash != scenario.content_hash():
+        raise UsageError(
+            f"{where}: this plan was made for another scenario (or other --set values): found hash {plan.scenario_hash[:12]}, "
+            f"needs {scenario.content_hash()[:12]}; plan again, or run with the scenario it was made for"
+        )
+
+
+def run_plan(
+    scenario: Scenario,
+    options: OptionTable,
+    plan: Plan,
+    folder: RunFolder,
+    settings: RunSettings,
+    on_progress: Progress = _silent,
+) -> dict[str, Any]:
+    """Train by a plan, replay its network, and write the run folder with its report.
+
+    Returns
+    -------
+    The document of ``summary.json``.
+
+    Raises
+    ------
+    BudgetExceededError, RunError
+        If a client exceeds its budget or training fails.
+    """
+    from runtime.rounds import assignments_of, train
+
+    num_rounds = settings.num_rounds or scenario.training.rounds
+    folder.create()
+    folder.save_scenario(scenario)
+    folder.save_options(options)
+    folder.save_plan(plan)
+    replayed = replay(plan, scenario, num_rounds=num_rounds)
+    round_ends_s = _round_ends_s(replayed)
+    control: pd.DataFrame | None = None
+    with _executor(scenario, settings) as executor:
+        on_progress("starting workers and loading data", 0.0)
+        result = train(
+            scenario,
+            assignments_of(plan),
+            executor,
+            round_ends_s,
+            checkpoint_folder=folder.checkpoints,
+            resume=settings.resume,
+            options=options,
+            on_round=lambda r: on_progress(
+                f"round {r.round + 1}/{num_rounds}  accuracy {r.test_accuracy:.1%}", (r.round + 1) / num_rounds
+            ),
+        )
+        if scenario.training.frozen_control:
+            frozen = train(
+                scenario,
+                frozen_assignments(plan),
+                executor,
+                round_ends_s,
+                checkpoint_folder=folder.path / "checkpoints-control",
+                resume=settings.resume,
+                on_round=lambda r: on_progress(
+                    f"frozen control, round {r.round + 1}/{num_rounds}  accuracy {r.test_accuracy:.1%}", (r.round + 1) / num_rounds
+                ),
+            )
+            control = _rounds_table(frozen.records)
+            folder.save_rounds(control, "control")
+    folder.save_rounds(_rounds_table(result.records))
+    ledger = Ledger.concat([plan.ledger(num_rounds), replayed.ledger, result.measured])
+    folder.save_ledger(ledger)
+    summary = summarise(plan, ledger, _rounds_table(result.records), control, result.peak_bytes)
+    summary["executor"] = settings.executor
+    folder.save_summary(summary)
+    write_report(folder)
+    summary["report"] = str(folder.report)
+    return summary
+
+
+def frozen_assignments(plan: Plan) -> tuple[Any, ...]:
+    """Return the control: the same cuts, no client part trained; on-device clients keep the last cut that has a server part."""
+    from runtime.client import Assignment
+
+    return tuple(
+        Assignment(c.id, c.cut, Mode.FROZEN, c.data_weight, c.memory_budget_bytes) for c in plan.clients
+    )
+
+
+def _executor(scenario: Scenario, settings: RunSettings) -> Any:
+    if settings.executor == "inline":
+        from runtime.executors.inline import InlineExecutor
+
+        return InlineExecutor(scenario)
+    from runtime.executors.ray import RayExecutor
+
+    return RayExecutor(scenario, settings.num_workers)
+
+
+def replay_plan(plan: Plan, folder: RunFolder, num_rounds: int, traces: Any = None) -> dict[str, Any]:
+    """Replay a plan's network without training, and write a folder with its report."""
+    scenario = validate_scenario(plan.scenario, "the plan's scenario")
+    replayed = replay(plan, scenario, num_rounds=num_rounds, traces=traces)
+    folder.create()
+    folder.save_scenario(scenario)
+    folder.save_plan(plan)
+    ledger = Ledger.concat([plan.ledger(num_rounds), replayed.ledger])
+    folder.save_ledger(ledger)
+    summary = summarise(plan, ledger, None, None, {})
+    folder.save_summary(summary)
+    write_report(folder)
+    summary["report"] = str(folder.report)
+    return summary
+
+
+def write_report(folder: RunFolder) -> Path:
+    """Render ``report.html`` from the files of a run folder.
+
+    Raises
+    ------
+    ContractError
+        If the folder holds no complete run.
+    """
+    summary = folder.summary()
+    plan = folder.plan()
+    rounds = folder.rounds()
+    peaks = summary.get("peak_bytes", {})
+    memory = pd.DataFrame(
+        {
+            "client": [c.id for c in plan.clients],
+            "predicted_peak_bytes": [c.client_peak_bytes for c in plan.clients],
+            "measured_peak_bytes": [float(peaks.get(c.id, float("nan"))) for c in plan.clients],
+            "budget_bytes": [c.memory_budget_bytes for c in plan.clients],
+        }
+    )
+    data = ReportData(
+        scenario=validate_scenario(plan.scenario, f"{folder.path}/plan.json: scenario"),
+        plan=plan,
+        options=folder.options(),
+        ledger=folder.ledger(),
+        rounds=rounds if rounds is not None else pd.DataFrame(columns=list(ROUND_COLUMNS)),
+        memory=memory,
+        control=folder.rounds("control"),
+        notes=tuple(summary.get("notes", ())),
+    )
+    folder.report.write_text(render_report(data), encoding="utf-8")
+    return folder.report
+
+
+def summarise(
+    plan: Plan, ledger: Ledger, rounds: pd.DataFrame | None, control: pd.DataFrame | None, peak_bytes: dict[str, int]
+) -> dict[str, Any]:
+    """Return the document of ``summary.json``: final (not best) figures, planned beside replayed beside measured."""
+    replayed = ledger.of(Source.REPLAYED)
+    num_rounds = int(replayed["round"].max()) + 1
+    first = replayed[(replayed["round"] == 0)]
+    elapsed = first["seconds"] + first["waiting_s"]
+    replayed_s = float(elapsed.groupby(first["client"]).sum().max())
+    totals = bytes_by_source(ledger)
+    accuracy = None if rounds is None or rounds.empty else float(rounds["test_accuracy"].iloc[-1])
+    frozen = None if control is None else float(control["test_accuracy"].iloc[-1])
+    notes = list(plan.notes)
+    if accuracy is not None and frozen is not None:
+        notes.append(
+            f"Training the client parts brought {accuracy:.1%} test accuracy after {len(rounds) if rounds is not None else 0} rounds; "
+            f"with all of them frozen the same rounds bring {frozen:.1%}."
+        )
+    return {
+        "schema_version": 1,
+        "scenario": plan.scenario["name"],
+        "scenario_hash": plan.scenario_hash,
+        "strategy": plan.strategy,
+        "status": str(plan.status),
+        "gap": plan.gap,
+        "num_rounds": num_rounds,
+        "round_latency_planned_s": plan.round_latency_s,
+        "round_latency_replayed_s": replayed_s,
+        "simulated_s": _simulated_s(replayed),
+        "test_accuracy": accuracy,
+        "frozen_control_accuracy": frozen,
+        "bytes": totals,
+        "bytes_agree": len({tuple(sorted(phases.items())) for phases in totals.values()}) == 1,
+        "peak_bytes": peak_bytes,
+        "within_budget": all(peak_bytes.get(c.id, 0) <= c.memory_budget_bytes for c in plan.clients),
+        "notes": notes,
+    }
+
+
+def bytes_by_source(ledger: Ledger) -> dict[str, dict[str, int]]:
+    """Total bytes by source and phase, zero phases left out."""
+    totals = ledger.table.groupby(["source", "phase"])["bytes"].sum()
+    result: dict[str, dict[str, int]] = {}
+    for (source, phase), size in totals.items():  # type: ignore[misc]
+        if size and phase != str(Phase.BARRIER):
+            result.setdefault(str(source), {})[str(phase)] = int(size)
+    return result
+
+
+def _simulated_s(replayed: pd.DataFrame) -> float:
+    elapsed = (replayed["seconds"] + replayed["waiting_s"]).groupby([replayed["client"], replayed["round"]]).sum()
+    return float(elapsed.groupby(level="round").max().sum())
+
+
+def _round_ends_s(replayed: Replay) -> list[float]:
+    ends: list[float] = []
+    clock_s = 0.0
+    for latency_s in replayed.round_latency_s:
+        clock_s += latency_s
+        ends.append(clock_s)
+    return ends
+
+
+def _rounds_table(records: Any) -> pd.DataFrame:
+    return pd.DataFrame([asdict(record) for record in records], columns=list(ROUND_COLUMNS))

@@ -1,0 +1,119 @@
+"""What stands behind the plan: the options it chose from, and how surely their seconds are known."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from orchestrator.report.cells import Cell, Column, Table, percent
+from orchestrator.report.data import Bunch, ReportData, bunches, device_name
+from scenarios.contracts.modes import Mode
+from scenarios.contracts.options import OptionTable
+from scenarios.contracts.phases import Phase
+from scenarios.contracts.plan import ClientPlan
+from scenarios.devices import Confidence
+from scenarios.units import format_bytes
+
+
+def option_table(data: ReportData) -> Table | None:
+    """Return what could be chosen: how many options fit, and the deepest cut per mode; None without an option table.
+
+    Parameters
+    ----------
+    data
+        The report's data.
+    """
+    if data.options is None:
+        return None
+    modes = [mode for mode in Mode if str(mode) in set(data.options.table["mode"])]
+    columns = (
+        Column("Client"),
+        Column("Options", is_number=True),
+        Column("Fit", is_number=True),
+        *(Column(str(mode), is_number=True, group="Deepest cut that fits") for mode in modes),
+        Column("Chosen"),
+    )
+    rows = [_option_row(data.options, bunch, modes) for bunch in bunches(data.plan)]
+    return Table(columns, tuple(rows))
+
+
+def _option_row(options: OptionTable, bunch: Bunch, modes: list[Mode]) -> tuple[Cell, ...]:
+    mine = options.table[options.table["client"].isin(bunch.ids)]
+    fitting = mine[mine["fits"]]
+    deepest: list[Cell] = []
+    for mode in modes:
+        offered, fits = mine[mine["mode"] == str(mode)], fitting[fitting["mode"] == str(mode)]
+        if offered.empty:
+            deepest.append(Cell("not offered"))
+        elif fits.empty:
+            deepest.append(Cell("none", note=f"needs {format_bytes(float(offered['client_peak_bytes'].min()))}"))
+        else:
+            # Clients of a row may differ; the figure holds for each of them.
+            cut = int(fits.groupby("client")["cut"].max().min())
+            deepest.append(Cell(str(cut), value=cut, note=f"of {int(offered['cut'].max())}"))
+    chosen = Counter((client.cut, client.mode) for client in bunch.clients)
+    (cut, mode), count = chosen.most_common(1)[0]
+    return (
+        Cell(bunch.label),
+        Cell(f"{len(mine):,}", value=len(mine)),
+        Cell(f"{len(fitting):,}", value=len(fitting), bar=len(fitting) / len(mine) if len(mine) else 0.0),
+        *deepest,
+        Cell(
+            f"cut {cut}, {mode}",
+            mark=f"mode-{mode}",
+            note="" if len(chosen) == 1 else f"{count:,} of {len(bunch.clients):,}",
+        ),
+    )
+
+
+_MEANING = {
+    str(Confidence.MEASURED): "timed on the device itself",
+    str(Confidence.CALIBRATED): "efficiencies fitted to published training times of this device",
+    str(
+        Confidence.DERIVED
+    ): "published peaks times the default efficiency of its class; no training time of it is known",
+}
+
+
+def confidence_table(data: ReportData) -> Table:
+    """Return how the seconds of every kind of device are known.
+
+    Parameters
+    ----------
+    data
+        The report's data.
+    """
+    kinds: dict[tuple[str, str], list[ClientPlan]] = {}
+    for client in data.plan.clients:
+        kinds.setdefault((client.device, client.confidence), []).append(client)
+    rows = [
+        (
+            Cell(device_name(data.scenario, device), note=device),
+            Cell(f"{len(clients):,}", value=len(clients)),
+            Cell(confidence, mark=f"confidence-{confidence}" if confidence in _MEANING else ""),
+            Cell(_MEANING.get(confidence, "no explanation recorded")),
+            Cell(
+                percent(_compute_fraction(clients)),
+                value=_compute_fraction(clients),
+                note="of these clients' latency",
+            ),
+        )
+        for (device, confidence), clients in kinds.items()
+    ]
+    columns = (
+        Column("Device"),
+        Column("Clients", is_number=True),
+        Column("Confidence"),
+        Column("Which means", is_prose=True),
+        Column("Rests on it", is_number=True),
+    )
+    return Table(columns, tuple(rows))
+
+
+def _compute_fraction(clients: list[ClientPlan]) -> float:
+    latency_s = math.fsum(client.latency_s for client in clients)
+    return (
+        math.fsum(client.phases_s.get(Phase.CLIENT_COMPUTE, 0.0) for client in clients) / latency_s
+        if latency_s
+        else 0.0
+    )

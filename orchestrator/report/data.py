@@ -1,0 +1,164 @@
+"""What a report is made of, checked once, and how many clients become few enough rows to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from scenarios.contracts.ledger import Ledger
+from scenarios.contracts.options import OptionTable
+from scenarios.contracts.plan import ClientPlan, Plan
+from scenarios.devices import find_device
+from scenarios.errors import ContractError, ScenarioError
+from scenarios.schema import Scenario
+
+MOST_ROWS = 40
+"""Above so many clients, figures and tables show one row a group: more cannot be read, and the file would swell."""
+
+ROUND_COLUMNS = ("round", "simulated_s", "train_loss", "test_accuracy")
+MEMORY_COLUMNS = ("client", "predicted_peak_bytes", "measured_peak_bytes", "budget_bytes")
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything a report shows.
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    plan
+        The plan made for it.
+    options
+        The option table; None where only the plan is known.
+    ledger
+        Planned, replayed and measured entries, as far as there are any.
+    rounds
+        One row a round of training: ``round``, ``simulated_s``, ``train_loss``, ``test_accuracy`` (a fraction; NaN
+        where a round was not evaluated). Empty when nothing was trained.
+    memory
+        One row a client: ``client``, ``predicted_peak_bytes``, ``measured_peak_bytes`` (NaN where not measured),
+        ``budget_bytes``. When empty, the plan's predictions and budgets are shown.
+    control
+        Rounds of the run in which every client part stayed frozen, columns as ``rounds``; None without one.
+    notes
+        Sentences for the reader.
+
+    Raises
+    ------
+    ContractError
+        If a table that is not empty lacks a column, or the plan has no clients.
+    """
+
+    scenario: Scenario
+    plan: Plan
+    options: OptionTable | None
+    ledger: Ledger
+    rounds: pd.DataFrame
+    memory: pd.DataFrame
+    control: pd.DataFrame | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.plan.clients:
+            raise ContractError("the plan has no clients; needs at least one to report on: make the plan again")
+        for name, table, columns in (
+            ("rounds", self.rounds, ROUND_COLUMNS),
+            ("memory", self.memory, MEMORY_COLUMNS),
+            ("control", self.control, ROUND_COLUMNS),
+        ):
+            missing = [column for column in columns if table is not None and column not in table.columns]
+            if table is not None and len(table) and missing:
+                raise ContractError(
+                    f"the report's {name} table lacks the columns {', '.join(missing)}; it has "
+                    f"{', '.join(map(str, table.columns))}: it was written by another version, run again"
+                )
+        if self.memory.empty:
+            object.__setattr__(self, "memory", _planned_memory(self.plan))
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether there are too many clients for a row each."""
+        return len(self.plan.clients) > MOST_ROWS
+
+    @property
+    def slowest(self) -> ClientPlan:
+        """The client that the plan's round waits for."""
+        return max(self.plan.clients, key=lambda client: client.latency_s)
+
+
+@dataclass(frozen=True)
+class Bunch:
+    """Clients that share a row: one client, or a group of them.
+
+    Parameters
+    ----------
+    label
+        What the row is called.
+    clients
+        The clients, in plan order; at least one.
+    """
+
+    label: str
+    clients: tuple[ClientPlan, ...]
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Ids of the clients."""
+        return frozenset(client.id for client in self.clients)
+
+
+def group_of(client_id: str) -> str:
+    """Group of a client: its id without the number behind the last hyphen."""
+    head, separator, _ = client_id.rpartition("-")
+    return head if separator else client_id
+
+
+def bunches(plan: Plan) -> tuple[Bunch, ...]:
+    """Divide the clients into rows, at most about forty.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+
+    Returns
+    -------
+    tuple[Bunch, ...]
+        One client each as long as there are few; else one group each; one kind of device each when even the groups are
+        many.
+    """
+    if len(plan.clients) <= MOST_ROWS:
+        return tuple(Bunch(client.id, (client,)) for client in plan.clients)
+    by_group = _bunched(plan, lambda client: group_of(client.id))
+    return by_group if len(by_group) <= MOST_ROWS else _bunched(plan, lambda client: client.device)
+
+
+def device_name(scenario: Scenario, device_id: str) -> str:
+    """Return the name of a device for people.
+
+    Parameters
+    ----------
+    scenario
+        The scenario, which may have devices of its own.
+    device_id
+        Id of the device; returned as it is when the catalogue has no such device any more.
+    """
+    try:
+        return find_device(device_id, scenario.devices, "device").name
+    except ScenarioError:  # a plan of an older catalogue is still worth a report
+        return device_id
+
+
+def _bunched(plan: Plan, key: Callable[[ClientPlan], str]) -> tuple[Bunch, ...]:
+    members: dict[str, list[ClientPlan]] = {}
+    for client in plan.clients:
+        members.setdefault(key(client), []).append(client)
+    return tuple(Bunch(f"{name} (× {len(clients):,})", tuple(clients)) for name, clients in members.items())
+
+
+def _planned_memory(plan: Plan) -> pd.DataFrame:
+    rows = [(client.id, client.client_peak_bytes, float("nan"), client.memory_budget_bytes) for client in plan.clients]
+    return pd.DataFrame(rows, columns=list(MEMORY_COLUMNS))

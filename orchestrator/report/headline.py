@@ -1,0 +1,174 @@
+"""What a reader should know after ten seconds: the tiles and the plain sentences at the top of the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from orchestrator.report.cells import percent
+from orchestrator.report.data import ReportData
+from orchestrator.report.palette import PHASE_LABELS
+from scenarios.contracts.ledger import Source
+from scenarios.contracts.plan import PlanStatus
+from scenarios.units import format_seconds
+
+_LAST_ROUNDS = 5
+
+STATUS_WORDS = {
+    PlanStatus.OPTIMAL: "Proven: within the solver's tolerance of the lower bound.",
+    PlanStatus.FEASIBLE: "Verified against every limit; how far it can be from the best is the gap.",
+    PlanStatus.BASELINE: "A baseline: verified against every limit, with no claim to be the best.",
+}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure at the top.
+
+    Parameters
+    ----------
+    label, text, note
+        What it is, the figure, and what to make of it.
+    value
+        The exact figure behind the text.
+    """
+
+    label: str
+    text: str
+    note: str
+    value: float | None = None
+
+
+def tiles(data: ReportData) -> tuple[Tile, ...]:
+    """Return the figures at the top of the report.
+
+    Parameters
+    ----------
+    data
+        The report's data.
+    """
+    plan, slowest = data.plan, data.slowest
+    phase, phase_s = max(slowest.phases_s.items(), key=lambda item: item[1], default=(None, 0.0))
+    longest = ""
+    if phase is not None and slowest.latency_s > 0:
+        longest = f", {percent(phase_s / slowest.latency_s, 2)} of it {PHASE_LABELS[phase].lower()}"
+    to_progress_s = plan.objective_s if plan.objective == "time-to-progress" else None
+    if to_progress_s is None and plan.progress > 0:
+        to_progress_s = plan.round_latency_s / plan.progress
+    return (
+        Tile(
+            "Round latency", format_seconds(plan.round_latency_s), f"set by {slowest.id}{longest}", plan.round_latency_s
+        ),
+        _gap_tile(data),
+        Tile(
+            "Time to progress",
+            "–" if to_progress_s is None else format_seconds(to_progress_s),
+            "this plan makes no progress"
+            if to_progress_s is None
+            else f"for what one round of exact gradients brings; a round brings {percent(plan.progress)} of it",
+            to_progress_s,
+        ),
+        _accuracy_tile(data),
+        _time_tile(data),
+        _memory_tile(data),
+    )
+
+
+def _gap_tile(data: ReportData) -> Tile:
+    plan = data.plan
+    if plan.lower_bound_s <= 0:
+        return Tile("Gap to the bound", "–", "no lower bound is known for this plan")
+    note = f"no plan with static shares has a {plan.objective} below {format_seconds(plan.lower_bound_s)}"
+    if plan.schedule_lower_bound_s > 0:
+        note += f"; no schedule at all below {format_seconds(plan.schedule_lower_bound_s)}"
+    # A gap that is proven zero is better read as 0 % than as a rounding of the solver.
+    return Tile("Gap to the bound", percent(plan.gap, 2) if plan.gap >= 1e-6 else "0 %", note, plan.gap)
+
+
+def final_accuracy(rounds: pd.DataFrame | None) -> float | None:
+    """Return the last accuracy that was evaluated, as a fraction; None when there is none.
+
+    Parameters
+    ----------
+    rounds
+        Rounds of a run.
+    """
+    if rounds is None or rounds.empty:
+        return None
+    evaluated = rounds["test_accuracy"].dropna()
+    return float(evaluated.iloc[-1]) if len(evaluated) else None
+
+
+def _accuracy_tile(data: ReportData) -> Tile:
+    final = final_accuracy(data.rounds)
+    if final is None:
+        return Tile("Final accuracy", "–", "nothing was trained or evaluated")
+    frozen = final_accuracy(data.control)
+    note = f"test data, after {len(data.rounds):,} rounds"
+    return Tile(
+        "Final accuracy", percent(final), note if frozen is None else f"{note}; frozen control {percent(frozen)}", final
+    )
+
+
+def _time_tile(data: ReportData) -> Tile:
+    if not data.rounds.empty and data.rounds["simulated_s"].notna().any():
+        total_s = float(data.rounds["simulated_s"].max())
+        return Tile("Simulated time", format_seconds(total_s), f"{len(data.rounds):,} rounds of training", total_s)
+    replayed = data.ledger.of(Source.REPLAYED)
+    if replayed.empty:
+        return Tile("Simulated time", "–", "a plan only: nothing was replayed or trained")
+    one = replayed[replayed["client"] == replayed["client"].iloc[0]]
+    total_s = float(one["seconds"].sum() + one["waiting_s"].sum())
+    return Tile(
+        "Simulated time", format_seconds(total_s), f"{one['round'].nunique():,} rounds replayed, not trained", total_s
+    )
+
+
+def _memory_tile(data: ReportData) -> Tile:
+    memory = data.memory
+    predicted = memory["predicted_peak_bytes"].astype(float)
+    fractions = predicted / memory["budget_bytes"].astype(float).clip(lower=1.0)
+    index = int(fractions.to_numpy().argmax())
+    note = f"predicted peak of {memory['client'].iloc[index]}, of its budget"
+    measured = memory["measured_peak_bytes"].astype(float)
+    known = measured.notna() & (measured > 0)
+    if known.any():
+        worst = float(((predicted[known] - measured[known]).abs() / measured[known]).max())
+        note += f"; predictions within {percent(worst, 2)} of what was measured"
+    return Tile("Tightest memory", percent(float(fractions.iloc[index])), note, float(fractions.iloc[index]))
+
+
+def what_training_bought(data: ReportData) -> str:
+    """Say in plain words what training the client parts bought over leaving them frozen.
+
+    Parameters
+    ----------
+    data
+        The report's data.
+
+    Returns
+    -------
+    str
+        A sentence. The difference is set against the spread of the last rounds, since one within it shows nothing.
+    """
+    final, frozen = final_accuracy(data.rounds), final_accuracy(data.control)
+    if final is None:
+        return "Nothing was trained here, so there is no accuracy to show."
+    if frozen is None or data.control is None:
+        return (
+            "There is no frozen control to compare with, so this accuracy does not tell what training the client parts "
+            "bought: a run in which they stay frozen would."
+        )
+    gained = (final - frozen) * 100
+    spreads = [
+        run["test_accuracy"].dropna().tail(_LAST_ROUNDS).std(ddof=0) * 100 for run in (data.rounds, data.control)
+    ]
+    spread = float(max(spreads))
+    verdict = (
+        f"Training the client parts ended {abs(gained):.1f} points {'above' if gained >= 0 else 'below'} the frozen "
+        f"control ({percent(final)} against {percent(frozen)})"
+    )
+    if abs(gained) <= 2 * spread:
+        return f"{verdict}, within twice the spread of the last rounds ({spread:.1f} points): it shows no difference."
+    return f"{verdict}; the last rounds spread by {spread:.1f} points. One run each: another seed may differ."

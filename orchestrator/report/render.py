@@ -1,0 +1,81 @@
+"""Put the report together: one HTML page that needs no network and no other file."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import jinja2
+import plotly.graph_objects as go
+import yaml
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from orchestrator.report import palette
+from orchestrator.report.background import confidence_table, option_table
+from orchestrator.report.data import ReportData
+from orchestrator.report.figures import FONT, learning_figure, memory_figure, phase_figure
+from orchestrator.report.headline import STATUS_WORDS, tiles, what_training_bought
+from orchestrator.report.tables import client_list, plan_table, resource_table
+from orchestrator.report.truth import truth_tables
+from scenarios.contracts.modes import Mode
+from scenarios.contracts.phases import ROUND_ORDER
+
+
+def render_report(data: ReportData) -> str:
+    """Render the report.
+
+    Parameters
+    ----------
+    data
+        What it shows.
+
+    Returns
+    -------
+    str
+        A complete HTML page. Styles, scripts and figures are inside; every section is there, and one with nothing to
+        show says so. Text of the user is escaped.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_source), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    truth, truth_details = truth_tables(data)
+    has_accuracy = not data.rounds.empty and bool(data.rounds["test_accuracy"].notna().any())
+    has_loss = not data.rounds.empty and bool(data.rounds["train_loss"].notna().any())
+    return environment.get_template("template.html.j2").render(
+        data=data,
+        plan=data.plan,
+        scenario=data.scenario,
+        palette=palette,
+        phases=ROUND_ORDER,
+        modes=tuple(Mode),
+        font=Markup(FONT),  # noqa: S704  (a constant of ours)
+        plotly_js=Markup(get_plotlyjs()),  # noqa: S704  (the library itself)
+        tiles=tiles(data),
+        status_words=STATUS_WORDS[data.plan.status],
+        plan_table=plan_table(data),
+        client_list=client_list(data) if data.is_grouped else None,
+        resource_table=resource_table(data),
+        phase_figure=_as_json(phase_figure(data)),
+        memory_figure=_as_json(memory_figure(data)),
+        is_measured=bool(data.memory["measured_peak_bytes"].notna().any()),
+        accuracy_figure=_as_json(learning_figure(data, "test_accuracy")) if has_accuracy else None,
+        loss_figure=_as_json(learning_figure(data, "train_loss")) if has_loss else None,
+        bought=what_training_bought(data),
+        truth=truth,
+        truth_details=truth_details,
+        truth_sources=sorted(set(data.ledger.table["source"])),
+        confidence_table=confidence_table(data),
+        option_table=option_table(data),
+        scenario_yaml=yaml.safe_dump(data.scenario.resolved(), sort_keys=False, allow_unicode=True, width=100),
+    )
+
+
+def _source(name: str) -> str:
+    return files("orchestrator.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _as_json(figure: go.Figure) -> Markup:
+    """Return a figure as JSON that may stand inside a script element: no tag can begin in it."""
+    text = str(figure.to_json()).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(text)  # noqa: S704  (escaped above)

@@ -1,0 +1,167 @@
+"""The tables about the plan: who got what, and what they share."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from statistics import fmean
+
+import pandas as pd
+
+from orchestrator.report.cells import NOTHING, Cell, Column, Table, percent
+from orchestrator.report.data import Bunch, ReportData, bunches, device_name
+from scenarios.contracts.ledger import Source
+from scenarios.contracts.modes import Mode
+from scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from scenarios.contracts.plan import ClientPlan, PlanStatus
+from scenarios.units import format_bytes, format_seconds
+
+_SHARES = (("Uplink", "uplink_share"), ("Downlink", "downlink_share"), ("Server", "server_share"))
+
+
+def plan_table(data: ReportData) -> Table:
+    """Return one row a client, or one row for the clients of a group with the same cut and mode.
+
+    Parameters
+    ----------
+    data
+        The report's data.
+    """
+    columns = (
+        Column("Client"),
+        Column("Device", is_wide=True),
+        Column("Cut", is_number=True),
+        Column("Mode"),
+        *(Column(name, is_number=True, group="Share" + (" each" if data.is_grouped else "")) for name, _ in _SHARES),
+        Column("Latency", is_number=True),
+        Column("Peak of budget", is_number=True),
+        Column("Why", is_prose=True),
+    )
+    rows = []
+    for bunch in bunches(data.plan):
+        choices: dict[tuple[int, Mode], list[ClientPlan]] = {}
+        for client in bunch.clients:
+            choices.setdefault((client.cut, client.mode), []).append(client)
+        rows += [_plan_row(data, bunch, tuple(clients)) for clients in choices.values()]
+    return Table(columns, tuple(rows))
+
+
+def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -> tuple[Cell, ...]:
+    first = clients[0]
+    slowest = max(clients, key=lambda client: client.latency_s)
+    fullest = max(clients, key=lambda client: client.client_peak_bytes / max(1, client.memory_budget_bytes))
+    devices = Counter(client.device for client in clients)
+    is_part = len(clients) < len(bunch.clients)
+    reasons = Counter(client.reason for client in clients if client.reason)
+    mean_s = fmean(client.latency_s for client in clients)
+    fraction = fullest.client_peak_bytes / max(1, fullest.memory_budget_bytes)
+    return (
+        Cell(
+            bunch.label,
+            note=f"{len(clients):,} of them" if is_part else "",
+            tag="slowest" if data.slowest in clients else "",
+        ),
+        Cell(device_name(data.scenario, first.device), note=f"and {len(devices) - 1} more" if len(devices) > 1 else ""),
+        Cell(str(first.cut), value=first.cut),
+        Cell(str(first.mode), mark=f"mode-{first.mode}"),
+        *(_share([getattr(client, name) for client in clients]) for _, name in _SHARES),
+        Cell(
+            format_seconds(slowest.latency_s),
+            value=slowest.latency_s,
+            note=f"mean {format_seconds(mean_s)}" if len(clients) > 1 else "",
+        ),
+        Cell(
+            percent(fraction),
+            value=fullest.client_peak_bytes,
+            note=f"{format_bytes(fullest.client_peak_bytes)} of {format_bytes(fullest.memory_budget_bytes)}",
+            bar=fraction,
+        ),
+        Cell(
+            reasons.most_common(1)[0][0] if reasons else "no reason recorded",
+            note=f"and {len(reasons) - 1} other reasons in this row" if len(reasons) > 1 else "",
+        ),
+    )
+
+
+def _share(shares: list[float]) -> Cell:
+    low, high = min(shares), max(shares)
+    spread = "" if math.isclose(low, high, rel_tol=1e-3, abs_tol=1e-9) else f"{percent(low, 2)} to {percent(high, 2)}"
+    return Cell(percent(fmean(shares)), value=fmean(shares), note=spread)
+
+
+def client_list(data: ReportData) -> Table:
+    """Return every client in a compact row, for scenarios too large for the plan table to name them.
+
+    Parameters
+    ----------
+    data
+        The report's data.
+    """
+    labels = ("Cut", "Mode", "Uplink", "Downlink", "Server", "Latency", "Peak", "Budget")
+    rows = [
+        (
+            Cell(client.id),
+            Cell(str(client.cut)),
+            Cell(str(client.mode)),
+            *(Cell(percent(getattr(client, name))) for _, name in _SHARES),
+            Cell(format_seconds(client.latency_s)),
+            Cell(format_bytes(client.client_peak_bytes)),
+            Cell(format_bytes(client.memory_budget_bytes)),
+        )
+        for client in data.plan.clients
+    ]
+    return Table((Column("Client"), *(Column(label, is_number=label != "Mode") for label in labels)), tuple(rows))
+
+
+def resource_table(data: ReportData) -> Table:
+    """Return what the plan gives out of each shared resource, how much of it is used, and what more would be worth.
+
+    Parameters
+    ----------
+    data
+        The report's data.
+    """
+    plan = data.plan
+    replayed = data.ledger.of(Source.REPLAYED)
+    prices = {"Uplink": plan.prices.uplink_s, "Downlink": plan.prices.downlink_s, "Server": plan.prices.server_s}
+    is_priced = plan.status is not PlanStatus.BASELINE or any(prices.values())
+    phases = {"Uplink": UPLINK_PHASES, "Downlink": DOWNLINK_PHASES, "Server": (Phase.SERVER_COMPUTE,)}
+    rows = []
+    for name, share in _SHARES:
+        given = math.fsum(getattr(client, share) for client in plan.clients)
+        served_s = math.fsum(
+            getattr(client, share) * client.phases_s.get(phase, 0.0)
+            for client in plan.clients
+            for phase in phases[name]
+        )
+        planned = served_s / plan.round_latency_s if plan.round_latency_s > 0 else 0.0
+        shares = {client.id: getattr(client, share) for client in plan.clients}
+        price = Cell(f"saves {format_seconds(prices[name] / 10)}", value=prices[name] / 10)
+        rows.append(
+            (
+                Cell(name),
+                Cell(percent(given), value=given),
+                Cell(percent(planned), value=planned, bar=planned),
+                _replayed_use(replayed, shares, phases[name]),
+                (price if prices[name] > 0 else Cell("saves nothing", value=0.0)) if is_priced else NOTHING,
+            )
+        )
+    columns = (
+        Column("Shared resource"),
+        Column("Given out", is_number=True),
+        Column("Used, planned", is_number=True),
+        Column("Used, replayed", is_number=True),
+        Column("10 % more of it", is_number=True),
+    )
+    return Table(columns, tuple(rows))
+
+
+def _replayed_use(replayed: pd.DataFrame, shares: dict[str, float], phases: tuple[Phase, ...]) -> Cell:
+    if replayed.empty:
+        return NOTHING
+    first = replayed[replayed["client"] == replayed["client"].iloc[0]]
+    # Every client's phases, the barrier included, sum to the length of the replay.
+    total_s = float(first["seconds"].sum() + first["waiting_s"].sum())
+    rows = replayed[replayed["phase"].isin([str(phase) for phase in phases])]
+    used = float((rows["seconds"] * rows["client"].map(shares).fillna(0.0)).sum()) / total_s if total_s > 0 else 0.0
+    return Cell(percent(used), value=used, bar=used)

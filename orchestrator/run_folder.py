@@ -1,0 +1,160 @@
+"""The files of a run folder (DESIGN section 8): written once by a stage, read by the next."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from scenarios.contracts.ledger import Ledger, read_parquet, write_parquet
+from scenarios.contracts.options import OptionTable
+from scenarios.contracts.plan import Plan
+from scenarios.errors import ContractError, RunError, UsageError
+from scenarios.schema import Scenario
+
+ROUNDS_SCHEMA_VERSION = 1
+ROUND_COLUMNS = ("round", "simulated_s", "train_loss", "test_accuracy")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that holds one run.
+
+    Parameters
+    ----------
+    path
+        The folder; created on first write.
+    """
+
+    path: Path
+
+    def create(self) -> RunFolder:
+        """Make the folder.
+
+        Raises
+        ------
+        RunError
+            If it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be made ({error}); give another folder with --out") from error
+        return self
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.path / "report.html"
+
+    def save_scenario(self, scenario: Scenario) -> None:
+        """Write the resolved scenario as ``scenario.yaml``."""
+        text = yaml.safe_dump(scenario.resolved(), sort_keys=False, allow_unicode=True)
+        (self.path / "scenario.yaml").write_text(text, encoding="utf-8")
+
+    def save_plan(self, plan: Plan) -> None:
+        """Write ``plan.json``."""
+        plan.save(self.path / "plan.json")
+
+    def plan(self) -> Plan:
+        """Read ``plan.json``."""
+        return Plan.load(self.path / "plan.json")
+
+    def save_options(self, options: OptionTable) -> None:
+        """Write ``options.parquet``."""
+        options.save(self.path / "options.parquet")
+
+    def options(self) -> OptionTable | None:
+        """Read ``options.parquet``, or None where a replay made the folder."""
+        path = self.path / "options.parquet"
+        return OptionTable.load(path) if path.exists() else None
+
+    def save_ledger(self, ledger: Ledger) -> None:
+        """Write ``ledger.parquet``."""
+        ledger.save(self.path / "ledger.parquet")
+
+    def ledger(self) -> Ledger:
+        """Read ``ledger.parquet``."""
+        return Ledger.load(self.path / "ledger.parquet")
+
+    def save_rounds(self, rounds: pd.DataFrame, name: str = "rounds") -> None:
+        """Write ``rounds.parquet``, or the rounds of the frozen control."""
+        write_parquet(rounds, self.path / f"{name}.parquet", "rounds", ROUNDS_SCHEMA_VERSION)
+
+    def rounds(self, name: str = "rounds") -> pd.DataFrame | None:
+        """Read ``rounds.parquet``, or None where nothing was trained."""
+        path = self.path / f"{name}.parquet"
+        return read_parquet(path, "rounds", ROUNDS_SCHEMA_VERSION) if path.exists() else None
+
+    def save_summary(self, summary: dict[str, Any]) -> None:
+        """Write ``summary.json``."""
+        (self.path / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    def summary(self) -> dict[str, Any]:
+        """Read ``summary.json``.
+
+        Raises
+        ------
+        ContractError
+            If the folder holds no complete run, or the file is damaged.
+        """
+        path = self.path / "summary.json"
+        if not path.is_file():
+            raise ContractError(f"{self.path}: holds no complete run (no summary.json); needs a folder that 'run' or 'replay' wrote")
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ContractError(f"{path}: not readable as JSON ({error}); run again") from error
+        if not isinstance(document, dict):
+            raise ContractError(f"{path}: found {type(document).__name__}; needs an object: run again")
+        return document
+
+
+def choose_folder(out: Path | None, name: str, *, resume: bool) -> RunFolder:
+    """Choose where a run goes, never over another run.
+
+    Parameters
+    ----------
+    out
+        What the user asked for; ``runs/NAME`` with a number where taken, when None.
+    name
+        Name of the scenario.
+    resume
+        Continue the run that is there.
+
+    Raises
+    ------
+    UsageError
+        If the folder asked for already holds a run, or there is nothing to resume.
+    """
+    if out is not None:
+        if not resume and ((out / "plan.json").exists() or (out / "checkpoints").exists()):
+            raise UsageError(f"{out}: already holds a run; continue it with --resume, or give another folder with --out")
+        if resume and not (out / "plan.json").exists():
+            raise UsageError(f"{out}: holds no run to resume; leave --resume out to start one")
+        return RunFolder(out)
+    taken = [folder for folder in _numbered(name) if (folder / "plan.json").exists()]
+    if resume:
+        if not taken:
+            raise UsageError(f"runs/{name}: holds no run to resume; leave --resume out to start one")
+        return RunFolder(taken[-1])
+    return RunFolder(next(folder for folder in _numbered(name, endless=True) if not folder.exists()))
+
+
+def _numbered(name: str, *, endless: bool = False) -> list[Path]:
+    root = Path("runs")
+    folders = [root / name]
+    number = 2
+    while folders[-1].exists() or number == 2:
+        folders.append(root / f"{name}-{number}")
+        number += 1
+    return folders if endless else [folder for folder in folders if folder.exists()]

@@ -1,0 +1,142 @@
+"""Results as Rich tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from scenarios.contracts.ledger import Ledger, Source
+from scenarios.contracts.options import OptionTable
+from scenarios.contracts.phases import Phase
+from scenarios.contracts.plan import ClientPlan, Plan
+from scenarios.units import format_bytes, format_seconds
+
+_MOST_ROWS = 24
+"""Longer plans are shown by group of like clients."""
+
+
+def plan_table(plan: Plan) -> Table:
+    """One row a client, or a group of clients with the same option where there are many."""
+    table = Table(title=f"Plan of {escape(plan.scenario['name'])} by {plan.strategy}", title_justify="left", expand=False)
+    for name, justify in (
+        ("client", "left"), ("device", "left"), ("cut", "right"), ("mode", "left"), ("up", "right"), ("down", "right"),
+        ("server", "right"), ("latency", "right"), ("peak / budget", "right"), ("why", "left"),
+    ):  # fmt: skip
+        table.add_column(name, justify=justify, overflow="fold" if name == "why" else "ellipsis", no_wrap=name != "why")  # type: ignore[arg-type]
+    for names, client in _rows(plan.clients):
+        table.add_row(
+            escape(names),
+            escape(client.device),
+            str(client.cut),
+            str(client.mode),
+            f"{client.uplink_share:.1%}",
+            f"{client.downlink_share:.1%}",
+            f"{client.server_share:.1%}",
+            format_seconds(client.latency_s),
+            f"{format_bytes(client.client_peak_bytes)} / {format_bytes(client.memory_budget_bytes)}",
+            escape(client.reason),
+        )
+    return table
+
+
+def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
+    if len(clients) <= _MOST_ROWS:
+        return [(client.id, client) for client in clients]
+    groups: dict[tuple[str, int, str], list[ClientPlan]] = {}
+    for client in clients:
+        groups.setdefault((client.id.rsplit("-", 1)[0], client.cut, client.mode), []).append(client)
+    return [(f"{key[0]} x{len(members)}", members[0]) for key, members in groups.items()]
+
+
+def plan_headline(plan: Plan) -> str:
+    """What a plan achieves, and how good it provably is, in two lines."""
+    lines = [
+        f"round latency [bold]{format_seconds(plan.round_latency_s)}[/], expected progress {plan.progress:.3f} a round, "
+        f"{plan.status}: within {plan.gap:.2%} of the lower bound {format_seconds(plan.lower_bound_s)} "
+        f"({plan.objective}, solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)})",
+        *(escape(note) for note in plan.notes),
+    ]
+    return "\n".join(lines)
+
+
+def options_table(options: OptionTable) -> Table:
+    """What fits: for each kind of client and mode the deepest cut within the budget."""
+    table = Table(title="What fits, by kind of client and mode", title_justify="left")
+    for name in ("client", "device", "budget", "mode", "deepest cut", "peak", "step and exchange", "up + down a round"):
+        table.add_column(name, justify="left" if name in ("client", "device", "mode") else "right")
+    frame = options.table.assign(group=options.table["client"].str.rsplit("-", n=1).str[0])
+    for (group, device), rows in frame.groupby(["group", "device"], sort=False):
+        one = rows[rows["client"] == rows["client"].iloc[0]]
+        label = f"{group} x{rows['client'].nunique()}"
+        for mode, of_mode in one.groupby("mode", sort=False):
+            fitting = of_mode[of_mode["fits"]]
+            budget = format_bytes(int(of_mode["memory_budget_bytes"].iloc[0]))
+            if fitting.empty:
+                least = of_mode.loc[of_mode["client_peak_bytes"].idxmin()]
+                missing = least["client_peak_bytes"] - least["memory_budget_bytes"]
+                table.add_row(escape(label), str(device), budget, str(mode), "none", f"{format_bytes(missing)} too much", "-", "-")
+                continue
+            best = fitting.loc[fitting["cut"].idxmax()]
+            table.add_row(
+                escape(label), str(device), budget, str(mode), f"{best['cut']} of {of_mode['cut'].max()}",
+                format_bytes(best["client_peak_bytes"]), format_seconds(best["client_compute_s"]),
+                format_bytes(best["uplink_bytes"] + best["downlink_bytes"]),
+            )  # fmt: skip
+            label, device = "", ""
+    return table
+
+
+def truth_table(ledger: Ledger) -> Table:
+    """Planned, replayed and measured, by phase: mean seconds of a client's round, and all bytes."""
+    table = Table(title="Planned, replayed, measured (mean seconds a client and round; all bytes)", title_justify="left")
+    for name in ("phase", "planned", "replayed", "waiting", "bytes planned", "bytes replayed", "bytes measured"):
+        table.add_column(name, justify="left" if name == "phase" else "right")
+    frames = {source: ledger.of(source) for source in Source}
+    for phase in Phase:
+        of_phase = {source: frame[frame["phase"] == str(phase)] for source, frame in frames.items()}
+        if not any(len(frame) for frame in of_phase.values()):
+            continue
+        sizes = [_total_bytes(of_phase[source]) for source in (Source.PLANNED, Source.REPLAYED, Source.MEASURED)]
+        table.add_row(
+            str(phase),
+            _mean_s(of_phase[Source.PLANNED], "seconds"),
+            _mean_s(of_phase[Source.REPLAYED], "seconds"),
+            _mean_s(of_phase[Source.REPLAYED], "waiting_s"),
+            *sizes,
+        )
+    return table
+
+
+def _mean_s(frame: pd.DataFrame, column: str) -> str:
+    return format_seconds(float(frame[column].mean())) if len(frame) else "-"
+
+
+def _total_bytes(frame: pd.DataFrame) -> str:
+    return f"{int(frame['bytes'].sum()):,}" if len(frame) else "-"
+
+
+def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One row a strategy, latency relative to the first one that is optimal."""
+    table = Table(title="Strategies on the same problem", title_justify="left")
+    for name in ("strategy", "round latency", "progress", "time to progress", "vs optimal", "cuts", "modes", "final accuracy"):
+        table.add_column(name, justify="left" if name in ("strategy", "cuts", "modes") else "right", overflow="fold")
+    for row in rows:
+        if row.get("infeasible"):
+            table.add_row(str(row["strategy"]), f"[red]{escape(str(row['infeasible']))}[/]", *["-"] * 6)
+            continue
+        accuracy = row.get("test_accuracy")
+        table.add_row(
+            str(row["strategy"]),
+            format_seconds(row["round_latency_s"]),
+            f"{row['progress']:.3f}",
+            format_seconds(row["objective_s"]),
+            f"{row['ratio']:.2f}x" if row.get("ratio") else "-",
+            str(row["cuts"]),
+            str(row["modes"]),
+            "-" if accuracy is None else f"{accuracy:.1%}",
+        )
+    return table

@@ -1,0 +1,148 @@
+"""What a training mode does in a step: passes over blocks on either side, and bytes on air (DESIGN section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from profiler.compute import BlockCost
+from profiler.operators import OperatorCost
+from scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
+
+SCALAR_BYTES = 4
+"""A loss, a projection or a seed crosses the air as 4 bytes."""
+
+
+class Clock(Protocol):
+    """Seconds of a piece of work on some device."""
+
+    def __call__(self, cost: OperatorCost) -> float:
+        """Return the seconds."""
+
+
+@dataclass(frozen=True)
+class BlockSeconds:
+    """Seconds of each block's passes on one device, arrays of length L."""
+
+    forward: np.ndarray
+    backward: np.ndarray
+    backward_without_input: np.ndarray
+    update: np.ndarray
+    perturbed_forward: np.ndarray
+    descend: np.ndarray
+    trains: np.ndarray
+
+    @classmethod
+    def on(cls, clock: Clock, costs: Sequence[BlockCost]) -> BlockSeconds:
+        """Evaluate all passes of all blocks on a device."""
+        known: dict[int, list[float]] = {}
+        for cost in costs:
+            if id(cost) not in known:
+                passes = (cost.forward, cost.backward, cost.backward_without_input, cost.update, cost.perturbed_forward, cost.descend)
+                known[id(cost)] = [clock(work) for work in passes]
+        table = np.array([known[id(cost)] for cost in costs])
+        return cls(*table.T, np.array([cost.num_trainable > 0 for cost in costs]))
+
+    def exact_backward_s(self, first: int, stop: int, *, wants_input: bool) -> float:
+        """Backward and update of blocks ``first..stop-1``, down to the lowest trained one unless the input is wanted."""
+        if wants_input:
+            return float(self.backward[first:stop].sum() + self.update[first:stop].sum())
+        trained = np.flatnonzero(self.trains[first:stop])
+        if len(trained) == 0:
+            return 0.0
+        lowest = first + int(trained[0])
+        below_top = self.backward[lowest + 1 : stop].sum()
+        return float(below_top + self.backward_without_input[lowest] + self.update[first:stop].sum())
+
+
+def client_step_s(s: BlockSeconds, mode: Mode, cut: int, directions: int) -> float:
+    """Seconds of one step on the client.
+
+    Parameters
+    ----------
+    s
+        Passes on the client's device.
+    mode, cut
+        The option; a cut behind the last block has no server part.
+    directions
+        P or Q.
+    """
+    on_device = cut == len(s.forward)
+    forward_s = float(s.forward[:cut].sum())
+    match mode:
+        case Mode.FO:
+            return forward_s + s.exact_backward_s(0, cut, wants_input=False)
+        case Mode.FO_RECOMPUTE:
+            trained = np.flatnonzero(s.trains[:cut])
+            again_s = float(s.forward[int(trained[0]) : cut].sum()) if len(trained) else 0.0
+            return forward_s + again_s + s.exact_backward_s(0, cut, wants_input=False)
+        case Mode.ZO_PROJECTION:
+            return forward_s + directions * float(s.perturbed_forward[:cut].sum() + s.descend[:cut].sum())
+        case Mode.ZO_LOSS:
+            clean_s = 0.0 if on_device else forward_s
+            return clean_s + directions * float(2 * s.perturbed_forward[:cut].sum() + s.descend[:cut].sum())
+        case Mode.FROZEN:
+            return forward_s
+
+
+def server_step_s(s: BlockSeconds, mode: Mode, cut: int, directions: int, *, client_trains: bool) -> float:
+    """Seconds of one step of a client's server copy on the whole server; 0 where there is no server part."""
+    num_blocks = len(s.forward)
+    if cut == num_blocks:
+        return 0.0
+    forward_s = float(s.forward[cut:].sum())
+    exact_s = forward_s + s.exact_backward_s(cut, num_blocks, wants_input=wants_gradient(mode, client_trains=client_trains))
+    return exact_s + (2 * directions * forward_s if mode is Mode.ZO_LOSS else 0.0)
+
+
+def wants_gradient(mode: Mode, *, client_trains: bool) -> bool:
+    """Whether the client asks for λ: not with nothing to train, and never in ``zo-loss`` and ``frozen``."""
+    return client_trains and mode in EXACT_MODES | {Mode.ZO_PROJECTION}
+
+
+@dataclass(frozen=True)
+class StepBytes:
+    """Bytes on air of one step."""
+
+    uplink: int
+    downlink: int
+
+
+def step_bytes(
+    mode: Mode, smashed: int, labels: int, row_ids: int, directions: int, *, on_device: bool, client_trains: bool
+) -> StepBytes:
+    """Bytes of one step, as DESIGN section 3 tabulates them.
+
+    Parameters
+    ----------
+    mode
+        Training mode.
+    smashed
+        Bytes A of the activation at the cut.
+    labels
+        Bytes of labels and attention mask.
+    row_ids
+        Bytes of token ids, where a zeroth-order embedding update needs them.
+    directions
+        P or Q.
+    on_device
+        The whole model is on the device: nothing crosses.
+    client_trains
+        The client part has trainable parameters.
+    """
+    if on_device:
+        return StepBytes(0, 0)
+    extra = row_ids if mode in ZEROTH_ORDER_MODES else 0
+    match mode:
+        case Mode.FO | Mode.FO_RECOMPUTE:
+            return StepBytes(smashed + labels, smashed if client_trains else 0)
+        case Mode.ZO_PROJECTION:
+            scalars = SCALAR_BYTES * directions
+            return StepBytes(smashed + labels + extra + scalars, smashed + 2 * scalars)
+        case Mode.ZO_LOSS:
+            return StepBytes((2 * directions + 1) * smashed + labels + extra, 2 * directions * SCALAR_BYTES)
+        case Mode.FROZEN:
+            return StepBytes(smashed + labels, 0)

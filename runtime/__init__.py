@@ -1,0 +1,1 @@
+"""Carry a plan out: split models, training modes, aggregation, executors, checkpoints and the network replay."""

@@ -1,0 +1,37 @@
+"""``fo``: exact gradients with all activations kept."""
+
+from __future__ import annotations
+
+import torch
+
+from runtime.estimators.base import GradientEstimator, StepResult
+from runtime.noise import NoiseKey
+from runtime.optimizers import make_optimizer
+from runtime.split import Part
+from runtime.wire import Batch, ServerLink
+from scenarios.contracts.modes import Mode
+from scenarios.schema import Training
+
+
+class FirstOrder(GradientEstimator):
+    """Split back-propagation (Gupta and Raskar, arXiv 1810.06060): h up, λ down, the chain rule does the rest."""
+
+    mode = Mode.FO
+    keeps_batch_statistics = True
+
+    def __init__(self, part: Part, training: Training) -> None:
+        super().__init__(part, training)
+        parameters = [parameter for _, parameter in part.trainable()]
+        self._optimizer = make_optimizer(training.optimizer, parameters) if parameters else None
+
+    def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
+        """Forward, wait for λ, backward, update."""
+        with torch.set_grad_enabled(self.trains):
+            h = self.part(batch.inputs, batch.mask_BS)
+        gradient, loss = link.exact(h.detach(), batch, wants_gradient=self.trains)
+        if self._optimizer is not None:
+            h.backward(gradient)
+            del h, gradient
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+        return StepResult(loss)

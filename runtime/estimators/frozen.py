@@ -1,0 +1,24 @@
+"""``frozen``: the control. The client part is evaluated and never trained."""
+
+from __future__ import annotations
+
+import torch
+
+from runtime.estimators.base import GradientEstimator, StepResult
+from runtime.noise import NoiseKey
+from runtime.wire import Batch, ServerLink
+from scenarios.contracts.modes import Mode
+
+
+class Frozen(GradientEstimator):
+    """Forward only; the server part trains on whatever features the client part gives."""
+
+    mode = Mode.FROZEN
+    keeps_batch_statistics = False
+
+    def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
+        """Smashed data up, nothing down."""
+        with torch.no_grad():
+            h = self.part(batch.inputs, batch.mask_BS)
+        _, loss = link.exact(h, batch, wants_gradient=False)
+        return StepResult(loss)

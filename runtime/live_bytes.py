@@ -1,0 +1,79 @@
+"""Count live tensor bytes while real or fake tensors are computed.
+
+One small dispatch mode serves both the prediction (under fake tensors) and the measurement (in the run). It counts
+storages, not tensors, so views are free, and forgets a storage when it is freed. Workspace inside a kernel is not seen.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+
+class LiveBytes(TorchDispatchMode):
+    """Tracks the bytes of live storages born inside the mode, or handed to :meth:`track`.
+
+    Attributes
+    ----------
+    live_bytes
+        Bytes alive now.
+    peak_bytes
+        Largest ``live_bytes`` so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live_bytes = 0
+        self.peak_bytes = 0
+        self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._paused = False
+
+    def track(self, tensors: Iterable[Tensor]) -> None:
+        """Count tensors that were born elsewhere but occupy this memory."""
+        for tensor in tensors:
+            self._count(tensor)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out what is born inside: another machine's memory."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    def reset_peak(self) -> None:
+        """Start the peak afresh from what is alive now."""
+        self.peak_bytes = self.live_bytes
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not self._paused:
+            for leaf in tree_iter(result):
+                if isinstance(leaf, Tensor):
+                    self._count(leaf)
+        return result
+
+    def _count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = id(storage)
+        known = self._known.get(key)
+        if known is not None and known() is storage:
+            return
+        size_bytes = storage.nbytes()
+
+        def forget(reference: weakref.ref[torch.UntypedStorage]) -> None:
+            if self._known.get(key) is reference:
+                del self._known[key]
+            self.live_bytes -= size_bytes
+
+        self._known[key] = weakref.ref(storage, forget)
+        self.live_bytes += size_bytes
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)

@@ -1,0 +1,1 @@
+"""Transformers models as ordered blocks that a cut may fall between."""

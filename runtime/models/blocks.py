@@ -1,0 +1,60 @@
+"""The block: smallest unit a cut may fall behind.
+
+Shape legend: B batch, S sequence, D hidden size, V vocabulary, K classes, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Block(nn.Module):
+    """One link of the chain: takes the activation of the block before, gives its own.
+
+    The attention mask travels beside the activation; blocks that do not need it ignore it.
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
+        """Map the activation of the previous block (or the input batch) to this block's activation."""
+
+
+class Decompose(Protocol):
+    """Turn a transformers model into its blocks, first to last, sharing its modules."""
+
+    def __call__(self, model: nn.Module, task: str) -> list[Block]:
+        """Return the blocks; calling them in order equals calling the model."""
+
+
+_FAMILIES: dict[str, Decompose] = {}
+
+
+def register_family(model_type: str) -> Callable[[Decompose], Decompose]:
+    """Register the decomposition of a transformers ``model_type``."""
+
+    def register(decompose: Decompose) -> Decompose:
+        if model_type in _FAMILIES:
+            raise ValueError(f"the model family {model_type!r} is registered twice")
+        _FAMILIES[model_type] = decompose
+        return decompose
+
+    return register
+
+
+def families() -> Mapping[str, Decompose]:
+    """Return the registered decompositions by ``model_type``."""
+    return dict(_FAMILIES)
+
+
+def last_token(h_BSD: Tensor, mask_BS: Tensor | None) -> Tensor:
+    """Return the activation of each sample's last token that is not padding, shape [B, D]."""
+    if mask_BS is None:
+        return h_BSD[:, -1]
+    positions_S = torch.arange(h_BSD.shape[1], device=h_BSD.device)
+    last_B = (positions_S * mask_BS.long()).argmax(-1)
+    return h_BSD[torch.arange(h_BSD.shape[0], device=h_BSD.device), last_B]

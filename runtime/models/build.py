@@ -1,0 +1,197 @@
+"""Build a transformers model from a scenario: by configuration or from a checkpoint, with adapters, as blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from runtime.models import bert, opt, resnet, vit  # noqa: F401  (each registers its family)
+from runtime.models.blocks import Block, families
+from runtime.streams import stream_seed
+from scenarios.errors import ScenarioError
+from scenarios.schema import Model, Scenario, TrainLora
+
+_AUTO_CLASSES: dict[str, Any] = {
+    "image-classification": transformers.AutoModelForImageClassification,
+    "sequence-classification": transformers.AutoModelForSequenceClassification,
+    "causal-lm": transformers.AutoModelForCausalLM,
+}
+
+
+def model_config(model: Model, num_labels: int | None = None) -> Any:
+    """Return the transformers configuration of a scenario's model, dropout off and embeddings untied.
+
+    Parameters
+    ----------
+    model
+        The scenario's model section.
+    num_labels
+        Number of classes of the data, for a checkpoint whose head is new.
+
+    Raises
+    ------
+    ScenarioError
+        If the model type is unknown or unsupported, a key does not exist in its configuration, a value is refused, or
+        the checkpoint cannot be had.
+    """
+    config = _config_by_value(model.config) if model.config is not None else _checkpoint_config(model, num_labels)
+    supported = families()
+    if config.model_type not in supported:
+        near = difflib.get_close_matches(config.model_type, supported, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ScenarioError(
+            f"model: found the family {config.model_type!r}; supported are {', '.join(sorted(supported))}{hint}"
+        )
+    for name, value in list(vars(config).items()):
+        # Dropout is off in every mode, so that modes compare and a probe differs from its anchor by the probe alone.
+        if "drop" in name and isinstance(value, (int, float)) and not isinstance(value, bool):
+            setattr(config, name, 0.0)
+    config.use_cache = False
+    # An embedding tied to the head would live on both sides of every cut; it is untied for every cut alike.
+    config.tie_word_embeddings = False
+    return config
+
+
+def _config_by_value(values: dict[str, Any]) -> Any:
+    model_type = values["model_type"]
+    known_types = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    if model_type not in known_types:
+        near = difflib.get_close_matches(str(model_type), list(families()), n=1, cutoff=0.4)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ScenarioError(
+            f"model.config.model_type: found {model_type!r}; supported are {', '.join(sorted(families()))}{hint}"
+        )
+    rest = {key: value for key, value in values.items() if key != "model_type"}
+    default = known_types[model_type]()
+    valid = set(default.to_dict()) | set(getattr(default, "attribute_map", {})) | {"num_labels"}
+    for key in rest:
+        if key not in valid:
+            near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"{type(default).__name__} has no such key"
+            raise ScenarioError(f"model.config.{key}: unknown key {key!r}; {hint}")
+    try:
+        return known_types[model_type](**rest)
+    except Exception as error:  # transformers raises many types for a value it refuses
+        raise ScenarioError(f"model.config: {type(default).__name__} refuses these values: {_first_line(error)}") from error
+
+
+def _checkpoint_config(model: Model, num_labels: int | None) -> Any:
+    extra = {} if num_labels is None or model.task == "causal-lm" else {"num_labels": num_labels}
+    try:
+        return transformers.AutoConfig.from_pretrained(model.checkpoint, **extra)
+    except Exception as error:  # OSError, hub and network errors of several packages
+        raise _checkpoint_error(model, error) from error
+
+
+def _checkpoint_error(model: Model, error: Exception) -> ScenarioError:
+    if os.path.isdir(str(model.checkpoint)):  # noqa: PTH112  (a hub name is no path)
+        return ScenarioError(
+            f"model.checkpoint: {model.checkpoint}: not a transformers checkpoint ({_first_line(error)}); "
+            "needs a folder with config.json and weights"
+        )
+    return ScenarioError(
+        f"model.checkpoint: {model.checkpoint!r} is no local folder and could not be fetched from the Hugging Face hub "
+        f"({_first_line(error)}); give a local folder, go online, or state the model by value under model.config"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: bool = False) -> list[Block]:
+    """Build the scenario's model and return its blocks, adapters applied and trainable parameters marked.
+
+    Parameters
+    ----------
+    scenario
+        The scenario; its seed draws the weights of a model by value and of new heads and adapters.
+    num_labels
+        Number of classes of the data.
+    meta
+        Build on the meta device: shapes without storage, for the profiler.
+
+    Raises
+    ------
+    ScenarioError
+        As :func:`model_config`, and if LoRA names modules that the model does not have.
+    """
+    config = model_config(scenario.model, num_labels)
+    auto = _AUTO_CLASSES[scenario.model.task]
+    device = torch.device("meta") if meta else contextlib.nullcontext()
+    with torch.random.fork_rng(devices=[]), device:
+        torch.manual_seed(stream_seed(scenario.seed, "weights"))
+        try:
+            if meta or scenario.model.checkpoint is None:
+                model = auto.from_config(config, attn_implementation="sdpa" if config.model_type != "resnet" else None)
+            else:
+                model = auto.from_pretrained(
+                    scenario.model.checkpoint, config=config, attn_implementation="sdpa", use_safetensors=True,
+                    dtype=torch.float32, ignore_mismatched_sizes=True,
+                )  # fmt: skip
+        except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+            raise ScenarioError(
+                f"model: {config.model_type} with these settings cannot be built for {scenario.model.task}: {_first_line(error)}"
+            ) from error
+        except OSError as error:
+            raise _checkpoint_error(scenario.model, error) from error
+        if isinstance(scenario.training.trainable, TrainLora):
+            _apply_lora(model, scenario.training.trainable)
+    blocks = families()[config.model_type](model, scenario.model.task)
+    if isinstance(scenario.training.trainable, TrainLora):
+        _train_task_head(model, scenario.model.task)
+    untie(blocks)
+    return blocks
+
+
+def _apply_lora(model: nn.Module, lora: TrainLora) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    try:
+        inject_adapter_in_model(
+            LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.target_modules), lora_dropout=0.0), model
+        )
+    except ValueError as error:
+        linear = sorted({name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)})
+        raise ScenarioError(
+            f"training.trainable.target_modules: found {', '.join(lora.target_modules)}; "
+            f"this model's linear modules are {', '.join(linear)}"
+        ) from error
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+
+
+def _train_task_head(model: Any, task: str) -> None:
+    """A classification head starts random, so it is trained whole beside the adapters; a language-model head is not."""
+    if task == "causal-lm":
+        return
+    head = model.score if hasattr(model, "score") else model.classifier
+    for parameter in head.parameters():
+        parameter.requires_grad_(True)
+
+
+def untie(blocks: list[Block]) -> list[str]:
+    """Give every block its own copy of a parameter it shares with an earlier block; return the names of the copies.
+
+    A tensor on both sides of a cut would need its gradients exchanged every step. Untying it for every cut alike keeps
+    the trained model independent of the cut.
+    """
+    owner: dict[int, int] = {}
+    copies: list[str] = []
+    for index, block in enumerate(blocks):
+        for module_name, module in block.named_modules():
+            for name, parameter in list(module._parameters.items()):
+                if parameter is None:
+                    continue
+                if owner.setdefault(id(parameter), index) != index:
+                    copy = nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+                    module._parameters[name] = copy
+                    copies.append(f"blocks.{index}.{module_name}.{name}")
+    return copies

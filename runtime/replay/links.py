@@ -1,0 +1,80 @@
+"""Rate of a radio link at a share of the band, straight from the scenario.
+
+The formulas are written out again here instead of being taken from the planner: a replay that agrees with a plan shows
+something only when the two share no formula.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scenarios.schema import FixedLink, Radio, ShannonLink
+
+_MILLIWATTS_PER_WATT = 1e3
+
+
+def watts_from_dbm(power_dbm: float) -> float:
+    """Power in watts.
+
+    Parameters
+    ----------
+    power_dbm
+        Power relative to one milliwatt, dB; a density in dBm/Hz gives W/Hz.
+
+    Returns
+    -------
+    float
+        The power, W (or the density, W/Hz).
+    """
+    return float(10.0 ** (power_dbm / 10.0)) / _MILLIWATTS_PER_WATT
+
+
+def uplink_rate_bps(link: FixedLink | ShannonLink, radio: Radio, share: float) -> float:
+    """Rate at which a client sends with a share of the uplink.
+
+    Parameters
+    ----------
+    link
+        The client's link.
+    radio
+        The spectrum all clients share.
+    share
+        Fraction of the uplink band, in [0, 1].
+
+    Returns
+    -------
+    float
+        bit/s; 0 for a share of 0. A fixed link carries ``share * uplink_hz * uplink_bps_per_hz``. A Shannon link keeps
+        its transmit power whatever the width, so a narrower band has a higher signal-to-noise ratio:
+        ``share * B * log2(1 + P * g / (N0 * share * B))`` (Shannon, 1948; the form used for uplink FDMA in wireless
+        federated learning).
+    """
+    width_hz = share * radio.uplink_hz
+    if width_hz <= 0:
+        return 0.0
+    if isinstance(link, FixedLink):
+        return width_hz * link.uplink_bps_per_hz
+    received_w = watts_from_dbm(link.transmit_power_dbm) * 10.0 ** (link.path_gain_db / 10.0)
+    noise_w = watts_from_dbm(radio.noise_dbm_per_hz) * width_hz
+    # log1p keeps its digits at a signal far below the noise, where log2(1 + x) would round to zero.
+    return width_hz * math.log1p(received_w / noise_w) / math.log(2.0)
+
+
+def downlink_rate_bps(link: FixedLink | ShannonLink, radio: Radio, share: float) -> float:
+    """Rate at which a client receives with a share of the downlink.
+
+    Parameters
+    ----------
+    link
+        The client's link.
+    radio
+        The spectrum all clients share.
+    share
+        Fraction of the downlink band, in [0, 1].
+
+    Returns
+    -------
+    float
+        bit/s; linear in the share for both link models, because the base station's power density is constant.
+    """
+    return max(0.0, share) * radio.downlink_hz * link.downlink_bps_per_hz

@@ -1,0 +1,265 @@
+"""Play a plan through the simulated network, and check that nothing was lost on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from runtime.replay.links import downlink_rate_bps, uplink_rate_bps
+from runtime.replay.processes import ClientWork, Timeline, simulate
+from runtime.replay.trace_files import scenario_traces
+from runtime.replay.traces import BandwidthTrace
+from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from scenarios.contracts.phases import DOWNLINK_PHASES, ROUND_ORDER, UPLINK_PHASES, Phase
+from scenarios.contracts.plan import ClientPlan, Plan
+from scenarios.errors import ContractError, RunError, UsageError
+from scenarios.loader import validate_scenario
+from scenarios.schema import Client, Scenario
+
+_SHARE_TOLERANCE = 1e-6
+_CLOCK_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A plan played through the simulated network.
+
+    Parameters
+    ----------
+    ledger
+        Source ``replayed``: every client, round and phase, those at zero included. Seconds and waiting of a client's
+        round sum to the latency of that round.
+    rounds
+        One row a round: ``round`` (from 0), ``latency_s``, ``simulated_s`` (clock at its end), ``uplink_utilisation``,
+        ``downlink_utilisation``, ``server_utilisation`` (share of the resource times seconds it served, over the
+        round's latency), ``slowest_client`` (the one that waited least at the barrier) and ``barrier_wait_s`` (mean
+        over clients).
+    """
+
+    ledger: Ledger
+    rounds: pd.DataFrame
+
+    @property
+    def round_latency_s(self) -> tuple[float, ...]:
+        """Latency of each round, s."""
+        return tuple(float(value) for value in self.rounds["latency_s"])
+
+    @property
+    def total_s(self) -> float:
+        """Clock at the end of the last round, s."""
+        return float(self.rounds["simulated_s"].iloc[-1])
+
+
+def scenario_of(plan: Plan) -> Scenario:
+    """Rebuild the scenario that a plan was made for.
+
+    Parameters
+    ----------
+    plan
+        Its ``scenario`` holds the resolved document.
+
+    Raises
+    ------
+    ScenarioError
+        If the document is not a valid scenario any more.
+    """
+    return validate_scenario(plan.scenario, f"the scenario inside the {plan.strategy} plan")
+
+
+def replay(
+    plan: Plan,
+    scenario: Scenario,
+    *,
+    num_rounds: int,
+    traces: Mapping[str, BandwidthTrace] | None = None,
+    compute_scale: Mapping[str, float] | None = None,
+    start_offsets_s: Mapping[str, float] | None = None,
+) -> Replay:
+    """Play a plan through the simulated network.
+
+    Parameters
+    ----------
+    plan
+        Options and shares.
+    scenario
+        The plan's scenario: links, radio and steps a round (:func:`scenario_of` rebuilds it from the plan).
+    num_rounds
+        Rounds to replay.
+    traces
+        Recorded bandwidth by client; it modulates the rate that the plan's share gives, on the uplink and the downlink
+        alike. Clients not named have constant links. When None, the traces that the scenario's links name are used.
+    compute_scale
+        By client, how much longer than planned its device computes: a straggler has more than 1. 1 when not named.
+    start_offsets_s
+        By client, how long after the first round's start it joins. 0 when not named.
+
+    Returns
+    -------
+    Replay
+        Ledger and rounds.
+
+    Raises
+    ------
+    UsageError
+        If there is no round to replay, or an argument names an unknown client or holds a value out of range.
+    ContractError
+        If the plan has no clients, names one the scenario lacks, or shares out more than there is.
+    ScenarioError
+        If a trace that the scenario names cannot be read.
+    RunError
+        If a client can never finish, or an invariant of the simulation is broken.
+    """
+    if num_rounds < 1:
+        raise UsageError(f"found {num_rounds} rounds to replay; needs at least 1")
+    _check_plan(plan)
+    used_traces = scenario_traces(scenario) if traces is None else traces
+    scales, offsets_s = compute_scale or {}, start_offsets_s or {}
+    known = {client.id for client in plan.clients}
+    # The scenario's own traces may name clients that a plan has dropped; what a caller passes may not.
+    _check_arguments(known, {} if traces is None else traces, scales, offsets_s)
+    clients = {client.id: client for client in scenario.expanded_clients()}
+    work = [
+        _work(
+            client,
+            _scenario_client(clients, client.id),
+            scenario,
+            used_traces.get(client.id),
+            scales.get(client.id, 1.0),
+            offsets_s.get(client.id, 0.0),
+        )
+        for client in plan.clients
+    ]
+    timeline = simulate(work, num_rounds)
+    _check_timeline(plan, timeline)
+    return Replay(Ledger.from_entries(_entries(plan, timeline)), _rounds(plan, timeline))
+
+
+def _check_plan(plan: Plan) -> None:
+    if not plan.clients:
+        raise ContractError("the plan has no clients; needs at least one to replay: make the plan again")
+    for name in ("uplink_share", "downlink_share", "server_share"):
+        total = math.fsum(getattr(client, name) for client in plan.clients)
+        if total > 1 + _SHARE_TOLERANCE:
+            raise ContractError(
+                f"the plan's {name} sums to {total:.6g} over clients; needs at most 1, since a replay would otherwise "
+                "be faster than the radio or the server allows: make the plan again"
+            )
+
+
+def _check_arguments(
+    known: set[str], traces: Mapping[str, object], scales: Mapping[str, float], offsets_s: Mapping[str, float]
+) -> None:
+    for what, named in (("traces", traces), ("compute_scale", scales), ("start_offsets_s", offsets_s)):
+        if unknown := sorted(set(named) - known):
+            raise UsageError(f"{what} names the clients {', '.join(unknown[:5])}, which the plan does not have")
+    for client_id, scale in scales.items():
+        if not 0 < scale < math.inf:
+            raise UsageError(f"compute_scale of {client_id} is {scale}; needs a finite number above zero")
+    for client_id, offset_s in offsets_s.items():
+        if not 0 <= offset_s < math.inf:
+            raise UsageError(
+                f"start_offsets_s of {client_id} is {offset_s}; needs a finite number that is not negative"
+            )
+
+
+def _scenario_client(clients: Mapping[str, Client], client_id: str) -> Client:
+    if client_id not in clients:
+        raise ContractError(
+            f"the plan has the client {client_id}, which the scenario does not; needs the scenario it was made for"
+        )
+    return clients[client_id]
+
+
+def _work(
+    client: ClientPlan,
+    scenario_client: Client,
+    scenario: Scenario,
+    trace: BandwidthTrace | None,
+    compute_scale: float,
+    start_offset_s: float,
+) -> ClientWork:
+    if client.server_compute_s > 0 and client.server_share <= 0:
+        raise RunError(
+            f"client {client.id}, phase {Phase.SERVER_COMPUTE}: needs {client.server_compute_s:g} s of the server and "
+            "has a share of 0, which never ends; make the plan again"
+        )
+    return ClientWork(
+        client_id=client.id,
+        local_steps=scenario.training.local_steps,
+        client_compute_s=client.client_compute_s * compute_scale,
+        server_s=client.server_compute_s / client.server_share if client.server_compute_s > 0 else 0.0,
+        phase_bytes={phase: client.phase_bytes(phase) for phase in (*UPLINK_PHASES, *DOWNLINK_PHASES)},
+        uplink_bps=uplink_rate_bps(scenario_client.link, scenario.radio, client.uplink_share),
+        downlink_bps=downlink_rate_bps(scenario_client.link, scenario.radio, client.downlink_share),
+        trace=trace,
+        start_offset_s=start_offset_s,
+    )
+
+
+def _entries(plan: Plan, timeline: Timeline) -> Iterator[LedgerEntry]:
+    for round_index in range(len(timeline.round_ends_s)):
+        for client, rounds in zip(plan.clients, timeline.totals, strict=True):
+            for phase, spent in rounds[round_index].items():
+                yield LedgerEntry(
+                    Source.REPLAYED, client.id, round_index, phase, spent.seconds, spent.waiting_s, spent.bytes
+                )
+
+
+def _rounds(plan: Plan, timeline: Timeline) -> pd.DataFrame:
+    rows, start_s = [], 0.0
+    for index, end_s in enumerate(timeline.round_ends_s):
+        latency_s = end_s - start_s
+        waits_s = [rounds[index][Phase.BARRIER].waiting_s for rounds in timeline.totals]
+        rows.append(
+            {
+                "round": index,
+                "latency_s": latency_s,
+                "simulated_s": end_s,
+                "uplink_utilisation": _utilisation(plan, timeline, index, latency_s, "uplink_share", UPLINK_PHASES),
+                "downlink_utilisation": _utilisation(
+                    plan, timeline, index, latency_s, "downlink_share", DOWNLINK_PHASES
+                ),
+                "server_utilisation": _utilisation(
+                    plan, timeline, index, latency_s, "server_share", (Phase.SERVER_COMPUTE,)
+                ),
+                "slowest_client": plan.clients[waits_s.index(min(waits_s))].id,
+                "barrier_wait_s": math.fsum(waits_s) / len(waits_s),
+            }
+        )
+        start_s = end_s
+    return pd.DataFrame(rows)
+
+
+def _utilisation(
+    plan: Plan, timeline: Timeline, index: int, latency_s: float, share: str, phases: tuple[Phase, ...]
+) -> float:
+    served_s = math.fsum(
+        getattr(client, share) * math.fsum(rounds[index][phase].seconds for phase in phases)
+        for client, rounds in zip(plan.clients, timeline.totals, strict=True)
+    )
+    return served_s / latency_s if latency_s > 0 else 0.0
+
+
+def _check_timeline(plan: Plan, timeline: Timeline) -> None:
+    """Check what must hold whatever the links do; a broken simulation is an error, never a wrong figure."""
+    starts_s = (0.0, *timeline.round_ends_s[:-1])
+    for index, (start_s, end_s) in enumerate(zip(starts_s, timeline.round_ends_s, strict=True)):
+        if not start_s <= end_s < math.inf:
+            raise RunError(
+                f"round {index} of the replay ends at {end_s} s and starts at {start_s} s; the clock ran back"
+            )
+        for client, rounds in zip(plan.clients, timeline.totals, strict=True):
+            spent = rounds[index]
+            where = f"client {client.id}, round {index} of the replay"
+            elapsed_s = math.fsum(total.seconds + total.waiting_s for total in spent.values())
+            if abs(elapsed_s - (end_s - start_s)) > _CLOCK_TOLERANCE * max(1.0, end_s):
+                raise RunError(f"{where}: the phases sum to {elapsed_s} s and the round took {end_s - start_s} s")
+            for phase in ROUND_ORDER:
+                if spent[phase].seconds < 0 or spent[phase].waiting_s < 0:
+                    raise RunError(f"{where}, phase {phase}: a negative time, {spent[phase]}")
+                planned_bytes = client.phase_bytes(phase)
+                if spent[phase].bytes != planned_bytes:
+                    raise RunError(f"{where}, phase {phase}: carried {spent[phase].bytes} of {planned_bytes} bytes")

@@ -1,0 +1,209 @@
+"""The simulated clients: one SimPy process each, from the download of the client part to the barrier."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import simpy
+
+from runtime.replay.traces import BandwidthTrace, Transfer
+from scenarios.contracts.phases import ROUND_ORDER, Phase
+from scenarios.errors import RunError
+from scenarios.units import bits
+
+FORWARD_FRACTION = 1 / 3
+"""Share of a step's client compute that comes before the exchange with the server.
+
+A backward pass costs about two forward passes, and most modes compute on both sides of the exchange. Only the sum
+enters a round's latency on constant links; on varying ones the split shifts when a transfer starts.
+"""
+
+
+@dataclass(frozen=True)
+class ClientWork:
+    """What one client has to do in a round, per-round amounts, with the rates its shares give it.
+
+    Parameters
+    ----------
+    client_id
+        Its id.
+    local_steps
+        Steps of a round.
+    client_compute_s
+        Seconds of device compute.
+    server_s
+        Seconds of server compute at the client's share of the server.
+    phase_bytes
+        Bytes by phase, for the four phases that carry any.
+    uplink_bps, downlink_bps
+        Rates at the client's shares; 0 where it has none.
+    trace
+        Modulates both rates around their planned value; None for constant links.
+    start_offset_s
+        How long after the first round's start the client joins.
+    """
+
+    client_id: str
+    local_steps: int
+    client_compute_s: float
+    server_s: float
+    phase_bytes: dict[Phase, int]
+    uplink_bps: float
+    downlink_bps: float
+    trace: BandwidthTrace | None = None
+    start_offset_s: float = 0.0
+
+
+@dataclass(slots=True)
+class PhaseTotals:
+    """What a client spent in one phase of one round: seconds served, seconds waited, bytes carried."""
+
+    seconds: float = 0.0
+    waiting_s: float = 0.0
+    bytes: int = 0
+
+
+RoundTotals = dict[Phase, PhaseTotals]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Outcome of a simulation.
+
+    Parameters
+    ----------
+    totals
+        ``totals[client][round]`` by phase, clients in the order of the work.
+    round_ends_s
+        Clock at the end of each round.
+    """
+
+    totals: tuple[tuple[RoundTotals, ...], ...]
+    round_ends_s: tuple[float, ...]
+
+
+class RoundBarrier:
+    """Holds every client until the last one has arrived, which ends the round."""
+
+    def __init__(self, environment: simpy.Environment, num_clients: int) -> None:
+        self._environment = environment
+        self._num_clients = num_clients
+        self._arrived = 0
+        self._round_over = environment.event()
+        self.round_ends_s: list[float] = []
+
+    def arrive(self) -> simpy.Event:
+        """Say that one more client is done, and return what it has to wait for."""
+        round_over = self._round_over
+        self._arrived += 1
+        if self._arrived == self._num_clients:
+            self.round_ends_s.append(self._environment.now)
+            self._arrived, self._round_over = 0, self._environment.event()
+            round_over.succeed()
+        return round_over
+
+
+def simulate(work: Sequence[ClientWork], num_rounds: int) -> Timeline:
+    """Run all clients through all rounds.
+
+    Parameters
+    ----------
+    work
+        One item a client; its order breaks ties, so two simulations of the same work agree.
+    num_rounds
+        Rounds to simulate.
+
+    Returns
+    -------
+    Timeline
+        Totals of every client, round and phase.
+
+    Raises
+    ------
+    RunError
+        If a client has to use a resource of which it has no share, or a link too slow to ever finish.
+    """
+    environment = simpy.Environment()
+    barrier = RoundBarrier(environment, len(work))
+    totals: list[list[RoundTotals]] = [[] for _ in work]
+    for item, rounds in zip(work, totals, strict=True):
+        environment.process(_client(environment, item, num_rounds, barrier, rounds))
+    environment.run()
+    if len(barrier.round_ends_s) != num_rounds:
+        raise RunError(
+            f"the replay stopped after {len(barrier.round_ends_s)} of {num_rounds} rounds; needs all of them"
+        )
+    return Timeline(tuple(tuple(rounds) for rounds in totals), tuple(barrier.round_ends_s))
+
+
+def _client(
+    environment: simpy.Environment, work: ClientWork, num_rounds: int, barrier: RoundBarrier, rounds: list[RoundTotals]
+) -> Generator[simpy.Event, None, None]:
+    steps = work.local_steps
+    forward_s = work.client_compute_s / steps * FORWARD_FRACTION
+    backward_s = work.client_compute_s / steps - forward_s
+    server_s = work.server_s / steps
+    uplink_bytes = _spread(work.phase_bytes[Phase.UPLINK], steps)
+    downlink_bytes = _spread(work.phase_bytes[Phase.DOWNLINK], steps)
+    for round_index in range(num_rounds):
+        totals: RoundTotals = {phase: PhaseTotals() for phase in ROUND_ORDER}
+        if round_index == 0 and work.start_offset_s > 0:
+            totals[Phase.MODEL_DOWNLOAD].waiting_s += work.start_offset_s
+            yield environment.timeout(work.start_offset_s)
+        yield from _carry(environment, work, totals, Phase.MODEL_DOWNLOAD, work.phase_bytes[Phase.MODEL_DOWNLOAD])
+        for step in range(steps):
+            yield from _serve(environment, totals[Phase.CLIENT_COMPUTE], forward_s)
+            yield from _carry(environment, work, totals, Phase.UPLINK, uplink_bytes[step])
+            yield from _serve(environment, totals[Phase.SERVER_COMPUTE], server_s)
+            yield from _carry(environment, work, totals, Phase.DOWNLINK, downlink_bytes[step])
+            yield from _serve(environment, totals[Phase.CLIENT_COMPUTE], backward_s)
+        yield from _carry(environment, work, totals, Phase.MODEL_UPLOAD, work.phase_bytes[Phase.MODEL_UPLOAD])
+        arrived_s = environment.now
+        yield barrier.arrive()
+        totals[Phase.BARRIER].waiting_s = environment.now - arrived_s
+        rounds.append(totals)
+
+
+def _serve(
+    environment: simpy.Environment, totals: PhaseTotals, duration_s: float
+) -> Generator[simpy.Event, None, None]:
+    if duration_s > 0:
+        yield environment.timeout(duration_s)
+        totals.seconds += duration_s
+
+
+def _carry(
+    environment: simpy.Environment, work: ClientWork, totals: RoundTotals, phase: Phase, size_bytes: int
+) -> Generator[simpy.Event, None, None]:
+    if size_bytes <= 0:
+        return
+    transfer = _transfer(work, phase, size_bytes, environment.now)
+    yield environment.timeout(transfer.elapsed_s)
+    spent = totals[phase]
+    spent.seconds += transfer.served_s
+    spent.waiting_s += transfer.waiting_s
+    spent.bytes += size_bytes
+
+
+def _transfer(work: ClientWork, phase: Phase, size_bytes: int, start_s: float) -> Transfer:
+    is_up = phase in (Phase.UPLINK, Phase.MODEL_UPLOAD)
+    rate_bps = work.uplink_bps if is_up else work.downlink_bps
+    size_bits = bits(size_bytes)
+    if not (rate_bps > 0 and math.isfinite(rate_bps) and math.isfinite(size_bits / rate_bps)):
+        raise RunError(
+            f"client {work.client_id}, phase {phase}: has {size_bytes} bytes to carry at {rate_bps} bit/s, which never "
+            f"ends; needs a share of the {'uplink' if is_up else 'downlink'} above zero and a link that carries "
+            "something: the plan gives this client no share, or its link is out of reach; make the plan again or "
+            "correct the link"
+        )
+    if work.trace is None:
+        return Transfer(size_bits / rate_bps, 0.0)
+    return work.trace.transfer(size_bits, start_s, rate_bps)
+
+
+def _spread(total_bytes: int, steps: int) -> list[int]:
+    """Divide bytes over steps so that they sum exactly: whole bytes, the remainder on the first steps."""
+    each, remainder = divmod(total_bytes, steps)
+    return [each + (step < remainder) for step in range(steps)]

@@ -1,0 +1,207 @@
+"""Recorded bandwidth over time, and when a transfer over it is done.
+
+A trace repeats periodically. A transfer is answered in one step, by inverting the cumulative sum of the bits, so its
+cost does not depend on how many samples or periods it lasts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.errors import ScenarioError, UsageError
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """How long a transfer takes.
+
+    Parameters
+    ----------
+    elapsed_s
+        From start to finish.
+    waiting_s
+        The part of it during which the link was at rate zero.
+    """
+
+    elapsed_s: float
+    waiting_s: float
+
+    @property
+    def served_s(self) -> float:
+        """The part of the elapsed time during which bits moved, s."""
+        return self.elapsed_s - self.waiting_s
+
+
+@dataclass(frozen=True, eq=False)
+class BandwidthTrace:
+    """A periodic, piecewise constant rate.
+
+    Parameters
+    ----------
+    durations_s
+        Length of each sample; lengths may differ, a sample of length zero is dropped.
+    rates_bps
+        Rate during each sample; may be zero, but not always.
+    name
+        Where the trace comes from, for messages.
+    offset_s
+        Point of the period that the replay's clock 0 falls on.
+
+    Raises
+    ------
+    ScenarioError
+        If the arrays are empty, differ in length, hold a value that is negative or not finite, or if the trace carries
+        no bits at all, so that no transfer would ever finish.
+    """
+
+    durations_s: FloatArray
+    rates_bps: FloatArray
+    name: str = "trace"
+    offset_s: float = 0.0
+    _edges_s: FloatArray = field(init=False, repr=False)
+    _sent_bits: FloatArray = field(init=False, repr=False)
+    _outage_s: FloatArray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        durations_s = np.array(self.durations_s, dtype=np.float64).ravel()
+        rates_bps = np.array(self.rates_bps, dtype=np.float64).ravel()
+        _check_samples(durations_s, rates_bps, self.name)
+        if not math.isfinite(self.offset_s):
+            raise ScenarioError(f"{self.name}: found an offset of {self.offset_s} s; needs a finite number of seconds")
+        kept = durations_s > 0
+        durations_s, rates_bps = durations_s[kept], rates_bps[kept]
+        derived = {
+            "durations_s": durations_s,
+            "rates_bps": rates_bps,
+            "_edges_s": _running_sum(durations_s),
+            "_sent_bits": _running_sum(durations_s * rates_bps),
+            "_outage_s": _running_sum(np.where(rates_bps == 0, durations_s, 0.0)),
+        }
+        for name, array in derived.items():
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        if not (math.isfinite(self._sent_bits[-1]) and self._sent_bits[-1] > 0):
+            raise ScenarioError(
+                f"{self.name}: the trace carries {self._sent_bits[-1]} bits over its {self.duration_s:g} s; needs a "
+                "rate above zero somewhere, else no transfer over it would ever finish: choose another trace"
+            )
+
+    @property
+    def duration_s(self) -> float:
+        """Length of one period, s."""
+        return float(self._edges_s[-1])
+
+    @property
+    def mean_bps(self) -> float:
+        """Time-weighted mean rate, bit/s."""
+        return float(self._sent_bits[-1]) / self.duration_s
+
+    @property
+    def outage_fraction(self) -> float:
+        """Share of the time at rate zero."""
+        return float(self._outage_s[-1]) / self.duration_s
+
+    @property
+    def relative(self) -> FloatArray:
+        """Rate of each sample over the time-weighted mean, without a unit: what modulates a planned rate."""
+        return self.rates_bps / self.mean_bps
+
+    def shifted(self, by_s: float) -> BandwidthTrace:
+        """Return the same trace with the clock 0 at a later point of the period.
+
+        Parameters
+        ----------
+        by_s
+            How much later, s.
+        """
+        return BandwidthTrace(self.durations_s, self.rates_bps, self.name, self.offset_s + by_s)
+
+    def transfer(self, size_bits: float, start_s: float, mean_bps: float | None = None) -> Transfer:
+        """Time a transfer takes.
+
+        Parameters
+        ----------
+        size_bits
+            What has to be carried.
+        start_s
+            When it starts, on the replay's clock.
+        mean_bps
+            The mean rate of the link: the trace is scaled to it, so it says *when* the link is good and the plan says
+            how good it is on average. The recorded rates are used as they are when None.
+
+        Returns
+        -------
+        Transfer
+            Elapsed time, and how much of it the rate was zero. Nothing to carry takes no time. A transfer ends when its
+            last bit is through, hence never inside or behind an outage that follows.
+
+        Raises
+        ------
+        UsageError
+            If a size or the start is negative or not finite, or the mean rate is not above zero.
+        """
+        if not (0 <= size_bits < math.inf and 0 <= start_s < math.inf):
+            raise UsageError(f"found {size_bits} bits from {start_s} s on; needs finite numbers that are not negative")
+        if mean_bps is not None and not 0 < mean_bps < math.inf:
+            raise UsageError(f"found a mean rate of {mean_bps} bit/s; needs a finite number above zero")
+        if size_bits == 0:
+            return Transfer(0.0, 0.0)
+        needed_bits = size_bits if mean_bps is None else size_bits * (self.mean_bps / mean_bps)
+        if math.isinf(needed_bits):
+            raise UsageError(f"found {size_bits} bits at a mean rate of {mean_bps} bit/s; that never ends")
+        position_s = (start_s + self.offset_s) % self.duration_s
+        sample = min(int(np.searchsorted(self._edges_s, position_s, side="right")) - 1, len(self.rates_bps) - 1)
+        rate_bps = float(self.rates_bps[sample])
+        # Most transfers end within their sample; answered apart they keep all their digits.
+        if rate_bps > 0 and needed_bits <= rate_bps * (float(self._edges_s[sample + 1]) - position_s):
+            return Transfer(needed_bits / rate_bps, 0.0)
+        inside_s = position_s - float(self._edges_s[sample])
+        target_bits = float(self._sent_bits[sample]) + rate_bps * inside_s + needed_bits
+        periods, end_position_s, end_outage_s = self._locate(target_bits)
+        start_outage_s = float(self._outage_s[sample]) + (inside_s if rate_bps == 0 else 0.0)
+        elapsed_s = max(0.0, periods * self.duration_s + end_position_s - position_s)
+        waiting_s = max(0.0, periods * float(self._outage_s[-1]) + end_outage_s - start_outage_s)
+        return Transfer(elapsed_s, min(waiting_s, elapsed_s))
+
+    def _locate(self, target_bits: float) -> tuple[float, float, float]:
+        """Return (whole periods, position in the period, outage before it) of the first time so many bits are sent."""
+        period_bits = float(self._sent_bits[-1])
+        # The target is counted in (0, period] instead of [0, period), so that a transfer which ends with the period
+        # ends with its last bit, before any outage at the seam.
+        periods = math.ceil(target_bits / period_bits) - 1
+        rest_bits = target_bits - periods * period_bits
+        if rest_bits <= 0:
+            periods, rest_bits = periods - 1, rest_bits + period_bits
+        rest_bits = min(rest_bits, period_bits)
+        sample = int(np.searchsorted(self._sent_bits, rest_bits, side="left")) - 1
+        into_s = (rest_bits - float(self._sent_bits[sample])) / float(self.rates_bps[sample])
+        position_s = min(float(self._edges_s[sample]) + into_s, float(self._edges_s[sample + 1]))
+        return float(periods), position_s, float(self._outage_s[sample])
+
+
+def _running_sum(values: FloatArray) -> FloatArray:
+    return np.concatenate(([0.0], np.cumsum(values)))
+
+
+def _check_samples(durations_s: FloatArray, rates_bps: FloatArray, name: str) -> None:
+    if len(durations_s) == 0 or len(durations_s) != len(rates_bps):
+        raise ScenarioError(
+            f"{name}: found {len(durations_s)} sample lengths and {len(rates_bps)} rates; needs as many of one as of "
+            "the other, and at least one"
+        )
+    for what, unit, values in (("length", "s", durations_s), ("rate", "bit/s", rates_bps)):
+        bad = ~np.isfinite(values) | (values < 0)
+        if bad.any():
+            index = int(np.argmax(bad))
+            raise ScenarioError(
+                f"{name}: sample {index + 1} has a {what} of {values[index]} {unit}; needs a finite number that is not "
+                "negative: the recording is damaged there, repair or remove that sample"
+            )
+    if not durations_s.sum() > 0:
+        raise ScenarioError(f"{name}: all samples have length zero; needs a recording that lasts some time")

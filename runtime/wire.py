@@ -1,0 +1,120 @@
+"""The link between a client and its server part, in one process: what crosses it is counted, byte by byte.
+
+Counting happens on the tensors that are handed over, so the run's ledger is measured, not computed from a formula.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from scenarios.contracts.phases import Phase
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One mini-batch.
+
+    Parameters
+    ----------
+    inputs
+        Token ids [B, S], or images [B, C, H, W].
+    labels
+        [B] classes, or [B, S] token ids for a causal language model.
+    mask_BS
+        Attention mask, bool; None where nothing is padded.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    mask_BS: Tensor | None = None
+
+
+class ServerLink(Protocol):
+    """What a training mode may ask of the other side."""
+
+    def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
+        """Train the server part on smashed data; return λ = ∂loss/∂h if wanted, and the loss."""
+
+    def probe(self, h: Tensor, batch: Batch) -> Tensor:
+        """Return the loss (a scalar tensor) of perturbed smashed data; trains nothing."""
+
+    def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
+        """Report the scalar of each direction; return what all replicas are to apply."""
+
+    @property
+    def trains_server(self) -> bool:
+        """False where the whole model is on the device."""
+
+
+@dataclass
+class Traffic:
+    """Bytes that crossed the air, by phase."""
+
+    bytes_by_phase: Counter[Phase] = field(default_factory=Counter)
+
+    def count(self, phase: Phase, tensors: Iterable[Tensor | None]) -> None:
+        """Add the payload of tensors that cross the air in a phase."""
+        self.bytes_by_phase[phase] += sum(t.numel() * t.element_size() for t in tensors if t is not None)
+
+
+@dataclass
+class CountingLink:
+    """Counts what crosses between a client and a remote server part.
+
+    Parameters
+    ----------
+    server
+        The other side.
+    traffic
+        Where to count.
+    row_ids_cross
+        True when a zeroth-order client trains an embedding whose rows the labels do not name: the server then needs the
+        token ids to replay the update.
+    """
+
+    server: ServerLink
+    traffic: Traffic
+    row_ids_cross: bool = False
+    _labelled: Batch | None = None
+
+    @property
+    def trains_server(self) -> bool:
+        """True: the server part is remote."""
+        return True
+
+    def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
+        """Send smashed data up and λ down."""
+        self._send_up(h, batch)
+        gradient, loss = self.server.exact(h, batch, wants_gradient=wants_gradient)
+        self.traffic.count(Phase.DOWNLINK, [gradient])
+        return gradient, loss
+
+    def probe(self, h: Tensor, batch: Batch) -> Tensor:
+        """Send perturbed smashed data up and its loss down."""
+        self._send_up(h, batch)
+        loss = self.server.probe(h, batch)
+        self.traffic.count(Phase.DOWNLINK, [loss])
+        return loss
+
+    def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
+        """Send scalars up; seeds and the scalars to apply come down (HO-SFL, methods note 2.3)."""
+        self.traffic.count(Phase.UPLINK, [scalars_P])
+        applied_P = self.server.share_scalars(scalars_P, seeds_P)
+        self.traffic.count(Phase.DOWNLINK, [applied_P, seeds_P])
+        return applied_P
+
+    def _send_up(self, h: Tensor, batch: Batch) -> None:
+        payload: list[Tensor | None] = [h]
+        if self._labelled is not batch:
+            # Labels and mask go with the first smashed data of a batch, not with every probe.
+            payload += [batch.labels, batch.mask_BS]
+            if self.row_ids_cross:
+                payload.append(batch.inputs.to(torch.int32))
+            self._labelled = batch
+        self.traffic.count(Phase.UPLINK, payload)

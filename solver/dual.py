@@ -1,0 +1,265 @@
+"""The Lagrangian dual at a deadline: how much progress any plan can make in time, or proof that none exists.
+
+For a deadline ``T`` and prices ``p`` on the shares, ``q`` on the server's memory, every plan that meets ``T`` has
+
+    λ·G  ≤  L(p, q, λ; T) = Σ_i max_k [ λ·gain_ik − cost_ik(p, T) − q·memory_ik ] + Σ_r p_r + q        for all p, q, λ ≥ 0.
+
+``L`` is convex in ``(p, q, λ)``: three to five unknowns, whatever the number of clients. It is minimised by Newton's
+method on a smoothed copy (soft maximum over options, logarithmic barrier on the signs, both fading); the bound itself is
+always ``L`` as written, at a dual-feasible point. The soft maximum's weights are the fractional plan that primal
+recovery rounds. DESIGN section 6 states the decomposition; the smoothing is our reconstruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.arrays import BoolArray, FloatArray
+from solver.classes import Classes
+from solver.costs import NUM_RESOURCES, SharingRule
+
+_FIRST_SMOOTHING, _WARM_SMOOTHING, _LAST_SMOOTHING, _SMOOTHING_STEP = 0.2, 0.01, 1e-7, 0.15
+_NEWTON_STEPS_PER_LEVEL = 7
+_DEADLINE_SLACK = 1e-12
+"""Relative widening of "meets the deadline at full shares", so that rounding never excludes an option from a bound."""
+
+
+@dataclass(frozen=True)
+class DualPoint:
+    """Multipliers of the coupling constraints.
+
+    Parameters
+    ----------
+    prices
+        [3] prices of uplink, downlink and server, in units of ``λ·progress`` per whole resource.
+    memory_price
+        Price of the server's whole memory.
+    progress_weight
+        ``λ``: 1 where progress is maximised, otherwise the multiplier of the least progress.
+    """
+
+    prices: FloatArray
+    memory_price: float
+    progress_weight: float
+
+
+@dataclass(frozen=True)
+class DualSolution:
+    """A minimised dual.
+
+    Parameters
+    ----------
+    point
+        The best multipliers found.
+    value
+        ``L`` there, minus ``λ`` times the least progress where that is a constraint.
+    fractions
+        [R] fractional plan: share of each class that takes an option.
+    """
+
+    point: DualPoint
+    value: float
+    fractions: FloatArray
+
+
+def option_values(
+    classes: Classes, rule: SharingRule, point: DualPoint, deadline_s: float
+) -> tuple[FloatArray, FloatArray]:
+    """[R] ``λ·gain − cost − q·memory`` of every option, and its derivative in the deadline.
+
+    Options that miss the deadline even with every resource to themselves are −inf (their derivative is 0).
+    """
+    late = classes.full_share_s > deadline_s * (1 + _DEADLINE_SLACK)
+    values, slopes = np.full(len(late), -np.inf), np.zeros(len(late))
+    timely = ~late
+    priced = rule.price(classes.work.take(timely), point.prices, deadline_s)
+    values[timely] = (
+        point.progress_weight * classes.gain[timely] - priced.value - point.memory_price * classes.memory[timely]
+    )
+    slopes[timely] = -priced.slope
+    return values, slopes
+
+
+def capacity_value(point: DualPoint) -> float:
+    """``Σ_r p_r + q``: what all resources together are worth."""
+    return float(point.prices.sum() + point.memory_price)
+
+
+def class_total(classes: Classes, values: FloatArray) -> float:
+    """``Σ_i max_k`` of row values over clients."""
+    return float(np.sum(classes.count * np.maximum.reduceat(values, classes.starts)))
+
+
+def most_progress(
+    classes: Classes,
+    rule: SharingRule,
+    deadline_s: float,
+    *,
+    start: DualPoint | None = None,
+    stop_below: float = 0.0,
+) -> DualSolution | None:
+    """Bound the progress of every plan that meets a deadline.
+
+    Parameters
+    ----------
+    classes, rule
+        The problem and how resources are shared.
+    deadline_s
+        The deadline ``T``, seconds.
+    start
+        Multipliers of a nearby deadline.
+    stop_below
+        Stop as soon as the bound falls below this value.
+
+    Returns
+    -------
+    DualSolution or None
+        None if some client misses the deadline with every resource to itself. A negative value proves that no plan
+        meets the deadline.
+    """
+    # A negative value proves the deadline infeasible, and the prices would grow without end below it.
+    return _minimise(classes, rule, deadline_s, start, max(stop_below, 0.0), least_progress=None)
+
+
+def latency_certificate(
+    classes: Classes, rule: SharingRule, deadline_s: float, least_progress: float, start: DualPoint | None = None
+) -> DualSolution | None:
+    """Minimise ``L − λ·least_progress`` over the simplex of multipliers.
+
+    Returns
+    -------
+    DualSolution or None
+        A negative value proves that no plan with the least progress meets the deadline; None proves it too.
+    """
+    return _minimise(classes, rule, deadline_s, start, -np.inf, least_progress=least_progress)
+
+
+def _minimise(
+    classes: Classes,
+    rule: SharingRule,
+    deadline_s: float,
+    start: DualPoint | None,
+    stop_below: float,
+    least_progress: float | None,
+) -> DualSolution | None:
+    timely = classes.full_share_s <= deadline_s * (1 + _DEADLINE_SLACK)
+    if not np.logical_or.reduceat(timely, classes.starts).all():
+        return None
+    smooth = _Smoothed(classes, rule, deadline_s, timely, least_progress)
+    x, level = smooth.start(start), _FIRST_SMOOTHING if start is None else _WARM_SMOOTHING
+    best_x, best_value = x, np.inf
+    weights = np.zeros(int(timely.sum()))
+    while True:
+        for _ in range(_NEWTON_STEPS_PER_LEVEL):
+            exact, value, gradient, hessian, weights = smooth.evaluate(x, level)
+            if exact < best_value:
+                best_x, best_value = x, exact
+            step = smooth.newton_step(x, gradient, hessian, level)
+            decrease = -float(gradient @ (x * step) - level * smooth.scale * step.sum())
+            if decrease <= 0.2 * level * smooth.scale or best_value < stop_below:
+                break
+            x = smooth.line_search(x, step, value, decrease, level)
+        if level <= _LAST_SMOOTHING or best_value < stop_below:
+            break
+        level = max(level * _SMOOTHING_STEP, _LAST_SMOOTHING)
+    fractions = np.zeros(len(timely))
+    fractions[timely] = weights
+    return DualSolution(smooth.point(best_x), best_value, fractions)
+
+
+class _Smoothed:
+    """The smoothed dual at one deadline, over ``x = (p_u, p_d, p_s[, q][, λ])`` in relative Newton coordinates."""
+
+    def __init__(
+        self, classes: Classes, rule: SharingRule, deadline_s: float, timely: BoolArray, least_progress: float | None
+    ) -> None:
+        self._rule, self._deadline_s = rule, deadline_s
+        self._work = classes.work.take(timely)
+        self._gain, self._memory = classes.gain[timely], classes.memory[timely]
+        self._class = classes.row_class[timely]
+        self._starts = np.flatnonzero(np.diff(self._class, prepend=-1))
+        self._count = classes.count
+        self._has_memory = classes.memory_couples
+        self._least = least_progress
+        self._has_weight = bool(least_progress)
+        self._on_simplex = least_progress is not None
+        self.scale = 1.0 if self._on_simplex else max(classes.largest_gain, np.finfo(float).tiny)
+        self._temperature = self.scale / classes.num_clients
+
+    def start(self, point: DualPoint | None) -> FloatArray:
+        if point is None:
+            size = NUM_RESOURCES + self._has_memory + self._has_weight
+            return np.full(size, self.scale / size)
+        tail = [point.memory_price] * self._has_memory + [point.progress_weight] * self._has_weight
+        x = np.maximum(np.array([*point.prices, *tail]), 1e-7 * self.scale)
+        return x / x.sum() if self._on_simplex else x
+
+    def point(self, x: FloatArray) -> DualPoint:
+        weight = float(x[-1]) if self._has_weight else (0.0 if self._on_simplex else 1.0)
+        return DualPoint(x[:3].copy(), float(x[3]) if self._has_memory else 0.0, weight)
+
+    def _values(self, x: FloatArray, *, curvature: bool) -> tuple[FloatArray, list[FloatArray], tuple[FloatArray, ...]]:
+        priced = self._rule.price(self._work, x[:3], self._deadline_s, curvature=curvature)
+        point = self.point(x)
+        values = point.progress_weight * self._gain - priced.value
+        gradients = [-usage for usage in priced.usage]
+        if self._has_memory:
+            values = values - point.memory_price * self._memory
+            gradients.append(-self._memory)
+        if self._has_weight:
+            gradients.append(self._gain)
+        return values, gradients, priced.curvature
+
+    def _soft(self, values: FloatArray, x: FloatArray, level: float) -> tuple[float, float, FloatArray]:
+        heat = level * self._temperature
+        top = np.maximum.reduceat(values, self._starts)
+        power = np.exp((values - np.repeat(top, np.diff(np.append(self._starts, len(values))))) / heat)
+        mass = np.add.reduceat(power, self._starts)
+        linear = float(x[: NUM_RESOURCES + self._has_memory].sum())
+        if self._has_weight and self._least is not None:
+            linear -= float(x[-1]) * self._least
+        exact = float(self._count @ top) + linear
+        soft = exact + heat * float(self._count @ np.log(mass)) - level * self.scale * float(np.log(x).sum())
+        return exact, soft, power / np.repeat(mass, np.diff(np.append(self._starts, len(values))))
+
+    def evaluate(self, x: FloatArray, level: float) -> tuple[float, float, FloatArray, FloatArray, FloatArray]:
+        """Return exact value, smoothed value with barrier, gradient and Hessian of the smooth part, and weights."""
+        values, rows, curvature = self._values(x, curvature=True)
+        exact, soft, weights = self._soft(values, x, level)
+        jacobian = np.stack(rows, axis=1)
+        mass = weights * self._count[self._class]
+        gradient = jacobian.T @ mass
+        gradient[: NUM_RESOURCES + self._has_memory] += 1.0
+        if self._has_weight and self._least is not None:
+            gradient[-1] -= self._least
+        means = np.add.reduceat(jacobian * weights[:, None], self._starts, axis=0)
+        spread = jacobian.T @ (jacobian * mass[:, None]) - means.T @ (means * self._count[:, None])
+        hessian = spread / (level * self._temperature)
+        uu, ud, us, dd, ds, ss = (-float(mass @ second) for second in curvature)
+        hessian[:3, :3] += np.array([[uu, ud, us], [ud, dd, ds], [us, ds, ss]])
+        return exact, soft, gradient, hessian, weights
+
+    def newton_step(self, x: FloatArray, gradient: FloatArray, hessian: FloatArray, level: float) -> FloatArray:
+        """Relative step ``Δx/x`` of the barrier problem, on the simplex where there is one."""
+        barrier = level * self.scale
+        system = hessian * np.outer(x, x) + (barrier + 1e-14 * self.scale) * np.eye(len(x))
+        right = barrier - gradient * x
+        if not self._on_simplex:
+            return np.asarray(np.linalg.solve(system, right))
+        bordered = np.block([[system, x[:, None]], [x[None, :], np.zeros((1, 1))]])
+        return np.asarray(np.linalg.solve(bordered, np.append(right, 0.0))[:-1])
+
+    def line_search(
+        self, x: FloatArray, step: FloatArray, value: float, decrease: float, level: float
+    ) -> FloatArray:
+        """Backtrack until the smoothed value falls by a tenth of what the gradient promises."""
+        length = min(1.0, 0.95 / max(float(-step.min()), 1e-300))
+        for _ in range(30):
+            trial = x * (1.0 + length * step)
+            _, soft, _ = self._soft(self._values(trial, curvature=False)[0], trial, level)
+            if soft <= value - 0.1 * length * decrease + 1e-14 * abs(value):
+                break
+            length *= 0.4
+        return trial / trial.sum() if self._on_simplex else trial

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from orchestrator.report import render_report
+from scenarios.contracts.ledger import Ledger
+from scenarios.contracts.plan import PlanStatus, Prices
+from scenarios.units import format_bytes, format_seconds
+
+SECTIONS = ["headline", "plan", "latency", "memory", "learning", "truth", "confidence", "options", "notes", "scenario"]
+RESOURCE_ATTRIBUTES = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}
+ATTACK = "<script>alert('x')</script>"
+
+
+class Page(HTMLParser):
+    """The parts of a page that tests ask about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.resources: list[str] = []
+        self.values: list[float] = []
+        self.figures: list[dict] = []
+        self.styles = self.words = ""
+        self._open = ""
+        self._is_figure = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        named = dict(attrs)
+        self.tags.append(tag)
+        self._open, self._is_figure = tag, "data-figure" in named
+        self.resources += [value for key, value in attrs if key in RESOURCE_ATTRIBUTES and value is not None]
+        if "id" in named:
+            self.ids.append(named["id"])
+        if "data-value" in named:
+            self.values.append(float(named["data-value"]))
+
+    def handle_endtag(self, tag):
+        self._open, self._is_figure = "", False
+
+    def handle_data(self, data):
+        if self._is_figure:
+            self.figures.append(json.loads(data))
+        elif self._open == "style":
+            self.styles += data
+        elif self._open != "script":
+            self.words += data
+
+
+@pytest.mark.parametrize("num_clients", [1, 6, 100, 1000])
+def test_every_size_has_every_section_and_stays_small(num_clients, report_data):
+    text = render_report(report_data(num_clients))
+    page = Page(text)
+    assert [item for item in page.ids if item in SECTIONS] == SECTIONS
+    assert len(page.ids) == len(set(page.ids))
+    assert len(text) < 6e6  # nearly all of it is plotly.js, once
+    assert len(page.figures) == 4
+    rows = {label for figure in page.figures[:2] for trace in figure["data"] for label in trace["y"]}
+    assert 1 <= len(rows) <= 40
+
+
+def test_a_plan_alone_has_every_section_and_says_what_is_missing(report_data):
+    data = report_data(6, is_run=False, options=None, ledger=Ledger.from_entries([]))
+    data = type(data)(
+        data.scenario, data.plan.model_copy(update={"notes": ()}), None, data.ledger, data.rounds, data.memory
+    )
+    page = Page(render_report(data))
+    assert [item for item in page.ids if item in SECTIONS] == SECTIONS
+    for sentence in (
+        "Nothing was trained here",
+        "nothing was trained or evaluated",
+        "nothing was replayed or trained",
+        "no measured peak to compare with",
+        "The ledger is empty",
+        "what did not fit is not known",
+        "There are no notes",
+    ):
+        assert sentence in page.words
+    assert len(page.figures) == 2
+
+
+def test_rounds_that_were_never_evaluated_say_so(report_data):
+    data = report_data(6)
+    rounds = data.rounds.assign(test_accuracy=np.nan)
+    page = Page(render_report(report_data(6, rounds=rounds, control=None)))
+    assert "No round was evaluated on test data." in page.words
+    assert len(page.figures) == 3
+
+
+def test_nothing_outside_the_page_is_referenced(report_data):
+    text = render_report(report_data(12))
+    page = Page(text)
+    assert page.resources
+    assert all(resource.startswith("#") for resource in page.resources)
+    assert "url(" not in page.styles
+    assert "@import" not in page.styles
+    assert not {"link", "iframe", "object", "embed", "img", "base"} & set(page.tags)
+    assert "default-src 'none'" in text  # the browser refuses the network even to the library
+    assert text.count("plotly.js v") == 1
+
+
+def test_text_of_the_user_is_escaped(report_data, scenario_factory, plan_factory):
+    scenario = scenario_factory(6, description=ATTACK)
+    plan = plan_factory(scenario, notes=(ATTACK,), strategy=ATTACK)
+    first = plan.clients[0].model_copy(
+        update={"id": f"{ATTACK}-0", "device": ATTACK, "reason": ATTACK, "confidence": ATTACK}
+    )
+    plan = plan.model_copy(update={"clients": (first, *plan.clients[1:])})
+    text = render_report(
+        report_data(6, is_run=False, scenario=scenario, plan=plan, ledger=plan.ledger(), notes=(ATTACK,))
+    )
+    assert ATTACK not in text
+    assert "<script>alert" not in text
+    page = Page(text)
+    assert page.words.count(ATTACK) >= 6
+    labels = [label for figure in page.figures for trace in figure["data"] for label in trace["y"]]
+    assert not any("<" in label for label in labels)
+
+
+def test_the_figures_of_the_plan_are_those_of_the_page(report_data):
+    data = report_data(12)
+    page = Page(render_report(data))
+    values = set(page.values)
+    plan = data.plan
+    assert {plan.round_latency_s, plan.objective_s, plan.gap} <= values
+    for client in plan.clients:
+        exact = {client.uplink_share, client.downlink_share, client.server_share, client.latency_s, client.cut}
+        assert exact | {client.client_peak_bytes} <= values
+        assert client.id in page.words
+        assert client.reason in page.words
+        assert format_seconds(client.latency_s) in page.words
+        assert f"{format_bytes(client.client_peak_bytes)} of {format_bytes(client.memory_budget_bytes)}" in page.words
+
+
+def test_the_phase_figure_adds_up_to_the_round(report_data):
+    for num_clients in (12, 1000):
+        data = report_data(num_clients)
+        figure = Page(render_report(data)).figures[0]
+        sums = np.sum([np.array(trace["x"]) for trace in figure["data"]], axis=0)
+        np.testing.assert_allclose(sums, data.plan.round_latency_s)
+
+
+def test_the_truth_table_has_all_three_sources(report_data):
+    data = report_data(6)
+    page = Page(render_report(data))
+    table = data.ledger.table
+    for source in ("planned", "replayed", "measured"):
+        mine = table[table["source"] == source]
+        rounds = mine["round"].nunique()
+        total_bytes = mine["bytes"].sum() / rounds
+        elapsed_s = (mine["seconds"] + mine["waiting_s"]).sum() / rounds / 6
+        assert any(value == pytest.approx(total_bytes) for value in page.values)
+        assert any(value == pytest.approx(elapsed_s) for value in page.values)
+    assert "emulated" in page.words
+    assert "of it waiting" in page.words
+
+
+def test_a_thousand_clients_are_all_listed_but_not_drawn(report_data):
+    data = report_data(1000)
+    page = Page(render_report(data))
+    assert all(client.id in page.words for client in data.plan.clients)
+    assert "pi4 (× 250)" in page.words
+    assert len(page.figures[0]["data"][0]["y"]) == 4
+
+
+def test_a_baseline_without_bound_or_prices_claims_none(report_data, scenario_factory, plan_factory):
+    scenario = scenario_factory(6)
+    plan = plan_factory(
+        scenario,
+        status=PlanStatus.BASELINE,
+        lower_bound_s=0.0,
+        schedule_lower_bound_s=0.0,
+        gap=0.0,
+        prices=Prices(),
+        notes=(),
+    )
+    page = Page(render_report(report_data(6, is_run=False, scenario=scenario, plan=plan, ledger=plan.ledger())))
+    assert "no lower bound is known" in page.words
+    assert "saves" not in re.sub("saves 402 MiB", "", page.words)  # a client's reason
+
+
+def test_the_scenario_is_there_as_yaml(report_data):
+    page = Page(render_report(report_data(6)))
+    assert "link_model: fixed" in page.words
+    assert "memory_budget_bytes: 268435456" in page.words
+
+
+def test_two_renderings_agree(report_data):
+    assert render_report(report_data(6)) == render_report(report_data(6))
+
+
+def test_an_empty_control_is_no_control(report_data):
+    page = Page(render_report(report_data(6, control=pd.DataFrame())))
+    assert "There is no frozen control" in page.words

@@ -1,0 +1,162 @@
+"""Builders of small and large random planning instances for the solver's tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from scenarios.contracts.options import OPTION_COLUMNS, OptionTable
+from scenarios.loader import validate_scenario
+from scenarios.schema import Scenario
+
+MODES = ("fo", "fo-recompute", "zo-projection", "zo-loss")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A scenario with its option table."""
+
+    scenario: Scenario
+    table: OptionTable
+
+
+def make_scenario(
+    groups: list[dict[str, Any]],
+    *,
+    link_model: str = "fixed",
+    uplink_hz: float = 10e6,
+    downlink_hz: float = 10e6,
+    server_memory_bytes: int | None = None,
+    minimise: str = "time-to-progress",
+    minimum_progress: float = 0.0,
+    modes: tuple[str, ...] = MODES,
+) -> Scenario:
+    """Build a minimal scenario around client groups."""
+    server: dict[str, Any] = {"device": "edge_rtx_a2000_6gb"}
+    if server_memory_bytes is not None:
+        server["memory_bytes"] = server_memory_bytes
+    document = {
+        "name": "test",
+        "model": {"task": "image-classification", "config": {"model_type": "resnet"}},
+        "data": {"source": "digits"},
+        "training": {
+            "optimizer": {"name": "sgd", "learning_rate": 0.1},
+            "batch_size": 8,
+            "modes": list(modes),
+        },
+        "server": server,
+        "radio": {"link_model": link_model, "uplink_hz": uplink_hz, "downlink_hz": downlink_hz},
+        "clients": groups,
+        "objective": {"minimise": minimise, "minimum_progress": minimum_progress},
+    }
+    return validate_scenario(document, "test")
+
+
+def group(name: str, *, count: int = 1, link_model: str = "fixed", rng: np.random.Generator | None = None, **keys: Any) -> dict[str, Any]:
+    """Build one client group; link figures are drawn when a generator is given."""
+    draw = rng.uniform if rng is not None else lambda low, high: (low + high) / 2
+    if link_model == "fixed":
+        link = {"uplink_bps_per_hz": float(draw(0.5, 5)), "downlink_bps_per_hz": float(draw(1, 6))}
+    else:
+        link = {"path_gain_db": float(draw(-115, -85)), "downlink_bps_per_hz": float(draw(1, 6))}
+    return {"group": name, "device": "rpi4b_8gb", "count": count, "memory_budget_bytes": 10_000_000, "link": link} | keys
+
+
+def make_table(scenario: Scenario, rows: list[dict[str, Any]]) -> OptionTable:
+    """Build an option table, costs absent from a row being zero."""
+    clients = {client.id: client for client in scenario.expanded_clients()}
+    full = []
+    for row in rows:
+        client = clients[row["client"]]
+        base: dict[str, Any] = dict.fromkeys(OPTION_COLUMNS, 0) | {
+            "device": client.device,
+            "memory_budget_bytes": client.memory_budget_bytes,
+            "client_energy_j": float("nan"),
+            "data_weight": client.data_weight,
+            "confidence": "derived",
+            "progress": 1.0,
+        }
+        base |= row
+        base["fits"] = base["client_peak_bytes"] <= base["memory_budget_bytes"]
+        full.append(base)
+    return OptionTable(pd.DataFrame(full, columns=list(OPTION_COLUMNS)).astype(dict(OPTION_COLUMNS)))
+
+
+def random_rows(client: str, num_cuts: int, modes: tuple[str, ...], rng: np.random.Generator, num_options: int | None = None) -> list[dict[str, Any]]:
+    """Draw plausible options: deeper cuts cost the device more and the server less; zeroth order saves memory."""
+    speed, rows = rng.uniform(0.3, 3.0), []
+    activation = np.sort(rng.uniform(0.05e6, 2e6, num_cuts))[::-1] * rng.uniform(0.7, 1.3, num_cuts)
+    for cut in range(1, num_cuts + 1):
+        depth = cut / num_cuts
+        local = cut == num_cuts
+        for mode in modes:
+            if local and mode == "zo-projection":
+                continue
+            exact = mode in ("fo", "fo-recompute")
+            effort = {"fo": 3.0, "fo-recompute": 4.0, "zo-projection": 5.0, "zo-loss": 9.0}[mode]
+            smashed = 0.0 if local else activation[cut - 1] * (9 if mode == "zo-loss" else 1)
+            model_bytes = int(4e5 * depth) if exact else int(400)
+            rows.append(
+                {
+                    "client": client,
+                    "cut": cut,
+                    "mode": mode,
+                    "client_compute_s": effort * depth * speed * rng.uniform(0.9, 1.1),
+                    "uplink_bytes": int(smashed) + model_bytes,
+                    "downlink_bytes": (0 if mode == "zo-loss" else int(smashed if not local else 0)) + int(4e5 * depth),
+                    "model_upload_bytes": model_bytes,
+                    "model_download_bytes": int(4e5 * depth),
+                    "server_compute_s": 0.0 if local else rng.uniform(0.02, 0.06) * (1 - depth) * (9 if mode == "zo-loss" else 1),
+                    "client_peak_bytes": int({"fo": 9e6, "fo-recompute": 5e6, "zo-projection": 3e6, "zo-loss": 2.5e6}[mode] * depth),
+                    "server_state_bytes": 0 if local else int(1e6 * (1.2 - depth)),
+                    "progress": (1 - depth) + depth * (1.0 if exact else rng.uniform(0.02, 0.1)),
+                }
+            )
+    if num_options is not None and num_options < len(rows):
+        keep = np.sort(rng.choice(len(rows), num_options, replace=False))
+        rows = [rows[i] for i in keep]
+    return rows
+
+
+def random_instance(
+    seed: int,
+    *,
+    num_clients: int = 3,
+    num_cuts: int = 4,
+    num_options: int | None = 4,
+    modes: tuple[str, ...] = MODES,
+    link_model: str = "fixed",
+    server_memory: bool = False,
+    minimise: str = "time-to-progress",
+    minimum_progress: float | None = None,
+    budgets: tuple[float, float] = (9e6, 10e6),
+    copies: int = 1,
+) -> Instance:
+    """Draw an instance; ``server_memory`` sets a limit that binds, ``minimum_progress`` None draws one for round latency."""
+    rng = np.random.default_rng(seed)
+    groups = [
+        group(f"g{i}", count=copies, link_model=link_model, rng=rng, data_share=float(rng.uniform(0.5, 2)), memory_budget_bytes=int(rng.uniform(*budgets)))
+        for i in range(num_clients // copies)
+    ]
+    draft = make_scenario(groups, link_model=link_model)
+    rows: list[dict[str, Any]] = []
+    for index, member in enumerate(draft.clients):
+        shared = random_rows("", num_cuts, modes, np.random.default_rng([seed, index]), num_options)
+        names = [c.id for c in draft.expanded_clients() if c.group == member.group]
+        rows += [row | {"client": name} for name in names for row in shared]
+    frame = pd.DataFrame(rows)
+    least = frame.groupby("client", sort=False)["server_state_bytes"].min().sum()
+    most = frame.groupby("client", sort=False)["server_state_bytes"].max().sum()
+    memory = int(least + 0.4 * (most - least)) if server_memory else None
+    if minimum_progress is None:
+        weights = {c.id: c.data_weight for c in draft.expanded_clients()}
+        low = sum(weights[c] * g for c, g in frame.groupby("client")["progress"].min().items())
+        high = sum(weights[c] * g for c, g in frame.groupby("client")["progress"].max().items())
+        minimum_progress = float(low + 0.3 * (high - low)) if minimise == "round-latency" else 0.0
+    scenario = make_scenario(
+        groups, link_model=link_model, server_memory_bytes=memory, minimise=minimise, minimum_progress=round(minimum_progress, 6)
+    )
+    return Instance(scenario, make_table(scenario, rows))

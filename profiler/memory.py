@@ -35,6 +35,9 @@ class RemoteServer:
 
     meter: LiveBytes
 
+    def begin_step(self) -> None:
+        """Nothing is kept between requests."""
+
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
         """Return a gradient in the shape of ``h``, which the client does hold."""
         return (torch.empty_like(h) if wants_gradient else None), 0.0

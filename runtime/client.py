@@ -143,6 +143,7 @@ def run_step(
 
     The client holds its part (parameters and buffers, frozen ones too) and the batch throughout.
     """
+    link.begin_step()
     if meter is None:
         return estimator.step(batch, link, key)
     meter.track([*estimator.part.parameters(), *estimator.part.buffers()])

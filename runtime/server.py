@@ -51,6 +51,9 @@ class ServerSide:
         """Whether there is a server part at all."""
         return len(self.part.blocks) > 0
 
+    def begin_step(self) -> None:
+        """Nothing is kept between requests."""
+
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
         """Train the server part on smashed data.
 

@@ -122,6 +122,8 @@ def task_loss(logits: Tensor, labels: Tensor, task: str) -> Tensor:
     task
         The scenario's ``model.task``.
     """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
     if task == "causal-lm":
-        return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=-100)
-    return F.cross_entropy(logits.float(), labels)
+        return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+    return F.cross_entropy(logits, labels)

@@ -38,6 +38,9 @@ class Batch:
 class ServerLink(Protocol):
     """What a training mode may ask of the other side."""
 
+    def begin_step(self) -> None:
+        """Start a step."""
+
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
         """Train the server part on smashed data; return λ = ∂loss/∂h if wanted, and the loss."""
 
@@ -81,12 +84,16 @@ class CountingLink:
     server: ServerLink
     traffic: Traffic
     row_ids_cross: bool = False
-    _labelled: Batch | None = None
+    _labels_sent: bool = False
 
     @property
     def trains_server(self) -> bool:
         """True: the server part is remote."""
         return True
+
+    def begin_step(self) -> None:
+        """Start a step: its labels have not crossed yet."""
+        self._labels_sent = False
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
         """Send smashed data up and λ down."""
@@ -111,10 +118,10 @@ class CountingLink:
 
     def _send_up(self, h: Tensor, batch: Batch) -> None:
         payload: list[Tensor | None] = [h]
-        if self._labelled is not batch:
-            # Labels and mask go with the first smashed data of a batch, not with every probe.
+        if not self._labels_sent:
+            # Labels and mask go with the first smashed data of a step, not with every probe.
             payload += [batch.labels, batch.mask_BS]
             if self.row_ids_cross:
                 payload.append(batch.inputs.to(torch.int32))
-            self._labelled = batch
+            self._labels_sent = True
         self.traffic.count(Phase.UPLINK, payload)

@@ -128,7 +128,13 @@ def classify(problem: PlanningProblem) -> Classes:
     memory = np.zeros(len(rows))
     if problem.server_memory_bytes:
         memory = problem.server_state_bytes[rows] / problem.server_memory_bytes
-        if sum(len(m) * memory[s : s + k].max() for m, s, k in zip(members, np.cumsum(sizes) - sizes, sizes, strict=True)) <= 1:
+        if (
+            sum(
+                len(m) * memory[s : s + k].max()
+                for m, s, k in zip(members, np.cumsum(sizes) - sizes, sizes, strict=True)
+            )
+            <= 1
+        ):
             memory = np.zeros(len(rows))
     return Classes(
         problem=problem,
@@ -147,7 +153,14 @@ def classify(problem: PlanningProblem) -> Classes:
 def _criteria(problem: PlanningProblem) -> FloatArray:
     """[K, 6] everything a plan wants small."""
     work = problem.work
-    columns = (work.compute_s, problem.uplink_bits, work.downlink_s, work.server_s, -problem.gain, problem.server_state_bytes)
+    columns = (
+        work.compute_s,
+        problem.uplink_bits,
+        work.downlink_s,
+        work.server_s,
+        -problem.gain,
+        problem.server_state_bytes,
+    )
     return np.stack([np.asarray(column, dtype=float) for column in columns], axis=1)
 
 

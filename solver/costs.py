@@ -27,6 +27,8 @@ NUM_RESOURCES = 3
 _PRICE_FLOOR = 1e-24
 """Prices are floored at this fraction of the largest, so that a share at price zero stays finite. The floored point is
 as dual feasible as any."""
+_LEAST_SLACK = 1e-15
+"""Slack never falls below this fraction of the deadline; a client with less misses it for all practical purposes."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class Work:
 
     def latency_s(self, shares: FloatArray | float) -> FloatArray:
         """Latency at shares [..., 3] (or one share of everything), seconds: formula of DESIGN section 5."""
-        beta, delta, phi = (shares,) * 3 if isinstance(shares, float) else (shares[..., r] for r in range(NUM_RESOURCES))
+        beta, delta, phi = (
+            (shares,) * 3 if isinstance(shares, float) else (shares[..., r] for r in range(NUM_RESOURCES))
+        )
         linear = _divide(self.downlink_s, delta) + _divide(self.server_s, phi)
         return self.compute_s + self.uplink.seconds(beta) + linear
 
@@ -91,7 +95,9 @@ class Priced:
 class SharingRule(Protocol):
     """How clients may share a resource within a round; it decides what a bound holds for."""
 
-    def price(self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False) -> Priced:
+    def price(
+        self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False
+    ) -> Priced:
         """Price every row; prices are [3] or broadcast as [..., 3] against the rows."""
         ...
 
@@ -100,15 +106,18 @@ class SharingRule(Protocol):
 class StaticShares:
     """Every client holds constant shares for the whole round."""
 
-    def price(self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False) -> Priced:
+    def price(
+        self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False
+    ) -> Priced:
         """Price every row by its cheapest constant shares."""
         p_u, p_d, p_s = _split(prices)
-        slack_s = np.maximum(deadline_s - work.compute_s, np.finfo(float).tiny)
+        slack_s = np.maximum(deadline_s - work.compute_s, _LEAST_SLACK * deadline_s)
         root_d, root_s = np.sqrt(p_d * work.downlink_s), np.sqrt(p_s * work.server_s)
         root = root_d + root_s
         rest = root * root
         duration_s, share_u, share_u_1, share_u_2 = work.uplink.balance(p_u, rest, slack_s)
-        per_rest = np.where(rest > 0, 1.0 / np.where(rest > 0, slack_s - duration_s, 1.0), 0.0)
+        # Next to a dominating uplink the remainder may round to zero; a floor keeps its (negligible) price finite.
+        per_rest = np.where(rest > 0, 1.0 / np.maximum(slack_s - duration_s, _LEAST_SLACK * slack_s), 0.0)
         slope = np.where(work.uplink.is_idle, -rest * per_rest**2, p_u * share_u_1)
         usage = (share_u, per_rest * root * root_d / p_d, per_rest * root * root_s / p_s)
         value = p_u * share_u + rest * per_rest
@@ -145,7 +154,9 @@ class AnySchedule:
     the whole round each. So the priced use is at least ``p_u·share_in(T) + (p_d·b + p_s·c)/T``. Our reconstruction.
     """
 
-    def price(self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False) -> Priced:
+    def price(
+        self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False
+    ) -> Priced:
         """Price every row by its mean use of each resource."""
         p_u, p_d, p_s = _split(prices)
         deadline = np.broadcast_to(np.asarray(deadline_s, dtype=float), np.shape(work.compute_s))

@@ -25,6 +25,7 @@ from solver.arrays import FloatArray
 from solver.classes import Classes
 from solver.costs import SharingRule
 from solver.dual import (
+    FINE_SMOOTHING,
     DualPoint,
     DualSolution,
     capacity_value,
@@ -36,6 +37,7 @@ from solver.dual import (
 
 BOUND_SAFETY = 1e-9
 """Every bound is lowered by this fraction, more than rounding in the sums can amount to."""
+_FEW_CLIENTS = 40
 
 Offer = Callable[[float, DualSolution], float]
 """Takes a deadline and a fractional plan for it, and returns the objective of the best plan known so far."""
@@ -53,11 +55,19 @@ class Limits:
         Relative gap between plan and bound that is good enough.
     dual_gap
         Relative distance to the best bound that this dual can give at all.
+    smoothing
+        Relative smoothing at which each dual minimisation stops.
     """
 
     max_intervals: int = 240
     gap: float = 1e-6
     dual_gap: float = 1e-4
+    smoothing: float = FINE_SMOOTHING
+
+    @classmethod
+    def for_size(cls, num_clients: int) -> Limits:
+        """Fine limits where clients are few, coarse ones where rounding costs little anyway."""
+        return cls() if num_clients <= _FEW_CLIENTS else cls(max_intervals=80, dual_gap=4e-4, smoothing=1e-5)
 
 
 @dataclass(frozen=True, order=True)
@@ -91,7 +101,12 @@ class DeadlineBound:
 
 
 def shortest_deadline(
-    classes: Classes, rule: SharingRule, least_progress: float, longest_s: float, tolerance: float = 1e-10
+    classes: Classes,
+    rule: SharingRule,
+    least_progress: float,
+    longest_s: float,
+    tolerance: float = 1e-10,
+    smoothing: float = FINE_SMOOTHING,
 ) -> DeadlineBound:
     """Bound the round latency of every plan with a least progress.
 
@@ -105,6 +120,8 @@ def shortest_deadline(
         A deadline known to be met by some plan.
     tolerance
         Relative precision of the deadline.
+    smoothing
+        Relative smoothing at which each dual minimisation stops.
 
     Notes
     -----
@@ -116,7 +133,7 @@ def shortest_deadline(
     deadline = min(classes.least_deadline_s, longest_s)
     point: DualPoint | None = None
     for _ in range(40):
-        solution = latency_certificate(classes, rule, deadline, least, point)
+        solution = latency_certificate(classes, rule, deadline, least, point, smoothing)
         if solution is None:
             # Only options above a deadline that everybody can meet alone are late; see least_deadline_s.
             break
@@ -174,12 +191,14 @@ def best_ratio(
     limits
         When to stop.
     """
-    limits = limits or Limits()
+    limits = limits or Limits.for_size(classes.num_clients)
     longest_s = incumbent_s * classes.largest_gain
-    shortest = shortest_deadline(classes, rule, least_progress, longest_s)
-    search = _RatioSearch(classes, rule, incumbent_s, offer, least_progress)
+    shortest = shortest_deadline(classes, rule, least_progress, longest_s, 1e-2, limits.smoothing)
+    search = _RatioSearch(classes, rule, incumbent_s, offer, least_progress, limits.smoothing)
     low_s = shortest.lower_s
-    pieces = 1 if low_s <= 0 or low_s >= longest_s else min(8, 1 + math.ceil(math.log(longest_s / low_s) / math.log(1.5)))
+    pieces = (
+        1 if low_s <= 0 or low_s >= longest_s else min(8, 1 + math.ceil(math.log(longest_s / low_s) / math.log(1.5)))
+    )
     cuts = np.geomspace(low_s, longest_s, pieces + 1) if pieces > 1 else np.array([low_s, max(longest_s, low_s)])
     for a, b in itertools.pairwise(cuts.tolist()):
         search.examine(a, b, 0.0, None)
@@ -203,9 +222,16 @@ class _RatioSearch:
     """State of the search: the open intervals, the best plan's objective and the best dual value."""
 
     def __init__(
-        self, classes: Classes, rule: SharingRule, incumbent_s: float, offer: Offer | None, least_progress: float
+        self,
+        classes: Classes,
+        rule: SharingRule,
+        incumbent_s: float,
+        offer: Offer | None,
+        least_progress: float,
+        smoothing: float,
     ) -> None:
         self._classes, self._rule, self._offer, self._least = classes, rule, offer, least_progress
+        self._smoothing = smoothing
         self.incumbent_s = incumbent_s
         self.heap: list[Interval] = []
         self.best_dual_s = np.inf
@@ -221,7 +247,14 @@ class _RatioSearch:
         """Bound one interval and keep it unless it cannot hold a better plan."""
         middle = _middle(low_s, high_s)
         enough = 0.5 * low_s / self.incumbent_s if np.isfinite(self.incumbent_s) else 0.0
-        solution = most_progress(self._classes, self._rule, middle, start=start, stop_below=min(enough, 0.5 * self._least))
+        solution = most_progress(
+            self._classes,
+            self._rule,
+            middle,
+            start=start,
+            stop_below=min(enough, 0.5 * self._least),
+            smoothing=self._smoothing,
+        )
         if solution is not None and solution.value > 0:
             ratio = middle / solution.value
             if ratio < self.best_dual_s and solution.value >= self._least * (1 - 1e-12):

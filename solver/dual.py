@@ -20,8 +20,10 @@ from solver.arrays import BoolArray, FloatArray
 from solver.classes import Classes
 from solver.costs import NUM_RESOURCES, SharingRule
 
-_FIRST_SMOOTHING, _WARM_SMOOTHING, _LAST_SMOOTHING, _SMOOTHING_STEP = 0.2, 0.01, 1e-7, 0.15
-_NEWTON_STEPS_PER_LEVEL = 7
+_FIRST_SMOOTHING, _WARM_SMOOTHING, _SMOOTHING_STEP = 0.03, 0.003, 0.1
+FINE_SMOOTHING = 1e-7
+"""Relative smoothing at which the minimisation stops; the bound is that close to the best this dual can give."""
+_NEWTON_STEPS_PER_LEVEL = 8
 _DEADLINE_SLACK = 1e-12
 """Relative widening of "meets the deadline at full shares", so that rounding never excludes an option from a bound."""
 
@@ -99,6 +101,7 @@ def most_progress(
     *,
     start: DualPoint | None = None,
     stop_below: float = 0.0,
+    smoothing: float = FINE_SMOOTHING,
 ) -> DualSolution | None:
     """Bound the progress of every plan that meets a deadline.
 
@@ -112,6 +115,8 @@ def most_progress(
         Multipliers of a nearby deadline.
     stop_below
         Stop as soon as the bound falls below this value.
+    smoothing
+        Relative smoothing at which to stop.
 
     Returns
     -------
@@ -120,11 +125,16 @@ def most_progress(
         meets the deadline.
     """
     # A negative value proves the deadline infeasible, and the prices would grow without end below it.
-    return _minimise(classes, rule, deadline_s, start, max(stop_below, 0.0), least_progress=None)
+    return _minimise(classes, rule, deadline_s, start, max(stop_below, 0.0), smoothing, least_progress=None)
 
 
 def latency_certificate(
-    classes: Classes, rule: SharingRule, deadline_s: float, least_progress: float, start: DualPoint | None = None
+    classes: Classes,
+    rule: SharingRule,
+    deadline_s: float,
+    least_progress: float,
+    start: DualPoint | None = None,
+    smoothing: float = FINE_SMOOTHING,
 ) -> DualSolution | None:
     """Minimise ``L − λ·least_progress`` over the simplex of multipliers.
 
@@ -133,7 +143,7 @@ def latency_certificate(
     DualSolution or None
         A negative value proves that no plan with the least progress meets the deadline; None proves it too.
     """
-    return _minimise(classes, rule, deadline_s, start, -np.inf, least_progress=least_progress)
+    return _minimise(classes, rule, deadline_s, start, -np.inf, smoothing, least_progress=least_progress)
 
 
 def _minimise(
@@ -142,6 +152,7 @@ def _minimise(
     deadline_s: float,
     start: DualPoint | None,
     stop_below: float,
+    smoothing: float,
     least_progress: float | None,
 ) -> DualSolution | None:
     timely = classes.full_share_s <= deadline_s * (1 + _DEADLINE_SLACK)
@@ -161,9 +172,9 @@ def _minimise(
             if decrease <= 0.2 * level * smooth.scale or best_value < stop_below:
                 break
             x = smooth.line_search(x, step, value, decrease, level)
-        if level <= _LAST_SMOOTHING or best_value < stop_below:
+        if level <= smoothing or best_value < stop_below:
             break
-        level = max(level * _SMOOTHING_STEP, _LAST_SMOOTHING)
+        level = max(level * _SMOOTHING_STEP, smoothing)
     fractions = np.zeros(len(timely))
     fractions[timely] = weights
     return DualSolution(smooth.point(best_x), best_value, fractions)
@@ -187,6 +198,7 @@ class _Smoothed:
         self._on_simplex = least_progress is not None
         self.scale = 1.0 if self._on_simplex else max(classes.largest_gain, np.finfo(float).tiny)
         self._temperature = self.scale / classes.num_clients
+        self._last_length = 1.0
 
     def start(self, point: DualPoint | None) -> FloatArray:
         if point is None:
@@ -251,15 +263,16 @@ class _Smoothed:
         bordered = np.block([[system, x[:, None]], [x[None, :], np.zeros((1, 1))]])
         return np.asarray(np.linalg.solve(bordered, np.append(right, 0.0))[:-1])
 
-    def line_search(
-        self, x: FloatArray, step: FloatArray, value: float, decrease: float, level: float
-    ) -> FloatArray:
+    def line_search(self, x: FloatArray, step: FloatArray, value: float, decrease: float, level: float) -> FloatArray:
         """Backtrack until the smoothed value falls by a tenth of what the gradient promises."""
-        length = min(1.0, 0.95 / max(float(-step.min()), 1e-300))
+        length = min(1.0, 0.95 / max(float(-step.min()), 1e-300), 4.0 * self._last_length)
         for _ in range(30):
             trial = x * (1.0 + length * step)
             _, soft, _ = self._soft(self._values(trial, curvature=False)[0], trial, level)
             if soft <= value - 0.1 * length * decrease + 1e-14 * abs(value):
                 break
-            length *= 0.4
+            # Minimiser of the parabola through what is known, kept away from both ends.
+            parabola = 0.5 * length * length * decrease / (soft - value + length * decrease)
+            length = min(max(parabola, 0.1 * length), 0.6 * length)
+        self._last_length = length
         return trial / trial.sum() if self._on_simplex else trial

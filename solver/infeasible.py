@@ -65,7 +65,9 @@ def _why_client(rows: pd.DataFrame, client: Client, scenario: Scenario) -> str:
         fixes.insert(0, f"allow {row['mode']} in training.modes (then cut {row['cut']} fits)")
     if (fits & allowed & ~deep).any():
         row = rows[fits & allowed & ~deep].sort_values("cut", kind="stable").iloc[-1]
-        fixes.append(f"lower min_cut from {client.min_cut} to {row['cut']} (then cut {row['cut']} with {row['mode']} fits)")
+        fixes.append(
+            f"lower min_cut from {client.min_cut} to {row['cut']} (then cut {row['cut']} with {row['mode']} fits)"
+        )
     return head + "; " + ", or ".join(fixes or ["profile the scenario again with more modes"])
 
 
@@ -74,7 +76,9 @@ def no_carrying_option(
 ) -> InfeasibleError:
     """Explain clients whose every fitting option needs a link that carries nothing."""
     dead = [key for key, hertz in _bands(scenario).items() if hertz == 0]
-    link = " and ".join(f"{key} = 0 Hz" for key in dead) or "its link's gain or efficiency, whose rate is zero in numbers"
+    link = (
+        " and ".join(f"{key} = 0 Hz" for key in dead) or "its link's gain or efficiency, whose rate is zero in numbers"
+    )
     lines = []
     for i, client in enumerate(clients):
         rows = frame[usable & (client_index == i)]
@@ -83,9 +87,13 @@ def no_carrying_option(
         )
         if blocked.all():
             least = int((rows["uplink_bytes"] + rows["downlink_bytes"]).min())
-            lines.append(f"{client.id} ({client.device}) must move at least {format_bytes(least)} a round and cannot: {link}")
+            lines.append(
+                f"{client.id} ({client.device}) must move at least {format_bytes(least)} a round and cannot: {link}"
+            )
     fix = f"give {' and '.join(dead)} a bandwidth above zero" if dead else "give the link a higher path_gain_db"
-    return InfeasibleError(_listing("bits must move over a link of rate zero", lines[:MAX_NAMED_CLIENTS], len(lines)) + f"; {fix}")
+    return InfeasibleError(
+        _listing("bits must move over a link of rate zero", lines[:MAX_NAMED_CLIENTS], len(lines)) + f"; {fix}"
+    )
 
 
 def check_server_memory(server_state_bytes: IntArray, client_index: IntArray, memory_bytes: int | None) -> None:

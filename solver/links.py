@@ -244,7 +244,9 @@ def uplink_work(radio: Radio, clients: Sequence[Client], client_index: Index, up
             efficiency = np.array([_fixed(client).uplink_bps_per_hz for client in clients])
             rate_bps = radio.uplink_hz * efficiency[client_index]
             return FixedUplink(np.where(uplink_bits > 0, uplink_bits / rate_bps, 0.0))
-        power_over_noise_hz = np.array([_power_over_noise_hz(_shannon(client), radio) for client in clients])[client_index]
+        power_over_noise_hz = np.array([_power_over_noise_hz(_shannon(client), radio) for client in clients])[
+            client_index
+        ]
         if radio.uplink_hz == 0:
             power_over_noise_hz = np.zeros_like(power_over_noise_hz)
         floor_s = np.where(uplink_bits > 0, uplink_bits * math.log(2.0) / power_over_noise_hz, 0.0)

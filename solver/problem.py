@@ -177,7 +177,9 @@ class PlanningProblem:
         if len(np.unique(self.client_index[mask])) < self.num_clients:
             left = set(np.unique(self.client_index[mask]).tolist())
             lost = next(client.id for i, client in enumerate(self.clients) if i not in left)
-            raise ValueError(f"a restriction leaves client {lost} without an option; keep at least one row of every client")
+            raise ValueError(
+                f"a restriction leaves client {lost} without an option; keep at least one row of every client"
+            )
         return dataclasses.replace(
             self,
             table=self.table[mask].reset_index(drop=True),

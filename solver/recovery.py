@@ -63,7 +63,9 @@ def keeps_limits(classes: Classes, counts: IntArray) -> bool:
     return fits and float(counts @ classes.gain) >= problem.minimum_progress * (1 - _PROGRESS_SLACK)
 
 
-def best_within_limits(classes: Classes, values: FloatArray, allowed: BoolArray) -> IntArray | None:
+def best_within_limits(
+    classes: Classes, values: FloatArray, allowed: BoolArray, *, with_progress: bool = True
+) -> IntArray | None:
     """[R] plan with the largest total value under server memory and least progress, a multiple-choice knapsack.
 
     Returns
@@ -82,7 +84,7 @@ def best_within_limits(classes: Classes, values: FloatArray, allowed: BoolArray)
     if problem.server_memory_bytes:
         share = problem.server_state_bytes[classes.rows[columns]] / problem.server_memory_bytes
         blocks.append(LinearConstraint(share[None, :], -np.inf, 1.0))
-    if problem.minimum_progress > 0:
+    if with_progress and problem.minimum_progress > 0:
         blocks.append(LinearConstraint(classes.gain[columns][None, :], problem.minimum_progress, np.inf))
     result = milp(
         -values[columns] / scale, integrality=one, bounds=Bounds(0, classes.count[classes.row_class[columns]]),
@@ -131,7 +133,9 @@ class Recovery:
         winner = int(np.argmin(objectives))
         if not objectives[winner] < self.best.objective_s:
             return False
-        self.best = Incumbent(plans[winner], float(filled.latency_s[winner]), filled.prices[winner], float(objectives[winner]))
+        self.best = Incumbent(
+            plans[winner], float(filled.latency_s[winner]), filled.prices[winner], float(objectives[winner])
+        )
         return True
 
     def improve(self, max_rounds: int = 200) -> None:

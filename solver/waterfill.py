@@ -9,7 +9,7 @@ barrier. Every iterate is a valid lower bound; the shares it implies, rescaled o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,6 +68,8 @@ def fill(
     Filled
         Bounds, latencies, prices and shares.
     """
+    # Rows nobody takes may be too slow for the deadline; without their device time every row has a finite cost.
+    work = replace(work, compute_s=np.where(weight > 0, work.compute_s, 0.0))
     num_plans = work.compute_s.shape[0]
     floor_s = np.max(np.where(weight > 0, work.latency_s(1.0), 0.0), axis=1)
     prices = _start_prices(work, weight) if start is None else np.tile(np.atleast_2d(start), (1, 1))

@@ -41,13 +41,7 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
         the checkpoint cannot be had.
     """
     config = _config_by_value(model.config) if model.config is not None else _checkpoint_config(model, num_labels)
-    supported = families()
-    if config.model_type not in supported:
-        near = difflib.get_close_matches(config.model_type, supported, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ScenarioError(
-            f"model: found the family {config.model_type!r}; supported are {', '.join(sorted(supported))}{hint}"
-        )
+    _check_family(config.model_type)
     for name, value in list(vars(config).items()):
         # Dropout is off in every mode, so that modes compare and a probe differs from its anchor by the probe alone.
         if "drop" in name and isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -58,17 +52,19 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
     return config
 
 
+def _check_family(model_type: str) -> None:
+    supported = sorted(families())
+    if model_type not in supported:
+        near = difflib.get_close_matches(str(model_type), supported, n=1, cutoff=0.4)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ScenarioError(f"model: found the family {model_type!r}; supported are {', '.join(supported)}{hint}")
+
+
 def _config_by_value(values: dict[str, Any]) -> Any:
     model_type = values["model_type"]
-    known_types = transformers.models.auto.configuration_auto.CONFIG_MAPPING
-    if model_type not in known_types:
-        near = difflib.get_close_matches(str(model_type), list(families()), n=1, cutoff=0.4)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ScenarioError(
-            f"model.config.model_type: found {model_type!r}; supported are {', '.join(sorted(families()))}{hint}"
-        )
+    _check_family(model_type)
     rest = {key: value for key, value in values.items() if key != "model_type"}
-    default = known_types[model_type]()
+    default = transformers.models.auto.configuration_auto.CONFIG_MAPPING[model_type]()
     valid = set(default.to_dict()) | set(getattr(default, "attribute_map", {})) | {"num_labels"}
     for key in rest:
         if key not in valid:
@@ -76,9 +72,9 @@ def _config_by_value(values: dict[str, Any]) -> Any:
             hint = f"did you mean {near[0]!r}?" if near else f"{type(default).__name__} has no such key"
             raise ScenarioError(f"model.config.{key}: unknown key {key!r}; {hint}")
     try:
-        return known_types[model_type](**rest)
+        return type(default)(**rest)
     except Exception as error:  # transformers raises many types for a value it refuses
-        raise ScenarioError(f"model.config: {type(default).__name__} refuses these values: {_first_line(error)}") from error
+        raise ScenarioError(f"model.config: {type(default).__name__} refuses these values: {_gist(error)}") from error
 
 
 def _checkpoint_config(model: Model, num_labels: int | None) -> Any:
@@ -92,18 +88,19 @@ def _checkpoint_config(model: Model, num_labels: int | None) -> Any:
 def _checkpoint_error(model: Model, error: Exception) -> ScenarioError:
     if os.path.isdir(str(model.checkpoint)):  # noqa: PTH112  (a hub name is no path)
         return ScenarioError(
-            f"model.checkpoint: {model.checkpoint}: not a transformers checkpoint ({_first_line(error)}); "
+            f"model.checkpoint: {model.checkpoint}: not a transformers checkpoint ({_gist(error)}); "
             "needs a folder with config.json and weights"
         )
     return ScenarioError(
         f"model.checkpoint: {model.checkpoint!r} is no local folder and could not be fetched from the Hugging Face hub "
-        f"({_first_line(error)}); give a local folder, go online, or state the model by value under model.config"
+        f"({_gist(error)}); give a local folder, go online, or state the model by value under model.config"
     )
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+def _gist(error: Exception) -> str:
+    """The first two lines of a message, on one."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return " ".join(lines[:2])[:240] if lines else type(error).__name__
 
 
 def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: bool = False) -> list[Block]:
@@ -138,7 +135,7 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
                 )  # fmt: skip
         except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
             raise ScenarioError(
-                f"model: {config.model_type} with these settings cannot be built for {scenario.model.task}: {_first_line(error)}"
+                f"model: {config.model_type} with these settings cannot be built for {scenario.model.task}: {_gist(error)}"
             ) from error
         except OSError as error:
             raise _checkpoint_error(scenario.model, error) from error

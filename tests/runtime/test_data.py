@@ -1,0 +1,132 @@
+"""Data, partitions and batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from runtime.data import load_dataset
+from runtime.partition import draw_batch, partition
+from scenarios.errors import ScenarioError
+from scenarios.loader import load_scenario
+from tests.families import family_scenario
+
+SCHEMES = ["{scheme: iid}", "{scheme: dirichlet, alpha: 0.5}", "{scheme: by-key, key: label}"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_partitions_deal_every_sample_once(scheme: str) -> None:
+    scenario = load_scenario("quickstart", [f"data.partition={scheme}", "training.batch_size=8"])
+    samples = load_dataset(scenario).train
+    dealt = partition(samples, scenario)
+    assert set(dealt) == {client.id for client in scenario.expanded_clients()}
+    assert torch.equal(torch.cat(list(dealt.values())).sort().values, torch.arange(len(samples)))
+    again = partition(samples, scenario)
+    assert all(torch.equal(dealt[client], again[client]) for client in dealt)
+
+
+def test_shares_follow_data_share() -> None:
+    scenario = load_scenario("quickstart", ["clients.orin.data_share=3"])
+    dealt = partition(load_dataset(scenario).train, scenario)
+    assert len(dealt["orin-0"]) == pytest.approx(3 * len(dealt["pi5-0"]), rel=0.02)
+
+
+def test_small_alpha_makes_labels_unequal() -> None:
+    spread = []
+    for alpha in (0.3, 1000.0):
+        scenario = load_scenario("quickstart", [f"data.partition={{scheme: dirichlet, alpha: {alpha}}}", "training.batch_size=1"])
+        samples = load_dataset(scenario).train
+        counts = [torch.bincount(samples.labels[index], minlength=10) / len(index) for index in partition(samples, scenario).values()]
+        spread.append(float(torch.stack(counts).std(0).mean()))
+    assert spread[0] > 3 * spread[1]
+
+
+def test_by_key_keeps_keys_whole() -> None:
+    scenario = load_scenario("quickstart", ["data.partition={scheme: by-key, key: label}"])
+    samples = load_dataset(scenario).train
+    owners = [set(samples.labels[index].tolist()) for index in partition(samples, scenario).values()]
+    assert sum(len(labels) for labels in owners) == 10
+
+
+def test_too_few_samples_name_the_client() -> None:
+    scenario = load_scenario("quickstart", ["training.batch_size=500"])
+    with pytest.raises(ScenarioError, match=r"client pi4-0 gets \d+ samples; needs at least one batch of 500"):
+        partition(load_dataset(scenario).train, scenario)
+
+
+def test_batches_are_full_and_cover_a_pass() -> None:
+    scenario = load_scenario("quickstart")
+    samples = load_dataset(scenario).train
+    index = partition(samples, scenario)["orin-0"]
+    per_pass = len(index) // 32
+    batches = [draw_batch(samples, index, scenario, "orin-0", step) for step in range(per_pass)]
+    assert all(len(batch.inputs) == 32 for batch in batches)
+    seen = torch.cat([batch.inputs.flatten(1) for batch in batches])
+    assert len(torch.unique(seen, dim=0)) == len(seen)
+    again = draw_batch(samples, index, scenario, "orin-0", 3)
+    assert torch.equal(again.inputs, batches[3].inputs)
+
+
+def test_seed_changes_partition_and_split() -> None:
+    first, second = load_scenario("quickstart"), load_scenario("quickstart", ["seed=1"])
+    assert not torch.equal(load_dataset(first).test.labels, load_dataset(second).test.labels)
+
+
+@pytest.mark.parametrize("family", ["opt-causal", "bert"])
+def test_synthetic_tokens_can_be_learned_and_are_never_padding(family: str) -> None:
+    scenario = family_scenario(family)
+    dataset = load_dataset(scenario)
+    assert int(dataset.train.inputs.min()) >= 4
+    assert dataset.train.mask_NS is None
+    assert (dataset.train.labels.ndim == 2) == (family == "opt-causal")
+
+
+def test_image_archive(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.random.default_rng(0).integers(0, 255, (60, 9, 9)), labels=np.arange(60) % 10)
+    scenario = load_scenario("quickstart", [f"data={{source: image-archive, path: {tmp_path}/x.npz, image_size: 16}}"])
+    dataset = load_dataset(scenario)
+    assert dataset.train.inputs.shape[1:] == (1, 16, 16)
+    assert dataset.num_classes == 10
+    np.savez(tmp_path / "x.npz", pictures=np.zeros(3))
+    with pytest.raises(ScenarioError, match="'images'"):
+        load_dataset(scenario)
+
+
+def test_text_table_errors_name_the_column(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("text\tlabel\nhello\t1\nbye\t0\n")
+    scenario = family_scenario("bert")
+    scenario = scenario.model_copy(update={"data": _table(tmp_path / "t.tsv", "sentence")})
+    with pytest.raises(ScenarioError, match=r"data.text_column: found 'sentence'.* columns text, label"):
+        load_dataset(scenario)
+
+
+def test_text_table_without_tokenizer_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "t.tsv").write_text("text\tlabel\nhello\t1\nbye\t0\n")
+    scenario = family_scenario("bert").model_copy(update={"data": _table(tmp_path / "t.tsv", "text")})
+    with pytest.raises(ScenarioError, match="data.tokenizer: './no-tokenizer'"):
+        load_dataset(scenario)
+
+
+def test_text_table_with_a_local_tokenizer(tmp_path: Path) -> None:
+    from transformers import BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "tokenizer")
+    (tmp_path / "t.tsv").write_text("who\ttext\tlabel\n" + "".join(f"w{i % 4}\tgood film\t{i % 2}\n" for i in range(20)))
+    table = _table(tmp_path / "t.tsv", "text", tokenizer=str(tmp_path / "tokenizer"), key_column="who")
+    dataset = load_dataset(family_scenario("bert").model_copy(update={"data": table}))
+    assert dataset.train.mask_NS is not None
+    assert dataset.train.mask_NS[0].sum() == 4
+    assert len(dataset.train.keys_N.unique()) == 4
+
+
+def _table(path: Path, text_column: str, **more: object) -> object:
+    from scenarios.schema import TextTable
+
+    settings = {"tokenizer": "./no-tokenizer", **more}
+    return TextTable(source="text-table", path=str(path), text_column=text_column, **settings)  # type: ignore[arg-type]

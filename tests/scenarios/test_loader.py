@@ -1,0 +1,167 @@
+"""Scenarios load, and a wrong one gets one clear message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from scenarios.errors import ExitCode, ScenarioError
+from scenarios.loader import builtin_names, builtin_text, json_schema, load_scenario, validate_scenario
+
+
+def test_builtin_scenarios_are_the_documented_four() -> None:
+    assert builtin_names() == ["quickstart", "smart-home", "campus", "city"]
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_builtin_scenario_loads_and_explains_itself(name: str) -> None:
+    scenario = load_scenario(name)
+    assert scenario.name == name
+    assert scenario.description
+    assert builtin_text(name).startswith("#")
+    assert sum(client.data_weight for client in scenario.expanded_clients()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("name", "clients"), [("quickstart", 6), ("smart-home", 12), ("campus", 100), ("city", 1000)])
+def test_builtin_sizes(name: str, clients: int) -> None:
+    scenario = load_scenario(name)
+    assert scenario.num_clients == clients == len({client.id for client in scenario.expanded_clients()})
+
+
+def test_quickstart_has_at_least_four_kinds_of_device() -> None:
+    assert len({group.device for group in load_scenario("quickstart").clients}) >= 4
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_builtin_scenarios_pass_the_exported_schema(name: str) -> None:
+    Draft202012Validator(json_schema()).validate(yaml.safe_load(builtin_text(name)))
+
+
+def test_exported_schema_rejects_unknown_keys_and_describes_every_key() -> None:
+    schema = json_schema()
+    document = yaml.safe_load(builtin_text("quickstart"))
+    document["radoi"] = {}
+    assert not Draft202012Validator(schema).is_valid(document)
+    for name, definition in {"Scenario": schema, **schema["$defs"]}.items():
+        for key, value in definition.get("properties", {}).items():
+            known = "description" in value or "const" in value or "$ref" in value
+            assert known, f"{name}.{key} has no description"
+
+
+def test_resolved_scenario_is_a_fixed_point() -> None:
+    scenario = load_scenario("quickstart")
+    again = validate_scenario(scenario.resolved(), "again")
+    assert again == scenario
+    assert again.content_hash() == scenario.content_hash()
+
+
+def test_hash_changes_with_any_value() -> None:
+    base = load_scenario("quickstart").content_hash()
+    assert load_scenario("quickstart", ["seed=1"]).content_hash() != base
+    assert load_scenario("quickstart", ["clients.orin.memory_budget_bytes=5 MiB"]).content_hash() != base
+    assert load_scenario("quickstart", ["clients.orin.memory_budget_bytes=4096 KiB"]).content_hash() == base
+
+
+def test_groups_are_addressed_by_name_and_index() -> None:
+    by_name = load_scenario("quickstart", ["clients.pi5.count=3"])
+    by_index = load_scenario("quickstart", ["clients.1.count=3"])
+    assert by_name == by_index
+    assert [c.id for c in by_name.expanded_clients()][2:5] == ["pi5-0", "pi5-1", "pi5-2"]
+
+
+def test_exponents_without_a_point_are_numbers() -> None:
+    assert load_scenario("quickstart", ["training.optimizer.learning_rate=1e-3"]).training.optimizer.learning_rate == 1e-3
+
+
+WRONG = [
+    ("clients.pi4.memory_budget_bytes=3 Mbit/s", ["clients.0.memory_budget_bytes", "3 Mbit/s", "measures a link rate", "512 MiB"]),
+    ("clients.pi4.memory_budget_byte=3 MiB", ["clients.0", "unknown key 'memory_budget_byte'", "memory_budget_bytes"]),
+    ("radio.uplink_hz=20 mhz", ["radio.uplink_hz", "did you mean 'MHz'"]),
+    ("clients.0.device=rpi4", ["clients.0.device", "unknown device 'rpi4'", "rpi4b_8gb"]),
+    ("server.device=rtx3090", ["server.device", "edge_rtx_3090"]),
+    ("training.optimizer.name=adam", ["training.optimizer", "'adam'", "did you mean 'adamw'"]),
+    ("training.rounds=-3", ["training.rounds", "-3", "at least 1"]),
+    ("training.optimizer.learning_rate=-0.1", ["training.optimizer.learning_rate", "-0.1", "above 0"]),
+    ("data.source=digit", ["data", "'digit'", "did you mean 'digits'"]),
+    ("clients.0.link={uplink_bps_per_hz: 1}", ["clients.0.link.downlink_bps_per_hz", "absent"]),
+    ("training.modes=[fo,fa]", ["training.modes.1", "'fa'", "did you mean 'fo'"]),
+    ("training.modes=[fo,fo]", ["training", "twice"]),
+    ("training.modes=[]", ["training.modes", "[]"]),
+    ("training.optimizer.momentun=0.9", ["unknown key 'momentun'", "momentum"]),
+    ("server.load=2", ["server.load", "below 1"]),
+    ("clients.zz.count=1", ["no item 'zz'", "pi4"]),
+    ("radio.link_model=shannon", ["clients.0.link", "path_gain_db"]),
+    ("server.memory_bytes=-3MiB", ["server.memory_bytes", "-3MiB"]),
+    ("clients=[]", ["clients"]),
+    ("training=3", ["training", "found 3"]),
+    ("model.checkpoint=abc", ["model", "exactly one of"]),
+    ("training.sequence_length=12", ["training.sequence_length", "remove the key"]),
+    ("data.partition={scheme: dirichlet}", ["data.partition.alpha", "absent"]),
+    ("data.partition={scheme: by-key, key: writer}", ["data.partition.key", "'writer'", "'label'"]),
+    ("clients.1.group=pi4", ["clients", "pi4", "twice"]),
+    ("clients.1.group=<script>", ["clients.1.group", "letters"]),
+    ("data={source: image-archive, path: nowhere.npz, image_size: 16}", ["data.path", "nowhere.npz", "no such file"]),
+    ("clients.0.link.trace=nowhere.json", ["clients.0.link.trace", "no such file"]),
+    ("name=2024-01-01", ["2024", "quotes"]),
+    ("nonsense", ["key.path=value"]),
+    ("training.rounds={", ["not readable as YAML"]),
+    ("seed.deep.er=1", ["seed", "single value"]),
+]
+
+
+@pytest.mark.parametrize(("override", "needles"), WRONG, ids=[w[0] for w in WRONG])
+def test_wrong_scenario_gets_one_clear_message(override: str, needles: list[str]) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("quickstart", [override])
+    message = str(caught.value)
+    for needle in needles:
+        assert needle in message, message
+    assert caught.value.exit_code is ExitCode.WRONG_USAGE
+    assert "pydantic" not in message
+    assert len(message.splitlines()) <= 3, message
+
+
+@pytest.mark.parametrize(
+    ("text", "needle"),
+    [
+        ("", "found NoneType"),
+        ("- a\n- b\n", "found list"),
+        ("a: 1\na: 2\n", "'a' twice"),
+        ("a: [1, 2\n", "line"),
+        ("? [1]\n: 2\n", "list or a mapping"),
+        ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+        ("\x00", "not"),
+        ("name: x\n", "model: this key is needed and absent"),
+    ],
+)
+def test_broken_files(tmp_path: Path, text: str, needle: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(str(path))
+    assert "broken.yaml" in str(caught.value)
+    assert needle in str(caught.value)
+
+
+def test_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(ScenarioError, match="UTF-8"):
+        load_scenario(str(path))
+
+
+def test_unknown_scenario_names_the_nearest() -> None:
+    with pytest.raises(ScenarioError, match="did you mean 'quickstart'"):
+        load_scenario("quikstart")
+
+
+def test_relative_files_start_from_the_scenario(tmp_path: Path) -> None:
+    (tmp_path / "trace.json").write_text('[{"duration_ms": 1000, "bandwidth_kbps": 1000, "latency_ms": 20}]')
+    document = yaml.safe_load(builtin_text("quickstart"))
+    document["clients"][0]["link"]["trace"] = "trace.json"
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(document))
+    scenario = load_scenario(str(tmp_path / "mine.yaml"))
+    assert scenario.clients[0].link.trace == str((tmp_path / "trace.json").resolve())

@@ -1,0 +1,77 @@
+"""Imports go one way, and light commands stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED = {
+    "scenarios": {"scenarios"},
+    "runtime": {"scenarios", "runtime"},
+    "profiler": {"scenarios", "runtime", "profiler"},
+    "solver": {"scenarios", "solver"},
+    "orchestrator": {"scenarios", "runtime", "profiler", "solver", "orchestrator"},
+}
+OURS = set(ALLOWED)
+
+
+def imported_packages(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_imports_go_one_way(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        reached = {name.split(".")[0] for name in imported_packages(path)} & OURS
+        assert reached <= ALLOWED[package], f"{path} imports {reached - ALLOWED[package]}"
+
+
+def test_replay_shares_nothing_with_the_planner() -> None:
+    for path in (ROOT / "runtime" / "replay").rglob("*.py"):
+        ours = {name for name in imported_packages(path) if name.split(".")[0] in OURS}
+        assert all(name.startswith(("scenarios", "runtime.replay")) for name in ours), f"{path}: {ours}"
+
+
+def modules_after(code: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint('\\n'.join(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    return {line.split(".")[0] for line in done.stdout.splitlines()}
+
+
+HEAVY = {"torch", "transformers", "pandas", "cvxpy", "ray"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; sys.argv=['hybridsplit','--help']\nfrom orchestrator.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass"
+    assert not modules_after(code) & HEAVY
+
+
+@pytest.mark.parametrize("arguments", [["scenarios"], ["scenarios", "quickstart"], ["scenarios", "--schema"]])
+def test_listing_scenarios_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = f"import sys; sys.argv=['hybridsplit',*{arguments!r}]\nfrom orchestrator.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass"
+    assert not modules_after(code) & HEAVY
+
+
+def test_plan_never_imports_ray() -> None:
+    code = (
+        "import sys; sys.argv=['hybridsplit','plan','quickstart']\nfrom orchestrator.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code"
+    )
+    assert "ray" not in modules_after(code)
+
+
+def test_the_solver_knows_no_models() -> None:
+    assert not modules_after("import solver.planner, solver.strategies, solver.verify, solver.explain") & {"torch", "transformers", "ray"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.pipeline import RunSettings
 from scenarios.contracts.options import OptionTable
 from scenarios.contracts.plan import Plan
 from scenarios.errors import InfeasibleError
@@ -47,6 +48,57 @@ def compare_plans(scenario: Scenario, options: OptionTable, strategies: Sequence
     return rows, plans
 
 
-def _tally(values: Any) -> str:
+def decompose_against_uniform(scenario: Scenario, options: OptionTable) -> list[dict[str, Any]]:
+    """Round latency from the best uniform cut to the joint plan, one freedom at a time.
+
+    All steps offer the same modes and make at least the progress of the uniform plan, so each gain comes from the
+    freedom it names. Empty where no uniform cut is feasible.
+    """
+    from solver.decompose import decompose
+
+    try:
+        steps = decompose(scenario, options)
+    except InfeasibleError:
+        return []
+    chain = [
+        ("splitfed: one cut for all, equal shares", steps.splitfed_s),
+        ("+ shares of band and server", steps.shares_s),
+        ("+ a cut of its own for each client", steps.cuts_s),
+        ("+ a mode of its own for each client", steps.modes_s),
+    ]
+    rows: list[dict[str, Any]] = []
+    for position, (name, latency_s) in enumerate(chain):
+        before_s = chain[max(position - 1, 0)][1]
+        rows.append({"step": name, "round_latency_s": latency_s, "gain": before_s / latency_s, "total_gain": chain[0][1] / latency_s})
+    return rows
+
+
+def train_plans(
+    scenario: Scenario,
+    options: OptionTable,
+    plans: Mapping[str, Plan],
+    rows: Sequence[dict[str, Any]],
+    settings: RunSettings,
+    on_progress: Callable[[str, float], None],
+) -> None:
+    """Train with each plan and put final accuracy and simulated time into its row; the frozen control comes last."""
+    from orchestrator.pipeline import frozen_assignments, round_ends_s, worker_pool
+    from runtime.replay import replay
+    from runtime.rounds import assignments_of, train
+
+    num_rounds = settings.num_rounds or scenario.training.rounds
+    with worker_pool(scenario, settings) as executor:
+        for position, (strategy, plan) in enumerate(plans.items()):
+            on_progress(strategy, position / len(plans))
+            ends_s = round_ends_s(replay(plan, scenario, num_rounds=num_rounds))
+            result = train(scenario, assignments_of(plan), executor, ends_s, options=options)
+            control = train(scenario, frozen_assignments(plan), executor, ends_s)
+            row = next(row for row in rows if row["strategy"] == strategy)
+            row["test_accuracy"] = result.records[-1].test_accuracy
+            row["frozen_control_accuracy"] = control.records[-1].test_accuracy
+            row["simulated_s"] = ends_s[-1]
+
+
+def _tally(values: Iterable[str]) -> str:
     counted = Counter(values)
     return ", ".join(f"{value} x{count}" for value, count in sorted(counted.items(), key=lambda item: (len(item[0]), item[0])))

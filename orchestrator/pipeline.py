@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -21,6 +21,10 @@ from scenarios.contracts.plan import Plan
 from scenarios.errors import UsageError
 from scenarios.loader import validate_scenario
 from scenarios.schema import Scenario
+
+if TYPE_CHECKING:
+    from runtime.client import Assignment
+    from runtime.executors.base import Executor
 
 Progress = Callable[[str, float], None]
 
@@ -105,15 +109,15 @@ def run_plan(
     folder.save_options(options)
     folder.save_plan(plan)
     replayed = replay(plan, scenario, num_rounds=num_rounds)
-    round_ends_s = _round_ends_s(replayed)
+    ends_s = round_ends_s(replayed)
     control: pd.DataFrame | None = None
-    with _executor(scenario, settings) as executor:
+    with worker_pool(scenario, settings) as executor:
         on_progress("starting workers and loading data", 0.0)
         result = train(
             scenario,
             assignments_of(plan),
             executor,
-            round_ends_s,
+            ends_s,
             checkpoint_folder=folder.checkpoints,
             resume=settings.resume,
             options=options,
@@ -126,7 +130,7 @@ def run_plan(
                 scenario,
                 frozen_assignments(plan),
                 executor,
-                round_ends_s,
+                ends_s,
                 checkpoint_folder=folder.path / "checkpoints-control",
                 resume=settings.resume,
                 on_round=lambda r: on_progress(
@@ -146,8 +150,8 @@ def run_plan(
     return summary
 
 
-def frozen_assignments(plan: Plan) -> tuple[Any, ...]:
-    """Return the control: the same cuts, no client part trained; on-device clients keep the last cut that has a server part."""
+def frozen_assignments(plan: Plan) -> tuple[Assignment, ...]:
+    """Return the control: the plan's cuts with no client part trained."""
     from runtime.client import Assignment
 
     return tuple(
@@ -155,7 +159,8 @@ def frozen_assignments(plan: Plan) -> tuple[Any, ...]:
     )
 
 
-def _executor(scenario: Scenario, settings: RunSettings) -> Any:
+def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor:
+    """Return the executor that the settings ask for, to be used as a context manager."""
     if settings.executor == "inline":
         from runtime.executors.inline import InlineExecutor
 
@@ -269,7 +274,8 @@ def _simulated_s(replayed: pd.DataFrame) -> float:
     return float(elapsed.groupby(level="round").max().sum())
 
 
-def _round_ends_s(replayed: Replay) -> list[float]:
+def round_ends_s(replayed: Replay) -> list[float]:
+    """Return the replay's clock at the end of every round."""
     ends: list[float] = []
     clock_s = 0.0
     for latency_s in replayed.round_latency_s:

@@ -23,8 +23,8 @@ def plan_table(plan: Plan) -> Table:
     """One row a client, or a group of clients with the same option where there are many."""
     table = Table(title=f"Plan of {escape(plan.scenario['name'])} by {plan.strategy}", title_justify="left", expand=False)
     for name, justify in (
-        ("client", "left"), ("device", "left"), ("cut", "right"), ("mode", "left"), ("up", "right"), ("down", "right"),
-        ("server", "right"), ("latency", "right"), ("peak / budget", "right"), ("why", "left"),
+        ("client", "left"), ("device", "left"), ("cut", "right"), ("mode", "left"), ("up/down/server %", "right"),
+        ("latency", "right"), ("peak / budget", "right"), ("why", "left"),
     ):  # fmt: skip
         table.add_column(name, justify=justify, overflow="fold" if name == "why" else "ellipsis", no_wrap=name != "why")  # type: ignore[arg-type]
     for names, client in _rows(plan.clients):
@@ -33,14 +33,16 @@ def plan_table(plan: Plan) -> Table:
             escape(client.device),
             str(client.cut),
             str(client.mode),
-            f"{client.uplink_share:.1%}",
-            f"{client.downlink_share:.1%}",
-            f"{client.server_share:.1%}",
+            "/".join(_percent(share) for share in (client.uplink_share, client.downlink_share, client.server_share)),
             format_seconds(client.latency_s),
             f"{format_bytes(client.client_peak_bytes)} / {format_bytes(client.memory_budget_bytes)}",
             escape(client.reason),
         )
     return table
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f}" if share >= 0.1 or share == 0 else f"{share * 100:.2g}"
 
 
 def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
@@ -55,12 +57,18 @@ def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
 def plan_headline(plan: Plan) -> str:
     """What a plan achieves, and how good it provably is, in two lines."""
     lines = [
-        f"round latency [bold]{format_seconds(plan.round_latency_s)}[/], expected progress {plan.progress:.3f} a round, "
-        f"{plan.status}: within {plan.gap:.2%} of the lower bound {format_seconds(plan.lower_bound_s)} "
-        f"({plan.objective}, solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)})",
+        f"round latency [bold]{format_seconds(plan.round_latency_s)}[/] for an expected progress of {plan.progress:.3f}: "
+        f"{plan.objective.replace('-', ' ')} {format_seconds(plan.objective_s)}",
+        f"{plan.status}: {_gap(plan)} the lower bound of {format_seconds(plan.lower_bound_s)} for any static shares; "
+        f"no schedule at all can beat {format_seconds(plan.schedule_lower_bound_s)} "
+        f"(solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)})",
         *(escape(note) for note in plan.notes),
     ]
     return "\n".join(lines)
+
+
+def _gap(plan: Plan) -> str:
+    return "equal, to 1e-6, to" if plan.gap <= 1e-6 else f"{plan.gap:.2%} above" if plan.gap >= 1e-4 else f"{plan.gap:.1e} above"
 
 
 def options_table(options: OptionTable) -> Table:
@@ -140,3 +148,28 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             "-" if accuracy is None else f"{accuracy:.1%}",
         )
     return table
+
+
+def decomposition_table(steps: Sequence[Mapping[str, Any]]) -> Table:
+    """Where the gain over the best uniform cut comes from, at equal modes offered and no less progress."""
+    table = Table(title="From the best uniform cut to the joint plan (same modes offered, no less progress)", title_justify="left")
+    for name in ("step", "round latency", "gain", "all together"):
+        table.add_column(name, justify="left" if name == "step" else "right")
+    for step in steps:
+        table.add_row(
+            step["step"], format_seconds(step["round_latency_s"]), f"{step['gain']:.2f}x", f"{step['total_gain']:.2f}x"
+        )
+    if not steps:
+        table.add_row("no uniform cut is feasible", "-", "-", "-")
+    return table
+
+
+def memory_line(plan: Plan, peak_bytes: Mapping[str, int]) -> str:
+    """The client nearest to its budget, by what was measured."""
+    measured = [(peak_bytes[c.id] / c.memory_budget_bytes, c) for c in plan.clients if c.id in peak_bytes]
+    share, tightest = max(measured, key=lambda pair: pair[0])
+    return (
+        f"measured memory: every client within its budget; tightest {escape(tightest.id)} with "
+        f"{format_bytes(peak_bytes[tightest.id])} of {format_bytes(tightest.memory_budget_bytes)} ({share:.0%}; "
+        f"predicted {format_bytes(tightest.client_peak_bytes)})"
+    )

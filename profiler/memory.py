@@ -31,9 +31,7 @@ _TRACED_DIRECTIONS = 2
 
 @dataclass(frozen=True)
 class RemoteServer:
-    """Stands in for the server part: gives back shapes, and computes outside the client's memory."""
-
-    meter: LiveBytes
+    """Stands in for the server part and gives back shapes."""
 
     def begin_step(self) -> None:
         """Nothing is kept between requests."""
@@ -82,7 +80,7 @@ def client_peak_bytes(traced: TracedModel, scenario: Scenario, cut: int, mode: M
         part = traced.model.client_part(cut)
         meter = LiveBytes()
         on_device = cut == traced.model.num_blocks
-        link = ServerSide(traced.model.server_part(cut), training, scenario.model.task) if on_device else RemoteServer(meter)
+        link = ServerSide(traced.model.server_part(cut), training, scenario.model.task) if on_device else RemoteServer()
         estimator = ESTIMATORS[mode](part, training)
         try:
             for step in range(min(MEASURED_STEPS, training.local_steps)):

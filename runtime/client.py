@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -14,7 +13,7 @@ from runtime.live_bytes import LiveBytes
 from runtime.noise import NoiseKey
 from runtime.server import ServerSide
 from runtime.split import Part, SplitModel, State
-from runtime.wire import Batch, CountingLink, ServerLink, Traffic
+from runtime.wire import Batch, CountingLink, MeteredLink, ServerLink, Traffic
 from scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
 from scenarios.contracts.phases import Phase
 from scenarios.schema import Scenario
@@ -94,13 +93,13 @@ def run_client_round(
     part = model.client_part(assignment.cut)
     meter = LiveBytes() if measure_memory else None
     on_device = assignment.cut == model.num_blocks
-    # On the device, computing the loss is the client's own work and memory; a remote server's is not.
-    outside = nullcontext if on_device or meter is None else meter.paused
-    server = ServerSide(model.server_part(assignment.cut), scenario.training, scenario.model.task, outside)
+    server = ServerSide(model.server_part(assignment.cut), scenario.training, scenario.model.task)
     traffic = Traffic()
     traffic.count(Phase.MODEL_DOWNLOAD, part.exchanged().values())
-    row_ids_cross = needs_row_ids(part, assignment.mode, scenario.model.task)
-    link: ServerLink = server if on_device else CountingLink(server, traffic, row_ids_cross=row_ids_cross)
+    # On the device, computing the loss is the client's own work and memory, and nothing crosses the air.
+    link: ServerLink = server
+    if not on_device:
+        link = CountingLink(server, traffic, needs_row_ids(part, assignment.mode, scenario.model.task))
     estimator = ESTIMATORS[assignment.mode](part, scenario.training)
     losses: list[float] = []
     scalars: list[ScalarStep] = []
@@ -113,7 +112,8 @@ def run_client_round(
         result = run_step(estimator, batch, link, key, measured)
         losses.append(result.loss)
         if result.scalars is not None:
-            scalars.append(result.scalars)
+            scalars.append(result.scalars.on_server())
+        del result, batch  # a client keeps neither into its next step
     elapsed_s = perf_counter() - start_s
     estimator.close()
     if assignment.mode in ZEROTH_ORDER_MODES:
@@ -146,6 +146,8 @@ def run_step(
     link.begin_step()
     if meter is None:
         return estimator.step(batch, link, key)
+    if link.trains_server:
+        link = MeteredLink(link, meter)
     meter.track([*estimator.part.parameters(), *estimator.part.buffers()])
     meter.track(tensor for tensor in (batch.inputs, batch.labels, batch.mask_BS) if tensor is not None)
     with meter:

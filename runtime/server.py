@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 import torch
@@ -27,21 +25,12 @@ class ServerSide:
         The scenario's training section.
     task
         The scenario's ``model.task``.
-    outside
-        Context in which the server computes, for example a memory meter's pause.
     """
 
-    def __init__(
-        self,
-        part: Part,
-        training: Training,
-        task: str,
-        outside: Callable[[], AbstractContextManager[None]] = nullcontext,
-    ) -> None:
+    def __init__(self, part: Part, training: Training, task: str) -> None:
         self.part = part
         self.seconds = 0.0
         self._task = task
-        self._outside = outside
         parameters = [parameter for _, parameter in part.trainable()]
         self._optimizer = make_optimizer(training.optimizer, parameters) if parameters else None
         part.train()
@@ -71,23 +60,22 @@ class ServerSide:
         λ = ∂loss/∂h in the shape of ``h`` (None if not wanted), from the parameters before the update, and the loss.
         """
         start_s = perf_counter()
-        with self._outside():
-            h_leaf = h.detach().requires_grad_(wants_gradient)
-            with torch.enable_grad():
-                loss = task_loss(self.part(h_leaf, batch.mask_BS), batch.labels, self._task)
-                if loss.requires_grad:
-                    loss.backward()
-            if self._optimizer is not None:
-                self._optimizer.step()
-                self._optimizer.zero_grad(set_to_none=True)
-            gradient, value = h_leaf.grad, host_floats(loss)[0]
+        h_leaf = h.detach().requires_grad_(wants_gradient)
+        with torch.enable_grad():
+            loss = task_loss(self.part(h_leaf, batch.mask_BS), batch.labels, self._task)
+            if loss.requires_grad:
+                loss.backward()
+        if self._optimizer is not None:
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+        value = host_floats(loss)[0]
         self.seconds += perf_counter() - start_s
-        return gradient, value
+        return h_leaf.grad, value
 
     def probe(self, h: Tensor, batch: Batch) -> Tensor:
         """Return the loss of perturbed smashed data, float32, shape []; the part is in inference mode and stays as it was."""
         start_s = perf_counter()
-        with self._outside(), torch.no_grad():
+        with torch.no_grad():
             self.part.eval()
             loss = task_loss(self.part(h, batch.mask_BS), batch.labels, self._task)
             self.part.train()

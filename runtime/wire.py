@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from runtime.live_bytes import LiveBytes
 from scenarios.contracts.phases import Phase
 
 
@@ -125,3 +126,50 @@ class CountingLink:
                 payload.append(batch.inputs.to(torch.int32))
             self._labels_sent = True
         self.traffic.count(Phase.UPLINK, payload)
+
+
+@dataclass(frozen=True)
+class MeteredLink:
+    """Keeps what the other side computes out of the client's memory, and counts what the client receives.
+
+    Parameters
+    ----------
+    link
+        The link to the other side.
+    meter
+        The client's memory meter.
+    """
+
+    link: ServerLink
+    meter: LiveBytes
+
+    @property
+    def trains_server(self) -> bool:
+        """Whether there is a server part."""
+        return self.link.trains_server
+
+    def begin_step(self) -> None:
+        """Start a step."""
+        self.link.begin_step()
+
+    def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
+        """Let the server train; the client holds λ."""
+        with self.meter.paused():
+            gradient, loss = self.link.exact(h, batch, wants_gradient=wants_gradient)
+        if gradient is not None:
+            self.meter.track([gradient])
+        return gradient, loss
+
+    def probe(self, h: Tensor, batch: Batch) -> Tensor:
+        """Let the server evaluate a probe; the client holds the loss."""
+        with self.meter.paused():
+            loss = self.link.probe(h, batch)
+        self.meter.track([loss])
+        return loss
+
+    def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
+        """Exchange scalars; the client holds those to apply."""
+        with self.meter.paused():
+            applied_P = self.link.share_scalars(scalars_P, seeds_P)
+        self.meter.track([applied_P])
+        return applied_P

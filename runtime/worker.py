@@ -32,11 +32,12 @@ class Worker:
         self._train, self._test = dataset.train, dataset.test
         self._indices = partition(dataset.train, scenario)
         self.model = SplitModel(build_blocks(scenario, num_labels=dataset.num_classes or None))
-        self.model.whole.eval()
+        # A copy: the working model is overwritten by every client, and a worker serves several runs.
+        self._initial_state = self.model.whole.snapshot()
 
     def initial_state(self) -> State:
         """Return the state training starts from."""
-        return self.model.whole.snapshot()
+        return self._initial_state
 
     def train(
         self, state: State, assignment: Assignment, round_index: int, *, measure_memory: bool

@@ -117,31 +117,27 @@ def classify(problem: PlanningProblem) -> Classes:
     ends = np.append(starts[1:], problem.num_rows)
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, client in enumerate(problem.clients):
-        rows = slice(starts[i], ends[i])
-        key = (client.link, float(problem.data_weight[i]), matrix[rows].tobytes(), problem.uplink_bits[rows].tobytes())
+        own = slice(starts[i], ends[i])
+        key = (client.link, float(problem.data_weight[i]), matrix[own].tobytes(), problem.uplink_bits[own].tobytes())
         groups.setdefault(key, []).append(i)
     members = tuple(np.array(group, dtype=np.int64) for group in groups.values())
     kept = [starts[m[0]] + np.flatnonzero(_undominated(matrix[starts[m[0]] : ends[m[0]]])) for m in members]
-    rows = np.concatenate(kept)
+    rows: IntArray = np.concatenate(kept).astype(np.int64)
     sizes = np.array([len(part) for part in kept])
-    work = problem.work.take(rows)
+    first = (np.cumsum(sizes) - sizes).astype(np.int64)
+    count = np.array([len(m) for m in members], dtype=np.int64)
     memory = np.zeros(len(rows))
     if problem.server_memory_bytes:
-        memory = problem.server_state_bytes[rows] / problem.server_memory_bytes
-        if (
-            sum(
-                len(m) * memory[s : s + k].max()
-                for m, s, k in zip(members, np.cumsum(sizes) - sizes, sizes, strict=True)
-            )
-            <= 1
-        ):
-            memory = np.zeros(len(rows))
+        state = problem.server_state_bytes[rows]
+        if int(count @ np.maximum.reduceat(state, first)) > problem.server_memory_bytes:
+            memory = state / problem.server_memory_bytes
+    work = problem.work.take(rows)
     return Classes(
         problem=problem,
         rows=rows,
         row_class=np.repeat(np.arange(len(members)), sizes),
-        starts=(np.cumsum(sizes) - sizes).astype(np.int64),
-        count=np.array([len(m) for m in members], dtype=np.int64),
+        starts=first,
+        count=count,
         members=members,
         work=work,
         gain=problem.gain[rows],

@@ -1,15 +1,15 @@
 """What an option costs at prices on the shared resources, for a given deadline.
 
-For a deadline ``T`` and prices ``p = (p_u, p_d, p_s)`` on uplink, downlink and server, the cheapest shares that finish a
-client's work in time cost
+For a deadline ``T`` and prices ``p = (p_u, p_d, p_s)`` on uplink, downlink and server, the cheapest shares that finish
+a client's work in time cost
 
     cost(p, T) = min p_u·β + p_d·δ + p_s·φ   subject to   C + t_u(β) + b/δ + c/φ ≤ T,
 
 with ``b, c`` the seconds of downlink and server work at the full share. The two linear terms share what the uplink
 leaves of the slack in closed form, so one scalar, the uplink's duration, remains: closed form for a fixed link, a
 root for Shannon (DESIGN section 6). ``cost`` is concave and homogeneous of degree one in ``p``, and convex and falling
-in ``T``; its gradient in ``p`` is the shares themselves (envelope theorem). Our reconstruction; the two-resource case is
-``methods/planning.md`` section 1.
+in ``T``; its gradient in ``p`` is the shares themselves (envelope theorem). Our reconstruction; the two-resource case
+is ``methods/planning.md`` section 1.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ NUM_RESOURCES = 3
 _PRICE_FLOOR = 1e-24
 """Prices are floored at this fraction of the largest, so that a share at price zero stays finite. The floored point is
 as dual feasible as any."""
+_TINY = 1e-300
 _LEAST_SLACK = 1e-15
 """Slack never falls below this fraction of the deadline; a client with less misses it for all practical purposes."""
 
@@ -67,7 +68,7 @@ class Work:
     @property
     def shared_idle(self) -> BoolArray:
         """True where a row needs no shared resource at all."""
-        return self.uplink.is_idle & (self.downlink_s == 0) & (self.server_s == 0)
+        return np.asarray(self.uplink.is_idle & (self.downlink_s == 0) & (self.server_s == 0))
 
 
 @dataclass(frozen=True)
@@ -117,14 +118,14 @@ class StaticShares:
         rest = root * root
         duration_s, share_u, share_u_1, share_u_2 = work.uplink.balance(p_u, rest, slack_s)
         # Next to a dominating uplink the remainder may round to zero; a floor keeps its (negligible) price finite.
-        per_rest = np.where(rest > 0, 1.0 / np.maximum(slack_s - duration_s, _LEAST_SLACK * slack_s), 0.0)
+        per_rest = np.where(rest > 0, 1.0 / np.maximum(slack_s - duration_s, _LEAST_SLACK * slack_s + _TINY), 0.0)
         slope = np.where(work.uplink.is_idle, -rest * per_rest**2, p_u * share_u_1)
         usage = (share_u, per_rest * root * root_d / p_d, per_rest * root * root_s / p_s)
         value = p_u * share_u + rest * per_rest
         if not curvature:
             return Priced(value, usage, slope)
-        # Second derivatives by the implicit function theorem in (p_u, rest), then by the chain rule through rest. Without
-        # uplink, or with nothing but uplink, the duration is pinned and does not react to prices.
+        # Second derivatives by the implicit function theorem in (p_u, rest), then by the chain rule through rest.
+        # Without uplink, or with nothing but uplink, the duration is pinned and does not react to prices.
         bend = p_u * share_u_2 + 2.0 * rest * per_rest**3
         inverse = np.where(work.uplink.is_idle | (rest == 0), 0.0, 1.0 / np.where(bend > 0, bend, np.inf))
         uu, ur, rr = -(share_u_1**2) * inverse, -share_u_1 * per_rest**2 * inverse, -(per_rest**4) * inverse
@@ -149,9 +150,10 @@ class StaticShares:
 class AnySchedule:
     """Resources may be handed round within the round in any order: a relaxation of every schedule.
 
-    A client that owns the mean share ``x`` of a resource over a round of ``T`` seconds gets at most the work of a constant
-    share ``x`` (equal for linear rates; Jensen's inequality for the concave Shannon rate), and its phases can at best use
-    the whole round each. So the priced use is at least ``p_u·share_in(T) + (p_d·b + p_s·c)/T``. Our reconstruction.
+    A client that owns the mean share ``x`` of a resource over a round of ``T`` seconds gets at most the work of a
+    constant share ``x`` (equal for linear rates; Jensen's inequality for the concave Shannon rate), and its phases can
+    at best use the whole round each. So the priced use is at least ``p_u·share_in(T) + (p_d·b + p_s·c)/T``. Our
+    reconstruction.
     """
 
     def price(

@@ -1,14 +1,14 @@
 """Lower bounds on the objective: search over the deadline, with the dual at each.
 
-*Round latency* with a least progress: the dual certifies that a deadline is too short; the bound is the largest deadline
-so certified. *Time to progress*: on an interval ``[a, b]`` of the deadline every plan has
+*Round latency* with a least progress: the dual certifies that a deadline is too short; the bound is the largest
+deadline so certified. *Time to progress*: on an interval ``[a, b]`` of the deadline every plan has
 
     G(T) ≤ L(p; T) ≤ Σ_i max_k [ v_ik(b) − v'_ik(b)·(b − T) ] + Σ p,
 
-because ``v_ik`` is concave in ``T``. The right side is convex in ``T``, so ``T/G ≥ θ`` holds on the whole interval as soon
-as it holds at both ends (DESIGN section 6 bounds the interval by ``a / G(b)``; the tangent makes the error quadratic
-instead of linear in the width, our addition). The interval with the smallest bound is split until the bound is good
-enough.
+because ``v_ik`` is concave in ``T``. The right side is convex in ``T``, so ``T/G ≥ θ`` holds on the whole interval as
+soon as it holds at both ends (DESIGN section 6 bounds the interval by ``a / G(b)``; the tangent makes the error
+quadratic instead of linear in the width, our addition). The interval with the smallest bound is split until the bound
+is good enough.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from solver.dual import (
 BOUND_SAFETY = 1e-9
 """Every bound is lowered by this fraction, more than rounding in the sums can amount to."""
 _FEW_CLIENTS = 40
+_VANISHING = 1e-12
+_MAX_DINKELBACH_STEPS = 40
 
 Offer = Callable[[float, DualSolution], float]
 """Takes a deadline and a fractional plan for it, and returns the objective of the best plan known so far."""
@@ -61,8 +63,8 @@ class Limits:
 
     max_intervals: int = 240
     gap: float = 1e-6
-    dual_gap: float = 1e-4
-    smoothing: float = FINE_SMOOTHING
+    dual_gap: float = 3e-4
+    smoothing: float = 1e-6
 
     @classmethod
     def for_size(cls, num_clients: int) -> Limits:
@@ -130,22 +132,22 @@ def shortest_deadline(
     """
     # A plan's own progress is known only to rounding; the least one asked for is relaxed by as much.
     least = least_progress * (1 - 1e-12)
-    deadline = min(classes.least_deadline_s, longest_s)
+    certified = min(classes.least_deadline_s, longest_s)
     point: DualPoint | None = None
-    for _ in range(40):
-        solution = latency_certificate(classes, rule, deadline, least, point, smoothing)
-        if solution is None:
-            # Only options above a deadline that everybody can meet alone are late; see least_deadline_s.
+    for _ in range(_MAX_DINKELBACH_STEPS):
+        # No dual exists at a deadline of zero; a vanishing one stands in for it.
+        deadline = max(certified, _VANISHING * longest_s)
+        solution = latency_certificate(classes, rule, deadline, least, point, smoothing) if deadline > 0 else None
+        if solution is None or solution.value >= 0:
+            point = solution.point if solution is not None else point
             break
         point = solution.point
-        if solution.value >= 0:
+        moved = _certified_until(classes, rule, point, least, deadline, longest_s)
+        done = moved <= certified * (1 + tolerance) or moved >= longest_s
+        certified = moved
+        if done:
             break
-        moved = _certified_until(classes, rule, solution.point, least, deadline, longest_s)
-        done = moved <= deadline * (1 + tolerance)
-        deadline = moved
-        if done or deadline >= longest_s:
-            break
-    return DeadlineBound(deadline * (1 - BOUND_SAFETY), (), point, deadline)
+    return DeadlineBound(certified * (1 - BOUND_SAFETY), (), point, certified)
 
 
 def _certified_until(
@@ -239,7 +241,7 @@ class _RatioSearch:
         self.best_deadline_s = incumbent_s
 
     def settled(self, limits: Limits) -> bool:
-        """True if the bound is close to the best plan, or to the best this dual can give."""
+        """Say whether the bound is close to the best plan, or to the best this dual can give."""
         lowest = self.heap[0].bound_s
         return lowest >= self.incumbent_s * (1 - limits.gap) or lowest >= self.best_dual_s * (1 - limits.dual_gap)
 

@@ -2,11 +2,11 @@
 
 For a deadline ``T`` and prices ``p`` on the shares, ``q`` on the server's memory, every plan that meets ``T`` has
 
-    λ·G  ≤  L(p, q, λ; T) = Σ_i max_k [ λ·gain_ik − cost_ik(p, T) − q·memory_ik ] + Σ_r p_r + q        for all p, q, λ ≥ 0.
+    λ·G  ≤  L(p, q, λ; T) = Σ_i max_k [ λ·gain_ik − cost_ik(p, T) − q·memory_ik ] + Σ_r p_r + q   for all p, q, λ ≥ 0.
 
 ``L`` is convex in ``(p, q, λ)``: three to five unknowns, whatever the number of clients. It is minimised by Newton's
-method on a smoothed copy (soft maximum over options, logarithmic barrier on the signs, both fading); the bound itself is
-always ``L`` as written, at a dual-feasible point. The soft maximum's weights are the fractional plan that primal
+method on a smoothed copy (soft maximum over options, logarithmic barrier on the signs, both fading); the bound itself
+is always ``L`` as written, at a dual-feasible point. The soft maximum's weights are the fractional plan that primal
 recovery rounds. DESIGN section 6 states the decomposition; the smoothing is our reconstruction.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from solver.arrays import BoolArray, FloatArray
 from solver.classes import Classes
 from solver.costs import NUM_RESOURCES, SharingRule
+from solver.newton import solve_symmetric
 
 _FIRST_SMOOTHING, _WARM_SMOOTHING, _SMOOTHING_STEP = 0.03, 0.003, 0.1
 FINE_SMOOTHING = 1e-7
@@ -206,7 +207,7 @@ class _Smoothed:
             return np.full(size, self.scale / size)
         tail = [point.memory_price] * self._has_memory + [point.progress_weight] * self._has_weight
         x = np.maximum(np.array([*point.prices, *tail]), 1e-7 * self.scale)
-        return x / x.sum() if self._on_simplex else x
+        return np.asarray(x / x.sum() if self._on_simplex else x)
 
     def point(self, x: FloatArray) -> DualPoint:
         weight = float(x[-1]) if self._has_weight else (0.0 if self._on_simplex else 1.0)
@@ -259,9 +260,9 @@ class _Smoothed:
         system = hessian * np.outer(x, x) + (barrier + 1e-14 * self.scale) * np.eye(len(x))
         right = barrier - gradient * x
         if not self._on_simplex:
-            return np.asarray(np.linalg.solve(system, right))
+            return solve_symmetric(system, right)
         bordered = np.block([[system, x[:, None]], [x[None, :], np.zeros((1, 1))]])
-        return np.asarray(np.linalg.solve(bordered, np.append(right, 0.0))[:-1])
+        return solve_symmetric(bordered, np.append(right, 0.0))[:-1]
 
     def line_search(self, x: FloatArray, step: FloatArray, value: float, decrease: float, level: float) -> FloatArray:
         """Backtrack until the smoothed value falls by a tenth of what the gradient promises."""

@@ -1,8 +1,9 @@
 """Exact search for few clients: list every plan that the bound cannot exclude, and price them all.
 
 A plan better than the incumbent must have a dual value above a threshold at one end of an open interval of the deadline
-(``solver.deadline``). Its value is a sum over clients, so plans are listed client by client and a partial plan is dropped
-as soon as even the best completion stays below. When the list is complete, the incumbent is optimal to the tolerance.
+(``solver.deadline``). Its value is a sum over clients, so plans are listed client by client and a partial plan is
+dropped as soon as even the best completion stays below. When the list is complete, the incumbent is optimal to the
+tolerance.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ MAX_SPLITS = 40
 MAX_CLIENTS = 30
 """Beyond so many clients the list is never complete within the limits above, and is not started."""
 _CHUNK = 4_000
+_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -151,14 +153,16 @@ def _price_all(classes: Classes, recovery: Recovery, listed: list[IntArray]) -> 
     if not listed or not sum(len(part) for part in listed):
         return
     plans = np.unique(np.sort(np.concatenate(listed), axis=1), axis=0)
-    problem, ratio = classes.problem, classes.problem.objective_s(1.0, 0.5) != 1.0
+    problem, ratio = classes.problem, classes.problem.divides_by_progress
     for first in range(0, len(plans), _CHUNK):
         index = plans[first : first + _CHUNK]
         progress = classes.gain[index].sum(axis=1)
-        cutoff = recovery.best.objective_s * (progress if ratio else np.ones(len(index)))
+        cutoff = recovery.best.objective_s * (np.maximum(progress, _TINY) if ratio else 1.0)
         weight = np.ones(index.shape)
         filled = fill(classes.work.take(index), weight, start=recovery.best.prices, cutoff_s=cutoff)
-        objective = filled.latency_s / progress if ratio else filled.latency_s
+        objective = filled.latency_s
+        if ratio:
+            objective = np.where(progress > 0, filled.latency_s / np.maximum(progress, _TINY), np.inf)
         winner = int(np.argmin(objective))
         if objective[winner] < recovery.best.objective_s:
             counts = np.bincount(index[winner], minlength=len(classes.rows)).astype(np.int64)

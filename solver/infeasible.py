@@ -53,9 +53,10 @@ def _why_client(rows: pd.DataFrame, client: Client, scenario: Scenario) -> str:
     if (allowed & deep).any():
         row = cheapest_peak(rows[allowed & deep])
         missing = int(row["client_peak_bytes"]) - int(row["memory_budget_bytes"])
+        need, budget = format_bytes(row["client_peak_bytes"]), format_bytes(row["memory_budget_bytes"])
         head += (
-            f"its leanest option, cut {row['cut']} with {row['mode']}, peaks at {format_bytes(row['client_peak_bytes'])} "
-            f"of a budget of {format_bytes(row['memory_budget_bytes'])}: {format_bytes(missing)} ({missing} bytes) missing"
+            f"its leanest option, cut {row['cut']} with {row['mode']}, peaks at {need} of a budget of {budget}: "
+            f"{format_bytes(missing)} ({missing} bytes) missing"
         )
         fixes.append(f"give {client.id} {format_bytes(missing)} more (then cut {row['cut']} with {row['mode']} fits)")
     else:
@@ -138,8 +139,8 @@ def check_progress(gain: FloatArray, client_index: IntArray, minimum: float, obj
 def too_little_progress(reachable: float, minimum: float) -> InfeasibleError:
     """Explain that no plan within the hard limits makes the least progress."""
     return InfeasibleError(
-        f"objective.minimum_progress is {minimum:g} and the usable options reach at most {reachable:.6g}; lower it, allow an "
-        "exact mode in training.modes, or raise the memory that keeps the exact options out"
+        f"objective.minimum_progress is {minimum:g} and the usable options reach at most {reachable:.6g}; lower it, "
+        "allow an exact mode in training.modes, or raise the memory that keeps the exact options out"
     )
 
 

@@ -22,8 +22,8 @@ from solver.arrays import BoolArray, FloatArray, Index
 
 _MAX_NEWTON_STEPS = 60
 _NEWTON_TOLERANCE = 1e-9
-"""Convergence is quadratic: a step this small leaves an error near the precision of the numbers, and the minimum's value
-is flat in it besides."""
+"""Convergence is quadratic: a step this small leaves an error near the precision of the numbers, and the minimum's
+value is flat in it besides."""
 _SERIES_BELOW = 1e-3
 """SNR under which ``y/ln(1+y)`` and its derivatives come from their series: the closed forms cancel there."""
 
@@ -88,7 +88,7 @@ class FixedUplink:
     @property
     def is_idle(self) -> BoolArray:
         """True where nothing has to be carried."""
-        return self.full_share_s == 0
+        return np.asarray(self.full_share_s == 0)
 
     def seconds(self, share: FloatArray | float) -> FloatArray:
         """Duration at a share of the band, seconds."""
@@ -136,7 +136,7 @@ class ShannonUplink:
     @property
     def is_idle(self) -> BoolArray:
         """True where nothing has to be carried."""
-        return self.floor_s == 0
+        return np.asarray(self.floor_s == 0)
 
     def seconds(self, share: FloatArray | float) -> FloatArray:
         """Duration at a share of the band, seconds."""
@@ -160,7 +160,7 @@ class ShannonUplink:
         return self._shares(slack_s, slack_s, bend)
 
     def _shares(self, target_s: FloatArray, limit_s: FloatArray, bend: FloatArray) -> Balance:
-        """Duration and share where ``floor·g(y) + bend·y·√g'(y) = target``; no share reaches a target below the floor."""
+        """Duration and share where ``floor·g(y) + bend·y·√g'(y) = target``; none reaches a target below the floor."""
         reachable = (target_s > self.floor_s) & ~self.is_idle
         everywhere = bool(reachable.all())
         floor_s = self.floor_s if everywhere else np.where(reachable, self.floor_s, 1.0)
@@ -204,9 +204,10 @@ def _over_log(y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 def _snr_where(
     target: FloatArray, slope: FloatArray, bend: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Solve ``slope·g(y) + bend·y·√g'(y) = target`` for ``y``, where ``target > slope``; also return ``g, g', g''`` there.
+    """Solve ``slope·g(y) + bend·y·√g'(y) = target`` for ``y``, where ``target > slope``.
 
-    The left side is increasing and no larger than its tangent at zero, so the first guess lies left of the root.
+    Also returns ``g, g', g''`` there. The left side is increasing and no larger than its tangent at zero, so the first
+    guess lies left of the root.
     """
     y = (target - slope) / (slope / 2 + bend * math.sqrt(0.5))
     for _ in range(_MAX_NEWTON_STEPS):

@@ -47,6 +47,8 @@ class PlanningProblem:
         [N] clients in the scenario's order.
     table
         The K usable rows of the option table, in the order of the arrays.
+    all_rows
+        Every row of the option table grouped by client, also what no plan may use: explanations need it.
     client_index
         [K] index into ``clients``, rising.
     work
@@ -70,6 +72,7 @@ class PlanningProblem:
     scenario: Scenario
     clients: tuple[Client, ...]
     table: pd.DataFrame
+    all_rows: pd.DataFrame
     client_index: IntArray
     work: Work
     uplink_bits: FloatArray
@@ -102,10 +105,7 @@ class PlanningProblem:
         """
         clients = scenario.expanded_clients()
         frame, index = _ordered(table, clients)
-        allowed = frame["mode"].isin([str(mode) for mode in scenario.training.modes]).to_numpy()
-        min_cut = np.array([client.min_cut for client in clients])[index]
-        usable = frame["fits"].to_numpy(dtype=bool) & allowed & (frame["cut"].to_numpy() >= min_cut)
-        usable &= frame["client_peak_bytes"].to_numpy() <= frame["memory_budget_bytes"].to_numpy()
+        usable = permitted(frame, scenario) & fits(frame)
         if len(np.unique(index[usable])) < len(clients):
             raise no_fitting_option(frame, index, usable, clients, scenario)
         problem = cls.from_rows(frame, index, scenario)
@@ -149,6 +149,7 @@ class PlanningProblem:
             scenario=scenario,
             clients=clients,
             table=frame.reset_index(drop=True),
+            all_rows=frame,
             client_index=client_index,
             work=work,
             uplink_bits=uplink_bits,
@@ -229,11 +230,29 @@ class PlanningProblem:
         """Progress of a plan that takes the given row of every client ([N])."""
         return float(np.sum(self.gain[rows]))
 
+    @property
+    def divides_by_progress(self) -> bool:
+        """True if the objective is the round latency divided by progress."""
+        return self.objective == TIME_TO_PROGRESS
+
     def objective_s(self, round_latency_s: float, progress: float) -> float:
         """Objective of a plan with a round latency and a progress, seconds."""
-        if self.objective == ROUND_LATENCY:
+        if not self.divides_by_progress:
             return round_latency_s
         return round_latency_s / progress if progress > 0 else np.inf
+
+
+def fits(frame: pd.DataFrame) -> BoolArray:
+    """[K] True for the rows within their client's memory budget, to the byte."""
+    within = frame["client_peak_bytes"].to_numpy() <= frame["memory_budget_bytes"].to_numpy()
+    return np.asarray(frame["fits"].to_numpy(dtype=bool) & within)
+
+
+def permitted(frame: pd.DataFrame, scenario: Scenario) -> BoolArray:
+    """[K] True for the rows that keep the scenario's modes and their client's ``min_cut``."""
+    min_cut = frame["client"].map({client.id: client.min_cut for client in scenario.expanded_clients()})
+    allowed = frame["mode"].isin([str(mode) for mode in scenario.training.modes])
+    return np.asarray(allowed.to_numpy() & (frame["cut"].to_numpy() >= min_cut.to_numpy()))
 
 
 def _ordered(table: OptionTable, clients: tuple[Client, ...]) -> tuple[pd.DataFrame, IntArray]:
@@ -248,7 +267,7 @@ def _ordered(table: OptionTable, clients: tuple[Client, ...]) -> tuple[pd.DataFr
         )
     order = np.argsort(index.to_numpy(dtype=np.int64), kind="stable")
     frame = table.table.iloc[order].reset_index(drop=True)
-    sorted_index = index.to_numpy(dtype=np.int64)[order]
+    sorted_index = index.to_numpy(dtype=np.int64)[order].astype(np.int64)
     present = set(table.table["client"])
     if absent := [client.id for client in clients if client.id not in present]:
         raise ContractError(

@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
-from solver.arrays import BoolArray, FloatArray, IntArray
+from solver.arrays import FloatArray, IntArray
 from solver.classes import Classes
 from solver.costs import StaticShares
 from solver.dual import DualSolution, option_values
+from solver.knapsack import PROGRESS_SLACK, best_within_limits, keeps_limits
 from solver.waterfill import fill
 
-_PROGRESS_SLACK = 1e-12
 _BATCH_ELEMENTS = 40_000
 """Rows times candidate plans that are priced at once: larger batches leave the processor's cache."""
-_NODE_LIMIT = 2_000
 _PAIR_POOL = 80
 _PAIR_MAX_CLIENTS = 150
 
@@ -55,48 +52,6 @@ def round_fractions(classes: Classes, fractions: FloatArray) -> IntArray:
     return np.asarray(counts + (rank < left[classes.row_class]), dtype=np.int64)
 
 
-def keeps_limits(classes: Classes, counts: IntArray) -> bool:
-    """True if a plan keeps the server's memory (to the byte) and the least progress."""
-    problem = classes.problem
-    state = int(counts @ problem.server_state_bytes[classes.rows])
-    fits = problem.server_memory_bytes is None or state <= problem.server_memory_bytes
-    return fits and float(counts @ classes.gain) >= problem.minimum_progress * (1 - _PROGRESS_SLACK)
-
-
-def best_within_limits(
-    classes: Classes, values: FloatArray, allowed: BoolArray, *, with_progress: bool = True
-) -> IntArray | None:
-    """[R] plan with the largest total value under server memory and least progress, a multiple-choice knapsack.
-
-    Returns
-    -------
-    IntArray or None
-        None if none was found within the node limit.
-    """
-    problem = classes.problem
-    scale = max(float(np.max(np.abs(values[allowed]))), np.finfo(float).tiny)
-    columns = np.flatnonzero(allowed)
-    one = np.ones(len(columns))
-    blocks = [LinearConstraint(
-        csr_array((one, (classes.row_class[columns], np.arange(len(columns)))), shape=(len(classes.count), len(columns))),
-        classes.count, classes.count,
-    )]  # fmt: skip
-    if problem.server_memory_bytes:
-        share = problem.server_state_bytes[classes.rows[columns]] / problem.server_memory_bytes
-        blocks.append(LinearConstraint(share[None, :], -np.inf, 1.0))
-    if with_progress and problem.minimum_progress > 0:
-        blocks.append(LinearConstraint(classes.gain[columns][None, :], problem.minimum_progress, np.inf))
-    result = milp(
-        -values[columns] / scale, integrality=one, bounds=Bounds(0, classes.count[classes.row_class[columns]]),
-        constraints=blocks, options={"node_limit": _NODE_LIMIT, "mip_rel_gap": 1e-6},
-    )  # fmt: skip
-    if result.x is None:
-        return None
-    counts = np.zeros(len(values), dtype=np.int64)
-    counts[columns] = np.round(result.x).astype(np.int64)
-    return counts
-
-
 class Recovery:
     """Collects the best plan found so far."""
 
@@ -126,7 +81,7 @@ class Recovery:
         used = np.flatnonzero(plans.any(axis=0))
         progress = plans @ self.classes.gain
         problem = self.classes.problem
-        cutoff = self.best.objective_s * (progress if problem.objective_s(1.0, 0.5) != 1.0 else np.ones(len(plans)))
+        cutoff = self.best.objective_s * (np.maximum(progress, 1e-300) if problem.divides_by_progress else 1.0)
         index = np.broadcast_to(used, (len(plans), len(used)))
         filled = fill(self.classes.work.take(index), plans[:, used].astype(float), start=start, cutoff_s=cutoff)
         objectives = np.array([problem.objective_s(t, g) for t, g in zip(filled.latency_s, progress, strict=True)])
@@ -141,8 +96,8 @@ class Recovery:
     def improve(self, max_rounds: int = 200) -> None:
         """Exchange options of one client, or of two where clients are few, as long as the best plan improves.
 
-        At the incumbent's prices a linear estimate bounds each exchange's objective from below (the priced cost is convex
-        in the deadline), so only exchanges that may help are priced exactly.
+        At the incumbent's prices a linear estimate bounds each exchange's objective from below (the priced cost is
+        convex in the deadline), so only exchanges that may help are priced exactly.
         """
         for _ in range(max_rounds):
             if not np.isfinite(self.best.objective_s):
@@ -167,7 +122,7 @@ class _Moves:
 
     def __init__(self, classes: Classes, plan: Incumbent) -> None:
         self._classes, self._plan = classes, plan
-        timely = classes.full_share_s <= plan.latency_s
+        timely = classes.full_share_s <= plan.latency_s * (1 + 1e-9)
         priced = StaticShares().price(classes.work.take(timely), plan.prices, plan.latency_s)
         self._cost, self._slope = np.full(len(timely), np.inf), np.zeros(len(timely))
         self._cost[timely], self._slope[timely] = priced.value, priced.slope
@@ -194,8 +149,8 @@ class _Moves:
         steep = np.minimum(self._total_slope + slope, -np.finfo(float).tiny)
         latency = np.maximum(self._plan.latency_s + (self._total + cost - 1.0) / -steep, self._classes.least_deadline_s)
         progress = self._progress + gain
-        objective = latency if problem.objective_s(1.0, 0.5) == 1.0 else latency / np.maximum(progress, 1e-300)
-        broken = progress < problem.minimum_progress * (1 - _PROGRESS_SLACK)
+        objective = latency / np.maximum(progress, 1e-300) if problem.divides_by_progress else latency
+        broken = progress < problem.minimum_progress * (1 - PROGRESS_SLACK)
         if problem.server_memory_bytes is not None:
             broken |= self._used_state + state > problem.server_memory_bytes
         return np.where(broken, np.inf, objective)
@@ -227,7 +182,7 @@ class _Moves:
         # Rank by the estimate without the limits: one exchange may pay for what the other breaks.
         steep = np.minimum(self._total_slope + slope, -np.finfo(float).tiny)
         rank = cost / -steep / self._plan.latency_s
-        if self._classes.problem.objective_s(1.0, 0.5) != 1.0:
+        if self._classes.problem.divides_by_progress:
             rank = rank - gain / max(self._progress, 1e-300)
         pool = np.argsort(np.abs(rank), kind="stable")[:_PAIR_POOL]
         first, second = np.triu_indices(len(pool), k=1)

@@ -14,8 +14,9 @@ from solver.deadline import BOUND_SAFETY, DeadlineBound, Limits, best_ratio, sho
 from solver.dual import latency_certificate
 from solver.exhaustive import EXACT_TOLERANCE, close_latency, close_ratio
 from solver.infeasible import too_little_progress
-from solver.problem import ROUND_LATENCY, PlanningProblem
-from solver.recovery import Recovery, best_within_limits, keeps_limits
+from solver.knapsack import best_within_limits, keeps_limits, reachable_progress
+from solver.problem import PlanningProblem
+from solver.recovery import Recovery
 
 _ROUNDING_DEADLINES = (1.0, 1.001, 1.003, 1.01, 1.03, 1.1, 1.3)
 """Multiples of the smallest deadline at which fractional plans are rounded: the smallest rarely survives rounding."""
@@ -63,19 +64,19 @@ def search(problem: PlanningProblem, *, incumbent_rows: IntArray | None = None) 
     classes = classify(problem)
     recovery = Recovery(classes)
     _first_plan(classes, recovery, incumbent_rows)
-    bound = _bound_ratio(classes, recovery) if problem.objective != ROUND_LATENCY else _bound_latency(classes, recovery)
+    if recovery.best.objective_s <= 0:
+        return SearchResult(classes.rows_of(recovery.best.counts), 0.0, 0.0, 0.0)
+    bound = _bound_ratio(classes, recovery) if problem.divides_by_progress else _bound_latency(classes, recovery)
     recovery.improve()
-    closed = bound.lower_s >= recovery.best.objective_s * (1 - EXACT_TOLERANCE)
-    if not closed:
+    lower_s = bound.lower_s
+    if lower_s < recovery.best.objective_s * (1 - EXACT_TOLERANCE):
         closed = (
-            close_latency(classes, recovery)
-            if problem.objective == ROUND_LATENCY
-            else close_ratio(classes, recovery, bound.open)
+            close_ratio(classes, recovery, bound.open)
+            if problem.divides_by_progress
+            else close_latency(classes, recovery)
         )
-        proven = recovery.best.objective_s * (1 - EXACT_TOLERANCE - BOUND_SAFETY) if closed else 0.0
-        lower_s = max(bound.lower_s, proven)
-    else:
-        lower_s = bound.lower_s
+        if closed:
+            lower_s = max(lower_s, recovery.best.objective_s * (1 - EXACT_TOLERANCE - BOUND_SAFETY))
     lower_s = min(lower_s, recovery.best.objective_s)
     return SearchResult(
         rows=classes.rows_of(recovery.best.counts),
@@ -101,19 +102,18 @@ def _first_plan(classes: Classes, recovery: Recovery, incumbent_rows: IntArray |
     plans = [fastest] if keeps_limits(classes, fastest) else []
     for target in (values, classes.gain):
         knapsack = best_within_limits(classes, target, everything)
-        if knapsack is not None and keeps_limits(classes, knapsack):
+        if knapsack is not None:
             plans.append(knapsack)
     if plans:
         recovery.consider(np.stack(plans))
     if np.isfinite(recovery.best.objective_s):
         return
-    reachable = best_within_limits(classes, classes.gain, everything, with_progress=False)
-    most = float(reachable @ classes.gain) if reachable is not None else classes.largest_gain
-    if reachable is not None and most < problem.minimum_progress:
-        raise too_little_progress(most, problem.minimum_progress)
+    reachable = reachable_progress(classes)
+    if reachable < problem.minimum_progress:
+        raise too_little_progress(reachable, problem.minimum_progress)
     raise SolverFailure(
-        f"no plan found that keeps the server's memory and a progress of {problem.minimum_progress:g}; the limits are so "
-        "tight that rounding fails; raise server.memory_bytes or lower objective.minimum_progress"
+        f"no plan found that keeps the server's memory and a progress of {problem.minimum_progress:g}; the limits are "
+        "so tight that rounding fails; raise server.memory_bytes or lower objective.minimum_progress"
     )
 
 
@@ -147,7 +147,7 @@ def _bound_latency(classes: Classes, recovery: Recovery) -> DeadlineBound:
 def _schedule_bound(classes: Classes, objective_s: float) -> float:
     """Lower bound for any schedule; a coarser search than the main one, since nothing is recovered from it."""
     least = classes.problem.minimum_progress
-    if classes.problem.objective == ROUND_LATENCY:
+    if not classes.problem.divides_by_progress:
         return shortest_deadline(classes, AnySchedule(), least, objective_s, 1e-6, 1e-6).lower_s
     limits = Limits(max_intervals=60, dual_gap=1e-3, smoothing=1e-5)
     return best_ratio(classes, AnySchedule(), objective_s, least_progress=least, limits=limits).lower_s

@@ -1,10 +1,11 @@
 """The fast share solver: water-filling on the prices, for a batch of plans at once.
 
-At fixed options the smallest round latency is, by Lagrange duality, the largest ``T(p)`` over prices on the simplex, where
-``T(p)`` solves ``Σ_i cost_i(p, T) = 1`` (``methods/planning.md`` section 1 gives the two-resource case; the general one is
-our reconstruction). Two nested Newton methods find it: one for ``T`` at given prices, which approaches the convex, falling
-sum from the left, and one for the prices at given ``T``, a smooth concave problem in three unknowns with a logarithmic
-barrier. Every iterate is a valid lower bound; the shares it implies, rescaled onto the simplex, give the plan.
+At fixed options the smallest round latency is, by Lagrange duality, the largest ``T(p)`` over prices on the simplex,
+where ``T(p)`` solves ``Σ_i cost_i(p, T) = 1`` (``methods/planning.md`` section 1 gives the two-resource case; the
+general one is our reconstruction). Two nested Newton methods find it: one for ``T`` at given prices, which approaches
+the convex, falling sum from the left, and one for the prices at given ``T``, a smooth concave problem in three
+unknowns with a logarithmic barrier. Every iterate is a valid lower bound; the shares it implies, rescaled onto the
+simplex, give the plan.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from solver.arrays import BoolArray, FloatArray
 from solver.costs import NUM_RESOURCES, Priced, StaticShares, Work
+from solver.newton import solve_symmetric
 
 _RULE = StaticShares()
 _MAX_PRICE_STEPS = 80
@@ -137,7 +139,7 @@ def deadline_at(
         deadline = np.where(open_, moved, deadline)
     above = (total < 1.0) & (deadline > floor_s)
     correction = np.where(above, (total - 1.0) / np.where(slope < 0, -slope, np.inf), 0.0)
-    return np.maximum(deadline + correction, floor_s)
+    return np.asarray(np.maximum(deadline + correction, floor_s))
 
 
 def _price_step(
@@ -159,7 +161,7 @@ def _price_step(
     system[:, 3, :3] = prices
     gradient = usage * prices + barrier[:, None]
     right = np.concatenate([-gradient, np.zeros((num_plans, 1))], axis=1)
-    relative = np.linalg.solve(system, right[:, :, None])[:, :3, 0]
+    relative = solve_symmetric(system, right)[:, :3]
     length = np.minimum(1.0, 0.9 / np.maximum(-relative.min(axis=1), 1e-300))
     full = length >= 1.0
     slope = np.sum(gradient * relative, axis=1)
@@ -199,4 +201,4 @@ def _start_prices(work: Work, weight: FloatArray) -> FloatArray:
     parts = (work.uplink.seconds(1.0), work.downlink_s, work.server_s)
     totals = np.stack([_total(part, weight) for part in parts], axis=1)
     largest = np.maximum(totals.max(axis=1, keepdims=True), np.finfo(float).tiny)
-    return np.maximum(totals / largest, 1e-4)
+    return np.asarray(np.maximum(totals / largest, 1e-4))

@@ -100,5 +100,5 @@ def family_batch(scenario: Scenario, *, padded: bool = False, seed: int = 0) -> 
         # Token 1 pads OPT, token 0 pads BERT.
         tokens = tokens.masked_fill(~mask_BS, 1 if scenario.model.config and scenario.model.config["model_type"] == "opt" else 0)
     if scenario.model.task == "causal-lm":
-        return Batch(tokens, tokens if mask_BS is None else tokens.masked_fill(~mask_BS, -100), mask_BS)
+        return Batch(tokens, tokens.clone() if mask_BS is None else tokens.masked_fill(~mask_BS, -100), mask_BS)
     return Batch(tokens, torch.randint(0, 3, (BATCH_SIZE,), generator=generator), mask_BS)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from runtime.noise import NoiseKey, Rows, descend
+from runtime.noise import NoiseKey, Rows, TouchedRows, descend
 from runtime.split import Part
 from runtime.wire import Batch, ServerLink
 from scenarios.contracts.modes import Mode
@@ -32,6 +32,14 @@ class ScalarStep:
     key: NoiseKey
     coefficients: list[float]
     rows: Rows
+
+    def on_server(self) -> ScalarStep:
+        """Return the step as the server keeps it for its replay, in memory of its own."""
+        rows = {
+            name: TouchedRows(touched.ids_N.clone(), touched.first_N.clone(), touched.counts_N1.clone())
+            for name, touched in self.rows.items()
+        }
+        return ScalarStep(self.key, self.coefficients, rows)
 
     def replay(self, part: Part) -> None:
         """Apply the step to a part with the same parameters, giving the same bits."""

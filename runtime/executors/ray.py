@@ -48,9 +48,10 @@ class RayExecutor:
         self._empty_folder = tempfile.TemporaryDirectory(prefix="hybridsplit-")
 
     def __enter__(self) -> Self:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
         # Ray would warn on every start that a worker without accelerators keeps the variable of its parent.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # It announces on every start that authentication is on, which is documented and as it should be.
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         if not ray.is_initialized():
             # Workers import the driver's working directory first: a user's own runtime.py there would replace ours.
             with _working_in(self._empty_folder.name):

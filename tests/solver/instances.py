@@ -55,14 +55,22 @@ def make_scenario(
     return validate_scenario(document, "test")
 
 
-def group(name: str, *, count: int = 1, link_model: str = "fixed", rng: np.random.Generator | None = None, **keys: Any) -> dict[str, Any]:
+def group(
+    name: str, *, count: int = 1, link_model: str = "fixed", rng: np.random.Generator | None = None, **keys: Any
+) -> dict[str, Any]:
     """Build one client group; link figures are drawn when a generator is given."""
     draw = rng.uniform if rng is not None else lambda low, high: (low + high) / 2
     if link_model == "fixed":
         link = {"uplink_bps_per_hz": float(draw(0.5, 5)), "downlink_bps_per_hz": float(draw(1, 6))}
     else:
         link = {"path_gain_db": float(draw(-115, -85)), "downlink_bps_per_hz": float(draw(1, 6))}
-    return {"group": name, "device": "rpi4b_8gb", "count": count, "memory_budget_bytes": 10_000_000, "link": link} | keys
+    return {
+        "group": name,
+        "device": "rpi4b_8gb",
+        "count": count,
+        "memory_budget_bytes": 10_000_000,
+        "link": link,
+    } | keys
 
 
 def make_table(scenario: Scenario, rows: list[dict[str, Any]]) -> OptionTable:
@@ -85,7 +93,9 @@ def make_table(scenario: Scenario, rows: list[dict[str, Any]]) -> OptionTable:
     return OptionTable(pd.DataFrame(full, columns=list(OPTION_COLUMNS)).astype(dict(OPTION_COLUMNS)))
 
 
-def random_rows(client: str, num_cuts: int, modes: tuple[str, ...], rng: np.random.Generator, num_options: int | None = None) -> list[dict[str, Any]]:
+def random_rows(
+    client: str, num_cuts: int, modes: tuple[str, ...], rng: np.random.Generator, num_options: int | None = None
+) -> list[dict[str, Any]]:
     """Draw plausible options: deeper cuts cost the device more and the server less; zeroth order saves memory."""
     speed, rows = rng.uniform(0.3, 3.0), []
     activation = np.sort(rng.uniform(0.05e6, 2e6, num_cuts))[::-1] * rng.uniform(0.7, 1.3, num_cuts)
@@ -98,7 +108,7 @@ def random_rows(client: str, num_cuts: int, modes: tuple[str, ...], rng: np.rand
             exact = mode in ("fo", "fo-recompute")
             effort = {"fo": 3.0, "fo-recompute": 4.0, "zo-projection": 5.0, "zo-loss": 9.0}[mode]
             smashed = 0.0 if local else activation[cut - 1] * (9 if mode == "zo-loss" else 1)
-            model_bytes = int(4e5 * depth) if exact else int(400)
+            model_bytes = int(4e5 * depth) if exact else 400
             rows.append(
                 {
                     "client": client,
@@ -109,8 +119,12 @@ def random_rows(client: str, num_cuts: int, modes: tuple[str, ...], rng: np.rand
                     "downlink_bytes": (0 if mode == "zo-loss" else int(smashed if not local else 0)) + int(4e5 * depth),
                     "model_upload_bytes": model_bytes,
                     "model_download_bytes": int(4e5 * depth),
-                    "server_compute_s": 0.0 if local else rng.uniform(0.02, 0.06) * (1 - depth) * (9 if mode == "zo-loss" else 1),
-                    "client_peak_bytes": int({"fo": 9e6, "fo-recompute": 5e6, "zo-projection": 3e6, "zo-loss": 2.5e6}[mode] * depth),
+                    "server_compute_s": 0.0
+                    if local
+                    else rng.uniform(0.02, 0.06) * (1 - depth) * (9 if mode == "zo-loss" else 1),
+                    "client_peak_bytes": int(
+                        {"fo": 9e6, "fo-recompute": 5e6, "zo-projection": 3e6, "zo-loss": 2.5e6}[mode] * depth
+                    ),
                     "server_state_bytes": 0 if local else int(1e6 * (1.2 - depth)),
                     "progress": (1 - depth) + depth * (1.0 if exact else rng.uniform(0.02, 0.1)),
                 }
@@ -135,10 +149,17 @@ def random_instance(
     budgets: tuple[float, float] = (9e6, 10e6),
     copies: int = 1,
 ) -> Instance:
-    """Draw an instance; ``server_memory`` sets a limit that binds, ``minimum_progress`` None draws one for round latency."""
+    """Draw an instance; ``server_memory`` sets a limit that binds, no ``minimum_progress`` draws one for latency."""
     rng = np.random.default_rng(seed)
     groups = [
-        group(f"g{i}", count=copies, link_model=link_model, rng=rng, data_share=float(rng.uniform(0.5, 2)), memory_budget_bytes=int(rng.uniform(*budgets)))
+        group(
+            f"g{i}",
+            count=copies,
+            link_model=link_model,
+            rng=rng,
+            data_share=float(rng.uniform(0.5, 2)),
+            memory_budget_bytes=int(rng.uniform(*budgets)),
+        )
         for i in range(num_clients // copies)
     ]
     draft = make_scenario(groups, link_model=link_model)
@@ -157,6 +178,10 @@ def random_instance(
         high = sum(weights[c] * g for c, g in frame.groupby("client")["progress"].max().items())
         minimum_progress = float(low + 0.3 * (high - low)) if minimise == "round-latency" else 0.0
     scenario = make_scenario(
-        groups, link_model=link_model, server_memory_bytes=memory, minimise=minimise, minimum_progress=round(minimum_progress, 6)
+        groups,
+        link_model=link_model,
+        server_memory_bytes=memory,
+        minimise=minimise,
+        minimum_progress=round(minimum_progress, 6),
     )
     return Instance(scenario, make_table(scenario, rows))

@@ -1,0 +1,193 @@
+"""Options under the limits that shares cannot mend: server memory and least progress, a multiple-choice knapsack."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import csr_array
+
+from solver.arrays import BoolArray, FloatArray, IntArray
+from solver.classes import Classes
+
+PROGRESS_SLACK = 1e-12
+"""Relative slack on the least progress: sums of progress are known only to rounding. Memory has no slack."""
+_NODE_LIMIT = 300
+_NODE_ELEMENTS = 200_000
+"""Columns times nodes that one search may solve."""
+_VALUE_TOLERANCE = 1e-7
+_INTEGRAL = 1e-6
+_TIGHTENINGS = 6
+
+
+def keeps_limits(classes: Classes, counts: IntArray) -> bool:
+    """Say whether a plan keeps the server's memory (to the byte) and the least progress.
+
+    Parameters
+    ----------
+    classes
+        The classes.
+    counts
+        [R] how many clients take each option.
+    """
+    problem = classes.problem
+    fits = problem.server_memory_bytes is None or _state_bytes(classes, counts) <= problem.server_memory_bytes
+    return fits and float(counts @ classes.gain) >= problem.minimum_progress * (1 - PROGRESS_SLACK)
+
+
+def best_within_limits(classes: Classes, values: FloatArray, allowed: BoolArray) -> IntArray | None:
+    """Find the plan with the largest total value that keeps the limits.
+
+    Parameters
+    ----------
+    classes
+        The classes.
+    values
+        [R] value of an option for one client.
+    allowed
+        [R] options to choose from.
+
+    Returns
+    -------
+    IntArray or None
+        [R] counts that keep the limits exactly; None if none was found.
+
+    Notes
+    -----
+    The linear solver keeps its constraints to a relative 1e-7, which is bytes too many here. A result that breaks a
+    limit tightens it by what it is over, and four times that at every further attempt.
+    """
+    problem = classes.problem
+    room, least = float(problem.server_memory_bytes or 0), problem.minimum_progress
+    for attempt in range(_TIGHTENINGS):
+        counts, _ = _solve(classes, values, allowed, room, least)
+        if counts is None or keeps_limits(classes, counts):
+            return counts
+        over = _state_bytes(classes, counts) - (problem.server_memory_bytes or 0)
+        short = problem.minimum_progress - float(counts @ classes.gain)
+        room -= max(0.0, over) * 4**attempt if problem.server_memory_bytes else 0.0
+        least += max(0.0, short) * 4**attempt
+    return None
+
+
+def reachable_progress(classes: Classes) -> float:
+    """Upper bound on the progress of any plan within the server's memory."""
+    everything = np.ones(len(classes.rows), dtype=bool)
+    _, bound = _solve(classes, classes.gain, everything, float(classes.problem.server_memory_bytes or 0), 0.0)
+    return min(bound, classes.largest_gain)
+
+
+@dataclass(frozen=True)
+class _Relaxed:
+    """The linear relaxation: one column for every option that may be chosen."""
+
+    columns: IntArray
+    cost: FloatArray
+    each: csr_array
+    count: IntArray
+    limits: FloatArray
+    limit_values: FloatArray
+    upper: FloatArray
+
+    def solve(self, low: FloatArray, high: FloatArray) -> tuple[FloatArray, float] | None:
+        """Columns' values and the objective of the relaxation within bounds; None if it is infeasible."""
+        result = linprog(
+            self.cost,
+            A_ub=self.limits if len(self.limits) else None,
+            b_ub=self.limit_values if len(self.limits) else None,
+            A_eq=self.each,
+            b_eq=self.count,
+            bounds=np.stack([low, high], axis=1),
+            method="highs-ds",
+        )
+        return (np.asarray(result.x), float(result.fun)) if result.status == 0 else None
+
+
+def _relaxed(classes: Classes, values: FloatArray, allowed: BoolArray, room_bytes: float, least: float) -> _Relaxed:
+    problem, columns = classes.problem, np.flatnonzero(allowed)
+    size = len(columns)
+    each = csr_array((np.ones(size), (classes.row_class[columns], np.arange(size))), shape=(len(classes.count), size))
+    limits, limit_values = [], []
+    if problem.server_memory_bytes:
+        limits.append(problem.server_state_bytes[classes.rows[columns]] / problem.server_memory_bytes)
+        limit_values.append(room_bytes / problem.server_memory_bytes)
+    if least > 0:
+        limits.append(-classes.gain[columns])
+        limit_values.append(-least)
+    return _Relaxed(
+        columns=columns,
+        cost=-values[columns],
+        each=each,
+        count=classes.count,
+        limits=np.array(limits).reshape(len(limits), size),
+        limit_values=np.array(limit_values),
+        upper=classes.count[classes.row_class[columns]].astype(float),
+    )
+
+
+def _solve(
+    classes: Classes, values: FloatArray, allowed: BoolArray, room_bytes: float, least: float
+) -> tuple[IntArray | None, float]:
+    """Return counts with the largest value to the solver's tolerance, and an upper bound on any plan's value.
+
+    Best-first branch and bound on the linear relaxation, which leaves at most as many classes fractional as there are
+    limits. (The integer solver at hand prints to standard output, which belongs to the commands' results.)
+    """
+    scale = max(float(np.max(np.abs(values[allowed]))), np.finfo(float).tiny)
+    relaxed = _relaxed(classes, values / scale, allowed, room_bytes, least)
+    root = relaxed.solve(np.zeros(len(relaxed.columns)), relaxed.upper)
+    if root is None:
+        return None, -np.inf
+    best: IntArray | None = None
+    best_cost = np.inf
+    heap = [(root[1], 0, root[0], np.zeros(len(relaxed.columns)), relaxed.upper)]
+    ticket = itertools.count(1)
+    for _ in range(int(np.clip(_NODE_ELEMENTS // len(relaxed.columns), 10, _NODE_LIMIT))):
+        if not heap or heap[0][0] >= best_cost - _VALUE_TOLERANCE * abs(best_cost):
+            break
+        _, _, x, low, high = heapq.heappop(heap)
+        for counts in _rounded(classes, relaxed, x):
+            cost = float(-(counts @ values)) / scale
+            if cost < best_cost and (keeps_limits(classes, counts) or np.all(np.abs(x - np.round(x)) < _INTEGRAL)):
+                best, best_cost = counts, cost
+        distance = np.abs(x - np.round(x))
+        branch = int(np.argmax(distance))
+        if distance[branch] < _INTEGRAL:
+            continue
+        for side in (0, 1):
+            child_low, child_high = low.copy(), high.copy()
+            if side == 0:
+                child_high[branch] = np.floor(x[branch])
+            else:
+                child_low[branch] = np.ceil(x[branch])
+            child = relaxed.solve(child_low, child_high)
+            if child is not None and child[1] < best_cost:
+                heapq.heappush(heap, (child[1], next(ticket), child[0], child_low, child_high))
+    return best, -root[1] * scale
+
+
+def _rounded(classes: Classes, relaxed: _Relaxed, x: FloatArray) -> list[IntArray]:
+    """Whole plans next to a fractional one: clients in doubt take the leanest, or the most useful, option."""
+    floor = np.floor(x + _INTEGRAL)
+    counts = np.zeros(len(classes.rows), dtype=np.int64)
+    counts[relaxed.columns] = floor.astype(np.int64)
+    left = classes.count - np.add.reduceat(counts, classes.starts)
+    if not left.any():
+        return [counts]
+    plans = []
+    open_ = np.full(len(classes.rows), np.inf)
+    for wish in (classes.problem.server_state_bytes[classes.rows].astype(float), -classes.gain):
+        preference = open_.copy()
+        preference[relaxed.columns] = wish[relaxed.columns]
+        order = np.lexsort((preference, classes.row_class))
+        plan = counts.copy()
+        plan[order[classes.starts]] += left
+        plans.append(plan)
+    return plans
+
+
+def _state_bytes(classes: Classes, counts: IntArray) -> int:
+    return int(counts @ classes.problem.server_state_bytes[classes.rows])

@@ -1,0 +1,115 @@
+"""Exact choice of options at equal shares: latencies are separable, so every deadline that matters can be tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.arrays import BoolArray, FloatArray, IntArray
+from solver.classes import classify
+from solver.knapsack import best_within_limits
+from solver.problem import PlanningProblem
+
+
+@dataclass(frozen=True)
+class EqualShareChoice:
+    """The best options at equal shares.
+
+    Parameters
+    ----------
+    rows
+        [N] row of the problem for every client.
+    objective_s
+        Objective at equal shares.
+    """
+
+    rows: IntArray
+    objective_s: float
+
+
+def best_at_equal_shares(
+    problem: PlanningProblem, mask: BoolArray, better_than_s: float = np.inf
+) -> EqualShareChoice | None:
+    """Choose options among some rows so that the objective at equal shares is smallest.
+
+    Parameters
+    ----------
+    problem
+        The planning problem.
+    mask
+        [K] rows to choose from, at least one for every client.
+    better_than_s
+        Give up on choices that are no better.
+
+    Returns
+    -------
+    EqualShareChoice or None
+        None if no choice keeps server memory and least progress, or none is better than asked.
+
+    Notes
+    -----
+    With shares fixed at ``1/N`` every option has one latency. For a deadline the best progress is each client's largest
+    among options in time, and only latencies of options are deadlines worth trying. They are tried from the best
+    attainable objective on, so the first that keeps the server's memory settles it.
+    """
+    candidates = np.flatnonzero(mask)
+    latency_s = problem.work.take(candidates).latency_s(1.0 / problem.num_clients)
+    order = np.argsort(latency_s, kind="stable")
+    deadlines, progress = _frontier(problem, candidates[order], latency_s[order])
+    reaches = progress >= problem.minimum_progress * (1 - 1e-12)
+    objective = np.array([problem.objective_s(t, g) for t, g in zip(deadlines, progress, strict=True)])
+    objective = np.where(reaches, objective, np.inf)
+    best: EqualShareChoice | None = None
+    for trial in np.argsort(objective, kind="stable"):
+        limit_s = better_than_s if best is None else best.objective_s
+        if not objective[trial] < limit_s:
+            break
+        rows = _within_deadline(problem, candidates[latency_s <= deadlines[trial]])
+        if rows is None:
+            continue
+        value_s = problem.objective_s(_slowest(problem, rows), problem.total_progress(rows))
+        if value_s < limit_s:
+            best = EqualShareChoice(rows, value_s)
+    return best
+
+
+def _frontier(problem: PlanningProblem, rows: IntArray, latency_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Deadlines at which every client has an option, and the largest progress by each, server memory aside."""
+    best = np.full(problem.num_clients, -np.inf)
+    total, missing = 0.0, problem.num_clients
+    deadlines: list[float] = []
+    reached: list[float] = []
+    gain = problem.gain
+    for row, seconds in zip(rows.tolist(), latency_s.tolist(), strict=True):
+        client = int(problem.client_index[row])
+        if gain[row] > best[client]:
+            missing -= bool(np.isneginf(best[client]))
+            total += float(gain[row]) - (0.0 if np.isneginf(best[client]) else float(best[client]))
+            best[client] = gain[row]
+            if missing == 0:
+                deadlines.append(seconds)
+                reached.append(total)
+    return np.array(deadlines), np.array(reached)
+
+
+def _within_deadline(problem: PlanningProblem, rows: IntArray) -> IntArray | None:
+    """[N] rows with the most progress under server memory, faster ones first among equals."""
+    latency_s = problem.work.take(rows).latency_s(1.0 / problem.num_clients)
+    order = np.lexsort((latency_s, -problem.gain[rows], problem.client_index[rows]))
+    first = np.unique(problem.client_index[rows][order], return_index=True)[1]
+    chosen = rows[order][first]
+    state = int(problem.server_state_bytes[chosen].sum())
+    if problem.server_memory_bytes is None or state <= problem.server_memory_bytes:
+        return np.asarray(chosen, dtype=np.int64)
+    mask = np.zeros(problem.num_rows, dtype=bool)
+    mask[rows] = True
+    classes = classify(problem.restricted(mask))
+    counts = best_within_limits(classes, classes.gain, np.ones(len(classes.rows), dtype=bool))
+    if counts is None:
+        return None
+    return np.asarray(np.flatnonzero(mask)[classes.rows_of(counts)], dtype=np.int64)
+
+
+def _slowest(problem: PlanningProblem, rows: IntArray) -> float:
+    return float(problem.work.take(rows).latency_s(1.0 / problem.num_clients).max())

@@ -1,0 +1,183 @@
+"""The training loop: executors agree to the bit, runs resume to the same bits, budgets are enforced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from runtime.checkpoint import load_checkpoint
+from runtime.client import Assignment
+from runtime.executors.base import Executor
+from runtime.executors.inline import InlineExecutor
+from runtime.executors.ray import RayExecutor
+from runtime.rounds import TrainingResult, plan_fingerprint, train
+from scenarios.contracts.ledger import Ledger
+from scenarios.contracts.modes import Mode
+from scenarios.errors import BudgetExceededError, ContractError, HybridSplitError, RunError, ScenarioError
+from scenarios.loader import load_scenario
+from scenarios.schema import Scenario
+
+OPTIONS = [(1, Mode.FO), (2, Mode.ZO_PROJECTION), (3, Mode.FO_RECOMPUTE), (4, Mode.ZO_LOSS), (2, Mode.FROZEN), (7, Mode.FO)]
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return load_scenario("quickstart", ["training.local_steps=2", "training.zeroth_order.directions=2"])
+
+
+@pytest.fixture(scope="module")
+def assignments(scenario: Scenario) -> list[Assignment]:
+    clients = scenario.expanded_clients()
+    return [Assignment(c.id, cut, mode, c.data_weight, 1 << 30) for c, (cut, mode) in zip(clients, OPTIONS, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def reference(scenario: Scenario, assignments: list[Assignment]) -> TrainingResult:
+    with InlineExecutor(scenario) as executor:
+        return train(scenario, assignments, executor, [1.0, 2.0, 3.0])
+
+
+def assert_same(one: TrainingResult, other: TrainingResult) -> None:
+    assert one.records == other.records
+    assert one.peak_bytes == other.peak_bytes
+    for name, tensor in one.state.items():
+        assert torch.equal(tensor, other.state[name]), name
+    columns = ["client", "round", "phase", "bytes"]
+    assert one.measured.table[columns].equals(other.measured.table[columns])
+
+
+def test_inline_repeats_to_the_bit(scenario: Scenario, assignments: list[Assignment], reference: TrainingResult) -> None:
+    threads = torch.get_num_threads()
+    with InlineExecutor(scenario) as executor:
+        again = train(scenario, assignments, executor, [1.0, 2.0, 3.0])
+    assert_same(reference, again)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_ray_gives_the_same_bits(
+    scenario: Scenario, assignments: list[Assignment], reference: TrainingResult, num_workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A user's own module of the same name in the working directory must not replace ours in the workers.
+    (tmp_path / "runtime.py").write_text("raise ImportError('the user\\'s own runtime.py')\n")
+    monkeypatch.chdir(tmp_path)
+    with RayExecutor(scenario, num_workers) as executor:
+        result = train(scenario, assignments, executor, [1.0, 2.0, 3.0])
+    assert Path.cwd() == tmp_path
+    assert_same(reference, result)
+
+
+@pytest.mark.ray
+def test_errors_of_workers_keep_their_type(scenario: Scenario) -> None:
+    broken = scenario.model_copy(update={"training": scenario.training.model_copy(update={"batch_size": 500})})
+    with pytest.raises((ScenarioError, RunError), match="needs at least one batch of 500"), RayExecutor(broken, 1) as executor:
+        executor.initial_state()
+
+
+def test_one_executor_serves_several_runs(scenario: Scenario, assignments: list[Assignment], reference: TrainingResult) -> None:
+    """The control starts from the same weights as the run before it."""
+    with InlineExecutor(scenario) as executor:
+        train(scenario, assignments, executor, [1.0])
+        assert_same(reference, train(scenario, assignments, executor, [1.0, 2.0, 3.0]))
+
+
+def test_training_improves_and_measures(reference: TrainingResult, assignments: list[Assignment]) -> None:
+    losses = [record.train_loss for record in reference.records]
+    assert losses[-1] < losses[0]
+    assert [record.simulated_s for record in reference.records] == [1.0, 2.0, 3.0]
+    assert set(reference.peak_bytes) == {a.client for a in assignments}
+    assert all(size > 0 for size in reference.peak_bytes.values())
+
+
+class Stops(Exception):
+    """A kill, as far as the training loop can tell."""
+
+
+def killed_at(round_index: int, executor: Executor) -> Executor:
+    original = executor.train_round
+
+    def train_round(state, assignments, index, *, measure_memory):  # type: ignore[no-untyped-def]
+        if index == round_index:
+            raise Stops
+        return original(state, assignments, index, measure_memory=measure_memory)
+
+    executor.train_round = train_round  # type: ignore[method-assign]
+    return executor
+
+
+@pytest.mark.parametrize("killed", [1, 2])
+def test_resume_continues_to_the_same_bits(
+    scenario: Scenario, assignments: list[Assignment], reference: TrainingResult, tmp_path: Path, killed: int
+) -> None:
+    with InlineExecutor(scenario) as executor, pytest.raises(Stops):
+        train(scenario, assignments, killed_at(killed, executor), [1.0, 2.0, 3.0], checkpoint_folder=tmp_path)
+    with InlineExecutor(scenario) as executor:
+        resumed = train(scenario, assignments, executor, [1.0, 2.0, 3.0], checkpoint_folder=tmp_path, resume=True)
+    assert_same(reference, resumed)
+    with InlineExecutor(scenario) as executor:
+        finished = train(scenario, assignments, executor, [1.0, 2.0, 3.0], checkpoint_folder=tmp_path, resume=True)
+    assert finished.records == reference.records
+
+
+@pytest.fixture
+def checkpointed(scenario: Scenario, assignments: list[Assignment], tmp_path: Path) -> Iterator[Path]:
+    with InlineExecutor(scenario) as executor:
+        train(scenario, assignments, executor, [1.0], checkpoint_folder=tmp_path)
+    yield tmp_path
+
+
+def test_another_plan_is_refused(checkpointed: Path, scenario: Scenario, assignments: list[Assignment]) -> None:
+    other = [assignments[0], *assignments[2:]]
+    with pytest.raises(ContractError, match="another scenario or plan"):
+        load_checkpoint(checkpointed, plan_fingerprint(scenario, other))
+
+
+@pytest.mark.parametrize("victim", ["latest.json", "round-000001/checkpoint.json", "round-000001/state.safetensors", "round-000001/measured.parquet"])
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "remove"])
+def test_damaged_checkpoints_are_refused_with_the_reason(
+    checkpointed: Path, scenario: Scenario, assignments: list[Assignment], victim: str, damage: str
+) -> None:
+    path = checkpointed / victim
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:20] if damage == "truncate" else b"\x80\x04garbage")
+    fingerprint = plan_fingerprint(scenario, assignments)
+    if damage == "remove" and victim == "latest.json":
+        assert load_checkpoint(checkpointed, fingerprint) is None
+        return
+    with pytest.raises(ContractError, match="damaged"):
+        load_checkpoint(checkpointed, fingerprint)
+
+
+def test_a_pointer_cannot_leave_the_folder(checkpointed: Path, scenario: Scenario, assignments: list[Assignment]) -> None:
+    (checkpointed / "latest.json").write_text(json.dumps({"latest": "../elsewhere"}))
+    with pytest.raises(ContractError, match="damaged"):
+        load_checkpoint(checkpointed, plan_fingerprint(scenario, assignments))
+
+
+def test_unwritable_checkpoints_say_so(scenario: Scenario, assignments: list[Assignment], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with InlineExecutor(scenario) as executor, pytest.raises(RunError, match="cannot write the checkpoint"):
+        train(scenario, assignments, executor, [1.0], checkpoint_folder=tmp_path / "file")
+
+
+def test_a_client_over_budget_stops_the_run_by_name(scenario: Scenario, assignments: list[Assignment]) -> None:
+    tight = [Assignment(a.client, a.cut, a.mode, a.data_weight, 100_000 if a.client == "pi5-0" else 1 << 30) for a in assignments]
+    with InlineExecutor(scenario) as executor, pytest.raises(BudgetExceededError) as caught:
+        train(scenario, tight, executor, [1.0])
+    assert "client pi5-0: fo-recompute at cut 3" in str(caught.value)
+    assert "97.66 KiB" in str(caught.value)
+    assert isinstance(caught.value, HybridSplitError)
+
+
+def test_measured_ledger_marks_seconds_as_emulated(reference: TrainingResult) -> None:
+    table = reference.measured.table
+    assert isinstance(reference.measured, Ledger)
+    assert table["emulated"].all()
+    assert table["round"].nunique() == 3

@@ -1,0 +1,122 @@
+"""The independent check rejects every tampered plan and names what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from scenarios.contracts.plan import Plan
+from scenarios.errors import SolverFailure
+from scenarios.loader import validate_scenario
+from solver.planner import make_plan
+from solver.verify import verify_plan
+from tests.solver.instances import Instance, random_instance
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=["fixed", "shannon"])
+def instance(request: pytest.FixtureRequest) -> Instance:
+    return random_instance(5, num_clients=4, num_options=8, link_model=request.param, server_memory=True)
+
+
+@pytest.fixture(scope="module")
+def plan(instance: Instance) -> Plan:
+    return make_plan(instance.scenario, instance.table)
+
+
+def first_client(**changes: Any) -> Callable[[Document], None]:
+    def tamper(document: Document) -> None:
+        client = document["clients"][0]
+        client.update({key: value(client[key]) if callable(value) else value for key, value in changes.items()})
+
+    return tamper
+
+
+def whole(**changes: Any) -> Callable[[Document], None]:
+    def tamper(document: Document) -> None:
+        document.update({key: value(document[key]) if callable(value) else value for key, value in changes.items()})
+
+    return tamper
+
+
+def _all_uplink(document: Document) -> None:
+    for client in document["clients"]:
+        client["uplink_share"] = 0.5
+
+
+def _drop_client(document: Document) -> None:
+    document["clients"].pop()
+
+
+def _swap_clients(document: Document) -> None:
+    document["clients"].reverse()
+
+
+def _shift_phase(document: Document) -> None:
+    phases = document["clients"][0]["phases_s"]
+    phases["client_compute"] += 0.01
+    phases["uplink"] = max(0.0, phases["uplink"] - 0.01)
+
+
+def _drop_phase(document: Document) -> None:
+    document["clients"][0]["phases_s"].pop("uplink")
+
+
+TAMPERINGS: dict[str, tuple[Callable[[Document], None], str]] = {
+    "share_raised": (first_client(uplink_share=lambda share: min(1.0, share + 1e-3)), "sums to|its shares give"),
+    "all_shares_half": (_all_uplink, "uplink_share sums to 2"),
+    "share_zero": (first_client(downlink_share=0.0), "its shares give inf"),
+    "memory_over_by_a_byte": (
+        first_client(client_peak_bytes=lambda _: 10**9, memory_budget_bytes=10**9 - 1),
+        "peak of 1000000000 bytes exceeds its budget of 999999999",
+    ),
+    "budget_raised": (first_client(memory_budget_bytes=lambda budget: budget + 1), "memory_budget_bytes"),
+    "uplink_bytes_lowered": (first_client(uplink_bytes=lambda size: size - 8), "uplink_bytes is"),
+    "compute_lowered": (first_client(client_compute_s=lambda seconds: seconds * 0.99), "client_compute_s is"),
+    "progress_raised": (first_client(progress=lambda progress: progress + 0.1), "progress is"),
+    "server_state_raised": (first_client(server_state_bytes=lambda size: size + 10**9), "server state takes"),
+    "latency_lowered": (first_client(latency_s=lambda seconds: seconds * (1 - 1e-5)), "latency_s is"),
+    "round_latency_lowered": (whole(round_latency_s=lambda seconds: seconds * (1 - 1e-5)), "round_latency_s is"),
+    "objective_lowered": (whole(objective_s=lambda seconds: seconds * (1 - 1e-5)), "objective_s is"),
+    "bound_above_objective": (whole(lower_bound_s=lambda seconds: seconds * 1.01, gap=0.0), "is above objective_s"),
+    "schedule_bound_above": (whole(schedule_lower_bound_s=lambda seconds: seconds * 100), "schedule_lower_bound_s"),
+    "gap_hidden": (whole(lower_bound_s=lambda seconds: seconds / 2, schedule_lower_bound_s=0.0), "gap is"),
+    "other_objective": (whole(objective="energy"), "it minimises 'energy'"),
+    "other_scenario": (whole(scenario_hash="0" * 64), "scenario hash"),
+    "unknown_cut": (first_client(cut=99), "is not in the option table"),
+    "frozen_mode": (first_client(mode="frozen"), "is not among training.modes"),
+    "other_device": (first_client(device="rpi5_8gb"), "device is"),
+    "client_missing": (_drop_client, "clients are not the scenario's"),
+    "clients_swapped": (_swap_clients, "clients are not the scenario's"),
+    "phase_shifted": (_shift_phase, "client_compute is"),
+    "phase_missing": (_drop_phase, "its phases are not those of a round"),
+}
+
+
+def test_the_plan_itself_passes(plan: Plan, instance: Instance) -> None:
+    verify_plan(plan, instance.scenario, instance.table)
+    verify_plan(Plan.model_validate_json(plan.model_dump_json()), instance.scenario, instance.table)
+
+
+@pytest.mark.parametrize("name", list(TAMPERINGS))
+def test_tampered_plans_are_rejected(name: str, plan: Plan, instance: Instance) -> None:
+    tamper, message = TAMPERINGS[name]
+    document = plan.model_dump(mode="json")
+    tamper(document)
+    with pytest.raises(SolverFailure, match=message):
+        verify_plan(Plan.model_validate(document), instance.scenario, instance.table)
+
+
+def test_min_cut_and_least_progress_are_checked() -> None:
+    instance = random_instance(5, num_clients=4, num_options=8, modes=("zo-loss",), minimise="round-latency")
+    plan = make_plan(instance.scenario, instance.table)
+    assert plan.progress < 0.999
+    document = instance.scenario.model_dump(mode="json")
+    document["objective"]["minimum_progress"] = 1.0
+    for member in document["clients"]:
+        member["min_cut"] = 99
+    with pytest.raises(SolverFailure, match=r"below the least one.*shallower than min_cut 99"):
+        verify_plan(plan, validate_scenario(document, "test"), instance.table)

@@ -48,11 +48,14 @@ def _complete_strategy(incomplete: str) -> list[str]:
 
 
 ScenarioArgument = Annotated[
-    str, typer.Argument(metavar="SCENARIO", help="Built-in name or path of a YAML file.", autocompletion=_complete_scenario)
+    str,
+    typer.Argument(metavar="SCENARIO", help="Built-in name or path of a YAML file.", autocompletion=_complete_scenario),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key; repeatable. Client groups go by index or name."),
+    typer.Option(
+        "--set", metavar="KEY.PATH=VALUE", help="Override any key; repeatable. Client groups go by index or name."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 StrategyOption = Annotated[
@@ -81,7 +84,8 @@ def _root(
 @reports_errors
 def scenarios(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Print this built-in scenario.", autocompletion=_complete_scenario)
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Print this built-in scenario.", autocompletion=_complete_scenario),
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of scenarios, for editors.")] = False,
     as_json: JsonOption = False,
@@ -174,11 +178,17 @@ def plan(
 @reports_errors
 def run(
     scenario: ScenarioArgument,
-    plan_file: Annotated[Path | None, typer.Option("--plan", metavar="plan.json", help="Use this plan instead of planning.")] = None,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", metavar="plan.json", help="Use this plan instead of planning.")
+    ] = None,
     strategy: StrategyOption = "optimal",
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds; the scenario's by default.")] = None,
-    executor: Annotated[ExecutorName, typer.Option("--executor", help="Train in this process, or on a local Ray cluster.")] = ExecutorName.RAY,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Ray worker processes; one a core by default.")] = None,
+    executor: Annotated[
+        ExecutorName, typer.Option("--executor", help="Train in this process, or on a local Ray cluster.")
+    ] = ExecutorName.RAY,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Ray worker processes; one a core by default.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last complete round.")] = False,
     overrides: SetOption = None,
@@ -234,7 +244,10 @@ def _print_run(summary: dict[str, Any], folder: Any) -> None:
 @reports_errors
 def replay(
     plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json.")],
-    traces: Annotated[Path | None, typer.Option("--traces", metavar="DIR", help="Folder of recorded bandwidth traces, dealt to the clients.")] = None,
+    traces: Annotated[
+        Path | None,
+        typer.Option("--traces", metavar="DIR", help="Folder of recorded bandwidth traces, dealt to the clients."),
+    ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds to replay.")] = 1,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write ledger and report here.")] = None,
     as_json: JsonOption = False,
@@ -264,7 +277,8 @@ def replay(
         stdout().print(truth_table(folder.ledger()))
     planned_s, total_s = loaded.round_latency_s, summary["simulated_s"]
     stdout().print(
-        f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round, planned {format_seconds(planned_s)} "
+        f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round, "
+        f"planned {format_seconds(planned_s)} "
         f"({total_s / rounds / planned_s - 1:+.2%})",
         highlight=False,
     )
@@ -276,7 +290,9 @@ def replay(
 @reports_errors
 def compare(
     scenario: ScenarioArgument,
-    strategies: Annotated[str | None, typer.Option("--strategies", metavar="A,B,...", help="Strategies; all by default.")] = None,
+    strategies: Annotated[
+        str | None, typer.Option("--strategies", metavar="A,B,...", help="Strategies; all by default.")
+    ] = None,
     train: Annotated[bool, typer.Option("--run", help="Also train with each plan and compare accuracy.")] = False,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Ray worker processes of --run.")] = None,
     overrides: SetOption = None,

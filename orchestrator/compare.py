@@ -14,7 +14,9 @@ from scenarios.schema import Scenario
 from solver.planner import make_plan
 
 
-def compare_plans(scenario: Scenario, options: OptionTable, strategies: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, Plan]]:
+def compare_plans(
+    scenario: Scenario, options: OptionTable, strategies: Sequence[str]
+) -> tuple[list[dict[str, Any]], dict[str, Plan]]:
     """Plan with each strategy.
 
     Returns
@@ -69,7 +71,14 @@ def decompose_against_uniform(scenario: Scenario, options: OptionTable) -> list[
     rows: list[dict[str, Any]] = []
     for position, (name, latency_s) in enumerate(chain):
         before_s = chain[max(position - 1, 0)][1]
-        rows.append({"step": name, "round_latency_s": latency_s, "gain": before_s / latency_s, "total_gain": chain[0][1] / latency_s})
+        rows.append(
+            {
+                "step": name,
+                "round_latency_s": latency_s,
+                "gain": before_s / latency_s,
+                "total_gain": chain[0][1] / latency_s,
+            }
+        )
     return rows
 
 
@@ -101,4 +110,6 @@ def train_plans(
 
 def _tally(values: Iterable[str]) -> str:
     counted = Counter(values)
-    return ", ".join(f"{value} x{count}" for value, count in sorted(counted.items(), key=lambda item: (len(item[0]), item[0])))
+    return ", ".join(
+        f"{value} x{count}" for value, count in sorted(counted.items(), key=lambda item: (len(item[0]), item[0]))
+    )

@@ -67,7 +67,13 @@ def progress_bar(title: str, *, quiet: bool = False) -> Iterator[Callable[[str, 
         return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[what]}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[what]}"),
+    )
     with Progress(*columns, console=stderr(), transient=True) as progress:
         task = progress.add_task(title, total=1.0, what="")
         yield lambda what, share: progress.update(task, completed=share, what=what)

@@ -77,7 +77,8 @@ def check_same_scenario(plan: Plan, scenario: Scenario, where: str) -> None:
     """
     if plan.scenario_hash != scenario.content_hash():
         raise UsageError(
-            f"{where}: this plan was made for another scenario (or other --set values): found hash {plan.scenario_hash[:12]}, "
+            f"{where}: this plan was made for another scenario (or other --set values): "
+            f"found hash {plan.scenario_hash[:12]}, "
             f"needs {scenario.content_hash()[:12]}; plan again, or run with the scenario it was made for"
         )
 
@@ -134,7 +135,8 @@ def run_plan(
                 checkpoint_folder=folder.path / "checkpoints-control",
                 resume=settings.resume,
                 on_round=lambda r: on_progress(
-                    f"frozen control, round {r.round + 1}/{num_rounds}  accuracy {r.test_accuracy:.1%}", (r.round + 1) / num_rounds
+                    f"frozen control, round {r.round + 1}/{num_rounds}  accuracy {r.test_accuracy:.1%}",
+                    (r.round + 1) / num_rounds,
                 ),
             )
             control = _rounds_table(frozen.records)
@@ -154,9 +156,7 @@ def frozen_assignments(plan: Plan) -> tuple[Assignment, ...]:
     """Return the control: the plan's cuts with no client part trained."""
     from runtime.client import Assignment
 
-    return tuple(
-        Assignment(c.id, c.cut, Mode.FROZEN, c.data_weight, c.memory_budget_bytes) for c in plan.clients
-    )
+    return tuple(Assignment(c.id, c.cut, Mode.FROZEN, c.data_weight, c.memory_budget_bytes) for c in plan.clients)
 
 
 def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor:
@@ -235,7 +235,7 @@ def summarise(
     notes = list(plan.notes)
     if accuracy is not None and frozen is not None:
         notes.append(
-            f"Training the client parts brought {accuracy:.1%} test accuracy after {len(rounds) if rounds is not None else 0} rounds; "
+            f"Training the client parts brought {accuracy:.1%} test accuracy after {num_rounds} rounds; "
             f"with all of them frozen the same rounds bring {frozen:.1%}."
         )
     return {
@@ -263,8 +263,8 @@ def bytes_by_source(ledger: Ledger) -> dict[str, dict[str, int]]:
     """Total bytes by source and phase, zero phases left out."""
     totals = ledger.table.groupby(["source", "phase"])["bytes"].sum()
     result: dict[str, dict[str, int]] = {}
-    for (source, phase), size in totals.items():  # type: ignore[misc]
-        if size and phase != str(Phase.BARRIER):
+    for source, phase, size in totals.reset_index().itertuples(index=False):
+        if size and phase != Phase.BARRIER:
             result.setdefault(str(source), {})[str(phase)] = int(size)
     return result
 

@@ -109,7 +109,9 @@ class RunFolder:
         """
         path = self.path / "summary.json"
         if not path.is_file():
-            raise ContractError(f"{self.path}: holds no complete run (no summary.json); needs a folder that 'run' or 'replay' wrote")
+            raise ContractError(
+                f"{self.path}: holds no complete run (no summary.json); needs a folder that 'run' or 'replay' wrote"
+            )
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -138,7 +140,9 @@ def choose_folder(out: Path | None, name: str, *, resume: bool) -> RunFolder:
     """
     if out is not None:
         if not resume and ((out / "plan.json").exists() or (out / "checkpoints").exists()):
-            raise UsageError(f"{out}: already holds a run; continue it with --resume, or give another folder with --out")
+            raise UsageError(
+                f"{out}: already holds a run; continue it with --resume, or give another folder with --out"
+            )
         if resume and not (out / "plan.json").exists():
             raise UsageError(f"{out}: holds no run to resume; leave --resume out to start one")
         return RunFolder(out)

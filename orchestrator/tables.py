@@ -21,7 +21,9 @@ _MOST_ROWS = 24
 
 def plan_table(plan: Plan) -> Table:
     """One row a client, or a group of clients with the same option where there are many."""
-    table = Table(title=f"Plan of {escape(plan.scenario['name'])} by {plan.strategy}", title_justify="left", expand=False)
+    table = Table(
+        title=f"Plan of {escape(plan.scenario['name'])} by {plan.strategy}", title_justify="left", expand=False
+    )
     for name, justify in (
         ("client", "left"), ("device", "left"), ("cut", "right"), ("mode", "left"), ("up/down/server %", "right"),
         ("latency", "right"), ("peak / budget", "right"), ("why", "left"),
@@ -57,18 +59,29 @@ def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
 def plan_headline(plan: Plan) -> str:
     """What a plan achieves, and how good it provably is, in two lines."""
     lines = [
-        f"round latency [bold]{format_seconds(plan.round_latency_s)}[/] for an expected progress of {plan.progress:.3f}: "
-        f"{plan.objective.replace('-', ' ')} {format_seconds(plan.objective_s)}",
-        f"{plan.status}: {_gap(plan)} the lower bound of {format_seconds(plan.lower_bound_s)} for any static shares; "
-        f"no schedule at all can beat {format_seconds(plan.schedule_lower_bound_s)} "
-        f"(solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)})",
+        (
+            f"round latency [bold]{format_seconds(plan.round_latency_s)}[/], expected progress {plan.progress:.3f}: "
+            f"{plan.objective.replace('-', ' ')} {format_seconds(plan.objective_s)}"
+        ),
+        (
+            f"{plan.status}: {_gap(plan)} the lower bound of {format_seconds(plan.lower_bound_s)} for any static "
+            "shares; "
+            f"no schedule at all can beat {format_seconds(plan.schedule_lower_bound_s)} "
+            f"(solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)})"
+        ),
         *(escape(note) for note in plan.notes),
     ]
     return "\n".join(lines)
 
 
 def _gap(plan: Plan) -> str:
-    return "equal, to 1e-6, to" if plan.gap <= 1e-6 else f"{plan.gap:.2%} above" if plan.gap >= 1e-4 else f"{plan.gap:.1e} above"
+    return (
+        "equal, to 1e-6, to"
+        if plan.gap <= 1e-6
+        else f"{plan.gap:.2%} above"
+        if plan.gap >= 1e-4
+        else f"{plan.gap:.1e} above"
+    )
 
 
 def options_table(options: OptionTable) -> Table:
@@ -86,7 +99,9 @@ def options_table(options: OptionTable) -> Table:
             if fitting.empty:
                 least = of_mode.loc[of_mode["client_peak_bytes"].idxmin()]
                 missing = least["client_peak_bytes"] - least["memory_budget_bytes"]
-                table.add_row(escape(label), str(device), budget, str(mode), "none", f"{format_bytes(missing)} too much", "-", "-")
+                table.add_row(
+                    escape(label), str(device), budget, str(mode), "none", f"{format_bytes(missing)} too much", "-", "-"
+                )
                 continue
             best = fitting.loc[fitting["cut"].idxmax()]
             table.add_row(
@@ -100,7 +115,9 @@ def options_table(options: OptionTable) -> Table:
 
 def truth_table(ledger: Ledger) -> Table:
     """Planned, replayed and measured, by phase: mean seconds of a client's round, and all bytes."""
-    table = Table(title="Planned, replayed, measured (mean seconds a client and round; all bytes)", title_justify="left")
+    table = Table(
+        title="Planned, replayed, measured (mean seconds a client and round; all bytes)", title_justify="left"
+    )
     for name in ("phase", "planned", "replayed", "waiting", "bytes planned", "bytes replayed", "bytes measured"):
         table.add_column(name, justify="left" if name == "phase" else "right")
     frames = {source: ledger.of(source) for source in Source}
@@ -130,7 +147,16 @@ def _total_bytes(frame: pd.DataFrame) -> str:
 def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One row a strategy, latency relative to the first one that is optimal."""
     table = Table(title="Strategies on the same problem", title_justify="left")
-    for name in ("strategy", "round latency", "progress", "time to progress", "vs optimal", "cuts", "modes", "final accuracy"):
+    for name in (
+        "strategy",
+        "round latency",
+        "progress",
+        "time to progress",
+        "vs optimal",
+        "cuts",
+        "modes",
+        "final accuracy",
+    ):
         table.add_column(name, justify="left" if name in ("strategy", "cuts", "modes") else "right", overflow="fold")
     for row in rows:
         if row.get("infeasible"):
@@ -152,7 +178,9 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def decomposition_table(steps: Sequence[Mapping[str, Any]]) -> Table:
     """Where the gain over the best uniform cut comes from, at equal modes offered and no less progress."""
-    table = Table(title="From the best uniform cut to the joint plan (same modes offered, no less progress)", title_justify="left")
+    table = Table(
+        title="From the best uniform cut to the joint plan (same modes offered, no less progress)", title_justify="left"
+    )
     for name in ("step", "round latency", "gain", "all together"):
         table.add_column(name, justify="left" if name == "step" else "right")
     for step in steps:

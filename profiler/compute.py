@@ -148,8 +148,9 @@ def _backward(run: _Run, x: Tensor) -> OperatorCost:
     if not y.requires_grad:
         return NO_WORK
     gradient = torch.empty_like(y)
-    with OperatorCounter() as counter:
-        y.backward(gradient)
+    counter = OperatorCounter()
+    with counter:
+        y.backward(gradient)  # type: ignore[no-untyped-call]
     return counter.cost()
 
 
@@ -159,7 +160,7 @@ def _memory(run: _Run, x: Tensor, *, differentiable: bool) -> tuple[int, int]:
         y = run(x.detach().requires_grad_(differentiable))
         saved_bytes = meter.live_bytes
         if y.requires_grad:
-            y.backward(torch.empty_like(y))
+            y.backward(torch.empty_like(y))  # type: ignore[no-untyped-call]
     return saved_bytes, meter.peak_bytes - saved_bytes
 
 

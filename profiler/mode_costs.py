@@ -41,13 +41,22 @@ class BlockSeconds:
         known: dict[int, list[float]] = {}
         for cost in costs:
             if id(cost) not in known:
-                passes = (cost.forward, cost.backward, cost.backward_without_input, cost.update, cost.perturbed_forward, cost.descend)
+                passes = (
+                    cost.forward,
+                    cost.backward,
+                    cost.backward_without_input,
+                    cost.update,
+                    cost.perturbed_forward,
+                    cost.descend,
+                )
                 known[id(cost)] = [clock(work) for work in passes]
         table = np.array([known[id(cost)] for cost in costs])
-        return cls(*table.T, np.array([cost.num_trainable > 0 for cost in costs]))
+        forward, backward, without_input, update, perturbed, descend = table.T
+        trains = np.array([cost.num_trainable > 0 for cost in costs])
+        return cls(forward, backward, without_input, update, perturbed, descend, trains)
 
     def exact_backward_s(self, first: int, stop: int, *, wants_input: bool) -> float:
-        """Backward and update of blocks ``first..stop-1``, down to the lowest trained one unless the input is wanted."""
+        """Backward and update of blocks ``first..stop-1``, down to the lowest trained one if no input is wanted."""
         if wants_input:
             return float(self.backward[first:stop].sum() + self.update[first:stop].sum())
         trained = np.flatnonzero(self.trains[first:stop])
@@ -94,7 +103,9 @@ def server_step_s(s: BlockSeconds, mode: Mode, cut: int, directions: int, *, cli
     if cut == num_blocks:
         return 0.0
     forward_s = float(s.forward[cut:].sum())
-    exact_s = forward_s + s.exact_backward_s(cut, num_blocks, wants_input=wants_gradient(mode, client_trains=client_trains))
+    exact_s = forward_s + s.exact_backward_s(
+        cut, num_blocks, wants_input=wants_gradient(mode, client_trains=client_trains)
+    )
     return exact_s + (2 * directions * forward_s if mode is Mode.ZO_LOSS else 0.0)
 
 

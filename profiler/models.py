@@ -7,7 +7,9 @@ behind every block.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias, cast
 
 import networkx as nx
 import torch
@@ -19,6 +21,9 @@ from runtime.split import SplitModel
 from runtime.wire import Batch
 from scenarios.errors import ProfileError
 from scenarios.schema import Digits, ImageArchive, Scenario, TextTable
+
+BlockGraph: TypeAlias = "nx.DiGraph[int]"
+"""Blocks 1..L after the input, node 0."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def traced_model(scenario: Scenario) -> TracedModel:
 
 
 def _materialise(module: nn.Module) -> None:
-    """Replace meta tensors by fake CPU tensors. (Built as fake tensors directly, some initialisers refuse.)"""
+    """Replace meta tensors by fake CPU tensors, which some initialisers refuse to build directly."""
     for child in module.modules():
         for name, parameter in child._parameters.items():
             if parameter is not None:
@@ -89,18 +94,18 @@ def _fake_batch(scenario: Scenario) -> Batch:
     return Batch(tokens, torch.zeros(batch_size, dtype=torch.long), mask_BS)
 
 
-def block_graph(traced: TracedModel) -> nx.DiGraph:
+def block_graph(traced: TracedModel) -> BlockGraph:
     """Return the chain of blocks.
 
-    Node attributes: ``kind``, ``parameters``, ``trainable`` (counts). Edge attributes: ``shape`` and ``activation_bytes``
-    of the tensor that crosses, per step.
+    Node attributes: ``kind``, ``parameters``, ``trainable`` (counts). Edge attributes: ``shape`` and
+    ``activation_bytes`` of the tensor that crosses, per step.
 
     Raises
     ------
     ProfileError
         If the model cannot be traced with this batch.
     """
-    graph = nx.DiGraph()
+    graph: BlockGraph = nx.DiGraph()
     x = traced.batch.inputs
     graph.add_node(0, kind="input", parameters=0, trainable=0)
     with traced.fake_mode, torch.no_grad():
@@ -116,24 +121,27 @@ def block_graph(traced: TracedModel) -> nx.DiGraph:
                 x = block(x, traced.batch.mask_BS)
             except (RuntimeError, ValueError, IndexError, TypeError) as error:
                 raise ProfileError(
-                    f"block {position} ({type(block).__name__}) cannot be traced with input {tuple(traced.batch.inputs.shape)}: "
-                    f"{str(error).splitlines()[0]}; likely image size, sequence length or model configuration do not fit together"
+                    f"block {position} ({type(block).__name__}) cannot be traced with input "
+                    f"{tuple(traced.batch.inputs.shape)}: {str(error).splitlines()[0]}; "
+                    "likely image size, sequence length or model configuration do not fit together"
                 ) from error
     graph.graph["logits_shape"] = tuple(x.shape)
     return graph
 
 
-def valid_cuts(graph: nx.DiGraph) -> list[int]:
+def valid_cuts(graph: BlockGraph) -> list[int]:
     """Return the cuts ``1..L``: behind every block whose removal of outgoing edges separates input from output.
 
     ``L`` leaves nothing to the server.
     """
     last = graph.number_of_nodes() - 1
-    inner = [node for node in range(1, last) if graph.out_degree(node) == 1 and (node, node + 1) in set(nx.bridges(graph.to_undirected()))]
+    pairs = cast("Iterable[tuple[int, int]]", nx.bridges(graph.to_undirected()))
+    bridges = {(min(pair), max(pair)) for pair in pairs}
+    inner = [node for node in range(1, last) if (node, node + 1) in bridges]
     return [*inner, last]
 
 
-def smashed_bytes(graph: nx.DiGraph, cut: int) -> int:
+def smashed_bytes(graph: BlockGraph, cut: int) -> int:
     """Bytes ``A`` of the activation at a cut, per step; 0 at the last cut, which nothing crosses."""
     if cut == graph.number_of_nodes() - 1:
         return 0

@@ -90,11 +90,11 @@ class OperatorCost:
 NO_WORK = OperatorCost.of(Counter())
 
 
-class OperatorCounter(TorchDispatchMode):
+class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operators dispatched inside it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._counted: Counter[tuple[OperatorClass, float, float]] = Counter()
 
     def cost(self) -> OperatorCost:
@@ -128,7 +128,7 @@ def _size_bytes(leaf: object) -> int:
 
 def _mm(args: Any, result: Any) -> float:
     (m, k), n = args[0].shape, args[1].shape[1]
-    return 2.0 * m * k * n
+    return float(2 * m * k * n)
 
 
 def _addmm(args: Any, result: Any) -> float:
@@ -137,7 +137,7 @@ def _addmm(args: Any, result: Any) -> float:
 
 def _bmm(args: Any, result: Any) -> float:
     b, m, k = args[0].shape
-    return 2.0 * b * m * k * args[1].shape[2]
+    return float(2 * b * m * k * args[1].shape[2])
 
 
 def _baddbmm(args: Any, result: Any) -> float:
@@ -165,14 +165,14 @@ def _convolution_backward(args: Any, result: Any) -> float:
 def _attention(args: Any, result: Any) -> float:
     query, key, value = args[0], args[1], args[2]
     b, h, s_query, d = query.shape
-    return 2.0 * b * h * s_query * key.shape[2] * (d + value.shape[3])
+    return float(2 * b * h * s_query * key.shape[2] * (d + value.shape[3]))
 
 
 def _attention_backward(args: Any, result: Any) -> float:
     """Scores again, then the gradients of values, probabilities, queries and keys: five products."""
     query, key, value = args[1], args[2], args[3]
     b, h, s_query, d = query.shape
-    return 2.0 * b * h * s_query * key.shape[2] * (3 * d + 2 * value.shape[3])
+    return float(2 * b * h * s_query * key.shape[2] * (3 * d + 2 * value.shape[3]))
 
 
 _Formula = Callable[[Any, Any], float]

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 
 from profiler.compute import BlockCost, block_costs, signature
 from profiler.memory import client_peak_bytes
-from profiler.mode_costs import BlockSeconds, client_step_s, server_step_s, step_bytes
-from profiler.models import TracedModel, block_graph, smashed_bytes, traced_model, valid_cuts
+from profiler.mode_costs import BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
+from profiler.models import BlockGraph, TracedModel, block_graph, smashed_bytes, traced_model, valid_cuts
 from profiler.operators import OperatorCost
 from profiler.peaks import homogeneous_runs, peaks_of_run
 from profiler.progress import gradient_split
@@ -53,7 +52,7 @@ class ModelProfile:
         Options whose zeroth-order update needs token ids at the server.
     """
 
-    graph: nx.DiGraph
+    graph: BlockGraph
     cuts: tuple[int, ...]
     costs: tuple[BlockCost, ...]
     split: np.ndarray
@@ -72,7 +71,9 @@ class ModelProfile:
         return sum(cost.num_trainable for cost in self.costs[:cut])
 
 
-def profile_model(scenario: Scenario, on_progress: Callable[[str, float], None] = lambda what, share: None) -> ModelProfile:
+def profile_model(
+    scenario: Scenario, on_progress: Callable[[str, float], None] = lambda what, share: None
+) -> ModelProfile:
     """Trace the scenario's model: blocks, bytes, operators, peaks and gradient split.
 
     Parameters
@@ -104,9 +105,7 @@ def profile_model(scenario: Scenario, on_progress: Callable[[str, float], None] 
     batch = traced.batch
     label_bytes = sum(t.numel() * t.element_size() for t in (batch.labels, batch.mask_BS) if t is not None)
     needed = {
-        (cut, mode)
-        for cut, mode in peaks
-        if needs_row_ids(traced.model.client_part(cut), mode, scenario.model.task)
+        (cut, mode) for cut, mode in peaks if needs_row_ids(traced.model.client_part(cut), mode, scenario.model.task)
     }
     row_id_bytes = batch.inputs.numel() * _ROW_ID_BYTES
     return ModelProfile(graph, cuts, costs, split, peaks, label_bytes, row_id_bytes, frozenset(needed))
@@ -118,7 +117,7 @@ def _exists(mode: Mode, cut: int, costs: Sequence[BlockCost], modes: Sequence[Mo
         return False
     if any(cost.num_trainable for cost in costs[:cut]):
         return True
-    # With nothing to train below the cut all modes are one forward pass; the first exact one, or frozen, stands for them.
+    # With nothing to train below the cut every mode is one forward pass: the first exact one, or frozen, stands in.
     stand_ins = [m for m in modes if m in EXACT_MODES or m is Mode.FROZEN]
     return mode not in ZEROTH_ORDER_MODES and mode is stand_ins[0]
 
@@ -152,8 +151,7 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
         If a device is unknown, cannot train, or lacks a figure.
     """
     server = server_device(scenario.server, scenario)
-    server_clock = BlockSeconds.on(lambda cost: seconds(cost, server), profile.costs)
-    tables: list[pd.DataFrame] = []
+    server_clock = BlockSeconds.on(_clock_of(server), profile.costs)
     by_device: dict[str, pd.DataFrame] = {}
     for position, group in enumerate(scenario.clients):
         if group.device not in by_device:
@@ -161,9 +159,8 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
             device = find_device(group.device, scenario.devices, where)
             check_can_train(device, where)
             by_device[group.device] = _device_rows(scenario, profile, device, server_clock, scenario.server.load)
-    for client in scenario.expanded_clients():
-        tables.append(_client_rows(by_device[client.device], client))
-    table = pd.concat(tables, ignore_index=True)
+    rows = [_client_rows(by_device[client.device], client) for client in scenario.expanded_clients()]
+    table = pd.concat(rows, ignore_index=True)
     return OptionTable(table[list(OPTION_COLUMNS)].astype(dict(OPTION_COLUMNS)))
 
 
@@ -227,8 +224,11 @@ def _device_rows(
     return pd.DataFrame(rows)
 
 
-def _clock_of(device: Device) -> Callable[[OperatorCost], float]:
-    return lambda cost: seconds(cost, device)
+def _clock_of(device: Device) -> Clock:
+    def clock(cost: OperatorCost) -> float:
+        return seconds(cost, device)
+
+    return clock
 
 
 def _server_state_bytes(above: Sequence[BlockCost]) -> int:

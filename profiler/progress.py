@@ -47,7 +47,7 @@ def _measured(scenario: Scenario, num_blocks: int) -> np.ndarray:
         batch = draw_batch(dataset.train, everything, scenario, "gradient-split", step)
         loss = task_loss(model.whole(batch.inputs, batch.mask_BS), batch.labels, scenario.model.task)
         model.whole.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for name, parameter in model.whole.trainable():
             if parameter.grad is not None:
                 squared[block_of(name)] += float(parameter.grad.double().square().sum())

@@ -45,7 +45,9 @@ def seconds(cost: OperatorCost, device: Device) -> float:
         If the device lacks a figure.
     """
     check_can_train(device, "roofline")
-    assert device.fp32_flops_per_s and device.memory_bandwidth_bytes_per_s and device.efficiency
+    assert device.fp32_flops_per_s
+    assert device.memory_bandwidth_bytes_per_s
+    assert device.efficiency
     reached = np.where(cost.is_convolution, device.efficiency.convolution, device.efficiency.matmul)
     compute_s = cost.flops / (reached * device.fp32_flops_per_s)
     traffic_s = cost.moved_bytes / (device.efficiency.memory * device.memory_bandwidth_bytes_per_s)

@@ -62,12 +62,11 @@ def aggregate(
         if not math.isfinite(outcome.train_loss):
             raise RunError(
                 f"client {outcome.assignment.client} (cut {outcome.assignment.cut}, {outcome.assignment.mode}): "
-                f"found a train loss of {outcome.train_loss}; training diverged: lower training.optimizer.learning_rate, "
+                f"found a train loss of {outcome.train_loss}; training diverged: lower "
+                "training.optimizer.learning_rate, "
                 "or training.zeroth_order.learning_rate if its mode is zeroth-order"
             )
-    trust = [
-        reliability(o.assignment.mode, zeroth_order, num_trainable_below[o.assignment.cut]) for o in rounds
-    ]
+    trust = [reliability(o.assignment.mode, zeroth_order, num_trainable_below[o.assignment.cut]) for o in rounds]
     new_state: State = {}
     for name, old in global_state.items():
         weights = [

@@ -76,7 +76,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         temporary = folder / f".{name}.partial"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        save_file({key: tensor.contiguous() for key, tensor in checkpoint.state.items()}, temporary / "state.safetensors")
+        save_file(
+            {key: tensor.contiguous() for key, tensor in checkpoint.state.items()}, temporary / "state.safetensors"
+        )
         checkpoint.measured.save(temporary / "measured.parquet")
         document = {
             "schema_version": CHECKPOINT_SCHEMA_VERSION,
@@ -128,7 +130,8 @@ def load_checkpoint(folder: Path, plan_hash: str) -> Checkpoint | None:
         ) from error
     if checkpoint.plan_hash != plan_hash:
         raise ContractError(
-            f"{folder}: this checkpoint belongs to another scenario or plan; resume with the same one, or use another --out"
+            f"{folder}: this checkpoint belongs to another scenario or plan; resume with the same one, "
+            "or use another --out"
         )
     return checkpoint
 

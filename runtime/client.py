@@ -19,7 +19,7 @@ from scenarios.contracts.phases import Phase
 from scenarios.schema import Scenario
 
 MEASURED_STEPS = 2
-"""Steps whose memory is measured: in the first the optimizer's state is born, in the second it is there from the start."""
+"""Steps whose memory is measured: the first, in which the optimizer's state is born, and one that starts with it."""
 
 
 @dataclass(frozen=True)

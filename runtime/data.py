@@ -129,7 +129,8 @@ def _synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Sample
     first_token, alphabet = 4, 64
     if config.vocab_size < first_token + alphabet:
         raise ScenarioError(
-            f"model.config.vocab_size: found {config.vocab_size}; synthetic tokens need at least {first_token + alphabet}"
+            f"model.config.vocab_size: found {config.vocab_size}; synthetic tokens need "
+            f"at least {first_token + alphabet}"
         )
     rng = np.random.default_rng(stream_seed(scenario.seed, "synthetic-tokens"))
     successor = np.stack([rng.permutation(alphabet) for _ in range(num_classes)])
@@ -156,7 +157,9 @@ def _text_table(data: TextTable, scenario: Scenario) -> tuple[Samples, int]:
     named = [("text_column", data.text_column), ("label_column", data.label_column), ("key_column", data.key_column)]
     for key, column in named:
         if column is not None and column not in table.columns:
-            raise ScenarioError(f"data.{key}: found {column!r}; {path} has the columns {', '.join(map(str, table.columns))}")
+            raise ScenarioError(
+                f"data.{key}: found {column!r}; {path} has the columns {', '.join(map(str, table.columns))}"
+            )
     texts = table[data.text_column].astype(str).tolist()
     input_ids, mask_NS = _tokenize(data, texts, scenario)
     if scenario.model.task == "causal-lm":
@@ -170,7 +173,9 @@ def _text_table(data: TextTable, scenario: Scenario) -> tuple[Samples, int]:
 def _integer_labels(column: pd.Series, where: str) -> tuple[Tensor, int]:
     numbers = pd.to_numeric(column, errors="coerce")
     if numbers.isna().any() or (numbers < 0).any() or (numbers % 1 != 0).any():
-        raise ScenarioError(f"{where}: needs labels 0, 1, 2, ...; found {column[numbers.isna()].tolist()[:3] or 'others'}")
+        raise ScenarioError(
+            f"{where}: needs labels 0, 1, 2, ...; found {column[numbers.isna()].tolist()[:3] or 'others'}"
+        )
     labels = torch.tensor(numbers.astype(int).to_numpy(), dtype=torch.long)
     return labels, int(labels.max()) + 1
 
@@ -196,9 +201,14 @@ def _image_archive(data: ImageArchive, scenario: Scenario) -> tuple[Samples, int
         with np.load(data.path, allow_pickle=False) as archive:
             images, labels = np.asarray(archive["images"]), np.asarray(archive["labels"])
     except (OSError, ValueError, KeyError) as error:
-        raise ScenarioError(f"data.path: {data.path}: needs an .npz file with 'images' and 'labels' ({error})") from error
+        raise ScenarioError(
+            f"data.path: {data.path}: needs an .npz file with 'images' and 'labels' ({error})"
+        ) from error
     if images.ndim not in (3, 4) or len(images) != len(labels):
-        raise ScenarioError(f"data.path: {data.path}: found images {images.shape} and labels {labels.shape}; needs [N, H, W(, C)] and [N]")
+        raise ScenarioError(
+            f"data.path: {data.path}: found images {images.shape} and labels {labels.shape}; "
+            "needs [N, H, W(, C)] and [N]"
+        )
     tensor = torch.tensor(images, dtype=torch.float32)
     tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
     label_tensor, num_classes = _integer_labels(pd.Series(labels), f"data.path: {data.path}")

@@ -182,7 +182,9 @@ def descend(
                 for direction, coefficient in enumerate(coefficients):
                     parameter.sub_(key.gaussian(name, direction, parameter), alpha=coefficient)
                 continue
-            step_ND = torch.zeros(touched.ids_N.numel(), parameter.shape[1], dtype=parameter.dtype, device=parameter.device)
+            step_ND = torch.zeros(
+                touched.ids_N.numel(), parameter.shape[1], dtype=parameter.dtype, device=parameter.device
+            )
             for direction, coefficient in enumerate(coefficients):
                 step_ND.add_(key.gaussian(name, direction, parameter, touched), alpha=coefficient)
             # Tokens of the same row carry the same value, so that writing it twice is harmless.

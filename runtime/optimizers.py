@@ -45,7 +45,9 @@ class OptimizerInBackward:
 
     def __init__(self, settings: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
         self._handles = [
-            parameter.register_post_accumulate_grad_hook(_stepper(make_optimizer(settings, [parameter])))
+            parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                _stepper(make_optimizer(settings, [parameter]))
+            )
             for parameter in parameters
         ]
 

@@ -36,7 +36,8 @@ def partition(samples: Samples, scenario: Scenario) -> Mapping[str, Tensor]:
     for client, index in zip(clients, dealt, strict=True):
         if len(index) < batch_size:
             raise ScenarioError(
-                f"data.partition: client {client.id} gets {len(index)} samples; needs at least one batch of {batch_size}: "
+                f"data.partition: client {client.id} gets {len(index)} samples; needs at least one batch of "
+                f"{batch_size}: "
                 "lower training.batch_size or the number of clients, raise its data_share, or use more data"
             )
     return {client.id: torch.from_numpy(np.sort(index)) for client, index in zip(clients, dealt, strict=True)}
@@ -48,7 +49,9 @@ def _deal(order: np.ndarray, weights: list[float]) -> list[np.ndarray]:
     return np.split(order, ends[:-1])
 
 
-def _dirichlet(samples: Samples, clients: tuple[Client, ...], alpha: float, rng: np.random.Generator) -> list[np.ndarray]:
+def _dirichlet(
+    samples: Samples, clients: tuple[Client, ...], alpha: float, rng: np.random.Generator
+) -> list[np.ndarray]:
     """Deal each label's samples in proportions drawn from Dirichlet(alpha · data shares) (arXiv 1909.06335)."""
     labels = samples.keys_N.numpy() if samples.labels.ndim > 1 else samples.labels.numpy()
     base = np.array([client.data_weight for client in clients]) * len(clients)

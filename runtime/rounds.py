@@ -54,7 +54,9 @@ def assignments_of(plan: Plan) -> tuple[Assignment, ...]:
 
 def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment]) -> str:
     """Identify scenario and options: what decides the trained bits."""
-    text = "\n".join([scenario.content_hash(), *(f"{a.client} {a.cut} {a.mode} {a.data_weight!r}" for a in assignments)])
+    text = "\n".join(
+        [scenario.content_hash(), *(f"{a.client} {a.cut} {a.mode} {a.data_weight!r}" for a in assignments)]
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -161,7 +163,14 @@ def _measured(outcomes: Sequence[ClientRound], round_index: int) -> Ledger:
             if phase is not Phase.BARRIER:
                 entries.append(
                     LedgerEntry(
-                        Source.MEASURED, outcome.assignment.client, round_index, phase, seconds, 0.0, size, emulated=True
+                        Source.MEASURED,
+                        outcome.assignment.client,
+                        round_index,
+                        phase,
+                        seconds,
+                        0.0,
+                        size,
+                        emulated=True,
                     )
                 )
     return Ledger.from_entries(entries)

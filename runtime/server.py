@@ -64,7 +64,7 @@ class ServerSide:
         with torch.enable_grad():
             loss = task_loss(self.part(h_leaf, batch.mask_BS), batch.labels, self._task)
             if loss.requires_grad:
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
         if self._optimizer is not None:
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
@@ -73,7 +73,7 @@ class ServerSide:
         return h_leaf.grad, value
 
     def probe(self, h: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of perturbed smashed data, float32, shape []; the part is in inference mode and stays as it was."""
+        """Return the loss of perturbed smashed data, shape []; the part is in inference mode and stays as it was."""
         start_s = perf_counter()
         with torch.no_grad():
             self.part.eval()

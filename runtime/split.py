@@ -51,9 +51,7 @@ class Part(nn.Module):
     def _statistics(self) -> Iterator[tuple[str, Tensor]]:
         persistent = self.state_dict(keep_vars=True)
         return (
-            (name, buffer)
-            for name, buffer in self.named_buffers()
-            if name in persistent and buffer.is_floating_point()
+            (name, buffer) for name, buffer in self.named_buffers() if name in persistent and buffer.is_floating_point()
         )
 
     def load(self, state: Mapping[str, Tensor]) -> None:

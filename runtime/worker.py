@@ -39,9 +39,7 @@ class Worker:
         """Return the state training starts from."""
         return self._initial_state
 
-    def train(
-        self, state: State, assignment: Assignment, round_index: int, *, measure_memory: bool
-    ) -> ClientRound:
+    def train(self, state: State, assignment: Assignment, round_index: int, *, measure_memory: bool) -> ClientRound:
         """Train one client for one round from the given global state."""
         index = self._indices[assignment.client]
         return run_client_round(

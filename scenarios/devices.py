@@ -81,7 +81,9 @@ class Device(BaseModel):
 def catalogue() -> Mapping[str, Device]:
     """Return the devices that ship with the package, by id."""
     text = files("scenarios").joinpath("devices.yaml").read_text(encoding="utf-8")
-    return {key: Device.model_validate_json(json.dumps(value)) for key, value in yaml.safe_load(text)["devices"].items()}
+    return {
+        key: Device.model_validate_json(json.dumps(value)) for key, value in yaml.safe_load(text)["devices"].items()
+    }
 
 
 def find_device(device_id: str, own: Mapping[str, Device], where: str) -> Device:

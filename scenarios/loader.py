@@ -27,9 +27,11 @@ class _StrictLoader(yaml.SafeLoader):
 def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
-            raise yaml.MarkedYAMLError(problem="found a key that is a list or a mapping", problem_mark=key_node.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="found a key that is a list or a mapping", problem_mark=key_node.start_mark
+            )
         if key in seen:
             raise yaml.MarkedYAMLError(problem=f"found the key {key!r} twice", problem_mark=key_node.start_mark)
         seen.add(key)
@@ -37,7 +39,7 @@ def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -
 
 
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
-_StrictLoader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
 )
 
@@ -46,7 +48,9 @@ def builtin_names() -> list[str]:
     """Names of the scenarios that ship with the package, from small to large."""
     order = ["quickstart", "smart-home", "campus", "city"]
     names = sorted(item.name.removesuffix(".yaml") for item in files("scenarios").joinpath("library").iterdir())
-    return sorted((name for name in names if not name.startswith("_")), key=lambda n: (order.index(n) if n in order else 99, n))
+    return sorted(
+        (name for name in names if not name.startswith("_")), key=lambda n: (order.index(n) if n in order else 99, n)
+    )
 
 
 def builtin_text(name: str) -> str:
@@ -73,14 +77,18 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     """
     origin, text, folder = _find(name_or_path)
     try:
-        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader subclass)
+        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or "it is not readable as YAML"
-        raise ScenarioError(f"{origin}{where}: {problem}; needs a YAML mapping as 'hybridsplit scenarios quickstart' prints") from error
+        raise ScenarioError(
+            f"{origin}{where}: {problem}; needs a YAML mapping, as 'hybridsplit scenarios quickstart' prints one"
+        ) from error
     if not isinstance(document, dict):
-        raise ScenarioError(f"{origin}: found {type(document).__name__}; needs a YAML mapping of keys such as model and clients")
+        raise ScenarioError(
+            f"{origin}: found {type(document).__name__}; needs a YAML mapping of keys such as model and clients"
+        )
     for item in overrides:
         _override(document, item)
     return validate_scenario(document, origin, folder)
@@ -129,12 +137,15 @@ def _find(name_or_path: str) -> tuple[str, str, Path]:
     near = difflib.get_close_matches(name_or_path, builtin_names(), n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise ScenarioError(
-        f"{name_or_path}: no such scenario; needs a YAML file, or one of the built-in names {', '.join(builtin_names())}{hint}"
+        f"{name_or_path}: no such scenario; needs a YAML file, or one of the built-in names "
+        f"{', '.join(builtin_names())}{hint}"
     )
 
 
 def _not_plain(value: object) -> Any:
-    raise TypeError(f"found {value!r} ({type(value).__name__}); needs text, a number, true or false: put it in quotes if it is text")
+    raise TypeError(
+        f"found {value!r} ({type(value).__name__}); needs text, a number, true or false: put it in quotes if it is text"
+    )
 
 
 def _override(document: dict[str, Any], item: str) -> None:
@@ -142,7 +153,7 @@ def _override(document: dict[str, Any], item: str) -> None:
     if not separator or not path:
         raise ScenarioError(f"--set {item}: needs key.path=value, for example --set training.rounds=3")
     try:
-        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader subclass)
+        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
     except yaml.YAMLError as error:
         raise ScenarioError(f"--set {item}: the value is not readable as YAML") from error
     target: Any = document
@@ -172,7 +183,10 @@ def _index_of(items: list[Any], key: str, where: str) -> int:
     if key.isdigit() and int(key) < len(items):
         return int(key)
     names = [str(group) for group in groups if group is not None]
-    raise ScenarioError(f"--set {where}: no item {key!r}; needs an index below {len(items)} or one of {', '.join(names) or '(none named)'}")
+    raise ScenarioError(
+        f"--set {where}: no item {key!r}; needs an index below {len(items)} or one of "
+        f"{', '.join(names) or '(none named)'}"
+    )
 
 
 _FILE_KEYS = ("data.path", "data.tokenizer", "model.checkpoint")
@@ -274,7 +288,9 @@ def _sentence(detail: ErrorDetails, path: Sequence[str]) -> str:
         case "union_tag_invalid" | "union_tag_not_found":
             tag = str(context.get("discriminator", "")).strip("'")
             given = str(context.get("tag", "nothing"))
-            expected = [name.strip(" '") for name in str(context.get("expected_tags", "")).split(",") if name.strip(" '")]
+            expected = [
+                name.strip(" '") for name in str(context.get("expected_tags", "")).split(",") if name.strip(" '")
+            ]
             return f"{tag}: found {given!r}; {_choices(given, expected)}"
         case "enum" | "literal_error":
             expected = re.findall(r"'([^']+)'", str(context.get("expected", ""))) or [str(context.get("expected", ""))]
@@ -290,7 +306,12 @@ def _sentence(detail: ErrorDetails, path: Sequence[str]) -> str:
 
 def _comparison(kind: str, context: Mapping[str, Any]) -> str:
     limit = next((context[key] for key in ("gt", "ge", "lt", "le") if key in context), "?")
-    words = {"greater_than": "above", "greater_than_equal": "of at least", "less_than": "below", "less_than_equal": "of at most"}
+    words = {
+        "greater_than": "above",
+        "greater_than_equal": "of at least",
+        "less_than": "below",
+        "less_than_equal": "of at most",
+    }
     return f"{words[kind]} {limit}"
 
 

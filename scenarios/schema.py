@@ -90,7 +90,7 @@ class Digits(Section):
 
 
 class SyntheticTokens(Section):
-    """Seeded token sequences whose label, or next token, follows from the tokens, so that there is something to learn."""
+    """Seeded token sequences whose label, or next token, follows from the tokens: there is something to learn."""
 
     source: Literal["synthetic-tokens"]
     num_samples: PositiveInt = 2048
@@ -212,7 +212,12 @@ class Training(Section):
     """Steps between two aggregations."""
     rounds: PositiveInt = 1
     """Rounds of a run."""
-    modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = (Mode.FO, Mode.FO_RECOMPUTE, Mode.ZO_PROJECTION, Mode.ZO_LOSS)
+    modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = (
+        Mode.FO,
+        Mode.FO_RECOMPUTE,
+        Mode.ZO_PROJECTION,
+        Mode.ZO_LOSS,
+    )
     """Modes the planner may choose from; ``frozen`` only where it is listed."""
     zeroth_order: ZerothOrder = ZerothOrder()
     """Settings of the zeroth-order modes."""
@@ -238,7 +243,7 @@ class FixedLink(Section):
 
 
 class ShannonLink(Section):
-    """A link that follows Shannon's formula with the device's power fixed, so that a narrower share has a higher SNR."""
+    """A link by Shannon's formula with the device's power fixed: a narrower share has a higher SNR."""
 
     path_gain_db: Annotated[float, Field(lt=0, allow_inf_nan=False)]
     """Channel gain, negative: minus the path loss in dB."""
@@ -255,9 +260,7 @@ def _link_kind(value: object) -> str:
     return "shannon" if "path_gain_db" in keys or "transmit_power_dbm" in keys else "fixed"
 
 
-Link = Annotated[
-    Annotated[FixedLink, Tag("fixed")] | Annotated[ShannonLink, Tag("shannon")], Discriminator(_link_kind)
-]
+Link = Annotated[Annotated[FixedLink, Tag("fixed")] | Annotated[ShannonLink, Tag("shannon")], Discriminator(_link_kind)]
 
 
 class Radio(Section):
@@ -365,13 +368,19 @@ class Scenario(Section):
         needed = ShannonLink if self.radio.link_model == "shannon" else FixedLink
         for index, group in enumerate(self.clients):
             if not isinstance(group.link, needed):
-                keys = "path_gain_db, downlink_bps_per_hz" if needed is ShannonLink else "uplink_bps_per_hz, downlink_bps_per_hz"
+                keys = (
+                    "path_gain_db, downlink_bps_per_hz"
+                    if needed is ShannonLink
+                    else "uplink_bps_per_hz, downlink_bps_per_hz"
+                )
                 raise ValueError(
                     f"clients.{index}.link: radio.link_model is {self.radio.link_model!r}, which needs the keys {keys}"
                 )
         is_image = self.model.task == "image-classification"
         if is_image != isinstance(self.data, (Digits, ImageArchive)):
-            raise ValueError(f"data.source: found {self.data.source!r}, which does not fit model.task {self.model.task!r}")
+            raise ValueError(
+                f"data.source: found {self.data.source!r}, which does not fit model.task {self.model.task!r}"
+            )
         if is_image and self.training.sequence_length is not None:
             raise ValueError("training.sequence_length: images have none; remove the key")
         if not is_image and self.training.sequence_length is None:

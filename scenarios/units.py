@@ -79,13 +79,18 @@ def _si(base: str, prefixes: str) -> dict[str, float]:
 BYTES = Dimension(
     "an amount of memory",
     "B",
-    {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": 1024**4, **{k: v for k, v in _si("B", "kMGT").items() if k != "B"}},
+    {
+        "B": 1,
+        "KiB": KIB,
+        "MiB": MIB,
+        "GiB": GIB,
+        "TiB": 1024**4,
+        **{k: v for k, v in _si("B", "kMGT").items() if k != "B"},
+    },
     "512 MiB",
 )
 HERTZ = Dimension("a bandwidth", "Hz", _si("Hz", "kMG"), "20 MHz")
-BITS_PER_SECOND = Dimension(
-    "a link rate", "bit/s", {**_si("bit/s", "kMGT"), **_si("bps", "kMGT")}, "30 Mbit/s"
-)
+BITS_PER_SECOND = Dimension("a link rate", "bit/s", {**_si("bit/s", "kMGT"), **_si("bps", "kMGT")}, "30 Mbit/s")
 SECONDS = Dimension("a time", "s", {**_si("s", "mu"), "min": 60.0, "h": 3600.0}, "1.5 s")
 WATTS = Dimension("a power", "W", _si("W", "mk"), "15 W")
 FLOPS_PER_SECOND = Dimension("a compute rate", "FLOP/s", _si("FLOP/s", "kMGTP"), "1.88 TFLOP/s")

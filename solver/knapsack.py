@@ -149,9 +149,10 @@ def _solve(
         if not heap or heap[0][0] >= best_cost - _VALUE_TOLERANCE * abs(best_cost):
             break
         _, _, x, low, high = heapq.heappop(heap)
+        whole = bool(np.all(np.abs(x - np.round(x)) < _INTEGRAL))
         for counts in _rounded(classes, relaxed, x):
-            cost = float(-(counts @ values)) / scale
-            if cost < best_cost and (keeps_limits(classes, counts) or np.all(np.abs(x - np.round(x)) < _INTEGRAL)):
+            cost = float(counts[relaxed.columns] @ relaxed.cost)
+            if cost < best_cost and (whole or _within(classes, counts, room_bytes, least)):
                 best, best_cost = counts, cost
         distance = np.abs(x - np.round(x))
         branch = int(np.argmax(distance))
@@ -166,7 +167,7 @@ def _solve(
             child = relaxed.solve(child_low, child_high)
             if child is not None and child[1] < best_cost:
                 heapq.heappush(heap, (child[1], next(ticket), child[0], child_low, child_high))
-    return best, -root[1] * scale
+    return best, -min([best_cost, *(node[0] for node in heap)]) * scale
 
 
 def _rounded(classes: Classes, relaxed: _Relaxed, x: FloatArray) -> list[IntArray]:
@@ -187,6 +188,11 @@ def _rounded(classes: Classes, relaxed: _Relaxed, x: FloatArray) -> list[IntArra
         plan[order[classes.starts]] += left
         plans.append(plan)
     return plans
+
+
+def _within(classes: Classes, counts: IntArray, room_bytes: float, least: float) -> bool:
+    fits = not classes.problem.server_memory_bytes or _state_bytes(classes, counts) <= room_bytes
+    return fits and float(counts @ classes.gain) >= least * (1 - PROGRESS_SLACK)
 
 
 def _state_bytes(classes: Classes, counts: IntArray) -> int:

@@ -260,12 +260,12 @@ def downlink_bps(radio: Radio, clients: Sequence[Client]) -> FloatArray:
 
 
 def _fixed(client: Client) -> FixedLink:
-    assert isinstance(client.link, FixedLink)  # noqa: S101  (the schema checks it; this tells the type checker)
+    assert isinstance(client.link, FixedLink)
     return client.link
 
 
 def _shannon(client: Client) -> ShannonLink:
-    assert isinstance(client.link, ShannonLink)  # noqa: S101  (the schema checks it; this tells the type checker)
+    assert isinstance(client.link, ShannonLink)
     return client.link
 
 

@@ -229,7 +229,7 @@ def _uplink_expression(cp, work: Work, share, num_clients: int, unit_s: float): 
     uplink = work.uplink
     if isinstance(uplink, FixedUplink):
         return cp.multiply(uplink.full_share_s * num_clients / unit_s, cp.inv_pos(share))
-    assert isinstance(uplink, ShannonUplink)  # noqa: S101  (the two link models of the schema)
+    assert isinstance(uplink, ShannonUplink)
     # ``x·ln(1 + k/x) = x·ln m − rel_entr(x, (x + k)/m)`` for any m; m = k keeps the cone's numbers near one at high
     # SNR. The rate is in units of its value at the equal share.
     snr = uplink.full_share_snr * num_clients

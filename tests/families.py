@@ -62,7 +62,7 @@ def family_scenario(family: str, *, smooth: bool = False, **training: Any) -> Sc
     document = {
         "name": family,
         "model": model,
-        "data": {"source": "synthetic-tokens", "num_samples": 256} if is_text else {"source": "digits", "image_size": 16},
+        "data": {"source": "synthetic-tokens", "num_samples": 256} if is_text else {"source": "digits"},
         "training": {
             "optimizer": {"name": "sgd", "learning_rate": 0.1},
             "batch_size": BATCH_SIZE,
@@ -98,7 +98,9 @@ def family_batch(scenario: Scenario, *, padded: bool = False, seed: int = 0) -> 
         lengths_B = torch.randint(3, LENGTH + 1, (BATCH_SIZE,), generator=generator)
         mask_BS = torch.arange(LENGTH) < lengths_B.unsqueeze(1)
         # Token 1 pads OPT, token 0 pads BERT.
-        tokens = tokens.masked_fill(~mask_BS, 1 if scenario.model.config and scenario.model.config["model_type"] == "opt" else 0)
+        tokens = tokens.masked_fill(
+            ~mask_BS, 1 if scenario.model.config and scenario.model.config["model_type"] == "opt" else 0
+        )
     if scenario.model.task == "causal-lm":
         return Batch(tokens, tokens.clone() if mask_BS is None else tokens.masked_fill(~mask_BS, -100), mask_BS)
     return Batch(tokens, torch.randint(0, 3, (BATCH_SIZE,), generator=generator), mask_BS)

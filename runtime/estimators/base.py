@@ -79,7 +79,7 @@ class GradientEstimator(ABC):
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
         """Train on one mini-batch with the help of the other side."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Release what the mode attached to the part."""
 
 

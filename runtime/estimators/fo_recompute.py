@@ -68,7 +68,7 @@ class FirstOrderRecompute(GradientEstimator):
 
 @contextmanager
 def _statistics_untouched(block: nn.Module) -> Iterator[None]:
-    """Recompute with batch statistics, as the first forward did, without counting the batch into the running ones twice."""
+    """Recompute with batch statistics, as the first forward did, and leave the running ones as they are."""
     norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False

@@ -20,7 +20,7 @@ class BertEmbedding(Block):
 
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
         """Map token ids [B, S] to activations [B, S, D]."""
-        return cast(Tensor, self.embeddings(input_ids=x))
+        return cast("Tensor", self.embeddings(input_ids=x))
 
 
 class BertLayer(Block):
@@ -35,7 +35,7 @@ class BertLayer(Block):
         """Map activations [B, S, D] to activations of the same shape."""
         mask = create_bidirectional_mask(config=self._config, inputs_embeds=x, attention_mask=mask_BS)
         out = self.layer(x, mask)
-        return cast(Tensor, out[0] if isinstance(out, tuple) else out)
+        return cast("Tensor", out[0] if isinstance(out, tuple) else out)
 
 
 class BertHead(Block):
@@ -48,7 +48,7 @@ class BertHead(Block):
 
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
         """Map activations [B, S, D] to logits [B, K]."""
-        return cast(Tensor, self.classifier(self.pooler(x)))
+        return cast("Tensor", self.classifier(self.pooler(x)))
 
 
 @register_family("bert")

@@ -11,7 +11,7 @@ import torch
 import transformers
 from torch import nn
 
-from runtime.models import bert, opt, resnet, vit  # noqa: F401  (each registers its family)
+from runtime.models import bert, opt, resnet, vit  # noqa: F401
 from runtime.models.blocks import Block, families
 from runtime.streams import stream_seed
 from scenarios.errors import ScenarioError
@@ -86,7 +86,7 @@ def _checkpoint_config(model: Model, num_labels: int | None) -> Any:
 
 
 def _checkpoint_error(model: Model, error: Exception) -> ScenarioError:
-    if os.path.isdir(str(model.checkpoint)):  # noqa: PTH112  (a hub name is no path)
+    if os.path.isdir(str(model.checkpoint)):  # noqa: PTH112
         return ScenarioError(
             f"model.checkpoint: {model.checkpoint}: not a transformers checkpoint ({_gist(error)}); "
             "needs a folder with config.json and weights"
@@ -135,7 +135,8 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
                 )  # fmt: skip
         except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
             raise ScenarioError(
-                f"model: {config.model_type} with these settings cannot be built for {scenario.model.task}: {_gist(error)}"
+                f"model: {config.model_type} with these settings cannot be built for {scenario.model.task}: "
+                f"{_gist(error)}"
             ) from error
         except OSError as error:
             raise _checkpoint_error(scenario.model, error) from error
@@ -153,10 +154,13 @@ def _apply_lora(model: nn.Module, lora: TrainLora) -> None:
 
     try:
         inject_adapter_in_model(
-            LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.target_modules), lora_dropout=0.0), model
+            LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.target_modules), lora_dropout=0.0),
+            model,
         )
     except ValueError as error:
-        linear = sorted({name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)})
+        linear = sorted(
+            {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+        )
         raise ScenarioError(
             f"training.trainable.target_modules: found {', '.join(lora.target_modules)}; "
             f"this model's linear modules are {', '.join(linear)}"

@@ -27,7 +27,7 @@ class OptEmbedding(Block):
             tokens_BSD = self.project_in(tokens_BSD)
         seen_BS = torch.ones_like(x) if mask_BS is None else mask_BS.long()
         positions_BS = torch.cumsum(seen_BS, dim=1) * seen_BS - 1
-        return cast(Tensor, tokens_BSD + self.embed_positions(seen_BS, 0, position_ids=positions_BS))
+        return cast("Tensor", tokens_BSD + self.embed_positions(seen_BS, 0, position_ids=positions_BS))
 
 
 class OptLayer(Block):
@@ -40,8 +40,10 @@ class OptLayer(Block):
 
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
         """Map activations [B, S, D] to activations of the same shape."""
-        causal_mask = create_causal_mask(config=self._config, inputs_embeds=x, attention_mask=mask_BS, past_key_values=None)
-        return cast(Tensor, self.layer(x, attention_mask=causal_mask))
+        causal_mask = create_causal_mask(
+            config=self._config, inputs_embeds=x, attention_mask=mask_BS, past_key_values=None
+        )
+        return cast("Tensor", self.layer(x, attention_mask=causal_mask))
 
 
 class OptHead(Block):
@@ -60,7 +62,7 @@ class OptHead(Block):
             x = self.final_layer_norm(x)
         if self.project_out is not None:
             x = self.project_out(x)
-        return cast(Tensor, self.head(last_token(x, mask_BS) if self._pools else x))
+        return cast("Tensor", self.head(last_token(x, mask_BS) if self._pools else x))
 
 
 @register_family("opt")

@@ -18,7 +18,7 @@ class ResNetBlock(Block):
 
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
         """Map images or feature maps [B, C, H, W] to feature maps [B, C', H', W']."""
-        return cast(Tensor, self.layer(x))
+        return cast("Tensor", self.layer(x))
 
 
 class ResNetHead(Block):
@@ -31,7 +31,7 @@ class ResNetHead(Block):
 
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
         """Map feature maps [B, C, H, W] to logits [B, K]."""
-        return cast(Tensor, self.classifier(self.pooler(x)))
+        return cast("Tensor", self.classifier(self.pooler(x)))
 
 
 @register_family("resnet")

@@ -18,7 +18,7 @@ class VitEmbedding(Block):
 
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
         """Map images [B, C, H, W] to activations [B, S, D]."""
-        return cast(Tensor, self.embeddings(x))
+        return cast("Tensor", self.embeddings(x))
 
 
 class VitLayer(Block):
@@ -30,7 +30,7 @@ class VitLayer(Block):
 
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
         """Map activations [B, S, D] to activations of the same shape."""
-        return cast(Tensor, self.layer(x))
+        return cast("Tensor", self.layer(x))
 
 
 class VitHead(Block):
@@ -43,7 +43,7 @@ class VitHead(Block):
 
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
         """Map activations [B, S, D] to logits [B, K]."""
-        return cast(Tensor, self.classifier(self.layernorm(x)[:, 0]))
+        return cast("Tensor", self.classifier(self.layernorm(x)[:, 0]))
 
 
 @register_family("vit")

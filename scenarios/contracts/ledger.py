@@ -76,13 +76,16 @@ class Ledger:
     def __post_init__(self) -> None:
         missing = [column for column in LEDGER_COLUMNS if column not in self.table.columns]
         if missing:
-            raise ContractError(f"the ledger lacks the columns {', '.join(missing)}; it was not written by this version")
+            raise ContractError(
+                f"the ledger lacks the columns {', '.join(missing)}; it was not written by this version"
+            )
 
     @classmethod
     def from_entries(cls, entries: Iterable[LedgerEntry]) -> Ledger:
         """Build a ledger from entries, in their order."""
         rows = [
-            (str(e.source), e.client, e.round, str(e.phase), e.seconds, e.waiting_s, e.bytes, e.emulated) for e in entries
+            (str(e.source), e.client, e.round, str(e.phase), e.seconds, e.waiting_s, e.bytes, e.emulated)
+            for e in entries
         ]
         return cls(pd.DataFrame(rows, columns=list(LEDGER_COLUMNS)).astype(dict(LEDGER_COLUMNS)))
 

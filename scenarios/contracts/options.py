@@ -85,7 +85,9 @@ class OptionTable:
         twice = self.table.duplicated(["client", "cut", "mode"])
         if twice.any():
             row = self.table[twice].iloc[0]
-            raise ContractError(f"the option table has client {row['client']}, cut {row['cut']}, mode {row['mode']} twice")
+            raise ContractError(
+                f"the option table has client {row['client']}, cut {row['cut']}, mode {row['mode']} twice"
+            )
 
     @property
     def clients(self) -> list[str]:

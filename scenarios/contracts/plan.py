@@ -162,7 +162,9 @@ class Plan(_Frozen):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ContractError(f"{path}: not JSON ({error}); needs a plan written by 'hybridsplit plan --out'") from error
+            raise ContractError(
+                f"{path}: not JSON ({error}); needs a plan written by 'hybridsplit plan --out'"
+            ) from error
         version = document.get("schema_version") if isinstance(document, dict) else None
         if version != PLAN_SCHEMA_VERSION:
             raise ContractError(

@@ -36,7 +36,9 @@ def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str
         if cut == model.num_blocks and mode not in LOCAL_MODES:
             continue
         assignment = Assignment("pi-0", cut, mode, 1.0, 1 << 40)
-        outcome = run_client_round(model, start, assignment, lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True)
+        outcome = run_client_round(
+            model, start, assignment, lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True
+        )
         assert outcome.peak_bytes is not None
         predicted = client_peak_bytes(traced, scenario, cut, mode)
         assert predicted == pytest.approx(outcome.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"

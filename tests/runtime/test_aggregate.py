@@ -35,7 +35,9 @@ def merged(*rounds: ClientRound) -> dict[str, float]:
 
 @pytest.mark.parametrize("mode", sorted(EXACT_MODES))
 def test_one_client_reduces_to_plain_training_bit_for_bit(mode: Mode) -> None:
-    one = ClientRound(Assignment("a", 2, mode, 0.3, 1), {n: torch.randn(5) for n in (*NAMES, STATISTIC)}, 1.0, {}, {}, None)
+    one = ClientRound(
+        Assignment("a", 2, mode, 0.3, 1), {n: torch.randn(5) for n in (*NAMES, STATISTIC)}, 1.0, {}, {}, None
+    )
     new = aggregate({n: torch.randn(5) for n in (*NAMES, STATISTIC)}, [one], SETTINGS, BELOW, frozenset({STATISTIC}))
     assert all(torch.equal(new[name], one.state[name]) for name in new)
 
@@ -81,7 +83,12 @@ def test_divergence_names_the_client() -> None:
         merged(outcome("good", 1, Mode.FO, 1.0), outcome("bad", 1, Mode.FO, 1.0, loss=float("nan")))
 
 
-clients = st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from(sorted(set(Mode) - {Mode.FROZEN})), st.floats(-10, 10), st.floats(0.01, 1))
+clients = st.tuples(
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from(sorted(set(Mode) - {Mode.FROZEN})),
+    st.floats(-10, 10),
+    st.floats(0.01, 1),
+)
 
 
 @given(st.lists(clients, min_size=1, max_size=5))

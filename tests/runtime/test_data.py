@@ -37,9 +37,14 @@ def test_shares_follow_data_share() -> None:
 def test_small_alpha_makes_labels_unequal() -> None:
     spread = []
     for alpha in (0.3, 1000.0):
-        scenario = load_scenario("quickstart", [f"data.partition={{scheme: dirichlet, alpha: {alpha}}}", "training.batch_size=1"])
+        scenario = load_scenario(
+            "quickstart", [f"data.partition={{scheme: dirichlet, alpha: {alpha}}}", "training.batch_size=1"]
+        )
         samples = load_dataset(scenario).train
-        counts = [torch.bincount(samples.labels[index], minlength=10) / len(index) for index in partition(samples, scenario).values()]
+        counts = [
+            torch.bincount(samples.labels[index], minlength=10) / len(index)
+            for index in partition(samples, scenario).values()
+        ]
         spread.append(float(torch.stack(counts).std(0).mean()))
     assert spread[0] > 3 * spread[1]
 
@@ -85,7 +90,9 @@ def test_synthetic_tokens_can_be_learned_and_are_never_padding(family: str) -> N
 
 
 def test_image_archive(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", images=np.random.default_rng(0).integers(0, 255, (60, 9, 9)), labels=np.arange(60) % 10)
+    np.savez(
+        tmp_path / "x.npz", images=np.random.default_rng(0).integers(0, 255, (60, 9, 9)), labels=np.arange(60) % 10
+    )
     scenario = load_scenario("quickstart", [f"data={{source: image-archive, path: {tmp_path}/x.npz, image_size: 16}}"])
     dataset = load_dataset(scenario)
     assert dataset.train.inputs.shape[1:] == (1, 16, 16)
@@ -107,7 +114,7 @@ def test_text_table_without_tokenizer_says_so(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "t.tsv").write_text("text\tlabel\nhello\t1\nbye\t0\n")
     scenario = family_scenario("bert").model_copy(update={"data": _table(tmp_path / "t.tsv", "text")})
-    with pytest.raises(ScenarioError, match="data.tokenizer: './no-tokenizer'"):
+    with pytest.raises(ScenarioError, match=r"data.tokenizer: './no-tokenizer'"):
         load_dataset(scenario)
 
 
@@ -117,7 +124,9 @@ def test_text_table_with_a_local_tokenizer(tmp_path: Path) -> None:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     BertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "tokenizer")
-    (tmp_path / "t.tsv").write_text("who\ttext\tlabel\n" + "".join(f"w{i % 4}\tgood film\t{i % 2}\n" for i in range(20)))
+    (tmp_path / "t.tsv").write_text(
+        "who\ttext\tlabel\n" + "".join(f"w{i % 4}\tgood film\t{i % 2}\n" for i in range(20))
+    )
     table = _table(tmp_path / "t.tsv", "text", tokenizer=str(tmp_path / "tokenizer"), key_column="who")
     dataset = load_dataset(family_scenario("bert").model_copy(update={"data": table}))
     assert dataset.train.mask_NS is not None

@@ -25,7 +25,9 @@ KEY = NoiseKey(0, "client", "pi-0", 0, 0)
 NO_BATCH_NORM = [family for family in FAMILIES if not family.startswith("resnet")]
 
 
-def one_round(scenario: Scenario, model: SplitModel, start: dict[str, torch.Tensor], cut: int, mode: Mode, batch: Batch) -> ClientRound:
+def one_round(
+    scenario: Scenario, model: SplitModel, start: dict[str, torch.Tensor], cut: int, mode: Mode, batch: Batch
+) -> ClientRound:
     assignment = Assignment("pi-0", cut, mode, 1.0, 1 << 40)
     return run_client_round(model, start, assignment, lambda step: batch, scenario, 0, measure_memory=False)
 
@@ -73,14 +75,18 @@ def directional_derivative(part: Part, server: ServerSide, batch: Batch, scenari
 def test_scalars_are_directional_derivatives(family: str) -> None:
     """Both scalars, over all families and cuts, agree with autograd along the same directions."""
     torch.manual_seed(0)
-    scenario = family_scenario(family, smooth=True, zeroth_order={"directions": 2, "radius": 1e-7, "learning_rate": 1.0})
+    scenario = family_scenario(
+        family, smooth=True, zeroth_order={"directions": 2, "radius": 1e-7, "learning_rate": 1.0}
+    )
     batch, model = in_double(family_batch(scenario), family_model(scenario))
     start = model.whole.snapshot()
     for cut in range(1, model.num_blocks):
         model.whole.load(start)
         part = model.client_part(cut)
         exact = [
-            directional_derivative(part, ServerSide(model.server_part(cut), scenario.training, scenario.model.task), batch, scenario, q)
+            directional_derivative(
+                part, ServerSide(model.server_part(cut), scenario.training, scenario.model.task), batch, scenario, q
+            )
             for q in range(2)
         ]
         settings = scenario.training.zeroth_order
@@ -169,7 +175,9 @@ def test_directions_are_a_golden_vector() -> None:
 @pytest.mark.parametrize("mode", sorted(ZEROTH_ORDER_MODES))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_replaying_the_scalars_gives_the_clients_own_bits(family: str, mode: Mode) -> None:
-    scenario = family_scenario(family, local_steps=2, zeroth_order={"directions": 2, "radius": 1e-3, "learning_rate": 1e-2})
+    scenario = family_scenario(
+        family, local_steps=2, zeroth_order={"directions": 2, "radius": 1e-3, "learning_rate": 1e-2}
+    )
     batch, model = family_batch(scenario), family_model(scenario)
     start = model.whole.snapshot()
     part = model.client_part(2)
@@ -218,7 +226,14 @@ def test_probing_leaves_the_server_untouched() -> None:
         assert torch.equal(tensor, before[name])
 
 
-@pytest.mark.parametrize("optimizer", [{"name": "sgd", "learning_rate": 0.1}, {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01}, {"name": "adamw", "learning_rate": 0.01}])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"name": "sgd", "learning_rate": 0.1},
+        {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01},
+        {"name": "adamw", "learning_rate": 0.01},
+    ],
+)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_recomputing_changes_no_result(family: str, optimizer: dict[str, object]) -> None:
     """Exact gradients and BatchNorm statistics equal to rounding, over several steps and optimizers."""
@@ -229,7 +244,9 @@ def test_recomputing_changes_no_result(family: str, optimizer: dict[str, object]
     states = []
     for mode in (Mode.FO, Mode.FO_RECOMPUTE):
         assignment = Assignment("pi-0", 3, mode, 1.0, 1 << 40)
-        outcome = run_client_round(model, start, assignment, lambda step: batches[step], scenario, 0, measure_memory=False)
+        outcome = run_client_round(
+            model, start, assignment, lambda step: batches[step], scenario, 0, measure_memory=False
+        )
         states.append(outcome.state)
     tolerance = 2e-5 if optimizer["name"] == "sgd" else 5e-3  # AdamW's first steps amplify rounding of tiny gradients
     for name, tensor in states[0].items():

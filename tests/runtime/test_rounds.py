@@ -21,7 +21,14 @@ from scenarios.errors import BudgetExceededError, ContractError, HybridSplitErro
 from scenarios.loader import load_scenario
 from scenarios.schema import Scenario
 
-OPTIONS = [(1, Mode.FO), (2, Mode.ZO_PROJECTION), (3, Mode.FO_RECOMPUTE), (4, Mode.ZO_LOSS), (2, Mode.FROZEN), (7, Mode.FO)]
+OPTIONS = [
+    (1, Mode.FO),
+    (2, Mode.ZO_PROJECTION),
+    (3, Mode.FO_RECOMPUTE),
+    (4, Mode.ZO_LOSS),
+    (2, Mode.FROZEN),
+    (7, Mode.FO),
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,9 @@ def scenario() -> Scenario:
 @pytest.fixture(scope="module")
 def assignments(scenario: Scenario) -> list[Assignment]:
     clients = scenario.expanded_clients()
-    return [Assignment(c.id, cut, mode, c.data_weight, 1 << 30) for c, (cut, mode) in zip(clients, OPTIONS, strict=True)]
+    return [
+        Assignment(c.id, cut, mode, c.data_weight, 1 << 30) for c, (cut, mode) in zip(clients, OPTIONS, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +59,9 @@ def assert_same(one: TrainingResult, other: TrainingResult) -> None:
     assert one.measured.table[columns].equals(other.measured.table[columns])
 
 
-def test_inline_repeats_to_the_bit(scenario: Scenario, assignments: list[Assignment], reference: TrainingResult) -> None:
+def test_inline_repeats_to_the_bit(
+    scenario: Scenario, assignments: list[Assignment], reference: TrainingResult
+) -> None:
     threads = torch.get_num_threads()
     with InlineExecutor(scenario) as executor:
         again = train(scenario, assignments, executor, [1.0, 2.0, 3.0])
@@ -61,7 +72,12 @@ def test_inline_repeats_to_the_bit(scenario: Scenario, assignments: list[Assignm
 @pytest.mark.ray
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_ray_gives_the_same_bits(
-    scenario: Scenario, assignments: list[Assignment], reference: TrainingResult, num_workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario,
+    assignments: list[Assignment],
+    reference: TrainingResult,
+    num_workers: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # A user's own module of the same name in the working directory must not replace ours in the workers.
     (tmp_path / "runtime.py").write_text("raise ImportError('the user\\'s own runtime.py')\n")
@@ -75,11 +91,16 @@ def test_ray_gives_the_same_bits(
 @pytest.mark.ray
 def test_errors_of_workers_keep_their_type(scenario: Scenario) -> None:
     broken = scenario.model_copy(update={"training": scenario.training.model_copy(update={"batch_size": 500})})
-    with pytest.raises((ScenarioError, RunError), match="needs at least one batch of 500"), RayExecutor(broken, 1) as executor:
+    with (
+        pytest.raises((ScenarioError, RunError), match="needs at least one batch of 500"),
+        RayExecutor(broken, 1) as executor,
+    ):
         executor.initial_state()
 
 
-def test_one_executor_serves_several_runs(scenario: Scenario, assignments: list[Assignment], reference: TrainingResult) -> None:
+def test_one_executor_serves_several_runs(
+    scenario: Scenario, assignments: list[Assignment], reference: TrainingResult
+) -> None:
     """The control starts from the same weights as the run before it."""
     with InlineExecutor(scenario) as executor:
         train(scenario, assignments, executor, [1.0])
@@ -128,7 +149,7 @@ def test_resume_continues_to_the_same_bits(
 def checkpointed(scenario: Scenario, assignments: list[Assignment], tmp_path: Path) -> Iterator[Path]:
     with InlineExecutor(scenario) as executor:
         train(scenario, assignments, executor, [1.0], checkpoint_folder=tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 def test_another_plan_is_refused(checkpointed: Path, scenario: Scenario, assignments: list[Assignment]) -> None:
@@ -137,7 +158,10 @@ def test_another_plan_is_refused(checkpointed: Path, scenario: Scenario, assignm
         load_checkpoint(checkpointed, plan_fingerprint(scenario, other))
 
 
-@pytest.mark.parametrize("victim", ["latest.json", "round-000001/checkpoint.json", "round-000001/state.safetensors", "round-000001/measured.parquet"])
+@pytest.mark.parametrize(
+    "victim",
+    ["latest.json", "round-000001/checkpoint.json", "round-000001/state.safetensors", "round-000001/measured.parquet"],
+)
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "remove"])
 def test_damaged_checkpoints_are_refused_with_the_reason(
     checkpointed: Path, scenario: Scenario, assignments: list[Assignment], victim: str, damage: str
@@ -155,7 +179,9 @@ def test_damaged_checkpoints_are_refused_with_the_reason(
         load_checkpoint(checkpointed, fingerprint)
 
 
-def test_a_pointer_cannot_leave_the_folder(checkpointed: Path, scenario: Scenario, assignments: list[Assignment]) -> None:
+def test_a_pointer_cannot_leave_the_folder(
+    checkpointed: Path, scenario: Scenario, assignments: list[Assignment]
+) -> None:
     (checkpointed / "latest.json").write_text(json.dumps({"latest": "../elsewhere"}))
     with pytest.raises(ContractError, match="damaged"):
         load_checkpoint(checkpointed, plan_fingerprint(scenario, assignments))
@@ -168,7 +194,10 @@ def test_unwritable_checkpoints_say_so(scenario: Scenario, assignments: list[Ass
 
 
 def test_a_client_over_budget_stops_the_run_by_name(scenario: Scenario, assignments: list[Assignment]) -> None:
-    tight = [Assignment(a.client, a.cut, a.mode, a.data_weight, 100_000 if a.client == "pi5-0" else 1 << 30) for a in assignments]
+    tight = [
+        Assignment(a.client, a.cut, a.mode, a.data_weight, 100_000 if a.client == "pi5-0" else 1 << 30)
+        for a in assignments
+    ]
     with InlineExecutor(scenario) as executor, pytest.raises(BudgetExceededError) as caught:
         train(scenario, tight, executor, [1.0])
     assert "client pi5-0: fo-recompute at cut 3" in str(caught.value)

@@ -78,7 +78,9 @@ def test_any_cut_equals_the_uncut_model(family: str, mode: Mode) -> None:
         outcome = run_client_round(model, start, assignment, lambda step: batch, scenario, 0, measure_memory=False)
         assert outcome.train_loss == pytest.approx(loss.item(), rel=1e-5)
         for name, expected in reference.items():
-            torch.testing.assert_close(outcome.state[name], expected, rtol=2e-5, atol=2e-6, msg=f"{family} cut {cut} {name}")
+            torch.testing.assert_close(
+                outcome.state[name], expected, rtol=2e-5, atol=2e-6, msg=f"{family} cut {cut} {name}"
+            )
 
 
 def test_tied_embeddings_are_untied_for_every_cut_alike() -> None:

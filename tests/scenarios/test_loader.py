@@ -73,11 +73,16 @@ def test_groups_are_addressed_by_name_and_index() -> None:
 
 
 def test_exponents_without_a_point_are_numbers() -> None:
-    assert load_scenario("quickstart", ["training.optimizer.learning_rate=1e-3"]).training.optimizer.learning_rate == 1e-3
+    assert (
+        load_scenario("quickstart", ["training.optimizer.learning_rate=1e-3"]).training.optimizer.learning_rate == 1e-3
+    )
 
 
 WRONG = [
-    ("clients.pi4.memory_budget_bytes=3 Mbit/s", ["clients.0.memory_budget_bytes", "3 Mbit/s", "measures a link rate", "512 MiB"]),
+    (
+        "clients.pi4.memory_budget_bytes=3 Mbit/s",
+        ["clients.0.memory_budget_bytes", "3 Mbit/s", "measures a link rate", "512 MiB"],
+    ),
     ("clients.pi4.memory_budget_byte=3 MiB", ["clients.0", "unknown key 'memory_budget_byte'", "memory_budget_bytes"]),
     ("radio.uplink_hz=20 mhz", ["radio.uplink_hz", "did you mean 'MHz'"]),
     ("clients.0.device=rpi4", ["clients.0.device", "unknown device 'rpi4'", "rpi4b_8gb"]),

@@ -24,7 +24,7 @@ def draw_uplink(kind: str, seed: int) -> UplinkWork:
 
 def draw_work(kind: str, seed: int) -> Work:
     rng = np.random.default_rng([seed, 1])
-    zero = lambda: rng.random(SIZE) < 0.8  # noqa: E731
+    zero = lambda: rng.random(SIZE) < 0.8
     return Work(
         10 ** rng.uniform(-3, 3, SIZE) * zero(),
         draw_uplink(kind, seed),

@@ -1,0 +1,56 @@
+"""Options under server memory and least progress, against trying every combination."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from solver.classes import Classes, classify
+from solver.knapsack import best_within_limits, keeps_limits, reachable_progress
+from solver.problem import PlanningProblem
+from tests.solver.instances import random_instance
+
+
+def every_plan(classes: Classes) -> np.ndarray:
+    ends = np.append(classes.starts[1:], len(classes.rows))
+    own = [range(a, b) for a, b, n in zip(classes.starts, ends, classes.count, strict=True) for _ in range(n)]
+    plans = np.zeros((int(np.prod([len(part) for part in own])), len(classes.rows)), dtype=np.int64)
+    for i, rows in enumerate(itertools.product(*own)):
+        np.add.at(plans[i], list(rows), 1)
+    return plans
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("copies", [1, 2])
+def test_equals_trying_every_combination(seed: int, copies: int) -> None:
+    instance = random_instance(seed, num_clients=4, copies=copies, num_options=5, server_memory=True)
+    problem = PlanningProblem.build(instance.table, instance.scenario)
+    least = 0.97 * reachable_progress(classify(problem))
+    classes = classify(problem.with_objective(problem.objective, least))
+    values = np.random.default_rng(seed).normal(size=len(classes.rows))
+    plans = every_plan(classes)
+    kept = [plan for plan in plans if keeps_limits(classes, plan)]
+    found = best_within_limits(classes, values, np.ones(len(values), dtype=bool))
+    assert (found is not None) == bool(kept)
+    if found is not None:
+        assert keeps_limits(classes, found)
+        assert found @ values == pytest.approx(max(plan @ values for plan in kept), abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_reachable_progress_bounds_every_plan(seed: int) -> None:
+    instance = random_instance(seed, num_clients=4, num_options=5, server_memory=True)
+    classes = classify(PlanningProblem.build(instance.table, instance.scenario))
+    reached = [plan @ classes.gain for plan in every_plan(classes) if keeps_limits(classes, plan)]
+    assert reachable_progress(classes) == pytest.approx(max(reached), rel=1e-5)
+    assert reachable_progress(classes) >= max(reached) * (1 - 1e-6)
+
+
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    for seed in range(5):
+        instance = random_instance(seed, num_clients=60, num_options=6, server_memory=True, minimum_progress=0.7)
+        classes = classify(PlanningProblem.build(instance.table, instance.scenario))
+        best_within_limits(classes, -classes.full_share_s, np.ones(len(classes.rows), dtype=bool))
+    assert capfd.readouterr() == ("", "")

@@ -62,6 +62,13 @@ StrategyOption = Annotated[
     str, typer.Option("--strategy", metavar="NAME", help="How to plan.", autocompletion=_complete_strategy)
 ]
 
+ExecutorOption = Annotated[
+    ExecutorName, typer.Option("--executor", help="Train in this process, or on a local Ray cluster.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Ray worker processes; one a core by default.")
+]
+
 
 def _version(show: bool) -> None:
     if show:
@@ -183,12 +190,8 @@ def run(
     ] = None,
     strategy: StrategyOption = "optimal",
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds; the scenario's by default.")] = None,
-    executor: Annotated[
-        ExecutorName, typer.Option("--executor", help="Train in this process, or on a local Ray cluster.")
-    ] = ExecutorName.RAY,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Ray worker processes; one a core by default.")
-    ] = None,
+    executor: ExecutorOption = ExecutorName.RAY,
+    workers: WorkersOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last complete round.")] = False,
     overrides: SetOption = None,
@@ -294,7 +297,8 @@ def compare(
         str | None, typer.Option("--strategies", metavar="A,B,...", help="Strategies; all by default.")
     ] = None,
     train: Annotated[bool, typer.Option("--run", help="Also train with each plan and compare accuracy.")] = False,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Ray worker processes of --run.")] = None,
+    executor: ExecutorOption = ExecutorName.RAY,
+    workers: WorkersOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -314,7 +318,7 @@ def compare(
     if train:
         from orchestrator.pipeline import RunSettings, default_workers
 
-        settings = RunSettings("ray", workers or default_workers())
+        settings = RunSettings(executor.value, workers or default_workers())
         with progress_bar("training", quiet=as_json) as show:
             train_plans(loaded, options, plans, rows, settings, show)
     if as_json:

@@ -214,7 +214,7 @@ def write_report(folder: RunFolder) -> Path:
         rounds=rounds if rounds is not None else pd.DataFrame(columns=list(ROUND_COLUMNS)),
         memory=memory,
         control=folder.rounds("control"),
-        notes=tuple(summary.get("notes", ())),
+        notes=tuple(note for note in summary.get("notes", ()) if note not in plan.notes),
     )
     folder.report.write_text(render_report(data), encoding="utf-8")
     return folder.report

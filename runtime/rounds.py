@@ -159,7 +159,8 @@ def _measured(outcomes: Sequence[ClientRound], round_index: int) -> Ledger:
     for outcome in outcomes:
         for phase in Phase:
             size = outcome.bytes_by_phase.get(phase, 0)
-            seconds = outcome.seconds_by_phase.get(phase, 0.0)
+            # The air is replayed, not emulated: its seconds are not measured, which is not zero.
+            seconds = outcome.seconds_by_phase.get(phase, float("nan"))
             if phase is not Phase.BARRIER:
                 entries.append(
                     LedgerEntry(

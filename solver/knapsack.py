@@ -38,7 +38,9 @@ def keeps_limits(classes: Classes, counts: IntArray) -> bool:
     return fits and float(counts @ classes.gain) >= problem.minimum_progress * (1 - PROGRESS_SLACK)
 
 
-def best_within_limits(classes: Classes, values: FloatArray, allowed: BoolArray) -> IntArray | None:
+def best_within_limits(
+    classes: Classes, values: FloatArray, allowed: BoolArray, *, max_nodes: int = _NODE_LIMIT
+) -> IntArray | None:
     """Find the plan with the largest total value that keeps the limits.
 
     Parameters
@@ -49,6 +51,8 @@ def best_within_limits(classes: Classes, values: FloatArray, allowed: BoolArray)
         [R] value of an option for one client.
     allowed
         [R] options to choose from.
+    max_nodes
+        Relaxations that may be solved; few give a good plan, many the best.
 
     Returns
     -------
@@ -63,7 +67,7 @@ def best_within_limits(classes: Classes, values: FloatArray, allowed: BoolArray)
     problem = classes.problem
     room, least = float(problem.server_memory_bytes or 0), problem.minimum_progress
     for attempt in range(_TIGHTENINGS):
-        counts, _ = _solve(classes, values, allowed, room, least)
+        counts, _ = _solve(classes, values, allowed, room, least, max_nodes)
         if counts is None or keeps_limits(classes, counts):
             return counts
         over = _state_bytes(classes, counts) - (problem.server_memory_bytes or 0)
@@ -76,7 +80,9 @@ def best_within_limits(classes: Classes, values: FloatArray, allowed: BoolArray)
 def reachable_progress(classes: Classes) -> float:
     """Upper bound on the progress of any plan within the server's memory."""
     everything = np.ones(len(classes.rows), dtype=bool)
-    _, bound = _solve(classes, classes.gain, everything, float(classes.problem.server_memory_bytes or 0), 0.0)
+    _, bound = _solve(
+        classes, classes.gain, everything, float(classes.problem.server_memory_bytes or 0), 0.0, _NODE_LIMIT
+    )
     return min(bound, classes.largest_gain)
 
 
@@ -129,7 +135,7 @@ def _relaxed(classes: Classes, values: FloatArray, allowed: BoolArray, room_byte
 
 
 def _solve(
-    classes: Classes, values: FloatArray, allowed: BoolArray, room_bytes: float, least: float
+    classes: Classes, values: FloatArray, allowed: BoolArray, room_bytes: float, least: float, max_nodes: int
 ) -> tuple[IntArray | None, float]:
     """Return counts with the largest value to the solver's tolerance, and an upper bound on any plan's value.
 
@@ -145,7 +151,7 @@ def _solve(
     best_cost = np.inf
     heap = [(root[1], 0, root[0], np.zeros(len(relaxed.columns)), relaxed.upper)]
     ticket = itertools.count(1)
-    for _ in range(int(np.clip(_NODE_ELEMENTS // len(relaxed.columns), 10, _NODE_LIMIT))):
+    for _ in range(int(np.clip(_NODE_ELEMENTS // len(relaxed.columns), min(10, max_nodes), max_nodes))):
         if not heap or heap[0][0] >= best_cost - _VALUE_TOLERANCE * abs(best_cost):
             break
         _, _, x, low, high = heapq.heappop(heap)

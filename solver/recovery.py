@@ -15,6 +15,8 @@ from solver.waterfill import fill
 
 _BATCH_ELEMENTS = 40_000
 """Rows times candidate plans that are priced at once: larger batches leave the processor's cache."""
+_REPAIR_NODES = 6
+"""Effort of repairing a rounded plan: what is lost here, the exchanges find again."""
 _PAIR_POOL = 80
 _PAIR_MAX_CLIENTS = 150
 
@@ -66,7 +68,7 @@ class Recovery:
         if counts is not None and not keeps_limits(self.classes, counts):
             point = replace(solution.point, memory_price=0.0)
             values, _ = option_values(self.classes, StaticShares(), point, deadline_s)
-            counts = best_within_limits(self.classes, values, np.isfinite(values))
+            counts = best_within_limits(self.classes, values, np.isfinite(values), max_nodes=_REPAIR_NODES)
         if counts is not None and keeps_limits(self.classes, counts):
             self.consider(counts[None, :])
         return self.best.objective_s

@@ -48,7 +48,7 @@ class LedgerEntry:
     source, client, round, phase
         Who says it, about whom, when (rounds count from 0) and what.
     seconds
-        Time being served.
+        Time being served; NaN where it was not measured.
     waiting_s
         Time standing by within the phase.
     bytes

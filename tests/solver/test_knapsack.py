@@ -49,8 +49,8 @@ def test_reachable_progress_bounds_every_plan(seed: int) -> None:
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    for seed in range(5):
-        instance = random_instance(seed, num_clients=60, num_options=6, server_memory=True, minimum_progress=0.7)
+    for seed in range(2):
+        instance = random_instance(seed, num_clients=40, num_options=6, server_memory=True, minimum_progress=0.7)
         classes = classify(PlanningProblem.build(instance.table, instance.scenario))
         best_within_limits(classes, -classes.full_share_s, np.ones(len(classes.rows), dtype=bool))
     assert capfd.readouterr() == ("", "")

@@ -24,12 +24,12 @@ def draw_uplink(kind: str, seed: int) -> UplinkWork:
 
 def draw_work(kind: str, seed: int) -> Work:
     rng = np.random.default_rng([seed, 1])
-    zero = lambda: rng.random(SIZE) < 0.8
+    present = [rng.random(SIZE) < 0.8 for _ in range(3)]
     return Work(
-        10 ** rng.uniform(-3, 3, SIZE) * zero(),
+        10 ** rng.uniform(-3, 3, SIZE) * present[0],
         draw_uplink(kind, seed),
-        10 ** rng.uniform(-3, 3, SIZE) * zero(),
-        10 ** rng.uniform(-3, 3, SIZE) * zero(),
+        10 ** rng.uniform(-3, 3, SIZE) * present[1],
+        10 ** rng.uniform(-3, 3, SIZE) * present[2],
     )
 
 

@@ -24,6 +24,17 @@ def without_times(plan: Plan) -> dict[str, object]:
     return plan.model_dump(exclude={"compile_s", "solve_s"})
 
 
+def feasible_strategies(instance: Instance) -> set[str]:
+    """Strategies whose restriction leaves every client an option, read off the table."""
+    table, everyone = instance.table.table, len(instance.table.clients)
+    fitting = table[table["fits"]]
+    clients_per_cut = fitting.groupby("cut")["client"].nunique()
+    local = fitting[(fitting["cut"] == table["cut"].max()) & fitting["mode"].isin(["fo", "fo-recompute"])]
+    names = {"optimal"}
+    names |= {"splitfed"} if (clients_per_cut == everyone).any() else set()
+    return names | ({"fedavg"} if local["client"].nunique() == everyone else set())
+
+
 @every_strategy
 @every_link
 @every_objective
@@ -35,11 +46,11 @@ def test_plans_are_feasible_bounded_and_repeat(
         21, num_clients=4, num_options=8, num_cuts=4, link_model=link_model, minimise=minimise,
         server_memory=server_memory, minimum_progress=0.3,
     )  # fmt: skip
-    try:
-        plan = make_plan(instance.scenario, instance.table, strategy)
-    except InfeasibleError as error:
-        assert strategy in str(error)
+    if strategy not in feasible_strategies(instance):
+        with pytest.raises(InfeasibleError, match=strategy):
+            make_plan(instance.scenario, instance.table, strategy)
         return
+    plan = make_plan(instance.scenario, instance.table, strategy)
     verify_plan(plan, instance.scenario, instance.table)
     assert plan.strategy == strategy
     assert (plan.status is PlanStatus.BASELINE) == (not STRATEGIES[strategy].claims_optimality)
@@ -52,7 +63,7 @@ def test_plans_are_feasible_bounded_and_repeat(
     assert without_times(make_plan(instance.scenario, instance.table, strategy)) == without_times(plan)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 10_000),
     num_clients=st.integers(1, 8),

@@ -1,0 +1,223 @@
+"""The command line as a user meets it: results on stdout, everything else on stderr, and the right exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from orchestrator.cli import app
+from scenarios.loader import builtin_text
+
+SMALL = [
+    "--set", "training.rounds=2", "--set", "training.local_steps=2", "--set", "training.frozen_control=false",
+    "--set", "objective.gradient_split=assumed",
+]  # fmt: skip
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+
+
+def done(*arguments: str) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 0, f"{result.stdout}\n{result.stderr}\n{result.exception!r}"
+    return result.stdout
+
+
+def document(*arguments: str) -> Any:
+    return json.loads(done(*arguments, "--json"))
+
+
+@pytest.fixture(scope="module")
+def plan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plans") / "plan.json"
+    done("plan", "quickstart", *SMALL, "--out", str(path))
+    return path
+
+
+def test_commands_are_those_of_the_contract() -> None:
+    help_text = done("--help")
+    for command in ("scenarios", "profile", "plan", "run", "replay", "compare", "report"):
+        assert f" {command} " in help_text
+    assert "hybridsplit" in done("--version")
+
+
+def test_options_are_those_of_the_contract() -> None:
+    """The public surface is frozen here: a new option is added on purpose."""
+    import typer
+
+    group = typer.main.get_command(app)
+    surface = {
+        name: sorted(option for parameter in command.params for option in parameter.opts if option.startswith("--"))
+        for name, command in group.commands.items()  # type: ignore[attr-defined]
+    }
+    assert surface == {
+        "scenarios": ["--json", "--schema"],
+        "profile": ["--json", "--out", "--set"],
+        "plan": ["--json", "--out", "--set", "--strategy"],
+        "run": ["--executor", "--json", "--out", "--plan", "--resume", "--rounds", "--set", "--strategy", "--workers"],
+        "replay": ["--json", "--out", "--rounds", "--traces"],
+        "compare": ["--executor", "--json", "--run", "--set", "--strategies", "--workers"],
+        "report": ["--json"],
+    }
+
+
+def test_scenarios() -> None:
+    assert [row["clients"] for row in document("scenarios")] == [6, 12, 100, 1000]
+    assert done("scenarios", "quickstart") == builtin_text("quickstart")
+    assert json.loads(done("scenarios", "--schema"))["title"] == "hybridsplit scenario"
+    assert "quickstart" in done("scenarios")
+
+
+def test_profile(tmp_path: Path) -> None:
+    rows = document("profile", "quickstart", *SMALL)["options"]
+    assert {row["client"] for row in rows} == {"pi4-0", "pi4-1", "pi5-0", "nano-0", "phone-0", "orin-0"}
+    out = tmp_path / "deep" / "options.parquet"
+    assert "deepest cut" in done("profile", "quickstart", *SMALL, "--out", str(out))
+    assert out.is_file()
+
+
+def test_plan_prints_a_table_that_explains_itself(plan_file: Path) -> None:
+    text = done("plan", "quickstart", *SMALL)
+    assert "round latency" in text
+    assert "memory: would take" in text
+    plan = document("plan", "quickstart", *SMALL)
+    assert plan["clients"][0]["id"] == "pi4-0"
+    saved = json.loads(plan_file.read_text())
+    for timing in ("solve_s", "compile_s"):
+        plan.pop(timing), saved.pop(timing)
+    assert plan == saved
+    needed = {
+        "schema_version", "scenario", "strategy", "status", "round_latency_s", "lower_bound_s", "gap",
+        "schedule_lower_bound_s", "clients",
+    }  # fmt: skip
+    assert needed <= set(plan)
+    per_client = {
+        "id", "device", "cut", "mode", "uplink_share", "downlink_share", "server_share", "latency_s", "phases_s",
+        "client_peak_bytes", "memory_budget_bytes", "uplink_bytes", "downlink_bytes",
+    }  # fmt: skip
+    assert per_client <= set(plan["clients"][0])
+
+
+def test_run_folder_resume_and_report(tmp_path: Path, plan_file: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["run", "quickstart", *SMALL, "--plan", str(plan_file), "--executor", "inline", "--out", str(out)]
+    summary = document(*arguments)
+    names = {
+        "scenario.yaml", "options.parquet", "plan.json", "ledger.parquet", "rounds.parquet", "summary.json",
+        "report.html", "checkpoints",
+    }  # fmt: skip
+    assert names <= {path.name for path in out.iterdir()}
+    assert summary["bytes_agree"]
+    assert summary["within_budget"]
+    assert summary["round_latency_replayed_s"] == pytest.approx(summary["round_latency_planned_s"], rel=1e-6)
+    assert yaml.safe_load((out / "scenario.yaml").read_text())["name"] == "quickstart"
+
+    again = invoke(*arguments)
+    assert again.exit_code == 2
+    assert "already holds a run" in again.stderr
+    resumed = document(*arguments, "--resume", "--rounds", "3")
+    assert resumed["num_rounds"] == 3
+
+    (out / "report.html").unlink()
+    assert json.loads(done("report", str(out), "--json"))["report"] == str(out / "report.html")
+    assert "<!doctype html>" in (out / "report.html").read_text().lower()
+
+
+def test_run_prints_where_the_report_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = done("run", "quickstart", *SMALL, "--executor", "inline", "--rounds", "1")
+    assert "runs/quickstart/report.html" in text.replace("\n", "")
+    assert "test accuracy" in text
+    assert "every client within its budget" in text
+    done("run", "quickstart", *SMALL, "--executor", "inline", "--rounds", "1")
+    assert (tmp_path / "runs" / "quickstart-2" / "report.html").is_file()
+
+
+def test_replay(tmp_path: Path, plan_file: Path) -> None:
+    summary = document("replay", str(plan_file), "--rounds", "3")
+    assert summary["simulated_s"] == pytest.approx(3 * summary["round_latency_planned_s"], rel=1e-9)
+    assert summary["bytes_agree"]
+    (tmp_path / "traces").mkdir()
+    trace = [{"duration_ms": 500, "bandwidth_kbps": rate, "latency_ms": 20} for rate in (1000, 0, 3000)]
+    (tmp_path / "traces" / "bus.json").write_text(json.dumps(trace))
+    text = done(
+        "replay", str(plan_file), "--rounds", "5", "--traces", str(tmp_path / "traces"), "--out", str(tmp_path / "out")
+    )
+    assert "5 rounds in" in text
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_compare() -> None:
+    result = document("compare", "quickstart", *SMALL, "--strategies", "optimal,splitfed,fedavg")
+    by_name = {row["strategy"]: row for row in result["strategies"]}
+    assert by_name["optimal"]["ratio"] == 1
+    assert by_name["splitfed"]["ratio"] >= 1
+    assert "infeasible" in by_name["fedavg"]
+    latencies = [step["round_latency_s"] for step in result["decomposition"]]
+    assert latencies == sorted(latencies, reverse=True)
+    assert "all together" in done("compare", "quickstart", *SMALL, "--strategies", "optimal,splitfed")
+
+
+def test_compare_can_train() -> None:
+    result = document("compare", "quickstart", *SMALL, "--strategies", "optimal", "--run", "--executor", "inline")
+    row = result["strategies"][0]
+    assert 0 <= row["test_accuracy"] <= 1
+    assert 0 <= row["frozen_control_accuracy"] <= 1
+
+
+WRONG: list[tuple[list[str], int, list[str]]] = [
+    (["plan", "nowhere.yaml"], 2, ["nowhere.yaml", "no such scenario", "quickstart"]),
+    (["plan", "quickstart", "--strategy", "optimum"], 2, ["'optimum'", "optimal"]),
+    (["plan", "quickstart", "--set", "radio.uplink_hz=3 MiB"], 2, ["radio.uplink_hz", "measures an amount of memory"]),
+    (["plan", "quickstart", "--set", "clients.pi4.memory_budget_bytes=100 KiB"], 3, ["pi4-0", "KiB more"]),
+    (["plan", "quickstart", "--set", "clients.pi4.device=max78000"], 4, ["clients.0.device", "only infers"]),
+    (["plan", "quickstart", "--set", "clients.pi4.device=laptop_ryzen_ai_340"], 4, ["fp32_flops_per_s"]),
+    (["plan", "quickstart", "--set", "model.config.hidden_size=3"], 2, ["model.config.hidden_size", "hidden_sizes"]),
+    (["plan", "quickstart", "--set", "radio.uplink_hz=0"], 3, ["radio.uplink_hz"]),
+    (["plan"], 2, ["SCENARIO"]),
+    (["plan", "quickstart", "--nonsense"], 2, ["--nonsense"]),
+    (["replay", "nowhere.json"], 2, ["nowhere.json", "no such file"]),
+    (["report", "/nonexistent-folder"], 2, ["holds no complete run"]),
+    (["run", "quickstart", "--rounds", "0"], 2, ["--rounds"]),
+    (["run", "quickstart", "--executor", "slurm"], 2, ["slurm"]),
+    (["run", "quickstart", "--resume", "--out", "/nonexistent-folder"], 2, ["no run to resume"]),
+    (["compare", "quickstart", "--strategies", "optimal,best"], 2, ["'best'"]),
+    (["run", "quickstart", "--set", "data.test_fraction=0.9", "--executor", "inline", "--out", "OUT"], 2, ["batch of 32"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "code", "needles"), WRONG, ids=[" ".join(w[0])[:60] for w in WRONG])
+def test_errors(
+    arguments: list[str], code: int, needles: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(tmp_path / "x") if a == "OUT" else a for a in arguments]
+    result = invoke(*arguments)
+    assert result.exit_code == code, result.output
+    flat = " ".join(result.stderr.split())
+    for needle in needles:
+        assert needle in flat, flat
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_a_plan_of_another_scenario_is_refused(plan_file: Path) -> None:
+    result = invoke("run", "quickstart", "--plan", str(plan_file), "--executor", "inline")
+    assert result.exit_code == 2
+    assert "another scenario" in result.stderr
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"schema_version": 99}', '{"schema_version": 1}'])
+def test_damaged_plans_are_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(damage)
+    result = invoke("replay", str(path))
+    assert result.exit_code == 2
+    assert "plan.json" in result.stderr
+    assert "Traceback" not in result.output

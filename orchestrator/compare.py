@@ -11,7 +11,7 @@ from scenarios.contracts.options import OptionTable
 from scenarios.contracts.plan import Plan
 from scenarios.errors import InfeasibleError
 from scenarios.schema import Scenario
-from solver.planner import make_plan
+from solver.planner import compute_bounds, make_plan
 
 
 def compare_plans(
@@ -24,11 +24,12 @@ def compare_plans(
     One row a strategy (an infeasible one says why), and the plans that exist. ``ratio`` is time to progress relative to
     ``optimal``, where that is among the strategies.
     """
+    bounds = compute_bounds(scenario, options)
     rows: list[dict[str, Any]] = []
     plans: dict[str, Plan] = {}
     for strategy in strategies:
         try:
-            plan = make_plan(scenario, options, strategy)
+            plan = make_plan(scenario, options, strategy, bounds=bounds)
         except InfeasibleError as error:
             rows.append({"strategy": strategy, "infeasible": str(error).splitlines()[0]})
             continue

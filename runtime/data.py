@@ -117,6 +117,10 @@ def _images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenario: Scen
     return Samples(scaled, labels, None, labels)
 
 
+_LANGUAGE_CHAINS = 8
+"""Chains, hence natural keys, of a causal language model's data, whose head states no number of classes."""
+
+
 def _synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Samples, int]:
     """Draw sequences of a few Markov chains; the chain is the class, and the next token mostly follows the chain.
 
@@ -125,7 +129,7 @@ def _synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Sample
     config = model_config(scenario.model)
     length = scenario.training.sequence_length
     assert length is not None
-    num_classes = int(getattr(config, "num_labels", 2))
+    num_classes = _LANGUAGE_CHAINS if scenario.model.task == "causal-lm" else int(config.num_labels)
     first_token, alphabet = 4, 64
     if config.vocab_size < first_token + alphabet:
         raise ScenarioError(

@@ -14,6 +14,8 @@ from runtime.wire import Batch
 from scenarios.errors import ScenarioError
 from scenarios.schema import Client, Dirichlet, Iid, Scenario
 
+_DRAWS = 100
+
 
 def partition(samples: Samples, scenario: Scenario) -> Mapping[str, Tensor]:
     """Return the sample indices of every client.
@@ -29,7 +31,11 @@ def partition(samples: Samples, scenario: Scenario) -> Mapping[str, Tensor]:
     if isinstance(scheme, Iid):
         dealt = _deal(rng.permutation(len(samples)), [client.data_weight for client in clients])
     elif isinstance(scheme, Dirichlet):
-        dealt = _dirichlet(samples, clients, scheme.alpha, rng)
+        # Small concentrations may leave a client with next to nothing; the usual remedy is to draw again.
+        for _ in range(_DRAWS):
+            dealt = _dirichlet(samples, clients, scheme.alpha, rng)
+            if min(map(len, dealt)) >= scenario.training.batch_size:
+                break
     else:
         dealt = _by_key(samples if scheme.key != "label" else _keyed_by_label(samples), clients, rng)
     batch_size = scenario.training.batch_size

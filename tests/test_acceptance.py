@@ -1,0 +1,155 @@
+"""What the built-in scenarios promise, from profile to replay and run."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from orchestrator.pipeline import frozen_assignments
+from profiler.options import profile_scenario
+from runtime.executors.inline import InlineExecutor
+from runtime.replay import replay
+from runtime.rounds import assignments_of, train
+from scenarios.contracts.ledger import Source
+from scenarios.contracts.modes import Mode
+from scenarios.contracts.options import OptionTable
+from scenarios.contracts.plan import Plan
+from scenarios.loader import builtin_names, load_scenario
+from scenarios.schema import Scenario
+from solver.decompose import decompose
+from solver.planner import make_plan
+from solver.strategies import STRATEGIES
+
+SHRUNKEN = {
+    "quickstart": ["training.rounds=1"],
+    "smart-home": [
+        "model.config.hidden_size=32", "model.config.word_embed_proj_dim=32", "model.config.ffn_dim=64",
+        "model.config.num_attention_heads=4", "model.config.num_hidden_layers=4", "model.config.vocab_size=256",
+        "training.sequence_length=16", "training.local_steps=2", "data.num_samples=512",
+    ],
+    "campus": [
+        "model.config.hidden_size=32", "model.config.word_embed_proj_dim=32", "model.config.ffn_dim=64",
+        "model.config.num_attention_heads=4", "model.config.num_hidden_layers=4", "model.config.vocab_size=256",
+        "training.sequence_length=16", "training.local_steps=2", "data.num_samples=2000",
+        *(f"clients.{group}.count=2" for group in ("pi", "phone", "old-phone", "kiosk", "laptop", "lab")),
+    ],
+    "city": [
+        "model.config.hidden_size=32", "model.config.num_attention_heads=4", "model.config.intermediate_size=64",
+        "model.config.vocab_size=256", "training.sequence_length=16", "training.local_steps=2", "data.num_samples=2000",
+        *(f"clients.{group}.count=2" for group in ("phone", "old-phone", "meter", "camera", "kiosk")),
+    ],
+}  # fmt: skip
+
+
+@cache
+def profiled(name: str, *overrides: str) -> tuple[Scenario, OptionTable]:
+    scenario = load_scenario(name, overrides)
+    return scenario, profile_scenario(scenario)
+
+
+@cache
+def planned(name: str, *overrides: str) -> tuple[Scenario, OptionTable, Plan]:
+    scenario, options = profiled(name, *overrides)
+    return scenario, options, make_plan(scenario, options)
+
+
+def check_replay(plan: Plan, scenario: Scenario) -> None:
+    num_rounds = 2
+    replayed = replay(plan, scenario, num_rounds=num_rounds)
+    for latency_s in replayed.round_latency_s:
+        assert latency_s == pytest.approx(plan.round_latency_s, rel=0.01)
+    keys = ["client", "round", "phase"]
+    expected = plan.ledger(num_rounds).of(Source.PLANNED).set_index(keys)["bytes"]
+    found = replayed.ledger.of(Source.REPLAYED).set_index(keys)["bytes"]
+    assert (expected - found.reindex(expected.index) == 0).all()
+    assert int(found.sum()) == int(expected.sum())
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_replay_agrees_with_the_plan(name: str) -> None:
+    scenario, _, plan = planned(name)
+    check_replay(plan, scenario)
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("name", builtin_names())
+def test_bytes_agree_between_plan_replay_and_run(name: str, strategy: str) -> None:
+    """Every strategy's plan of every scenario, shrunk so that it trains in seconds; budgets lifted for the baselines."""
+    lifted = [f"clients.{i}.memory_budget_bytes=8 GiB" for i in range(len(load_scenario(name).clients))]
+    scenario, options = profiled(name, *SHRUNKEN[name], *lifted)
+    plan = make_plan(scenario, options, strategy)
+    check_replay(plan, scenario)
+    with InlineExecutor(scenario) as executor:
+        result = train(scenario, assignments_of(plan), executor, [1.0])
+    expected = plan.ledger(1).table.set_index(["client", "phase"])["bytes"]
+    measured = result.measured.table.set_index(["client", "phase"])["bytes"]
+    for key, size in measured.items():
+        assert size == expected[key], key
+    for client in plan.clients:
+        assert result.peak_bytes[client.id] == pytest.approx(client.client_peak_bytes, rel=0.01), client.id
+
+
+@pytest.mark.parametrize("mode", sorted(Mode))
+@pytest.mark.parametrize("name", builtin_names())
+def test_bytes_agree_in_every_mode(name: str, mode: Mode) -> None:
+    lifted = [f"clients.{i}.memory_budget_bytes=8 GiB" for i in range(len(load_scenario(name).clients))]
+    scenario, options = profiled(name, *SHRUNKEN[name], *lifted, f"training.modes=[{mode}]")
+    plan = make_plan(scenario, options, "splitfed")
+    with InlineExecutor(scenario) as executor:
+        result = train(scenario, assignments_of(plan), executor, [1.0])
+    expected = plan.ledger(1).table.set_index(["client", "phase"])["bytes"]
+    for key, size in result.measured.table.set_index(["client", "phase"])["bytes"].items():
+        assert size == expected[key], key
+
+
+def test_quickstart_uses_several_cuts_and_modes_for_named_reasons() -> None:
+    _, _, plan = planned("quickstart")
+    assert len({client.cut for client in plan.clients}) >= 3
+    assert len({client.mode for client in plan.clients}) >= 2
+    assert all(client.reason for client in plan.clients)
+    assert plan.gap <= 1e-5
+
+
+def test_quickstart_beats_the_best_uniform_cut() -> None:
+    scenario, options, _ = planned("quickstart")
+    steps = decompose(scenario, options)
+    assert steps.splitfed_s / steps.modes_s >= 1.3
+    assert steps.shares_ratio * steps.cuts_ratio * steps.modes_ratio == pytest.approx(steps.total_ratio)
+
+
+def option_of(client: str, *overrides: str) -> tuple[int, Mode]:
+    found = planned("quickstart", *overrides)[2].client(client)
+    return found.cut, found.mode
+
+
+def test_shrinking_a_budget_forces_the_mode_that_fits() -> None:
+    assert option_of("orin-0")[1] is Mode.FO
+    assert option_of("orin-0", "clients.orin.memory_budget_bytes=400 KiB")[1] is Mode.ZO_PROJECTION
+
+
+def test_enlarging_a_budget_brings_exact_gradients() -> None:
+    assert option_of("pi5-0")[1] is Mode.ZO_PROJECTION
+    assert option_of("pi5-0", "clients.pi5.memory_budget_bytes=4 MiB")[1] in (Mode.FO, Mode.FO_RECOMPUTE)
+    assert option_of("phone-0")[1] is Mode.FO_RECOMPUTE
+    assert option_of("phone-0", "clients.phone.memory_budget_bytes=4 MiB")[1] is Mode.FO
+
+
+def test_lifting_the_radio_limit_moves_cuts() -> None:
+    cuts = [client.cut for client in planned("quickstart")[2].clients]
+    lifted = planned("quickstart", "radio.uplink_hz=80 GHz", "radio.downlink_hz=80 GHz")[2]
+    assert [client.cut for client in lifted.clients] != cuts
+    assert lifted.round_latency_s < planned("quickstart")[2].round_latency_s
+
+
+def test_quickstart_learns_under_budget_and_beats_the_frozen_control() -> None:
+    """One seed here; ``python benchmarks/quickstart_accuracy.py`` runs three."""
+    scenario, options, plan = planned("quickstart")
+    ends_s = [1.0] * scenario.training.rounds
+    with InlineExecutor(scenario) as executor:
+        trained = train(scenario, assignments_of(plan), executor, ends_s, options=options)
+        frozen = train(scenario, frozen_assignments(plan), executor, ends_s)
+    assert trained.records[-1].test_accuracy >= 0.97
+    assert frozen.records[-1].test_accuracy < trained.records[-1].test_accuracy
+    for client in plan.clients:
+        assert trained.peak_bytes[client.id] <= client.memory_budget_bytes

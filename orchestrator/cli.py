@@ -324,9 +324,11 @@ def compare(
     if as_json:
         print_json({"scenario": loaded.name, "strategies": rows, "decomposition": steps})
         return
-    from orchestrator.tables import comparison_table, decomposition_table
+    from orchestrator.tables import comparison_table, decomposition_table, infeasible_lines
 
     stdout().print(comparison_table(rows))
+    for line in infeasible_lines(rows):
+        stdout().print(line, highlight=False, soft_wrap=True)
     stdout().print(decomposition_table(steps))
 
 

@@ -145,24 +145,16 @@ def _total_bytes(frame: pd.DataFrame) -> str:
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """One row a strategy, latency relative to the first one that is optimal."""
+    """One row a strategy, with time to progress relative to ``optimal``."""
     table = Table(title="Strategies on the same problem", title_justify="left")
-    for name in (
-        "strategy",
-        "round latency",
-        "progress",
-        "time to progress",
-        "vs optimal",
-        "cuts",
-        "modes",
-        "final accuracy",
-    ):
+    trained = any("test_accuracy" in row for row in rows)
+    names = ["strategy", "round latency", "progress", "time to progress", "vs optimal", "cuts", "modes"]
+    for name in [*names, *(["accuracy", "frozen control"] if trained else [])]:
         table.add_column(name, justify="left" if name in ("strategy", "cuts", "modes") else "right", overflow="fold")
     for row in rows:
         if row.get("infeasible"):
-            table.add_row(str(row["strategy"]), f"[red]{escape(str(row['infeasible']))}[/]", *["-"] * 6)
+            table.add_row(str(row["strategy"]), "[red]infeasible[/]")
             continue
-        accuracy = row.get("test_accuracy")
         table.add_row(
             str(row["strategy"]),
             format_seconds(row["round_latency_s"]),
@@ -171,9 +163,14 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['ratio']:.2f}x" if row.get("ratio") else "-",
             str(row["cuts"]),
             str(row["modes"]),
-            "-" if accuracy is None else f"{accuracy:.1%}",
+            *(f"{row[key]:.1%}" for key in ("test_accuracy", "frozen_control_accuracy") if key in row),
         )
     return table
+
+
+def infeasible_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why the strategies that have no plan have none."""
+    return [escape(str(row["infeasible"])) for row in rows if row.get("infeasible")]
 
 
 def decomposition_table(steps: Sequence[Mapping[str, Any]]) -> Table:

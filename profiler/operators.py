@@ -1,7 +1,7 @@
 """Count floating-point operations and bytes moved, operator by operator, with formulas of our own.
 
 ``torch.utils.flop_counter`` over-counts the backward of grouped convolutions and counts attention on the CPU as zero,
-so it serves only to recognise matmul-class operators: one that has no formula here is an error, never zero.
+so its registry, and names, serve only to recognise matmul-class operators: one without a formula here is an error.
 
 Conventions: a multiply-add is two operations; causal attention is counted in full; bytes moved are the sizes of an
 operator's inputs and outputs, views excepted.
@@ -10,6 +10,7 @@ operator's inputs and outputs, views excepted.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from torch.utils.flop_counter import flop_registry
 from scenarios.errors import ProfileError
 
 aten = torch.ops.aten
+_NAMES_OF_PRODUCTS = re.compile(r"(^|_|add|b)mm(_|$)|matmul|convolution|attention|(^|_)linear|gemm|lstm|gru(_|$)")
 
 
 class OperatorClass(StrEnum):
@@ -110,7 +112,7 @@ class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if packet in _FORMULAS:
             operator_class, formula = _FORMULAS[packet]
             self._counted[operator_class, float(formula(args, result)), moved_bytes] += 1
-        elif packet in flop_registry:
+        elif packet in flop_registry or _NAMES_OF_PRODUCTS.search(packet.__name__):
             raise ProfileError(
                 f"operator {packet} does matrix products and has no cost formula; an unknown cost is never zero: "
                 "report the model, or use an attention implementation that is known"

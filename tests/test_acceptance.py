@@ -75,7 +75,7 @@ def test_replay_agrees_with_the_plan(name: str) -> None:
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 @pytest.mark.parametrize("name", builtin_names())
 def test_bytes_agree_between_plan_replay_and_run(name: str, strategy: str) -> None:
-    """Every strategy's plan of every scenario, shrunk so that it trains in seconds; budgets lifted for the baselines."""
+    """Every strategy's plan of every scenario, shrunk to train in seconds, budgets lifted for the baselines."""
     lifted = [f"clients.{i}.memory_budget_bytes=8 GiB" for i in range(len(load_scenario(name).clients))]
     scenario, options = profiled(name, *SHRUNKEN[name], *lifted)
     plan = make_plan(scenario, options, strategy)

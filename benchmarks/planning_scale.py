@@ -1,0 +1,42 @@
+"""Profile, plan and replay every built-in scenario: seconds, gap to the bound, and replay against plan.
+
+python benchmarks/planning_scale.py [NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from profiler.options import profile_scenario
+from runtime.replay import replay
+from scenarios.loader import builtin_names, load_scenario
+from solver.planner import make_plan
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=builtin_names())
+    print(
+        f"{'scenario':>11} {'clients':>8} {'options':>8} {'profile s':>10} {'plan s':>8} {'replay s':>9} {'gap':>9} "
+        f"{'round s':>9} {'replayed / planned':>19}"
+    )
+    for name in parser.parse_args().names:
+        scenario = load_scenario(name)
+        marks = [time.perf_counter()]
+        options = profile_scenario(scenario)
+        marks.append(time.perf_counter())
+        plan = make_plan(scenario, options)
+        marks.append(time.perf_counter())
+        replayed = replay(plan, scenario, num_rounds=10)
+        marks.append(time.perf_counter())
+        profile_s, plan_s, replay_s = (after - before for before, after in zip(marks, marks[1:], strict=False))
+        print(
+            f"{name:>11} {scenario.num_clients:>8} {len(options.table):>8} {profile_s:>10.1f} {plan_s:>8.2f} {replay_s:>9.2f} "
+            f"{plan.gap:>9.1e} {plan.round_latency_s:>9.3g} {replayed.round_latency_s[-1] / plan.round_latency_s:>19.12f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""Operators, rooflines and mode costs against closed forms and published counts."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from profiler.compute import block_costs
+from profiler.mode_costs import BlockSeconds, client_step_s, server_step_s, step_bytes
+from profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
+from profiler.operators import NO_WORK, OperatorCost, OperatorCounter
+from profiler.options import build_options, profile_model, profile_scenario
+from profiler.progress import gradient_split
+from profiler.roofline import check_can_train, seconds
+from scenarios.contracts.modes import Mode
+from scenarios.devices import catalogue
+from scenarios.errors import ContractError, ProfileError
+from scenarios.loader import load_scenario
+from tests.families import BATCH_SIZE, FAMILIES, LENGTH, family_scenario
+
+
+def counted(work) -> OperatorCost:  # type: ignore[no-untyped-def]
+    counter = OperatorCounter()
+    with counter:
+        work()
+    return counter.cost()
+
+
+def test_matrix_products() -> None:
+    a, b = torch.randn(3, 5), torch.randn(5, 7)
+    assert counted(lambda: a @ b).total_flops == 2 * 3 * 5 * 7
+    assert counted(lambda: F.linear(a, b.T, torch.zeros(7))).total_flops == 2 * 3 * 5 * 7
+    assert counted(lambda: torch.bmm(torch.randn(2, 3, 5), torch.randn(2, 5, 7))).total_flops == 2 * 2 * 3 * 5 * 7
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_convolutions_forward_and_backward_grouped_and_depthwise(groups: int) -> None:
+    """Forward, gradient of the input and gradient of the weight visit the same triples, whatever the groups."""
+    x = torch.randn(2, 8, 6, 6, requires_grad=True)
+    weight = torch.randn(16, 8 // groups, 3, 3, requires_grad=True)
+    forward = 2 * 2 * 16 * 6 * 6 * (8 // groups) * 9
+    assert counted(lambda: F.conv2d(x, weight, padding=1, groups=groups)).total_flops == forward
+    y = F.conv2d(x, weight, padding=1, groups=groups)
+    assert counted(lambda: y.sum().backward()).total_flops == 2 * forward
+    frozen = F.conv2d(x.detach(), weight, padding=1, groups=groups)
+    assert counted(lambda: frozen.sum().backward()).total_flops == forward
+
+
+def test_attention_is_counted_on_the_cpu() -> None:
+    query, key, value = (torch.randn(2, 4, 10, 8, requires_grad=True) for _ in range(3))
+    forward = 2 * 2 * 4 * 10 * 10 * (8 + 8)
+    assert counted(lambda: F.scaled_dot_product_attention(query, key, value)).total_flops == forward
+    out = F.scaled_dot_product_attention(query, key, value)
+    assert counted(lambda: out.sum().backward()).total_flops == 2.5 * forward
+
+
+def test_views_are_free_and_traffic_is_not() -> None:
+    x = torch.randn(100)
+    assert counted(lambda: x.view(10, 10).t()).total_bytes == 0
+    assert counted(lambda: x + 1).total_bytes == 800
+
+
+def test_an_operator_without_a_formula_is_an_error() -> None:
+    with pytest.raises(ProfileError, match="no cost formula"):
+        counted(_unknown_product)
+
+
+def _unknown_product() -> None:
+    torch.ops.aten._int_mm.default(torch.ones(32, 32, dtype=torch.int8), torch.ones(32, 32, dtype=torch.int8))
+
+
+RESNET = {"model_type": "resnet", "num_channels": 3, "embedding_size": 64, "num_labels": 1000}
+PUBLISHED = {
+    # torchvision 0.29 metadata, GMACs of a 224-pixel image
+    "resnet18": (1.814, {**RESNET, "layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]}),
+    "resnet50": (4.089, {**RESNET, "layer_type": "bottleneck", "depths": [3, 4, 6, 3]}),
+    "vit_b_16": (17.564, {"model_type": "vit", "num_labels": 1000}),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_forward_macs_are_the_published_ones(name: str) -> None:
+    gmacs, config = PUBLISHED[name]
+    scenario = load_scenario("quickstart", [f"model.config={config}", "data.image_size=224", "training.batch_size=1"])
+    found = sum(cost.forward.total_flops for cost in block_costs(traced_model(scenario), scenario)) / 2e9
+    assert found == pytest.approx(gmacs, rel=0.02)
+
+
+def test_opt_layer_follows_the_closed_form() -> None:
+    """24 D² per token for the linear layers and 4 S D for attention (D hidden, S tokens)."""
+    scenario = family_scenario("opt-causal")
+    layer = block_costs(traced_model(scenario), scenario)[1]
+    d, ffn, tokens = 16, 32, BATCH_SIZE * LENGTH
+    assert layer.forward.total_flops == tokens * (2 * 4 * d * d + 2 * 2 * d * ffn + 4 * LENGTH * d)
+    # Attention's backward is five products where forward has two; linear layers' is twice.
+    linear, attention = tokens * (8 * d * d + 4 * d * ffn), tokens * 4 * LENGTH * d
+    assert layer.backward.total_flops == 2 * linear + 2.5 * attention
+
+
+def test_lora_backward_skips_frozen_weights() -> None:
+    full = family_scenario("bert")
+    lora = family_scenario("bert", trainable={"method": "lora", "rank": 2, "target_modules": ["query", "value"]})
+    full_layer = block_costs(traced_model(full), full)[1]
+    lora_layer = block_costs(traced_model(lora), lora)[1]
+    assert lora_layer.backward.total_flops < 0.75 * full_layer.backward.total_flops
+    assert lora_layer.num_trainable == 2 * 2 * (16 * 2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_cut_of_every_family_is_valid_and_carries_bytes(family: str) -> None:
+    traced = traced_model(family_scenario(family))
+    graph = block_graph(traced)
+    cuts = valid_cuts(graph)
+    assert cuts == list(range(1, traced.model.num_blocks + 1))
+    assert all(smashed_bytes(graph, cut) > 0 for cut in cuts[:-1])
+    assert smashed_bytes(graph, cuts[-1]) == 0
+
+
+def test_roofline_takes_the_larger_of_arithmetic_and_traffic() -> None:
+    device = catalogue()["jetson_nano_4gb"]
+    a = torch.randn(64, 64)
+    product, sum_ = counted(lambda: a @ a), counted(lambda: a + a)
+    assert device.fp32_flops_per_s is not None
+    assert device.memory_bandwidth_bytes_per_s is not None
+    assert device.efficiency is not None
+    compute_s = 2 * 64**3 / (device.efficiency.matmul * device.fp32_flops_per_s)
+    traffic_s = 3 * 4 * 64**2 / (device.efficiency.memory * device.memory_bandwidth_bytes_per_s)
+    assert seconds(product, device) == pytest.approx(max(compute_s, traffic_s))
+    assert seconds(sum_, device) == pytest.approx(traffic_s)
+    assert seconds(NO_WORK, device) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("device", "needle"), [("max78000", "only infers"), ("laptop_ryzen_ai_340", "fp32_flops_per_s")]
+)
+def test_a_device_without_a_figure_is_an_error(device: str, needle: str) -> None:
+    with pytest.raises(ProfileError, match=needle):
+        check_can_train(catalogue()[device], "clients.0.device")
+
+
+UNIT = BlockSeconds(*(np.full(4, float(10**i)) for i in range(6)), trains=np.array([False, True, True, True]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "cut", "expected"),
+    [
+        # forward 1, backward 10, without input 100, update 1000, perturbed forward 10^4, descend 10^5
+        (Mode.FROZEN, 3, 3),
+        (Mode.FO, 3, 3 + 10 + 100 + 3000),
+        (Mode.FO_RECOMPUTE, 3, 3 + 2 + 10 + 100 + 3000),
+        (Mode.ZO_PROJECTION, 3, 3 + 2 * (30_000 + 300_000)),
+        (Mode.ZO_LOSS, 3, 3 + 2 * (60_000 + 300_000)),
+        (Mode.ZO_LOSS, 4, 2 * (80_000 + 400_000)),
+        (Mode.FO, 1, 1),
+    ],
+)
+def test_passes_of_a_step_on_the_client(mode: Mode, cut: int, expected: float) -> None:
+    assert client_step_s(UNIT, mode, cut, 2) == expected
+
+
+def test_passes_of_a_step_on_the_server() -> None:
+    with_input = 2 + 2 * 10 + 2 * 1000
+    assert server_step_s(UNIT, Mode.FO, 2, 2, client_trains=True) == with_input
+    assert server_step_s(UNIT, Mode.FROZEN, 2, 2, client_trains=True) == 2 + 10 + 100 + 2000
+    assert server_step_s(UNIT, Mode.ZO_LOSS, 2, 2, client_trains=True) == 2 + 10 + 100 + 2000 + 4 * 2
+    assert server_step_s(UNIT, Mode.FO, 4, 2, client_trains=True) == 0
+
+
+@pytest.mark.parametrize(("mode", "client_trains"), itertools.product(Mode, (True, False)))
+def test_nothing_crosses_when_everything_is_on_the_device(mode: Mode, client_trains: bool) -> None:
+    found = step_bytes(mode, 100, 8, 4, 3, on_device=True, client_trains=client_trains)
+    assert (found.uplink, found.downlink) == (0, 0)
+
+
+def test_option_table_marks_what_does_not_fit_and_keeps_it() -> None:
+    table = profile_scenario(load_scenario("quickstart")).table
+    assert not table["fits"].all()
+    assert (table["fits"] == (table["client_peak_bytes"] <= table["memory_budget_bytes"])).all()
+    assert table.groupby("client")["data_weight"].first().sum() == pytest.approx(1)
+    exact = table[table["mode"].isin(["fo", "fo-recompute"])]
+    assert (exact["progress"] == 1).all()
+    assert (table[table["mode"] == "zo-projection"]["progress"] < 1).all()
+    assert (table["uplink_bytes"] >= table["model_upload_bytes"]).all()
+
+
+def test_load_of_the_server_and_steps_scale_the_costs() -> None:
+    base = load_scenario("quickstart", ["server.load=0.5", "training.local_steps=4"])
+    profile = profile_model(base)
+    idle = build_options(load_scenario("quickstart", ["server.load=0", "training.local_steps=4"]), profile).table
+    busy = build_options(base, profile).table
+    assert np.allclose(busy["server_compute_s"], 2 * idle["server_compute_s"])
+    longer = build_options(load_scenario("quickstart", ["server.load=0.5", "training.local_steps=8"]), profile).table
+    assert np.allclose(longer["client_compute_s"], 2 * busy["client_compute_s"])
+    exchange = busy["model_upload_bytes"]
+    assert ((longer["uplink_bytes"] - exchange) == 2 * (busy["uplink_bytes"] - exchange)).all()
+
+
+def test_a_part_with_nothing_to_train_asks_for_no_gradient() -> None:
+    lora = {"method": "lora", "rank": 2, "target_modules": ["q_proj"]}
+    scenario = family_scenario("opt-causal", trainable=lora)
+    table = profile_scenario(scenario).table
+    shallow = table[(table["cut"] == 1) & (table["client"] == "pi-0")]
+    assert list(shallow["mode"]) == ["fo"]
+    assert (shallow["downlink_bytes"] == 0).all()
+    assert (shallow["progress"] == 1).all()
+
+
+def test_gradient_split_is_a_distribution() -> None:
+    for how in ("assumed", "measured"):
+        scenario = load_scenario("quickstart", [f"objective.gradient_split={how}"])
+        split = gradient_split(scenario, block_costs(traced_model(scenario), scenario))
+        assert split.sum() == pytest.approx(1)
+        assert (split >= 0).all()
+
+
+def test_option_table_round_trips_and_refuses_missing_costs(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from scenarios.contracts.options import OptionTable
+
+    options = profile_scenario(load_scenario("quickstart"))
+    options.save(tmp_path / "o.parquet")
+    assert OptionTable.load(tmp_path / "o.parquet").table.equals(options.table)
+    broken = options.table.copy()
+    broken.loc[3, "client_compute_s"] = float("nan")
+    with pytest.raises(ContractError, match=r"client_compute_s = nan for client pi4-0.*never zero"):
+        OptionTable(broken)
+    (tmp_path / "o.parquet").write_bytes(b"not parquet")
+    with pytest.raises(ContractError, match="not a readable Parquet file"):
+        OptionTable.load(tmp_path / "o.parquet")

@@ -6,6 +6,7 @@ python benchmarks/planning_scale.py [NAME ...]
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 
 from profiler.options import profile_scenario
@@ -18,8 +19,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=builtin_names())
     print(
-        f"{'scenario':>11} {'clients':>8} {'options':>8} {'profile s':>10} {'plan s':>8} {'replay s':>9} {'gap':>9} "
-        f"{'round s':>9} {'replayed / planned':>19}"
+        f"{'scenario':>11} {'clients':>8} {'options':>8} {'profile s':>10} {'plan s':>8} {'replay s':>9} "
+        f"{'gap':>9} {'round s':>9} {'replayed / planned':>19}"
     )
     for name in parser.parse_args().names:
         scenario = load_scenario(name)
@@ -30,10 +31,11 @@ def main() -> None:
         marks.append(time.perf_counter())
         replayed = replay(plan, scenario, num_rounds=10)
         marks.append(time.perf_counter())
-        profile_s, plan_s, replay_s = (after - before for before, after in zip(marks, marks[1:], strict=False))
+        profile_s, plan_s, replay_s = (after - before for before, after in itertools.pairwise(marks))
         print(
-            f"{name:>11} {scenario.num_clients:>8} {len(options.table):>8} {profile_s:>10.1f} {plan_s:>8.2f} {replay_s:>9.2f} "
-            f"{plan.gap:>9.1e} {plan.round_latency_s:>9.3g} {replayed.round_latency_s[-1] / plan.round_latency_s:>19.12f}",
+            f"{name:>11} {scenario.num_clients:>8} {len(options.table):>8} {profile_s:>10.1f} {plan_s:>8.2f} "
+            f"{replay_s:>9.2f} {plan.gap:>9.1e} {plan.round_latency_s:>9.3g} "
+            f"{replayed.round_latency_s[-1] / plan.round_latency_s:>19.12f}",
             flush=True,
         )
 

@@ -67,7 +67,8 @@ def main() -> None:
     if not path.is_file():
         raise SystemExit(f"{path}: absent; give the path of raspberry_pi_training_times.csv")
     print(
-        f"{'board':>20} {'model':>11} {'GMAC published':>15} {'GMAC':>7} {'published s':>12} {'predicted s':>12} {'error':>8}  use"
+        f"{'board':>20} {'model':>11} {'GMAC published':>15} {'GMAC':>7} {'published s':>12} {'predicted s':>12} "
+        f"{'error':>8}  use"
     )
     errors: list[float] = []
     with path.open(newline="") as handle:
@@ -80,8 +81,8 @@ def main() -> None:
             use = "calibration" if row["model"] in CALIBRATED_ON else "check"
             errors.append(abs(error))
             print(
-                f"{row['board']:>20} {row['model']:>11} {row['gmacs_forward_per_image']:>15} {gmacs:>7.2f} {truth_s:>12.2f} "
-                f"{found_s:>12.2f} {error:>+8.1%}  {use}",
+                f"{row['board']:>20} {row['model']:>11} {row['gmacs_forward_per_image']:>15} {gmacs:>7.2f} "
+                f"{truth_s:>12.2f} {found_s:>12.2f} {error:>+8.1%}  {use}",
                 flush=True,
             )
     print(f"median absolute error {sorted(errors)[len(errors) // 2]:.1%}, worst {max(errors):.1%}")

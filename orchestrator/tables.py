@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,7 +14,7 @@ from scenarios.contracts.ledger import Ledger, Source
 from scenarios.contracts.options import OptionTable
 from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import ClientPlan, Plan
-from scenarios.units import format_bytes, format_seconds
+from scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 _MOST_ROWS = 24
 """Longer plans are shown by group of like clients."""
@@ -21,26 +22,44 @@ _MOST_ROWS = 24
 
 def plan_table(plan: Plan) -> Table:
     """One row a client, or a group of clients with the same option where there are many."""
-    table = Table(
-        title=f"Plan of {escape(plan.scenario['name'])} by {plan.strategy}", title_justify="left", expand=False
-    )
-    for name, justify in (
-        ("client", "left"), ("device", "left"), ("cut", "right"), ("mode", "left"), ("up/down/server %", "right"),
-        ("latency", "right"), ("peak / budget", "right"), ("why", "left"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify, overflow="fold" if name == "why" else "ellipsis", no_wrap=name != "why")  # type: ignore[arg-type]
+    title = f"Plan of {escape(plan.scenario['name'])} by {plan.strategy}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("client", no_wrap=True)
+    table.add_column("device", overflow="ellipsis")
+    table.add_column("cut", justify="right", no_wrap=True)
+    table.add_column("mode", no_wrap=True)
+    table.add_column("up/down/srv %", justify="right", no_wrap=True)
+    table.add_column("latency", justify="right", no_wrap=True)
+    table.add_column("peak / budget", justify="right", no_wrap=True)
     for names, client in _rows(plan.clients):
+        shares = (client.uplink_share, client.downlink_share, client.server_share)
         table.add_row(
             escape(names),
             escape(client.device),
             str(client.cut),
             str(client.mode),
-            "/".join(_percent(share) for share in (client.uplink_share, client.downlink_share, client.server_share)),
+            "/".join(_percent(share) for share in shares),
             format_seconds(client.latency_s),
-            f"{format_bytes(client.client_peak_bytes)} / {format_bytes(client.memory_budget_bytes)}",
-            escape(client.reason),
+            format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes),
         )
     return table
+
+
+def reason_lines(plan: Plan) -> list[str]:
+    """What decided each client's option: one line a reason, with the clients it holds for."""
+    who: dict[str, list[str]] = {}
+    for names, client in _rows(plan.clients):
+        who.setdefault(client.reason, []).append(names)
+    return [f"[bold]{escape(', '.join(names))}[/]: {escape(reason)}" for reason, names in who.items() if reason]
+
+
+def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
+    if len(clients) <= _MOST_ROWS:
+        return [(client.id, client) for client in clients]
+    groups: dict[tuple[str, int, str], list[ClientPlan]] = {}
+    for client in clients:
+        groups.setdefault((client.id.rsplit("-", 1)[0], client.cut, client.mode), []).append(client)
+    return [(f"{key[0]} x{len(members)}", members[0]) for key, members in groups.items()]
 
 
 def _percent(share: float) -> str:
@@ -69,6 +88,7 @@ def plan_headline(plan: Plan) -> str:
             f"no schedule at all can beat {format_seconds(plan.schedule_lower_bound_s)} "
             f"(solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)})"
         ),
+        *reason_lines(plan),
         *(escape(note) for note in plan.notes),
     ]
     return "\n".join(lines)
@@ -86,9 +106,16 @@ def _gap(plan: Plan) -> str:
 
 def options_table(options: OptionTable) -> Table:
     """What fits: for each kind of client and mode the deepest cut within the budget."""
-    table = Table(title="What fits, by kind of client and mode", title_justify="left")
-    for name in ("client", "device", "budget", "mode", "deepest cut", "peak", "step and exchange", "up + down a round"):
-        table.add_column(name, justify="left" if name in ("client", "device", "mode") else "right")
+    table = Table(
+        title="What fits, by kind of client and mode",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for name in ("client", "device", "budget", "mode", "deepest cut", "peak", "compute a round", "up + down"):
+        is_text = name in ("client", "device", "mode")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=name in ("mode", "budget", "peak"))
     frame = options.table.assign(group=options.table["client"].str.rsplit("-", n=1).str[0])
     for (group, device), rows in frame.groupby(["group", "device"], sort=False):
         one = rows[rows["client"] == rows["client"].iloc[0]]
@@ -97,11 +124,13 @@ def options_table(options: OptionTable) -> Table:
             fitting = of_mode[of_mode["fits"]]
             budget = format_bytes(int(of_mode["memory_budget_bytes"].iloc[0]))
             if fitting.empty:
+                # What the leanest option lacks.
                 least = of_mode.loc[of_mode["client_peak_bytes"].idxmin()]
                 missing = least["client_peak_bytes"] - least["memory_budget_bytes"]
                 table.add_row(
-                    escape(label), str(device), budget, str(mode), "none", f"{format_bytes(missing)} too much", "-", "-"
+                    escape(label), str(device), budget, str(mode), "none", f"+{format_bytes(missing)}", "-", "-"
                 )
+                label, device = "", ""
                 continue
             best = fitting.loc[fitting["cut"].idxmax()]
             table.add_row(
@@ -146,7 +175,8 @@ def _total_bytes(frame: pd.DataFrame) -> str:
 
 def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One row a strategy, with time to progress relative to ``optimal``."""
-    table = Table(title="Strategies on the same problem", title_justify="left")
+    title = "Strategies on the same problem"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     trained = any("test_accuracy" in row for row in rows)
     names = ["strategy", "round latency", "progress", "time to progress", "vs optimal", "cuts", "modes"]
     for name in [*names, *(["accuracy", "frozen control"] if trained else [])]:
@@ -175,9 +205,8 @@ def infeasible_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def decomposition_table(steps: Sequence[Mapping[str, Any]]) -> Table:
     """Where the gain over the best uniform cut comes from, at equal modes offered and no less progress."""
-    table = Table(
-        title="From the best uniform cut to the joint plan (same modes offered, no less progress)", title_justify="left"
-    )
+    title = "From the best uniform cut to the joint plan (same modes offered, no less progress)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("step", "round latency", "gain", "all together"):
         table.add_column(name, justify="left" if name == "step" else "right")
     for step in steps:

@@ -161,6 +161,14 @@ def format_bytes(size_bytes: float) -> str:
     return f"{size_bytes:.0f} B"
 
 
+def format_bytes_of(used_bytes: float, limit_bytes: float) -> str:
+    """Render an amount of memory beside its limit, both in the limit's unit, for example ``"0.99 / 1.00 MiB"``."""
+    limit = format_bytes(limit_bytes)
+    unit = limit.rsplit(" ", 1)[-1]
+    factor = BYTES.factors[unit]
+    return f"{used_bytes / factor:.{0 if unit == 'B' else 2}f} / {limit}"
+
+
 def format_rate(rate_bps: float) -> str:
     """Render a link rate with an SI prefix, for example ``"30.0 Mbit/s"``."""
     return _format_si(rate_bps, "bit/s", digits=1)

@@ -66,15 +66,6 @@ def _percent(share: float) -> str:
     return f"{share * 100:.0f}" if share >= 0.1 or share == 0 else f"{share * 100:.2g}"
 
 
-def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
-    if len(clients) <= _MOST_ROWS:
-        return [(client.id, client) for client in clients]
-    groups: dict[tuple[str, int, str], list[ClientPlan]] = {}
-    for client in clients:
-        groups.setdefault((client.id.rsplit("-", 1)[0], client.cut, client.mode), []).append(client)
-    return [(f"{key[0]} x{len(members)}", members[0]) for key, members in groups.items()]
-
-
 def plan_headline(plan: Plan) -> str:
     """What a plan achieves, and how good it provably is, in two lines."""
     lines = [
@@ -144,9 +135,8 @@ def options_table(options: OptionTable) -> Table:
 
 def truth_table(ledger: Ledger) -> Table:
     """Planned, replayed and measured, by phase: mean seconds of a client's round, and all bytes."""
-    table = Table(
-        title="Planned, replayed, measured (mean seconds a client and round; all bytes)", title_justify="left"
-    )
+    title = "Planned, replayed, measured (mean seconds of a client's round; bytes of the whole run)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("phase", "planned", "replayed", "waiting", "bytes planned", "bytes replayed", "bytes measured"):
         table.add_column(name, justify="left" if name == "phase" else "right")
     frames = {source: ledger.of(source) for source in Source}

@@ -195,9 +195,9 @@ def format_seconds(duration_s: float) -> str:
     """Render a duration with three significant digits, for example ``"1.23 s"`` or ``"45.6 ms"``."""
     if not math.isfinite(duration_s):
         return "-"
-    if duration_s == 0:
-        return "0 s"
     magnitude = abs(duration_s)
+    if magnitude < 1e-9:
+        return "0 s"
     if magnitude >= 600:
         return f"{duration_s / 60:.1f} min"
     if magnitude >= 100:

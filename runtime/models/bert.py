@@ -7,7 +7,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 
-from runtime.models.blocks import Block, register_family
+from runtime.models.blocks import Block, PooledHead, register_family
 from scenarios.errors import ScenarioError
 
 
@@ -38,19 +38,6 @@ class BertLayer(Block):
         return cast("Tensor", out[0] if isinstance(out, tuple) else out)
 
 
-class BertHead(Block):
-    """Pooler over the first token, and the classifier."""
-
-    def __init__(self, pooler: nn.Module, classifier: nn.Module) -> None:
-        super().__init__()
-        self.pooler = pooler
-        self.classifier = classifier
-
-    def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
-        """Map activations [B, S, D] to logits [B, K]."""
-        return cast("Tensor", self.classifier(self.pooler(x)))
-
-
 @register_family("bert")
 def decompose_bert(model: Any, task: str) -> list[Block]:
     """Return the blocks of ``BertForSequenceClassification``."""
@@ -58,4 +45,4 @@ def decompose_bert(model: Any, task: str) -> list[Block]:
         raise ScenarioError(f"model.task: found {task!r}; the bert family is supported for 'sequence-classification'")
     bert = model.bert
     layers = [BertLayer(layer, model.config) for layer in bert.encoder.layer]
-    return [BertEmbedding(bert.embeddings), *layers, BertHead(bert.pooler, model.classifier)]
+    return [BertEmbedding(bert.embeddings), *layers, PooledHead(bert.pooler, model.classifier)]

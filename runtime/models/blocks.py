@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,19 @@ class Block(nn.Module):
     @abstractmethod
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
         """Map the activation of the previous block (or the input batch) to this block's activation."""
+
+
+class PooledHead(Block):
+    """A pooler, and the classifier on what it gives."""
+
+    def __init__(self, pooler: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.pooler = pooler
+        self.classifier = classifier
+
+    def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
+        """Map activations or feature maps to logits [B, K]."""
+        return cast("Tensor", self.classifier(self.pooler(x)))
 
 
 class Decompose(Protocol):

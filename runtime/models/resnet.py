@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from runtime.models.blocks import Block, register_family
+from runtime.models.blocks import Block, PooledHead, register_family
 
 
 class ResNetBlock(Block):
@@ -21,22 +21,9 @@ class ResNetBlock(Block):
         return cast("Tensor", self.layer(x))
 
 
-class ResNetHead(Block):
-    """Global average pooling and the classifier."""
-
-    def __init__(self, pooler: nn.Module, classifier: nn.Module) -> None:
-        super().__init__()
-        self.pooler = pooler
-        self.classifier = classifier
-
-    def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
-        """Map feature maps [B, C, H, W] to logits [B, K]."""
-        return cast("Tensor", self.classifier(self.pooler(x)))
-
-
 @register_family("resnet")
 def decompose_resnet(model: Any, task: str) -> list[Block]:
     """Return the blocks of ``ResNetForImageClassification``."""
     resnet = model.resnet
     layers = [ResNetBlock(layer) for stage in resnet.encoder.stages for layer in stage.layers]
-    return [ResNetBlock(resnet.embedder), *layers, ResNetHead(resnet.pooler, model.classifier)]
+    return [ResNetBlock(resnet.embedder), *layers, PooledHead(resnet.pooler, model.classifier)]

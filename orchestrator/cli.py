@@ -208,6 +208,7 @@ def run(
     given = Plan.load(plan_file) if plan_file is not None else folder.plan() if resume else None
     if given is not None:
         pipeline.check_same_scenario(given, loaded, str(plan_file or folder.path / "plan.json"))
+    pipeline.check_data(loaded)
     with progress_bar("profiling", quiet=as_json) as show:
         options = pipeline.make_options(loaded, show)
     if given is None:

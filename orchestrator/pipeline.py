@@ -67,6 +67,20 @@ def make_options(scenario: Scenario, on_progress: Progress = _silent) -> OptionT
     return profile_scenario(scenario, on_progress)
 
 
+def check_data(scenario: Scenario) -> None:
+    """Load the data and deal it to the clients, so that what is wrong with it shows before anything is computed.
+
+    Raises
+    ------
+    ScenarioError
+        If the data are not what the scenario says, or a client gets less than a batch.
+    """
+    from runtime.data import load_dataset
+    from runtime.partition import partition
+
+    partition(load_dataset(scenario).train, scenario)
+
+
 def check_same_scenario(plan: Plan, scenario: Scenario, where: str) -> None:
     """Refuse a plan that was made for another scenario.
 

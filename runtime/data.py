@@ -71,12 +71,24 @@ def load_dataset(scenario: Scenario) -> Dataset:
         If a file is not what the scenario says it is.
     """
     samples, num_classes = _load_samples(scenario)
+    _check_labels(scenario, num_classes)
     generator = torch.Generator().manual_seed(stream_seed(scenario.seed, "test-split"))
     order = torch.randperm(len(samples), generator=generator)
     num_test = max(1, round(scenario.data.test_fraction * len(samples)))
     if num_test >= len(samples):
         raise ScenarioError(f"data: found {len(samples)} samples; the test set alone would take {num_test} of them")
     return Dataset(samples.subset(order[num_test:]), samples.subset(order[:num_test]), num_classes)
+
+
+def _check_labels(scenario: Scenario, num_classes: int) -> None:
+    """Refuse a model by value whose head has fewer outputs than the data has classes."""
+    if scenario.model.config is None or scenario.model.task == "causal-lm":
+        return
+    outputs = model_config(scenario.model).num_labels
+    if outputs < num_classes:
+        raise ScenarioError(
+            f"model.config.num_labels: found {outputs}; the data has {num_classes} classes: state num_labels: {num_classes}"
+        )
 
 
 def _load_samples(scenario: Scenario) -> tuple[Samples, int]:

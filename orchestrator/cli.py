@@ -138,9 +138,11 @@ def profile(
     if out is not None:
         _writing(out, lambda: options.save(out))
     if as_json:
-        import json
-
-        print_json({"scenario": loaded.name, "options": json.loads(options.table.to_json(orient="records"))})
+        rows = [
+            {key: None if value != value else value for key, value in row.items()}  # NaN: unknown
+            for row in options.table.to_dict(orient="records")
+        ]
+        print_json({"scenario": loaded.name, "options": rows})
         return
     from orchestrator.tables import options_table
 
@@ -201,17 +203,27 @@ def run(
     from orchestrator import pipeline
     from orchestrator.run_folder import choose_folder
     from scenarios.contracts.plan import Plan
+    from scenarios.errors import UsageError
     from scenarios.loader import load_scenario
 
     loaded = load_scenario(scenario, overrides or [])
     folder = choose_folder(out.resolve() if out is not None else None, loaded.name, resume=resume)
-    given = Plan.load(plan_file) if plan_file is not None else folder.plan() if resume else None
+    given = Plan.load(plan_file) if plan_file is not None else None
+    if resume:
+        begun = folder.plan()
+        if given is not None and given.clients != begun.clients:
+            raise UsageError(f"{plan_file}: this run began with another plan; leave --plan out to resume it")
+        given = begun
     if given is not None:
         pipeline.check_same_scenario(given, loaded, str(plan_file or folder.path / "plan.json"))
     pipeline.check_data(loaded)
     with progress_bar("profiling", quiet=as_json) as show:
         options = pipeline.make_options(loaded, show)
-    if given is None:
+    if given is not None:
+        from solver.verify import verify_plan
+
+        verify_plan(given, loaded, options)
+    else:
         from solver.planner import make_plan
 
         with progress_bar("planning", quiet=as_json) as show:

@@ -119,10 +119,11 @@ def run_plan(
     from runtime.rounds import assignments_of, train
 
     num_rounds = settings.num_rounds or scenario.training.rounds
-    folder.create()
-    folder.save_scenario(scenario)
-    folder.save_options(options)
-    folder.save_plan(plan)
+    if not settings.resume:
+        folder.create()
+        folder.save_scenario(scenario)
+        folder.save_options(options)
+        folder.save_plan(plan)
     replayed = replay(plan, scenario, num_rounds=num_rounds)
     ends_s = round_ends_s(replayed)
     control: pd.DataFrame | None = None

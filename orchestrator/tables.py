@@ -22,7 +22,7 @@ _MOST_ROWS = 24
 
 def plan_table(plan: Plan) -> Table:
     """One row a client, or a group of clients with the same option where there are many."""
-    title = f"Plan of {escape(plan.scenario['name'])} by {plan.strategy}"
+    title = f"Plan of {escape(plan.scenario['name'])} by {escape(plan.strategy)}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("client", no_wrap=True)
     table.add_column("device", overflow="ellipsis")

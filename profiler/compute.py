@@ -5,11 +5,11 @@ Blocks that are alike (type, parameters, input shape) are traced once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from profiler.models import TracedModel
 from profiler.operators import NO_WORK, OperatorCost, OperatorCounter
@@ -107,7 +107,9 @@ def _trace(block: Block, x: Tensor, traced: TracedModel, scenario: Scenario, *, 
     with OperatorCounter() as forward, torch.no_grad():
         run(x)
     with_input = _backward(run, x.detach().requires_grad_(True)) if differentiable else NO_WORK
+    _forget_gradients(parameters)
     without_input = _backward(run, x.detach()) if parameters else NO_WORK
+    _forget_gradients(parameters)
     saved_bytes, transient_bytes = _memory(run, x, differentiable=differentiable)
     for parameter in parameters:
         parameter.grad = torch.empty_like(parameter)
@@ -121,8 +123,7 @@ def _trace(block: Block, x: Tensor, traced: TracedModel, scenario: Scenario, *, 
         with OperatorCounter() as counter:
             optimizer.step()
         update = counter.cost()
-    for parameter in parameters:
-        parameter.grad = None
+    _forget_gradients(parameters)
     part.eval()
     perturbed, moved = _zeroth_order(part, x, traced)
     return BlockCost(
@@ -140,6 +141,12 @@ def _trace(block: Block, x: Tensor, traced: TracedModel, scenario: Scenario, *, 
         saved_bytes=saved_bytes,
         transient_bytes=transient_bytes,
     )
+
+
+def _forget_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Let every trace start as a step does: the first gradient is written, not added."""
+    for parameter in parameters:
+        parameter.grad = None
 
 
 def _backward(run: _Run, x: Tensor) -> OperatorCost:

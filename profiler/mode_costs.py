@@ -140,13 +140,14 @@ def step_bytes(
     directions
         P or Q.
     on_device
-        The whole model is on the device: nothing crosses.
+        The whole model is on the device: no smashed data cross.
     client_trains
         The client part has trainable parameters.
     """
-    if on_device:
-        return StepBytes(0, 0)
     extra = row_ids if mode in ZEROTH_ORDER_MODES else 0
+    if on_device:
+        # The server replays a zeroth-order client's scalars even where it holds no part.
+        return StepBytes(SCALAR_BYTES * directions + extra if mode is Mode.ZO_LOSS else 0, 0)
     match mode:
         case Mode.FO | Mode.FO_RECOMPUTE:
             return StepBytes(smashed + labels, smashed if client_trains else 0)

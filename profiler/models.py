@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from runtime.data import head_size
 from runtime.models.build import build_blocks, model_config
 from runtime.split import SplitModel
 from runtime.wire import Batch
@@ -53,7 +54,7 @@ def traced_model(scenario: Scenario) -> TracedModel:
     ScenarioError
         If the model cannot be built.
     """
-    model = SplitModel(build_blocks(scenario, num_labels=_labels_of_config(scenario), meta=True))
+    model = SplitModel(build_blocks(scenario, num_labels=head_size(scenario), meta=True))
     fake_mode = FakeTensorMode()
     with fake_mode:
         _materialise(model.whole)
@@ -71,11 +72,6 @@ def _materialise(module: nn.Module) -> None:
         for name, buffer in child._buffers.items():
             if buffer is not None:
                 child._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
-
-
-def _labels_of_config(scenario: Scenario) -> int | None:
-    """Number of classes of a checkpoint's new head, where the data alone tells it."""
-    return 10 if scenario.model.checkpoint is not None and isinstance(scenario.data, Digits) else None
 
 
 def _fake_batch(scenario: Scenario) -> Batch:

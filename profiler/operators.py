@@ -105,10 +105,10 @@ class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func.is_view:
-            return result
         packet = func.overloadpacket
-        moved_bytes = float(sum(_size_bytes(leaf) for leaf in tree_iter((args, kwargs, result))))
+        if func.is_view or packet in _MOVES_NOTHING:
+            return result
+        moved_bytes = float(_moved_bytes(packet, args, kwargs, result))
         if packet in _FORMULAS:
             operator_class, formula = _FORMULAS[packet]
             self._counted[operator_class, float(formula(args, result)), moved_bytes] += 1
@@ -122,6 +122,20 @@ class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             flops = RANDOM_FLOPS_PER_ELEMENT * result.numel() if is_random else 0.0
             self._counted[OperatorClass.MEMORY, float(flops), moved_bytes] += 1
         return result
+
+
+_MOVES_NOTHING = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.detach}
+_GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}
+_SCATTERS = {aten.index_copy_, aten.index_copy}
+
+
+def _moved_bytes(packet: Any, args: Any, kwargs: Any, result: Any) -> int:
+    """Bytes read and written: of a table that is gathered from or scattered to, only the rows touched."""
+    if packet in _GATHERS:
+        return 2 * _size_bytes(result)
+    if packet in _SCATTERS:
+        return 2 * _size_bytes(args[3])
+    return sum(_size_bytes(leaf) for leaf in tree_iter((args, kwargs, result)))
 
 
 def _size_bytes(leaf: object) -> int:

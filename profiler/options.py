@@ -103,9 +103,12 @@ def profile_model(
         peaks |= {(cut, mode): size for cut, size in _peaks(traced, scenario, existing, mode).items()}
     on_progress("done", 1.0)
     batch = traced.batch
+    is_language = scenario.model.task == "causal-lm"
     label_bytes = sum(t.numel() * t.element_size() for t in (batch.labels, batch.mask_BS) if t is not None)
     needed = {
-        (cut, mode) for cut, mode in peaks if needs_row_ids(traced.model.client_part(cut), mode, scenario.model.task)
+        (cut, mode)
+        for cut, mode in peaks
+        if needs_row_ids(traced.model.client_part(cut), mode, labels_name_rows=is_language and cut < len(costs))
     }
     row_id_bytes = batch.inputs.numel() * _ROW_ID_BYTES
     return ModelProfile(graph, cuts, costs, split, peaks, label_bytes, row_id_bytes, frozenset(needed))
@@ -147,7 +150,7 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
 
     Raises
     ------
-    ScenarioError, ProfileError
+    ScenarioError
         If a device is unknown, cannot train, or lacks a figure.
     """
     server = server_device(scenario.server, scenario)
@@ -169,7 +172,7 @@ def server_device(server: Server, scenario: Scenario) -> Device:
 
     Raises
     ------
-    ScenarioError, ProfileError
+    ScenarioError
         If it is unknown, cannot train, or lacks a figure.
     """
     device = find_device(server.device, scenario.devices, "server.device")

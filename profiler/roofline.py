@@ -10,7 +10,7 @@ import numpy as np
 
 from profiler.operators import OperatorCost
 from scenarios.devices import Device
-from scenarios.errors import ProfileError
+from scenarios.errors import ScenarioError
 
 
 def check_can_train(device: Device, where: str) -> None:
@@ -18,11 +18,11 @@ def check_can_train(device: Device, where: str) -> None:
 
     Raises
     ------
-    ProfileError
+    ScenarioError
         The message names device and figure.
     """
     if not device.can_train:
-        raise ProfileError(f"{where}: {device.name} only infers and cannot run a training step; use another device")
+        raise ScenarioError(f"{where}: {device.name} only infers and cannot run a training step; use another device")
     figures = {
         "fp32_flops_per_s": device.fp32_flops_per_s,
         "memory_bandwidth_bytes_per_s": device.memory_bandwidth_bytes_per_s,
@@ -30,7 +30,7 @@ def check_can_train(device: Device, where: str) -> None:
     }
     missing = [name for name, figure in figures.items() if not figure]
     if missing:
-        raise ProfileError(
+        raise ScenarioError(
             f"{where}: {device.name} has no published {' and no '.join(missing)}; an unknown cost is never zero: "
             "describe the device under 'devices' with these figures, or use another one"
         )
@@ -41,7 +41,7 @@ def seconds(cost: OperatorCost, device: Device) -> float:
 
     Raises
     ------
-    ProfileError
+    ScenarioError
         If the device lacks a figure.
     """
     check_can_train(device, "roofline")

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from runtime.client import Assignment, ClientRound
@@ -59,10 +60,12 @@ def aggregate(
         If a client's state is not finite; the message names it.
     """
     for outcome in rounds:
-        if not math.isfinite(outcome.train_loss):
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in outcome.state.values())
+        if not (finite and math.isfinite(outcome.train_loss)):
+            what = "finite" if finite else "non-finite"
             raise RunError(
                 f"client {outcome.assignment.client} (cut {outcome.assignment.cut}, {outcome.assignment.mode}): "
-                f"found a train loss of {outcome.train_loss}; training diverged: lower "
+                f"found a train loss of {outcome.train_loss} and {what} weights; training diverged: lower "
                 "training.optimizer.learning_rate, "
                 "or training.zeroth_order.learning_rate if its mode is zeroth-order"
             )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
+import torch
 from torch import nn
 
 from runtime.estimators import ESTIMATORS, GradientEstimator, ScalarStep, StepResult
@@ -99,7 +100,8 @@ def run_client_round(
     # On the device, computing the loss is the client's own work and memory, and nothing crosses the air.
     link: ServerLink = server
     if not on_device:
-        link = CountingLink(server, traffic, needs_row_ids(part, assignment.mode, scenario.model.task))
+        labels_name_rows = scenario.model.task == "causal-lm"
+        link = CountingLink(server, traffic, needs_row_ids(part, assignment.mode, labels_name_rows=labels_name_rows))
     estimator = ESTIMATORS[assignment.mode](part, scenario.training)
     losses: list[float] = []
     scalars: list[ScalarStep] = []
@@ -113,6 +115,14 @@ def run_client_round(
         losses.append(result.loss)
         if result.scalars is not None:
             scalars.append(result.scalars.on_server())
+            if on_device:
+                # Without a server part nothing else has crossed: the scalars, and the ids of embedding rows, do.
+                ids = (
+                    [batch.inputs.to(torch.int32)]
+                    if needs_row_ids(part, assignment.mode, labels_name_rows=False)
+                    else []
+                )
+                traffic.count(Phase.UPLINK, [torch.tensor(result.scalars.coefficients, dtype=torch.float32), *ids])
         del result, batch  # a client keeps neither into its next step
     elapsed_s = perf_counter() - start_s
     estimator.close()
@@ -154,10 +164,10 @@ def run_step(
         return estimator.step(batch, link, key)
 
 
-def needs_row_ids(part: Part, mode: Mode, task: str) -> bool:
+def needs_row_ids(part: Part, mode: Mode, *, labels_name_rows: bool) -> bool:
     """Whether a zeroth-order client must send its token ids, so that the server can replay the update of an embedding.
 
-    Only the rows a batch touches are perturbed. The labels of a causal language model name them already.
+    Only the rows a batch touches are perturbed. Where the labels of a causal language model cross, they name them.
     """
     trains_embedding = any(m.weight.requires_grad for m in part.modules() if isinstance(m, nn.Embedding))
-    return mode in ZEROTH_ORDER_MODES and task != "causal-lm" and trains_embedding
+    return mode in ZEROTH_ORDER_MODES and not labels_name_rows and trains_embedding

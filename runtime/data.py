@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -80,6 +81,13 @@ def load_dataset(scenario: Scenario) -> Dataset:
     return Dataset(samples.subset(order[num_test:]), samples.subset(order[:num_test]), num_classes)
 
 
+def head_size(scenario: Scenario) -> int | None:
+    """Return the number of classes of a checkpoint's new head, from the data; None where the model states it."""
+    if scenario.model.checkpoint is None or scenario.model.task == "causal-lm":
+        return None
+    return load_dataset(scenario).num_classes
+
+
 def _check_labels(scenario: Scenario, num_classes: int) -> None:
     """Refuse a model by value whose head has fewer outputs than the data has classes."""
     if scenario.model.config is None or scenario.model.task == "causal-lm":
@@ -87,7 +95,8 @@ def _check_labels(scenario: Scenario, num_classes: int) -> None:
     outputs = model_config(scenario.model).num_labels
     if outputs < num_classes:
         raise ScenarioError(
-            f"model.config.num_labels: found {outputs}; the data has {num_classes} classes: state num_labels: {num_classes}"
+            f"model.config.num_labels: found {outputs}; the data has {num_classes} classes: "
+            f"state num_labels: {num_classes}"
         )
 
 
@@ -178,6 +187,12 @@ def _text_table(data: TextTable, scenario: Scenario) -> tuple[Samples, int]:
             )
     texts = table[data.text_column].astype(str).tolist()
     input_ids, mask_NS = _tokenize(data, texts, scenario)
+    vocabulary = model_config(scenario.model).vocab_size
+    if int(input_ids.max()) >= vocabulary:
+        raise ScenarioError(
+            f"data.tokenizer: gives token {int(input_ids.max())}; the model knows {vocabulary}: "
+            "use the model's own tokenizer"
+        )
     if scenario.model.task == "causal-lm":
         labels, num_classes = input_ids.masked_fill(~mask_NS, -100), 0
     else:
@@ -216,11 +231,11 @@ def _image_archive(data: ImageArchive, scenario: Scenario) -> tuple[Samples, int
     try:
         with np.load(data.path, allow_pickle=False) as archive:
             images, labels = np.asarray(archive["images"]), np.asarray(archive["labels"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise ScenarioError(
             f"data.path: {data.path}: needs an .npz file with 'images' and 'labels' ({error})"
         ) from error
-    if images.ndim not in (3, 4) or len(images) != len(labels):
+    if images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels):
         raise ScenarioError(
             f"data.path: {data.path}: found images {images.shape} and labels {labels.shape}; "
             "needs [N, H, W(, C)] and [N]"

@@ -49,10 +49,6 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         finally:
             self._paused = before
 
-    def reset_peak(self) -> None:
-        """Start the peak afresh from what is alive now."""
-        self.peak_bytes = self.live_bytes
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if not self._paused:

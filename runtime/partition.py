@@ -58,7 +58,7 @@ def _deal(order: np.ndarray, weights: list[float]) -> list[np.ndarray]:
 def _dirichlet(
     samples: Samples, clients: tuple[Client, ...], alpha: float, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Deal each label's samples in proportions drawn from Dirichlet(alpha · data shares) (arXiv 1909.06335)."""
+    """Deal each label's samples in proportions drawn from Dirichlet(alpha · data shares) (arXiv 2102.02079)."""
     labels = samples.keys_N.numpy() if samples.labels.ndim > 1 else samples.labels.numpy()
     base = np.array([client.data_weight for client in clients]) * len(clients)
     dealt: list[list[np.ndarray]] = [[] for _ in clients]
@@ -111,6 +111,10 @@ def draw_batch(samples: Samples, index: Tensor, scenario: Scenario, client: str,
     """
     batch_size = scenario.training.batch_size
     per_pass = len(index) // batch_size
+    if per_pass == 0:
+        raise ScenarioError(
+            f"training.batch_size: found {batch_size}; there are only {len(index)} samples to draw from ({client})"
+        )
     epoch, position = divmod(global_step, per_pass)
     generator = torch.Generator().manual_seed(stream_seed(scenario.seed, "batches", client, epoch))
     order = torch.randperm(len(index), generator=generator)

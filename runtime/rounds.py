@@ -10,6 +10,7 @@ from pathlib import Path
 from runtime.aggregate import aggregate
 from runtime.checkpoint import Checkpoint, RoundRecord, load_checkpoint, save_checkpoint
 from runtime.client import Assignment, ClientRound
+from runtime.data import head_size
 from runtime.executors.base import Executor
 from runtime.models.build import build_blocks
 from runtime.split import SplitModel, State
@@ -17,7 +18,7 @@ from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from scenarios.contracts.options import OptionTable
 from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import Plan
-from scenarios.errors import BudgetExceededError, RunError
+from scenarios.errors import BudgetExceededError, RunError, UsageError
 from scenarios.schema import Scenario
 from scenarios.units import format_bytes
 
@@ -103,7 +104,14 @@ def train(
     records = list(start.records) if start is not None else []
     ledgers = [start.measured] if start is not None else []
     peak_bytes = dict(start.peak_bytes) if start is not None else {}
+    if len(records) > len(round_ends_s):
+        raise UsageError(
+            f"{checkpoint_folder}: {len(records)} rounds are done already, more than the "
+            f"{len(round_ends_s)} asked for; "
+            "raise --rounds, or start another run"
+        )
     below, statistics = _shape_facts(scenario, assignments, state)
+    min_cuts = {client.id: client.min_cut for client in scenario.expanded_clients()}
     for record in records:
         on_round(record)
     for round_index in range(len(records), len(round_ends_s)):
@@ -114,7 +122,7 @@ def train(
             for outcome in outcomes:
                 assert outcome.peak_bytes is not None
                 peak_bytes[outcome.assignment.client] = outcome.peak_bytes
-                _enforce_budget(outcome, options)
+                _enforce_budget(outcome, options, min_cuts[outcome.assignment.client])
         state = aggregate(state, outcomes, scenario.training.zeroth_order, below, statistics)
         ledgers.append(_measured(outcomes, round_index))
         loss = sum(o.assignment.data_weight * o.train_loss for o in outcomes)
@@ -131,20 +139,21 @@ def _shape_facts(
     scenario: Scenario, assignments: Sequence[Assignment], state: State
 ) -> tuple[dict[int, int], frozenset[str]]:
     """Trainable parameters below each cut in use, and the names of BatchNorm statistics, from shapes alone."""
-    model = SplitModel(build_blocks(scenario, meta=True))
+    model = SplitModel(build_blocks(scenario, num_labels=head_size(scenario), meta=True))
     below = {a.cut: model.client_part(a.cut).num_trainable for a in assignments}
     trainable = {name for name, _ in model.whole.trainable()}
     return below, frozenset(set(state) - trainable)
 
 
-def _enforce_budget(outcome: ClientRound, options: OptionTable | None) -> None:
+def _enforce_budget(outcome: ClientRound, options: OptionTable | None, min_cut: int) -> None:
     who = outcome.assignment
     if outcome.peak_bytes is None or outcome.peak_bytes <= who.memory_budget_bytes:
         return
     fix = "raise its memory_budget_bytes"
     if options is not None:
         table = options.fitting()
-        rows = table[(table["client"] == who.client) & (table["client_peak_bytes"] < outcome.peak_bytes)]
+        allowed = (table["client"] == who.client) & (table["cut"] >= min_cut)
+        rows = table[allowed & (table["client_peak_bytes"] < outcome.peak_bytes)]
         if len(rows):
             row = rows.sort_values("client_peak_bytes").iloc[0]
             fix += f", or choose {row['mode']} at cut {row['cut']} ({format_bytes(row['client_peak_bytes'])})"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
+
 import torch
+from torch import Tensor
 
 from runtime.client import Assignment, ClientRound, run_client_round
-from runtime.data import load_dataset
+from runtime.data import Dataset, head_size, load_dataset
 from runtime.models.build import build_blocks
 from runtime.partition import draw_batch, partition
 from runtime.split import SplitModel, State
 from scenarios.schema import Scenario
-
-EVALUATION_BATCH = 256
 
 
 class Worker:
@@ -28,12 +30,25 @@ class Worker:
     def __init__(self, scenario: Scenario, num_threads: int = 1) -> None:
         torch.set_num_threads(num_threads)
         self._scenario = scenario
-        dataset = load_dataset(scenario)
-        self._train, self._test = dataset.train, dataset.test
-        self._indices = partition(dataset.train, scenario)
-        self.model = SplitModel(build_blocks(scenario, num_labels=dataset.num_classes or None))
+
+    # Loaded on first use: an error in an actor's constructor would reach the driver as a dead actor.
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return load_dataset(self._scenario)
+
+    @cached_property
+    def _indices(self) -> Mapping[str, Tensor]:
+        return partition(self._dataset.train, self._scenario)
+
+    @cached_property
+    def _model(self) -> SplitModel:
+        return SplitModel(build_blocks(self._scenario, num_labels=head_size(self._scenario)))
+
+    @cached_property
+    def _initial_state(self) -> State:
         # A copy: the working model is overwritten by every client, and a worker serves several runs.
-        self._initial_state = self.model.whole.snapshot()
+        return self._model.whole.snapshot()
 
     def initial_state(self) -> State:
         """Return the state training starts from."""
@@ -41,12 +56,13 @@ class Worker:
 
     def train(self, state: State, assignment: Assignment, round_index: int, *, measure_memory: bool) -> ClientRound:
         """Train one client for one round from the given global state."""
-        index = self._indices[assignment.client]
+        self.initial_state()
+        index, samples = self._indices[assignment.client], self._dataset.train
         return run_client_round(
-            self.model,
+            self._model,
             state,
             assignment,
-            lambda step: draw_batch(self._train, index, self._scenario, assignment.client, step),
+            lambda step: draw_batch(samples, index, self._scenario, assignment.client, step),
             self._scenario,
             round_index,
             measure_memory=measure_memory,
@@ -54,14 +70,17 @@ class Worker:
 
     def evaluate(self, state: State) -> float:
         """Return the test accuracy of a global state: share of right classes, or of right next tokens."""
-        self.model.whole.load(state)
-        self.model.whole.eval()
+        self.initial_state()
+        model, test = self._model.whole, self._dataset.test
+        model.load(state)
+        model.eval()
+        # No larger than a training batch: a language model's logits would not fit in memory otherwise.
+        size = self._scenario.training.batch_size
         right = total = 0
         with torch.inference_mode():
-            for start in range(0, len(self._test), EVALUATION_BATCH):
-                index = torch.arange(start, min(start + EVALUATION_BATCH, len(self._test)))
-                batch = self._test.batch(index)
-                logits = self.model.whole(batch.inputs, batch.mask_BS)
+            for start in range(0, len(test), size):
+                batch = test.batch(torch.arange(start, min(start + size, len(test))))
+                logits = model(batch.inputs, batch.mask_BS)
                 guess, truth = logits.argmax(-1), batch.labels
                 if self._scenario.model.task == "causal-lm":
                     guess, truth = guess[:, :-1], truth[:, 1:]

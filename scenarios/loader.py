@@ -17,6 +17,7 @@ from scenarios.devices import find_device
 from scenarios.errors import ScenarioError
 from scenarios.messages import explain
 from scenarios.schema import Scenario
+from scenarios.units import format_bytes
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -77,10 +78,10 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     origin, text, folder = _find(name_or_path)
     try:
         document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "it is not readable as YAML"
+        problem = getattr(error, "problem", None) or f"it is not readable as YAML ({error})"
         raise ScenarioError(
             f"{origin}{where}: {problem}; needs a YAML mapping, as 'hybridsplit scenarios quickstart' prints one"
         ) from error
@@ -120,7 +121,9 @@ def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | N
         scenario = Scenario.model_validate_json(as_json)
     except ValidationError as error:
         raise ScenarioError(explain(error, located, origin)) from error
-    _check_names(scenario, origin)
+    _check_devices(scenario, origin)
+    if folder is not None:
+        _check_files(scenario, origin)
     return scenario
 
 
@@ -153,7 +156,7 @@ def _override(document: dict[str, Any], item: str) -> None:
         raise ScenarioError(f"--set {item}: needs key.path=value, for example --set training.rounds=3")
     try:
         value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ScenarioError(f"--set {item}: the value is not readable as YAML") from error
     target: Any = document
     keys = path.split(".")
@@ -199,7 +202,8 @@ def _with_absolute_paths(document: Mapping[str, Any], folder: Path) -> dict[str,
         holder = resolved.get(section)
         if isinstance(holder, dict) and isinstance(holder.get(key), str):
             holder[key] = _located(holder[key], folder, must_be_file=key == "path")
-    for group in resolved.get("clients") or []:
+    groups = resolved.get("clients")
+    for group in groups if isinstance(groups, list) else []:
         link = group.get("link") if isinstance(group, dict) else None
         if isinstance(link, dict) and isinstance(link.get("trace"), str):
             link["trace"] = _located(link["trace"], folder, must_be_file=True)
@@ -220,12 +224,24 @@ def _located(name: str, folder: Path, *, must_be_file: bool) -> str:
     return str(candidate.resolve()) if must_be_file or candidate.exists() else name
 
 
-def _check_names(scenario: Scenario, origin: str) -> None:
-    """Check what the schema alone cannot: devices and files that must exist."""
+def _check_devices(scenario: Scenario, origin: str) -> None:
+    """Check that devices exist, and that no budget is more than a device has."""
     devices = [("server.device", scenario.server.device)]
     devices += [(f"clients.{index}.device", group.device) for index, group in enumerate(scenario.clients)]
     for where, device_id in devices:
         find_device(device_id, scenario.devices, f"{origin}: {where}")
+    for index, group in enumerate(scenario.clients):
+        device = find_device(group.device, scenario.devices, origin)
+        has_bytes = device.memory_bytes
+        if device.can_train and has_bytes is not None and group.memory_budget_bytes > has_bytes:
+            raise ScenarioError(
+                f"{origin}: clients.{index}.memory_budget_bytes: found {format_bytes(group.memory_budget_bytes)}; "
+                f"{group.device} has {format_bytes(has_bytes)} in all"
+            )
+
+
+def _check_files(scenario: Scenario, origin: str) -> None:
+    """Check that named files exist, and that a partition's key is one the data has."""
     named_files = [("data.path", getattr(scenario.data, "path", None))]
     named_files += [(f"clients.{index}.link.trace", group.link.trace) for index, group in enumerate(scenario.clients)]
     for where, name in named_files:

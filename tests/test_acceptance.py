@@ -76,7 +76,7 @@ def test_replay_agrees_with_the_plan(name: str) -> None:
 @pytest.mark.parametrize("name", builtin_names())
 def test_bytes_agree_between_plan_replay_and_run(name: str, strategy: str) -> None:
     """Every strategy's plan of every scenario, shrunk to train in seconds, budgets lifted for the baselines."""
-    lifted = [f"clients.{i}.memory_budget_bytes=8 GiB" for i in range(len(load_scenario(name).clients))]
+    lifted = [f"clients.{i}.memory_budget_bytes=3 GiB" for i in range(len(load_scenario(name).clients))]
     scenario, options = profiled(name, *SHRUNKEN[name], *lifted)
     plan = make_plan(scenario, options, strategy)
     check_replay(plan, scenario)
@@ -93,7 +93,7 @@ def test_bytes_agree_between_plan_replay_and_run(name: str, strategy: str) -> No
 @pytest.mark.parametrize("mode", sorted(Mode))
 @pytest.mark.parametrize("name", builtin_names())
 def test_bytes_agree_in_every_mode(name: str, mode: Mode) -> None:
-    lifted = [f"clients.{i}.memory_budget_bytes=8 GiB" for i in range(len(load_scenario(name).clients))]
+    lifted = [f"clients.{i}.memory_budget_bytes=3 GiB" for i in range(len(load_scenario(name).clients))]
     scenario, options = profiled(name, *SHRUNKEN[name], *lifted, f"training.modes=[{mode}]")
     plan = make_plan(scenario, options, "splitfed")
     with InlineExecutor(scenario) as executor:

@@ -56,6 +56,7 @@ class RayExecutor:
             # Workers import the driver's working directory first: a user's own runtime.py there would replace ours.
             with _working_in(self._empty_folder.name):
                 ray.init(
+                    address="local",
                     num_cpus=self._num_workers,
                     include_dashboard=False,
                     logging_level=logging.ERROR,
@@ -126,4 +127,8 @@ def _errors_of_workers() -> Iterator[None]:
         raise RunError(
             f"a Ray worker died ({error}); the likely cause is memory: use fewer --workers, or --executor inline; "
             "--resume continues from the last complete round"
+        ) from error
+    except ray.exceptions.RayError as error:
+        raise RunError(
+            f"Ray failed ({type(error).__name__}: {error}); use fewer --workers, or --executor inline"
         ) from error

@@ -47,8 +47,9 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
         if "drop" in name and isinstance(value, (int, float)) and not isinstance(value, bool):
             setattr(config, name, 0.0)
     config.use_cache = False
-    # An embedding tied to the head would live on both sides of every cut; it is untied for every cut alike.
-    config.tie_word_embeddings = False
+    if model.config is not None:
+        # Tied, it would live on both sides of every cut. A checkpoint is untied after loading: it stores one copy.
+        config.tie_word_embeddings = False
     return config
 
 
@@ -121,6 +122,12 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
         As :func:`model_config`, and if LoRA names modules that the model does not have.
     """
     config = model_config(scenario.model, num_labels)
+    longest = getattr(config, "max_position_embeddings", None)
+    if longest is not None and (scenario.training.sequence_length or 0) > longest:
+        raise ScenarioError(
+            f"training.sequence_length: found {scenario.training.sequence_length}; this model "
+            f"has positions for {longest} tokens"
+        )
     auto = _AUTO_CLASSES[scenario.model.task]
     device = torch.device("meta") if meta else contextlib.nullcontext()
     with torch.random.fork_rng(devices=[]), device:

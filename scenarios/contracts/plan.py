@@ -28,9 +28,6 @@ class PlanStatus(StrEnum):
     """Made by a strategy that claims no optimality; verified like every plan."""
 
 
-PLAN_STATUSES_PROVEN = frozenset({PlanStatus.OPTIMAL})
-
-
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 

@@ -35,7 +35,7 @@ class Iid(Section):
 
 
 class Dirichlet(Section):
-    """Label proportions of each client drawn from a Dirichlet distribution (Hsu et al., arXiv 1909.06335)."""
+    """Each label's samples dealt in proportions drawn from Dirichlet(alpha · data shares), as in arXiv 2102.02079."""
 
     scheme: Literal["dirichlet"]
     alpha: PositiveFloat

@@ -18,7 +18,7 @@ class FixedLink(Section):
     downlink_bps_per_hz: PositiveFloat
     """Downlink spectral efficiency, bit/s per Hz."""
     trace: str | None = None
-    """A recorded bandwidth trace for the replay, relative to the scenario file; the plan uses its mean."""
+    """A recorded bandwidth trace for the replay, relative to the scenario file; it modulates the planned rate."""
 
 
 class ShannonLink(Section):
@@ -31,7 +31,7 @@ class ShannonLink(Section):
     downlink_bps_per_hz: PositiveFloat
     """Downlink spectral efficiency, bit/s per Hz: the power density is constant there, so the rate is linear."""
     trace: str | None = None
-    """A recorded bandwidth trace for the replay, relative to the scenario file; the plan uses its mean."""
+    """A recorded bandwidth trace for the replay, relative to the scenario file; it modulates the planned rate."""
 
 
 def _link_kind(value: object) -> str:
@@ -80,6 +80,6 @@ class ClientGroup(Section):
     link: Link
     """Radio link of each client."""
     data_share: PositiveFloat = 1.0
-    """Samples of each client, relative to the other clients."""
+    """Samples of each client relative to the others, and its weight in the aggregation; exact for ``iid`` data."""
     min_cut: PositiveInt = 1
     """Shallowest cut allowed, for privacy: a shallow cut reveals the input."""

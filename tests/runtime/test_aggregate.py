@@ -83,6 +83,11 @@ def test_divergence_names_the_client() -> None:
         merged(outcome("good", 1, Mode.FO, 1.0), outcome("bad", 1, Mode.FO, 1.0, loss=float("nan")))
 
 
+def test_weights_that_are_not_finite_are_caught_before_they_are_averaged() -> None:
+    with pytest.raises(RunError, match=r"client bad .*non-finite weights"):
+        merged(outcome("good", 1, Mode.FO, 1.0), outcome("bad", 1, Mode.FO, float("inf")))
+
+
 clients = st.tuples(
     st.sampled_from([1, 2, 3]),
     st.sampled_from(sorted(set(Mode) - {Mode.FROZEN})),

@@ -17,7 +17,7 @@ from runtime.executors.ray import RayExecutor
 from runtime.rounds import TrainingResult, plan_fingerprint, train
 from scenarios.contracts.ledger import Ledger
 from scenarios.contracts.modes import Mode
-from scenarios.errors import BudgetExceededError, ContractError, HybridSplitError, RunError, ScenarioError
+from scenarios.errors import BudgetExceededError, ContractError, HybridSplitError, RunError, ScenarioError, UsageError
 from scenarios.loader import load_scenario
 from scenarios.schema import Scenario
 
@@ -89,13 +89,10 @@ def test_ray_gives_the_same_bits(
 
 
 @pytest.mark.ray
-def test_errors_of_workers_keep_their_type(scenario: Scenario) -> None:
+def test_errors_of_workers_keep_their_type(scenario: Scenario, assignments: list[Assignment]) -> None:
     broken = scenario.model_copy(update={"training": scenario.training.model_copy(update={"batch_size": 500})})
-    with (
-        pytest.raises((ScenarioError, RunError), match="needs at least one batch of 500"),
-        RayExecutor(broken, 1) as executor,
-    ):
-        executor.initial_state()
+    with pytest.raises(ScenarioError, match="needs at least one batch of 500"), RayExecutor(broken, 1) as executor:
+        train(broken, assignments, executor, [1.0])
 
 
 def test_one_executor_serves_several_runs(
@@ -143,6 +140,13 @@ def test_resume_continues_to_the_same_bits(
     with InlineExecutor(scenario) as executor:
         finished = train(scenario, assignments, executor, [1.0, 2.0, 3.0], checkpoint_folder=tmp_path, resume=True)
     assert finished.records == reference.records
+
+
+def test_fewer_rounds_than_done_are_refused(
+    checkpointed: Path, scenario: Scenario, assignments: list[Assignment]
+) -> None:
+    with InlineExecutor(scenario) as executor, pytest.raises(UsageError, match="1 rounds are done already"):
+        train(scenario, assignments, executor, [], checkpoint_folder=checkpointed, resume=True)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import transformers
@@ -14,7 +16,8 @@ from runtime.streams import stream_seed
 from scenarios.contracts.modes import Mode
 from scenarios.errors import ScenarioError
 from scenarios.loader import load_scenario
-from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from scenarios.schema import Model
+from tests.families import FAMILIES, OPT, family_batch, family_model, family_scenario
 
 AUTO = {
     "causal-lm": transformers.AutoModelForCausalLM,
@@ -98,6 +101,18 @@ def test_untie_copies_the_values() -> None:
     assert untie(blocks) == [f"blocks.{len(blocks) - 1}.head.weight"]
     assert blocks[-1].head.weight is not blocks[0].embed_tokens.weight  # type: ignore[union-attr]
     assert torch.equal(blocks[-1].head.weight, blocks[0].embed_tokens.weight)  # type: ignore[union-attr,arg-type]
+
+
+def test_a_tied_checkpoint_keeps_its_head(tmp_path: Path) -> None:
+    """A tied checkpoint stores one copy of the embedding; the head is that copy, not a fresh draw."""
+    scenario = family_scenario("opt-causal")
+    config = transformers.OPTConfig(**{key: value for key, value in OPT.items() if key != "model_type"})
+    tied = transformers.OPTForCausalLM(config)
+    tied.save_pretrained(tmp_path)
+    section = Model(task="causal-lm", checkpoint=str(tmp_path))
+    blocks = build_blocks(scenario.model_copy(update={"model": section}))
+    assert torch.equal(blocks[-1].head.weight, tied.model.decoder.embed_tokens.weight)  # type: ignore[union-attr,arg-type]
+    assert blocks[-1].head.weight is not blocks[0].embed_tokens.weight  # type: ignore[union-attr]
 
 
 def test_names_do_not_depend_on_the_cut() -> None:

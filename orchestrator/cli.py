@@ -6,6 +6,8 @@ imports Ray.
 
 from __future__ import annotations
 
+import io
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -191,7 +193,9 @@ def run(
         Path | None, typer.Option("--plan", metavar="plan.json", help="Use this plan instead of planning.")
     ] = None,
     strategy: StrategyOption = "optimal",
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds; the scenario's by default.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds; the scenario's by default.")
+    ] = None,
     executor: ExecutorOption = ExecutorName.RAY,
     workers: WorkersOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; runs/NAME by default.")] = None,
@@ -264,7 +268,7 @@ def replay(
         Path | None,
         typer.Option("--traces", metavar="DIR", help="Folder of recorded bandwidth traces, dealt to the clients."),
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds to replay.")] = 1,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds to replay.")] = 1,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write ledger and report here.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -384,4 +388,8 @@ def _writing(path: Path, write: Any) -> None:
 
 def main() -> None:
     """Entry point of the ``hybridsplit`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Units such as µs must not fail on a terminal that cannot show them.
+            stream.reconfigure(errors="replace")
     app()

@@ -23,9 +23,16 @@ _WIDTH_WITHOUT_TERMINAL = 140
 """Tables keep their columns when stdout is a file or a pipe."""
 
 
+class _Results(Console):
+    def on_broken_pipe(self) -> None:
+        """End quietly: the reader of a pipe has seen enough."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(ExitCode.DONE)
+
+
 def stdout() -> Console:
     """Return the console for results."""
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL)
+    return _Results(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL)
 
 
 def stderr() -> Console:
@@ -45,6 +52,8 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
         except HybridSplitError as error:
             stderr().print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise typer.Exit(error.exit_code) from None
@@ -52,6 +61,20 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             # The reader of a pipe has seen enough; Python would complain once more while closing stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(ExitCode.DONE) from None
+        except OSError as error:
+            stderr().print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            raise typer.Exit(ExitCode.FAILED) from None
+        except Exception as error:
+            if os.environ.get("HYBRIDSPLIT_DEBUG"):
+                raise
+            what = escape(f"{type(error).__name__}: {error}")
+            stderr().print(
+                f"[bold red]unexpected error:[/] {what}\nThis input found a gap in hybridsplit's checks; "
+                "HYBRIDSPLIT_DEBUG=1 shows where, and makes a good bug report.",
+                highlight=False,
+                soft_wrap=True,
+            )
+            raise typer.Exit(ExitCode.FAILED) from None
         except KeyboardInterrupt:
             stderr().print("[bold red]interrupted[/]; a run continues from its last complete round with --resume")
             raise typer.Exit(ExitCode.FAILED) from None

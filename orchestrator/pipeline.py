@@ -13,6 +13,7 @@ import pandas as pd
 from orchestrator.report import ReportData, render_report
 from orchestrator.run_folder import ROUND_COLUMNS, RunFolder
 from runtime.replay import Replay, replay
+from scenarios.contracts.files import write_text_whole
 from scenarios.contracts.ledger import Ledger, Source
 from scenarios.contracts.modes import Mode
 from scenarios.contracts.options import OptionTable
@@ -188,6 +189,7 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor:
 def replay_plan(plan: Plan, folder: RunFolder, num_rounds: int, traces: Any = None) -> dict[str, Any]:
     """Replay a plan's network without training, and write a folder with its report."""
     scenario = validate_scenario(plan.scenario, "the plan's scenario")
+    check_same_scenario(plan, scenario, "the plan's scenario")
     replayed = replay(plan, scenario, num_rounds=num_rounds, traces=traces)
     folder.create()
     folder.save_scenario(scenario)
@@ -231,7 +233,7 @@ def write_report(folder: RunFolder) -> Path:
         control=folder.rounds("control"),
         notes=tuple(note for note in summary.get("notes", ()) if note not in plan.notes),
     )
-    folder.report.write_text(render_report(data), encoding="utf-8")
+    write_text_whole(folder.report, render_report(data))
     return folder.report
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from scenarios.contracts.files import write_text_whole
 from scenarios.contracts.ledger import Ledger, read_parquet, write_parquet
 from scenarios.contracts.options import OptionTable
 from scenarios.contracts.plan import Plan
@@ -59,7 +60,7 @@ class RunFolder:
     def save_scenario(self, scenario: Scenario) -> None:
         """Write the resolved scenario as ``scenario.yaml``."""
         text = yaml.safe_dump(scenario.resolved(), sort_keys=False, allow_unicode=True)
-        (self.path / "scenario.yaml").write_text(text, encoding="utf-8")
+        write_text_whole(self.path / "scenario.yaml", text)
 
     def save_plan(self, plan: Plan) -> None:
         """Write ``plan.json``."""
@@ -97,7 +98,7 @@ class RunFolder:
 
     def save_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json``."""
-        (self.path / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_text_whole(self.path / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
 
     def summary(self) -> dict[str, Any]:
         """Read ``summary.json``.
@@ -121,6 +122,9 @@ class RunFolder:
         return document
 
 
+_RUN_FILES = ("plan.json", "checkpoints", "summary.json", "ledger.parquet", "report.html")
+
+
 def choose_folder(out: Path | None, name: str, *, resume: bool) -> RunFolder:
     """Choose where a run goes, never over another run.
 
@@ -139,7 +143,7 @@ def choose_folder(out: Path | None, name: str, *, resume: bool) -> RunFolder:
         If the folder asked for already holds a run, or there is nothing to resume.
     """
     if out is not None:
-        if not resume and ((out / "plan.json").exists() or (out / "checkpoints").exists()):
+        if not resume and any((out / name).exists() for name in _RUN_FILES):
             raise UsageError(
                 f"{out}: already holds a run; continue it with --resume, or give another folder with --out"
             )

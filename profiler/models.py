@@ -115,10 +115,10 @@ def block_graph(traced: TracedModel) -> BlockGraph:
             graph.add_edge(position - 1, position, shape=tuple(x.shape), activation_bytes=x.numel() * x.element_size())
             try:
                 x = block(x, traced.batch.mask_BS)
-            except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            except Exception as error:  # whatever a model raises for a shape it cannot take
                 raise ProfileError(
                     f"block {position} ({type(block).__name__}) cannot be traced with input "
-                    f"{tuple(traced.batch.inputs.shape)}: {str(error).splitlines()[0]}; "
+                    f"{tuple(traced.batch.inputs.shape)}: {(str(error) or type(error).__name__).splitlines()[0]}; "
                     "likely image size, sequence length or model configuration do not fit together"
                 ) from error
     graph.graph["logits_shape"] = tuple(x.shape)

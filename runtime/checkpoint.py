@@ -109,6 +109,10 @@ def load_checkpoint(folder: Path, plan_hash: str) -> Checkpoint | None:
     """
     pointer = folder / _POINTER
     if not pointer.is_file():
+        if any(folder.glob("round-*")):
+            raise ContractError(
+                f"{folder}: the checkpoint is damaged (rounds without {_POINTER}); remove this folder to start again"
+            )
         return None
     try:
         name = json.loads(pointer.read_text(encoding="utf-8"))["latest"]
@@ -117,6 +121,8 @@ def load_checkpoint(folder: Path, plan_hash: str) -> Checkpoint | None:
         document = json.loads((folder / name / "checkpoint.json").read_text(encoding="utf-8"))
         if document["schema_version"] != CHECKPOINT_SCHEMA_VERSION:
             raise ValueError(f"schema version {document['schema_version']}, needs {CHECKPOINT_SCHEMA_VERSION}")
+        if not document["records"]:
+            raise ValueError("it records no rounds")
         checkpoint = Checkpoint(
             plan_hash=document["plan_hash"],
             state=load_file(folder / name / "state.safetensors"),
@@ -124,7 +130,7 @@ def load_checkpoint(folder: Path, plan_hash: str) -> Checkpoint | None:
             measured=Ledger.load(folder / name / "measured.parquet"),
             peak_bytes={client: int(size) for client, size in document["peak_bytes"].items()},
         )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise ContractError(
             f"{folder}: the checkpoint is damaged ({error}); remove this folder to start again from round 0"
         ) from error

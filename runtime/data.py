@@ -71,7 +71,14 @@ def load_dataset(scenario: Scenario) -> Dataset:
     ScenarioError
         If a file is not what the scenario says it is.
     """
-    samples, num_classes = _load_samples(scenario)
+    try:
+        samples, num_classes = _load_samples(scenario)
+    except ScenarioError:
+        raise
+    except Exception as error:  # a foreign file may fail in as many ways as there are readers
+        raise ScenarioError(
+            f"data: cannot be used as {scenario.data.source} ({type(error).__name__}: {error})"
+        ) from error
     _check_labels(scenario, num_classes)
     generator = torch.Generator().manual_seed(stream_seed(scenario.seed, "test-split"))
     order = torch.randperm(len(samples), generator=generator)

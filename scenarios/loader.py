@@ -44,6 +44,10 @@ _StrictLoader.add_implicit_resolver(
 )
 
 
+_UNREADABLE = (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError)
+"""What PyYAML raises for text that is no YAML, and for scalars that are not what their form promises."""
+
+
 def builtin_names() -> list[str]:
     """Names of the scenarios that ship with the package, from small to large."""
     order = ["quickstart", "smart-home", "campus", "city"]
@@ -78,7 +82,7 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     origin, text, folder = _find(name_or_path)
     try:
         document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except _UNREADABLE as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or f"it is not readable as YAML ({error})"
@@ -156,7 +160,7 @@ def _override(document: dict[str, Any], item: str) -> None:
         raise ScenarioError(f"--set {item}: needs key.path=value, for example --set training.rounds=3")
     try:
         value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise ScenarioError(f"--set {item}: the value is not readable as YAML") from error
     target: Any = document
     keys = path.split(".")
@@ -182,7 +186,7 @@ def _index_of(items: list[Any], key: str, where: str) -> int:
     groups = [item.get("group") if isinstance(item, dict) else None for item in items]
     if key in groups:
         return groups.index(key)
-    if key.isdigit() and int(key) < len(items):
+    if key.isascii() and key.isdigit() and int(key) < len(items):
         return int(key)
     names = [str(group) for group in groups if group is not None]
     raise ScenarioError(

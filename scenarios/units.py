@@ -56,7 +56,10 @@ class Dimension:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise UnitError(f"found {value!r}; needs {self.name} such as {self.example!r}")
         if isinstance(value, (int, float)):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise UnitError(f"found a number of {len(str(value))} digits; needs {self.name}") from None
         match = _NUMBER_AND_UNIT.match(value)
         if match is None:
             raise UnitError(f"found {value!r}; needs {self.name} such as {self.example!r}")
@@ -128,7 +131,7 @@ def _quantity(dimension: Dimension, parse: Callable[[object], float] | None = No
     return (BeforeValidator(parse or dimension.parse), WithJsonSchema(schema, mode="validation"))
 
 
-Bytes = Annotated[int, *_quantity(BYTES, _whole_bytes), Field(ge=0)]
+Bytes = Annotated[int, *_quantity(BYTES, _whole_bytes), Field(ge=0, lt=2**62)]
 Hertz = Annotated[float, *_quantity(HERTZ), Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, *_quantity(SECONDS), Field(ge=0, allow_inf_nan=False)]
 Watts = Annotated[float, *_quantity(WATTS), Field(ge=0, allow_inf_nan=False)]

@@ -140,13 +140,13 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
                     scenario.model.checkpoint, config=config, attn_implementation="sdpa", use_safetensors=True,
                     dtype=torch.float32, ignore_mismatched_sizes=True,
                 )  # fmt: skip
-        except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        except OSError as error:
+            raise _checkpoint_error(scenario.model, error) from error
+        except Exception as error:  # transformers and safetensors raise many types
             raise ScenarioError(
                 f"model: {config.model_type} with these settings cannot be built for {scenario.model.task}: "
                 f"{_gist(error)}"
             ) from error
-        except OSError as error:
-            raise _checkpoint_error(scenario.model, error) from error
         if isinstance(scenario.training.trainable, TrainLora):
             _apply_lora(model, scenario.training.trainable)
     blocks = families()[config.model_type](model, scenario.model.task)

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scenarios.contracts.files import write_whole
 from scenarios.contracts.phases import Phase
 from scenarios.errors import ContractError
 
@@ -119,7 +120,8 @@ def write_parquet(table: pd.DataFrame, path: Path, kind: str, schema_version: in
     """Write a table as Parquet, stamped with what it is and its schema version."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     stamp = {b"hybridsplit.kind": kind.encode(), b"hybridsplit.schema_version": str(schema_version).encode()}
-    pq.write_table(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **stamp}), path)
+    stamped = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **stamp})
+    write_whole(path, lambda partial: pq.write_table(stamped, partial))
 
 
 def read_parquet(path: Path, kind: str, schema_version: int) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from scenarios.contracts.files import write_text_whole
 from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from scenarios.contracts.modes import Mode
 from scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
@@ -143,7 +144,7 @@ class Plan(_Frozen):
 
     def save(self, path: Path) -> None:
         """Write ``plan.json``."""
-        path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_text_whole(path, self.model_dump_json(indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Plan:

@@ -73,7 +73,7 @@ class ClientGroup(Section):
     """Name of the group; clients are called ``group-0``, ``group-1``, ..."""
     device: str
     """A device of the catalogue or of ``devices``."""
-    count: PositiveInt = 1
+    count: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Number of clients."""
     memory_budget_bytes: Bytes
     """What training may use on each device: a hard limit, enforced in the run."""

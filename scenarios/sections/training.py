@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from scenarios.contracts.modes import Mode
 from scenarios.sections.base import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
+LearningRate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+SmallCount = Annotated[int, Field(ge=1, le=1_000_000)]
+
 
 class TrainAll(Section):
     """Every parameter is trained."""
@@ -35,7 +38,7 @@ class Sgd(Section):
     """Stochastic gradient descent."""
 
     name: Literal["sgd"]
-    learning_rate: PositiveFloat
+    learning_rate: LearningRate
     """Step size of exact gradients."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Momentum; above zero it costs one copy of the trained parameters."""
@@ -47,7 +50,7 @@ class AdamW(Section):
     """AdamW (Loshchilov and Hutter, arXiv 1711.05101); its state costs two copies of the trained parameters."""
 
     name: Literal["adamw"]
-    learning_rate: PositiveFloat
+    learning_rate: LearningRate
     """Step size of exact gradients."""
     weight_decay: NonNegativeFloat = 0.01
     """Decoupled weight decay."""
@@ -59,11 +62,11 @@ Optimizer = Annotated[Sgd | AdamW, Field(discriminator="name")]
 class ZerothOrder(Section):
     """How zeroth-order clients estimate their gradient; they step by plain SGD so that scalars replay exactly."""
 
-    directions: PositiveInt = 4
+    directions: SmallCount = 4
     """Directions a step: P of ``zo-projection`` and Q of ``zo-loss``."""
     radius: PositiveFloat = 1e-3
     """Perturbation radius (mu, or epsilon)."""
-    learning_rate: PositiveFloat = 1e-4
+    learning_rate: LearningRate = 1e-4
     """Step size of estimated gradients; far below the exact one, since their variance grows with the dimension."""
     effective_dimension: PositiveInt | None = None
     """Dimension in the expected progress of an estimate; the number of trainable client parameters when absent."""
@@ -76,13 +79,13 @@ class Training(Section):
     """All parameters, or adapters."""
     optimizer: Optimizer
     """Optimizer of exact gradients, on both sides; its state starts afresh every round."""
-    batch_size: PositiveInt
+    batch_size: SmallCount
     """Samples a client takes each step; always full."""
     sequence_length: PositiveInt | None = None
     """Tokens a sample; needed for text, refused for images."""
-    local_steps: PositiveInt = 1
+    local_steps: SmallCount = 1
     """Steps between two aggregations."""
-    rounds: PositiveInt = 1
+    rounds: SmallCount = 1
     """Rounds of a run."""
     modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = (
         Mode.FO,

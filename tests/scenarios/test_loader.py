@@ -173,3 +173,18 @@ def test_relative_files_start_from_the_scenario(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(document))
     scenario = load_scenario(str(tmp_path / "mine.yaml"))
     assert scenario.clients[0].link.trace == str((tmp_path / "trace.json").resolve())
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=2020-13-45", "seed=!!int abc", "seed=!!bool maybe", "seed=0x_", f"seed={'9' * 5000}",
+        f"radio.uplink_hz={'9' * 401}", "clients.\u00b2.count=2", "clients.pi4.memory_budget_bytes=1e30",
+        "training.local_steps=1000000000000000000",
+        "training.optimizer.learning_rate=1e39", "clients.pi4.count=1000000",
+        "clients=.inf", "clients=true",
+    ],
+)  # fmt: skip
+def test_hostile_values_are_refused_like_any_other(override: str) -> None:
+    with pytest.raises(ScenarioError):
+        load_scenario("quickstart", [override])

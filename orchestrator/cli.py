@@ -63,6 +63,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 StrategyOption = Annotated[
     str, typer.Option("--strategy", metavar="NAME", help="How to plan.", autocompletion=_complete_strategy)
 ]
+ChosenStrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy", metavar="NAME", help="How to plan; optimal by default.", autocompletion=_complete_strategy
+    ),
+]
 
 ExecutorOption = Annotated[
     ExecutorName, typer.Option("--executor", help="Train in this process, or on a local Ray cluster.")
@@ -192,7 +198,7 @@ def run(
     plan_file: Annotated[
         Path | None, typer.Option("--plan", metavar="plan.json", help="Use this plan instead of planning.")
     ] = None,
-    strategy: StrategyOption = "optimal",
+    strategy: ChosenStrategyOption = None,
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds; the scenario's by default.")
     ] = None,
@@ -209,7 +215,11 @@ def run(
     from scenarios.contracts.plan import Plan
     from scenarios.errors import UsageError
     from scenarios.loader import load_scenario
+    from solver.strategies import find_strategy
 
+    if strategy is not None and (resume or plan_file is not None):
+        raise UsageError("--strategy makes a plan, and --resume and --plan bring one: leave --strategy out")
+    chosen = find_strategy(strategy or "optimal").name
     loaded = load_scenario(scenario, overrides or [])
     folder = choose_folder(out.resolve() if out is not None else None, loaded.name, resume=resume)
     given = Plan.load(plan_file) if plan_file is not None else None
@@ -231,8 +241,8 @@ def run(
         from solver.planner import make_plan
 
         with progress_bar("planning", quiet=as_json) as show:
-            show(strategy, 0.0)
-            given = make_plan(loaded, options, strategy)
+            show(chosen, 0.0)
+            given = make_plan(loaded, options, chosen)
     if not as_json:
         from orchestrator.tables import plan_headline, plan_table
 

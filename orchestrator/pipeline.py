@@ -12,7 +12,7 @@ import pandas as pd
 
 from orchestrator.report import ReportData, render_report
 from orchestrator.run_folder import ROUND_COLUMNS, RunFolder
-from runtime.replay import Replay, replay
+from runtime.replay import Replay, replay, scenario_of
 from scenarios.contracts.files import write_text_whole
 from scenarios.contracts.ledger import Ledger, Source
 from scenarios.contracts.modes import Mode
@@ -188,7 +188,7 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor:
 
 def replay_plan(plan: Plan, folder: RunFolder, num_rounds: int, traces: Any = None) -> dict[str, Any]:
     """Replay a plan's network without training, and write a folder with its report."""
-    scenario = validate_scenario(plan.scenario, "the plan's scenario")
+    scenario = scenario_of(plan)
     check_same_scenario(plan, scenario, "the plan's scenario")
     replayed = replay(plan, scenario, num_rounds=num_rounds, traces=traces)
     folder.create()

@@ -188,6 +188,8 @@ WRONG: list[tuple[list[str], int, list[str]]] = [
     (["run", "quickstart", "--executor", "slurm"], 2, ["slurm"]),
     (["run", "quickstart", "--resume", "--out", "/nonexistent-folder"], 2, ["no run to resume"]),
     (["compare", "quickstart", "--strategies", "optimal,best"], 2, ["'best'"]),
+    (["run", "quickstart", "--strategy", "optimum"], 2, ["'optimum'"]),
+    (["run", "quickstart", "--resume", "--strategy", "splitfed"], 2, ["leave --strategy out"]),
     (["run", "quickstart", "--set", "data.test_fraction=0.9", "--executor", "inline"], 2, ["batch of 32"]),
 ]  # fmt: skip
 

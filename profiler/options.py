@@ -210,6 +210,8 @@ def _device_rows(
             {
                 "cut": cut,
                 "mode": str(mode),
+                "recompute": "",
+                "batch_size": training.batch_size,
                 "client_compute_s": compute_s,
                 "uplink_bytes": steps * bytes_a_step.uplink + upload,
                 "downlink_bytes": steps * bytes_a_step.downlink + exchanged,

@@ -6,12 +6,13 @@ limit lifted for this client alone, another one would be worth more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from scenarios.contracts.options import OPTION_KEY
 from scenarios.contracts.plan import Prices
 from scenarios.units import format_bytes, format_seconds
 from solver.arrays import BoolArray, FloatArray, IntArray
@@ -182,6 +183,6 @@ def _sentence(
     return "nothing binds: more memory, a free link or server, or a faster device would not change the option"
 
 
-def _keys(frame: pd.DataFrame) -> list[tuple[str, int, str]]:
-    """List what identifies every row: client, cut and mode."""
-    return list(zip(frame["client"], frame["cut"], frame["mode"], strict=True))
+def _keys(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:
+    """List what identifies every row."""
+    return list(zip(*(frame[column] for column in OPTION_KEY), strict=True))

@@ -185,6 +185,8 @@ def _client_plans(
                 device=row["device"],
                 cut=int(row["cut"]),
                 mode=row["mode"],
+                recompute=row["recompute"],
+                batch_size=row["batch_size"],
                 uplink_share=uplink_share,
                 downlink_share=downlink_share,
                 server_share=server_share,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from scenarios.contracts.options import OptionTable
+from scenarios.contracts.options import OPTION_KEY, OptionTable
 from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import ClientPlan, Plan
 from scenarios.errors import SolverFailure
@@ -99,12 +99,12 @@ def _of_objective(plan: Plan, scenario: Scenario, progress: float) -> Iterator[s
 
 def _of_clients(plan: Plan, scenario: Scenario, table: OptionTable) -> Iterator[str]:
     clients = {client.id: client for client in scenario.expanded_clients()}
-    rows = {(row["client"], int(row["cut"]), row["mode"]): row for row in table.table.to_dict("records")}
+    rows = {tuple(row[name] for name in OPTION_KEY): row for row in table.table.to_dict("records")}
     for planned in plan.clients:
         if planned.id not in clients:
             continue
         client = clients[planned.id]
-        row = rows.get((planned.id, planned.cut, str(planned.mode)))
+        row = rows.get((planned.id, planned.cut, str(planned.mode), planned.recompute, planned.batch_size))
         if row is None:
             yield f"{planned.id}: cut {planned.cut} with {planned.mode} is not in the option table"
         else:

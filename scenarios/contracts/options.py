@@ -1,6 +1,7 @@
 """The option table: the contract between profiler and solver (DESIGN section 4).
 
-One row per (client, cut, mode). All costs are per round (``local_steps`` steps and one exchange of the client part).
+One row per (client, cut, mode, recompute, batch size). All costs are per round (``local_steps`` steps and one exchange
+of the client part).
 Rows that break a client's memory budget stay in the table with ``fits`` false, so that a report can show them.
 """
 
@@ -17,12 +18,16 @@ from scenarios.contracts.ledger import read_parquet, write_parquet
 from scenarios.contracts.modes import Mode
 from scenarios.errors import ContractError
 
-OPTIONS_SCHEMA_VERSION = 1
+OPTIONS_SCHEMA_VERSION = 2
+OPTION_KEY = ("client", "cut", "mode", "recompute", "batch_size")
+"""What tells the rows of a table apart."""
 OPTION_COLUMNS: Mapping[str, str] = {
     "client": "str",
     "device": "str",
     "cut": "int64",
     "mode": "str",
+    "recompute": "str",
+    "batch_size": "int64",
     "client_compute_s": "float64",
     "uplink_bytes": "int64",
     "downlink_bytes": "int64",
@@ -40,8 +45,10 @@ OPTION_COLUMNS: Mapping[str, str] = {
 }
 """Column to dtype. ``uplink_bytes`` and ``downlink_bytes`` are totals of the round and contain ``model_upload_bytes``
 and ``model_download_bytes``. ``server_compute_s`` is at the whole server. ``data_weight`` is the client's share of the
-data, equal for all its rows and summing to 1 over clients. ``client_energy_j`` is NaN where no power figure is
-published: unknown, not zero. ``confidence`` says how the device's seconds are known (measured, calibrated, derived)."""
+data, equal for all its rows and summing to 1 over clients. ``recompute`` is the order in which ``fo-recompute`` runs
+its blocks, empty for one kept input per block and for every other mode. ``client_energy_j`` is NaN where no power
+figure is published: unknown, not zero. ``confidence`` says how the device's seconds are known (measured, calibrated,
+derived)."""
 
 _NEVER_NEGATIVE = (
     "client_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes",
@@ -61,7 +68,7 @@ class OptionTable:
     Raises
     ------
     ContractError
-        If a column is missing, a cost is missing, infinite or negative, or a (client, cut, mode) occurs twice.
+        If a column is missing, a cost is missing, infinite or negative, or an option occurs twice.
     """
 
     table: pd.DataFrame
@@ -82,12 +89,11 @@ class OptionTable:
         modes = set(self.table["mode"]) - {str(mode) for mode in Mode}
         if modes:
             raise ContractError(f"the option table has the unknown modes {', '.join(sorted(modes))}")
-        twice = self.table.duplicated(["client", "cut", "mode"])
+        twice = self.table.duplicated(list(OPTION_KEY))
         if twice.any():
             row = self.table[twice].iloc[0]
-            raise ContractError(
-                f"the option table has client {row['client']}, cut {row['cut']}, mode {row['mode']} twice"
-            )
+            same = ", ".join(f"{column.replace('_', ' ')} {row[column]}" for column in OPTION_KEY if row[column] != "")
+            raise ContractError(f"the option table has {same} twice")
 
     @property
     def clients(self) -> list[str]:

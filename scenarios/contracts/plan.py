@@ -15,7 +15,7 @@ from scenarios.contracts.modes import Mode
 from scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from scenarios.errors import ContractError
 
-PLAN_SCHEMA_VERSION = 1
+PLAN_SCHEMA_VERSION = 2
 
 
 class PlanStatus(StrEnum):
@@ -40,6 +40,9 @@ class ClientPlan(_Frozen):
     device: str
     cut: int = Field(ge=1)
     mode: Mode
+    recompute: str = ""
+    """Order in which ``fo-recompute`` runs its blocks; empty for one kept input per block."""
+    batch_size: int = Field(ge=1)
     uplink_share: float = Field(ge=0, le=1)
     downlink_share: float = Field(ge=0, le=1)
     server_share: float = Field(ge=0, le=1)

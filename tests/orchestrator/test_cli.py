@@ -224,7 +224,7 @@ def test_a_plan_of_another_scenario_is_refused(plan_file: Path) -> None:
     assert "another scenario" in result.stderr
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"schema_version": 99}', '{"schema_version": 1}'])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"schema_version": 99}', '{"schema_version": 2}'])
 def test_damaged_plans_are_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(damage)

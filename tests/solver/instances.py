@@ -81,6 +81,8 @@ def make_table(scenario: Scenario, rows: list[dict[str, Any]]) -> OptionTable:
         client = clients[row["client"]]
         base: dict[str, Any] = dict.fromkeys(OPTION_COLUMNS, 0) | {
             "device": client.device,
+            "recompute": "",
+            "batch_size": scenario.training.batch_size,
             "memory_budget_bytes": client.memory_budget_bytes,
             "client_energy_j": float("nan"),
             "data_weight": client.data_weight,

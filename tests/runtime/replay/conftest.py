@@ -67,6 +67,7 @@ def make_client(client_id: str, num_clients: int, **changes: Any) -> ClientPlan:
         "server_state_bytes": 0,
         "progress": 1.0,
         "data_weight": 1 / num_clients,
+        "batch_size": 1,
         "confidence": "derived",
     }
     return ClientPlan(**{**values, **changes})

@@ -1,4 +1,4 @@
-"""Compute per block: operators of forward, backward, update and perturbed forward, traced on fake tensors.
+"""Compute per block: operators of forward, backward, update and perturbed forward, traced on the meta device.
 
 Blocks that are alike (type, parameters, input shape) are traced once.
 """
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from profiler.attention import cpu_attention
 from profiler.models import TracedModel
 from profiler.operators import NO_WORK, OperatorCost, OperatorCounter
+from profiler.shapes import shapes_only
 from runtime.live_bytes import LiveBytes
 from runtime.models.blocks import Block
 from runtime.noise import NoiseKey, Perturbed, descend
@@ -83,7 +85,7 @@ def block_costs(traced: TracedModel, scenario: Scenario) -> list[BlockCost]:
     costs: list[BlockCost] = []
     x = traced.batch.inputs
     last = traced.model.num_blocks - 1
-    with traced.fake_mode:
+    with shapes_only(cpu_attention, traced.memo):
         for index, block in enumerate(traced.model.whole.ordered()):
             key = signature(block, x, is_last=index == last)
             if key not in known:

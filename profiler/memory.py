@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from profiler.attention import cpu_attention
 from profiler.models import TracedModel
+from profiler.shapes import shapes_only
 from runtime.client import MEASURED_STEPS, run_step
 from runtime.estimators import ESTIMATORS
 from runtime.live_bytes import LiveBytes
@@ -76,7 +78,7 @@ def client_peak_bytes(traced: TracedModel, scenario: Scenario, cut: int, mode: M
     training = training.model_copy(
         update={"zeroth_order": training.zeroth_order.model_copy(update={"directions": fewer})}
     )
-    with traced.fake_mode:
+    with shapes_only(cpu_attention, traced.memo):
         part = traced.model.client_part(cut)
         meter = LiveBytes()
         on_device = cut == traced.model.num_blocks

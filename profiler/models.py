@@ -8,14 +8,14 @@ behind every block.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 import networkx as nx
 import torch
-from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
+from profiler.attention import cpu_attention
+from profiler.shapes import ShapeMemo, shapes_only
 from runtime.data import head_size
 from runtime.models.build import build_blocks, model_config
 from runtime.split import SplitModel
@@ -29,25 +29,25 @@ BlockGraph: TypeAlias = "nx.DiGraph[int]"
 
 @dataclass(frozen=True)
 class TracedModel:
-    """A model of fake tensors and one fake batch: shapes and operators without memory.
+    """A model of shapes and one batch of shapes, both on the meta device: operators without memory.
 
     Parameters
     ----------
     model
-        The split model, on fake tensors.
+        The split model.
     batch
-        One fake mini-batch of the scenario.
-    fake_mode
-        The mode that both live in.
+        One mini-batch of the scenario.
+    memo
+        Shapes of operators met so far.
     """
 
     model: SplitModel
     batch: Batch
-    fake_mode: FakeTensorMode
+    memo: ShapeMemo = field(default_factory=ShapeMemo)
 
 
 def traced_model(scenario: Scenario) -> TracedModel:
-    """Build the scenario's model and a mini-batch as fake tensors.
+    """Build the scenario's model and a mini-batch as shapes.
 
     Raises
     ------
@@ -55,39 +55,25 @@ def traced_model(scenario: Scenario) -> TracedModel:
         If the model cannot be built.
     """
     model = SplitModel(build_blocks(scenario, num_labels=head_size(scenario), meta=True))
-    fake_mode = FakeTensorMode()
-    with fake_mode:
-        _materialise(model.whole)
-        batch = _fake_batch(scenario)
-    return TracedModel(model, batch, fake_mode)
+    return TracedModel(model, _batch(scenario))
 
 
-def _materialise(module: nn.Module) -> None:
-    """Replace meta tensors by fake CPU tensors, which some initialisers refuse to build directly."""
-    for child in module.modules():
-        for name, parameter in child._parameters.items():
-            if parameter is not None:
-                fake = torch.empty(parameter.shape, dtype=parameter.dtype)
-                child._parameters[name] = nn.Parameter(fake, requires_grad=parameter.requires_grad)
-        for name, buffer in child._buffers.items():
-            if buffer is not None:
-                child._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
-
-
-def _fake_batch(scenario: Scenario) -> Batch:
+def _batch(scenario: Scenario) -> Batch:
     batch_size, data = scenario.training.batch_size, scenario.data
+    device = torch.device("meta")
     if isinstance(data, (Digits, ImageArchive)):
         channels = int(getattr(model_config(scenario.model), "num_channels", 1))
-        images = torch.empty(batch_size, channels, data.image_size, data.image_size)
-        return Batch(images, torch.zeros(batch_size, dtype=torch.long))
+        images = torch.empty(batch_size, channels, data.image_size, data.image_size, device=device)
+        return Batch(images, torch.empty(batch_size, dtype=torch.long, device=device))
     length = scenario.training.sequence_length
     assert length is not None
-    tokens = torch.zeros(batch_size, length, dtype=torch.long)
-    mask_BS = torch.ones(batch_size, length, dtype=torch.bool) if isinstance(data, TextTable) else None
+    tokens = torch.empty(batch_size, length, dtype=torch.long, device=device)
+    is_padded = isinstance(data, TextTable)
+    mask_BS = torch.empty(batch_size, length, dtype=torch.bool, device=device) if is_padded else None
     if scenario.model.task == "causal-lm":
         # A label tensor of its own where padding is masked out, the ids themselves otherwise: both cross the air.
-        return Batch(tokens, torch.zeros_like(tokens), mask_BS)
-    return Batch(tokens, torch.zeros(batch_size, dtype=torch.long), mask_BS)
+        return Batch(tokens, torch.empty_like(tokens), mask_BS)
+    return Batch(tokens, torch.empty(batch_size, dtype=torch.long, device=device), mask_BS)
 
 
 def block_graph(traced: TracedModel) -> BlockGraph:
@@ -104,7 +90,7 @@ def block_graph(traced: TracedModel) -> BlockGraph:
     graph: BlockGraph = nx.DiGraph()
     x = traced.batch.inputs
     graph.add_node(0, kind="input", parameters=0, trainable=0)
-    with traced.fake_mode, torch.no_grad():
+    with shapes_only(cpu_attention, traced.memo), torch.no_grad():
         for position, block in enumerate(traced.model.whole.ordered(), start=1):
             graph.add_node(
                 position,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from profiler.attention import cpu_attention
 from profiler.compute import BlockCost, block_costs, signature
 from profiler.memory import client_peak_bytes
 from profiler.mode_costs import BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
@@ -20,6 +21,7 @@ from profiler.operators import OperatorCost
 from profiler.peaks import homogeneous_runs, peaks_of_run
 from profiler.progress import gradient_split
 from profiler.roofline import check_can_train, seconds
+from profiler.shapes import shapes_only
 from runtime.client import needs_row_ids
 from runtime.reliability import reliability
 from scenarios.contracts.modes import EXACT_MODES, LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
@@ -138,7 +140,7 @@ def _signatures(traced: TracedModel) -> list[Hashable]:
     result: list[Hashable] = []
     x = traced.batch.inputs
     last = traced.model.num_blocks - 1
-    with traced.fake_mode:
+    with shapes_only(cpu_attention, traced.memo):
         for index, block in enumerate(traced.model.whole.ordered()):
             result.append(signature(block, x, is_last=index == last))
             x = block(x, traced.batch.mask_BS).detach()

@@ -1,6 +1,6 @@
-"""Count live tensor bytes while real or fake tensors are computed.
+"""Count live tensor bytes while tensors are computed, real ones or shapes on the meta device.
 
-One small dispatch mode serves both the prediction (under fake tensors) and the measurement (in the run). It counts
+One small dispatch mode serves both the prediction (on the meta device) and the measurement (in the run). It counts
 storages, not tensors, so views are free, and forgets a storage when it is freed. Workspace inside a kernel is not seen.
 """
 
@@ -63,13 +63,21 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         known = self._known.get(key)
         if known is not None and known() is storage:
             return
-        size_bytes = storage.nbytes()
+        block = self._born(key, storage.nbytes())
 
         def forget(reference: weakref.ref[torch.UntypedStorage]) -> None:
             if self._known.get(key) is reference:
                 del self._known[key]
-            self.live_bytes -= size_bytes
+            self._freed(block)
 
         self._known[key] = weakref.ref(storage, forget)
+
+    def _born(self, key: int, size_bytes: int) -> Any:
+        """Take memory for a storage known by ``key`` while it lives; return what to give back."""
         self.live_bytes += size_bytes
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        return size_bytes
+
+    def _freed(self, block: Any) -> None:
+        """Give back what :meth:`_born` returned."""
+        self.live_bytes -= block

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 
 def host_floats(values: Tensor) -> list[float]:
-    """Return the values of a small tensor; NaN for fake tensors, which have shapes but no values."""
-    if isinstance(values, FakeTensor):
+    """Return the values of a small tensor; NaN on the meta device, which has shapes but no values."""
+    if values.is_meta:
         return [float("nan")] * values.numel()
     return [float(value) for value in values.detach().flatten().tolist()]

@@ -1,0 +1,127 @@
+"""Which kernel computes scaled dot-product attention on a device, and so what it keeps for backward.
+
+Each function has the signature of ``torch.nn.functional.scaled_dot_product_attention`` (PyTorch 2.13) and follows its
+selection rules for one device: the CPU's fused kernel where it applies and plain products otherwise; on CUDA
+flash attention for half precision without a mask, the memory-efficient kernel for everything else.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+_HALF = (torch.float16, torch.bfloat16)
+
+
+class AttentionKernel(Protocol):
+    """Scaled dot-product attention of queries, keys and values, [B, H, S, D] each."""
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        """Return the attended values."""
+        ...
+
+
+def cpu_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Attention as the CPU computes it."""
+    mask = _additive(attn_mask, query)
+    fused = (
+        query.dim() == 4
+        and query.shape[-1] == key.shape[-1] == value.shape[-1]
+        and query.shape[1] == key.shape[1] == value.shape[1]
+        and (mask is None or not mask.requires_grad)
+    )
+    if not fused:
+        return _plain(query, key, value, mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa)
+    result = aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, dropout_p, is_causal, attn_mask=mask, scale=scale
+    )
+    return _tensor(result[0])
+
+
+def cuda_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Attention as a CUDA device of compute capability 8.0 or more computes it."""
+    mask = _additive(attn_mask, query)
+    groups = query.shape[1] // key.shape[1]
+    if query.dtype in _HALF and mask is None:
+        return _flash(query, key, value, dropout_p, is_causal=is_causal, scale=scale)
+    if groups > 1:
+        # The memory-efficient kernel knows no groups: keys and values are repeated.
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    needs_backward = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
+    result = aten._scaled_dot_product_efficient_attention(
+        query, key, value, mask, needs_backward, dropout_p, is_causal, scale=scale
+    )
+    return _tensor(result[0])
+
+
+def _flash(
+    query: Tensor, key: Tensor, value: Tensor, dropout_p: float, *, is_causal: bool, scale: float | None
+) -> Tensor:
+    width = query.shape[-1]
+    missing = -width % 8
+    if missing:
+        # The kernel takes head sizes in steps of eight.
+        query, key, value = (torch.nn.functional.pad(t, (0, missing)) for t in (query, key, value))
+        scale = scale if scale is not None else 1.0 / math.sqrt(width)
+    result = aten._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, False, scale=scale)
+    return _tensor(result[0])[..., :width]
+
+
+def _plain(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    *,
+    is_causal: bool,
+    scale: float | None,
+    enable_gqa: bool,
+) -> Tensor:
+    result = aten._scaled_dot_product_attention_math(
+        query, key, value, mask, 0.0, is_causal, None, scale=scale, enable_gqa=enable_gqa
+    )
+    return _tensor(result[0])
+
+
+def _additive(mask: Tensor | None, like: Tensor) -> Tensor | None:
+    """A boolean mask becomes one that is added to the scores, as inside PyTorch's own function."""
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    return torch.where(mask.logical_not(), -math.inf, torch.zeros((), dtype=like.dtype, device=like.device))
+
+
+def _tensor(value: object) -> Tensor:
+    assert isinstance(value, Tensor)
+    return value

@@ -1,0 +1,132 @@
+"""Compute with shapes alone: tensors on the meta device, with the kernels of the device that is meant.
+
+The meta device runs the operators of a model without memory or arithmetic, autograd included. Three things are added:
+operators seen before are not worked out again (many of PyTorch's shape functions are Python and take a tenth of a
+millisecond); attention follows the device that is meant, not the meta device; and generators and host reads of the
+code that is traced, which belong to another device, do no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from profiler.attention import AttentionKernel
+
+_META = torch.device("meta")
+_Result = tuple[torch.Size, tuple[int, ...], torch.dtype]
+_PASS_ON = object()
+_ON_META = {"generator": lambda _: None, "device": lambda device: None if device is None else _META}
+
+
+@dataclass
+class ShapeMemo:
+    """Results of operators by their arguments, both as shapes."""
+
+    known: dict[Hashable, Any] = field(default_factory=dict)
+
+
+class _OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sends every new tensor to the meta device, reads zeros from there, and remembers the shapes of results."""
+
+    def __init__(self, memo: ShapeMemo) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._known = memo.known
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.is_view:
+            return func(*args, **kwargs)
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+            return torch.zeros((), dtype=args[0].dtype, device="cpu").tolist()
+        if kwargs:
+            # A generator of the host cannot drive the meta device, where nothing is drawn.
+            kwargs = {name: _ON_META.get(name, lambda value: value)(value) for name, value in kwargs.items()}
+        if func._schema.is_mutable:
+            return args[0] if _keeps_shape(func, args) else func(*args, **kwargs)
+        key = _key(func, args, kwargs)
+        found = self._known.get(key, None) if key is not None else _PASS_ON
+        if found is None:
+            result = func(*args, **kwargs)
+            self._known[key] = _shapes_of(result, args)
+            return result
+        if found is _PASS_ON:
+            return func(*args, **kwargs)
+        made = [None if shape is None else torch.empty_strided(*shape[:2], dtype=shape[2], device=_META) for shape in found[1]]
+        return made[0] if found[0] is None else found[0](made)
+
+
+def _keeps_shape(func: Any, args: Sequence[Any]) -> bool:
+    """Whether an operator only writes into its first argument and returns it: nothing to do without values."""
+    returns = func._schema.returns
+    return (
+        torch.Tag.inplace_view not in func.tags
+        and len(returns) == 1
+        and returns[0].alias_info is not None
+        and func._schema.arguments[0].is_write
+        and isinstance(args[0], Tensor)
+        and args[0].is_meta
+    )
+
+
+def _key(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Hashable | None:
+    """What a result's shapes depend on; None where tensors of the host take part."""
+    parts: list[Hashable] = [func]
+    for value in args:
+        part = _key_part(value)
+        if part is None:
+            return None
+        parts.append(part)
+    for name, value in kwargs.items():
+        part = _key_part(value)
+        if part is None:
+            return None
+        parts.append((name, part))
+    return tuple(parts)
+
+
+def _key_part(value: Any) -> Hashable | None:
+    if isinstance(value, Tensor):
+        return (value.shape, value.stride(), value.dtype) if value.is_meta else None
+    if isinstance(value, (list, tuple)):
+        inner = tuple(_key_part(item) for item in value)
+        return None if any(item is None for item in inner) else (type(value), inner)
+    # 1, 1.0 and True are equal, and give results of different types.
+    return type(value), value
+
+
+def _shapes_of(result: Any, args: Sequence[Any]) -> Any:
+    """Shapes of fresh results with the container that holds them, or a mark that the operator must run."""
+    leaves = list(result) if isinstance(result, (list, tuple)) else [result]
+    if not all(leaf is None or (isinstance(leaf, Tensor) and leaf.is_meta) for leaf in leaves):
+        return _PASS_ON
+    inputs = {id(a.untyped_storage()) for a in args if isinstance(a, Tensor)}
+    if any(leaf is not None and (id(leaf.untyped_storage()) in inputs or leaf.storage_offset()) for leaf in leaves):
+        return _PASS_ON
+    shapes = [None if leaf is None else (leaf.shape, leaf.stride(), leaf.dtype) for leaf in leaves]
+    return type(result) if isinstance(result, (list, tuple)) else None, shapes
+
+
+@contextmanager
+def shapes_only(attention: AttentionKernel, memo: ShapeMemo | None = None) -> Iterator[None]:
+    """Within it, new tensors are shapes, and attention runs on the given kernel.
+
+    Parameters
+    ----------
+    attention
+        What stands in for ``torch.nn.functional.scaled_dot_product_attention``, whose own choice follows the device of
+        its tensors and would be the meta device's.
+    memo
+        Shapes known from before, and to be added to.
+    """
+    mode = _OnMeta(memo or ShapeMemo())
+    with mock.patch.object(F, "scaled_dot_product_attention", attention), mode:
+        yield

@@ -38,7 +38,7 @@ class TracedModel:
     batch
         One mini-batch of the scenario.
     memo
-        Shapes of operators met so far.
+        Shapes of operators met so far. Attention is not among them, so that one serves all kernels.
     """
 
     model: SplitModel

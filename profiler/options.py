@@ -14,11 +14,10 @@ import pandas as pd
 
 from profiler.attention import cpu_attention
 from profiler.compute import BlockCost, block_costs, signature
-from profiler.memory import client_peak_bytes
+from profiler.memory import client_memory, homogeneous_runs, peaks_of_run
 from profiler.mode_costs import BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
 from profiler.models import BlockGraph, TracedModel, block_graph, smashed_bytes, traced_model, valid_cuts
 from profiler.operators import OperatorCost
-from profiler.peaks import homogeneous_runs, peaks_of_run
 from profiler.progress import gradient_split
 from profiler.roofline import check_can_train, seconds
 from profiler.shapes import shapes_only
@@ -132,7 +131,7 @@ def _peaks(traced: TracedModel, scenario: Scenario, cuts: Sequence[int], mode: M
     runs = homogeneous_runs(cuts, [signatures[cut - 1] for cut in cuts])
     found: dict[int, int] = {}
     for run in runs:
-        found |= peaks_of_run(run, lambda cut: client_peak_bytes(traced, scenario, cut, mode))
+        found |= peaks_of_run(run, lambda cut: client_memory(traced, scenario, cut, mode).peak_bytes)
     return found
 
 

@@ -79,7 +79,7 @@ def _keeps_shape(func: Any, args: Sequence[Any]) -> bool:
 
 def _key(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Hashable | None:
     """What a result's shapes depend on; None where tensors of the host take part."""
-    parts: list[Hashable] = [func]
+    parts: list[Hashable] = [func, torch.get_default_dtype()]
     for value in args:
         part = _key_part(value)
         if part is None:

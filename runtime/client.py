@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from runtime.estimators import ESTIMATORS, GradientEstimator, ScalarStep, StepResult
+from runtime.estimators import GradientEstimator, ScalarStep, StepResult, make_estimator
 from runtime.live_bytes import LiveBytes
 from runtime.noise import NoiseKey
 from runtime.server import ServerSide
@@ -32,6 +32,7 @@ class Assignment:
     mode: Mode
     data_weight: float
     memory_budget_bytes: int
+    recompute: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def run_client_round(
     if not on_device:
         labels_name_rows = scenario.model.task == "causal-lm"
         link = CountingLink(server, traffic, needs_row_ids(part, assignment.mode, labels_name_rows=labels_name_rows))
-    estimator = ESTIMATORS[assignment.mode](part, scenario.training)
+    estimator = make_estimator(assignment.mode, part, scenario.training, assignment.recompute)
     losses: list[float] = []
     scalars: list[ScalarStep] = []
     start_s = perf_counter()

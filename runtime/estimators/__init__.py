@@ -10,11 +10,39 @@ from runtime.estimators.fo_recompute import FirstOrderRecompute
 from runtime.estimators.frozen import Frozen
 from runtime.estimators.zo_loss import ZerothOrderLoss
 from runtime.estimators.zo_projection import ZerothOrderProjection
+from runtime.split import Part
 from scenarios.contracts.modes import Mode
+from scenarios.errors import ContractError
+from scenarios.schema import Training
 
 ESTIMATORS: Mapping[Mode, type[GradientEstimator]] = {
     estimator.mode: estimator
     for estimator in (FirstOrder, FirstOrderRecompute, ZerothOrderProjection, ZerothOrderLoss, Frozen)
 }
 
-__all__ = ["ESTIMATORS", "GradientEstimator", "ScalarStep", "StepResult"]
+
+def make_estimator(mode: Mode, part: Part, training: Training, recompute: str = "") -> GradientEstimator:
+    """Return the estimator of a mode for a client part.
+
+    Parameters
+    ----------
+    mode
+        The mode.
+    part, training
+        The client part, and the scenario's training section.
+    recompute
+        The schedule of ``fo-recompute``; empty for one kept input per block, and for every other mode.
+
+    Raises
+    ------
+    ContractError
+        If the schedule is not one for this part, or the mode has none.
+    """
+    if mode is Mode.FO_RECOMPUTE:
+        return FirstOrderRecompute(part, training, recompute)
+    if recompute:
+        raise ContractError(f"{mode} recomputes nothing, yet a recompute schedule is given: {recompute[:40]}")
+    return ESTIMATORS[mode](part, training)
+
+
+__all__ = ["ESTIMATORS", "GradientEstimator", "ScalarStep", "StepResult", "make_estimator"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,56 +15,93 @@ from runtime.optimizers import OptimizerInBackward
 from runtime.split import Part
 from runtime.wire import Batch, ServerLink
 from scenarios.contracts.modes import Mode
+from scenarios.contracts.recompute import Action, check_schedule, one_input_per_block, parse_schedule
 from scenarios.schema import Training
 
 
 class FirstOrderRecompute(GradientEstimator):
-    """Keeps block inputs only; backward recomputes one block at a time (Chen et al., arXiv 1604.06174).
+    """Keeps some block inputs; backward recomputes what it needs, one block with a graph at a time.
 
-    Each parameter is updated, and its gradient freed, as soon as it exists. No activation outlives its block and no
-    gradient its parameter's update.
+    With one kept input per block every block is recomputed once (Chen et al., arXiv 1604.06174); with fewer, blocks are
+    run again from the kept input below them, in the order of the schedule. Each parameter is updated, and its gradient
+    freed, as soon as it exists. No activation outlives its block and no gradient its parameter's update.
+
+    Parameters
+    ----------
+    part, training
+        As for every mode.
+    recompute
+        The schedule as text, see :mod:`scenarios.contracts.recompute`; empty for one kept input per block.
+
+    Raises
+    ------
+    ContractError
+        If the schedule is not one for this part.
     """
 
     mode = Mode.FO_RECOMPUTE
     keeps_batch_statistics = True
 
-    def __init__(self, part: Part, training: Training) -> None:
+    def __init__(self, part: Part, training: Training, recompute: str = "") -> None:
         super().__init__(part, training)
         self._optimizer = OptimizerInBackward(training.optimizer, [parameter for _, parameter in part.trainable()])
         self._first_trained = next(
-            (i for i, block in enumerate(part.ordered()) if any(p.requires_grad for p in block.parameters())),
-            len(part.blocks),
+            (i for i, block in enumerate(part.ordered(), 1) if any(p.requires_grad for p in block.parameters())),
+            len(part.blocks) + 1,
         )
+        num_blocks = len(part.blocks)
+        self.schedule = parse_schedule(recompute) or one_input_per_block(num_blocks, self._first_trained)
+        check_schedule(self.schedule, num_blocks, self._first_trained)
 
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
-        """Forward without a graph, wait for λ, then backward one block at a time."""
-        inputs, h = self._forward(batch)
-        gradient, loss = link.exact(h, batch, wants_gradient=self.trains)
-        del h
+        """Carry out the schedule; the smashed data goes up when the last block has run for the first time."""
         blocks = self.part.ordered()
-        for index in range(len(blocks) - 1, self._first_trained - 1, -1):
-            x = inputs.pop().detach().requires_grad_(index > self._first_trained)
-            with torch.enable_grad(), _statistics_untouched(blocks[index]):
-                y = blocks[index](x, batch.mask_BS)
-            y.backward(gradient)
-            gradient = x.grad
-            del x, y
+        kept: dict[int, Tensor] = {}
+        graphs: dict[int, tuple[Tensor, Tensor]] = {}
+        here, reached, loss = 1, 0, 0.0
+        x, gradient = batch.inputs, None
+        for action, index in ((step.action, step.block) for step in self.schedule):
+            if action is Action.BACKWARD:
+                kept.pop(index, None)
+                gradient = _backward(*graphs.pop(index), gradient)
+                here, x = 0, batch.inputs
+                continue
+            if index != here:
+                x = kept[index]
+            if action is Action.KEEP:
+                kept[index] = x
+            block = blocks[index - 1]
+            with contextlib.nullcontext() if index > reached else _statistics_untouched(block):
+                if action is Action.GRAPH:
+                    graphs[index] = self._with_graph(block, index, x, batch)
+                    x = graphs[index][1].detach()
+                else:
+                    with torch.no_grad():
+                        x = block(x, batch.mask_BS)
+            here = index + 1
+            if index == len(blocks) and reached < index:
+                gradient, loss = link.exact(x, batch, wants_gradient=self.trains)
+            reached = max(reached, index)
+            if here > len(blocks):
+                # Nothing runs on from the last block, so that its output lives on in its graph alone.
+                x = batch.inputs
         return StepResult(loss)
 
-    def _forward(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
-        """Return the inputs of the blocks that backward will visit, and the smashed data."""
-        inputs: list[Tensor] = []
-        x = batch.inputs
-        with torch.no_grad():
-            for index, block in enumerate(self.part.ordered()):
-                if index >= self._first_trained:
-                    inputs.append(x)
-                x = block(x, batch.mask_BS)
-        return inputs, x
+    def _with_graph(self, block: nn.Module, index: int, x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the block's input, as the leaf of a graph, and its output."""
+        leaf = x.detach().requires_grad_(index > self._first_trained)
+        with torch.enable_grad():
+            return leaf, block(leaf, batch.mask_BS)
 
     def close(self) -> None:
         """Detach the optimizer from the parameters."""
         self._optimizer.remove()
+
+
+def _backward(leaf: Tensor, y: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """Return the gradient of a block's input, given that of its output."""
+    y.backward(gradient)  # type: ignore[no-untyped-call]
+    return leaf.grad
 
 
 @contextmanager

@@ -9,9 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.memory import client_peak_bytes
+from profiler.memory import client_memory, homogeneous_runs, peaks_of_run
 from profiler.models import traced_model
-from profiler.peaks import homogeneous_runs, peaks_of_run
 from runtime.client import Assignment, run_client_round
 from runtime.live_bytes import LiveBytes
 from runtime.optimizers import make_optimizer
@@ -40,7 +39,7 @@ def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str
             model, start, assignment, lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True
         )
         assert outcome.peak_bytes is not None
-        predicted = client_peak_bytes(traced, scenario, cut, mode)
+        predicted = client_memory(traced, scenario, cut, mode).peak_bytes
         assert predicted == pytest.approx(outcome.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
 
 
@@ -80,7 +79,7 @@ def test_live_bytes_agree_with_the_allocator(family: str) -> None:
 def test_recomputing_saves_memory_and_estimating_saves_more() -> None:
     scenario = family_scenario("opt-causal", optimizer={"name": "adamw", "learning_rate": 0.01}, local_steps=2)
     traced = traced_model(scenario)
-    peak = {mode: client_peak_bytes(traced, scenario, 4, mode) for mode in Mode}
+    peak = {mode: client_memory(traced, scenario, 4, mode).peak_bytes for mode in Mode}
     assert peak[Mode.FROZEN] <= peak[Mode.ZO_PROJECTION] < peak[Mode.FO_RECOMPUTE] < peak[Mode.FO]
 
 
@@ -111,7 +110,7 @@ def test_composed_peaks_equal_full_traces(mode: Mode) -> None:
     scenario = scenario.model_copy(update={"model": deep})
     traced = traced_model(scenario)
     run = list(range(2, 12))
-    full = {cut: client_peak_bytes(traced, scenario, cut, mode) for cut in run}
+    full = {cut: client_memory(traced, scenario, cut, mode).peak_bytes for cut in run}
     traces: list[int] = []
 
     def peak(cut: int) -> int:

@@ -1,0 +1,203 @@
+"""Peak memory of the client part and of the server part, for every cut and mode."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from profiler.attention import cpu_attention, cuda_attention
+from profiler.memory.breakdown import MemoryBreakdown, Role
+from profiler.memory.cuda import CudaMemory
+from profiler.memory.trace import MemoryTrace
+from profiler.models import TracedModel
+from profiler.shapes import shapes_only
+from runtime.client import MEASURED_STEPS, run_step
+from runtime.estimators import make_estimator
+from runtime.noise import NoiseKey
+from runtime.server import ServerSide
+from runtime.split import Part
+from runtime.wire import Batch, ServerLink
+from scenarios.contracts.modes import EXACT_MODES, Mode
+from scenarios.errors import ProfileError
+from scenarios.schema import Scenario, Training
+
+_TRACED_DIRECTIONS = 2
+"""Directions are probed one after another and hold the same memory; two show what the first leaves behind."""
+
+
+@dataclass(frozen=True)
+class _WatchedLink:
+    """Tells a memory trace what the client keeps while the other side works.
+
+    Parameters
+    ----------
+    trace
+        The client's memory.
+    on_device
+        What computes the loss where the whole model is on the device; None for a remote server part, which gives back
+        shapes.
+    """
+
+    trace: MemoryTrace
+    on_device: ServerSide | None
+
+    @property
+    def trains_server(self) -> bool:
+        """Whether there is a server part."""
+        return self.on_device is None
+
+    def begin_step(self) -> None:
+        """Nothing is kept between requests."""
+
+    def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
+        """Return a gradient in the shape of ``h``, which the client does hold."""
+        self.trace.mark_everything_else(Role.ACTIVATIONS)
+        if self.on_device is not None:
+            return self.on_device.exact(h, batch, wants_gradient=wants_gradient)
+        if not wants_gradient:
+            return None, 0.0
+        gradient = torch.empty_like(h)
+        self.trace.track([gradient])
+        self.trace.mark(Role.ACTIVATIONS, [gradient])
+        return gradient, 0.0
+
+    def probe(self, h: Tensor, batch: Batch) -> Tensor:
+        """Return a loss."""
+        self.trace.mark_everything_else(Role.ACTIVATIONS)
+        if self.on_device is not None:
+            return self.on_device.probe(h, batch)
+        return torch.empty((), dtype=torch.float32)
+
+    def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
+        """Return the scalars."""
+        return scalars_P
+
+
+def client_memory(
+    traced: TracedModel, scenario: Scenario, cut: int, mode: Mode, recompute: str = "", cuda: CudaMemory | None = None
+) -> MemoryBreakdown:
+    """Predict the peak memory of a client part.
+
+    Parameters
+    ----------
+    traced
+        The model as shapes.
+    scenario
+        Training settings.
+    cut, mode, recompute
+        The option.
+    cuda
+        The CUDA device that is meant; None for live tensor bytes, as a run on a CPU measures them.
+
+    Raises
+    ------
+    ProfileError
+        If the mode cannot be traced on this model.
+    """
+    training = _fewer_directions(scenario.training)
+    trace = MemoryTrace(cuda)
+    attention = cpu_attention if cuda is None else cuda_attention
+    with shapes_only(attention, traced.memo):
+        part = traced.model.client_part(cut)
+        whole = cut == traced.model.num_blocks
+        on_device = ServerSide(traced.model.server_part(cut), training, scenario.model.task) if whole else None
+        link: ServerLink = _WatchedLink(trace, on_device)
+        estimator = make_estimator(mode, part, training, recompute)
+        try:
+            with trace.watching(part.parameters()):
+                _hold(trace, part, traced.batch)
+                for step in range(min(MEASURED_STEPS, training.local_steps)):
+                    run_step(estimator, copy.copy(traced.batch), link, NoiseKey(0, "client", "", 0, step), trace)
+        except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+            raise _untraceable(cut, mode, error) from error
+        finally:
+            estimator.close()
+            _forget_gradients(part)
+    return trace.breakdown()
+
+
+def server_memory(
+    traced: TracedModel, scenario: Scenario, cut: int, mode: Mode, cuda: CudaMemory | None = None
+) -> MemoryBreakdown:
+    """Predict the peak memory of one client's server copy; nothing at the last cut.
+
+    Parameters
+    ----------
+    traced
+        The model as shapes.
+    scenario
+        Training settings.
+    cut, mode
+        The option: an exact or projecting client asks for λ, a probing one for losses.
+    cuda
+        The CUDA device that is meant; None for live tensor bytes.
+
+    Raises
+    ------
+    ProfileError
+        If the server part cannot be traced.
+    """
+    if cut == traced.model.num_blocks:
+        return MemoryBreakdown()
+    trace = MemoryTrace(cuda)
+    attention = cpu_attention if cuda is None else cuda_attention
+    below = traced.model.client_part(cut)
+    wants_gradient = mode in (*EXACT_MODES, Mode.ZO_PROJECTION) and below.num_trainable > 0
+    with shapes_only(attention, traced.memo):
+        with torch.no_grad():
+            smashed = below(traced.batch.inputs, traced.batch.mask_BS)
+        part = traced.model.server_part(cut)
+        server = ServerSide(part, scenario.training, scenario.model.task)
+        try:
+            with trace.watching(part.parameters()):
+                _hold(trace, part, Batch(torch.empty_like(smashed), traced.batch.labels, traced.batch.mask_BS))
+                for _ in range(min(MEASURED_STEPS, scenario.training.local_steps)):
+                    _server_step(trace, server, torch.empty_like(smashed), traced.batch, mode, wants_gradient)
+        except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+            raise _untraceable(cut, mode, error) from error
+        finally:
+            _forget_gradients(part)
+    return trace.breakdown()
+
+
+def _server_step(
+    trace: MemoryTrace, server: ServerSide, h: Tensor, batch: Batch, mode: Mode, wants_gradient: bool
+) -> None:
+    trace.track([h])
+    trace.mark(Role.ACTIVATIONS, [h])
+    with trace:
+        if mode is Mode.ZO_LOSS:
+            server.probe(h, batch)
+        server.exact(h, batch, wants_gradient=wants_gradient)
+
+
+def _hold(trace: MemoryTrace, part: Part, batch: Batch) -> None:
+    """Count what a part holds throughout: its parameters and buffers, and the batch."""
+    standing = [*part.parameters(), *part.buffers()]
+    trace.track(standing)
+    trace.mark(Role.PARAMETERS, standing)
+    inputs = [tensor for tensor in (batch.inputs, batch.labels, batch.mask_BS) if tensor is not None]
+    trace.track(inputs)
+    trace.mark(Role.ACTIVATIONS, inputs)
+
+
+def _fewer_directions(training: Training) -> Training:
+    fewer = min(training.zeroth_order.directions, _TRACED_DIRECTIONS)
+    return training.model_copy(
+        update={"zeroth_order": training.zeroth_order.model_copy(update={"directions": fewer})}
+    )
+
+
+def _forget_gradients(part: Part) -> None:
+    for parameter in part.parameters():
+        parameter.grad = None
+
+
+def _untraceable(cut: int, mode: Mode, error: Exception) -> ProfileError:
+    return ProfileError(
+        f"cut {cut}, {mode}: the mode cannot be traced on this model ({str(error).splitlines()[0]}); "
+        "remove it from training.modes, or report the model"
+    )

@@ -1,0 +1,147 @@
+"""In which order ``fo-recompute`` runs its blocks: what is kept on the way up, what is computed again on the way down.
+
+A schedule is a list of steps, written as text such as ``k1 a2 k3 g4 b4 g3 b3 a1 g2 b2 g1 b1`` (blocks count from 1; a
+block whose input is not at hand starts from its kept input). The empty text stands for one kept input per block. Such
+schedules reverse a chain with any amount of memory
+(Griewank and Walther, ACM TOMS 26(1), 2000; for blocks of unequal cost Beaumont et al., arXiv 1911.13214).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scenarios.errors import ContractError
+
+
+class Action(StrEnum):
+    """What a step does with its block."""
+
+    KEEP = "k"
+    """Keep the block's input and run it without a graph."""
+    ADVANCE = "a"
+    """Run it without a graph and keep nothing."""
+    GRAPH = "g"
+    """Run it with a graph, for backward."""
+    BACKWARD = "b"
+    """Backward through its graph; graph and kept input are freed."""
+
+
+@dataclass(frozen=True)
+class RecomputeStep:
+    """One step on one block, counted from 1."""
+
+    action: Action
+    block: int
+
+    def __str__(self) -> str:
+        return f"{self.action}{self.block}"
+
+
+Schedule = tuple[RecomputeStep, ...]
+_STEP = re.compile(r"([kagb])([1-9][0-9]{0,5})")
+
+
+def format_schedule(schedule: Iterable[RecomputeStep]) -> str:
+    """Write a schedule as text."""
+    return " ".join(map(str, schedule))
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Read a schedule from text.
+
+    Raises
+    ------
+    ContractError
+        If a step cannot be read.
+    """
+    steps = []
+    for word in text.split():
+        match = _STEP.fullmatch(word)
+        if match is None:
+            raise ContractError(f"recompute schedule: found {word!r}; needs steps such as k1, a2, g3 or b3")
+        steps.append(RecomputeStep(Action(match[1]), int(match[2])))
+    return tuple(steps)
+
+
+def one_input_per_block(num_blocks: int, first_trained: int = 1) -> Schedule:
+    """Keep the input of every block from the first trained one on, and recompute each block once.
+
+    Parameters
+    ----------
+    num_blocks
+        Blocks of the client part.
+    first_trained
+        The first block that has something to train; ``num_blocks + 1`` if none has.
+    """
+    up = [RecomputeStep(Action.ADVANCE if i < first_trained else Action.KEEP, i) for i in range(1, num_blocks + 1)]
+    down: list[RecomputeStep] = []
+    for i in range(num_blocks, first_trained - 1, -1):
+        down += [RecomputeStep(a, i) for a in (Action.GRAPH, Action.BACKWARD)]
+    return (*up, *down)
+
+
+def check_schedule(schedule: Schedule, num_blocks: int, first_trained: int = 1) -> None:
+    """Check that a schedule runs all blocks once on the way up and backward exactly once through each trained one.
+
+    Raises
+    ------
+    ContractError
+        The message names the step that does not follow.
+    """
+    here, reached, next_backward = 1, 1, num_blocks
+    kept: set[int] = set()
+    graphs: set[int] = set()
+    for step in schedule:
+        block = step.block
+        match step.action:
+            case Action.BACKWARD:
+                follows = block in graphs and block == next_backward and reached > num_blocks
+                next_backward -= 1
+                here = 0
+                kept.discard(block)
+                graphs.discard(block)
+            case action:
+                follows = (block == here or block in kept) and block <= num_blocks and block not in graphs
+                if action is Action.KEEP:
+                    kept.add(block)
+                if action is Action.GRAPH:
+                    graphs.add(block)
+                here = block + 1
+                reached = max(reached, here)
+        if not follows:
+            raise ContractError(f"recompute schedule: step {step} does not follow; the schedule is {_short(schedule)}")
+    if reached != num_blocks + 1 or next_backward != first_trained - 1:
+        raise ContractError(
+            f"recompute schedule: reaches block {reached - 1} of {num_blocks} and goes back to block "
+            f"{next_backward + 1}, needs {first_trained}; the schedule is {_short(schedule)}"
+        )
+
+
+def most_kept_inputs(schedule: Schedule) -> int:
+    """Return the largest number of block inputs that a schedule keeps at once."""
+    kept: set[int] = set()
+    most = 0
+    for step in schedule:
+        if step.action is Action.KEEP:
+            kept.add(step.block)
+        elif step.action is Action.BACKWARD:
+            kept.discard(step.block)
+        most = max(most, len(kept))
+    return most
+
+
+def num_forwards(schedule: Schedule) -> dict[int, int]:
+    """Return how often a schedule runs each block forward."""
+    counts: dict[int, int] = {}
+    for step in schedule:
+        if step.action in (Action.KEEP, Action.ADVANCE, Action.GRAPH):
+            counts[step.block] = counts.get(step.block, 0) + 1
+    return counts
+
+
+def _short(schedule: Schedule) -> str:
+    text = format_schedule(schedule)
+    return text if len(text) <= 80 else text[:77] + "..."

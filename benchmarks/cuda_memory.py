@@ -142,9 +142,11 @@ def error_table(rows: pd.DataFrame) -> pd.DataFrame:
             }
         )
 
-    by_mode = rows.groupby(["mode", "dtype"])["error_percent"].apply(summary).unstack()
-    by_mode.loc[("all", ""), :] = summary(rows["error_percent"])
-    return by_mode.astype({"cases": int})
+    groups = {f"{mode} {dtype}": group["error_percent"] for (mode, dtype), group in rows.groupby(["mode", "dtype"])}
+    table = pd.DataFrame(
+        {name: summary(errors) for name, errors in (groups | {"all": rows["error_percent"]}).items()}
+    ).T
+    return table.astype({"cases": int})
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ code that is traced, which belong to another device, do no harm.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,9 +22,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from profiler.attention import AttentionKernel
 
 _META = torch.device("meta")
-_Result = tuple[torch.Size, tuple[int, ...], torch.dtype]
-_PASS_ON = object()
-_ON_META = {"generator": lambda _: None, "device": lambda device: None if device is None else _META}
+_RUN_IT = "run it"
+_ON_META: dict[str, Callable[[Any], Any]] = {
+    "generator": lambda _: None,
+    "device": lambda device: None if device is None else _META,
+}
 
 
 @dataclass
@@ -53,14 +55,17 @@ class _OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func._schema.is_mutable:
             return args[0] if _keeps_shape(func, args) else func(*args, **kwargs)
         key = _key(func, args, kwargs)
-        found = self._known.get(key, None) if key is not None else _PASS_ON
+        found: Any = self._known.get(key) if key is not None else _RUN_IT
         if found is None:
             result = func(*args, **kwargs)
             self._known[key] = _shapes_of(result, args)
             return result
-        if found is _PASS_ON:
+        if found is _RUN_IT:
             return func(*args, **kwargs)
-        made = [None if shape is None else torch.empty_strided(*shape[:2], dtype=shape[2], device=_META) for shape in found[1]]
+        made = [
+            None if shape is None else torch.empty_strided(*shape[:2], dtype=shape[2], device=_META)
+            for shape in found[1]
+        ]
         return made[0] if found[0] is None else found[0](made)
 
 
@@ -107,10 +112,10 @@ def _shapes_of(result: Any, args: Sequence[Any]) -> Any:
     """Shapes of fresh results with the container that holds them, or a mark that the operator must run."""
     leaves = list(result) if isinstance(result, (list, tuple)) else [result]
     if not all(leaf is None or (isinstance(leaf, Tensor) and leaf.is_meta) for leaf in leaves):
-        return _PASS_ON
+        return _RUN_IT
     inputs = {id(a.untyped_storage()) for a in args if isinstance(a, Tensor)}
     if any(leaf is not None and (id(leaf.untyped_storage()) in inputs or leaf.storage_offset()) for leaf in leaves):
-        return _PASS_ON
+        return _RUN_IT
     shapes = [None if leaf is None else (leaf.shape, leaf.stride(), leaf.dtype) for leaf in leaves]
     return type(result) if isinstance(result, (list, tuple)) else None, shapes
 

@@ -56,9 +56,7 @@ class CachingAllocator:
     allocated_bytes: int = 0
     reserved_bytes: int = 0
     _num_segments: int = 0
-    _free: dict[bool, list[tuple[tuple[int, int, int], Block]]] = field(
-        default_factory=lambda: {True: [], False: []}
-    )
+    _free: dict[bool, list[tuple[tuple[int, int, int], Block]]] = field(default_factory=lambda: {True: [], False: []})
 
     def allocate(self, size_bytes: int) -> Block | None:
         """Take a block; None for nothing at all."""

@@ -52,7 +52,8 @@ class CudaMemory:
     def kernel_workspace_bytes(self, func: Any, args: Sequence[Any]) -> int:
         """Memory that an operator's kernel takes for itself while it runs."""
         if func is aten.sum.dim_IntList and list(args[1]) == [0] and args[0].dim() == 2:
-            return column_sum_workspace_bytes(*args[0].shape, self)
+            num_rows, num_columns = args[0].shape
+            return column_sum_workspace_bytes(num_rows, num_columns, self)
         return 0
 
     @staticmethod

@@ -186,9 +186,7 @@ def _hold(trace: MemoryTrace, part: Part, batch: Batch) -> None:
 
 def _fewer_directions(training: Training) -> Training:
     fewer = min(training.zeroth_order.directions, _TRACED_DIRECTIONS)
-    return training.model_copy(
-        update={"zeroth_order": training.zeroth_order.model_copy(update={"directions": fewer})}
-    )
+    return training.model_copy(update={"zeroth_order": training.zeroth_order.model_copy(update={"directions": fewer})})
 
 
 def _forget_gradients(part: Part) -> None:

@@ -43,8 +43,8 @@ class MemoryTrace(LiveBytes):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self._paused:
             return func(*args, **(kwargs or {}))
-        node = torch._C._current_autograd_node()  # type: ignore[attr-defined]
-        if node is not None and not self._in_backward:
+        node = torch._C._current_autograd_node()
+        if node is not None and not self._in_backward:  # type: ignore[redundant-expr]  # None outside backward
             self.mark_everything_else(Role.ACTIVATIONS)
         self._in_backward = node is not None
         if self._cuda is None:

@@ -56,7 +56,10 @@ def assignments_of(plan: Plan) -> tuple[Assignment, ...]:
 def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment]) -> str:
     """Identify scenario and options: what decides the trained bits."""
     text = "\n".join(
-        [scenario.content_hash(), *(f"{a.client} {a.cut} {a.mode} {a.recompute!r} {a.data_weight!r}" for a in assignments)]
+        [
+            scenario.content_hash(),
+            *(f"{a.client} {a.cut} {a.mode} {a.recompute!r} {a.data_weight!r}" for a in assignments),
+        ]
     )
     return hashlib.sha256(text.encode()).hexdigest()
 

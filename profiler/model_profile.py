@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from profiler.attention import cpu_attention
 from profiler.compute import BlockCost, block_costs, signature
+from profiler.kernels import CPU_KERNELS
 from profiler.memory import CudaMemory, chain_memory, client_memory, homogeneous_runs, peaks_of_run, server_memory
 from profiler.memory.levels import recompute_levels
 from profiler.memory.recompute import RecomputePlanner
@@ -218,7 +218,7 @@ def _signatures(traced: TracedModel) -> list[Hashable]:
     result: list[Hashable] = []
     x = traced.batch.inputs
     last = traced.model.num_blocks - 1
-    with shapes_only(cpu_attention, traced.memo), torch.no_grad():
+    with shapes_only(CPU_KERNELS, traced.memo), torch.no_grad():
         for index, block in enumerate(traced.model.whole.ordered()):
             result.append(signature(block, x, is_last=index == last))
             x = block(x, traced.batch.mask_BS)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from profiler.attention import cpu_attention
 from profiler.compute import signature
+from profiler.kernels import CPU_KERNELS
 from profiler.models import TracedModel
 from profiler.shapes import shapes_only
 from runtime.live_bytes import LiveBytes
@@ -106,7 +106,7 @@ def chain_memory(traced: TracedModel, scenario: Scenario) -> ChainMemory:
     blocks: list[BlockMemory] = []
     batch = traced.batch
     x = batch.inputs
-    with shapes_only(cpu_attention, traced.memo):
+    with shapes_only(CPU_KERNELS, traced.memo):
         for position, block in enumerate(traced.model.whole.ordered()):
             key = position == 0, signature(block, x, is_last=False)
             if key not in known:

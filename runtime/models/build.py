@@ -153,7 +153,13 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
     if isinstance(scenario.training.trainable, TrainLora):
         _train_task_head(model, scenario.model.task)
     untie(blocks)
-    return blocks
+    # Weights are drawn, or read, in single precision and rounded once.
+    return [block.to(torch_dtype(scenario.model)) for block in blocks]
+
+
+def torch_dtype(model: Model) -> torch.dtype:
+    """Return the precision of a scenario's model."""
+    return torch.bfloat16 if model.dtype == "bfloat16" else torch.float32
 
 
 def _apply_lora(model: nn.Module, lora: TrainLora) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from profiler.attention import cpu_attention, cuda_attention
+from profiler.kernels import CPU_KERNELS, CUDA_KERNELS, cpu_attention, cuda_attention
 from profiler.memory import CudaMemory, MemoryTrace, client_memory
 from profiler.memory.cuda import column_sum_workspace_bytes
 from profiler.models import traced_model
@@ -55,7 +55,7 @@ def test_measured_peaks_of_every_mode_are_predicted_within_two_per_cent() -> Non
 
 def test_workspaces_come_once_a_thread() -> None:
     device = CudaMemory(cublas_workspace_bytes=5 * MIB)
-    with torch.device("meta"), shapes_only(cuda_attention), MemoryTrace(device) as trace:
+    with torch.device("meta"), shapes_only(CUDA_KERNELS), MemoryTrace(device) as trace:
         layer = nn.Linear(64, 64)
         for _ in range(3):
             layer(torch.empty(8, 64)).sum().backward()
@@ -64,7 +64,7 @@ def test_workspaces_come_once_a_thread() -> None:
 
 def test_attention_on_cuda_keeps_what_its_kernels_keep() -> None:
     """Output and log-sum-exp per query, whatever the mask; keys and values are repeated for the efficient kernel."""
-    with shapes_only(cuda_attention):
+    with shapes_only(CUDA_KERNELS):
         q, k = torch.empty(2, 8, 96, 32, device="meta"), torch.empty(2, 2, 96, 32, device="meta")
         assert cuda_attention(q, k, k, is_causal=True, enable_gqa=True).shape == q.shape
         mask = torch.empty(2, 1, 96, 96, dtype=torch.bool, device="meta")
@@ -81,7 +81,7 @@ def test_attention_on_the_cpu_has_the_shapes_of_the_real_one(groups: int, masked
     q, k = torch.randn(2, 8, 12, 16), torch.randn(2, 8 // groups, 12, 16)
     mask = torch.ones(2, 1, 12, 12, dtype=torch.bool) if masked else None
     real = nn.functional.scaled_dot_product_attention(q, k, k, mask, enable_gqa=groups > 1)
-    with shapes_only(cpu_attention):
+    with shapes_only(CPU_KERNELS):
         meta = [None if t is None else t.to("meta") for t in (q, k, mask)]
         shape = cpu_attention(meta[0], meta[1], meta[1], meta[2], enable_gqa=groups > 1)
     assert shape.shape == real.shape

@@ -25,11 +25,15 @@ OPTIMIZERS = [
 ]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "momentum", "adamw"])
+@pytest.mark.parametrize(
+    ("optimizer", "dtype"),
+    [*((optimizer, "float32") for optimizer in OPTIMIZERS), (OPTIMIZERS[2], "bfloat16")],
+    ids=["sgd", "momentum", "adamw", "adamw-bfloat16"],
+)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str, object]) -> None:
+def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str, object], dtype: str) -> None:
     """Shapes against a real run, every mode and cut, within 1 % and 256 bytes."""
-    scenario = family_scenario(family, local_steps=2, optimizer=optimizer, zeroth_order={"directions": 3})
+    scenario = family_scenario(family, dtype=dtype, local_steps=2, optimizer=optimizer, zeroth_order={"directions": 3})
     traced, model = traced_model(scenario), family_model(scenario)
     start = model.whole.snapshot()
     for cut, mode in itertools.product(range(1, model.num_blocks + 1), Mode):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from profiler.cache import load_profile, profile_key, save_profile
 from profiler.memory import CudaMemory
 from profiler.mode_costs import BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
 from profiler.model_profile import ModelProfile, OnProgress, profile_model
@@ -138,14 +139,21 @@ def _client_rows(rows: pd.DataFrame, client: Client) -> pd.DataFrame:
 
 
 def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, share: None) -> OptionTable:
-    """Return the option table of a scenario.
+    """Return the option table of a scenario; the profile of its model is kept between runs (:mod:`profiler.cache`).
 
     Raises
     ------
     ScenarioError, ProfileError
         If a cost cannot be determined; it is never replaced by zero.
     """
-    return build_options(scenario, profile_model(scenario, on_progress, cuda_devices_of(scenario)))
+    cuda_devices = cuda_devices_of(scenario)
+    key = profile_key(scenario, cuda_devices)
+    profile = load_profile(key) if key is not None else None
+    if profile is None:
+        profile = profile_model(scenario, on_progress, cuda_devices)
+        if key is not None:
+            save_profile(key, profile)
+    return build_options(scenario, profile)
 
 
 def cuda_devices_of(scenario: Scenario) -> list[CudaMemory]:

@@ -9,16 +9,9 @@ from dataclasses import dataclass
 import simpy
 
 from runtime.replay.traces import BandwidthTrace, Transfer
-from scenarios.contracts.phases import ROUND_ORDER, Phase
+from scenarios.contracts.phases import FORWARD_FRACTION, ROUND_ORDER, Phase
 from scenarios.errors import RunError
 from scenarios.units import bits
-
-FORWARD_FRACTION = 1 / 3
-"""Share of a step's client compute that comes before the exchange with the server.
-
-A backward pass costs about two forward passes, and most modes compute on both sides of the exchange. Only the sum
-enters a round's latency on constant links; on varying ones the split shifts when a transfer starts.
-"""
 
 
 @dataclass(frozen=True)

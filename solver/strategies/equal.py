@@ -6,10 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scenarios.errors import InfeasibleError
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.classes import classify
+from solver.energy import least_energy
 from solver.knapsack import best_within_limits
-from solver.problem import PlanningProblem
+from solver.labels import best_by_labels
+from solver.problem import ENERGY, PlanningProblem
+
+_LABELS = 2_000
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class EqualShareChoice:
     rows
         [N] row of the problem for every client.
     objective_s
-        Objective at equal shares.
+        Objective at equal shares, seconds (joules where energy is minimised).
     """
 
     rows: IntArray
@@ -58,6 +63,8 @@ def best_at_equal_shares(
     order = np.argsort(latency_s, kind="stable")
     deadlines, progress = _frontier(problem, candidates[order], latency_s[order])
     reaches = progress >= problem.minimum_progress * (1 - 1e-12)
+    if problem.objective == ENERGY:
+        return _least_energy(problem, candidates)
     objective = np.array([problem.objective_s(t, g) for t, g in zip(deadlines, progress, strict=True)])
     objective = np.where(reaches, objective, np.inf)
     best: EqualShareChoice | None = None
@@ -68,7 +75,7 @@ def best_at_equal_shares(
         rows = _within_deadline(problem, candidates[latency_s <= deadlines[trial]])
         if rows is None:
             continue
-        value_s = problem.objective_s(_slowest(problem, rows), problem.total_progress(rows))
+        value_s = problem.objective_of(rows, _slowest(problem, rows))
         if value_s < limit_s:
             best = EqualShareChoice(rows, value_s)
     return best
@@ -99,16 +106,31 @@ def _within_deadline(problem: PlanningProblem, rows: IntArray) -> IntArray | Non
     order = np.lexsort((latency_s, -problem.gain[rows], problem.client_index[rows]))
     first = np.unique(problem.client_index[rows][order], return_index=True)[1]
     chosen = rows[order][first]
-    state = int(problem.server_state_bytes[chosen].sum())
-    if problem.server_memory_bytes is None or state <= problem.server_memory_bytes:
+    if problem.keeps_limits(chosen):
         return np.asarray(chosen, dtype=np.int64)
     mask = np.zeros(problem.num_rows, dtype=bool)
     mask[rows] = True
+    if len(np.unique(problem.client_index[rows])) < problem.num_clients:
+        return None
     classes = classify(problem.restricted(mask))
-    counts = best_within_limits(classes, classes.gain, np.ones(len(classes.rows), dtype=bool))
+    found = best_by_labels(classes, classes.progress, _LABELS)
+    counts = found.counts
+    if counts is None and not found.complete:
+        counts = best_within_limits(classes, classes.progress, np.ones(len(classes.rows), dtype=bool))
     if counts is None:
         return None
     return np.asarray(np.flatnonzero(mask)[classes.rows_of(counts)], dtype=np.int64)
+
+
+def _least_energy(problem: PlanningProblem, candidates: IntArray) -> EqualShareChoice | None:
+    mask = np.zeros(problem.num_rows, dtype=bool)
+    mask[candidates] = True
+    classes = classify(problem.restricted(mask))
+    try:
+        found = least_energy(classes)
+    except InfeasibleError:
+        return None
+    return EqualShareChoice(np.flatnonzero(mask)[classes.rows_of(found.counts)], found.energy_j)
 
 
 def _slowest(problem: PlanningProblem, rows: IntArray) -> float:

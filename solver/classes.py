@@ -14,7 +14,7 @@ import numpy as np
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.costs import Work
 from solver.limits import Limit
-from solver.problem import PlanningProblem
+from solver.problem import ENERGY, PlanningProblem
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _can_bind(limit: Limit, rows: IntArray, starts: IntArray, count: IntArray) -
 
 
 def _criteria(problem: PlanningProblem) -> FloatArray:
-    """[K, 6 + limits] everything a plan wants small."""
+    """[K, 6 + limits (+ 1)] everything a plan wants small."""
     work = problem.work
     columns = (
         work.compute_s,
@@ -194,6 +194,7 @@ def _criteria(problem: PlanningProblem) -> FloatArray:
         -problem.gain,
         problem.penalty_s,
         *(limit.loads for limit in problem.limits),
+        *([problem.energy_j] if problem.objective == ENERGY else []),
     )
     return np.stack([np.asarray(column, dtype=float) for column in columns], axis=1)
 

@@ -5,7 +5,8 @@ For a deadline ``T`` and prices ``p`` on the shares, ``q`` on the limits, every 
     λ·G  ≤  L(p, q; T) = Σ_i max_k [ λ·gain_ik − cost_ik(p, T) − q·load_ik ] + Σ_r p_r + Σ_m q_m   for all p, q ≥ 0
 
 and ``λ`` 1 or, where only feasibility is asked, 0. ``L`` is convex in ``(p, q)``: three unknowns and one for each
-limit, whatever the number of clients. It is minimised by Newton's method on a smoothed copy (soft maximum over options, logarithmic barrier on the signs, both fading); the bound itself
+limit, whatever the number of clients. It is minimised by Newton's method
+on a smoothed copy (soft maximum over options, logarithmic barrier on the signs, both fading); the bound itself
 is always ``L`` as written, at a dual-feasible point. The soft maximum's weights are the fractional plan that primal
 recovery rounds. DESIGN section 6 states the decomposition; the smoothing is our reconstruction.
 """

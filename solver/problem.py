@@ -263,6 +263,10 @@ class PlanningProblem:
             limits=tuple(limit.take(mask) for limit in self.limits),
         )
 
+    def without_limits(self) -> PlanningProblem:
+        """Return the same options without the limits that couple them."""
+        return dataclasses.replace(self, limits=())
+
     def with_objective(
         self, objective: str, minimum_progress: float, *, energy_cap_j: float | None = None
     ) -> PlanningProblem:
@@ -346,6 +350,12 @@ class PlanningProblem:
         if not self.divides_by_progress:
             return round_latency_s + penalty_s
         return (round_latency_s + penalty_s) / progress if progress > 0 else np.inf
+
+    def value_of(self, rows: IntArray, round_latency_s: float) -> float:
+        """What is minimised, of the plan that takes the given rows ([N]): seconds, or joules for energy."""
+        if self.objective == ENERGY:
+            return float(self.energy_j[rows].sum())
+        return self.objective_of(rows, round_latency_s)
 
     def objective_of(self, rows: IntArray, round_latency_s: float) -> float:
         """Objective of the plan that takes the given rows ([N]) with a round latency, seconds."""

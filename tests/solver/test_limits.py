@@ -127,7 +127,7 @@ def test_a_price_in_seconds_does_not_go_with_joules() -> None:
 
 def test_unknown_energy_is_not_zero() -> None:
     scenario = make_scenario([group("a")], minimise="energy")
-    with pytest.raises(InfeasibleError, match="a-0 .*no power figure is published"):
+    with pytest.raises(InfeasibleError, match=r"a-0 .*no power figure is published"):
         make_plan(scenario, make_table(scenario, [{"client": "a-0", "cut": 1, "mode": "fo"}]))
 
 

@@ -16,6 +16,7 @@ from solver.dual import latency_certificate
 from solver.energy import least_energy
 from solver.exhaustive import EXACT_TOLERANCE, close_latency, close_ratio
 from solver.feasible import first_plans
+from solver.many import MANY_CLASSES, gap_goal, priced_start, search_many
 from solver.problem import ENERGY, PlanningProblem
 from solver.recovery import Recovery
 
@@ -100,6 +101,8 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
     if problem.objective == ENERGY:
         return _search_energy(problem)
     classes = classify(problem)
+    if len(classes.count) > MANY_CLASSES and classes.is_ratio:
+        return _search_many(classes, effort)
     recovery = Recovery(classes)
     if effort.incumbent_rows is not None:
         recovery.consider(classes.counts_of(effort.incumbent_rows)[None, :])
@@ -126,6 +129,32 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
         objective_s=recovery.best.objective_s,
         lower_bound_s=lower_s,
         schedule_lower_bound_s=min(lower_s, _schedule_bound(classes, recovery.best.objective_s)),
+    )
+
+
+def _search_many(classes: Classes, effort: Effort) -> SearchResult:
+    counts = None if effort.incumbent_rows is None else classes.counts_of(effort.incumbent_rows)
+    best_s, lower_s, schedule_s = np.inf, 0.0, 0.0
+    reference_s = 1.0
+    if classes.problem.has_penalties:
+        reference_s = priced_start(classes, counts).objective_s
+    complete = True
+    for _ in range(_MAX_REFERENCES):
+        found = search_many(classes.against(reference_s), counts, lambda: effort.is_over)
+        counts = found.plan.counts(classes)
+        lower_s, schedule_s = max(lower_s, found.lower_s), max(schedule_s, found.schedule_lower_s)
+        settled = found.plan.objective_s >= reference_s * (1 - gap_goal(classes.num_clients))
+        best_s, reference_s, complete = found.plan.objective_s, found.plan.objective_s, found.complete
+        if settled or not classes.problem.has_penalties or effort.is_over:
+            break
+    assert counts is not None
+    lower_s = min(lower_s, best_s)
+    return SearchResult(
+        rows=classes.rows_of(counts),
+        objective_s=best_s,
+        lower_bound_s=lower_s,
+        schedule_lower_bound_s=min(lower_s, schedule_s),
+        stopped=not complete,
     )
 
 

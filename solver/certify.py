@@ -1,0 +1,193 @@
+"""Lower bounds for many clients: find the deadline where the dual's ratio is least, then walk outwards with proofs.
+
+``h(T) = T / L(T)`` bounds the objective of plans that last ``T``. Its minimum is a root of ``L − T·L'``, found by a
+secant. From there intervals are proven one by one (``Scanner.chord``), each as wide as the last one's success allows,
+until too short deadlines are infeasible and too long ones cannot pay. Far from the minimum the proof has room, so
+widths grow geometrically. Our own construction; DESIGN section 6 asks for branching on ``T``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.active import Node, interpolate, minimise
+from solver.arrays import FloatArray
+from solver.costs import SharingRule
+from solver.dual import DualPoint
+from solver.scan import Scanner
+
+_SECANT_STEPS = 14
+_FIRST_WIDTH = 0.01
+_LEAST_WIDTH = 1e-5
+_MAX_INTERVALS = 400
+_SAFETY = 1e-9
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A proven lower bound.
+
+    Parameters
+    ----------
+    lower_s
+        Lower bound on latency over gain of every plan.
+    complete
+        False if the search was stopped before everything was proven; the bound holds all the same.
+    """
+
+    lower_s: float
+    complete: bool
+
+
+def least_ratio(
+    scanner: Scanner, start_s: float, smoothing: float, tolerance: float, start: DualPoint | None = None
+) -> list[Node]:
+    """Find the deadline at which latency over gain is least, and the dual at some deadlines around it.
+
+    Parameters
+    ----------
+    scanner
+        Rows and sharing rule.
+    start_s
+        A deadline near it, seconds.
+    smoothing
+        Relative smoothing of the minimisations.
+    tolerance
+        Relative change of the deadline at which to stop.
+    start
+        Multipliers to start from.
+
+    Returns
+    -------
+    list of Node
+        Nodes of positive value, the one with the least ratio first.
+    """
+    nodes: list[Node] = []
+    too_short, too_long = 0.0, math.inf
+    deadline_s = max(start_s, scanner.classes.least_deadline_s * (1 + 1e-9))
+    for _ in range(_SECANT_STEPS):
+        point = interpolate(nodes, deadline_s) if nodes else start
+        node = minimise(scanner, deadline_s, point, smoothing)
+        if node is None or node.value <= 0:
+            too_short = max(too_short, deadline_s)
+            deadline_s = 1.5 * deadline_s if math.isinf(too_long) else math.sqrt(deadline_s * too_long)
+            continue
+        nodes.append(node)
+        excess = node.value - deadline_s * node.slope
+        if excess < 0:
+            too_short = max(too_short, deadline_s)
+        else:
+            too_long = min(too_long, deadline_s)
+        following = _next_deadline(nodes, too_short, too_long)
+        if abs(following / deadline_s - 1) <= tolerance:
+            break
+        deadline_s = following
+    return sorted(nodes, key=lambda node: node.deadline_s / node.value)
+
+
+def _next_deadline(nodes: list[Node], too_short: float, too_long: float) -> float:
+    """Secant step on ``L/(T·L')`` in logarithms, kept inside what is known."""
+
+    def excess(node: Node) -> float:
+        return math.log(max(node.value, 1e-300) / max(node.deadline_s * node.slope, 1e-300))
+
+    last = nodes[-1]
+    proposal = last.deadline_s * (0.7 if excess(last) > 0 else 1.4)
+    if len(nodes) > 1:
+        other = min(nodes[:-1], key=lambda node: abs(excess(node)))
+        rise = excess(last) - excess(other)
+        if rise != 0:
+            step = -excess(last) * math.log(last.deadline_s / other.deadline_s) / rise
+            proposal = last.deadline_s * math.exp(float(np.clip(step, -0.7, 0.7)))
+    if not too_short < proposal < too_long:
+        proposal = 0.5 * (too_short + too_long) if math.isfinite(too_long) else 1.4 * too_short
+    return max(proposal, 1e-300)
+
+
+def certify(
+    scanner: Scanner, nodes: list[Node], incumbent_s: float, loss: float, smoothing: float, is_over: object = None
+) -> Certificate:
+    """Prove a lower bound on latency over gain for every deadline.
+
+    Parameters
+    ----------
+    scanner
+        Rows and sharing rule.
+    nodes
+        The dual at some deadlines, the one with the least ratio first; more may be added.
+    incumbent_s
+        Objective of a plan; nothing above it needs proof.
+    loss
+        Relative distance below the best ratio that is good enough.
+    smoothing
+        Relative smoothing of the minimisations that turn out necessary.
+    is_over
+        Called without arguments; True stops the proof.
+    """
+    classes = scanner.classes
+    best = nodes[0]
+    target = min(incumbent_s, best.deadline_s / best.value) * (1 - loss)
+    middle = best.deadline_s
+    longest = incumbent_s * classes.largest_gain
+    stop = is_over if callable(is_over) else (lambda: False)
+    proven = target
+    for direction in (-1, 1):
+        edge, width, refined = middle, _FIRST_WIDTH, -1.0
+        for _ in range(_MAX_INTERVALS):
+            if (edge <= classes.least_deadline_s) if direction < 0 else (edge >= longest):
+                break
+            if stop():
+                rest = 0.0 if direction < 0 else edge / classes.largest_gain
+                return Certificate(min(proven, rest) * (1 - _SAFETY), False)
+            # No plan is shorter than the least deadline, so nothing is left to prove there.
+            low = max(edge * (1 - width), classes.least_deadline_s) if direction < 0 else edge
+            high = edge if direction < 0 else edge * (1 + width)
+            at_low, at_high = scanner.chord(interpolate(nodes, math.sqrt(max(low, 0.5 * high) * high)), low, high)
+            if at_high <= 0:
+                if direction < 0:
+                    break
+                edge, width = high, min(2.0 * width, 1.0)
+                continue
+            bound = min(low / at_low if at_low > 0 else math.inf, high / at_high)
+            bound = max(bound, low / classes.largest_gain)
+            if bound >= target:
+                edge, width = (low if direction < 0 else high), min(1.6 * width, 0.9)
+            elif width > 0.002:
+                width *= 0.5
+            elif refined != edge:
+                refined = edge
+                node = minimise(scanner, edge, interpolate(nodes, edge), smoothing)
+                if node is not None and node.value > 0:
+                    nodes.append(node)
+            elif width > _LEAST_WIDTH:
+                width *= 0.5
+            else:
+                proven = target = min(target, bound) * (1 - 1e-7)
+    return Certificate(proven * (1 - _SAFETY), True)
+
+
+def shared_prices(nodes: list[Node], small: list[Node], rule: SharingRule) -> list[Node]:
+    """Carry multipliers found on a sample over to all clients: their ratio to the sample's at the same deadline."""
+    reference = interpolate(small, nodes[0].deadline_s)
+    own = nodes[0].point
+
+    def ratio(mine: FloatArray, theirs: FloatArray) -> FloatArray:
+        return np.asarray(np.clip(np.maximum(mine, 1e-30) / np.maximum(theirs, 1e-30), 0.5, 2.0))
+
+    up, lim = ratio(own.prices, reference.prices), ratio(own.limit_prices, reference.limit_prices)
+    carried = [
+        Node(
+            node.deadline_s,
+            DualPoint(node.point.prices * up, node.point.limit_prices * lim, node.point.gain_weight),
+            node.value,
+            node.slope,
+            node.classes,
+            node.fractions,
+        )
+        for node in small
+        if all(abs(node.deadline_s / exact.deadline_s - 1) > 0.02 for exact in nodes)
+    ]
+    return [*nodes, *carried]

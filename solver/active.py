@@ -15,11 +15,12 @@ from solver.arrays import FloatArray
 from solver.classes import Classes
 from solver.costs import SharingRule
 from solver.dual import DualPoint, latency_certificate, most_gain
-from solver.scan import Scanner, subset
+from solver.scan import Scanner, sample, subset
 
-_MARGIN = 1.5
+_MARGIN = 0.15
 """Rows within this many mean values of a client's best row enter the first minimisation."""
-_WARM_MARGIN = 0.15
+_GUESS_CLASSES = 150
+_GUESS_SMOOTHING = 1e-3
 _MAX_PASSES = 4
 _AGREEMENT = 2e-6
 
@@ -81,19 +82,20 @@ def minimise(
     solve = latency_certificate if certificate else most_gain
     scale = (1.0 if certificate else max(classes.largest_gain, np.finfo(float).tiny)) / classes.num_clients
     point = start or _guess(classes, rule, deadline_s, certificate)
-    margin = scale * (_MARGIN if start is None else _WARM_MARGIN)
+    margin = scale * _MARGIN
     best: tuple[float, DualPoint] | None = None
     keep = np.zeros(len(classes.rows), dtype=bool)
     node: Node | None = None
-    for _ in range(_MAX_PASSES):
+    for passes in range(_MAX_PASSES):
         value, close = scanner.close_rows(point, deadline_s, margin)
         if best is None or value < best[0]:
             best = (value, point)
         if node is not None:
             if value <= node.value + _AGREEMENT * max(abs(node.value), scale * classes.num_clients):
                 break
-            margin *= 2.0
-        keep |= close
+            margin *= 1.5
+        # The first rows were chosen at multipliers that may have been poor; they are not carried along.
+        keep = close if node is None or passes == 1 else keep | close
         active = subset(classes, keep)
         solution = solve(active, rule, deadline_s, start=point, smoothing=smoothing)
         if solution is None:
@@ -110,15 +112,10 @@ def minimise(
 
 
 def _guess(classes: Classes, rule: SharingRule, deadline_s: float, certificate: bool) -> DualPoint:
-    """Multipliers to start from: the minimum over each client's fastest few rows."""
-    order = np.lexsort((classes.full_share_s, classes.row_class))
-    rank = np.arange(len(order)) - classes.starts[classes.row_class[order]]
-    chosen = np.zeros(len(order), dtype=bool)
-    chosen[order[rank % max(1, len(order) // (8 * len(classes.starts))) == 0]] = True
+    """Multipliers to start from: those of some clients drawn at random."""
+    few = classes if len(classes.count) <= _GUESS_CLASSES else sample(classes, _GUESS_CLASSES)
     solve = latency_certificate if certificate else most_gain
-    solution = solve(subset(classes, chosen), rule, deadline_s, smoothing=1e-2)
-    if solution is None:
-        solution = solve(classes, rule, deadline_s, smoothing=1e-2)
+    solution = solve(few, rule, deadline_s, smoothing=_GUESS_SMOOTHING)
     assert solution is not None
     return solution.point
 

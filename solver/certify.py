@@ -9,6 +9,7 @@ widths grow geometrically. Our own construction; DESIGN section 6 asks for branc
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +22,8 @@ from solver.scan import Scanner
 
 _SECANT_STEPS = 14
 _FIRST_WIDTH = 0.01
-_LEAST_WIDTH = 1e-5
-_MAX_INTERVALS = 400
+_LEAST_WIDTH = 1e-3
+_MAX_INTERVALS = 2000
 _SAFETY = 1e-9
 
 
@@ -89,26 +90,39 @@ def least_ratio(
 
 
 def _next_deadline(nodes: list[Node], too_short: float, too_long: float) -> float:
-    """Secant step on ``L/(T·L')`` in logarithms, kept inside what is known."""
+    """Secant step on ``L/(T·L')`` in logarithms, kept inside what is known; halving where it does not get closer.
+
+    Under any schedule the ratio has a kink where a resource becomes the bottleneck, and secants stall there.
+    """
 
     def excess(node: Node) -> float:
         return math.log(max(node.value, 1e-300) / max(node.deadline_s * node.slope, 1e-300))
 
     last = nodes[-1]
-    proposal = last.deadline_s * (0.7 if excess(last) > 0 else 1.4)
+    proposal = last.deadline_s * (0.8 if excess(last) > 0 else 1.25)
     if len(nodes) > 1:
         other = min(nodes[:-1], key=lambda node: abs(excess(node)))
         rise = excess(last) - excess(other)
         if rise != 0:
             step = -excess(last) * math.log(last.deadline_s / other.deadline_s) / rise
             proposal = last.deadline_s * math.exp(float(np.clip(step, -0.7, 0.7)))
+        if abs(excess(last)) > 0.5 * abs(excess(nodes[-2])) and too_short > 0 and math.isfinite(too_long):
+            proposal = math.sqrt(too_short * too_long)
     if not too_short < proposal < too_long:
-        proposal = 0.5 * (too_short + too_long) if math.isfinite(too_long) else 1.4 * too_short
+        proposal = (
+            math.sqrt(max(too_short, 1e-12 * too_long) * too_long) if math.isfinite(too_long) else 1.4 * too_short
+        )
     return max(proposal, 1e-300)
 
 
 def certify(
-    scanner: Scanner, nodes: list[Node], incumbent_s: float, loss: float, smoothing: float, is_over: object = None
+    scanner: Scanner,
+    nodes: list[Node],
+    incumbent_s: float,
+    loss: float,
+    smoothing: float,
+    is_over: Callable[[], bool],
+    refinements: int = 12,
 ) -> Certificate:
     """Prove a lower bound on latency over gain for every deadline.
 
@@ -125,48 +139,64 @@ def certify(
     smoothing
         Relative smoothing of the minimisations that turn out necessary.
     is_over
-        Called without arguments; True stops the proof.
+        True stops the proof.
+    refinements
+        Minimisations that may be spent on deadlines where the interpolated multipliers are poor.
     """
     classes = scanner.classes
     best = nodes[0]
     target = min(incumbent_s, best.deadline_s / best.value) * (1 - loss)
     middle = best.deadline_s
     longest = incumbent_s * classes.largest_gain
-    stop = is_over if callable(is_over) else (lambda: False)
     proven = target
     for direction in (-1, 1):
-        edge, width, refined = middle, _FIRST_WIDTH, -1.0
+        edge, width = middle, _FIRST_WIDTH
         for _ in range(_MAX_INTERVALS):
             if (edge <= classes.least_deadline_s) if direction < 0 else (edge >= longest):
                 break
-            if stop():
+            if is_over():
                 rest = 0.0 if direction < 0 else edge / classes.largest_gain
                 return Certificate(min(proven, rest) * (1 - _SAFETY), False)
             # No plan is shorter than the least deadline, so nothing is left to prove there.
             low = max(edge * (1 - width), classes.least_deadline_s) if direction < 0 else edge
             high = edge if direction < 0 else edge * (1 + width)
-            at_low, at_high = scanner.chord(interpolate(nodes, math.sqrt(max(low, 0.5 * high) * high)), low, high)
-            if at_high <= 0:
-                if direction < 0:
-                    break
-                edge, width = high, min(2.0 * width, 1.0)
-                continue
-            bound = min(low / at_low if at_low > 0 else math.inf, high / at_high)
-            bound = max(bound, low / classes.largest_gain)
+            bound = _interval_bound(scanner, nodes, low, high, target)
+            if math.isinf(bound) and direction < 0:
+                break
             if bound >= target:
                 edge, width = (low if direction < 0 else high), min(1.6 * width, 0.9)
-            elif width > 0.002:
-                width *= 0.5
-            elif refined != edge:
-                refined = edge
+            elif width > _LEAST_WIDTH:
+                width = max(0.5 * width, _LEAST_WIDTH)
+            elif refinements > 0 and all(abs(edge / node.deadline_s - 1) > 5 * _LEAST_WIDTH for node in nodes):
+                refinements -= 1
                 node = minimise(scanner, edge, interpolate(nodes, edge), smoothing)
                 if node is not None and node.value > 0:
                     nodes.append(node)
-            elif width > _LEAST_WIDTH:
-                width *= 0.5
             else:
-                proven = target = min(target, bound) * (1 - 1e-7)
+                # The dual itself is lower here, or better multipliers would cost more than they gain.
+                proven = target = min(target, bound)
+        else:
+            return Certificate(0.0, False)
     return Certificate(proven * (1 - _SAFETY), True)
+
+
+def _interval_bound(scanner: Scanner, nodes: list[Node], low_s: float, high_s: float, target_s: float) -> float:
+    """Lower bound on the ratio of plans whose latency lies in an interval; infinite if there are none.
+
+    Interpolated multipliers come first; next to a kink, where multipliers jump, those of a neighbouring node serve
+    better.
+    """
+    inside = math.sqrt(max(low_s, 0.5 * high_s) * high_s)
+    neighbours = sorted(nodes, key=lambda node: abs(math.log(node.deadline_s / inside)))[:2]
+    best = low_s / scanner.classes.largest_gain
+    for point in (interpolate(nodes, inside), *(node.point for node in neighbours)):
+        at_low, at_high = scanner.chord(point, low_s, high_s)
+        if at_high <= 0:
+            return math.inf
+        best = max(best, min(low_s / at_low if at_low > 0 else math.inf, high_s / at_high))
+        if best >= target_s:
+            break
+    return best
 
 
 def shared_prices(nodes: list[Node], small: list[Node], rule: SharingRule) -> list[Node]:

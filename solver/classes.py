@@ -16,6 +16,8 @@ from solver.costs import Work
 from solver.limits import Limit
 from solver.problem import ENERGY, PlanningProblem
 
+_PRUNE_MAX_CLASSES = 400
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -154,7 +156,9 @@ def classify(problem: PlanningProblem) -> Classes:
         key = (client.link, float(problem.data_weight[i]), matrix[own].tobytes(), problem.uplink_bits[own].tobytes())
         groups.setdefault(key, []).append(i)
     members = tuple(np.array(group, dtype=np.int64) for group in groups.values())
-    kept = [starts[m[0]] + np.flatnonzero(_undominated(matrix[starts[m[0]] : ends[m[0]]])) for m in members]
+    # Where clients are many and all different, finding what is dominated takes longer than pricing it.
+    prune = _undominated if len(members) <= _PRUNE_MAX_CLASSES else _everything
+    kept = [starts[m[0]] + np.flatnonzero(prune(matrix[starts[m[0]] : ends[m[0]]])) for m in members]
     rows: IntArray = np.concatenate(kept).astype(np.int64)
     sizes = np.array([len(part) for part in kept])
     first = (np.cumsum(sizes) - sizes).astype(np.int64)
@@ -197,6 +201,10 @@ def _criteria(problem: PlanningProblem) -> FloatArray:
         *([problem.energy_j] if problem.objective == ENERGY else []),
     )
     return np.stack([np.asarray(column, dtype=float) for column in columns], axis=1)
+
+
+def _everything(matrix: FloatArray) -> BoolArray:
+    return np.ones(len(matrix), dtype=bool)
 
 
 def _undominated(matrix: FloatArray) -> BoolArray:

@@ -26,7 +26,8 @@ from solver.waterfill import Filled, fill
 MANY_CLASSES = 40
 """Kinds of clients from which on this search is used: below, branching on the deadline closes the gap itself."""
 _SAMPLE = 600
-_SMOOTHING = 1e-5
+_SMOOTHING = 3e-5
+_LEAST_LOSS = 2e-5
 _SCHEDULE_SMOOTHING = 1e-3
 _SCHEDULE_LOSS = 5e-3
 _INFLATIONS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -89,7 +90,7 @@ def priced_start(classes: Classes, incumbent: IntArray | None) -> Chosen:
 
 def gap_goal(num_clients: int) -> float:
     """Relative gap at which exchanging options stops: one client in ``N`` changes the objective by about ``1/N``."""
-    return float(np.clip(0.02 / num_clients, 2e-5, 3e-4))
+    return float(np.clip(0.02 / num_clients, 2e-4, 3e-4))
 
 
 def search_many(classes: Classes, incumbent: IntArray | None, is_over: Callable[[], bool]) -> ManyResult:
@@ -121,7 +122,7 @@ def search_many(classes: Classes, incumbent: IntArray | None, is_over: Callable[
         rounded = _rounded(classes, node, best.prices)
         if rounded is not None and rounded.objective_s < best.objective_s:
             best = rounded
-    certificate = certify(scanner, nodes, best.objective_s, 0.5 * goal, _SMOOTHING, is_over)
+    certificate = certify(scanner, nodes, best.objective_s, max(0.5 * goal, _LEAST_LOSS), _SMOOTHING, is_over)
     lower_s = min(certificate.lower_s, best.objective_s)
     best = _exchange(classes, nodes[0], best, lower_s * (1 + goal), is_over)
     schedule = _schedule_bound(classes, best.objective_s, is_over)
@@ -131,12 +132,12 @@ def search_many(classes: Classes, incumbent: IntArray | None, is_over: Callable[
 def _nodes(scanner: Scanner, latency_s: float, smoothing: float, is_over: Callable[[], bool]) -> list[Node]:
     """Nodes around the best deadline; where clients are many, found on a sample and polished on all."""
     classes = scanner.classes
-    if len(classes.count) <= 2 * _SAMPLE:
+    if len(classes.count) <= 1.5 * _SAMPLE:
         return least_ratio(scanner, latency_s, smoothing, 2e-3)
     small = least_ratio(Scanner(sample(classes, _SAMPLE), scanner.rule), latency_s, smoothing, 5e-3)
     if not small or is_over():
         return []
-    nodes = least_ratio(scanner, small[0].deadline_s, smoothing, 5e-3, small[0].point)
+    nodes = least_ratio(scanner, small[0].deadline_s, smoothing, 1e-2, small[0].point)
     return shared_prices(nodes, small, scanner.rule) if nodes else []
 
 
@@ -147,7 +148,7 @@ def _schedule_bound(classes: Classes, objective_s: float, is_over: Callable[[], 
     nodes = _nodes(scanner, 0.7 * objective_s * classes.largest_gain, _SCHEDULE_SMOOTHING, is_over)
     if not nodes:
         return Certificate(0.0, False)
-    return certify(scanner, nodes, objective_s, _SCHEDULE_LOSS, _SCHEDULE_SMOOTHING, is_over)
+    return certify(scanner, nodes, objective_s, _SCHEDULE_LOSS, _SCHEDULE_SMOOTHING, is_over, refinements=2)
 
 
 def _price(classes: Classes, rows: IntArray, numbers: IntArray, start: FloatArray | None, tolerance: float) -> Filled:

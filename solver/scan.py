@@ -144,7 +144,12 @@ def sample(classes: Classes, number: int, seed: int = 0) -> Classes:
     small = subset(classes, keep)
     weight = classes.count[drawn] * (classes.num_clients / float(classes.count[drawn].sum()))
     members = tuple(classes.members[c] for c in drawn)
-    return replace(small, count=weight, members=members, row_class=np.searchsorted(drawn, small.row_class))
+    return replace(
+        small,
+        count=np.asarray(weight, dtype=float),
+        members=members,
+        row_class=np.searchsorted(drawn, small.row_class),
+    )
 
 
 def _take(work: Work, keep: BoolArray) -> Work:

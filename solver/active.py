@@ -19,6 +19,8 @@ from solver.scan import Scanner, sample, subset
 
 _MARGIN = 0.15
 """Rows within this many mean values of a client's best row enter the first minimisation."""
+_MOST_ROWS = 12
+"""Rows a client that a minimisation should not exceed."""
 _GUESS_CLASSES = 150
 _GUESS_SMOOTHING = 1e-3
 _MAX_PASSES = 4
@@ -88,6 +90,9 @@ def minimise(
     node: Node | None = None
     for passes in range(_MAX_PASSES):
         value, close = scanner.close_rows(point, deadline_s, margin)
+        while np.count_nonzero(close) > _MOST_ROWS * len(classes.starts) and margin > 1e-3 * scale:
+            margin *= 0.25
+            value, close = scanner.close_rows(point, deadline_s, margin)
         if best is None or value < best[0]:
             best = (value, point)
         if node is not None:

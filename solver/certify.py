@@ -57,7 +57,7 @@ def least_ratio(
     smoothing
         Relative smoothing of the minimisations.
     tolerance
-        Relative change of the deadline at which to stop.
+        Relative distance of ``L`` and ``T·L'`` at which to stop; the ratio is off by about a tenth of its square.
     start
         Multipliers to start from.
 
@@ -83,7 +83,7 @@ def least_ratio(
         else:
             too_long = min(too_long, deadline_s)
         following = _next_deadline(nodes, too_short, too_long)
-        if abs(following / deadline_s - 1) <= tolerance:
+        if abs(excess) <= tolerance * node.value or too_long <= too_short * (1 + 0.1 * tolerance):
             break
         deadline_s = following
     return sorted(nodes, key=lambda node: node.deadline_s / node.value)

@@ -28,6 +28,7 @@ MANY_CLASSES = 40
 _SAMPLE = 600
 _SMOOTHING = 3e-5
 _LEAST_LOSS = 2e-5
+_TOLERANCE, _SCHEDULE_TOLERANCE = 0.03, 0.15
 _SCHEDULE_SMOOTHING = 1e-3
 _SCHEDULE_LOSS = 5e-3
 _INFLATIONS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -114,7 +115,7 @@ def search_many(classes: Classes, incumbent: IntArray | None, is_over: Callable[
     """
     scanner = Scanner(classes, StaticShares())
     best = priced_start(classes, incumbent)
-    nodes = _nodes(scanner, best.latency_s, _SMOOTHING, is_over)
+    nodes = _nodes(scanner, best.latency_s, _SMOOTHING, _TOLERANCE, is_over)
     if not nodes:
         return ManyResult(best, 0.0, 0.0, False)
     goal = gap_goal(classes.num_clients)
@@ -129,15 +130,17 @@ def search_many(classes: Classes, incumbent: IntArray | None, is_over: Callable[
     return ManyResult(best, lower_s, min(lower_s, schedule.lower_s), certificate.complete and schedule.complete)
 
 
-def _nodes(scanner: Scanner, latency_s: float, smoothing: float, is_over: Callable[[], bool]) -> list[Node]:
+def _nodes(
+    scanner: Scanner, latency_s: float, smoothing: float, tolerance: float, is_over: Callable[[], bool]
+) -> list[Node]:
     """Nodes around the best deadline; where clients are many, found on a sample and polished on all."""
     classes = scanner.classes
     if len(classes.count) <= 1.5 * _SAMPLE:
-        return least_ratio(scanner, latency_s, smoothing, 2e-3)
-    small = least_ratio(Scanner(sample(classes, _SAMPLE), scanner.rule), latency_s, smoothing, 5e-3)
+        return least_ratio(scanner, latency_s, smoothing, tolerance)
+    small = least_ratio(Scanner(sample(classes, _SAMPLE), scanner.rule), latency_s, smoothing, tolerance)
     if not small or is_over():
         return []
-    nodes = least_ratio(scanner, small[0].deadline_s, smoothing, 1e-2, small[0].point)
+    nodes = least_ratio(scanner, small[0].deadline_s, smoothing, tolerance, small[0].point)
     return shared_prices(nodes, small, scanner.rule) if nodes else []
 
 
@@ -145,7 +148,7 @@ def _schedule_bound(classes: Classes, objective_s: float, is_over: Callable[[], 
     scanner = Scanner(classes, AnySchedule())
     if is_over():
         return Certificate(0.0, False)
-    nodes = _nodes(scanner, 0.7 * objective_s * classes.largest_gain, _SCHEDULE_SMOOTHING, is_over)
+    nodes = _nodes(scanner, 0.7 * objective_s * classes.largest_gain, _SCHEDULE_SMOOTHING, _SCHEDULE_TOLERANCE, is_over)
     if not nodes:
         return Certificate(0.0, False)
     return certify(scanner, nodes, objective_s, _SCHEDULE_LOSS, _SCHEDULE_SMOOTHING, is_over, refinements=2)

@@ -1,9 +1,10 @@
 """Lower bounds for many clients: find the deadline where the dual's ratio is least, then walk outwards with proofs.
 
-``h(T) = T / L(T)`` bounds the objective of plans that last ``T``. Its minimum is a root of ``L − T·L'``, found by a
-secant. From there intervals are proven one by one (``Scanner.chord``), each as wide as the last one's success allows,
-until too short deadlines are infeasible and too long ones cannot pay. Far from the minimum the proof has room, so
-widths grow geometrically. Our own construction; DESIGN section 6 asks for branching on ``T``.
+``h(T) = T / L(T)`` bounds the objective of plans that last ``T``. Its minimum lies where ``L = T·L'``, and tangents
+of ``L`` on both sides close in on it. From there intervals are proven one by one (``Scanner.chord``), each as wide as
+the last one's success allows, until too short deadlines are infeasible and too long ones cannot pay. Far from the
+minimum the proof has room, so widths grow geometrically. Our own construction; DESIGN section 6 asks for branching on
+``T``.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def least_ratio(
     smoothing
         Relative smoothing of the minimisations.
     tolerance
-        Relative distance of ``L`` and ``T·L'`` at which to stop; the ratio is off by about a tenth of its square.
+        Relative distance of the best ratio to the least that tangents allow, at which to stop.
     start
         Multipliers to start from.
 
@@ -82,37 +83,43 @@ def least_ratio(
             too_short = max(too_short, deadline_s)
         else:
             too_long = min(too_long, deadline_s)
-        following = _next_deadline(nodes, too_short, too_long)
-        if abs(excess) <= tolerance * node.value or too_long <= too_short * (1 + 0.1 * tolerance):
+        deadline_s, least_s = _next_deadline(nodes, too_short, too_long)
+        if least_s >= min(known.deadline_s / known.value for known in nodes) * (1 - tolerance):
             break
-        deadline_s = following
     return sorted(nodes, key=lambda node: node.deadline_s / node.value)
 
 
-def _next_deadline(nodes: list[Node], too_short: float, too_long: float) -> float:
-    """Secant step on ``L/(T·L')`` in logarithms, kept inside what is known; halving where it does not get closer.
+def _next_deadline(nodes: list[Node], too_short: float, too_long: float) -> tuple[float, float]:
+    """Where to look next, and the least ratio that may be found there.
 
-    Under any schedule the ratio has a kink where a resource becomes the bottleneck, and secants stall there.
+    The dual's value is concave in the deadline up to rounding, so tangents at two deadlines on either side of the best
+    one meet above it: there the ratio is least possible. Where a resource becomes the bottleneck the value has a kink,
+    and the tangents meet in it at once.
     """
-
-    def excess(node: Node) -> float:
-        return math.log(max(node.value, 1e-300) / max(node.deadline_s * node.slope, 1e-300))
-
+    below = [node for node in nodes if node.value < node.deadline_s * node.slope]
+    above = [node for node in nodes if node.value >= node.deadline_s * node.slope]
+    if below and above:
+        left, right = max(below, key=_deadline), min(above, key=_deadline)
+        rise = left.slope - right.slope
+        if rise > 0:
+            meet = right.value - left.value + left.slope * left.deadline_s - right.slope * right.deadline_s
+            meet = float(np.clip(meet / rise, left.deadline_s, right.deadline_s))
+            # Not closer to a known deadline than a tenth of the way: its own tangent says nothing new there.
+            room = 0.1 * (right.deadline_s - left.deadline_s)
+            least = meet / max(left.value + left.slope * (meet - left.deadline_s), 1e-300)
+            return float(np.clip(meet, left.deadline_s + room, right.deadline_s - room)), least
     last = nodes[-1]
-    proposal = last.deadline_s * (0.8 if excess(last) > 0 else 1.25)
-    if len(nodes) > 1:
-        other = min(nodes[:-1], key=lambda node: abs(excess(node)))
-        rise = excess(last) - excess(other)
-        if rise != 0:
-            step = -excess(last) * math.log(last.deadline_s / other.deadline_s) / rise
-            proposal = last.deadline_s * math.exp(float(np.clip(step, -0.7, 0.7)))
-        if abs(excess(last)) > 0.5 * abs(excess(nodes[-2])) and too_short > 0 and math.isfinite(too_long):
-            proposal = math.sqrt(too_short * too_long)
+    gap = math.log(max(last.value, 1e-300) / max(last.deadline_s * last.slope, 1e-300))
+    proposal = last.deadline_s * math.exp(-float(np.clip(0.4 * gap, -0.5, 0.35)))
     if not too_short < proposal < too_long:
         proposal = (
             math.sqrt(max(too_short, 1e-12 * too_long) * too_long) if math.isfinite(too_long) else 1.4 * too_short
         )
-    return max(proposal, 1e-300)
+    return max(proposal, 1e-300), 0.0
+
+
+def _deadline(node: Node) -> float:
+    return node.deadline_s
 
 
 def certify(

@@ -28,7 +28,7 @@ MANY_CLASSES = 40
 _SAMPLE = 600
 _SMOOTHING = 3e-5
 _LEAST_LOSS = 2e-5
-_TOLERANCE, _SCHEDULE_TOLERANCE = 0.03, 0.15
+_TOLERANCE, _SCHEDULE_TOLERANCE = 2e-4, 5e-3
 _SCHEDULE_SMOOTHING = 1e-3
 _SCHEDULE_LOSS = 5e-3
 _INFLATIONS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -119,13 +119,15 @@ def search_many(classes: Classes, incumbent: IntArray | None, is_over: Callable[
     if not nodes:
         return ManyResult(best, 0.0, 0.0, False)
     goal = gap_goal(classes.num_clients)
-    for node in nodes[:3]:
+    # Nodes carried over from a sample of the clients have multipliers for all, but a plan for few.
+    whole = [node for node in nodes if len(node.classes.count) == len(classes.count)]
+    for node in whole[:3]:
         rounded = _rounded(classes, node, best.prices)
         if rounded is not None and rounded.objective_s < best.objective_s:
             best = rounded
     certificate = certify(scanner, nodes, best.objective_s, max(0.5 * goal, _LEAST_LOSS), _SMOOTHING, is_over)
     lower_s = min(certificate.lower_s, best.objective_s)
-    best = _exchange(classes, nodes[0], best, lower_s * (1 + goal), is_over)
+    best = _exchange(classes, whole[0], best, lower_s * (1 + goal), is_over)
     schedule = _schedule_bound(classes, best.objective_s, is_over)
     return ManyResult(best, lower_s, min(lower_s, schedule.lower_s), certificate.complete and schedule.complete)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scenarios.contracts.phases import Phase
-from scenarios.contracts.plan import ClientPlan, Plan, PlanStatus, Prices
+from scenarios.contracts.plan import ClientPlan, Marginal, Plan, PlanStatus, Prices
 from scenarios.contracts.schedule import Schedule, Simultaneous
 from solver.arrays import FloatArray, IntArray
 from solver.problem import ENERGY, PlanningProblem
@@ -44,6 +44,8 @@ class Decision:
         [N] why every client got its option.
     notes
         Remarks worth showing with the plan.
+    marginals
+        What a little more of every resource saves.
     solve_s
         Seconds of solving.
     """
@@ -56,6 +58,7 @@ class Decision:
     claims_optimality: bool
     reasons: Sequence[str]
     notes: tuple[str, ...]
+    marginals: tuple[Marginal, ...]
     solve_s: float
 
 
@@ -107,6 +110,7 @@ def assemble(problem: PlanningProblem, decision: Decision) -> Plan:
         compile_s=decision.solution.compile_s,
         solve_s=max(0.0, decision.solve_s),
         prices=prices,
+        marginals=decision.marginals,
         notes=decision.notes,
         clients=tuple(_client_plans(problem, rows, decision.solution.shares, timing, decision.reasons, kept)),
     )

@@ -92,6 +92,13 @@ class Classes:
         gain = base - self.penalty_s / reference_s if self.problem.has_penalties else base
         return replace(self, gain=gain)
 
+    @property
+    def trivial_bound_s(self) -> float:
+        """Lower bound on the objective that needs no search: every client alone, everybody at its best gain."""
+        if not self.is_ratio:
+            return self.least_deadline_s * (1 - 1e-9)
+        return self.least_deadline_s / max(self.largest_gain, np.finfo(float).tiny) * (1 - 1e-9)
+
     def objective_s(self, latency_s: float, counts: IntArray) -> float:
         """Objective of a plan given as counts [R], with its round latency, seconds."""
         return self.problem.objective_s(latency_s, float(counts @ self.progress), float(counts @ self.penalty_s))

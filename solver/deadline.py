@@ -169,6 +169,7 @@ def best_ratio(
     *,
     offer: Offer | None = None,
     limits: Limits | None = None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> DeadlineBound:
     """Bound the round latency divided by gain of every plan.
 
@@ -182,6 +183,8 @@ def best_ratio(
         Called with fractional plans worth rounding.
     limits
         When to stop.
+    is_over
+        True stops the search; the bound is what is proven by then.
     """
     limits = limits or Limits.for_size(classes.num_clients)
     longest_s = incumbent_s * classes.largest_gain
@@ -195,7 +198,7 @@ def best_ratio(
     for a, b in itertools.pairwise(cuts.tolist()):
         search.examine(a, b, 0.0, None)
     for _ in range(limits.max_intervals):
-        if not search.heap or search.settled(limits):
+        if not search.heap or search.settled(limits) or is_over():
             break
         worst = heapq.heappop(search.heap)
         if worst.high_s <= worst.low_s * (1 + 1e-9):

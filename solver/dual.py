@@ -196,7 +196,9 @@ class _Smoothed:
         self._count = classes.count
         self._gain_weight = gain_weight
         self._on_simplex = gain_weight == 0
-        self.scale = 1.0 if self._on_simplex else max(classes.largest_gain, np.finfo(float).tiny)
+        # Where every client that is left would rather be dropped the largest gain is negative; its size still scales.
+        largest = max(classes.largest_gain, float(np.abs(classes.gain).max()), np.finfo(float).tiny)
+        self.scale = 1.0 if self._on_simplex else largest
         self._temperature = self.scale / classes.num_clients
         self._last_length = 1.0
 

@@ -14,7 +14,7 @@ from solver.labels import best_by_labels
 
 _TIE = 1e-9
 """Weight of speed among plans of equal energy, relative."""
-_NODES = 3000
+_NODES = 200
 _FEW_CLIENTS = 40
 
 

@@ -78,12 +78,7 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float) ->
     frame = problem.all_rows
     index = np.repeat(np.arange(problem.num_clients), frame.groupby("client", sort=False).size().to_numpy())
     everything = PlanningProblem.from_rows(frame, index, problem.scenario)
-    everything = replace(
-        everything,
-        objective=problem.objective,
-        minimum_progress=problem.minimum_progress,
-        energy_cap_j=problem.energy_cap_j,
-    )
+    everything = everything.like(problem)
     allowed = (
         permitted(frame, problem.scenario)
         & within_energy(frame, problem.scenario)

@@ -7,19 +7,23 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scenarios.contracts.options import OPTION_KEY, OptionTable
-from scenarios.contracts.plan import Plan, Prices
+from scenarios.contracts.options import OptionTable
+from scenarios.contracts.plan import Marginal, Plan, Prices
 from scenarios.contracts.schedule import Simultaneous
 from scenarios.errors import UsageError
 from scenarios.schema import Scenario
 from solver.arrays import IntArray
 from solver.assemble import Decision, assemble
 from solver.explain import notes, reasons
+from solver.marginal import marginals
 from solver.problem import PlanningProblem
 from solver.search import Effort, SearchResult, search
 from solver.shares import ShareSolution, equal_shares, given_shares, optimal_shares
 from solver.strategies import Assignment, find_strategy
 from solver.verify import verify_plan
+
+_VALUED_CLIENTS = 2_000
+"""Clients up to which a plan says what more of each resource is worth."""
 
 
 def make_plan(
@@ -85,6 +89,12 @@ def make_plan(
         why = [assignment.reason] * problem.num_clients
     prices = Prices(**dict(zip(("uplink_s", "downlink_s", "server_s"), solution.prices_s.tolist(), strict=True)))
     remarks = (*notes(prices, solution.round_latency_s), *solution.notes) if assignment.schedule is None else ()
+    extra: tuple[Marginal, ...] = ()
+    if chosen.claims_optimality and not effort.is_over and problem.num_clients <= _VALUED_CLIENTS:
+        objective_s = problem.objective_of(assignment.rows, solution.round_latency_s)
+        extra = marginals(
+            problem, assignment.rows, objective_s, solution.prices_s / max(solution.prices_s.sum(), 1e-300)
+        )
     decision = Decision(
         rows=assignment.rows,
         solution=solution,
@@ -94,6 +104,7 @@ def make_plan(
         claims_optimality=chosen.claims_optimality,
         reasons=why,
         notes=(*remarks, *assignment.notes),
+        marginals=extra,
         solve_s=time.perf_counter() - began - solution.compile_s,
     )
     plan = assemble(problem, decision)
@@ -111,8 +122,7 @@ def rows_of_plan(problem: PlanningProblem, plan: Plan) -> IntArray | None:
     plan
         A plan for the same clients.
     """
-    keys = zip(*(problem.table[column] for column in OPTION_KEY), strict=True)
-    position = {key: row for row, key in enumerate(keys)}
+    position = {key: row for row, key in enumerate(problem.keys)}
     dropped = {problem.clients[int(problem.client_index[row])].id: row for row in np.flatnonzero(problem.is_dropped)}
     chosen = {
         client.id: (client.id, client.cut, str(client.mode), client.recompute, client.batch_size)

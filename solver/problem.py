@@ -7,13 +7,14 @@ baseline" is an inequality that holds on any instance (DESIGN section 6).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from scenarios.contracts.modes import EXACT_MODES, Mode
-from scenarios.contracts.options import OptionTable
+from scenarios.contracts.options import OPTION_KEY, OptionTable
 from scenarios.errors import ContractError
 from scenarios.schema import Client, Scenario
 from scenarios.units import bits
@@ -262,6 +263,36 @@ class PlanningProblem:
             penalty_s=self.penalty_s[mask],
             limits=tuple(limit.take(mask) for limit in self.limits),
         )
+
+    def with_band(self, *, uplink_hz: float | None = None, downlink_hz: float | None = None) -> PlanningProblem:
+        """Return the same options over other bandwidths."""
+        radio = self.scenario.radio
+        changed = radio.model_copy(
+            update={
+                "uplink_hz": radio.uplink_hz if uplink_hz is None else uplink_hz,
+                "downlink_hz": radio.downlink_hz if downlink_hz is None else downlink_hz,
+            }
+        )
+        uplink = uplink_work(changed, self.clients, self.client_index, self.uplink_bits)
+        scale = radio.downlink_hz / changed.downlink_hz if changed.downlink_hz else 1.0
+        work = dataclasses.replace(self.work, uplink=uplink, downlink_s=self.work.downlink_s * scale)
+        return dataclasses.replace(self, work=work)
+
+    def like(self, other: PlanningProblem) -> PlanningProblem:
+        """Return these rows under the objective of another problem, with its limits' capacities."""
+        changed = dataclasses.replace(
+            self,
+            objective=other.objective,
+            minimum_progress=other.minimum_progress,
+            energy_cap_j=other.energy_cap_j,
+            coverage=other.coverage,
+        )
+        return dataclasses.replace(changed, limits=limits_of(changed))
+
+    @property
+    def keys(self) -> list[tuple[Hashable, ...]]:
+        """[K] what tells the rows apart."""
+        return list(zip(*(self.table[column] for column in OPTION_KEY), strict=True))
 
     def without_limits(self) -> PlanningProblem:
         """Return the same options without the limits that couple them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -117,14 +118,14 @@ class Recovery:
         )
         return True
 
-    def improve(self, max_rounds: int = 200) -> None:
+    def improve(self, max_rounds: int = 200, is_over: Callable[[], bool] = lambda: False) -> None:
         """Exchange options of one client, or of two where clients are few, as long as the best plan improves.
 
         At the incumbent's prices a linear estimate bounds each exchange's objective from below (the priced cost is
         convex in the deadline), so only exchanges that may help are priced exactly.
         """
         for _ in range(max_rounds):
-            if not np.isfinite(self.best.objective_s):
+            if not np.isfinite(self.best.objective_s) or is_over():
                 return
             moves = _Moves(self.classes, self.best)
             plans = moves.single(self._batch_size())

@@ -115,12 +115,16 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
             "training.modes, or raise the bandwidths"
         )
     lower_s = 0.0
+    stopped = False
     for _ in range(_MAX_REFERENCES):
         if recovery.best.objective_s <= 0:
             return SearchResult(classes.rows_of(recovery.best.counts), 0.0, 0.0, 0.0)
         reference_s = recovery.best.objective_s
         classes = recovery.classes = classes.against(reference_s)
-        lower_s = max(lower_s, _bound_and_improve(classes, recovery))
+        lower_s = max(lower_s, classes.trivial_bound_s)
+        if stopped := effort.is_over:
+            break
+        lower_s = max(lower_s, _bound_and_improve(classes, recovery, effort))
         if not problem.has_penalties or recovery.best.objective_s >= reference_s * (1 - EXACT_TOLERANCE):
             break
     lower_s = min(lower_s, recovery.best.objective_s)
@@ -128,7 +132,8 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
         rows=classes.rows_of(recovery.best.counts),
         objective_s=recovery.best.objective_s,
         lower_bound_s=lower_s,
-        schedule_lower_bound_s=min(lower_s, _schedule_bound(classes, recovery.best.objective_s)),
+        schedule_lower_bound_s=0.0 if effort.is_over else min(lower_s, _schedule_bound(classes, recovery, effort)),
+        stopped=stopped or effort.is_over,
     )
 
 
@@ -140,7 +145,9 @@ def _search_many(classes: Classes, effort: Effort) -> SearchResult:
         reference_s = priced_start(classes, counts).objective_s
     complete = True
     for _ in range(_MAX_REFERENCES):
-        found = search_many(classes.against(reference_s), counts, lambda: effort.is_over)
+        compared = classes.against(reference_s)
+        found = search_many(compared, counts, lambda: effort.is_over)
+        lower_s = max(lower_s, compared.trivial_bound_s)
         counts = found.plan.counts(classes)
         lower_s, schedule_s = max(lower_s, found.lower_s), max(schedule_s, found.schedule_lower_s)
         settled = found.plan.objective_s >= reference_s * (1 - gap_goal(classes.num_clients))
@@ -158,14 +165,18 @@ def _search_many(classes: Classes, effort: Effort) -> SearchResult:
     )
 
 
-def _bound_and_improve(classes: Classes, recovery: Recovery) -> float:
+def _bound_and_improve(classes: Classes, recovery: Recovery, effort: Effort) -> float:
     """Lower bound on the objective; the recovery holds a better plan where one was met on the way."""
     bound = (
-        best_ratio(classes, StaticShares(), recovery.best.objective_s, offer=recovery.offer)
+        best_ratio(
+            classes, StaticShares(), recovery.best.objective_s, offer=recovery.offer, is_over=lambda: effort.is_over
+        )
         if classes.is_ratio
         else _bound_latency(classes, recovery)
     )
-    recovery.improve()
+    recovery.improve(is_over=lambda: effort.is_over)
+    if effort.is_over:
+        return bound.lower_s
     if bound.lower_s >= recovery.best.objective_s * (1 - EXACT_TOLERANCE):
         return bound.lower_s
     closed = close_ratio(classes, recovery, bound.open) if classes.is_ratio else close_latency(classes, recovery)
@@ -207,9 +218,10 @@ def _bound_latency(classes: Classes, recovery: Recovery) -> DeadlineBound:
     return bound
 
 
-def _schedule_bound(classes: Classes, objective_s: float) -> float:
+def _schedule_bound(classes: Classes, recovery: Recovery, effort: Effort) -> float:
     """Lower bound for any schedule; a coarser search than the main one, since nothing is recovered from it."""
+    objective_s = recovery.best.objective_s
     if not classes.is_ratio:
         return shortest_deadline(classes, AnySchedule(), objective_s, 1e-6, 1e-6).lower_s
     limits = Limits(max_intervals=60, dual_gap=1e-3, smoothing=1e-5)
-    return best_ratio(classes, AnySchedule(), objective_s, limits=limits).lower_s
+    return best_ratio(classes, AnySchedule(), objective_s, limits=limits, is_over=lambda: effort.is_over).lower_s

@@ -98,6 +98,16 @@ class Prices(_Frozen):
     server_s: float = 0.0
 
 
+class Marginal(_Frozen):
+    """What a little more of one resource saves: the difference of two solved problems, the other options kept."""
+
+    resource: str
+    amount: str
+    saves_s: float = Field(ge=0)
+    """Fall of the objective, seconds."""
+    detail: str = ""
+
+
 class Plan(_Frozen):
     """A verified plan.
 
@@ -134,6 +144,8 @@ class Plan(_Frozen):
     compile_s: float = Field(ge=0)
     solve_s: float = Field(ge=0)
     prices: Prices = Prices()
+    marginals: tuple[Marginal, ...] = ()
+    """What 1 MHz, 1 GFLOP/s at the server and 100 MiB at a client would save; not computed for baselines."""
     notes: tuple[str, ...] = ()
     clients: tuple[ClientPlan, ...]
 
@@ -205,4 +217,4 @@ class Plan(_Frozen):
             raise ContractError(f"{path}: {where}: {first['msg']}; make the plan again") from error
 
 
-__all__ = ["DOWNLINK_PHASES", "UPLINK_PHASES", "ClientPlan", "Plan", "PlanStatus", "Prices"]
+__all__ = ["DOWNLINK_PHASES", "UPLINK_PHASES", "ClientPlan", "Marginal", "Plan", "PlanStatus", "Prices"]

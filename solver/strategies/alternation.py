@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scenarios.errors import InfeasibleError
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.costs import Work
-from solver.problem import ENERGY, PlanningProblem
+from solver.problem import PlanningProblem
 from solver.shares import replace_batch
-from solver.strategies.choice import choose_by_score
+from solver.strategies.equal import best_at_shares
 from solver.waterfill import fill
 
 _MAX_ROUNDS = 50
@@ -54,10 +55,8 @@ def alternate(
     strategy
         Name, for messages.
 
-    Notes
-    -----
-    At fixed shares the latencies separate, so each client takes the option with its own least latency, which minimises
-    the round; it starts from equal shares.
+    Notes ----- At fixed shares every option has one latency, and the best options for the objective are found
+    exactly; the shares at fixed options are too. It starts from equal shares.
 
     Raises
     ------
@@ -66,16 +65,20 @@ def alternate(
     """
     shares = np.full((problem.num_clients, 3), 1.0 / problem.num_clients)
     best: Alternated | None = None
-    best_s = np.inf
+    best_value = np.inf
     for step in range(1, _MAX_ROUNDS + 1):
         own_s = problem.work.latency_s(np.maximum(shares, _STUCK_SHARE)[problem.client_index])
-        score = problem.energy_j if problem.objective == ENERGY else own_s
-        rows = choose_by_score(problem, mask, score, strategy)
-        shares = share_step(rows)
-        latency_s = float(problem.work.take(rows).latency_s(shares).max())
-        if best is not None and latency_s >= best_s * (1 - 1e-9):
+        choice = best_at_shares(problem, mask, own_s)
+        if choice is None:
+            names = " and ".join(limit.name for limit in problem.limits)
+            raise InfeasibleError(
+                f"{strategy}: none of its choices keeps {names}; relax that, or use the strategy 'optimal'"
+            )
+        shares = share_step(choice.rows)
+        value = problem.value_of(choice.rows, float(problem.work.take(choice.rows).latency_s(shares).max()))
+        if best is not None and value >= best_value * (1 - 1e-9):
             break
-        best, best_s = Alternated(rows, shares, step), latency_s
+        best, best_value = Alternated(choice.rows, shares, step), value
     assert best is not None
     return best
 

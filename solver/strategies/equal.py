@@ -36,7 +36,14 @@ class EqualShareChoice:
 def best_at_equal_shares(
     problem: PlanningProblem, mask: BoolArray, better_than_s: float = np.inf
 ) -> EqualShareChoice | None:
-    """Choose options among some rows so that the objective at equal shares is smallest.
+    """Choose options among some rows so that the objective at equal shares is smallest (:func:`best_at_shares`)."""
+    return best_at_shares(problem, mask, problem.work.latency_s(1.0 / problem.num_clients), better_than_s)
+
+
+def best_at_shares(
+    problem: PlanningProblem, mask: BoolArray, row_latency_s: FloatArray, better_than_s: float = np.inf
+) -> EqualShareChoice | None:
+    """Choose options among some rows so that the objective at fixed shares is smallest.
 
     Parameters
     ----------
@@ -44,6 +51,8 @@ def best_at_equal_shares(
         The planning problem.
     mask
         [K] rows to choose from, at least one for every client.
+    row_latency_s
+        [K] latency of every row at its client's share, seconds.
     better_than_s
         Give up on choices that are no better.
 
@@ -54,12 +63,12 @@ def best_at_equal_shares(
 
     Notes
     -----
-    With shares fixed at ``1/N`` every option has one latency. For a deadline the best progress is each client's largest
+    With shares fixed every option has one latency. For a deadline the best progress is each client's largest
     among options in time, and only latencies of options are deadlines worth trying. They are tried from the best
     attainable objective on, so the first that keeps the server's memory settles it.
     """
     candidates = np.flatnonzero(mask)
-    latency_s = problem.work.take(candidates).latency_s(1.0 / problem.num_clients)
+    latency_s = row_latency_s[candidates]
     order = np.argsort(latency_s, kind="stable")
     deadlines, progress = _frontier(problem, candidates[order], latency_s[order])
     reaches = progress >= problem.minimum_progress * (1 - 1e-12)
@@ -72,10 +81,10 @@ def best_at_equal_shares(
         limit_s = better_than_s if best is None else best.objective_s
         if not objective[trial] < limit_s:
             break
-        rows = _within_deadline(problem, candidates[latency_s <= deadlines[trial]])
+        rows = _within_deadline(problem, candidates[latency_s <= deadlines[trial]], row_latency_s)
         if rows is None:
             continue
-        value_s = problem.objective_of(rows, _slowest(problem, rows))
+        value_s = problem.objective_of(rows, float(row_latency_s[rows].max()))
         if value_s < limit_s:
             best = EqualShareChoice(rows, value_s)
     return best
@@ -100,10 +109,9 @@ def _frontier(problem: PlanningProblem, rows: IntArray, latency_s: FloatArray) -
     return np.array(deadlines), np.array(reached)
 
 
-def _within_deadline(problem: PlanningProblem, rows: IntArray) -> IntArray | None:
+def _within_deadline(problem: PlanningProblem, rows: IntArray, row_latency_s: FloatArray) -> IntArray | None:
     """[N] rows with the most progress under server memory, faster ones first among equals."""
-    latency_s = problem.work.take(rows).latency_s(1.0 / problem.num_clients)
-    order = np.lexsort((latency_s, -problem.gain[rows], problem.client_index[rows]))
+    order = np.lexsort((row_latency_s[rows], -problem.gain[rows], problem.client_index[rows]))
     first = np.unique(problem.client_index[rows][order], return_index=True)[1]
     chosen = rows[order][first]
     if problem.keeps_limits(chosen):
@@ -131,7 +139,3 @@ def _least_energy(problem: PlanningProblem, candidates: IntArray) -> EqualShareC
     except InfeasibleError:
         return None
     return EqualShareChoice(np.flatnonzero(mask)[classes.rows_of(found.counts)], found.energy_j)
-
-
-def _slowest(problem: PlanningProblem, rows: IntArray) -> float:
-    return float(problem.work.take(rows).latency_s(1.0 / problem.num_clients).max())

@@ -1,13 +1,14 @@
 """Fronts of round latency against client memory, energy or progress, by exact epsilon-constraints.
 
-Each point minimises the round latency under a limit on the other figure; the limit sweeps from the tightest that has a
-plan to the loosest that changes anything. Every point carries a lower bound, so the front is certified from both sides.
+Each point minimises the round latency under a limit on the other figure, between the tightest limit that has a plan and
+one that binds no more. Every point carries a lower bound, so the front is certified from both sides.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,8 @@ from solver.planner import make_plan
 
 Axis = Literal["memory", "energy", "progress"]
 _BISECTIONS = 12
+_NEGLIGIBLE_AREA = 5e-4
+"""Part of the rectangle between the front's ends below which what is unknown between two points is left alone."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def pareto_front(
     num_points: int,
     on_progress: Callable[[float], None] = lambda done: None,
 ) -> ParetoFront:
-    """Sweep a limit and plan for the least latency under each.
+    """Plan for the least latency under limits, the next one where the front is known least.
 
     Parameters
     ----------
@@ -76,7 +79,7 @@ def pareto_front(
         ``memory``: every client keeps within a share of its budget. ``energy``: a cap on all clients together.
         ``progress``: a least progress.
     num_points
-        Limits to try, at most.
+        Plans to make, at most.
     on_progress
         Called with the part that is done.
 
@@ -86,19 +89,57 @@ def pareto_front(
         If the scenario has no plan at all, or energy is asked for and unknown.
     """
     base = _with_objective(scenario, minimise="round-latency")
-    limits = _limits(base, options, axis, num_points)
+    tight, loose = _ends(base, options, axis)
+    sign = -1.0 if axis == "progress" else 1.0
     points: list[ParetoPoint] = []
-    earlier: Plan | None = None
-    for number, limit in enumerate(limits):
-        on_progress(number / len(limits))
+
+    def solve(limit: float, earlier: Plan | None) -> tuple[ParetoPoint, Plan]:
         limited, table = _limited(base, options, axis, limit)
-        try:
-            plan = make_plan(limited, table, warm_start=earlier)
-        except InfeasibleError:
-            continue
-        earlier = plan
-        points.append(ParetoPoint(_figure(plan, axis), limit, plan.round_latency_s, plan.lower_bound_s))
+        plan = make_plan(limited, table, warm_start=earlier)
+        point = ParetoPoint(_figure(plan, axis), limit, plan.round_latency_s, plan.lower_bound_s)
+        points.append(point)
+        on_progress(min(1.0, len(points) / num_points))
+        return point, plan
+
+    left, plan = solve(tight, None)
+    right, _ = solve(loose, plan)
+    # Between two points nothing is known but that the front falls: the largest such rectangle is looked into first.
+    heap = [_Rectangle.between(left.limit, left, right, sign, plan)]
+    negligible = _NEGLIGIBLE_AREA * heap[0].area
+    while heap and len(points) < num_points:
+        box = heapq.heappop(heap)
+        if box.area <= negligible:
+            break
+        middle = 0.5 * (box.left_limit + sign * box.right.x)
+        point, plan = solve(sign * middle, box.plan)
+        if point.latency_s < box.left.latency_s * (1 - 1e-9):
+            heapq.heappush(heap, _Rectangle.between(box.left_limit * sign, box.left, point, sign, box.plan))
+            heapq.heappush(heap, _Rectangle.between(middle * sign, point, box.right, sign, plan))
+        else:
+            heapq.heappush(heap, _Rectangle.between(middle * sign, box.left, box.right, sign, box.plan))
     return ParetoFront(axis, _undominated(points, axis))
+
+
+@dataclass(frozen=True, order=True)
+class _Rectangle:
+    """What is unknown between two points of a front: limits from the left one's up to the right point's figure."""
+
+    minus_area: float
+    left_limit: float = field(compare=False)
+    left: ParetoPoint = field(compare=False)
+    right: ParetoPoint = field(compare=False)
+    plan: Plan = field(compare=False)
+
+    @property
+    def area(self) -> float:
+        return -self.minus_area
+
+    @classmethod
+    def between(cls, left_limit: float, left: ParetoPoint, right: ParetoPoint, sign: float, plan: Plan) -> _Rectangle:
+        width = sign * right.x - sign * left_limit
+        wide_enough = width > 1e-9 * max(abs(right.x), 1e-300)
+        area = width * (left.latency_s - right.latency_s) if wide_enough else 0.0
+        return cls(-max(area, 0.0), sign * left_limit, left, right, plan)
 
 
 def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, float]) -> float:
@@ -179,27 +220,29 @@ def _figure(plan: Plan, axis: str) -> float:
     return plan.progress
 
 
-def _limits(scenario: Scenario, options: OptionTable, axis: str, num_points: int) -> list[float]:
-    """Limits from the tightest with a plan to one that binds no more."""
+def _ends(scenario: Scenario, options: OptionTable, axis: str) -> tuple[float, float]:
+    """Tightest limit that has a plan, and one that binds no more."""
     if axis == "progress":
         free = make_plan(scenario, options)
-        most = _largest_feasible(scenario, options, free.progress)
-        return [float(value) for value in np.linspace(free.progress, most, num_points)]
+        return _largest_feasible(scenario, options, free.progress), free.progress * (1 - 1e-9)
     if axis == "energy":
         least = make_plan(_with_objective(scenario, minimise="energy"), options)
-        most = _figure(make_plan(_with_objective(scenario, energy_cap_j=1e30), options), axis)
         assert least.objective_j is not None
-        low = least.objective_j * (1 + 1e-9)
-        return [float(value) for value in np.geomspace(low, max(most, low), num_points)]
-    free = make_plan(scenario, options)
+        return least.objective_j * (1 + 1e-9), _figure(
+            make_plan(_with_objective(scenario, energy_cap_j=1e30), options), axis
+        )
     fitting = options.fitting()
     share = fitting["client_peak_bytes"] / fitting["memory_budget_bytes"]
-    low = float(share.groupby(fitting["client"]).min().max())
-    most = _figure(free, axis)
-    # Between two peaks of the table nothing changes, so its own values are the only limits worth trying.
-    values = np.unique(share[(share >= low) & (share <= most)])
-    picked = np.unique(np.linspace(0, len(values) - 1, min(num_points, len(values))).round().astype(int))
-    return [float(value) for value in values[picked]]
+    tight = float(share.groupby(fitting["client"]).min().max())
+    loose = _figure(make_plan(scenario, options), axis)
+    for limit in np.unique(share[share >= tight]):
+        # Server memory or other limits may need more than the leanest option of every client.
+        try:
+            make_plan(*_limited(scenario, options, axis, float(limit)))
+        except InfeasibleError:
+            continue
+        return float(limit), loose
+    return loose, loose
 
 
 def _largest_feasible(scenario: Scenario, options: OptionTable, known: float) -> float:

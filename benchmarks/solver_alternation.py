@@ -1,6 +1,6 @@
 """Where alternation stops being optimal, and by how much: random instances and the built-in scenarios.
 
-python benchmarks/solver_alternation.py [--instances 1000] [--scenarios smart-home campus]
+python -m benchmarks.solver_alternation [--instances 1000] [--scenarios smart-home campus]
 
 Alternation starts from equal shares and solves options at fixed shares and shares at fixed options, both exactly, until
 nothing improves. Each row of the table adds one thing to the model; both sides choose from the same options.

@@ -1,6 +1,6 @@
 """Exact epsilon-constraint fronts beside NSGA-II at equal time, by hypervolume.
 
-python benchmarks/solver_pareto.py [--seeds 5] [--clients 8]
+python -m benchmarks.solver_pareto [--seeds 5] [--clients 8]
 
 Fronts of round latency against progress, and against energy. Hypervolumes are of the unit square between the best and
 worst figures of both fronts together. NSGA-II (pymoo) prices shares exactly and gets the time that the exact front

@@ -1,6 +1,6 @@
 """Time and quality beside monolithic models, alternation and NSGA-II, on the same instances.
 
-python benchmarks/solver_side_by_side.py [--clients 4 8 16 32] [--limit 60] [--options 8]
+python -m benchmarks.solver_side_by_side [--clients 4 8 16 32] [--limit 60] [--options 8]
 
 * ``optimal``: ours. * ``milp``: one mixed-integer program by tangent cuts of the share terms, cvxpy with HiGHS; its
 bound is a relaxation's, its plan is priced exactly. * ``misocp``: one mixed-integer second-order cone program for

@@ -181,7 +181,7 @@ def certify(
                     nodes.append(node)
             else:
                 # The dual itself is lower here, or better multipliers would cost more than they gain.
-                proven = target = min(target, bound)
+                proven = target = min(target, bound) * (1 - loss)
         else:
             return Certificate(0.0, False)
     return Certificate(proven * (1 - _SAFETY), True)

@@ -72,7 +72,14 @@ def fits_table(options: OptionTable, local_steps: int) -> Table:
         for mode, of_mode in rows.groupby("mode", sort=False):
             best = deepest_fitting(of_mode)
             budget_bytes = int(of_mode["memory_budget_bytes"].iloc[0])
-            if best is None:
+            if (
+                best is None
+                and mode == Mode.FO_RECOMPUTE
+                and deepest_fitting(rows[rows["mode"] == Mode.FO]) is not None
+            ):
+                # Where ``fo`` fits, keeping all graphs is not offered a second time.
+                cells = ["no deeper than fo", "-", "-", "-", "-"]
+            elif best is None:
                 least_bytes = int(of_mode["client_peak_bytes"].min())
                 missing = f"+{format_bytes(least_bytes - budget_bytes)}"
                 cells = ["none", format_bytes(least_bytes), missing, "-", "-"]

@@ -13,6 +13,7 @@ from rich.table import Table
 from scenarios.contracts.ledger import Ledger, Source
 from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import ClientPlan, Plan
+from scenarios.contracts.schedule import Simultaneous
 from scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 _MOST_ROWS = 24
@@ -67,17 +68,20 @@ def _percent(share: float) -> str:
 
 def plan_headline(plan: Plan) -> str:
     """What a plan achieves, and how good it provably is, in two lines."""
+    is_static = isinstance(plan.schedule, Simultaneous)
+    objective = f"{plan.objective_j:.4g} J" if plan.objective_j is not None else format_seconds(plan.objective_s)
+    bound = f"{plan.lower_bound_j:.4g} J" if plan.lower_bound_j is not None else format_seconds(plan.lower_bound_s)
+    scope = f"any static shares; no schedule at all can beat {format_seconds(plan.schedule_lower_bound_s)}"
     lines = [
         (
             f"round latency [bold]{format_seconds(plan.round_latency_s)}[/], expected progress {plan.progress:.3f}: "
-            f"{plan.objective.replace('-', ' ')} {format_seconds(plan.objective_s)}"
+            f"{plan.objective.replace('-', ' ')} {objective}"
         ),
         (
-            f"{plan.status}: {_gap(plan)} the lower bound of {format_seconds(plan.lower_bound_s)} for any static "
-            "shares; "
-            f"no schedule at all can beat {format_seconds(plan.schedule_lower_bound_s)} "
+            f"{plan.status}: {_gap(plan)} the lower bound of {bound} for {scope if is_static else 'any schedule'} "
             f"(solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)})"
         ),
+        *([f"left out, at their price: {escape(', '.join(plan.dropped))}"] if plan.dropped else []),
         *binding_lines(plan),
         *reason_lines(plan),
         *(escape(note) for note in plan.notes),

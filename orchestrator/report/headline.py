@@ -11,6 +11,7 @@ from orchestrator.report.data import ReportData
 from orchestrator.report.palette import PHASE_LABELS
 from scenarios.contracts.ledger import Source
 from scenarios.contracts.plan import PlanStatus
+from scenarios.contracts.schedule import Simultaneous
 from scenarios.units import format_seconds
 
 _LAST_ROUNDS = 5
@@ -18,6 +19,7 @@ _LAST_ROUNDS = 5
 STATUS_WORDS = {
     PlanStatus.OPTIMAL: "Proven: within the solver's tolerance of the lower bound.",
     PlanStatus.FEASIBLE: "Verified against every limit; how far it can be from the best is the gap.",
+    PlanStatus.TIME_LIMIT: "The best verified plan when the time was up; how far it can be from the best is the gap.",
     PlanStatus.BASELINE: "A baseline: verified against every limit, with no claim to be the best.",
 }
 
@@ -77,11 +79,16 @@ def tiles(data: ReportData) -> tuple[Tile, ...]:
 
 def _gap_tile(data: ReportData) -> Tile:
     plan = data.plan
-    if plan.lower_bound_s <= 0:
+    if plan.lower_bound_s <= 0 and not plan.lower_bound_j:
         return Tile("Gap to the bound", "–", "no lower bound is known for this plan")
-    note = f"no plan with static shares has a {plan.objective} below {format_seconds(plan.lower_bound_s)}"
-    if plan.schedule_lower_bound_s > 0:
-        note += f"; no schedule at all below {format_seconds(plan.schedule_lower_bound_s)}"
+    if plan.lower_bound_j is not None:
+        note = f"no plan takes less than {plan.lower_bound_j:.4g} J a round"
+    elif isinstance(plan.schedule, Simultaneous):
+        note = f"no plan with static shares has a {plan.objective} below {format_seconds(plan.lower_bound_s)}"
+        if plan.schedule_lower_bound_s > 0:
+            note += f"; no schedule at all below {format_seconds(plan.schedule_lower_bound_s)}"
+    else:
+        note = f"no schedule at all has a {plan.objective} below {format_seconds(plan.lower_bound_s)}"
     # A gap that is proven zero is better read as 0 % than as a rounding of the solver.
     return Tile("Gap to the bound", percent(plan.gap, 2) if plan.gap >= 1e-6 else "0 %", note, plan.gap)
 

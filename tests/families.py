@@ -49,12 +49,36 @@ FAMILIES: dict[str, dict[str, Any]] = {
         },
     },
 }  # fmt: skip
+DECODER = {
+    "hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 32, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "vocab_size": 96, "max_position_embeddings": 32, "pad_token_id": 0,
+}  # fmt: skip
+FAMILIES["llama"] = {"task": "causal-lm", "config": {"model_type": "llama", **DECODER}}
+FAMILIES["qwen3-classes"] = {
+    "task": "sequence-classification",
+    "config": {"model_type": "qwen3", **DECODER, "head_dim": 8, "num_labels": 3},
+}
+DECODERS: dict[str, dict[str, Any]] = {
+    "llama-classes": {
+        "task": "sequence-classification", "config": {"model_type": "llama", **DECODER, "num_labels": 3},
+    },
+    "llama-tied": {"task": "causal-lm", "config": {"model_type": "llama", **DECODER, "tie_word_embeddings": True}},
+    "mistral": {"task": "causal-lm", "config": {"model_type": "mistral", **DECODER, "sliding_window": 5}},
+    "qwen2": {
+        "task": "causal-lm",
+        "config": {
+            "model_type": "qwen2", **DECODER, "use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1,
+        },
+    },
+    "qwen3": {"task": "causal-lm", "config": {"model_type": "qwen3", **DECODER, "head_dim": 8}},
+}  # fmt: skip
+"""Relatives that share all code with a family above: compared with transformers, not enrolled in every test."""
 BATCH_SIZE, LENGTH = 8, 12
 
 
 def family_scenario(family: str, *, smooth: bool = False, **training: Any) -> Scenario:
     """A scenario of two clients around a small model of a family; smooth, if wanted, so that derivatives exist."""
-    model = FAMILIES[family]
+    model = {**FAMILIES, **DECODERS}[family]
     activation = {"opt": "activation_function", "resnet": "hidden_act"}.get(model["config"]["model_type"])
     if smooth and activation is not None:
         model = {**model, "config": {**model["config"], activation: "gelu"}}

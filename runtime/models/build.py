@@ -11,7 +11,7 @@ import torch
 import transformers
 from torch import nn
 
-from runtime.models import bert, opt, resnet, vit  # noqa: F401
+from runtime.models import bert, decoder, opt, resnet, vit  # noqa: F401
 from runtime.models.blocks import Block, families
 from runtime.streams import stream_seed
 from scenarios.errors import ScenarioError

@@ -1,0 +1,232 @@
+"""Cuts found in traced forward passes: complete, exact, counted, and carried out in every mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from profiler.memory import client_memory
+from profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
+from runtime.client import Assignment, run_client_round
+from runtime.models.blocks import families
+from runtime.models.build import build_blocks, model_config
+from runtime.models.traced.block import TracedBlock
+from runtime.models.traced.scenario import trace_blocks, untie_tables
+from runtime.split import Part, SplitModel, task_loss
+from runtime.streams import stream_seed
+from runtime.wire import Batch
+from scenarios.contracts.modes import LOCAL_MODES, Mode
+from scenarios.errors import ProfileError
+from scenarios.schema import Scenario, TextTable
+from tests.families import BATCH_SIZE, FAMILIES, LENGTH, TRACED, family_batch, family_model, family_scenario
+
+AUTO = {
+    "causal-lm": transformers.AutoModelForCausalLM,
+    "sequence-classification": transformers.AutoModelForSequenceClassification,
+    "image-classification": transformers.AutoModelForImageClassification,
+}
+DECLARED = ["opt-causal", "opt-projected", "bert", "vit", "resnet", "resnet-bottleneck", "llama"]
+
+
+def transformers_model(scenario: Scenario, device: str = "cpu") -> Any:
+    """The model a scenario names, from the same draw of weights."""
+    with torch.random.fork_rng(), torch.device(device):
+        torch.manual_seed(stream_seed(scenario.seed, "weights"))
+        model = AUTO[scenario.model.task].from_config(model_config(scenario.model))
+    untie_tables(model)
+    return model
+
+
+def padded(scenario: Scenario) -> Scenario:
+    """The scenario as if its texts had different lengths."""
+    table = TextTable(source="text-table", path="texts.csv", tokenizer="tokenizer")
+    return scenario.model_copy(update={"data": table})
+
+
+def reference(model: Any, batch: Batch, task: str) -> torch.Tensor:
+    if task == "image-classification":
+        logits: torch.Tensor = model(pixel_values=batch.inputs).logits
+        return logits
+    mask = None if batch.mask_BS is None else batch.mask_BS.long()
+    logits = model(input_ids=batch.inputs, attention_mask=mask).logits
+    assert isinstance(logits, torch.Tensor)
+    return logits
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+@pytest.mark.parametrize("name", TRACED)
+def test_any_cut_gives_the_output_and_gradients_of_the_whole(name: str, with_mask: bool) -> None:
+    """Through a detached tensor at every cut, as over the air, in training and in evaluation."""
+    scenario = family_scenario(name)
+    task = scenario.model.task
+    if with_mask and task == "image-classification":
+        pytest.skip("images are not padded")
+    batch = family_batch(scenario, padded=with_mask)
+    uncut = transformers_model(scenario)
+    recorded = padded(scenario) if with_mask else scenario
+    blocks = trace_blocks(recorded, transformers_model(scenario), transformers_model(scenario, "meta"))
+    model = SplitModel(blocks)
+    assert model.num_blocks > 2
+    start = {n: t.clone() for n, t in model.whole.state_dict().items()}
+    for is_training in (True, False):
+        uncut.train(is_training)
+        state = {n: t.clone() for n, t in uncut.state_dict().items()}
+        logits = reference(uncut, batch, task)
+        loss = task_loss(logits, batch.labels, task)
+        loss.backward()
+        expected = sorted(float(p.grad.norm()) for p in uncut.parameters() if p.grad is not None)
+        uncut.zero_grad(set_to_none=True)
+        uncut.load_state_dict(state)
+        for cut in range(1, model.num_blocks + 1):
+            model.whole.load_state_dict(start)
+            model.whole.train(is_training)
+            client, server = model.client_part(cut), model.server_part(cut)
+            h = client(batch.inputs, batch.mask_BS)
+            received = h.detach().requires_grad_()
+            found = server(received, batch.mask_BS)
+            torch.testing.assert_close(found, logits, rtol=1e-5, atol=1e-6)
+            task_loss(found, batch.labels, task).backward()
+            if h.requires_grad:
+                h.backward(received.grad)
+            norms = sorted(float(p.grad.norm()) for p in model.whole.parameters() if p.grad is not None)
+            assert norms == pytest.approx(expected, rel=1e-4, abs=1e-6), f"cut {cut}"
+            model.whole.zero_grad(set_to_none=True)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_found_cuts_contain_the_declared_ones(name: str) -> None:
+    """Same parameters below, same values, and never more bytes."""
+    scenario = family_scenario(name)
+    batch = family_batch(scenario)
+    declared, twin = family_model(scenario), transformers_model(scenario)
+    found = SplitModel(trace_blocks(scenario, twin, transformers_model(scenario, "meta"))).whole
+    declared.whole.eval()
+    found.eval()
+    torch.testing.assert_close(found(batch.inputs), declared.whole(batch.inputs), rtol=1e-5, atol=1e-6)
+
+    def below(part: Part, cut: int) -> tuple[int, int]:
+        """Number of scalars in the parameters below a cut, and bytes that cross it."""
+        x = batch.inputs
+        for block in part.ordered()[:cut]:
+            x = block(x, None)
+        return sum(p.numel() for b in part.ordered()[:cut] for p in b.parameters()), x.numel() * x.element_size()
+
+    offered = dict(below(found, cut) for cut in range(1, len(found.blocks)))
+    for cut in range(1, declared.num_blocks):
+        scalars, size_bytes = below(declared.whole, cut)
+        assert offered[scalars] <= size_bytes, f"declared cut {cut}"
+
+
+@pytest.mark.parametrize("name", ["gpt2-classes", "deberta", "swin"])
+def test_bytes_at_a_cut_are_those_of_the_tensors_that_cross(name: str) -> None:
+    traced = traced_model(family_scenario(name))
+    graph = block_graph(traced)
+    assert valid_cuts(graph) == list(range(1, traced.model.num_blocks + 1))
+    counted = []
+    for cut, block in enumerate(traced.model.whole.ordered()[:-1], start=1):
+        assert isinstance(block, TracedBlock)
+        shapes = [
+            [size if isinstance(size, int) else size.at(BATCH_SIZE) for size in shape] for shape in block.above.shapes
+        ]
+        counted.append(len(shapes))
+        width = block.above.wire_dtype.itemsize
+        assert smashed_bytes(graph, cut) == sum(torch.Size(shape).numel() * width for shape in shapes)
+    expected = {"gpt2-classes": [2, 2, 2], "deberta": [1, 1, 2, 1, 1, 1]}
+    assert counted == expected.get(name, [1] * len(counted))
+
+
+def test_what_crosses_together_is_what_the_model_needs() -> None:
+    """A classifier on GPT-2 needs, beside the hidden state, where each text ends: 4 bytes a sample."""
+    traced = traced_model(family_scenario("gpt2-classes"))
+    hidden_bytes = BATCH_SIZE * LENGTH * 16 * 4
+    assert smashed_bytes(block_graph(traced), 2) == hidden_bytes + 4 * BATCH_SIZE
+
+
+def test_cuts_between_calls_of_shared_layers_do_not_exist() -> None:
+    """ALBERT runs one layer twice: it stays ALBERT, with one copy of that layer."""
+    scenario = family_scenario("albert")
+    model = family_model(scenario)
+    assert sum(p.numel() for p in model.whole.parameters()) == sum(
+        p.numel() for p in transformers_model(scenario).parameters()
+    )
+    counted = [name for name, _ in model.whole.named_parameters() if name.endswith("ffn.weight")]
+    assert len(counted) == 1
+
+
+def test_tied_tables_are_untied_before_tracing() -> None:
+    scenario = family_scenario("gpt2")
+    config = transformers.GPT2Config(**{k: v for k, v in TRACED["gpt2"]["config"].items() if k != "model_type"})
+    tied = transformers.GPT2LMHeadModel(config)
+    with torch.device("meta"):
+        shapes = transformers.GPT2LMHeadModel(config)
+    assert tied.lm_head.weight is tied.transformer.wte.weight
+    blocks = trace_blocks(scenario, tied, shapes)
+    names = {n: p for n, p in SplitModel(blocks).whole.named_parameters() if p.shape == (96, 16)}
+    assert len(names) == 2
+    first, last = names.values()
+    assert torch.equal(first, last)
+    assert first is not last
+
+
+@pytest.mark.parametrize("name", ["gpt2-classes", "deberta", "regnet", "swin"])
+def test_every_mode_trains_as_predicted(name: str) -> None:
+    """Peaks within 1 % and 256 bytes of real runs; the two exact modes agree; shapes and weights cut alike."""
+    scenario = family_scenario(name, local_steps=2, zeroth_order={"directions": 2})
+    traced, model = traced_model(scenario), family_model(scenario)
+    assert [block.kind for block in traced.model.whole.ordered()] == [block.kind for block in model.whole.ordered()]
+    start = model.whole.snapshot()
+    for cut in sorted({1, model.num_blocks // 2, model.num_blocks}):
+        states = {}
+        for mode in Mode:
+            if cut == model.num_blocks and mode not in LOCAL_MODES:
+                continue
+            outcome = run_client_round(
+                model, start, Assignment("pi-0", cut, mode, 1.0, 1 << 40),
+                lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True,
+            )  # fmt: skip
+            predicted = client_memory(traced, scenario, cut, mode).peak_bytes
+            assert predicted == pytest.approx(outcome.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
+            states[mode] = outcome.state
+        for parameter, expected in states[Mode.FO].items():
+            torch.testing.assert_close(states[Mode.FO_RECOMPUTE][parameter], expected, rtol=2e-5, atol=2e-6)
+        names = [n for n in start if int(n.split(".")[1]) < cut]
+        moved = [n for n in names if not torch.equal(states[Mode.ZO_LOSS][n], start[n])]
+        assert moved, "probes reach the parameters of traced blocks"
+
+
+@pytest.mark.parametrize("target", ["c_attn", "c_fc"])
+def test_adapters_are_traced_with_the_model(target: str) -> None:
+    lora = {"method": "lora", "rank": 2, "target_modules": [target]}
+    model = family_model(family_scenario("gpt2", trainable=lora)).whole
+    names = [name for name, _ in model.trainable()]
+    assert names
+    assert all("lora_" in name for name in names)
+
+
+def test_a_forward_that_reads_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BART's classifier counts end tokens in Python."""
+    scenario = family_scenario("gpt2-classes")
+    config = {
+        "model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "vocab_size": 96,
+        "max_position_embeddings": 32, "num_labels": 3,
+    }  # fmt: skip
+    bart = scenario.model_copy(update={"model": scenario.model.model_copy(update={"config": config})})
+    with pytest.raises(ProfileError) as caught:
+        build_blocks(bart, meta=True)
+    for needle in ("bart", "cannot be traced", "declared families", "block list"):
+        assert needle in str(caught.value)
+
+
+def test_another_mask_than_recorded_is_refused() -> None:
+    model = family_model(family_scenario("gpt2")).whole
+    with pytest.raises(ValueError, match="recorded without one"):
+        model(torch.zeros(2, LENGTH, dtype=torch.long), torch.ones(2, LENGTH, dtype=torch.bool))
+
+
+def test_traced_types_are_not_declared_ones() -> None:
+    assert not {spec["config"]["model_type"] for spec in TRACED.values()} & set(families())
+    assert {spec["config"]["model_type"] for spec in FAMILIES.values()} <= set(families())

@@ -101,10 +101,12 @@ TRACED: dict[str, dict[str, Any]] = {
     "electra": _traced("sequence-classification", "electra", **_TEXT, embedding_size=8),
     "deberta": _traced(
         "sequence-classification", "deberta-v2", **_TEXT, relative_attention=True, pos_att_type=["c2p", "p2c"],
-        share_att_key=True,
     ),
     "deit": _traced("image-classification", "deit", **_ENCODER, **_IMAGES, patch_size=4),
-    "dinov2": _traced("image-classification", "dinov2", **_ENCODER, **_IMAGES, patch_size=4),
+    "dinov2": _traced(
+        "image-classification", "dinov2", **_IMAGES, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        patch_size=4,
+    ),
     "swin": _traced(
         "image-classification", "swin", **_IMAGES, patch_size=2, embed_dim=8, depths=[2, 2], num_heads=[2, 2],
         window_size=4,
@@ -122,7 +124,7 @@ TRACED: dict[str, dict[str, Any]] = {
     ),
     "efficientnet": _traced(
         "image-classification", "efficientnet", **_IMAGES, width_coefficient=0.25, depth_coefficient=0.3,
-        hidden_dim=320,
+        hidden_dim=320, kernel_sizes=[3] * 7,
     ),
 }  # fmt: skip
 """Architectures without a declared block list: their cuts are found in the traced forward pass."""

@@ -140,16 +140,31 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
             f"training.sequence_length: found {scenario.training.sequence_length}; this model "
             f"has positions for {longest} tokens"
         )
-    model = _build_model(scenario, config, meta=meta)
+    model = build_model(scenario, config, meta=meta)
     if config.model_type in families():
         blocks = families()[config.model_type](model, scenario.model.task)
         untie(blocks)
         return blocks
-    return trace_blocks(scenario, model, model if meta else _build_model(scenario, config, meta=True))
+    return trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True))
 
 
-def _build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
-    """The whole model, adapters applied and trainable parameters marked."""
+def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
+    """Return the whole model as transformers gives it, adapters applied and trainable parameters marked.
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    config
+        As :func:`model_config` gives it.
+    meta
+        Build on the meta device.
+
+    Raises
+    ------
+    ScenarioError
+        As :func:`build_blocks`.
+    """
     auto = _AUTO_CLASSES[scenario.model.task]
     _name_class(config, auto)
     # What is not declared takes the attention transformers would choose: not every model has every kind.

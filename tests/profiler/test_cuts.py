@@ -12,30 +12,22 @@ from profiler.memory import client_memory
 from profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
 from runtime.client import Assignment, run_client_round
 from runtime.models.blocks import families
-from runtime.models.build import build_blocks, model_config
+from runtime.models.build import build_blocks, build_model, model_config
 from runtime.models.traced.block import TracedBlock
 from runtime.models.traced.scenario import trace_blocks, untie_tables
 from runtime.split import Part, SplitModel, task_loss
-from runtime.streams import stream_seed
 from runtime.wire import Batch
 from scenarios.contracts.modes import LOCAL_MODES, Mode
 from scenarios.errors import ProfileError
 from scenarios.schema import Scenario, TextTable
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, TRACED, family_batch, family_model, family_scenario
 
-AUTO = {
-    "causal-lm": transformers.AutoModelForCausalLM,
-    "sequence-classification": transformers.AutoModelForSequenceClassification,
-    "image-classification": transformers.AutoModelForImageClassification,
-}
 DECLARED = ["opt-causal", "opt-projected", "bert", "vit", "resnet", "resnet-bottleneck", "llama"]
 
 
-def transformers_model(scenario: Scenario, device: str = "cpu") -> Any:
-    """The model a scenario names, from the same draw of weights."""
-    with torch.random.fork_rng(), torch.device(device):
-        torch.manual_seed(stream_seed(scenario.seed, "weights"))
-        model = AUTO[scenario.model.task].from_config(model_config(scenario.model))
+def transformers_model(scenario: Scenario, *, meta: bool = False) -> Any:
+    """The model a scenario names, whole, its tied tables untied."""
+    model = build_model(scenario, model_config(scenario.model), meta=meta)
     untie_tables(model)
     return model
 
@@ -67,7 +59,7 @@ def test_any_cut_gives_the_output_and_gradients_of_the_whole(name: str, with_mas
     batch = family_batch(scenario, padded=with_mask)
     uncut = transformers_model(scenario)
     recorded = padded(scenario) if with_mask else scenario
-    blocks = trace_blocks(recorded, transformers_model(scenario), transformers_model(scenario, "meta"))
+    blocks = trace_blocks(recorded, transformers_model(scenario), transformers_model(scenario, meta=True))
     model = SplitModel(blocks)
     assert model.num_blocks > 2
     start = {n: t.clone() for n, t in model.whole.state_dict().items()}
@@ -102,7 +94,7 @@ def test_found_cuts_contain_the_declared_ones(name: str) -> None:
     scenario = family_scenario(name)
     batch = family_batch(scenario)
     declared, twin = family_model(scenario), transformers_model(scenario)
-    found = SplitModel(trace_blocks(scenario, twin, transformers_model(scenario, "meta"))).whole
+    found = SplitModel(trace_blocks(scenario, twin, transformers_model(scenario, meta=True))).whole
     declared.whole.eval()
     found.eval()
     torch.testing.assert_close(found(batch.inputs), declared.whole(batch.inputs), rtol=1e-5, atol=1e-6)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import OPTConfig
 from transformers.models.opt.modeling_opt import OPTDecoder
 
-from profiler.attention import cuda_attention
+from profiler.kernels import CUDA_KERNELS
 from profiler.memory import CudaMemory, MemoryTrace
 from profiler.shapes import ShapeMemo, shapes_only
 
@@ -114,7 +114,7 @@ def predicted_bytes(row: Any, memo: ShapeMemo, device: CudaMemory) -> int:
     """Peak of one row of the file."""
     dtype = getattr(torch, row.dtype)
     trace = MemoryTrace(device)
-    with torch.device("meta"), shapes_only(cuda_attention, memo):
+    with torch.device("meta"), shapes_only(CUDA_KERNELS, memo):
         with trace:
             part = decoder(row.model, row.cut, dtype)
             ids = torch.randint(5, 50000, (row.batch, row.seq))

@@ -138,6 +138,9 @@ def scenarios(
 def profile(
     scenario: ScenarioArgument = "quickstart",
     out: Annotated[Path | None, typer.Option("--out", metavar="F.parquet", help="Write the option table here.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="F.html", help="Draw memory by cut and mode here.")
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -145,6 +148,11 @@ def profile(
     loaded, options = _load_and_profile(scenario, overrides, quiet=as_json)
     if out is not None:
         _writing(out, lambda: options.save(out))
+    if picture is not None:
+        from orchestrator.report.memory_by_cut import memory_page
+        from scenarios.contracts.files import write_text_whole
+
+        _writing(picture, lambda: write_text_whole(picture, memory_page(loaded.name, options)))
     if as_json:
         rows = [
             {key: None if value != value else value for key, value in row.items()}  # NaN: unknown
@@ -152,11 +160,16 @@ def profile(
         ]
         print_json({"scenario": loaded.name, "options": rows})
         return
-    from orchestrator.tables import options_table
+    from orchestrator.pipeline import explain_memory
+    from orchestrator.profile_view import breakdown_table, fits_table, memory_chart
 
-    stdout().print(options_table(options))
+    stdout().print(fits_table(options, loaded.training.local_steps))
+    stdout().print(breakdown_table(explain_memory(loaded, options)))
+    stdout().print(memory_chart(options))
     if out is not None:
         stderr().print(f"option table written to {escape(str(out))}")
+    if picture is not None:
+        stderr().print(f"picture written to {escape(str(picture))}")
 
 
 @app.command()

@@ -19,11 +19,13 @@ from scenarios.contracts.modes import Mode
 from scenarios.contracts.options import OptionTable
 from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import Plan
+from scenarios.contracts.recompute import most_kept_inputs, parse_schedule
 from scenarios.errors import UsageError
 from scenarios.loader import validate_scenario
 from scenarios.schema import Scenario
 
 if TYPE_CHECKING:
+    from profiler.memory import MemoryBreakdown
     from runtime.client import Assignment
     from runtime.executors.base import Executor
 
@@ -66,6 +68,33 @@ def make_options(scenario: Scenario, on_progress: Progress = _silent) -> OptionT
     from profiler.options import profile_scenario
 
     return profile_scenario(scenario, on_progress)
+
+
+def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, MemoryBreakdown]:
+    """Return what the peak of every mode consists of at the middle cut, by the option's name.
+
+    Of ``fo-recompute`` the level with the least work is shown, and the one with the least memory.
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    options
+        Its option table.
+    """
+    from profiler.memory import client_memory
+    from profiler.models import traced_model
+
+    traced = traced_model(scenario)
+    cut = (int(options.table["cut"].max()) + 1) // 2
+    rows = options.table[options.table["cut"] == cut].drop_duplicates(["mode", "recompute"])
+    found: dict[str, MemoryBreakdown] = {}
+    for mode, of_mode in rows.groupby("mode", sort=False):
+        levels = of_mode.sort_values("client_peak_bytes", ascending=False)["recompute"]
+        for recompute in dict.fromkeys((levels.iloc[0], levels.iloc[-1])):
+            kept = f", {most_kept_inputs(parse_schedule(recompute))} inputs kept" if recompute else ""
+            found[f"cut {cut} {mode}{kept}"] = client_memory(traced, scenario, cut, Mode(str(mode)), recompute)
+    return found
 
 
 def check_data(scenario: Scenario) -> None:

@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from scenarios.contracts.ledger import Ledger, Source
-from scenarios.contracts.options import OptionTable
 from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import ClientPlan, Plan
 from scenarios.units import format_bytes, format_bytes_of, format_seconds
@@ -93,44 +92,6 @@ def _gap(plan: Plan) -> str:
         if plan.gap >= 1e-4
         else f"{plan.gap:.1e} above"
     )
-
-
-def options_table(options: OptionTable) -> Table:
-    """What fits: for each kind of client and mode the deepest cut within the budget."""
-    table = Table(
-        title="What fits, by kind of client and mode",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for name in ("client", "device", "budget", "mode", "deepest cut", "peak", "compute a round", "up + down"):
-        is_text = name in ("client", "device", "mode")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=name in ("mode", "budget", "peak"))
-    frame = options.table.assign(group=options.table["client"].str.rsplit("-", n=1).str[0])
-    for (group, device), rows in frame.groupby(["group", "device"], sort=False):
-        one = rows[rows["client"] == rows["client"].iloc[0]]
-        label = f"{group} x{rows['client'].nunique()}"
-        for mode, of_mode in one.groupby("mode", sort=False):
-            fitting = of_mode[of_mode["fits"]]
-            budget = format_bytes(int(of_mode["memory_budget_bytes"].iloc[0]))
-            if fitting.empty:
-                # What the leanest option lacks.
-                least = of_mode.loc[of_mode["client_peak_bytes"].idxmin()]
-                missing = least["client_peak_bytes"] - least["memory_budget_bytes"]
-                table.add_row(
-                    escape(label), str(device), budget, str(mode), "none", f"+{format_bytes(missing)}", "-", "-"
-                )
-                label, device = "", ""
-                continue
-            best = fitting.loc[fitting["cut"].idxmax()]
-            table.add_row(
-                escape(label), str(device), budget, str(mode), f"{best['cut']} of {of_mode['cut'].max()}",
-                format_bytes(best["client_peak_bytes"]), format_seconds(best["client_compute_s"]),
-                format_bytes(best["uplink_bytes"] + best["downlink_bytes"]),
-            )  # fmt: skip
-            label, device = "", ""
-    return table
 
 
 def truth_table(ledger: Ledger) -> Table:

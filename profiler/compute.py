@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from profiler.attention import cpu_attention
+from profiler.kernels import CPU_KERNELS
 from profiler.models import TracedModel
 from profiler.operators import NO_WORK, OperatorCost, OperatorCounter
 from profiler.shapes import shapes_only
@@ -85,7 +85,7 @@ def block_costs(traced: TracedModel, scenario: Scenario) -> list[BlockCost]:
     costs: list[BlockCost] = []
     x = traced.batch.inputs
     last = traced.model.num_blocks - 1
-    with shapes_only(cpu_attention, traced.memo):
+    with shapes_only(CPU_KERNELS, traced.memo):
         for index, block in enumerate(traced.model.whole.ordered()):
             key = signature(block, x, is_last=index == last)
             if key not in known:

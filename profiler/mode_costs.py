@@ -67,7 +67,9 @@ class BlockSeconds:
         return float(below_top + self.backward_without_input[lowest] + self.update[first:stop].sum())
 
 
-def client_step_s(s: BlockSeconds, mode: Mode, cut: int, directions: int) -> float:
+def client_step_s(
+    s: BlockSeconds, mode: Mode, cut: int, directions: int, forwards: Sequence[int] | None = None
+) -> float:
     """Seconds of one step on the client.
 
     Parameters
@@ -78,6 +80,8 @@ def client_step_s(s: BlockSeconds, mode: Mode, cut: int, directions: int) -> flo
         The option; a cut behind the last block has no server part.
     directions
         P or Q.
+    forwards
+        How often ``fo-recompute`` runs each block forward; twice from the lowest trained one on when absent.
     """
     on_device = cut == len(s.forward)
     forward_s = float(s.forward[:cut].sum())
@@ -85,9 +89,8 @@ def client_step_s(s: BlockSeconds, mode: Mode, cut: int, directions: int) -> flo
         case Mode.FO:
             return forward_s + s.exact_backward_s(0, cut, wants_input=False)
         case Mode.FO_RECOMPUTE:
-            trained = np.flatnonzero(s.trains[:cut])
-            again_s = float(s.forward[int(trained[0]) : cut].sum()) if len(trained) else 0.0
-            return forward_s + again_s + s.exact_backward_s(0, cut, wants_input=False)
+            counts = 1 + np.logical_or.accumulate(s.trains[:cut]) if forwards is None else np.array(forwards)
+            return float(s.forward[:cut] @ counts) + s.exact_backward_s(0, cut, wants_input=False)
         case Mode.ZO_PROJECTION:
             return forward_s + directions * float(s.perturbed_forward[:cut].sum() + s.descend[:cut].sum())
         case Mode.ZO_LOSS:

@@ -14,10 +14,10 @@ from typing import TypeAlias, cast
 import networkx as nx
 import torch
 
-from profiler.attention import cpu_attention
+from profiler.kernels import CPU_KERNELS
 from profiler.shapes import ShapeMemo, shapes_only
 from runtime.data import head_size
-from runtime.models.build import build_blocks, model_config
+from runtime.models.build import build_blocks, model_config, torch_dtype
 from runtime.split import SplitModel
 from runtime.wire import Batch
 from scenarios.errors import ProfileError
@@ -63,7 +63,8 @@ def _batch(scenario: Scenario) -> Batch:
     device = torch.device("meta")
     if isinstance(data, (Digits, ImageArchive)):
         channels = int(getattr(model_config(scenario.model), "num_channels", 1))
-        images = torch.empty(batch_size, channels, data.image_size, data.image_size, device=device)
+        shape = batch_size, channels, data.image_size, data.image_size
+        images = torch.empty(shape, dtype=torch_dtype(scenario.model), device=device)
         return Batch(images, torch.empty(batch_size, dtype=torch.long, device=device))
     length = scenario.training.sequence_length
     assert length is not None
@@ -90,7 +91,7 @@ def block_graph(traced: TracedModel) -> BlockGraph:
     graph: BlockGraph = nx.DiGraph()
     x = traced.batch.inputs
     graph.add_node(0, kind="input", parameters=0, trainable=0)
-    with shapes_only(cpu_attention, traced.memo), torch.no_grad():
+    with shapes_only(CPU_KERNELS, traced.memo), torch.no_grad():
         for position, block in enumerate(traced.model.whole.ordered(), start=1):
             graph.add_node(
                 position,

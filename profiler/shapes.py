@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from profiler.attention import AttentionKernel
+from profiler.kernels import Kernels
 
 _META = torch.device("meta")
 _RUN_IT = "run it"
@@ -39,12 +39,20 @@ class ShapeMemo:
 class _OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sends every new tensor to the meta device, reads zeros from there, and remembers the shapes of results."""
 
-    def __init__(self, memo: ShapeMemo) -> None:
+    def __init__(self, kernels: Kernels, memo: ShapeMemo) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._kernels = kernels
         self._known = memo.known
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        result = self._run(func, args, kwargs or {})
+        if func is torch.ops.aten.native_layer_norm.default and not self._kernels.wide_statistics:
+            # The meta device gives single precision.
+            output, mean, deviation = result
+            return output, mean.to(output.dtype), deviation.to(output.dtype)
+        return result
+
+    def _run(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if func.is_view:
             return func(*args, **kwargs)
         if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
@@ -121,17 +129,17 @@ def _shapes_of(result: Any, args: Sequence[Any]) -> Any:
 
 
 @contextmanager
-def shapes_only(attention: AttentionKernel, memo: ShapeMemo | None = None) -> Iterator[None]:
-    """Within it, new tensors are shapes, and attention runs on the given kernel.
+def shapes_only(kernels: Kernels, memo: ShapeMemo | None = None) -> Iterator[None]:
+    """Within it, new tensors are shapes, and operators keep what the given kernels keep.
 
     Parameters
     ----------
-    attention
-        What stands in for ``torch.nn.functional.scaled_dot_product_attention``, whose own choice follows the device of
-        its tensors and would be the meta device's.
+    kernels
+        Their attention stands in for ``torch.nn.functional.scaled_dot_product_attention``, whose own choice follows the
+        device of its tensors and would be the meta device's.
     memo
         Shapes known from before, and to be added to.
     """
-    mode = _OnMeta(memo or ShapeMemo())
-    with mock.patch.object(F, "scaled_dot_product_attention", attention), mode:
+    mode = _OnMeta(kernels, ShapeMemo() if memo is None else memo)
+    with mock.patch.object(F, "scaled_dot_product_attention", kernels.attention), mode:
         yield

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from runtime.client import Assignment, ClientRound
 from runtime.reliability import reliability
+from runtime.scalars import widened
 from runtime.split import State, block_of
 from scenarios.contracts.modes import EXACT_MODES
 from scenarios.errors import RunError
@@ -97,6 +98,8 @@ def _weighted_mean(old: Tensor, versions: Sequence[Tensor], weights: Sequence[fl
     for version, weight in zip(versions, weights, strict=True):
         if weight > 0.0:
             share = weight / total
-            mean = version.mul(share) if mean is None else mean.add_(version, alpha=share)
+            # Half precision is averaged in single precision; single precision is left as it is.
+            wide = widened(version)
+            mean = wide.mul(share) if mean is None else mean.add_(wide, alpha=share)
     assert mean is not None
-    return mean
+    return mean.to(old.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runtime.models.build import model_config
+from runtime.models.build import model_config, torch_dtype
 from runtime.streams import stream_seed
 from runtime.wire import Batch
 from scenarios.errors import ScenarioError
@@ -80,6 +80,8 @@ def load_dataset(scenario: Scenario) -> Dataset:
             f"data: cannot be used as {scenario.data.source} ({type(error).__name__}: {error})"
         ) from error
     _check_labels(scenario, num_classes)
+    if samples.inputs.is_floating_point():
+        samples = replace(samples, inputs=samples.inputs.to(torch_dtype(scenario.model)))
     generator = torch.Generator().manual_seed(stream_seed(scenario.seed, "test-split"))
     order = torch.randperm(len(samples), generator=generator)
     num_test = max(1, round(scenario.data.test_fraction * len(samples)))

@@ -48,7 +48,7 @@ class TrainingResult:
 def assignments_of(plan: Plan) -> tuple[Assignment, ...]:
     """Return what the plan says each client is to do."""
     return tuple(
-        Assignment(client.id, client.cut, client.mode, client.data_weight, client.memory_budget_bytes)
+        Assignment(client.id, client.cut, client.mode, client.data_weight, client.memory_budget_bytes, client.recompute)
         for client in plan.clients
     )
 
@@ -56,7 +56,10 @@ def assignments_of(plan: Plan) -> tuple[Assignment, ...]:
 def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment]) -> str:
     """Identify scenario and options: what decides the trained bits."""
     text = "\n".join(
-        [scenario.content_hash(), *(f"{a.client} {a.cut} {a.mode} {a.data_weight!r}" for a in assignments)]
+        [
+            scenario.content_hash(),
+            *(f"{a.client} {a.cut} {a.mode} {a.recompute!r} {a.data_weight!r}" for a in assignments),
+        ]
     )
     return hashlib.sha256(text.encode()).hexdigest()
 

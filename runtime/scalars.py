@@ -1,7 +1,8 @@
-"""Move a few numbers from a tensor to the host."""
+"""Sums in enough precision, and a few numbers moved to the host."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -10,3 +11,8 @@ def host_floats(values: Tensor) -> list[float]:
     if values.is_meta:
         return [float("nan")] * values.numel()
     return [float(value) for value in values.detach().flatten().tolist()]
+
+
+def widened(values: Tensor) -> Tensor:
+    """Return half-precision values in single precision, for sums; all others as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

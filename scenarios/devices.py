@@ -47,6 +47,19 @@ class RooflineEfficiency(BaseModel):
     """Of the peak memory bandwidth."""
 
 
+class Cuda(BaseModel):
+    """What decides memory on a CUDA device beside live tensors: its allocator and kernels are then followed."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+
+    multiprocessors: Annotated[int, Field(ge=1)]
+    """Number of streaming multiprocessors."""
+    threads_per_multiprocessor: Annotated[int, Field(ge=32)] = 2048
+    """Most threads resident on one."""
+    cublas_workspace_bytes: Bytes
+    """Workspace of each thread that calls cuBLAS: 32 MiB on compute capability 9.0, 8.125 MiB before."""
+
+
 class Device(BaseModel):
     """A kind of device.
 
@@ -69,6 +82,8 @@ class Device(BaseModel):
     """Power at full load."""
     efficiency: RooflineEfficiency | None = None
     """Share of the peaks that training reaches."""
+    cuda: Cuda | None = None
+    """Where given, memory is what PyTorch's CUDA allocator counts; live tensor bytes otherwise."""
     can_train: bool = True
     """False for accelerators that only infer."""
     confidence: Confidence = Confidence.DERIVED

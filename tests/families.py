@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from runtime.models.build import build_blocks
+from runtime.models.build import build_blocks, torch_dtype
 from runtime.split import SplitModel
 from runtime.wire import Batch
 from scenarios.loader import validate_scenario
@@ -124,16 +124,16 @@ TRACED: dict[str, dict[str, Any]] = {
     ),
     "efficientnet": _traced(
         "image-classification", "efficientnet", **_IMAGES, width_coefficient=0.25, depth_coefficient=0.3,
-        hidden_dim=320, kernel_sizes=[3] * 7,
+        hidden_dim=320, strides=[1, 2, 1, 1, 1, 1, 1],
     ),
 }  # fmt: skip
 """Architectures without a declared block list: their cuts are found in the traced forward pass."""
 BATCH_SIZE, LENGTH = 8, 12
 
 
-def family_scenario(family: str, *, smooth: bool = False, **training: Any) -> Scenario:
+def family_scenario(family: str, *, smooth: bool = False, dtype: str = "float32", **training: Any) -> Scenario:
     """A scenario of two clients around a small model of a family; smooth, if wanted, so that derivatives exist."""
-    model = {**FAMILIES, **DECODERS, **TRACED}[family]
+    model = {**FAMILIES, **DECODERS, **TRACED}[family] | {"dtype": dtype}
     activation = {"opt": "activation_function", "resnet": "hidden_act"}.get(model["config"]["model_type"])
     if smooth and activation is not None:
         model = {**model, "config": {**model["config"], activation: "gelu"}}
@@ -169,7 +169,7 @@ def family_batch(scenario: Scenario, *, padded: bool = False, seed: int = 0) -> 
     """A random batch that fits the scenario."""
     generator = torch.Generator().manual_seed(seed)
     if scenario.model.task == "image-classification":
-        images = torch.randn(BATCH_SIZE, 1, 16, 16, generator=generator)
+        images = torch.randn(BATCH_SIZE, 1, 16, 16, generator=generator).to(torch_dtype(scenario.model))
         return Batch(images, torch.randint(0, 10, (BATCH_SIZE,), generator=generator))
     tokens = torch.randint(4, 90, (BATCH_SIZE, LENGTH), generator=generator)
     mask_BS = None

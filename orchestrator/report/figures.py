@@ -57,7 +57,7 @@ def phase_figure(data: ReportData) -> go.Figure:
         )
     figure.update_layout(barmode="stack")
     figure.add_vline(x=data.plan.round_latency_s / unit_s, line={"color": INK, "width": 1, "dash": "dot"})
-    return _styled(figure, rows=len(rows), x_title=f"time in a round, {unit}")
+    return styled(figure, rows=len(rows), x_title=f"time in a round, {unit}")
 
 
 def memory_figure(data: ReportData) -> go.Figure:
@@ -101,7 +101,7 @@ def memory_figure(data: ReportData) -> go.Figure:
     figure.add_vline(x=100, line={"color": WARNING, "width": 2})
     shown = [value for value in [*predicted_parts, *measured_parts, 100.0] if math.isfinite(value)]
     figure.update_xaxes(range=[0, max(shown) * 1.06], ticksuffix=" %")
-    return _styled(figure, rows=len(labels), x_title="peak memory, share of the budget")
+    return styled(figure, rows=len(labels), x_title="peak memory, share of the budget")
 
 
 def learning_figure(data: ReportData, column: str) -> go.Figure:
@@ -132,7 +132,7 @@ def learning_figure(data: ReportData, column: str) -> go.Figure:
         )  # fmt: skip
     figure.update_yaxes(ticksuffix=" %" if is_accuracy else "", rangemode="normal")
     figure.update_xaxes(rangemode="tozero")
-    return _styled(figure, rows=None, x_title=f"simulated time, {unit}")
+    return styled(figure, rows=None, x_title=f"simulated time, {unit}")
 
 
 MOST_MARKERS = 60
@@ -152,7 +152,18 @@ def _time_unit(longest_s: float) -> tuple[float, str]:
     return (1.0, "s") if longest_s >= 1 else (1e-3, "ms")
 
 
-def _styled(figure: go.Figure, *, rows: int | None, x_title: str) -> go.Figure:
+def styled(figure: go.Figure, *, rows: int | None, x_title: str) -> go.Figure:
+    """Give a figure the look of all others.
+
+    Parameters
+    ----------
+    figure
+        The figure; changed and returned.
+    rows
+        Number of rows of a figure with categories down the side; None for one with two axes of numbers.
+    x_title
+        What the lower axis shows.
+    """
     axis = {"gridcolor": RULE, "zerolinecolor": RULE, "automargin": True, "fixedrange": True, "linecolor": RULE}
     figure.update_xaxes(title={"text": x_title, "font": {"size": 12, "color": MUTED}}, **axis)
     figure.update_yaxes(**axis)

@@ -15,6 +15,7 @@ from orchestrator.report.background import confidence_table, option_table
 from orchestrator.report.data import ReportData
 from orchestrator.report.figures import FONT, learning_figure, memory_figure, phase_figure
 from orchestrator.report.headline import STATUS_WORDS, tiles, what_training_bought
+from orchestrator.report.memory_by_cut import memory_by_cut_figure
 from orchestrator.report.tables import client_list, plan_table, resource_table
 from orchestrator.report.truth import truth_tables
 from scenarios.contracts.modes import Mode
@@ -58,6 +59,7 @@ def render_report(data: ReportData) -> str:
         resource_table=resource_table(data),
         phase_figure=_as_json(phase_figure(data)),
         memory_figure=_as_json(memory_figure(data)),
+        memory_by_cut=None if data.options is None else _as_json(memory_by_cut_figure(data.options)),
         is_measured=bool(data.memory["measured_peak_bytes"].notna().any()),
         accuracy_figure=_as_json(learning_figure(data, "test_accuracy")) if has_accuracy else None,
         loss_figure=_as_json(learning_figure(data, "train_loss")) if has_loss else None,

@@ -5,6 +5,7 @@ every storage from birth to end: live tensor bytes for a CPU, blocks of the cach
 kernels for CUDA. What differs between devices is in :mod:`profiler.memory.cuda`.
 """
 
+from profiler.memory.blocks import ChainMemory, chain_memory
 from profiler.memory.breakdown import MemoryBreakdown, Role
 from profiler.memory.composition import homogeneous_runs, peaks_of_run
 from profiler.memory.cuda import CudaMemory
@@ -12,10 +13,12 @@ from profiler.memory.parts import client_memory, server_memory
 from profiler.memory.trace import MemoryTrace
 
 __all__ = [
+    "ChainMemory",
     "CudaMemory",
     "MemoryBreakdown",
     "MemoryTrace",
     "Role",
+    "chain_memory",
     "client_memory",
     "homogeneous_runs",
     "peaks_of_run",

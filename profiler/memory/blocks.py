@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from profiler.attention import cpu_attention
 from profiler.compute import signature
+from profiler.kernels import CPU_KERNELS
 from profiler.models import TracedModel
 from profiler.shapes import shapes_only
 from runtime.live_bytes import LiveBytes
@@ -90,6 +90,15 @@ class ChainMemory:
         """Return the lowest block that trains, counted from 1; ``cut + 1`` if none below the cut does."""
         return next((i for i, block in enumerate(self.blocks[:cut], 1) if block.lowest is not None), cut + 1)
 
+    def standing_bytes(self, cut: int) -> int:
+        """Return what a client part holds throughout a later step: batch, parameters, buffers and optimizer state."""
+        first = self.first_trained(cut)
+        state_bytes = 0
+        for i, block in enumerate(self.blocks[:cut], 1):
+            graph = block.lowest if i == first else block.inner
+            state_bytes += graph.state_bytes if graph is not None else 0
+        return self.batch_bytes + sum(block.standing_bytes for block in self.blocks[:cut]) + state_bytes
+
 
 def chain_memory(traced: TracedModel, scenario: Scenario) -> ChainMemory:
     """Trace every distinct block of a model."""
@@ -97,7 +106,7 @@ def chain_memory(traced: TracedModel, scenario: Scenario) -> ChainMemory:
     blocks: list[BlockMemory] = []
     batch = traced.batch
     x = batch.inputs
-    with shapes_only(cpu_attention, traced.memo):
+    with shapes_only(CPU_KERNELS, traced.memo):
         for position, block in enumerate(traced.model.whole.ordered()):
             key = position == 0, signature(block, x, is_last=False)
             if key not in known:

@@ -1,13 +1,12 @@
 """What CUDA adds to live tensor bytes, as an explicit model.
 
-Beside the allocator's blocks (:mod:`profiler.memory.caching_allocator`) and its attention kernels
-(:func:`profiler.attention.cuda_attention`), four things differ from a CPU. Each was found on, and is checked against,
+Beside the allocator's blocks (:mod:`profiler.memory.caching_allocator`) and other kernels
+(:data:`profiler.kernels.CUDA_KERNELS`), three things differ from a CPU. Each was found on, and is checked against,
 measured peaks (``benchmarks/cuda_memory.py``):
 
 * cuBLAS keeps a workspace for every thread that calls it: one for forward, one for backward.
 * A sum over the first dimension (the gradient of a bias) splits long columns over thread blocks, which meet in global
   memory: :func:`column_sum_workspace_bytes`.
-* Layer norm keeps its statistics in single precision, whatever the precision of its input.
 * The backward thread keeps the last activation gradient until the next backward begins.
 """
 
@@ -60,14 +59,6 @@ class CudaMemory:
     def calls_cublas(func: Any) -> bool:
         """Whether an operator is a matrix product of cuBLAS."""
         return func in _MATRIX_PRODUCTS
-
-    @staticmethod
-    def outputs(func: Any, result: Any) -> Any:
-        """Return an operator's outputs with the precision that the CUDA kernel gives them."""
-        if func is aten.native_layer_norm.default and result[1].dtype in (torch.float16, torch.bfloat16):
-            output, mean, rstd = result
-            return output, mean.float(), rstd.float()
-        return result
 
 
 def column_sum_workspace_bytes(num_rows: int, num_columns: int, device: CudaMemory) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from profiler.attention import cpu_attention, cuda_attention
+from profiler.kernels import CPU_KERNELS, CUDA_KERNELS
 from profiler.memory.breakdown import MemoryBreakdown, Role
 from profiler.memory.cuda import CudaMemory
 from profiler.memory.trace import MemoryTrace
@@ -99,8 +99,8 @@ def client_memory(
     """
     training = _fewer_directions(scenario.training)
     trace = MemoryTrace(cuda)
-    attention = cpu_attention if cuda is None else cuda_attention
-    with shapes_only(attention, traced.memo):
+    kernels = CPU_KERNELS if cuda is None else CUDA_KERNELS
+    with shapes_only(kernels, traced.memo):
         part = traced.model.client_part(cut)
         whole = cut == traced.model.num_blocks
         on_device = ServerSide(traced.model.server_part(cut), training, scenario.model.task) if whole else None
@@ -143,10 +143,10 @@ def server_memory(
     if cut == traced.model.num_blocks:
         return MemoryBreakdown()
     trace = MemoryTrace(cuda)
-    attention = cpu_attention if cuda is None else cuda_attention
+    kernels = CPU_KERNELS if cuda is None else CUDA_KERNELS
     below = traced.model.client_part(cut)
     wants_gradient = mode in (*EXACT_MODES, Mode.ZO_PROJECTION) and below.num_trainable > 0
-    with shapes_only(attention, traced.memo):
+    with shapes_only(kernels, traced.memo):
         with torch.no_grad():
             smashed = below(traced.batch.inputs, traced.batch.mask_BS)
         part = traced.model.server_part(cut)

@@ -52,7 +52,7 @@ class MemoryTrace(LiveBytes):
         self._retain_last_gradient(node, args)
         if self._cuda.calls_cublas(func):
             self._workspace_of_thread()
-        result = self._cuda.outputs(func, func(*args, **(kwargs or {})))
+        result = func(*args, **(kwargs or {}))
         self.track(leaf for leaf in tree_iter(result) if isinstance(leaf, Tensor))
         workspace_bytes = self._cuda.kernel_workspace_bytes(func, args)
         if workspace_bytes:

@@ -6,7 +6,7 @@ import torch
 
 from runtime.estimators.base import GradientEstimator, ScalarStep, StepResult, seeds_of
 from runtime.noise import NoiseKey, Perturbed
-from runtime.scalars import host_floats
+from runtime.scalars import host_floats, widened
 from runtime.wire import Batch, ServerLink
 from scenarios.contracts.modes import Mode
 
@@ -35,7 +35,7 @@ class ZerothOrderProjection(GradientEstimator):
             for direction in range(settings.directions):
                 with Perturbed(self.part.trainable(), key, direction, settings.radius):
                     shifted = self.part(batch.inputs, batch.mask_BS)
-                scalars.append(torch.dot(gradient.flatten(), shifted.sub_(h).flatten()))
+                scalars.append(torch.dot(widened(gradient.flatten()), widened(shifted.sub_(h).flatten())))
                 del shifted
             scalars_P = torch.stack(scalars).float()
         del h, gradient

@@ -190,7 +190,29 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
         if isinstance(scenario.training.trainable, TrainLora):
             _apply_lora(model, scenario.training.trainable)
             _train_task_head(model, scenario.model.task)
+    # Weights are drawn, or read, in single precision and rounded once.
+    _round_weights(model, torch_dtype(scenario.model))
     return model
+
+
+def _round_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Give parameters and statistics a precision; tables that are not saved, as rotary frequencies, keep theirs."""
+    if dtype is torch.float32:
+        return
+    tables = [
+        (module, name, buffer)
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if name in module._non_persistent_buffers_set
+    ]
+    model.to(dtype)
+    for module, name, buffer in tables:
+        module._buffers[name] = buffer
+
+
+def torch_dtype(model: Model) -> torch.dtype:
+    """Return the precision of a scenario's model."""
+    return torch.bfloat16 if model.dtype == "bfloat16" else torch.float32
 
 
 def _name_class(config: Any, auto: Any) -> None:

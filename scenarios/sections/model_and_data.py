@@ -19,6 +19,10 @@ class Model(Section):
     checkpoint: str | None = None
     """A local folder, or a name on the Hugging Face hub, with configuration and weights."""
 
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of weights, activations, gradients and optimizer state, and of what crosses the cut; losses and
+    averages are in single precision either way."""
+
     @model_validator(mode="after")
     def _exactly_one_origin(self) -> Self:
         if (self.config is None) == (self.checkpoint is None):

@@ -58,7 +58,7 @@ def test_options_are_those_of_the_contract() -> None:
     }
     assert surface == {
         "scenarios": ["--json", "--schema"],
-        "profile": ["--json", "--out", "--set"],
+        "profile": ["--json", "--out", "--picture", "--set"],
         "plan": ["--json", "--out", "--set", "--strategy"],
         "run": ["--executor", "--json", "--out", "--plan", "--resume", "--rounds", "--set", "--strategy", "--workers"],
         "replay": ["--json", "--out", "--rounds", "--traces"],
@@ -77,9 +77,12 @@ def test_scenarios() -> None:
 def test_profile(tmp_path: Path) -> None:
     rows = document("profile", "quickstart", *SMALL)["options"]
     assert {row["client"] for row in rows} == {"pi4-0", "pi4-1", "pi5-0", "nano-0", "phone-0", "orin-0"}
-    out = tmp_path / "deep" / "options.parquet"
-    assert "deepest cut" in done("profile", "quickstart", *SMALL, "--out", str(out))
+    out, picture = tmp_path / "deep" / "options.parquet", tmp_path / "picture.html"
+    printed = done("profile", "quickstart", *SMALL, "--out", str(out), "--picture", str(picture))
+    assert "deepest cut" in printed
+    assert "What the peak consists of" in printed
     assert out.is_file()
+    assert "fo-recompute" in picture.read_text(encoding="utf-8")
 
 
 def test_plan_prints_a_table_that_explains_itself(plan_file: Path) -> None:

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 
 from profiler.compute import block_costs
 from profiler.mode_costs import BlockSeconds, client_step_s, server_step_s, step_bytes
+from profiler.model_profile import profile_model
 from profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
 from profiler.operators import NO_WORK, OperatorCost, OperatorCounter
-from profiler.options import build_options, profile_model, profile_scenario
+from profiler.options import build_options, profile_scenario
 from profiler.progress import gradient_split
 from profiler.roofline import check_can_train, seconds
 from scenarios.contracts.modes import Mode

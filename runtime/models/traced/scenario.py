@@ -98,7 +98,8 @@ def _example_of(model: Any, scenario: Scenario) -> Callable[[int], tuple[Tensor,
     def images(batch_size: int) -> tuple[Tensor, Tensor | None]:
         assert isinstance(data, (Digits, ImageArchive))
         channels = int(getattr(model.config, "num_channels", 1))
-        return torch.empty(batch_size, channels, data.image_size, data.image_size, device=device), None
+        shape = batch_size, channels, data.image_size, data.image_size
+        return torch.empty(shape, dtype=model.dtype, device=device), None
 
     def tokens(batch_size: int) -> tuple[Tensor, Tensor | None]:
         length = scenario.training.sequence_length

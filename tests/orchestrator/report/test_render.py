@@ -62,7 +62,7 @@ def test_every_size_has_every_section_and_stays_small(num_clients, report_data):
     assert [item for item in page.ids if item in SECTIONS] == SECTIONS
     assert len(page.ids) == len(set(page.ids))
     assert len(text) < 6e6  # nearly all of it is plotly.js, once
-    assert len(page.figures) == 4
+    assert len(page.figures) == 5
     rows = {label for figure in page.figures[:2] for trace in figure["data"] for label in trace["y"]}
     assert 1 <= len(rows) <= 40
 
@@ -92,7 +92,7 @@ def test_rounds_that_were_never_evaluated_say_so(report_data):
     rounds = data.rounds.assign(test_accuracy=np.nan)
     page = Page(render_report(report_data(6, rounds=rounds, control=None)))
     assert "No round was evaluated on test data." in page.words
-    assert len(page.figures) == 3
+    assert len(page.figures) == 4
 
 
 def test_nothing_outside_the_page_is_referenced(report_data):
@@ -121,7 +121,7 @@ def test_text_of_the_user_is_escaped(report_data, scenario_factory, plan_factory
     assert "<script>alert" not in text
     page = Page(text)
     assert page.words.count(ATTACK) >= 6
-    labels = [label for figure in page.figures for trace in figure["data"] for label in trace["y"]]
+    labels = [str(label) for figure in page.figures for trace in figure["data"] for label in trace["y"]]
     assert not any("<" in label for label in labels)
 
 

@@ -1,13 +1,14 @@
-"""Which kernel computes scaled dot-product attention on a device, and so what it keeps for backward.
+"""Where the kernels of a device differ in what they keep: attention, and the statistics of layer norm.
 
-Each function has the signature of ``torch.nn.functional.scaled_dot_product_attention`` (PyTorch 2.13) and follows its
-selection rules for one device: the CPU's fused kernel where it applies and plain products otherwise; on CUDA
-flash attention for half precision without a mask, the memory-efficient kernel for everything else.
+Each attention function has the signature of ``torch.nn.functional.scaled_dot_product_attention`` (PyTorch 2.13) and
+follows its selection rules for one device: the CPU's fused kernel where it applies and plain products otherwise; on
+CUDA flash attention for half precision without a mask, the memory-efficient kernel for everything else.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -127,3 +128,23 @@ def _additive(mask: Tensor | None, like: Tensor) -> Tensor | None:
 def _tensor(value: object) -> Tensor:
     assert isinstance(value, Tensor)
     return value
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Kernels of a kind of device.
+
+    Parameters
+    ----------
+    attention
+        What computes scaled dot-product attention.
+    wide_statistics
+        Whether layer norm keeps mean and deviation in single precision when its input is in half precision.
+    """
+
+    attention: AttentionKernel
+    wide_statistics: bool
+
+
+CPU_KERNELS = Kernels(cpu_attention, wide_statistics=False)
+CUDA_KERNELS = Kernels(cuda_attention, wide_statistics=True)

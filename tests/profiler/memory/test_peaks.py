@@ -9,11 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.memory import client_memory, homogeneous_runs, peaks_of_run
+from profiler.memory import Role, client_memory, homogeneous_runs, peaks_of_run, server_memory
 from profiler.models import traced_model
 from runtime.client import Assignment, run_client_round
 from runtime.live_bytes import LiveBytes
 from runtime.optimizers import make_optimizer
+from runtime.server import ServerSide
 from scenarios.contracts.modes import LOCAL_MODES, Mode
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
 
@@ -24,11 +25,15 @@ OPTIMIZERS = [
 ]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "momentum", "adamw"])
+@pytest.mark.parametrize(
+    ("optimizer", "dtype"),
+    [*((optimizer, "float32") for optimizer in OPTIMIZERS), (OPTIMIZERS[2], "bfloat16")],
+    ids=["sgd", "momentum", "adamw", "adamw-bfloat16"],
+)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str, object]) -> None:
-    """Fake tensors against a real run, every mode and cut, within 1 % and 256 bytes."""
-    scenario = family_scenario(family, local_steps=2, optimizer=optimizer, zeroth_order={"directions": 3})
+def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str, object], dtype: str) -> None:
+    """Shapes against a real run, every mode and cut, within 1 % and 256 bytes."""
+    scenario = family_scenario(family, dtype=dtype, local_steps=2, optimizer=optimizer, zeroth_order={"directions": 3})
     traced, model = traced_model(scenario), family_model(scenario)
     start = model.whole.snapshot()
     for cut, mode in itertools.product(range(1, model.num_blocks + 1), Mode):
@@ -41,6 +46,50 @@ def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str
         assert outcome.peak_bytes is not None
         predicted = client_memory(traced, scenario, cut, mode).peak_bytes
         assert predicted == pytest.approx(outcome.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "momentum", "adamw"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_predicted_server_peak_equals_the_measured_one(family: str, optimizer: dict[str, object]) -> None:
+    """The server copy of a real run, counted while it works, within 1 % and 256 bytes."""
+    scenario = family_scenario(family, local_steps=2, optimizer=optimizer)
+    traced, model = traced_model(scenario), family_model(scenario)
+    for cut, mode in itertools.product(range(1, model.num_blocks), (Mode.FO, Mode.ZO_LOSS, Mode.FROZEN)):
+        batch = family_batch(scenario)
+        with torch.no_grad():
+            smashed = model.client_part(cut)(batch.inputs, batch.mask_BS)
+        part = model.server_part(cut)
+        server = ServerSide(part, scenario.training, scenario.model.task)
+        meter = LiveBytes()
+        meter.track([*part.parameters(), *part.buffers(), smashed, batch.labels])
+        for _ in range(2):
+            with meter:
+                if mode is Mode.ZO_LOSS:
+                    server.probe(smashed, batch)
+                server.exact(smashed, batch, wants_gradient=mode is Mode.FO)
+        predicted = server_memory(traced, scenario, cut, mode).peak_bytes
+        assert predicted == pytest.approx(meter.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
+    assert server_memory(traced, scenario, model.num_blocks, Mode.FO).peak_bytes == 0
+
+
+def test_a_peak_is_the_sum_of_what_it_is_for() -> None:
+    """Each role against what it must be where weights, not activations, decide the peak."""
+    adamw = {"name": "adamw", "learning_rate": 0.01}
+    scenario = family_scenario("opt-causal", local_steps=2, optimizer=adamw, batch_size=1, sequence_length=2)
+    traced = traced_model(scenario)
+    part = traced.model.client_part(3)
+    weights = sum(p.numel() * p.element_size() for p in part.parameters())
+    exact = client_memory(traced, scenario, 3, Mode.FO)
+    assert exact.parameters == weights
+    assert exact.gradients == weights
+    assert exact.optimizer_state == pytest.approx(2 * weights, rel=0.01)
+    lean = client_memory(traced, scenario, 3, Mode.FO_RECOMPUTE)
+    assert lean.gradients < 0.5 * weights
+    estimated = client_memory(traced, scenario, 3, Mode.ZO_PROJECTION)
+    assert estimated.gradients == estimated.optimizer_state == 0
+    assert estimated.activations > 0
+    for breakdown in (exact, lean, estimated):
+        assert breakdown.peak_bytes == sum(getattr(breakdown, role) for role in Role)
 
 
 @pytest.mark.parametrize("family", ["opt-causal", "vit", "resnet"])

@@ -1,0 +1,118 @@
+"""Memory by cut and mode: the figure, on its own page or in a report."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Hashable
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from orchestrator.report.figures import styled
+from orchestrator.report.palette import MODE_COLOURS, MUTED, WARNING
+from scenarios.contracts.modes import Mode
+from scenarios.contracts.options import OptionTable
+from scenarios.contracts.recompute import most_kept_inputs, parse_schedule
+from scenarios.units import format_bytes, format_seconds
+
+_MOST_BUDGETS = 8
+
+
+def memory_by_cut_figure(options: OptionTable) -> go.Figure:
+    """Return the client's peak memory over the cut, a line a mode, with every budget as a level.
+
+    The levels of ``fo-recompute`` are a band between the least and the most memory, with a mark for each.
+
+    Parameters
+    ----------
+    options
+        The option table.
+    """
+    figure = go.Figure()
+    rows = _one_client_a_device(options.table)
+    for mode in Mode:
+        of_mode = rows[rows["mode"] == str(mode)]
+        if of_mode.empty:
+            continue
+        by_cut = of_mode.groupby("cut")["client_peak_bytes"]
+        least, most = by_cut.min(), by_cut.max()
+        colour = MODE_COLOURS[mode]
+        if (most > least).any():
+            figure.add_scatter(
+                x=list(most.index), y=list(most), mode="lines", line={"width": 0}, hoverinfo="skip",
+                showlegend=False,
+            )  # fmt: skip
+            figure.add_scatter(
+                x=list(least.index), y=list(least), mode="lines", fill="tonexty", line={"color": colour, "width": 2},
+                fillcolor=f"{colour}26", hoverinfo="skip", showlegend=False,
+            )  # fmt: skip
+        figure.add_scatter(
+            x=list(of_mode["cut"]), y=list(of_mode["client_peak_bytes"]), name=str(mode),
+            mode="lines+markers" if (most == least).all() else "markers",
+            line={"color": colour, "width": 2}, marker={"size": 5, "color": colour},
+            customdata=[_hover(row) for row in of_mode.to_dict("records")],
+            hovertemplate="%{customdata}<extra></extra>",
+        )  # fmt: skip
+    for budget_bytes, names in _budgets(options.table):
+        figure.add_hline(y=budget_bytes, line={"color": WARNING, "width": 1, "dash": "dot"})
+        # On a logarithmic axis annotations take the logarithm.
+        figure.add_annotation(
+            x=1, xref="paper", xanchor="right", y=math.log10(budget_bytes), yanchor="bottom", showarrow=False,
+            text=html.escape(f"{names}: {format_bytes(budget_bytes)}"), font={"size": 11, "color": MUTED},
+        )  # fmt: skip
+    figure = styled(figure, rows=None, x_title="cut: blocks on the device")
+    sizes = [*rows["client_peak_bytes"], *options.table["memory_budget_bytes"]]
+    ticks = [2.0**power for power in range(math.floor(math.log2(min(sizes))), math.ceil(math.log2(max(sizes))) + 1)]
+    figure.update_yaxes(
+        title={"text": "peak memory", "font": {"size": 12, "color": MUTED}}, type="log", tickvals=ticks,
+        ticktext=[format_bytes(tick) for tick in ticks],
+        range=[math.log10(min(sizes) * 0.9), math.log10(max(sizes) * 1.15)],
+    )  # fmt: skip
+    figure.update_xaxes(dtick=1 if rows["cut"].max() <= 30 else None, range=[0.5, rows["cut"].max() + 0.5])
+    figure.update_layout(
+        height=440, margin={"l": 8, "r": 16, "t": 32, "b": 44}, showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None},
+    )  # fmt: skip
+    return figure
+
+
+def memory_page(title: str, options: OptionTable) -> str:
+    """Return a complete HTML page with the figure; it needs no network.
+
+    Parameters
+    ----------
+    title
+        The scenario's name.
+    options
+        The option table.
+    """
+    figure = memory_by_cut_figure(options)
+    title_text = html.escape(f"Memory of the client part, {title}")
+    figure.update_layout(title={"text": title_text, "x": 0.01}, margin={"t": 84}, height=560)
+    return str(figure.to_html(include_plotlyjs="inline", full_html=True, config={"displayModeBar": False}))
+
+
+def _one_client_a_device(table: pd.DataFrame) -> pd.DataFrame:
+    """Peaks are those of the model, so one client shows them all; the one with the most rows."""
+    first = table["client"].value_counts(sort=True).index[0]
+    one: pd.DataFrame = table[table["client"] == first]
+    return one.sort_values(["cut", "client_peak_bytes"])
+
+
+def _hover(row: dict[Hashable, Any]) -> str:
+    kept = f", {most_kept_inputs(parse_schedule(row['recompute']))} inputs kept" if row["recompute"] else ""
+    compute = f"compute {format_seconds(row['client_compute_s'])} a round on {html.escape(row['device'])}"
+    peak = f"peak {format_bytes(row['client_peak_bytes'])}"
+    return f"cut {row['cut']}, {row['mode']}{kept}<br>{peak}<br>{compute}"
+
+
+def _budgets(table: pd.DataFrame) -> list[tuple[int, str]]:
+    """Budgets with the groups that have them, the smallest first; too many would hide the lines."""
+    groups = table.assign(group=table["client"].str.rsplit("-", n=1).str[0])
+    levels = groups.drop_duplicates(["memory_budget_bytes", "group"]).sort_values("memory_budget_bytes")
+    named: dict[int, list[str]] = {}
+    for budget, group in zip(levels["memory_budget_bytes"], levels["group"], strict=True):
+        named.setdefault(int(budget), []).append(group)
+    return [(budget, ", ".join(names)) for budget, names in list(named.items())[:_MOST_BUDGETS]]

@@ -1,0 +1,178 @@
+"""Profiles kept between runs, under a key of everything that they depend on.
+
+A profile is JSON in the user's cache folder (``HYBRIDSPLIT_CACHE``, else ``XDG_CACHE_HOME/hybridsplit``, else
+``~/.cache/hybridsplit``). Its name is a hash of the scenario's sections that matter, of the files that those name, of
+the versions of the libraries that do the tracing and of our own sources: when any of them changes, so does the key, and
+an old file is never read again. ``HYBRIDSPLIT_CACHE=off`` switches it off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from profiler.compute import BlockCost
+from profiler.memory import CudaMemory
+from profiler.model_profile import Choice, ModelProfile
+from profiler.models import BlockGraph
+from profiler.operators import OperatorCost
+from scenarios.contracts.files import write_text_whole
+from scenarios.contracts.modes import Mode
+from scenarios.schema import Scenario
+
+PROFILE_SCHEMA_VERSION = 1
+_LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
+_OWN_PACKAGES = ("profiler", "runtime")
+_ARRAYS = ("is_matmul", "is_convolution", "flops", "moved_bytes", "count")
+
+
+def cache_folder() -> Path | None:
+    """Return where profiles are kept; None when the cache is switched off."""
+    named = os.environ.get("HYBRIDSPLIT_CACHE")
+    if named == "off":
+        return None
+    if named:
+        return Path(named) / "profiles"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "hybridsplit" / "profiles"
+
+
+def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str | None:
+    """Return the key of a scenario's profile; None where what it depends on cannot be pinned down.
+
+    A checkpoint on the hub can change under its name, so that a profile of it is not kept.
+    """
+    model = scenario.model
+    named = [model.checkpoint, getattr(scenario.data, "path", None), getattr(scenario.data, "tokenizer", None)]
+    paths = [Path(name) for name in named if name is not None]
+    if any(not path.exists() for path in paths):
+        return None
+    facts = {
+        "schema": PROFILE_SCHEMA_VERSION,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+        "sources": _sources_digest(),
+        "model": model.model_dump(mode="json"),
+        "data": scenario.data.model_dump(mode="json"),
+        "training": scenario.training.model_dump(mode="json"),
+        "gradient_split": scenario.objective.gradient_split,
+        "seed": scenario.seed,
+        "files": [_stamp(path) for path in paths],
+        "cuda": [repr(device) for device in cuda_devices],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def load_profile(key: str) -> ModelProfile | None:
+    """Return the profile of a key; None where there is none, or its file cannot be read."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    try:
+        return _from_json(json.loads((folder / f"{key}.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        # Absent, or damaged: profiling again is always right.
+        return None
+
+
+def save_profile(key: str, profile: ModelProfile) -> None:
+    """Keep a profile; a cache that cannot be written to costs time, not the run."""
+    folder = cache_folder()
+    if folder is None:
+        return
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text_whole(folder / f"{key}.json", json.dumps(_to_json(profile)))
+
+
+@cache
+def _sources_digest() -> str:
+    digest = hashlib.sha256()
+    for package in _OWN_PACKAGES:
+        root = Path(str(files(package)))
+        for path in sorted(root.rglob("*.py")):
+            digest.update(str(path.relative_to(root)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _stamp(path: Path) -> list[list[Any]]:
+    """Name, size and time of a file, or of all files of a folder."""
+    members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return [[str(member.resolve()), member.stat().st_size, member.stat().st_mtime_ns] for member in members]
+
+
+def _to_json(profile: ModelProfile) -> dict[str, Any]:
+    distinct = list({id(cost): cost for cost in profile.costs}.values())
+    place = {id(cost): position for position, cost in enumerate(distinct)}
+    return {
+        "nodes": [[node, dict(facts)] for node, facts in profile.graph.nodes(data=True)],
+        "edges": [[a, b, dict(facts)] for a, b, facts in profile.graph.edges(data=True)],
+        "graph": dict(profile.graph.graph),
+        "cuts": profile.cuts,
+        "distinct_costs": [_cost_to_json(cost) for cost in distinct],
+        "costs": [place[id(cost)] for cost in profile.costs],
+        "split": profile.split.tolist(),
+        "client_peak_bytes": [[*choice, size] for choice, size in profile.client_peak_bytes.items()],
+        "server_peak_bytes": [[*choice, size] for choice, size in profile.server_peak_bytes.items()],
+        "forwards": [[*choice, counts] for choice, counts in profile.forwards.items()],
+        "label_bytes": profile.label_bytes,
+        "row_id_bytes": profile.row_id_bytes,
+        "row_ids_needed": sorted(profile.row_ids_needed),
+        "cuda_peak_bytes": [
+            [vars(device), [[*choice, size] for choice, size in peaks.items()]]
+            for device, peaks in profile.cuda_peak_bytes.items()
+        ],
+    }
+
+
+def _from_json(document: dict[str, Any]) -> ModelProfile:
+    graph: BlockGraph = nx.DiGraph(**{k: tuple(v) if isinstance(v, list) else v for k, v in document["graph"].items()})
+    graph.add_nodes_from((node, facts) for node, facts in document["nodes"])
+    for a, b, facts in document["edges"]:
+        graph.add_edge(a, b, **{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})
+    distinct = [_cost_from_json(cost) for cost in document["distinct_costs"]]
+    return ModelProfile(
+        graph=graph,
+        cuts=tuple(document["cuts"]),
+        costs=tuple(distinct[position] for position in document["costs"]),
+        split=np.array(document["split"]),
+        client_peak_bytes=_choices(document["client_peak_bytes"]),
+        server_peak_bytes={(cut, Mode(mode)): size for cut, mode, size in document["server_peak_bytes"]},
+        forwards={Choice(cut, Mode(mode), text): tuple(counts) for cut, mode, text, counts in document["forwards"]},
+        label_bytes=document["label_bytes"],
+        row_id_bytes=document["row_id_bytes"],
+        row_ids_needed=frozenset((cut, Mode(mode)) for cut, mode in document["row_ids_needed"]),
+        cuda_peak_bytes={CudaMemory(**device): _choices(peaks) for device, peaks in document["cuda_peak_bytes"]},
+    )
+
+
+def _choices(rows: list[list[Any]]) -> dict[Choice, int]:
+    return {Choice(cut, Mode(mode), recompute): size for cut, mode, recompute, size in rows}
+
+
+def _cost_to_json(cost: BlockCost) -> dict[str, Any]:
+    return {
+        name: {array: getattr(value, array).tolist() for array in _ARRAYS} if isinstance(value, OperatorCost) else value
+        for name, value in vars(cost).items()
+    }
+
+
+def _cost_from_json(document: dict[str, Any]) -> BlockCost:
+    def operators(arrays: dict[str, list[float]]) -> OperatorCost:
+        return OperatorCost(
+            **{name: np.array(arrays[name], dtype=bool if name.startswith("is_") else float) for name in _ARRAYS}
+        )
+
+    values: dict[str, Any] = {n: operators(v) if isinstance(v, dict) else v for n, v in document.items()}
+    return BlockCost(**values)

@@ -1,0 +1,102 @@
+"""Levels of recomputation worth offering for a cut: from few kept inputs to all graphs kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from profiler.memory.blocks import ChainMemory
+from profiler.memory.recompute import RecomputePlanner
+from profiler.memory.schedules import schedule_peak_bytes
+from scenarios.contracts.recompute import (
+    Action,
+    RecomputeStep,
+    Schedule,
+    format_schedule,
+    num_forwards,
+    one_input_per_block,
+)
+
+_STEPS_DOWN = 3
+_STEPS_UP = 4
+
+
+@dataclass(frozen=True)
+class RecomputeLevel:
+    """One point of the curve of memory against recompute work.
+
+    Parameters
+    ----------
+    recompute
+        The schedule as text.
+    forwards
+        How often each block below the cut runs forward.
+    peak_bytes
+        Peak of live tensor bytes of the client part.
+    """
+
+    recompute: str
+    forwards: tuple[int, ...]
+    peak_bytes: int
+
+
+def recompute_levels(
+    chain: ChainMemory, planner: RecomputePlanner, forward_cost: Sequence[float], cut: int, num_steps: int
+) -> list[RecomputeLevel]:
+    """Return the levels of a cut, least work first; none is worse than another in both memory and work.
+
+    Memory is stepped from what running everything again from the lowest trained block takes, over what one kept input
+    per block takes, to what keeping all graphs takes; at each step the schedule with the least work is found.
+
+    Parameters
+    ----------
+    chain, planner
+        Memory of all blocks, and the planner for them.
+    forward_cost
+        Work of one forward of each block.
+    cut
+        A cut with something to train below it.
+    num_steps
+        Local steps of a round.
+    """
+    first = chain.first_trained(cut)
+    marks = [
+        schedule_peak_bytes(chain, cut, schedule, num_steps)
+        for schedule in (_one_kept_input(cut, first), one_input_per_block(cut, first), _all_graphs(cut, first))
+    ]
+    standing_bytes = chain.standing_bytes(cut)
+    amounts = {round(marks[0] + (marks[1] - marks[0]) * step / _STEPS_DOWN) for step in range(_STEPS_DOWN + 1)}
+    amounts |= {round(marks[1] + (marks[2] - marks[1]) * step / _STEPS_UP) for step in range(_STEPS_UP + 1)}
+    levels: list[RecomputeLevel] = []
+    works: list[float] = []
+    for amount in sorted(amounts):
+        schedule = planner.schedule(cut, amount - standing_bytes)
+        if schedule is None:
+            continue
+        counts = num_forwards(schedule)
+        forwards = tuple(counts.get(i, 0) for i in range(1, cut + 1))
+        work = sum(count * cost for count, cost in zip(forwards, forward_cost, strict=False))
+        peak_bytes = schedule_peak_bytes(chain, cut, schedule, num_steps)
+        # Rising memory brings less work; a schedule that does not is no level of its own.
+        if not works or work < works[-1] * (1 - 1e-9):
+            levels.append(RecomputeLevel(format_schedule(schedule), forwards, peak_bytes))
+            works.append(work)
+    return levels[::-1]
+
+
+def _one_kept_input(cut: int, first: int) -> Schedule:
+    """Run everything again from the lowest trained block for every block."""
+    frozen = [RecomputeStep(Action.ADVANCE, i) for i in range(1, first)]
+    up = [RecomputeStep(Action.KEEP, first), *(RecomputeStep(Action.ADVANCE, i) for i in range(first + 1, cut + 1))]
+    down: list[RecomputeStep] = []
+    for i in range(cut, first - 1, -1):
+        down += [RecomputeStep(Action.ADVANCE, j) for j in range(first, i)]
+        down += [RecomputeStep(Action.GRAPH, i), RecomputeStep(Action.BACKWARD, i)]
+    return (*frozen, *up, *down)
+
+
+def _all_graphs(cut: int, first: int) -> Schedule:
+    """Recompute nothing; the update is inside backward all the same."""
+    frozen = [RecomputeStep(Action.ADVANCE, i) for i in range(1, first)]
+    up = [RecomputeStep(Action.GRAPH, i) for i in range(first, cut + 1)]
+    return (*frozen, *up, *(RecomputeStep(Action.BACKWARD, i) for i in range(cut, first - 1, -1)))

@@ -19,6 +19,7 @@ from runtime.client import Assignment, run_client_round
 from runtime.models.blocks import families
 from runtime.models.build import build_blocks, build_model, model_config
 from runtime.models.traced.block import TracedBlock
+from runtime.models.traced.decompose import blocks_between, trace
 from runtime.models.traced.scenario import trace_blocks, untie_tables
 from runtime.split import Part, SplitModel, task_loss
 from runtime.wire import Batch
@@ -57,7 +58,7 @@ def reference(model: Any, batch: Batch, task: str) -> torch.Tensor:
 @pytest.mark.parametrize("with_mask", [False, True])
 @pytest.mark.parametrize("name", TRACED)
 def test_any_cut_gives_the_output_and_gradients_of_the_whole(name: str, with_mask: bool) -> None:
-    """Through a detached tensor at every cut, as over the air, in training and in evaluation."""
+    """With a detached tensor at every cut, as over the air: each block sees what crosses and nothing else."""
     scenario = family_scenario(name)
     task = scenario.model.task
     if with_mask and task == "image-classification":
@@ -65,8 +66,8 @@ def test_any_cut_gives_the_output_and_gradients_of_the_whole(name: str, with_mas
     batch = family_batch(scenario, padded=with_mask)
     uncut = transformers_model(scenario)
     recorded = padded(scenario) if with_mask else scenario
-    blocks = trace_blocks(recorded, transformers_model(scenario), transformers_model(scenario, meta=True))
-    model = SplitModel(blocks)
+    twin = transformers_model(scenario)
+    model = SplitModel(trace_blocks(recorded, twin, transformers_model(scenario, meta=True)))
     assert model.num_blocks > 2
     for part in (uncut, model.whole):
         part.eval()
@@ -78,19 +79,27 @@ def test_any_cut_gives_the_output_and_gradients_of_the_whole(name: str, with_mas
         part.train()
     logits = reference(uncut, batch, task)
     task_loss(logits, batch.labels, task).backward()
-    expected = sorted(float(p.grad.norm()) for p in uncut.parameters() if p.grad is not None)
-    for cut in range(1, model.num_blocks + 1):
-        client, server = model.client_part(cut), model.server_part(cut)
-        h = client(batch.inputs, batch.mask_BS)
-        received = h.detach().requires_grad_()
-        found = server(received, batch.mask_BS)
-        torch.testing.assert_close(found, logits, rtol=1e-5, atol=1e-6)
-        task_loss(found, batch.labels, task).backward()
-        if h.requires_grad:
-            h.backward(received.grad)
-        norms = sorted(float(p.grad.norm()) for p in model.whole.parameters() if p.grad is not None)
-        assert norms == pytest.approx(expected, rel=1e-4, abs=1e-6), f"cut {cut}"
-        model.whole.zero_grad(set_to_none=True)
+    expected = {name: p.grad for name, p in uncut.named_parameters()}
+    inputs, outputs = [], []
+    h = batch.inputs
+    for block in model.whole.ordered():
+        inputs.append(h.detach().requires_grad_(h.is_floating_point() and block is not model.whole.ordered()[0]))
+        h = block(inputs[-1], batch.mask_BS)
+        outputs.append(h)
+    torch.testing.assert_close(h, logits, rtol=1e-5, atol=1e-6)
+    h = task_loss(h, batch.labels, task)
+    h.backward()
+    for output, received in zip(outputs[-2::-1], inputs[:0:-1], strict=True):
+        if output.requires_grad:
+            output.backward(received.grad)
+    # The blocks hold the twin's own parameters.
+    held = {id(p) for p in model.whole.parameters()}
+    for name, parameter in twin.named_parameters():
+        if expected[name] is None:
+            assert parameter.grad is None or not parameter.grad.any(), name
+        else:
+            assert id(parameter) in held, name
+            torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("name", DECLARED)
@@ -140,6 +149,37 @@ def test_what_crosses_together_is_what_the_model_needs() -> None:
     traced = traced_model(family_scenario("gpt2-classes"))
     hidden_bytes = BATCH_SIZE * LENGTH * 16 * 4
     assert smashed_bytes(block_graph(traced), 2) == hidden_bytes + 4 * BATCH_SIZE
+
+
+def test_position_biases_of_t5_cross_with_the_hidden_state() -> None:
+    """The first layer makes them from its parameters, all layers use them: they are counted, and take gradients."""
+    config = transformers.T5Config(
+        d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2, vocab_size=96, dropout_rate=0.0, use_cache=False
+    )
+    model = transformers.T5ForTokenClassification(config)
+    with torch.device("meta"):
+        shapes = transformers.T5ForTokenClassification(config)
+    for either in (model, shapes):
+        untie_tables(either)
+
+    def example(batch_size: int) -> tuple[torch.Tensor, None]:
+        return torch.empty(batch_size, LENGTH, dtype=torch.long, device="meta"), None
+
+    traced = trace(shapes, lambda x, mask: shapes(input_ids=x).logits, example)
+    blocks = blocks_between(traced, traced.cuts, model)
+    assert [len(cut.crossing) for cut in traced.cuts] == [1, 2, 2, 1, 1]
+    tokens = torch.randint(0, 96, (5, LENGTH))
+    h, crossed = tokens, []
+    for block in blocks:
+        h = block(h, None)
+        crossed.append(h.numel())
+    assert crossed[1] == 5 * LENGTH * 16 + 2 * LENGTH * LENGTH
+    expected = model(input_ids=tokens).logits
+    torch.testing.assert_close(h, expected)
+    table = model.transformer.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+    (found,) = torch.autograd.grad(h.square().sum(), table)
+    (reference_gradient,) = torch.autograd.grad(expected.square().sum(), table)
+    torch.testing.assert_close(found, reference_gradient)
 
 
 def test_cuts_between_calls_of_shared_layers_do_not_exist() -> None:

@@ -145,7 +145,8 @@ def test_lora_trains_adapters_and_a_classifier_only() -> None:
     ("override", "needles"),
     [
         ("model.config.model_type=rasnet", ["'rasnet'", "did you mean 'resnet'"]),
-        ("model.config.model_type=gpt2", ["'gpt2'", "supported are"]),
+        ("model.config.model_type=convnxt", ["'convnxt'", "did you mean 'convnext'", "supported are"]),
+        ("model.config={model_type: llava}", ["llava", "image-classification"]),
         ("model.config.hidden_size=[1]", ["model.config", "hidden_sizes"]),
         ("model.config.layer_type=fancy", ["ResNetConfig", "fancy"]),
         ("training.trainable={method: lora, target_modules: [q_proj]}", ["q_proj", "linear modules"]),

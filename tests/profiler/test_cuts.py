@@ -26,7 +26,7 @@ from runtime.wire import Batch
 from scenarios.contracts.modes import LOCAL_MODES, Mode
 from scenarios.errors import ProfileError
 from scenarios.loader import builtin_text
-from scenarios.schema import Scenario, TextTable
+from scenarios.schema import Model, Scenario, TextTable
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, TRACED, family_batch, family_model, family_scenario
 
 DECLARED = ["opt-causal", "opt-projected", "bert", "vit", "resnet", "resnet-bottleneck", "llama"]
@@ -193,19 +193,23 @@ def test_cuts_between_calls_of_shared_layers_do_not_exist() -> None:
     assert len(counted) == 1
 
 
-def test_tied_tables_are_untied_before_tracing() -> None:
+def test_a_tied_checkpoint_is_untied_before_tracing(tmp_path: Path) -> None:
+    """It stores one copy of the table; the head gets its own, on either side of every cut."""
     scenario = family_scenario("gpt2")
     config = transformers.GPT2Config(**{k: v for k, v in TRACED["gpt2"]["config"].items() if k != "model_type"})
-    tied = transformers.GPT2LMHeadModel(config)
-    with torch.device("meta"):
-        shapes = transformers.GPT2LMHeadModel(config)
+    tied = transformers.GPT2LMHeadModel(config).eval()
     assert tied.lm_head.weight is tied.transformer.wte.weight
-    blocks = trace_blocks(scenario, tied, shapes)
-    names = {n: p for n, p in SplitModel(blocks).whole.named_parameters() if p.shape == (96, 16)}
-    assert len(names) == 2
-    first, last = names.values()
-    assert torch.equal(first, last)
-    assert first is not last
+    tied.save_pretrained(tmp_path)
+    section = Model(task="causal-lm", checkpoint=str(tmp_path))
+    from_checkpoint = scenario.model_copy(update={"model": section})
+    model = family_model(from_checkpoint).whole.eval()
+    tables = [p for p in model.parameters() if p.shape == (96, 16)]
+    assert len(tables) == 2
+    assert torch.equal(*tables)
+    tokens = family_batch(scenario).inputs
+    torch.testing.assert_close(model(tokens), tied(input_ids=tokens).logits)
+    shapes = traced_model(from_checkpoint).model.whole
+    assert [n for n, _ in shapes.named_parameters()] == [n for n, _ in model.named_parameters()]
 
 
 @pytest.mark.parametrize("name", ["gpt2-classes", "deberta", "regnet"])

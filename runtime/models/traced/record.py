@@ -8,6 +8,7 @@ parameters, and attention is chosen where it runs.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -20,6 +21,9 @@ from torch.overrides import TorchFunctionMode
 from runtime.models.traced.program import Kind, Placeholder, Program, Ref, Step, leaves_of, map_leaves, transposed
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+_RANDOM = re.compile(
+    r"(rand|randn|randint|rand_like|randn_like|randint_like|randperm|normal|bernoulli|multinomial|uniform)_?"
+)
 
 
 class UntraceableError(Exception):
@@ -82,6 +86,9 @@ class _Recorder(TorchFunctionMode):
             if isinstance(result, Tensor) and result is not args[0]:
                 self._property(func.__self__.__name__, args[0], result)
             return result
+        if _RANDOM.fullmatch(getattr(func, "__name__", "")):
+            # From the global generator: no run would repeat, and no recomputation would agree.
+            raise UntraceableError(f"it draws random numbers ({func.__name__})")
         return self._call(Kind.FUNCTION, func, func, args, kwargs)
 
     def _property(self, name: str, x: Tensor, result: Tensor) -> None:

@@ -23,11 +23,12 @@ from runtime.models.traced.decompose import blocks_between, trace
 from runtime.models.traced.scenario import trace_blocks, untie_tables
 from runtime.split import Part, SplitModel, task_loss
 from runtime.wire import Batch
-from scenarios.contracts.modes import LOCAL_MODES, Mode
+from scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
 from scenarios.errors import ProfileError
 from scenarios.loader import builtin_text
 from scenarios.schema import Model, Scenario, TextTable
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, TRACED, family_batch, family_model, family_scenario
+from tests.runtime import test_modes
 
 DECLARED = ["opt-causal", "opt-projected", "bert", "vit", "resnet", "resnet-bottleneck", "llama"]
 
@@ -236,6 +237,17 @@ def test_every_mode_trains_as_predicted(name: str) -> None:
         names = [n for n in start if int(n.split(".")[1]) < cut]
         moved = [n for n in names if not torch.equal(states[Mode.ZO_LOSS][n], start[n])]
         assert moved, "probes reach the parameters of traced blocks"
+
+
+@pytest.mark.parametrize("name", ["gpt2", "convnext", "albert"])
+def test_scalars_of_probes_are_directional_derivatives(name: str) -> None:
+    test_modes.test_scalars_are_directional_derivatives(name)
+
+
+@pytest.mark.parametrize("mode", sorted(ZEROTH_ORDER_MODES))
+@pytest.mark.parametrize("name", ["gpt2-classes", "regnet"])
+def test_replayed_scalars_give_the_clients_own_bits(name: str, mode: Mode) -> None:
+    test_modes.test_replaying_the_scalars_gives_the_clients_own_bits(name, mode)
 
 
 @pytest.mark.parametrize("target", ["c_attn", "c_fc"])

@@ -3,6 +3,7 @@
 # make check lint, format and types, as CI does
 PYTHON ?= python3
 VENV ?= .venv
+TEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: run test check clean
@@ -11,7 +12,7 @@ run: $(VENV)/.installed
 	$(BIN)/hybridsplit run quickstart
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -37,6 +37,20 @@ class ExecutorName(StrEnum):
     RAY = "ray"
 
 
+class ParetoAxis(StrEnum):
+    """What ``pareto`` trades against latency."""
+
+    MEMORY = "memory"
+    ENERGY = "energy"
+    PROGRESS = "progress"
+
+
+class ParetoLatency(StrEnum):
+    """The other axis of ``pareto``."""
+
+    LATENCY = "latency"
+
+
 def _complete_scenario(incomplete: str) -> list[str]:
     from scenarios.loader import builtin_names
 
@@ -178,6 +192,13 @@ def plan(
     scenario: ScenarioArgument,
     strategy: StrategyOption = "optimal",
     out: Annotated[Path | None, typer.Option("--out", metavar="plan.json", help="Write the plan here.")] = None,
+    time_limit_s: Annotated[
+        float | None,
+        typer.Option("--time-limit", metavar="SECONDS", min=0.0, help="Take the best verified plan found by then."),
+    ] = None,
+    warm_start: Annotated[
+        Path | None, typer.Option("--warm-start", metavar="plan.json", help="Begin the search from this plan.")
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -186,11 +207,13 @@ def plan(
 
     find_strategy(strategy)
     loaded, options = _load_and_profile(scenario, overrides, quiet=as_json)
+    from scenarios.contracts.plan import Plan
     from solver.planner import make_plan
 
+    earlier = Plan.load(warm_start) if warm_start is not None else None
     with progress_bar("planning", quiet=as_json) as show:
         show(strategy, 0.0)
-        made = make_plan(loaded, options, strategy)
+        made = make_plan(loaded, options, strategy, time_limit_s=time_limit_s, warm_start=earlier)
     if out is not None:
         _writing(out, lambda: made.save(out))
     if as_json:
@@ -370,6 +393,45 @@ def compare(
     for line in infeasible_lines(rows):
         stdout().print(line, highlight=False, soft_wrap=True)
     stdout().print(decomposition_table(steps))
+
+
+@app.command()
+@reports_errors
+def pareto(
+    scenario: ScenarioArgument,
+    x: Annotated[ParetoAxis, typer.Option("--x", help="What is traded against latency.")] = ParetoAxis.MEMORY,
+    y: Annotated[ParetoLatency, typer.Option("--y", help="The other axis.")] = ParetoLatency.LATENCY,
+    points: Annotated[int, typer.Option("--points", min=2, max=200, help="Points of the front.")] = 12,
+    out: Annotated[Path | None, typer.Option("--out", metavar="F.json", help="Write the front here.")] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trade latency against memory, energy or progress: every point is a plan with its bound."""
+    import json
+
+    loaded, options = _load_and_profile(scenario, overrides, quiet=as_json)
+    from orchestrator.pareto import front_document, pareto_front
+    from scenarios.contracts.files import write_text_whole
+
+    with progress_bar("planning", quiet=as_json) as show:
+        front = pareto_front(loaded, options, x.value, points, lambda done: show(f"{x.value} against {y.value}", done))
+    document = front_document(loaded, front)
+    if out is not None:
+        _writing(out, lambda: write_text_whole(out, json.dumps(document, indent=1) + "\n"))
+    if as_json:
+        print_json(document)
+        return
+    from orchestrator.tables import pareto_table
+
+    stdout().print(pareto_table(document))
+    stdout().print(
+        f"hypervolume {document['hypervolume']:.4f} (certified between that and "
+        f"{document['hypervolume_bound']:.4f}) of "
+        "the unit square between the best and the worst of both",
+        highlight=False,
+    )
+    if out is not None:
+        stderr().print(f"front written to {escape(str(out))}")
 
 
 @app.command()

@@ -78,10 +78,27 @@ def plan_headline(plan: Plan) -> str:
             f"no schedule at all can beat {format_seconds(plan.schedule_lower_bound_s)} "
             f"(solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)})"
         ),
+        *binding_lines(plan),
         *reason_lines(plan),
         *(escape(note) for note in plan.notes),
     ]
     return "\n".join(lines)
+
+
+def binding_lines(plan: Plan, most: int = 6) -> list[str]:
+    """What binds: what a little more of each resource saves, the most valuable first; what saves nothing is named."""
+    worth = sorted((m for m in plan.marginals if m.saves_s > 1e-6 * plan.objective_s), key=lambda m: -m.saves_s)
+    lines = [
+        f"{escape(m.amount)} more {escape(m.resource)} saves {format_seconds(m.saves_s)}"
+        + (f" ({escape(m.detail)})" if m.detail else "")
+        for m in worth[:most]
+    ]
+    if len(worth) > most:
+        lines.append(f"... and {len(worth) - most} more")
+    idle = [f"{m.amount} more {m.resource}" for m in plan.marginals if m not in worth]
+    if idle:
+        lines.append(f"saves nothing: {escape(', '.join(idle))}")
+    return [f"[bold]what binds[/] {lines[0]}", *(f"           {line}" for line in lines[1:])] if lines else []
 
 
 def _gap(plan: Plan) -> str:
@@ -178,3 +195,27 @@ def memory_line(plan: Plan, peak_bytes: Mapping[str, int]) -> str:
         f"{format_bytes(peak_bytes[tightest.id])} of {format_bytes(tightest.memory_budget_bytes)} ({share:.0%}; "
         f"predicted {format_bytes(tightest.client_peak_bytes)})"
     )
+
+
+def pareto_table(document: Mapping[str, Any]) -> Table:
+    """One row a point of a front."""
+    table = Table(
+        title=f"Round latency against {escape(str(document['x']))}: {escape(str(document['scenario']))}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    heads = {"memory": "fullest client", "energy": "energy a round", "progress": "progress"}
+    for name in (heads[str(document["x"])], "round latency", "lower bound", "gap"):
+        table.add_column(name, justify="right")
+    for point in document["points"]:
+        x = float(point["x"])
+        shown = {"memory": f"{x:.1%} of its budget", "energy": f"{x:.4g} J", "progress": f"{x:.4f}"}
+        table.add_row(
+            shown[str(document["x"])],
+            format_seconds(point["round_latency_s"]),
+            format_seconds(point["lower_bound_s"]),
+            f"{point['gap']:.1e}",
+        )
+    return table

@@ -6,6 +6,9 @@ each kind.
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pandas as pd
 
 from profiler.cache import load_profile, profile_key, save_profile
@@ -39,7 +42,8 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
             device = find_device(group.device, scenario.devices, where)
             check_can_train(device, where)
             by_device[group.device] = _device_rows(scenario, profile, device, server_clock, scenario.server.load)
-    rows = [_client_rows(by_device[client.device], client) for client in scenario.expanded_clients()]
+    groups = itertools.groupby(scenario.expanded_clients(), key=lambda client: client.group)
+    rows = [_group_rows(by_device, list(clients)) for _, clients in groups]
     table = pd.concat(rows, ignore_index=True)
     return OptionTable(table[list(OPTION_COLUMNS)].astype(dict(OPTION_COLUMNS)))
 
@@ -122,6 +126,14 @@ def cuda_memory(device: Device) -> CudaMemory | None:
     return CudaMemory(
         device.cuda.multiprocessors, device.cuda.threads_per_multiprocessor, device.cuda.cublas_workspace_bytes
     )
+
+
+def _group_rows(by_device: dict[str, pd.DataFrame], clients: list[Client]) -> pd.DataFrame:
+    """Rows of clients that are alike but for their names."""
+    first = clients[0]
+    rows = _client_rows(by_device[first.device], first)
+    everyone = rows.iloc[np.tile(np.arange(len(rows)), len(clients))]
+    return everyone.assign(client=np.repeat([client.id for client in clients], len(rows)))
 
 
 def _client_rows(rows: pd.DataFrame, client: Client) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from scenarios.devices import Device
-from scenarios.sections.base import Identifier, Section
+from scenarios.sections.base import Identifier, PositiveFloat, Section
 from scenarios.sections.model_and_data import (
     ByKey,
     Data,
@@ -70,11 +70,16 @@ SCENARIO_SCHEMA_VERSION = 1
 class Objective(Section):
     """What the planner minimises."""
 
-    minimise: Literal["time-to-progress", "round-latency"] = "time-to-progress"
-    """``time-to-progress``: round latency divided by expected progress; ``round-latency`` needs ``minimum_progress``
-    to be meaningful where modes differ."""
+    minimise: Literal["time-to-progress", "round-latency", "energy"] = "time-to-progress"
+    """``time-to-progress``: round latency divided by expected progress; ``round-latency`` and ``energy`` (joules of all
+    clients in a round) need ``minimum_progress`` to be meaningful where modes differ."""
     minimum_progress: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Least expected progress a round may have; 1 is exact gradients everywhere."""
+    coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least share of the data on which every trainable block is trained by exact gradients. The server part always is,
+    so what counts is the share of the clients whose own part is trained exactly, or has nothing to train."""
+    energy_cap_j: PositiveFloat | None = None
+    """Most energy that all clients together may spend in a round, joules; no limit when absent."""
     gradient_split: Literal["measured", "assumed"] = "assumed"
     """How the squared gradient norm divides over blocks: ``measured`` on a few batches of the data with the starting
     weights, or ``assumed`` proportional to trainable parameters (and labelled so)."""
@@ -91,6 +96,8 @@ class Client:
     link: FixedLink | ShannonLink
     data_weight: float
     min_cut: int
+    energy_cap_j: float | None = None
+    drop_price_s: float | None = None
 
 
 class Scenario(Section):
@@ -137,6 +144,11 @@ class Scenario(Section):
                 raise ValueError(
                     f"clients.{index}.link: radio.link_model is {self.radio.link_model!r}, which needs the keys {keys}"
                 )
+            if group.drop_price_s is not None and self.objective.minimise == "energy":
+                raise ValueError(
+                    f"clients.{index}.drop_price_s: a price in seconds has no value in joules; remove the key, or "
+                    "minimise time-to-progress or round-latency"
+                )
         is_image = self.model.task == "image-classification"
         if is_image != isinstance(self.data, (Digits, ImageArchive)):
             raise ValueError(
@@ -165,6 +177,8 @@ class Scenario(Section):
                 link=group.link,
                 data_weight=group.data_share / total,
                 min_cut=group.min_cut,
+                energy_cap_j=group.energy_cap_j,
+                drop_price_s=group.drop_price_s,
             )
             for group in self.clients
             for index in range(group.count)

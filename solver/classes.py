@@ -7,13 +7,16 @@ worsen either objective.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.costs import Work
-from solver.problem import PlanningProblem
+from solver.limits import Limit
+from solver.problem import ENERGY, PlanningProblem
+
+_PRUNE_MAX_CLASSES = 400
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,16 @@ class Classes:
         Clients of every class, as indices into the problem's clients.
     work
         [R] seconds and transfers of one client.
-    gain
+    progress
         [R] progress that one client adds to the plan.
-    memory
-        [R] share of the server's memory that one client takes; all zero when memory couples nobody.
+    penalty_s
+        [R] seconds that one client adds to the objective: the price of leaving it out.
+    gain
+        [R] what the latency is weighed against, see :attr:`is_ratio`.
+    loads
+        [M, R] share of every limit that one client takes; limits that bind nobody are left out.
+    limits
+        M names of the limits.
     full_share_s
         [R] latency with every resource to itself: no deadline below it can be met.
     """
@@ -51,8 +60,11 @@ class Classes:
     count: IntArray
     members: tuple[IntArray, ...]
     work: Work
+    progress: FloatArray
+    penalty_s: FloatArray
     gain: FloatArray
-    memory: FloatArray
+    loads: FloatArray
+    limits: tuple[Limit, ...]
     full_share_s: FloatArray
 
     @property
@@ -61,13 +73,43 @@ class Classes:
         return self.problem.num_clients
 
     @property
-    def memory_couples(self) -> bool:
-        """True if the server's memory can bind."""
-        return bool(self.memory.any())
+    def is_ratio(self) -> bool:
+        """True where plans are compared by latency over gain.
+
+        That is time-to-progress, and every objective with prices of dropped clients: a plan's latency ``T``, prices
+        ``P`` and progress ``G`` beat a reference objective ``θ`` exactly if ``(T + P)/G < θ``, that is ``T < θ·(G −
+        P/θ)``; so with the gain ``G − P/θ`` it is the same search (``G = 1`` for round latency). Our reconstruction.
+        """
+        return self.problem.divides_by_progress or self.problem.has_penalties
+
+    def against(self, reference_s: float) -> Classes:
+        """Return the classes with gains for comparing with a plan of a known objective, seconds.
+
+        A lower bound on latency over gain is then a lower bound on the objective as long as the reference is no better
+        than the optimum.
+        """
+        base = self.progress if self.problem.divides_by_progress else np.full(len(self.rows), 1.0 / self.num_clients)
+        gain = base - self.penalty_s / reference_s if self.problem.has_penalties else base
+        return replace(self, gain=gain)
+
+    @property
+    def trivial_bound_s(self) -> float:
+        """Lower bound on the objective that needs no search: every client alone, everybody at its best gain."""
+        if not self.is_ratio:
+            return self.least_deadline_s * (1 - 1e-9)
+        return self.least_deadline_s / max(self.largest_gain, np.finfo(float).tiny) * (1 - 1e-9)
+
+    def objective_s(self, latency_s: float, counts: IntArray) -> float:
+        """Objective of a plan given as counts [R], with its round latency, seconds."""
+        return self.problem.objective_s(latency_s, float(counts @ self.progress), float(counts @ self.penalty_s))
+
+    def keeps(self, counts: IntArray) -> bool:
+        """Say whether a plan given as counts [R] keeps every limit; server memory to the byte."""
+        return all(limit.keeps((counts @ limit.loads[self.rows]).item()) for limit in self.problem.limits)
 
     @property
     def largest_gain(self) -> float:
-        """Progress when every client takes its best option."""
+        """Gain when every client takes its best option."""
         return float(np.sum(self.count * np.maximum.reduceat(self.gain, self.starts)))
 
     @property
@@ -121,16 +163,15 @@ def classify(problem: PlanningProblem) -> Classes:
         key = (client.link, float(problem.data_weight[i]), matrix[own].tobytes(), problem.uplink_bits[own].tobytes())
         groups.setdefault(key, []).append(i)
     members = tuple(np.array(group, dtype=np.int64) for group in groups.values())
-    kept = [starts[m[0]] + np.flatnonzero(_undominated(matrix[starts[m[0]] : ends[m[0]]])) for m in members]
+    # Where clients are many and all different, finding what is dominated takes longer than pricing it.
+    prune = _undominated if len(members) <= _PRUNE_MAX_CLASSES else _everything
+    kept = [starts[m[0]] + np.flatnonzero(prune(matrix[starts[m[0]] : ends[m[0]]])) for m in members]
     rows: IntArray = np.concatenate(kept).astype(np.int64)
     sizes = np.array([len(part) for part in kept])
     first = (np.cumsum(sizes) - sizes).astype(np.int64)
     count = np.array([len(m) for m in members], dtype=np.int64)
-    memory = np.zeros(len(rows))
-    if problem.server_memory_bytes:
-        state = problem.server_state_bytes[rows]
-        if int(count @ np.maximum.reduceat(state, first)) > problem.server_memory_bytes:
-            memory = state / problem.server_memory_bytes
+    limits = tuple(limit for limit in problem.limits if _can_bind(limit, rows, first, count))
+    loads = [limit.loads[rows] / max(limit.capacity, np.finfo(float).tiny) for limit in limits]
     work = problem.work.take(rows)
     return Classes(
         problem=problem,
@@ -140,14 +181,21 @@ def classify(problem: PlanningProblem) -> Classes:
         count=count,
         members=members,
         work=work,
+        progress=problem.gain[rows],
+        penalty_s=problem.penalty_s[rows],
         gain=problem.gain[rows],
-        memory=memory,
+        loads=np.array(loads, dtype=float).reshape(len(loads), len(rows)),
+        limits=limits,
         full_share_s=work.latency_s(1.0),
     )
 
 
+def _can_bind(limit: Limit, rows: IntArray, starts: IntArray, count: IntArray) -> bool:
+    return not limit.keeps(float(count @ np.maximum.reduceat(limit.loads[rows], starts)))
+
+
 def _criteria(problem: PlanningProblem) -> FloatArray:
-    """[K, 6] everything a plan wants small."""
+    """[K, 6 + limits (+ 1)] everything a plan wants small."""
     work = problem.work
     columns = (
         work.compute_s,
@@ -155,9 +203,15 @@ def _criteria(problem: PlanningProblem) -> FloatArray:
         work.downlink_s,
         work.server_s,
         -problem.gain,
-        problem.server_state_bytes,
+        problem.penalty_s,
+        *(limit.loads for limit in problem.limits),
+        *([problem.energy_j] if problem.objective == ENERGY else []),
     )
     return np.stack([np.asarray(column, dtype=float) for column in columns], axis=1)
+
+
+def _everything(matrix: FloatArray) -> BoolArray:
+    return np.ones(len(matrix), dtype=bool)
 
 
 def _undominated(matrix: FloatArray) -> BoolArray:

@@ -1,6 +1,6 @@
 """Lower bounds on the objective: search over the deadline, with the dual at each.
 
-*Round latency* with a least progress: the dual certifies that a deadline is too short; the bound is the largest
+*Round latency*: the dual certifies that a deadline is too short; the bound is the largest
 deadline so certified. *Time to progress*: on an interval ``[a, b]`` of the deadline every plan has
 
     G(T) ≤ L(p; T) ≤ Σ_i max_k [ v_ik(b) − v'_ik(b)·(b − T) ] + Σ p,
@@ -31,7 +31,7 @@ from solver.dual import (
     capacity_value,
     class_total,
     latency_certificate,
-    most_progress,
+    most_gain,
     option_values,
 )
 
@@ -105,19 +105,16 @@ class DeadlineBound:
 def shortest_deadline(
     classes: Classes,
     rule: SharingRule,
-    least_progress: float,
     longest_s: float,
     tolerance: float = 1e-10,
     smoothing: float = FINE_SMOOTHING,
 ) -> DeadlineBound:
-    """Bound the round latency of every plan with a least progress.
+    """Bound the round latency of every plan within the limits.
 
     Parameters
     ----------
     classes, rule
         The problem and how resources are shared.
-    least_progress
-        Least progress of a plan.
     longest_s
         A deadline known to be met by some plan.
     tolerance
@@ -130,19 +127,17 @@ def shortest_deadline(
     At fixed multipliers the certificate's value rises with the deadline, so after each minimisation the deadline moves
     straight to the root (Dinkelbach's method): a handful of minimisations reach full precision.
     """
-    # A plan's own progress is known only to rounding; the least one asked for is relaxed by as much.
-    least = least_progress * (1 - 1e-12)
     certified = min(classes.least_deadline_s, longest_s)
     point: DualPoint | None = None
     for _ in range(_MAX_DINKELBACH_STEPS):
         # No dual exists at a deadline of zero; a vanishing one stands in for it.
         deadline = max(certified, _VANISHING * longest_s)
-        solution = latency_certificate(classes, rule, deadline, least, point, smoothing) if deadline > 0 else None
+        solution = latency_certificate(classes, rule, deadline, point, smoothing) if deadline > 0 else None
         if solution is None or solution.value >= 0:
             point = solution.point if solution is not None else point
             break
         point = solution.point
-        moved = _certified_until(classes, rule, point, least, deadline, longest_s)
+        moved = _certified_until(classes, rule, point, deadline, longest_s)
         done = moved <= certified * (1 + tolerance) or moved >= longest_s
         certified = moved
         if done:
@@ -150,14 +145,12 @@ def shortest_deadline(
     return DeadlineBound(certified * (1 - BOUND_SAFETY), (), point, certified)
 
 
-def _certified_until(
-    classes: Classes, rule: SharingRule, point: DualPoint, least: float, low_s: float, high_s: float
-) -> float:
+def _certified_until(classes: Classes, rule: SharingRule, point: DualPoint, low_s: float, high_s: float) -> float:
     """Largest deadline at which the multipliers still prove infeasibility."""
 
     def value(deadline_s: float) -> float:
         total = class_total(classes, option_values(classes, rule, point, deadline_s)[0])
-        return total + capacity_value(point) - point.progress_weight * least
+        return total + capacity_value(point)
 
     if value(high_s) < 0:
         return high_s
@@ -175,10 +168,10 @@ def best_ratio(
     incumbent_s: float,
     *,
     offer: Offer | None = None,
-    least_progress: float = 0.0,
     limits: Limits | None = None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> DeadlineBound:
-    """Bound the round latency divided by progress of every plan.
+    """Bound the round latency divided by gain of every plan.
 
     Parameters
     ----------
@@ -188,15 +181,15 @@ def best_ratio(
         Objective of the best plan known.
     offer
         Called with fractional plans worth rounding.
-    least_progress
-        Least progress of a plan.
     limits
         When to stop.
+    is_over
+        True stops the search; the bound is what is proven by then.
     """
     limits = limits or Limits.for_size(classes.num_clients)
     longest_s = incumbent_s * classes.largest_gain
-    shortest = shortest_deadline(classes, rule, least_progress, longest_s, 1e-2, limits.smoothing)
-    search = _RatioSearch(classes, rule, incumbent_s, offer, least_progress, limits.smoothing)
+    shortest = shortest_deadline(classes, rule, longest_s, 1e-2, limits.smoothing)
+    search = _RatioSearch(classes, rule, incumbent_s, offer, limits.smoothing)
     low_s = shortest.lower_s
     pieces = (
         1 if low_s <= 0 or low_s >= longest_s else min(8, 1 + math.ceil(math.log(longest_s / low_s) / math.log(1.5)))
@@ -205,7 +198,7 @@ def best_ratio(
     for a, b in itertools.pairwise(cuts.tolist()):
         search.examine(a, b, 0.0, None)
     for _ in range(limits.max_intervals):
-        if not search.heap or search.settled(limits):
+        if not search.heap or search.settled(limits) or is_over():
             break
         worst = heapq.heappop(search.heap)
         if worst.high_s <= worst.low_s * (1 + 1e-9):
@@ -229,10 +222,9 @@ class _RatioSearch:
         rule: SharingRule,
         incumbent_s: float,
         offer: Offer | None,
-        least_progress: float,
         smoothing: float,
     ) -> None:
-        self._classes, self._rule, self._offer, self._least = classes, rule, offer, least_progress
+        self._classes, self._rule, self._offer = classes, rule, offer
         self._smoothing = smoothing
         self.incumbent_s = incumbent_s
         self.heap: list[Interval] = []
@@ -249,24 +241,24 @@ class _RatioSearch:
         """Bound one interval and keep it unless it cannot hold a better plan."""
         middle = _middle(low_s, high_s)
         enough = 0.5 * low_s / self.incumbent_s if np.isfinite(self.incumbent_s) else 0.0
-        solution = most_progress(
+        solution = most_gain(
             self._classes,
             self._rule,
             middle,
             start=start,
-            stop_below=min(enough, 0.5 * self._least),
+            stop_below=enough,
             smoothing=self._smoothing,
         )
         if solution is not None and solution.value > 0:
             ratio = middle / solution.value
-            if ratio < self.best_dual_s and solution.value >= self._least * (1 - 1e-12):
+            if ratio < self.best_dual_s:
                 self.best_dual_s, self.best_point, self.best_deadline_s = ratio, solution.point, middle
             if self._offer is not None and ratio < self.incumbent_s:
                 self.incumbent_s = min(self.incumbent_s, self._offer(middle, solution))
         point = solution.point if solution is not None else start
         bound_s = known_s
         if point is not None:
-            bound_s = max(bound_s, interval_bound(self._classes, self._rule, point, low_s, high_s, self._least))
+            bound_s = max(bound_s, interval_bound(self._classes, self._rule, point, low_s, high_s))
         if point is None or bound_s < self.incumbent_s:
             bound_s = max(bound_s, low_s / self._classes.largest_gain)
         if bound_s < self.incumbent_s:
@@ -281,23 +273,21 @@ def tangent_values(
     return high - slope * (high_s - low_s), high
 
 
-def interval_bound(
-    classes: Classes, rule: SharingRule, point: DualPoint, low_s: float, high_s: float, least_progress: float
-) -> float:
-    """Lower bound on latency over progress of every plan whose round latency lies in an interval.
+def interval_bound(classes: Classes, rule: SharingRule, point: DualPoint, low_s: float, high_s: float) -> float:
+    """Lower bound on latency over gain of every plan whose round latency lies in an interval.
 
     Returns
     -------
     float
-        Infinite if no plan in the interval has the least progress, or none exists.
+        Infinite if no plan in the interval exists.
     """
     at_low, at_high = tangent_values(classes, rule, point, low_s, high_s)
     worth = capacity_value(point)
-    progress_low, progress_high = class_total(classes, at_low) + worth, class_total(classes, at_high) + worth
-    if progress_high <= 0 or progress_high < least_progress * (1 - 1e-12):
+    gain_low, gain_high = class_total(classes, at_low) + worth, class_total(classes, at_high) + worth
+    if gain_high <= 0:
         return math.inf
-    bound_low = low_s / progress_low if progress_low > 0 else math.inf
-    return min(bound_low, high_s / progress_high)
+    bound_low = low_s / gain_low if gain_low > 0 else math.inf
+    return min(bound_low, high_s / gain_high)
 
 
 def _middle(low_s: float, high_s: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from scenarios.contracts.options import OptionTable
 from scenarios.schema import Scenario
 from solver.problem import ROUND_LATENCY, PlanningProblem
-from solver.search import search
+from solver.search import Effort, search
 from solver.shares import equal_shares, optimal_shares
 from solver.strategies import find_strategy
 
@@ -88,18 +88,18 @@ def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
         If a solver stopped without a plan.
     """
     problem = PlanningProblem.build(table, scenario)
-    uniform = find_strategy("splitfed").assign(problem).rows
-    progress = problem.total_progress(uniform)
+    uniform = find_strategy("splitfed").assign(problem, Effort()).rows
+    progress = problem.total_progress(uniform) * (1 - 1e-12)
     splitfed_s = equal_shares(problem, uniform).round_latency_s
     shares_s = min(optimal_shares(problem, uniform).round_latency_s, splitfed_s)
-    same_progress = problem.with_objective(ROUND_LATENCY, progress)
+    same_progress = problem.with_objective(ROUND_LATENCY, progress, energy_cap_j=problem.energy_cap_j)
     mode = problem.table["mode"].to_numpy()
     keeps_mode = mode == mode[uniform][problem.client_index]
     own_cuts = same_progress.restricted(keeps_mode)
     position = np.cumsum(keeps_mode) - 1
-    cuts = search(own_cuts, incumbent_rows=position[uniform])
+    cuts = search(own_cuts, Effort(incumbent_rows=position[uniform]))
     start = np.flatnonzero(keeps_mode)[cuts.rows]
-    modes = search(same_progress, incumbent_rows=start)
+    modes = search(same_progress, Effort(incumbent_rows=start))
     cuts_s = min(cuts.objective_s, shares_s)
     return Decomposition(
         splitfed_s=splitfed_s,

@@ -1,11 +1,12 @@
 """The Lagrangian dual at a deadline: how much progress any plan can make in time, or proof that none exists.
 
-For a deadline ``T`` and prices ``p`` on the shares, ``q`` on the server's memory, every plan that meets ``T`` has
+For a deadline ``T`` and prices ``p`` on the shares, ``q`` on the limits, every plan that meets ``T`` has
 
-    λ·G  ≤  L(p, q, λ; T) = Σ_i max_k [ λ·gain_ik − cost_ik(p, T) − q·memory_ik ] + Σ_r p_r + q   for all p, q, λ ≥ 0.
+    λ·G  ≤  L(p, q; T) = Σ_i max_k [ λ·gain_ik − cost_ik(p, T) − q·load_ik ] + Σ_r p_r + Σ_m q_m   for all p, q ≥ 0
 
-``L`` is convex in ``(p, q, λ)``: three to five unknowns, whatever the number of clients. It is minimised by Newton's
-method on a smoothed copy (soft maximum over options, logarithmic barrier on the signs, both fading); the bound itself
+and ``λ`` 1 or, where only feasibility is asked, 0. ``L`` is convex in ``(p, q)``: three unknowns and one for each
+limit, whatever the number of clients. It is minimised by Newton's method
+on a smoothed copy (soft maximum over options, logarithmic barrier on the signs, both fading); the bound itself
 is always ``L`` as written, at a dual-feasible point. The soft maximum's weights are the fractional plan that primal
 recovery rounds. DESIGN section 6 states the decomposition; the smoothing is our reconstruction.
 """
@@ -36,16 +37,16 @@ class DualPoint:
     Parameters
     ----------
     prices
-        [3] prices of uplink, downlink and server, in units of ``λ·progress`` per whole resource.
-    memory_price
-        Price of the server's whole memory.
-    progress_weight
-        ``λ``: 1 where progress is maximised, otherwise the multiplier of the least progress.
+        [3] prices of uplink, downlink and server, in units of ``λ·gain`` per whole resource.
+    limit_prices
+        [M] price of every limit's whole capacity.
+    gain_weight
+        ``λ``: 1 where the gain is maximised, 0 where feasibility alone is asked.
     """
 
     prices: FloatArray
-    memory_price: float
-    progress_weight: float
+    limit_prices: FloatArray
+    gain_weight: float
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class DualSolution:
     point
         The best multipliers found.
     value
-        ``L`` there, minus ``λ`` times the least progress where that is a constraint.
+        ``L`` there.
     fractions
         [R] fractional plan: share of each class that takes an option.
     """
@@ -70,7 +71,7 @@ class DualSolution:
 def option_values(
     classes: Classes, rule: SharingRule, point: DualPoint, deadline_s: float
 ) -> tuple[FloatArray, FloatArray]:
-    """[R] ``λ·gain − cost − q·memory`` of every option, and its derivative in the deadline.
+    """[R] ``λ·gain − cost − q·load`` of every option, and its derivative in the deadline.
 
     Options that miss the deadline even with every resource to themselves are −inf (their derivative is 0).
     """
@@ -79,15 +80,15 @@ def option_values(
     timely = ~late
     priced = rule.price(classes.work.take(timely), point.prices, deadline_s)
     values[timely] = (
-        point.progress_weight * classes.gain[timely] - priced.value - point.memory_price * classes.memory[timely]
+        point.gain_weight * classes.gain[timely] - priced.value - point.limit_prices @ classes.loads[:, timely]
     )
     slopes[timely] = -priced.slope
     return values, slopes
 
 
 def capacity_value(point: DualPoint) -> float:
-    """``Σ_r p_r + q``: what all resources together are worth."""
-    return float(point.prices.sum() + point.memory_price)
+    """``Σ_r p_r + Σ_m q_m``: what all resources together are worth."""
+    return float(point.prices.sum() + point.limit_prices.sum())
 
 
 def class_total(classes: Classes, values: FloatArray) -> float:
@@ -95,7 +96,7 @@ def class_total(classes: Classes, values: FloatArray) -> float:
     return float(np.sum(classes.count * np.maximum.reduceat(values, classes.starts)))
 
 
-def most_progress(
+def most_gain(
     classes: Classes,
     rule: SharingRule,
     deadline_s: float,
@@ -104,7 +105,7 @@ def most_progress(
     stop_below: float = 0.0,
     smoothing: float = FINE_SMOOTHING,
 ) -> DualSolution | None:
-    """Bound the progress of every plan that meets a deadline.
+    """Bound the gain of every plan that meets a deadline.
 
     Parameters
     ----------
@@ -126,25 +127,24 @@ def most_progress(
         meets the deadline.
     """
     # A negative value proves the deadline infeasible, and the prices would grow without end below it.
-    return _minimise(classes, rule, deadline_s, start, max(stop_below, 0.0), smoothing, least_progress=None)
+    return _minimise(classes, rule, deadline_s, start, max(stop_below, 0.0), smoothing, gain_weight=1.0)
 
 
 def latency_certificate(
     classes: Classes,
     rule: SharingRule,
     deadline_s: float,
-    least_progress: float,
     start: DualPoint | None = None,
     smoothing: float = FINE_SMOOTHING,
 ) -> DualSolution | None:
-    """Minimise ``L − λ·least_progress`` over the simplex of multipliers.
+    """Minimise ``L`` with ``λ = 0`` over the simplex of prices.
 
     Returns
     -------
     DualSolution or None
-        A negative value proves that no plan with the least progress meets the deadline; None proves it too.
+        A negative value proves that no plan within the limits meets the deadline; None proves it too.
     """
-    return _minimise(classes, rule, deadline_s, start, -np.inf, smoothing, least_progress=least_progress)
+    return _minimise(classes, rule, deadline_s, start, -np.inf, smoothing, gain_weight=0.0)
 
 
 def _minimise(
@@ -154,12 +154,12 @@ def _minimise(
     start: DualPoint | None,
     stop_below: float,
     smoothing: float,
-    least_progress: float | None,
+    gain_weight: float,
 ) -> DualSolution | None:
     timely = classes.full_share_s <= deadline_s * (1 + _DEADLINE_SLACK)
     if not np.logical_or.reduceat(timely, classes.starts).all():
         return None
-    smooth = _Smoothed(classes, rule, deadline_s, timely, least_progress)
+    smooth = _Smoothed(classes, rule, deadline_s, timely, gain_weight)
     x, level = smooth.start(start), _FIRST_SMOOTHING if start is None else _WARM_SMOOTHING
     best_x, best_value = x, np.inf
     weights = np.zeros(int(timely.sum()))
@@ -182,60 +182,49 @@ def _minimise(
 
 
 class _Smoothed:
-    """The smoothed dual at one deadline, over ``x = (p_u, p_d, p_s[, q][, λ])`` in relative Newton coordinates."""
+    """The smoothed dual at one deadline, over ``x = (p_u, p_d, p_s, q_1, ..., q_M)`` in relative Newton coordinates."""
 
     def __init__(
-        self, classes: Classes, rule: SharingRule, deadline_s: float, timely: BoolArray, least_progress: float | None
+        self, classes: Classes, rule: SharingRule, deadline_s: float, timely: BoolArray, gain_weight: float
     ) -> None:
         self._rule, self._deadline_s = rule, deadline_s
         self._work = classes.work.take(timely)
-        self._gain, self._memory = classes.gain[timely], classes.memory[timely]
+        self._gain, self._loads = gain_weight * classes.gain[timely], classes.loads[:, timely]
         self._class = classes.row_class[timely]
         self._starts = np.flatnonzero(np.diff(self._class, prepend=-1))
+        self._sizes = np.diff(np.append(self._starts, len(self._class)))
         self._count = classes.count
-        self._has_memory = classes.memory_couples
-        self._least = least_progress
-        self._has_weight = bool(least_progress)
-        self._on_simplex = least_progress is not None
-        self.scale = 1.0 if self._on_simplex else max(classes.largest_gain, np.finfo(float).tiny)
+        self._gain_weight = gain_weight
+        self._on_simplex = gain_weight == 0
+        # Where every client that is left would rather be dropped the largest gain is negative; its size still scales.
+        largest = max(classes.largest_gain, float(np.abs(classes.gain).max()), np.finfo(float).tiny)
+        self.scale = 1.0 if self._on_simplex else largest
         self._temperature = self.scale / classes.num_clients
         self._last_length = 1.0
 
     def start(self, point: DualPoint | None) -> FloatArray:
         if point is None:
-            size = NUM_RESOURCES + self._has_memory + self._has_weight
+            size = NUM_RESOURCES + len(self._loads)
             return np.full(size, self.scale / size)
-        tail = [point.memory_price] * self._has_memory + [point.progress_weight] * self._has_weight
-        x = np.maximum(np.array([*point.prices, *tail]), 1e-7 * self.scale)
+        x = np.maximum(np.concatenate([point.prices, point.limit_prices]), 1e-7 * self.scale)
         return np.asarray(x / x.sum() if self._on_simplex else x)
 
     def point(self, x: FloatArray) -> DualPoint:
-        weight = float(x[-1]) if self._has_weight else (0.0 if self._on_simplex else 1.0)
-        return DualPoint(x[:3].copy(), float(x[3]) if self._has_memory else 0.0, weight)
+        return DualPoint(x[:NUM_RESOURCES].copy(), x[NUM_RESOURCES:].copy(), self._gain_weight)
 
     def _values(self, x: FloatArray, *, curvature: bool) -> tuple[FloatArray, list[FloatArray], tuple[FloatArray, ...]]:
-        priced = self._rule.price(self._work, x[:3], self._deadline_s, curvature=curvature)
-        point = self.point(x)
-        values = point.progress_weight * self._gain - priced.value
-        gradients = [-usage for usage in priced.usage]
-        if self._has_memory:
-            values = values - point.memory_price * self._memory
-            gradients.append(-self._memory)
-        if self._has_weight:
-            gradients.append(self._gain)
-        return values, gradients, priced.curvature
+        priced = self._rule.price(self._work, x[:NUM_RESOURCES], self._deadline_s, curvature=curvature)
+        values = self._gain - priced.value - x[NUM_RESOURCES:] @ self._loads
+        return values, [*(-usage for usage in priced.usage), *(-load for load in self._loads)], priced.curvature
 
     def _soft(self, values: FloatArray, x: FloatArray, level: float) -> tuple[float, float, FloatArray]:
         heat = level * self._temperature
         top = np.maximum.reduceat(values, self._starts)
-        power = np.exp((values - np.repeat(top, np.diff(np.append(self._starts, len(values))))) / heat)
+        power = np.exp((values - np.repeat(top, self._sizes)) / heat)
         mass = np.add.reduceat(power, self._starts)
-        linear = float(x[: NUM_RESOURCES + self._has_memory].sum())
-        if self._has_weight and self._least is not None:
-            linear -= float(x[-1]) * self._least
-        exact = float(self._count @ top) + linear
+        exact = float(self._count @ top) + float(x.sum())
         soft = exact + heat * float(self._count @ np.log(mass)) - level * self.scale * float(np.log(x).sum())
-        return exact, soft, power / np.repeat(mass, np.diff(np.append(self._starts, len(values))))
+        return exact, soft, power / np.repeat(mass, self._sizes)
 
     def evaluate(self, x: FloatArray, level: float) -> tuple[float, float, FloatArray, FloatArray, FloatArray]:
         """Return exact value, smoothed value with barrier, gradient and Hessian of the smooth part, and weights."""
@@ -243,10 +232,7 @@ class _Smoothed:
         exact, soft, weights = self._soft(values, x, level)
         jacobian = np.stack(rows, axis=1)
         mass = weights * self._count[self._class]
-        gradient = jacobian.T @ mass
-        gradient[: NUM_RESOURCES + self._has_memory] += 1.0
-        if self._has_weight and self._least is not None:
-            gradient[-1] -= self._least
+        gradient = jacobian.T @ mass + 1.0
         means = np.add.reduceat(jacobian * weights[:, None], self._starts, axis=0)
         spread = jacobian.T @ (jacobian * mass[:, None]) - means.T @ (means * self._count[:, None])
         hessian = spread / (level * self._temperature)

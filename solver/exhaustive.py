@@ -16,8 +16,8 @@ from solver.arrays import FloatArray, IntArray
 from solver.classes import Classes
 from solver.costs import SharingRule, StaticShares
 from solver.deadline import Interval, tangent_values
-from solver.dual import DualPoint, capacity_value, latency_certificate, most_progress, option_values
-from solver.recovery import Incumbent, Recovery
+from solver.dual import DualPoint, capacity_value, latency_certificate, most_gain, option_values
+from solver.recovery import Incumbent, Recovery, latency_cutoff_s, objectives_s
 from solver.waterfill import fill
 
 EXACT_TOLERANCE = 2e-7
@@ -28,7 +28,6 @@ MAX_SPLITS = 40
 MAX_CLIENTS = 30
 """Beyond so many clients the list is never complete within the limits above, and is not started."""
 _CHUNK = 4_000
-_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def close_ratio(classes: Classes, recovery: Recovery, intervals: tuple[Interval,
             return False
         middle = float(np.sqrt(interval.low_s * interval.high_s))
         for low_s, high_s in ((interval.low_s, middle), (middle, interval.high_s)):
-            solution = most_progress(classes, rule, float(np.sqrt(low_s * high_s)), start=point)
+            solution = most_gain(classes, rule, float(np.sqrt(low_s * high_s)), start=point)
             pending.append(Interval(interval.bound_s, low_s, high_s, solution.point if solution else point))
     _price_all(classes, recovery, plans)
     return True
@@ -83,14 +82,13 @@ def close_latency(classes: Classes, recovery: Recovery) -> bool:
     """
     if classes.num_clients > MAX_CLIENTS:
         return False
-    least = classes.problem.minimum_progress * (1 - 1e-12)
     deadline_s = recovery.best.latency_s * (1 - EXACT_TOLERANCE)
-    solution = latency_certificate(classes, StaticShares(), deadline_s, least)
+    solution = latency_certificate(classes, StaticShares(), deadline_s)
     if solution is None or solution.value < 0:
         return True
     point = solution.point
     values, _ = option_values(classes, StaticShares(), point, deadline_s)
-    threshold = point.progress_weight * least - capacity_value(point)
+    threshold = -capacity_value(point)
     listed = _list_plans(classes, _Tests((values, values), (threshold, threshold)))
     if listed is None or len(listed) > MAX_PLANS:
         return False
@@ -106,35 +104,33 @@ def _ratio_tests(classes: Classes, rule: SharingRule, interval: Interval, point:
 
 def _list_plans(classes: Classes, tests: _Tests) -> IntArray | None:
     """[M, N] class rows of every plan that passes, members of a class in rising order; None if there are too many."""
-    problem = classes.problem
-    state = problem.server_state_bytes[classes.rows].astype(float)
-    room = np.inf if problem.server_memory_bytes is None else float(problem.server_memory_bytes)
     order = np.repeat(_by_regret(classes, tests), classes.count[_by_regret(classes, tests)])
-    best = [np.maximum.reduceat(values, classes.starts)[order] for values in (*tests.values, classes.gain)]
-    # Completions: the most that clients still to come can add to each test, and the least server memory they need.
-    ahead = [np.append(np.cumsum(part[::-1])[::-1][1:], 0.0) for part in best]
-    lean = np.minimum.reduceat(state, classes.starts)[order]
-    lean_ahead = np.append(np.cumsum(lean[::-1])[::-1][1:], 0.0)
-    needs = (*tests.thresholds, problem.minimum_progress * (1 - 1e-12))
-    sums = [np.zeros(1) for _ in range(4)]
+    # Completions: the most that clients still to come can add to each test, and the least they take of each limit.
+    most = [np.maximum.reduceat(values, classes.starts)[order] for values in tests.values]
+    ahead = [np.append(np.cumsum(part[::-1])[::-1][1:], 0.0) for part in most]
+    limits = [(limit, limit.loads[classes.rows].astype(float)) for limit in classes.problem.limits]
+    lean = [np.minimum.reduceat(loads, classes.starts)[order] for _, loads in limits]
+    lean_ahead = [np.append(np.cumsum(part[::-1])[::-1][1:], 0.0) for part in lean]
+    sums = [np.zeros(1) for _ in range(2 + len(limits))]
     plans = np.zeros((1, 0), dtype=np.int64)
-    margin = 1e-12 * (1.0 + max(abs(threshold) for threshold in needs))
+    margin = 1e-12 * (1.0 + max(abs(threshold) for threshold in tests.thresholds))
+    columns = [*tests.values, *(loads for _, loads in limits)]
     for depth, c in enumerate(order):
         rows = np.arange(classes.starts[c], classes.starts[c] + classes.options_per_class[c])
         if len(plans) * len(rows) > 20 * MAX_PARTIAL_PLANS:
             return None
-        low, high, gain, used = (
-            total[:, None] + column[rows][None, :]
-            for total, column in zip(sums, (*tests.values, classes.gain, state), strict=True)
+        low, high, *used = (total[:, None] + column[rows][None, :] for total, column in zip(sums, columns, strict=True))
+        passes = (low + ahead[0][depth] > tests.thresholds[0] - margin) | (
+            high + ahead[1][depth] > tests.thresholds[1] - margin
         )
-        passes = (low + ahead[0][depth] > needs[0] - margin) | (high + ahead[1][depth] > needs[1] - margin)
-        passes &= (gain + ahead[2][depth] >= needs[2] - margin) & (used + lean_ahead[depth] <= room)
+        for (limit, _), load, rest in zip(limits, used, lean_ahead, strict=True):
+            passes &= load + rest[depth] <= limit.capacity + 2 * limit.slack
         if depth and order[depth - 1] == c:
             passes &= rows[None, :] >= plans[:, -1:]
         parent, option = np.nonzero(passes)
         if len(parent) > MAX_PARTIAL_PLANS:
             return None
-        sums = [part[parent, option] for part in (low, high, gain, used)]
+        sums = [part[parent, option] for part in (low, high, *used)]
         plans = np.concatenate([plans[parent], rows[option][:, None]], axis=1)
     return plans
 
@@ -153,24 +149,19 @@ def _price_all(classes: Classes, recovery: Recovery, listed: list[IntArray]) -> 
     if not listed or not sum(len(part) for part in listed):
         return
     plans = np.unique(np.sort(np.concatenate(listed), axis=1), axis=0)
-    problem, ratio = classes.problem, classes.problem.divides_by_progress
+    problem = classes.problem
     for first in range(0, len(plans), _CHUNK):
         index = plans[first : first + _CHUNK]
-        progress = classes.gain[index].sum(axis=1)
-        cutoff = recovery.best.objective_s * (np.maximum(progress, _TINY) if ratio else 1.0)
-        weight = np.ones(index.shape)
-        filled = fill(classes.work.take(index), weight, start=recovery.best.prices, cutoff_s=cutoff)
-        objective = filled.latency_s
-        if ratio:
-            objective = np.where(progress > 0, filled.latency_s / np.maximum(progress, _TINY), np.inf)
-        winner = int(np.argmin(objective))
-        if objective[winner] < recovery.best.objective_s:
+        progress, penalty_s = classes.progress[index].sum(axis=1), classes.penalty_s[index].sum(axis=1)
+        cutoff = latency_cutoff_s(problem, recovery.best.objective_s, progress, penalty_s)
+        filled = fill(classes.work.take(index), np.ones(index.shape), start=recovery.best.prices, cutoff_s=cutoff)
+        objective = objectives_s(problem, filled.latency_s, progress, penalty_s)
+        for winner in np.argsort(objective, kind="stable"):
+            if objective[winner] >= recovery.best.objective_s:
+                break
             counts = np.bincount(index[winner], minlength=len(classes.rows)).astype(np.int64)
-            if problem.server_memory_bytes is None or _state(classes, counts) <= problem.server_memory_bytes:
+            if classes.keeps(counts):
                 recovery.best = Incumbent(
                     counts, float(filled.latency_s[winner]), filled.prices[winner], float(objective[winner])
                 )
-
-
-def _state(classes: Classes, counts: IntArray) -> int:
-    return int(counts @ classes.problem.server_state_bytes[classes.rows])
+                break

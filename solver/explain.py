@@ -18,9 +18,10 @@ from scenarios.units import format_bytes, format_seconds
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.classes import classify
 from solver.costs import StaticShares, Work
-from solver.dual import DualPoint, latency_certificate, most_progress
+from solver.dual import DualPoint, latency_certificate, most_gain
+from solver.limits import SERVER_MEMORY, limits_of
 from solver.links import FixedUplink
-from solver.problem import PlanningProblem, fits, permitted
+from solver.problem import DROPPED, PlanningProblem, fits, permitted, within_energy
 
 _TOLERANCE = 1e-6
 _IMPATIENCE = 1e-4
@@ -71,17 +72,23 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float) ->
     list of str
         One sentence for every client.
     """
-    point = _point(problem, round_latency_s)
-    if point is None or round_latency_s <= 0:
+    point = _point(problem, rows, round_latency_s) if round_latency_s > 0 else None
+    if point is None:
         return ["nothing binds: the round takes no time"] * problem.num_clients
     frame = problem.all_rows
     index = np.repeat(np.arange(problem.num_clients), frame.groupby("client", sort=False).size().to_numpy())
     everything = PlanningProblem.from_rows(frame, index, problem.scenario)
-    allowed = permitted(frame, problem.scenario) & np.isfinite(everything.work.latency_s(1.0))
+    everything = everything.like(problem)
+    allowed = (
+        permitted(frame, problem.scenario)
+        & within_energy(frame, problem.scenario)
+        & np.isfinite(everything.work.latency_s(1.0))
+    )
     position = {key: i for i, key in enumerate(_keys(frame))}
     own = np.array([position[key] for key in _keys(problem.table)])
     usable = np.zeros(len(frame), dtype=bool)
     usable[own] = True
+    everything = replace(everything, limits=limits_of(everything, usable))
     chosen = own[rows]
     valued = _Valued(everything, point, round_latency_s)
     values = valued.of(everything.work, point)
@@ -90,7 +97,7 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float) ->
     room = np.inf if everything.server_memory_bytes is None else everything.server_memory_bytes - state[chosen].sum()
     rivals: list[tuple[_Limit, IntArray, BoolArray]] = []
     for limit in _LIMITS:
-        freed = replace(point, memory_price=0.0) if limit.lifts_server_memory else point
+        freed = _without_server_memory(point) if limit.lifts_server_memory else point
         lifted = valued.of(limit.lifted(everything.work), freed)
         rival = _argmax(everything, lifted, _pool(limit, usable, allowed, fits(frame)))
         changes = lifted[rival] > lifted[chosen] + valued.tolerance
@@ -123,25 +130,43 @@ def _pool(limit: _Limit, usable: BoolArray, allowed: BoolArray, fitting: BoolArr
     return usable | (allowed & fitting) if limit.lifts_server_memory else usable
 
 
-def _point(problem: PlanningProblem, deadline_s: float) -> DualPoint | None:
-    classes = classify(problem)
-    if not problem.divides_by_progress:
-        solution = latency_certificate(classes, StaticShares(), deadline_s, problem.minimum_progress, smoothing=1e-6)
+@dataclass(frozen=True)
+class _Point:
+    """Multipliers at the plan's deadline, with the prices of limits by name."""
+
+    dual: DualPoint
+    reference_s: float
+    limit_prices: dict[str, float]
+
+
+def _without_server_memory(point: _Point) -> _Point:
+    return replace(point, limit_prices=point.limit_prices | {SERVER_MEMORY: 0.0})
+
+
+def _point(problem: PlanningProblem, rows: IntArray, deadline_s: float) -> _Point | None:
+    reference_s = max(problem.objective_of(rows, deadline_s), np.finfo(float).tiny)
+    classes = classify(problem).against(reference_s)
+    if classes.is_ratio:
+        solution = most_gain(classes, StaticShares(), deadline_s, smoothing=1e-6)
     else:
-        solution = most_progress(classes, StaticShares(), deadline_s, smoothing=1e-6)
-    return solution.point if solution is not None else None
+        solution = latency_certificate(classes, StaticShares(), deadline_s, smoothing=1e-6)
+    if solution is None:
+        return None
+    prices = dict(zip((limit.name for limit in classes.limits), solution.point.limit_prices.tolist(), strict=True))
+    return _Point(solution.point, reference_s, prices)
 
 
 class _Valued:
     """Values of all rows at the plan's deadline and prices."""
 
-    def __init__(self, everything: PlanningProblem, point: DualPoint, deadline_s: float) -> None:
+    def __init__(self, everything: PlanningProblem, point: _Point, deadline_s: float) -> None:
         self._everything, self._deadline_s = everything, deadline_s
-        share = float(point.prices.sum() + point.memory_price + point.progress_weight) / everything.num_clients
+        share = float(point.dual.prices.sum() + sum(point.limit_prices.values()) + point.dual.gain_weight)
+        share /= everything.num_clients
         self.tolerance = _TOLERANCE * share
         self._impatience = _IMPATIENCE * share
 
-    def of(self, work: Work, point: DualPoint) -> FloatArray:
+    def of(self, work: Work, point: _Point) -> FloatArray:
         """[K] value of every row; −inf where even the whole resources are too slow.
 
         Among options equal in value, as all are at prices of zero, the faster one counts a little more.
@@ -151,9 +176,14 @@ class _Valued:
             alone_s = work.latency_s(1.0)
             timely = alone_s <= self._deadline_s * (1 + _TOLERANCE)
         values = np.full(everything.num_rows, -np.inf)
-        priced = StaticShares().price(work.take(timely), point.prices, self._deadline_s)
-        memory = everything.server_state_bytes[timely] / (everything.server_memory_bytes or 1)
-        values[timely] = point.progress_weight * everything.gain[timely] - priced.value - point.memory_price * memory
+        priced = StaticShares().price(work.take(timely), point.dual.prices, self._deadline_s)
+        gain = everything.gain if everything.divides_by_progress else np.zeros(everything.num_rows)
+        gain = gain - everything.penalty_s / point.reference_s
+        values[timely] = point.dual.gain_weight * gain[timely] - priced.value
+        for limit in everything.limits:
+            price = point.limit_prices.get(limit.name, 0.0)
+            if price > 0:
+                values[timely] -= price * limit.loads[timely] / limit.capacity
         values[timely] -= self._impatience * alone_s[timely] / self._deadline_s
         return values
 
@@ -172,15 +202,19 @@ def _sentence(
         if not changes[client]:
             continue
         other = frame.iloc[int(rival[client])]
-        what = f"cut {other['cut']} {other['mode']}"
+        what = _what(other)
         if limit.lifts_memory:
             need, budget = format_bytes(other["client_peak_bytes"]), format_bytes(other["memory_budget_bytes"])
             return f"memory: would take {what}, which needs {need} of {budget}"
         return f"{limit.words}, {what} would be taken"
     if gains:
-        what = f"cut {frame['cut'].iloc[best]} {frame['mode'].iloc[best]}"
+        what = _what(frame.iloc[best])
         return f"the other clients: by itself {what} would pay, but the shares do not stretch to it"
     return "nothing binds: more memory, a free link or server, or a faster device would not change the option"
+
+
+def _what(row: pd.Series) -> str:
+    return "being left out" if row["mode"] == DROPPED else f"cut {row['cut']} {row['mode']}"
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:

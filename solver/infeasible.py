@@ -11,6 +11,7 @@ from scenarios.errors import InfeasibleError
 from scenarios.schema import Client, Scenario
 from scenarios.units import format_bytes
 from solver.arrays import BoolArray, FloatArray, IntArray
+from solver.limits import COVERAGE, ENERGY, PROGRESS, SERVER_MEMORY, Limit
 
 MAX_NAMED_CLIENTS = 5
 """Clients named in one message; the rest is a count."""
@@ -44,12 +45,17 @@ def cheapest_peak(rows: pd.DataFrame) -> pd.Series:
     return rows.iloc[int(np.argmin(missing))]
 
 
+def head_of(client: Client) -> str:
+    """Return how a message names a client."""
+    return f"{client.id} ({client.device}): "
+
+
 def _why_client(rows: pd.DataFrame, client: Client, scenario: Scenario) -> str:
     allowed = rows["mode"].isin([str(mode) for mode in scenario.training.modes])
     deep = rows["cut"] >= client.min_cut
     fits = rows["fits"] & (rows["client_peak_bytes"] <= rows["memory_budget_bytes"])
     fixes: list[str] = []
-    head = f"{client.id} ({client.device}): "
+    head = head_of(client)
     if (allowed & deep).any():
         row = cheapest_peak(rows[allowed & deep])
         missing = int(row["client_peak_bytes"]) - int(row["memory_budget_bytes"])
@@ -61,6 +67,20 @@ def _why_client(rows: pd.DataFrame, client: Client, scenario: Scenario) -> str:
         fixes.append(f"give {client.id} {format_bytes(missing)} more (then cut {row['cut']} with {row['mode']} fits)")
     else:
         head += f"the table has no option at cut {client.min_cut} or deeper in the allowed modes"
+    if client.energy_cap_j is not None and (fits & deep & allowed).any():
+        row = rows[fits & deep & allowed].sort_values("client_energy_j", kind="stable").iloc[0]
+        need_j = float(row["client_energy_j"])
+        what = f"cut {row['cut']} with {row['mode']}"
+        if np.isnan(need_j):
+            return (
+                head_of(client) + "energy_cap_j is set and no power figure is published for this device; state its "
+                "power under devices, or remove the cap"
+            )
+        return (
+            head_of(client) + f"its thriftiest option within memory, {what}, takes {need_j:.6g} J of a cap of "
+            f"{client.energy_cap_j:g} J: {need_j - client.energy_cap_j:.6g} J missing; raise energy_cap_j of "
+            f"{client.id} by that (then {what} fits)"
+        )
     if (fits & deep & ~allowed).any():
         row = rows[fits & deep & ~allowed].iloc[0]
         fixes.insert(0, f"allow {row['mode']} in training.modes (then cut {row['cut']} fits)")
@@ -97,43 +117,70 @@ def no_carrying_option(
     )
 
 
-def check_server_memory(server_state_bytes: IntArray, client_index: IntArray, memory_bytes: int | None) -> None:
-    """Raise if even the leanest options together exceed the server's memory.
-
-    Raises
-    ------
-    InfeasibleError
-        Naming the bytes needed, available and missing.
-    """
-    if memory_bytes is None:
-        return
-    starts = np.flatnonzero(np.diff(client_index, prepend=-1))
-    needed = int(np.minimum.reduceat(server_state_bytes, starts).sum())
-    if needed > memory_bytes:
-        raise InfeasibleError(
-            f"server.memory_bytes is {format_bytes(memory_bytes)} and the options that need least server memory take "
-            f"{format_bytes(needed)} together: {format_bytes(needed - memory_bytes)} ({needed - memory_bytes} bytes) "
-            "missing; raise server.memory_bytes, or give clients the memory for deeper cuts"
+def broken_limit(
+    limit: Limit, gain: FloatArray, starts: IntArray, minimum_progress: float, coverage: float
+) -> InfeasibleError:
+    """Explain a limit that even the leanest options together break."""
+    least = float(np.minimum.reduceat(limit.loads, starts).sum())
+    if limit.name == SERVER_MEMORY:
+        over = int(least - limit.capacity)
+        return InfeasibleError(
+            f"server.memory_bytes is {format_bytes(int(limit.capacity))} and the options that need least server memory "
+            f"take {format_bytes(int(least))} together: {format_bytes(over)} ({over} bytes) missing; raise "
+            "server.memory_bytes, or give clients the memory for deeper cuts"
         )
-
-
-def check_progress(gain: FloatArray, client_index: IntArray, minimum: float, objective: str) -> None:
-    """Raise if the options cannot reach the least progress, or make none at all where the objective divides by it.
-
-    Raises
-    ------
-    InfeasibleError
-        Naming the largest progress within reach.
-    """
-    starts = np.flatnonzero(np.diff(client_index, prepend=-1))
-    reachable = float(np.maximum.reduceat(gain, starts).sum())
-    if reachable < minimum * (1 - 1e-12):
-        raise too_little_progress(reachable, minimum)
-    if objective == "time-to-progress" and reachable <= 0:
-        raise InfeasibleError(
-            "no usable option makes progress, so time-to-progress has no value; allow a mode that trains "
-            "(fo, fo-recompute, zo-projection or zo-loss) in training.modes"
+    if limit.name == ENERGY:
+        return InfeasibleError(
+            f"objective.energy_cap_j is {limit.capacity:g} J and the thriftiest options of all clients take "
+            f"{least:.6g} J together: {least - limit.capacity:.6g} J missing; raise "
+            "objective.energy_cap_j, or allow a mode that computes less in training.modes"
         )
+    if limit.name == COVERAGE:
+        return InfeasibleError(
+            f"objective.coverage is {coverage:g} and the clients that have an exact option hold {1 - least:.6g} of the "
+            "data; lower it, allow fo or fo-recompute in training.modes, or raise the memory that keeps the exact "
+            "options out"
+        )
+    return too_little_progress(float(np.maximum.reduceat(gain, starts).sum()), minimum_progress)
+
+
+def no_progress_at_all() -> InfeasibleError:
+    """Explain that time-to-progress has no value."""
+    return InfeasibleError(
+        "no usable option makes progress, so time-to-progress has no value; allow a mode that trains "
+        "(fo, fo-recompute, zo-projection or zo-loss) in training.modes"
+    )
+
+
+def limits_together(names: Sequence[str]) -> InfeasibleError:
+    """Explain limits that can each be kept, and not all at once."""
+    keys = {
+        SERVER_MEMORY: "raise server.memory_bytes",
+        ENERGY: "raise objective.energy_cap_j",
+        COVERAGE: "lower objective.coverage",
+        PROGRESS: "lower objective.minimum_progress",
+    }
+    fixes = [keys[name] for name in names if name in keys]
+    return InfeasibleError(
+        f"no choice of options keeps {' and '.join(names)} together, although each can be kept by itself; "
+        f"{', or '.join(fixes)}"
+    )
+
+
+def unknown_energy(
+    frame: pd.DataFrame, client_index: IntArray, known: BoolArray, clients: Sequence[Client]
+) -> InfeasibleError:
+    """Explain clients whose energy nobody knows where energy is minimised or capped."""
+    served = set(np.unique(client_index[known]).tolist())
+    stuck = [client for i, client in enumerate(clients) if i not in served]
+    lines = [
+        f"{client.id} ({client.device}): no power figure is published for this device"
+        for client in stuck[:MAX_NAMED_CLIENTS]
+    ]
+    return InfeasibleError(
+        _listing("the energy is unknown", lines, len(stuck))
+        + "; state its power under devices, or leave energy out of the objective and its caps"
+    )
 
 
 def too_little_progress(reachable: float, minimum: float) -> InfeasibleError:

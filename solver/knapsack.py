@@ -1,10 +1,10 @@
-"""Options under the limits that shares cannot mend: server memory and least progress, a multiple-choice knapsack."""
+"""Options under the limits that shares cannot mend: a multiple-choice knapsack with several capacities."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import linprog
@@ -12,30 +12,15 @@ from scipy.sparse import csr_array
 
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.classes import Classes
+from solver.limits import PROGRESS
 
-PROGRESS_SLACK = 1e-12
-"""Relative slack on the least progress: sums of progress are known only to rounding. Memory has no slack."""
 _NODE_LIMIT = 300
 _NODE_ELEMENTS = 200_000
 """Columns times nodes that one search may solve."""
 _VALUE_TOLERANCE = 1e-7
 _INTEGRAL = 1e-6
 _TIGHTENINGS = 6
-
-
-def keeps_limits(classes: Classes, counts: IntArray) -> bool:
-    """Say whether a plan keeps the server's memory (to the byte) and the least progress.
-
-    Parameters
-    ----------
-    classes
-        The classes.
-    counts
-        [R] how many clients take each option.
-    """
-    problem = classes.problem
-    fits = problem.server_memory_bytes is None or _state_bytes(classes, counts) <= problem.server_memory_bytes
-    return fits and float(counts @ classes.gain) >= problem.minimum_progress * (1 - PROGRESS_SLACK)
+_LEAST_TIGHTENING = 1e-12
 
 
 def best_within_limits(
@@ -64,26 +49,27 @@ def best_within_limits(
     The linear solver keeps its constraints to a relative 1e-7, which is bytes too many here. A result that breaks a
     limit tightens it by what it is over, and four times that at every further attempt.
     """
-    problem = classes.problem
-    room, least = float(problem.server_memory_bytes or 0), problem.minimum_progress
+    room = np.ones(len(classes.limits))
     for attempt in range(_TIGHTENINGS):
-        counts, _ = _solve(classes, values, allowed, room, least, max_nodes)
-        if counts is None or keeps_limits(classes, counts):
+        counts, _ = _solve(classes, values, allowed, room, max_nodes)
+        if counts is None or classes.keeps(counts):
             return counts
-        over = _state_bytes(classes, counts) - (problem.server_memory_bytes or 0)
-        short = problem.minimum_progress - float(counts @ classes.gain)
-        room -= max(0.0, over) * 4**attempt if problem.server_memory_bytes else 0.0
-        least += max(0.0, short) * 4**attempt
+        room = room - np.maximum(0.0, classes.loads @ counts - 1.0 + _LEAST_TIGHTENING) * 4**attempt
     return None
 
 
-def reachable_progress(classes: Classes) -> float:
-    """Upper bound on the progress of any plan within the server's memory."""
+def largest_total(classes: Classes, values: FloatArray) -> float:
+    """Upper bound on the total value of any plan within the limits."""
     everything = np.ones(len(classes.rows), dtype=bool)
-    _, bound = _solve(
-        classes, classes.gain, everything, float(classes.problem.server_memory_bytes or 0), 0.0, _NODE_LIMIT
-    )
-    return min(bound, classes.largest_gain)
+    return _solve(classes, values, everything, np.ones(len(classes.limits)), _NODE_LIMIT)[1]
+
+
+def reachable_progress(classes: Classes) -> float:
+    """Upper bound on the progress of any plan within the other limits."""
+    others = [m for m, limit in enumerate(classes.limits) if limit.name != PROGRESS]
+    free = replace(classes, loads=classes.loads[others], limits=tuple(classes.limits[m] for m in others))
+    most = float(np.sum(classes.count * np.maximum.reduceat(classes.progress, classes.starts)))
+    return min(largest_total(free, classes.progress), most)
 
 
 @dataclass(frozen=True)
@@ -112,30 +98,23 @@ class _Relaxed:
         return (np.asarray(result.x), float(result.fun)) if result.status == 0 else None
 
 
-def _relaxed(classes: Classes, values: FloatArray, allowed: BoolArray, room_bytes: float, least: float) -> _Relaxed:
-    problem, columns = classes.problem, np.flatnonzero(allowed)
+def _relaxed(classes: Classes, values: FloatArray, allowed: BoolArray, room: FloatArray) -> _Relaxed:
+    columns = np.flatnonzero(allowed)
     size = len(columns)
     each = csr_array((np.ones(size), (classes.row_class[columns], np.arange(size))), shape=(len(classes.count), size))
-    limits, limit_values = [], []
-    if problem.server_memory_bytes:
-        limits.append(problem.server_state_bytes[classes.rows[columns]] / problem.server_memory_bytes)
-        limit_values.append(room_bytes / problem.server_memory_bytes)
-    if least > 0:
-        limits.append(-classes.gain[columns])
-        limit_values.append(-least)
     return _Relaxed(
         columns=columns,
         cost=-values[columns],
         each=each,
         count=classes.count,
-        limits=np.array(limits).reshape(len(limits), size),
-        limit_values=np.array(limit_values),
+        limits=classes.loads[:, columns],
+        limit_values=room,
         upper=classes.count[classes.row_class[columns]].astype(float),
     )
 
 
 def _solve(
-    classes: Classes, values: FloatArray, allowed: BoolArray, room_bytes: float, least: float, max_nodes: int
+    classes: Classes, values: FloatArray, allowed: BoolArray, room: FloatArray, max_nodes: int
 ) -> tuple[IntArray | None, float]:
     """Return counts with the largest value to the solver's tolerance, and an upper bound on any plan's value.
 
@@ -143,7 +122,7 @@ def _solve(
     limits. (The integer solver at hand prints to standard output, which belongs to the commands' results.)
     """
     scale = max(float(np.max(np.abs(values[allowed]))), np.finfo(float).tiny)
-    relaxed = _relaxed(classes, values / scale, allowed, room_bytes, least)
+    relaxed = _relaxed(classes, values / scale, allowed, room)
     root = relaxed.solve(np.zeros(len(relaxed.columns)), relaxed.upper)
     if root is None:
         return None, -np.inf
@@ -158,7 +137,7 @@ def _solve(
         whole = bool(np.all(np.abs(x - np.round(x)) < _INTEGRAL))
         for counts in _rounded(classes, relaxed, x):
             cost = float(counts[relaxed.columns] @ relaxed.cost)
-            if cost < best_cost and (whole or _within(classes, counts, room_bytes, least)):
+            if cost < best_cost and (whole or bool(np.all(classes.loads @ counts <= room))):
                 best, best_cost = counts, cost
         distance = np.abs(x - np.round(x))
         branch = int(np.argmax(distance))
@@ -177,7 +156,7 @@ def _solve(
 
 
 def _rounded(classes: Classes, relaxed: _Relaxed, x: FloatArray) -> list[IntArray]:
-    """Whole plans next to a fractional one: clients in doubt take the leanest, or the most useful, option."""
+    """Whole plans next to a fractional one: clients in doubt take the option that is leanest in one limit."""
     floor = np.floor(x + _INTEGRAL)
     counts = np.zeros(len(classes.rows), dtype=np.int64)
     counts[relaxed.columns] = floor.astype(np.int64)
@@ -186,7 +165,7 @@ def _rounded(classes: Classes, relaxed: _Relaxed, x: FloatArray) -> list[IntArra
         return [counts]
     plans = []
     open_ = np.full(len(classes.rows), np.inf)
-    for wish in (classes.problem.server_state_bytes[classes.rows].astype(float), -classes.gain):
+    for wish in classes.loads:
         preference = open_.copy()
         preference[relaxed.columns] = wish[relaxed.columns]
         order = np.lexsort((preference, classes.row_class))
@@ -194,12 +173,3 @@ def _rounded(classes: Classes, relaxed: _Relaxed, x: FloatArray) -> list[IntArra
         plan[order[classes.starts]] += left
         plans.append(plan)
     return plans
-
-
-def _within(classes: Classes, counts: IntArray, room_bytes: float, least: float) -> bool:
-    fits = not classes.problem.server_memory_bytes or _state_bytes(classes, counts) <= room_bytes
-    return fits and float(counts @ classes.gain) >= least * (1 - PROGRESS_SLACK)
-
-
-def _state_bytes(classes: Classes, counts: IntArray) -> int:
-    return int(counts @ classes.problem.server_state_bytes[classes.rows])

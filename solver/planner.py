@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from scenarios.contracts.options import OptionTable
-from scenarios.contracts.phases import Phase
-from scenarios.contracts.plan import ClientPlan, Plan, PlanStatus, Prices
+from scenarios.contracts.plan import Marginal, Plan, Prices
+from scenarios.contracts.schedule import Simultaneous
 from scenarios.errors import UsageError
 from scenarios.schema import Scenario
 from solver.arrays import IntArray
+from solver.assemble import Decision, assemble
 from solver.explain import notes, reasons
+from solver.marginal import marginals
 from solver.problem import PlanningProblem
-from solver.search import SearchResult, search
-from solver.shares import ShareSolution, equal_shares, optimal_shares
-from solver.strategies import find_strategy
+from solver.search import Effort, SearchResult, search
+from solver.shares import ShareSolution, equal_shares, given_shares, optimal_shares
+from solver.strategies import Assignment, find_strategy
 from solver.verify import verify_plan
 
-OPTIMAL_GAP = 1e-6
-"""Relative gap up to which a plan is called optimal."""
+_VALUED_CLIENTS = 2_000
+"""Clients up to which a plan says what more of each resource is worth."""
 
 
 def make_plan(
@@ -32,6 +33,8 @@ def make_plan(
     *,
     fixed: Mapping[str, tuple[int, str]] | None = None,
     bounds: SearchResult | None = None,
+    warm_start: Plan | None = None,
+    time_limit_s: float | None = None,
 ) -> Plan:
     """Make a verified plan.
 
@@ -47,6 +50,11 @@ def make_plan(
         Client id to (cut, mode): options that are decided already.
     bounds
         Bounds of the same problem from :func:`compute_bounds`, to be shared by several plans.
+    warm_start
+        An earlier plan, for example before a link changed: its options are the first plan considered, wherever they are
+        still allowed.
+    time_limit_s
+        Seconds after which the search stops improving plan and bound; the plan then says so and shows its gap.
 
     Returns
     -------
@@ -67,19 +75,71 @@ def make_plan(
     chosen = find_strategy(strategy)
     began = time.perf_counter()
     problem = build_problem(scenario, table, fixed)
-    assignment = chosen.assign(problem)
-    solution = (
-        equal_shares(problem, assignment.rows) if assignment.equal_shares else optimal_shares(problem, assignment.rows)
+    effort = Effort(
+        stop_at=None if time_limit_s is None else began + time_limit_s,
+        incumbent_rows=None if warm_start is None else rows_of_plan(problem, warm_start),
     )
-    known = bounds or assignment.bounds or search(problem, incumbent_rows=assignment.rows)
+    assignment = chosen.assign(problem, effort)
+    solution = _shares(problem, assignment)
+    known = bounds or assignment.bounds or search(problem, effort.starting_at(assignment.rows))
+    schedule = assignment.schedule or Simultaneous()
     if assignment.reason is None:
         why = reasons(problem, assignment.rows, solution.round_latency_s)
     else:
         why = [assignment.reason] * problem.num_clients
-    solve_s = time.perf_counter() - began - solution.compile_s
-    plan = _plan(problem, assignment.rows, solution, known, strategy, chosen.claims_optimality, why, solve_s)
+    prices = Prices(**dict(zip(("uplink_s", "downlink_s", "server_s"), solution.prices_s.tolist(), strict=True)))
+    remarks = (*notes(prices, solution.round_latency_s), *solution.notes) if assignment.schedule is None else ()
+    extra: tuple[Marginal, ...] = ()
+    if chosen.claims_optimality and not effort.is_over and problem.num_clients <= _VALUED_CLIENTS:
+        objective_s = problem.objective_of(assignment.rows, solution.round_latency_s)
+        extra = marginals(
+            problem, assignment.rows, objective_s, solution.prices_s / max(solution.prices_s.sum(), 1e-300)
+        )
+    decision = Decision(
+        rows=assignment.rows,
+        solution=solution,
+        schedule=schedule,
+        bounds=known,
+        strategy=strategy,
+        claims_optimality=chosen.claims_optimality,
+        reasons=why,
+        notes=(*remarks, *assignment.notes),
+        marginals=extra,
+        solve_s=time.perf_counter() - began - solution.compile_s,
+    )
+    plan = assemble(problem, decision)
     verify_plan(plan, scenario, table)
     return plan
+
+
+def rows_of_plan(problem: PlanningProblem, plan: Plan) -> IntArray | None:
+    """[N] rows of an earlier plan in a problem; None if some client's option is not allowed any more.
+
+    Parameters
+    ----------
+    problem
+        The problem now.
+    plan
+        A plan for the same clients.
+    """
+    position = {key: row for row, key in enumerate(problem.keys)}
+    dropped = {problem.clients[int(problem.client_index[row])].id: row for row in np.flatnonzero(problem.is_dropped)}
+    chosen = {
+        client.id: (client.id, client.cut, str(client.mode), client.recompute, client.batch_size)
+        for client in plan.clients
+    }
+    rows = [position.get(chosen.get(client.id, ()), dropped.get(client.id)) for client in problem.clients]
+    known = [row for row in rows if row is not None]
+    found = np.array(known, dtype=np.int64)
+    return found if len(known) == problem.num_clients and problem.keeps_limits(found) else None
+
+
+def _shares(problem: PlanningProblem, assignment: Assignment) -> ShareSolution:
+    if assignment.shares is not None:
+        return given_shares(problem, assignment.rows, assignment.shares)
+    if assignment.equal_shares:
+        return equal_shares(problem, assignment.rows)
+    return optimal_shares(problem, assignment.rows)
 
 
 def build_problem(
@@ -124,95 +184,3 @@ def compute_bounds(
         As :func:`make_plan` does.
     """
     return search(build_problem(scenario, table, fixed))
-
-
-def _plan(
-    problem: PlanningProblem,
-    rows: IntArray,
-    solution: ShareSolution,
-    bounds: SearchResult,
-    strategy: str,
-    claims_optimality: bool,
-    why: Sequence[str],
-    solve_s: float,
-) -> Plan:
-    progress = math.fsum(problem.gain[rows])
-    objective_s = problem.objective_s(solution.round_latency_s, progress)
-    # The bound is proven to within rounding of the objective; it never claims more than the plan itself shows.
-    lower_s = min(bounds.lower_bound_s, objective_s)
-    gap = objective_s / lower_s - 1.0 if lower_s > 0 else 0.0
-    status = PlanStatus.BASELINE
-    if claims_optimality:
-        status = PlanStatus.OPTIMAL if gap <= OPTIMAL_GAP and (lower_s > 0 or objective_s == 0) else PlanStatus.FEASIBLE
-    prices = Prices(**dict(zip(("uplink_s", "downlink_s", "server_s"), solution.prices_s.tolist(), strict=True)))
-    return Plan(
-        scenario=problem.scenario.resolved(),
-        scenario_hash=problem.scenario.content_hash(),
-        strategy=strategy,
-        status=status,
-        objective=problem.objective,
-        objective_s=objective_s,
-        round_latency_s=solution.round_latency_s,
-        progress=progress,
-        lower_bound_s=lower_s,
-        gap=max(0.0, gap),
-        schedule_lower_bound_s=min(bounds.schedule_lower_bound_s, lower_s),
-        compile_s=solution.compile_s,
-        solve_s=max(0.0, solve_s),
-        prices=prices,
-        notes=(*notes(prices, solution.round_latency_s), *solution.notes),
-        clients=tuple(_client_plans(problem, rows, solution, why)),
-    )
-
-
-def _client_plans(
-    problem: PlanningProblem, rows: IntArray, solution: ShareSolution, why: Sequence[str]
-) -> list[ClientPlan]:
-    work = problem.work.take(rows)
-    up_s = work.uplink.seconds(solution.shares[:, 0])
-    chosen = problem.table.iloc[rows].to_dict("records")
-    plans = []
-    for i, row in enumerate(chosen):
-        uplink_share, downlink_share, server_share = (float(min(share, 1.0)) for share in solution.shares[i])
-        down_s = float(work.downlink_s[i]) / downlink_share if work.downlink_s[i] > 0 else 0.0
-        server_s = float(work.server_s[i]) / server_share if work.server_s[i] > 0 else 0.0
-        up_model = row["model_upload_bytes"] / row["uplink_bytes"] if row["uplink_bytes"] else 0.0
-        down_model = row["model_download_bytes"] / row["downlink_bytes"] if row["downlink_bytes"] else 0.0
-        energy_j = float(row["client_energy_j"])
-        plans.append(
-            ClientPlan(
-                id=row["client"],
-                device=row["device"],
-                cut=int(row["cut"]),
-                mode=row["mode"],
-                recompute=row["recompute"],
-                batch_size=row["batch_size"],
-                uplink_share=uplink_share,
-                downlink_share=downlink_share,
-                server_share=server_share,
-                latency_s=float(solution.latency_s[i]),
-                phases_s={
-                    Phase.MODEL_DOWNLOAD: down_s * down_model,
-                    Phase.CLIENT_COMPUTE: float(row["client_compute_s"]),
-                    Phase.UPLINK: float(up_s[i]) * (1.0 - up_model),
-                    Phase.SERVER_COMPUTE: server_s,
-                    Phase.DOWNLINK: down_s * (1.0 - down_model),
-                    Phase.MODEL_UPLOAD: float(up_s[i]) * up_model,
-                },
-                client_compute_s=row["client_compute_s"],
-                server_compute_s=row["server_compute_s"],
-                uplink_bytes=row["uplink_bytes"],
-                downlink_bytes=row["downlink_bytes"],
-                model_upload_bytes=row["model_upload_bytes"],
-                model_download_bytes=row["model_download_bytes"],
-                client_peak_bytes=row["client_peak_bytes"],
-                memory_budget_bytes=row["memory_budget_bytes"],
-                server_state_bytes=row["server_state_bytes"],
-                client_energy_j=energy_j if math.isfinite(energy_j) else None,
-                progress=row["progress"],
-                data_weight=row["data_weight"],
-                confidence=row["confidence"],
-                reason=why[i],
-            )
-        )
-    return plans

@@ -7,29 +7,39 @@ baseline" is an inequality that holds on any instance (DESIGN section 6).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.options import OptionTable
+from scenarios.contracts.modes import EXACT_MODES, Mode
+from scenarios.contracts.options import OPTION_KEY, OptionTable
 from scenarios.errors import ContractError
 from scenarios.schema import Client, Scenario
 from scenarios.units import bits
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.costs import Work
 from solver.infeasible import (
-    check_progress,
-    check_server_memory,
+    broken_limit,
     no_carrying_option,
     no_fitting_option,
+    no_progress_at_all,
+    unknown_energy,
 )
+from solver.limits import Limit, least_total, limits_of, possible_rows
 from solver.links import downlink_bps, uplink_work
 
 TIME_TO_PROGRESS = "time-to-progress"
 ROUND_LATENCY = "round-latency"
+ENERGY = "energy"
+DROPPED = "dropped"
+"""Stands in the mode column of the row that leaves a client out of the round."""
 _WEIGHT_TOLERANCE = 1e-9
+_COSTS = (
+    "client_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes",
+    "server_compute_s", "client_peak_bytes", "server_state_bytes", "client_energy_j", "progress",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,20 @@ class PlanningProblem:
         [K] server memory that a row takes.
     server_memory_bytes
         Memory for all server parts together; None when unlimited.
+    energy_j
+        [K] energy of the device in a round; NaN where unknown, which no plan uses where energy matters.
+    penalty_s
+        [K] seconds that a row adds to the objective: the price of a dropped client.
     objective
-        ``time-to-progress`` or ``round-latency``.
+        ``time-to-progress``, ``round-latency`` or ``energy``.
     minimum_progress
         Least data-weighted progress of a plan.
+    coverage
+        Least share of the data on which every trainable block is trained exactly.
+    energy_cap_j
+        Energy for all clients together; None when unlimited.
+    limits
+        The limits that couple options whatever the shares.
     """
 
     scenario: Scenario
@@ -81,8 +101,13 @@ class PlanningProblem:
     data_weight: FloatArray
     server_state_bytes: IntArray
     server_memory_bytes: int | None
+    energy_j: FloatArray
+    penalty_s: FloatArray
     objective: str
     minimum_progress: float
+    coverage: float
+    energy_cap_j: float | None
+    limits: tuple[Limit, ...] = ()
 
     @classmethod
     def build(cls, table: OptionTable, scenario: Scenario) -> PlanningProblem:
@@ -104,21 +129,23 @@ class PlanningProblem:
             least progress is out of reach. The message names who, how much is missing and what would relax it.
         """
         clients = scenario.expanded_clients()
-        frame, index = _ordered(table, clients)
-        usable = permitted(frame, scenario) & fits(frame)
+        frame, index = _with_drop_rows(*_ordered(table, clients), clients)
+        usable = permitted(frame, scenario) & fits(frame) & within_energy(frame, scenario)
         if len(np.unique(index[usable])) < len(clients):
             raise no_fitting_option(frame, index, usable, clients, scenario)
-        problem = cls.from_rows(frame, index, scenario)
+        everything = cls.from_rows(frame, index, scenario)
         with np.errstate(invalid="ignore"):
-            carried = np.isfinite(problem.work.latency_s(1.0))
+            carried = np.isfinite(everything.work.latency_s(1.0))
         if len(np.unique(index[usable & carried])) < len(clients):
             raise no_carrying_option(frame, index, usable, clients, scenario)
-        problem = problem.restricted(usable & carried)
-        check_server_memory(problem.server_state_bytes, problem.client_index, problem.server_memory_bytes)
-        if problem.server_memory_bytes is not None:
-            problem = problem.restricted(problem.server_state_bytes <= problem.server_memory_bytes)
-        check_progress(problem.gain, problem.client_index, problem.minimum_progress, problem.objective)
-        return problem
+        usable &= carried
+        if everything.objective == ENERGY or everything.energy_cap_j is not None:
+            known = ~np.isnan(everything.energy_j)
+            if len(np.unique(index[usable & known])) < len(clients):
+                raise unknown_energy(frame, index, usable & known, clients)
+            usable &= known
+        problem = everything.restricted(usable)
+        return problem.within_limits()
 
     @classmethod
     def from_rows(cls, frame: pd.DataFrame, client_index: IntArray, scenario: Scenario) -> PlanningProblem:
@@ -158,9 +185,51 @@ class PlanningProblem:
             data_weight=np.array([client.data_weight for client in clients]),
             server_state_bytes=frame["server_state_bytes"].to_numpy(dtype=np.int64),
             server_memory_bytes=scenario.server.memory_bytes,
+            energy_j=frame["client_energy_j"].to_numpy(dtype=float),
+            penalty_s=_penalty_s(frame, client_index, clients),
             objective=scenario.objective.minimise,
             minimum_progress=scenario.objective.minimum_progress,
+            coverage=scenario.objective.coverage,
+            energy_cap_j=scenario.objective.energy_cap_j,
         )
+
+    def within_limits(self) -> PlanningProblem:
+        """Return the same problem with its limits, without the rows that they exclude for every plan.
+
+        Raises
+        ------
+        InfeasibleError
+            If a limit is out of reach by itself, or no option makes progress where the objective divides by it.
+        """
+        problem = self.with_limits()
+        while True:
+            keep = np.ones(problem.num_rows, dtype=bool)
+            for limit in problem.limits:
+                keep &= possible_rows(limit, problem.starts, problem.client_index)
+            if keep.all() or len(np.unique(problem.client_index[keep])) < problem.num_clients:
+                break
+            fewer = problem.restricted(keep)
+            if not all(limit.keeps(least_total(limit, fewer.starts)) for limit in fewer.limits):
+                # Together the limits leave nothing; the search proves it and says which.
+                break
+            problem = fewer
+        if problem.divides_by_progress and not np.any(problem.gain > 0):
+            raise no_progress_at_all()
+        return problem
+
+    def with_limits(self) -> PlanningProblem:
+        """Return the same rows with the limits that follow from objective and scenario.
+
+        Raises
+        ------
+        InfeasibleError
+            If a limit is out of reach by itself.
+        """
+        limits = limits_of(self)
+        for limit in limits:
+            if not limit.keeps(least_total(limit, self.starts)):
+                raise broken_limit(limit, self.gain, self.starts, self.minimum_progress, self.coverage)
+        return dataclasses.replace(self, limits=limits)
 
     def restricted(self, mask: BoolArray) -> PlanningProblem:
         """Return the same problem with fewer options.
@@ -190,11 +259,59 @@ class PlanningProblem:
             downlink_bits=self.downlink_bits[mask],
             progress=self.progress[mask],
             server_state_bytes=self.server_state_bytes[mask],
+            energy_j=self.energy_j[mask],
+            penalty_s=self.penalty_s[mask],
+            limits=tuple(limit.take(mask) for limit in self.limits),
         )
 
-    def with_objective(self, objective: str, minimum_progress: float) -> PlanningProblem:
-        """Return the same options under another objective."""
-        return dataclasses.replace(self, objective=objective, minimum_progress=minimum_progress)
+    def with_band(self, *, uplink_hz: float | None = None, downlink_hz: float | None = None) -> PlanningProblem:
+        """Return the same options over other bandwidths."""
+        radio = self.scenario.radio
+        changed = radio.model_copy(
+            update={
+                "uplink_hz": radio.uplink_hz if uplink_hz is None else uplink_hz,
+                "downlink_hz": radio.downlink_hz if downlink_hz is None else downlink_hz,
+            }
+        )
+        uplink = uplink_work(changed, self.clients, self.client_index, self.uplink_bits)
+        scale = radio.downlink_hz / changed.downlink_hz if changed.downlink_hz else 1.0
+        work = dataclasses.replace(self.work, uplink=uplink, downlink_s=self.work.downlink_s * scale)
+        return dataclasses.replace(self, work=work)
+
+    def like(self, other: PlanningProblem) -> PlanningProblem:
+        """Return these rows under the objective of another problem, with its limits' capacities."""
+        changed = dataclasses.replace(
+            self,
+            objective=other.objective,
+            minimum_progress=other.minimum_progress,
+            energy_cap_j=other.energy_cap_j,
+            coverage=other.coverage,
+        )
+        return dataclasses.replace(changed, limits=limits_of(changed))
+
+    @property
+    def keys(self) -> list[tuple[Hashable, ...]]:
+        """[K] what tells the rows apart."""
+        return list(zip(*(self.table[column] for column in OPTION_KEY), strict=True))
+
+    def without_limits(self) -> PlanningProblem:
+        """Return the same options without the limits that couple them."""
+        return dataclasses.replace(self, limits=())
+
+    def with_objective(
+        self, objective: str, minimum_progress: float, *, energy_cap_j: float | None = None
+    ) -> PlanningProblem:
+        """Return the same options under another objective, least progress and energy cap.
+
+        Raises
+        ------
+        InfeasibleError
+            If a limit is out of reach.
+        """
+        changed = dataclasses.replace(
+            self, objective=objective, minimum_progress=minimum_progress, energy_cap_j=energy_cap_j
+        )
+        return changed.with_limits()
 
     @property
     def num_clients(self) -> int:
@@ -217,11 +334,6 @@ class PlanningProblem:
         return self.data_weight[self.client_index] * self.progress
 
     @property
-    def modes(self) -> list[Mode]:
-        """[K] mode of every row."""
-        return [Mode(mode) for mode in self.table["mode"]]
-
-    @property
     def cuts(self) -> IntArray:
         """[K] cut of every row."""
         return self.table["cut"].to_numpy(dtype=np.int64)
@@ -235,11 +347,50 @@ class PlanningProblem:
         """True if the objective is the round latency divided by progress."""
         return self.objective == TIME_TO_PROGRESS
 
-    def objective_s(self, round_latency_s: float, progress: float) -> float:
-        """Objective of a plan with a round latency and a progress, seconds."""
+    @property
+    def is_dropped(self) -> BoolArray:
+        """[K] True for the rows that leave their client out."""
+        return np.asarray(self.table["mode"].to_numpy() == DROPPED)
+
+    @property
+    def trains_exactly(self) -> BoolArray:
+        """[K] True where the client part is trained by exact gradients, or has nothing to train.
+
+        The server part always is, and a block lies in the server part of fewer clients the lower it is, so the share of
+        the data on which the lowest trainable block is trained exactly is the least over all blocks.
+        """
+        mode = self.table["mode"]
+        nothing_to_train = (mode == str(Mode.FROZEN)).to_numpy() & (self.progress >= 1.0)
+        return np.asarray(mode.isin([str(exact) for exact in EXACT_MODES]).to_numpy() | nothing_to_train)
+
+    @property
+    def has_penalties(self) -> bool:
+        """True if some client may be dropped at a price."""
+        return bool(self.penalty_s.any())
+
+    def limit(self, name: str) -> Limit | None:
+        """Return the limit of a name, or None if the problem has none."""
+        return next((limit for limit in self.limits if limit.name == name), None)
+
+    def keeps_limits(self, rows: IntArray) -> bool:
+        """Say whether the plan that takes the given row of every client ([N]) keeps every limit."""
+        return all(limit.keeps(limit.loads[rows].sum()) for limit in self.limits)
+
+    def objective_s(self, round_latency_s: float, progress: float, penalty_s: float = 0.0) -> float:
+        """Objective of a plan with a round latency, a progress and a price of dropped clients, seconds."""
         if not self.divides_by_progress:
-            return round_latency_s
-        return round_latency_s / progress if progress > 0 else np.inf
+            return round_latency_s + penalty_s
+        return (round_latency_s + penalty_s) / progress if progress > 0 else np.inf
+
+    def value_of(self, rows: IntArray, round_latency_s: float) -> float:
+        """What is minimised, of the plan that takes the given rows ([N]): seconds, or joules for energy."""
+        if self.objective == ENERGY:
+            return float(self.energy_j[rows].sum())
+        return self.objective_of(rows, round_latency_s)
+
+    def objective_of(self, rows: IntArray, round_latency_s: float) -> float:
+        """Objective of the plan that takes the given rows ([N]) with a round latency, seconds."""
+        return self.objective_s(round_latency_s, self.total_progress(rows), float(self.penalty_s[rows].sum()))
 
 
 def fits(frame: pd.DataFrame) -> BoolArray:
@@ -249,10 +400,45 @@ def fits(frame: pd.DataFrame) -> BoolArray:
 
 
 def permitted(frame: pd.DataFrame, scenario: Scenario) -> BoolArray:
-    """[K] True for the rows that keep the scenario's modes and their client's ``min_cut``."""
+    """[K] True for the rows that keep the scenario's modes and their client's ``min_cut``, and those that drop it."""
     min_cut = frame["client"].map({client.id: client.min_cut for client in scenario.expanded_clients()})
     allowed = frame["mode"].isin([str(mode) for mode in scenario.training.modes])
-    return np.asarray(allowed.to_numpy() & (frame["cut"].to_numpy() >= min_cut.to_numpy()))
+    kept = allowed.to_numpy() & (frame["cut"].to_numpy() >= min_cut.to_numpy())
+    return np.asarray(kept | (frame["mode"] == DROPPED).to_numpy())
+
+
+def within_energy(frame: pd.DataFrame, scenario: Scenario) -> BoolArray:
+    """[K] True for the rows within their client's energy cap; an unknown energy is within no cap."""
+    caps = {c.id: np.inf if c.energy_cap_j is None else c.energy_cap_j for c in scenario.expanded_clients()}
+    cap_j = frame["client"].map(caps).to_numpy(dtype=float)
+    energy_j = frame["client_energy_j"].to_numpy(dtype=float)
+    return np.asarray(np.isinf(cap_j) | (energy_j <= cap_j))
+
+
+def _penalty_s(frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...]) -> FloatArray:
+    prices = np.array([client.drop_price_s or 0.0 for client in clients])
+    return np.asarray(np.where(frame["mode"].to_numpy() == DROPPED, prices[client_index], 0.0))
+
+
+def _with_drop_rows(
+    frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...]
+) -> tuple[pd.DataFrame, IntArray]:
+    """Add one row for every client that may be left out: no cost, no progress."""
+    extra = [
+        {"client": client.id, "device": client.device, "cut": 0, "mode": DROPPED, "recompute": "", "batch_size": 0}
+        | dict.fromkeys(_COSTS, 0)
+        | {"memory_budget_bytes": client.memory_budget_bytes, "data_weight": client.data_weight}
+        | {"fits": True, "confidence": ""}
+        for client in clients
+        if client.drop_price_s is not None
+    ]
+    if not extra:
+        return frame, client_index
+    index = np.array([i for i, client in enumerate(clients) if client.drop_price_s is not None])
+    joined = pd.concat([frame, pd.DataFrame(extra).astype(frame.dtypes.to_dict())], ignore_index=True)
+    joined_index = np.concatenate([client_index, index])
+    order = np.argsort(joined_index, kind="stable")
+    return joined.iloc[order].reset_index(drop=True), joined_index[order].astype(np.int64)
 
 
 def _ordered(table: OptionTable, clients: tuple[Client, ...]) -> tuple[pd.DataFrame, IntArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from solver.arrays import FloatArray, IntArray
 from solver.classes import Classes
 from solver.costs import StaticShares
 from solver.dual import DualSolution, option_values
-from solver.knapsack import PROGRESS_SLACK, best_within_limits, keeps_limits
+from solver.knapsack import best_within_limits
+from solver.problem import PlanningProblem
 from solver.waterfill import fill
 
 _BATCH_ELEMENTS = 40_000
@@ -19,6 +21,7 @@ _REPAIR_NODES = 6
 """Effort of repairing a rounded plan: what is lost here, the exchanges find again."""
 _PAIR_POOL = 80
 _PAIR_MAX_CLIENTS = 150
+_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,26 @@ def round_fractions(classes: Classes, fractions: FloatArray) -> IntArray:
     return np.asarray(counts + (rank < left[classes.row_class]), dtype=np.int64)
 
 
+def objectives_s(
+    problem: PlanningProblem, latency_s: FloatArray, progress: FloatArray, penalty_s: FloatArray
+) -> FloatArray:
+    """Objectives of several plans, seconds; infinite where a plan makes no progress and the objective divides by it."""
+    total_s = latency_s + penalty_s
+    if not problem.divides_by_progress:
+        return np.asarray(total_s)
+    return np.where(progress > 0, total_s / np.maximum(progress, _TINY), np.inf)
+
+
+def latency_cutoff_s(
+    problem: PlanningProblem, objective_s: float, progress: FloatArray, penalty_s: FloatArray
+) -> FloatArray:
+    """Round latencies from which on plans are no better than a known objective, seconds."""
+    if not np.isfinite(objective_s):
+        return np.full(np.shape(progress), np.inf)
+    worth = objective_s * progress if problem.divides_by_progress else np.full(np.shape(progress), objective_s)
+    return np.asarray(worth - penalty_s)
+
+
 class Recovery:
     """Collects the best plan found so far."""
 
@@ -65,11 +88,11 @@ class Recovery:
     def offer(self, deadline_s: float, solution: DualSolution) -> float:
         """Round a fractional plan, repair it if it breaks a limit, and return the best objective so far."""
         counts: IntArray | None = round_fractions(self.classes, solution.fractions)
-        if counts is not None and not keeps_limits(self.classes, counts):
-            point = replace(solution.point, memory_price=0.0)
+        if counts is not None and not self.classes.keeps(counts):
+            point = replace(solution.point, limit_prices=np.zeros(len(self.classes.limits)))
             values, _ = option_values(self.classes, StaticShares(), point, deadline_s)
             counts = best_within_limits(self.classes, values, np.isfinite(values), max_nodes=_REPAIR_NODES)
-        if counts is not None and keeps_limits(self.classes, counts):
+        if counts is not None and self.classes.keeps(counts):
             self.consider(counts[None, :])
         return self.best.objective_s
 
@@ -81,12 +104,12 @@ class Recovery:
         plans = plans[fresh]
         self._seen.update(plan.tobytes() for plan in plans)
         used = np.flatnonzero(plans.any(axis=0))
-        progress = plans @ self.classes.gain
+        progress, penalty_s = plans @ self.classes.progress, plans @ self.classes.penalty_s
         problem = self.classes.problem
-        cutoff = self.best.objective_s * (np.maximum(progress, 1e-300) if problem.divides_by_progress else 1.0)
+        cutoff = latency_cutoff_s(problem, self.best.objective_s, progress, penalty_s)
         index = np.broadcast_to(used, (len(plans), len(used)))
         filled = fill(self.classes.work.take(index), plans[:, used].astype(float), start=start, cutoff_s=cutoff)
-        objectives = np.array([problem.objective_s(t, g) for t, g in zip(filled.latency_s, progress, strict=True)])
+        objectives = objectives_s(problem, filled.latency_s, progress, penalty_s)
         winner = int(np.argmin(objectives))
         if not objectives[winner] < self.best.objective_s:
             return False
@@ -95,14 +118,14 @@ class Recovery:
         )
         return True
 
-    def improve(self, max_rounds: int = 200) -> None:
+    def improve(self, max_rounds: int = 200, is_over: Callable[[], bool] = lambda: False) -> None:
         """Exchange options of one client, or of two where clients are few, as long as the best plan improves.
 
         At the incumbent's prices a linear estimate bounds each exchange's objective from below (the priced cost is
         convex in the deadline), so only exchanges that may help are priced exactly.
         """
         for _ in range(max_rounds):
-            if not np.isfinite(self.best.objective_s):
+            if not np.isfinite(self.best.objective_s) or is_over():
                 return
             moves = _Moves(self.classes, self.best)
             plans = moves.single(self._batch_size())
@@ -135,40 +158,37 @@ class _Moves:
         self.new = first + np.arange(len(first)) - np.repeat(np.cumsum(size) - size, size)
         keep = (self.new != self.old) & np.isfinite(self._cost[self.new])
         self.old, self.new = self.old[keep], self.new[keep]
-        self._progress = float(plan.counts @ classes.gain)
+        self._progress, self._penalty_s = float(plan.counts @ classes.progress), float(plan.counts @ classes.penalty_s)
         self._total = float(self._sum(plan.counts, self._cost))
         self._total_slope = float(self._sum(plan.counts, self._slope))
-        state = classes.problem.server_state_bytes[classes.rows]
-        self._state, self._used_state = state, int(plan.counts @ state)
+        self._limit_loads = [limit.loads[classes.rows] for limit in classes.problem.limits]
+        self._used = [plan.counts @ loads for loads in self._limit_loads]
 
     @staticmethod
     def _sum(counts: IntArray, values: FloatArray) -> float:
         return float(np.sum(np.where(counts > 0, counts * np.where(counts > 0, values, 0.0), 0.0)))
 
-    def _estimate(self, cost: FloatArray, slope: FloatArray, gain: FloatArray, state: IntArray) -> FloatArray:
-        """Lower bounds on the objective after changes of cost, slope, progress and server memory."""
-        problem = self._classes.problem
+    def _estimate(self, *moves: IntArray) -> FloatArray:
+        """Lower bounds on the objective after the exchanges at the given positions, one or several at once."""
+        cost, slope, progress, penalty_s = (
+            np.sum([change[move] for move in moves], axis=0) for change in self._changes()
+        )
         steep = np.minimum(self._total_slope + slope, -np.finfo(float).tiny)
         latency = np.maximum(self._plan.latency_s + (self._total + cost - 1.0) / -steep, self._classes.least_deadline_s)
-        progress = self._progress + gain
-        objective = latency / np.maximum(progress, 1e-300) if problem.divides_by_progress else latency
-        broken = progress < problem.minimum_progress * (1 - PROGRESS_SLACK)
-        if problem.server_memory_bytes is not None:
-            broken |= self._used_state + state > problem.server_memory_bytes
+        objective = objectives_s(self._classes.problem, latency, self._progress + progress, self._penalty_s + penalty_s)
+        broken = np.zeros(len(objective), dtype=bool)
+        for limit, loads, used in zip(self._classes.problem.limits, self._limit_loads, self._used, strict=True):
+            after = used + sum(loads[self.new[move]] - loads[self.old[move]] for move in moves)
+            broken |= after > limit.capacity + limit.slack
         return np.where(broken, np.inf, objective)
 
-    def _changes(self) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
-        old, new, gain = self.old, self.new, self._classes.gain
-        return (
-            self._cost[new] - self._cost[old],
-            self._slope[new] - self._slope[old],
-            gain[new] - gain[old],
-            self._state[new] - self._state[old],
-        )
+    def _changes(self) -> tuple[FloatArray, ...]:
+        columns = (self._cost, self._slope, self._classes.progress, self._classes.penalty_s)
+        return tuple(column[self.new] - column[self.old] for column in columns)
 
     def single(self, limit: int) -> IntArray:
         """[M, R] plans after one exchange that may improve, most promising first."""
-        estimate = self._estimate(*self._changes())
+        estimate = self._estimate(np.arange(len(self.old)))
         order = np.argsort(estimate, kind="stable")[:limit]
         order = order[estimate[order] < self._plan.objective_s * (1 - 1e-10)]
         plans = np.repeat(self._plan.counts[None, :], len(order), axis=0)
@@ -179,17 +199,16 @@ class _Moves:
 
     def pairs(self, limit: int) -> IntArray:
         """[M, R] plans after two exchanges that together may improve."""
-        changes = self._changes()
-        cost, slope, gain, _ = changes
+        cost, slope, progress, _ = self._changes()
         # Rank by the estimate without the limits: one exchange may pay for what the other breaks.
         steep = np.minimum(self._total_slope + slope, -np.finfo(float).tiny)
         rank = cost / -steep / self._plan.latency_s
         if self._classes.problem.divides_by_progress:
-            rank = rank - gain / max(self._progress, 1e-300)
+            rank = rank - progress / max(self._progress, 1e-300)
         pool = np.argsort(np.abs(rank), kind="stable")[:_PAIR_POOL]
         first, second = np.triu_indices(len(pool), k=1)
         i, j = pool[first], pool[second]
-        estimate = self._estimate(*(change[i] + change[j] for change in changes))  # type: ignore[arg-type]
+        estimate = self._estimate(i, j)
         order = np.argsort(estimate, kind="stable")[:limit]
         order = order[estimate[order] < self._plan.objective_s * (1 - 1e-10)]
         plans = np.repeat(self._plan.counts[None, :], len(order), axis=0)

@@ -78,15 +78,24 @@ def equal_shares(problem: PlanningProblem, rows: IntArray) -> ShareSolution:
 
     Prices follow from the slowest client: with shares fixed, only its own phases count.
     """
-    shares = np.full((problem.num_clients, NUM_RESOURCES), 1.0 / problem.num_clients)
+    kept = ~problem.is_dropped[rows]
+    shares = np.where(kept, 1.0 / np.count_nonzero(kept), 0.0)[:, None].repeat(NUM_RESOURCES, axis=1)
+    return given_shares(problem, rows, shares)
+
+
+def given_shares(problem: PlanningProblem, rows: IntArray, shares: FloatArray) -> ShareSolution:
+    """Take shares ([N, 3]) that a strategy decided; prices follow from the slowest client."""
     work = problem.work.take(rows)
     latency_s = work.latency_s(shares)
-    slowest = work.take(slice(int(np.argmax(latency_s)), int(np.argmax(latency_s)) + 1))
-    uplink_s = slowest.uplink.seconds(shares[:1, 0])
-    # A relative increase of the band acts on the duration like the same increase of the share.
-    _, slope, _ = slowest.uplink.share_in(uplink_s)
-    uplink_price = 0.0 if slowest.uplink.is_idle[0] else float(-shares[0, 0] / slope[0])
-    prices = np.array([uplink_price, slowest.downlink_s[0] / shares[0, 1], slowest.server_s[0] / shares[0, 2]])
+    worst = int(np.argmax(latency_s))
+    slowest, own = work.take(slice(worst, worst + 1)), shares[worst]
+    prices = np.zeros(NUM_RESOURCES)
+    if not slowest.uplink.is_idle[0]:
+        # A relative increase of the band acts on the duration like the same increase of the share.
+        _, slope, _ = slowest.uplink.share_in(slowest.uplink.seconds(shares[worst : worst + 1, 0]))
+        prices[0] = -own[0] / slope[0]
+    for resource, seconds in ((1, slowest.downlink_s[0]), (2, slowest.server_s[0])):
+        prices[resource] = seconds / own[resource] if seconds > 0 else 0.0
     return ShareSolution(shares, latency_s, prices)
 
 

@@ -50,7 +50,12 @@ class Filled:
 
 
 def fill(
-    work: Work, weight: FloatArray, *, start: FloatArray | None = None, cutoff_s: FloatArray | float = np.inf
+    work: Work,
+    weight: FloatArray,
+    *,
+    start: FloatArray | None = None,
+    cutoff_s: FloatArray | float = np.inf,
+    tolerance: float = _TOLERANCE,
 ) -> Filled:
     """Find the shares with the smallest round latency for every plan of a batch.
 
@@ -64,6 +69,8 @@ def fill(
         [3] or [M, 3] prices to start from; those of a similar plan save most of the work.
     cutoff_s
         [M] or one number: plans whose lower bound reaches it are given up.
+    tolerance
+        Relative excess of the fullest resource at which a plan counts as solved.
 
     Returns
     -------
@@ -96,7 +103,7 @@ def fill(
         priced = _RULE.price(w_active, p_active[:, None, :], deadline_a[:, None], curvature=True)
         usage = np.stack([_total(share, k_active) for share in priced.usage], axis=1)
         excess = np.maximum(usage.max(axis=1) - 1.0, 0.0)
-        done = excess <= _TOLERANCE
+        done = excess <= tolerance
         last = step == _MAX_PRICE_STEPS - 1
         finished = done | last
         if finished.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,5 +12,7 @@ import pytest
 def own_profile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither read nor fill the user's cache; profiles are shared within a session, which is what it is for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HYBRIDSPLIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        own = tmp_path_factory.getbasetemp()
+        # Workers of one session have folders side by side.
+        patch.setenv("HYBRIDSPLIT_CACHE", str((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache"))
         yield

@@ -15,6 +15,7 @@ from runtime.replay.traces import BandwidthTrace
 from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from scenarios.contracts.phases import DOWNLINK_PHASES, ROUND_ORDER, UPLINK_PHASES, Phase
 from scenarios.contracts.plan import ClientPlan, Plan
+from scenarios.contracts.schedule import Chain, Simultaneous, Turns
 from scenarios.errors import ContractError, RunError, UsageError
 from scenarios.loader import validate_scenario
 from scenarios.schema import Client, Scenario
@@ -132,7 +133,7 @@ def replay(
         )
         for client in plan.clients
     ]
-    timeline = simulate(work, num_rounds)
+    timeline = simulate(work, num_rounds, plan.schedule)
     _check_timeline(plan, timeline)
     return Replay(Ledger.from_entries(_entries(plan, timeline)), _rounds(plan, timeline))
 
@@ -140,13 +141,27 @@ def replay(
 def _check_plan(plan: Plan) -> None:
     if not plan.clients:
         raise ContractError("the plan has no clients; needs at least one to replay: make the plan again")
+    known = {client.id for client in plan.clients}
+    order = tuple(known) if isinstance(plan.schedule, Simultaneous) else plan.schedule.order
+    strangers = len(set(order)) != len(order) or not set(order) <= known
+    if strangers or (isinstance(plan.schedule, Turns) and set(order) != known):
+        raise ContractError("the plan's schedule does not name its clients once each: make the plan again")
     for name in ("uplink_share", "downlink_share", "server_share"):
-        total = math.fsum(getattr(client, name) for client in plan.clients)
+        total = _most_at_once(plan, name)
         if total > 1 + _SHARE_TOLERANCE:
             raise ContractError(
                 f"the plan's {name} sums to {total:.6g} over clients; needs at most 1, since a replay would otherwise "
                 "be faster than the radio or the server allows: make the plan again"
             )
+
+
+def _most_at_once(plan: Plan, name: str) -> float:
+    """Return the sum of a share over the clients that can use it at the same time."""
+    if isinstance(plan.schedule, Turns):
+        return float(max(getattr(client, name) for client in plan.clients))
+    chain = set(plan.schedule.order) if isinstance(plan.schedule, Chain) else set()
+    together = math.fsum(getattr(client, name) for client in plan.clients if client.id not in chain)
+    return together + max((getattr(client, name) for client in plan.clients if client.id in chain), default=0.0)
 
 
 def _check_arguments(

@@ -9,16 +9,11 @@ from dataclasses import dataclass
 import simpy
 
 from runtime.replay.traces import BandwidthTrace, Transfer
-from scenarios.contracts.phases import ROUND_ORDER, Phase
+from runtime.replay.turns import ClientJobs, Job, RoundTurns
+from scenarios.contracts.phases import FORWARD_FRACTION, ROUND_ORDER, Phase
+from scenarios.contracts.schedule import Schedule, Simultaneous
 from scenarios.errors import RunError
 from scenarios.units import bits
-
-FORWARD_FRACTION = 1 / 3
-"""Share of a step's client compute that comes before the exchange with the server.
-
-A backward pass costs about two forward passes, and most modes compute on both sides of the exchange. Only the sum
-enters a round's latency on constant links; on varying ones the split shifts when a transfer starts.
-"""
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ class RoundBarrier:
         return round_over
 
 
-def simulate(work: Sequence[ClientWork], num_rounds: int) -> Timeline:
+def simulate(work: Sequence[ClientWork], num_rounds: int, schedule: Schedule | None = None) -> Timeline:
     """Run all clients through all rounds.
 
     Parameters
@@ -114,6 +109,8 @@ def simulate(work: Sequence[ClientWork], num_rounds: int) -> Timeline:
         One item a client; its order breaks ties, so two simulations of the same work agree.
     num_rounds
         Rounds to simulate.
+    schedule
+        Who waits for whom; all at once when None.
 
     Returns
     -------
@@ -128,8 +125,11 @@ def simulate(work: Sequence[ClientWork], num_rounds: int) -> Timeline:
     environment = simpy.Environment()
     barrier = RoundBarrier(environment, len(work))
     totals: list[list[RoundTotals]] = [[] for _ in work]
+    jobs = [_jobs(item) for item in work]
+    steps = work[0].local_steps if work else 1
+    turns = [RoundTurns(environment, schedule or Simultaneous(), jobs, steps) for _ in range(num_rounds)]
     for item, rounds in zip(work, totals, strict=True):
-        environment.process(_client(environment, item, num_rounds, barrier, rounds))
+        environment.process(_client(environment, item, turns, barrier, rounds))
     environment.run()
     if len(barrier.round_ends_s) != num_rounds:
         raise RunError(
@@ -138,32 +138,63 @@ def simulate(work: Sequence[ClientWork], num_rounds: int) -> Timeline:
     return Timeline(tuple(tuple(rounds) for rounds in totals), tuple(barrier.round_ends_s))
 
 
+def _jobs(work: ClientWork) -> ClientJobs:
+    """List the jobs on shared resources that a client really has in a round."""
+    jobs: set[Job] = set()
+    for phase in (Phase.MODEL_DOWNLOAD, Phase.MODEL_UPLOAD):
+        if work.phase_bytes[phase] > 0:
+            jobs.add((work.client_id, phase, 0))
+    for phase in (Phase.UPLINK, Phase.DOWNLINK):
+        sizes = _spread(work.phase_bytes[phase], work.local_steps)
+        jobs |= {(work.client_id, phase, step) for step, size in enumerate(sizes) if size > 0}
+    if work.server_s > 0:
+        jobs |= {(work.client_id, Phase.SERVER_COMPUTE, step) for step in range(work.local_steps)}
+    return ClientJobs(work.client_id, frozenset(jobs))
+
+
 def _client(
-    environment: simpy.Environment, work: ClientWork, num_rounds: int, barrier: RoundBarrier, rounds: list[RoundTotals]
+    environment: simpy.Environment,
+    work: ClientWork,
+    turns: Sequence[RoundTurns],
+    barrier: RoundBarrier,
+    rounds: list[RoundTotals],
 ) -> Generator[simpy.Event, None, None]:
-    steps = work.local_steps
+    steps, name = work.local_steps, work.client_id
     forward_s = work.client_compute_s / steps * FORWARD_FRACTION
     backward_s = work.client_compute_s / steps - forward_s
     server_s = work.server_s / steps
     uplink_bytes = _spread(work.phase_bytes[Phase.UPLINK], steps)
     downlink_bytes = _spread(work.phase_bytes[Phase.DOWNLINK], steps)
-    for round_index in range(num_rounds):
+    for round_index, turn in enumerate(turns):
         totals: RoundTotals = {phase: PhaseTotals() for phase in ROUND_ORDER}
         if round_index == 0 and work.start_offset_s > 0:
             totals[Phase.MODEL_DOWNLOAD].waiting_s += work.start_offset_s
             yield environment.timeout(work.start_offset_s)
-        yield from _carry(environment, work, totals, Phase.MODEL_DOWNLOAD, work.phase_bytes[Phase.MODEL_DOWNLOAD])
+        own_round = (name, Phase.BARRIER, 0)
+        yield from _await(environment, turn, own_round, totals[Phase.MODEL_DOWNLOAD])
+        yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_DOWNLOAD, 0))
         for step in range(steps):
             yield from _serve(environment, totals[Phase.CLIENT_COMPUTE], forward_s)
-            yield from _carry(environment, work, totals, Phase.UPLINK, uplink_bytes[step])
-            yield from _serve(environment, totals[Phase.SERVER_COMPUTE], server_s)
-            yield from _carry(environment, work, totals, Phase.DOWNLINK, downlink_bytes[step])
+            yield from _carry(environment, work, turn, totals, (name, Phase.UPLINK, step), uplink_bytes[step])
+            yield from _use_server(environment, turn, totals, (name, Phase.SERVER_COMPUTE, step), server_s)
+            yield from _carry(environment, work, turn, totals, (name, Phase.DOWNLINK, step), downlink_bytes[step])
             yield from _serve(environment, totals[Phase.CLIENT_COMPUTE], backward_s)
-        yield from _carry(environment, work, totals, Phase.MODEL_UPLOAD, work.phase_bytes[Phase.MODEL_UPLOAD])
+        yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_UPLOAD, 0))
+        turn.ended(own_round)
         arrived_s = environment.now
         yield barrier.arrive()
         totals[Phase.BARRIER].waiting_s = environment.now - arrived_s
         rounds.append(totals)
+
+
+def _await(
+    environment: simpy.Environment, turn: RoundTurns, job: Job, totals: PhaseTotals
+) -> Generator[simpy.Event, None, None]:
+    ready = turn.wait_for(job)
+    if ready is not None:
+        asked_s = environment.now
+        yield ready
+        totals.waiting_s += environment.now - asked_s
 
 
 def _serve(
@@ -174,13 +205,30 @@ def _serve(
         totals.seconds += duration_s
 
 
-def _carry(
-    environment: simpy.Environment, work: ClientWork, totals: RoundTotals, phase: Phase, size_bytes: int
+def _use_server(
+    environment: simpy.Environment, turn: RoundTurns, totals: RoundTotals, job: Job, duration_s: float
 ) -> Generator[simpy.Event, None, None]:
+    yield from _await(environment, turn, job, totals[Phase.SERVER_COMPUTE])
+    yield from _serve(environment, totals[Phase.SERVER_COMPUTE], duration_s)
+    turn.ended(job)
+
+
+def _carry(
+    environment: simpy.Environment,
+    work: ClientWork,
+    turn: RoundTurns,
+    totals: RoundTotals,
+    job: Job,
+    size_bytes: int | None = None,
+) -> Generator[simpy.Event, None, None]:
+    phase = job[1]
+    size_bytes = work.phase_bytes[phase] if size_bytes is None else size_bytes
     if size_bytes <= 0:
         return
+    yield from _await(environment, turn, job, totals[phase])
     transfer = _transfer(work, phase, size_bytes, environment.now)
     yield environment.timeout(transfer.elapsed_s)
+    turn.ended(job)
     spent = totals[phase]
     spent.seconds += transfer.served_s
     spent.waiting_s += transfer.waiting_s

@@ -24,6 +24,13 @@ class Phase(StrEnum):
     """The client has finished and waits for the slowest one."""
 
 
+FORWARD_FRACTION = 1 / 3
+"""Share of a step's client compute that comes before the exchange with the server.
+
+A backward pass costs about two forward passes, and most modes compute on both sides of the exchange. With constant
+shares only the sum enters a round's latency; where clients take turns, or links vary, the split shifts when a transfer
+starts.
+"""
 UPLINK_PHASES = (Phase.UPLINK, Phase.MODEL_UPLOAD)
 DOWNLINK_PHASES = (Phase.DOWNLINK, Phase.MODEL_DOWNLOAD)
 ROUND_ORDER = tuple(Phase)

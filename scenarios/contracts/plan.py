@@ -13,9 +13,10 @@ from scenarios.contracts.files import write_text_whole
 from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from scenarios.contracts.modes import Mode
 from scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from scenarios.contracts.schedule import Schedule, Simultaneous
 from scenarios.errors import ContractError
 
-PLAN_SCHEMA_VERSION = 2
+PLAN_SCHEMA_VERSION = 3
 
 
 class PlanStatus(StrEnum):
@@ -25,6 +26,8 @@ class PlanStatus(StrEnum):
     """Within the tolerance of its lower bound."""
     FEASIBLE = "feasible"
     """Verified, with the gap printed beside it."""
+    TIME_LIMIT = "time-limit"
+    """The best verified plan when the time was up, with the gap to the bound that was proven by then."""
     BASELINE = "baseline"
     """Made by a strategy that claims no optimality; verified like every plan."""
 
@@ -47,7 +50,11 @@ class ClientPlan(_Frozen):
     downlink_share: float = Field(ge=0, le=1)
     server_share: float = Field(ge=0, le=1)
     latency_s: float = Field(ge=0)
+    """From the start of the round to this client's end: the seconds of its phases and what it waited for its turns."""
     phases_s: dict[Phase, float]
+    """Seconds being served, by phase."""
+    waiting_s: dict[Phase, float] = {}
+    """Seconds waited for a turn, by the phase waited for; empty where the schedule is simultaneous."""
     client_compute_s: float = Field(ge=0)
     server_compute_s: float = Field(ge=0)
     """At the whole server: a share of one half takes twice as long."""
@@ -91,13 +98,25 @@ class Prices(_Frozen):
     server_s: float = 0.0
 
 
+class Marginal(_Frozen):
+    """What a little more of one resource saves: the difference of two solved problems, the other options kept."""
+
+    resource: str
+    amount: str
+    saves_s: float = Field(ge=0)
+    """Fall of the objective, seconds."""
+    detail: str = ""
+
+
 class Plan(_Frozen):
     """A verified plan.
 
     ``lower_bound_s`` holds for every plan with static shares, ``schedule_lower_bound_s`` for any schedule; both bound
-    ``objective_s``. For the objective ``round-latency``, ``objective_s`` is the round latency; for
-    ``time-to-progress`` it is round latency divided by ``progress``, the expected progress of a round (1 is a round of
-    exact gradients for everybody).
+    ``objective_s``. Where the plan's own schedule is not simultaneous, ``lower_bound_s`` is the bound for any schedule.
+    For the objective ``round-latency``, ``objective_s`` is the round latency, plus the price of dropped clients; for
+    ``time-to-progress`` it is that divided by ``progress``, the expected progress of a round (1 is a round of exact
+    gradients for everybody). For ``energy``, ``objective_j`` and ``lower_bound_j`` hold the joules and their bound,
+    ``gap`` is between those, and the ``_s`` figures are the round latency with its own bounds.
     """
 
     schema_version: int = PLAN_SCHEMA_VERSION
@@ -111,11 +130,22 @@ class Plan(_Frozen):
     progress: float = Field(ge=0)
     lower_bound_s: float = Field(ge=0)
     gap: float = Field(ge=0)
-    """Relative to the lower bound: ``objective_s / lower_bound_s - 1``."""
+    """Relative to the lower bound: ``objective_s / lower_bound_s - 1`` (joules where energy is minimised)."""
     schedule_lower_bound_s: float = Field(ge=0)
+    objective_j: float | None = None
+    """Energy of all clients in a round, where energy is minimised."""
+    lower_bound_j: float | None = None
+    """Lower bound on the energy of every plan, where energy is minimised."""
+    schedule: Schedule = Simultaneous()
+    dropped: tuple[str, ...] = ()
+    """Ids of the clients that are left out of the round."""
+    drop_price_s: float = Field(default=0.0, ge=0)
+    """Price of all dropped clients, part of the objective."""
     compile_s: float = Field(ge=0)
     solve_s: float = Field(ge=0)
     prices: Prices = Prices()
+    marginals: tuple[Marginal, ...] = ()
+    """What 1 MHz, 1 GFLOP/s at the server and 100 MiB at a client would save; not computed for baselines."""
     notes: tuple[str, ...] = ()
     clients: tuple[ClientPlan, ...]
 
@@ -138,7 +168,15 @@ class Plan(_Frozen):
         for round_index in range(num_rounds):
             for client in self.clients:
                 entries += [
-                    LedgerEntry(Source.PLANNED, client.id, round_index, phase, seconds, 0.0, client.phase_bytes(phase))
+                    LedgerEntry(
+                        Source.PLANNED,
+                        client.id,
+                        round_index,
+                        phase,
+                        seconds,
+                        client.waiting_s.get(phase, 0.0),
+                        client.phase_bytes(phase),
+                    )
                     for phase, seconds in client.phases_s.items()
                 ]
                 wait_s = max(0.0, self.round_latency_s - client.latency_s)
@@ -179,4 +217,4 @@ class Plan(_Frozen):
             raise ContractError(f"{path}: {where}: {first['msg']}; make the plan again") from error
 
 
-__all__ = ["DOWNLINK_PHASES", "UPLINK_PHASES", "ClientPlan", "Plan", "PlanStatus", "Prices"]
+__all__ = ["DOWNLINK_PHASES", "UPLINK_PHASES", "ClientPlan", "Marginal", "Plan", "PlanStatus", "Prices"]

@@ -83,3 +83,9 @@ class ClientGroup(Section):
     """Samples of each client relative to the others, and its weight in the aggregation; exact for ``iid`` data."""
     min_cut: PositiveInt = 1
     """Shallowest cut allowed, for privacy: a shallow cut reveals the input."""
+    energy_cap_j: PositiveFloat | None = None
+    """Most energy each device may spend in a round, joules: a hard limit; no limit when absent. Needs a published or
+    stated power of the device."""
+    drop_price_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """What leaving one of these clients out of the round costs, as seconds added to the round latency in the objective;
+    its data are then not trained on. Clients take part always when absent."""

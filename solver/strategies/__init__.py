@@ -8,11 +8,35 @@ from types import MappingProxyType
 
 from scenarios.errors import UsageError
 from solver.strategies.base import Assignment, Strategy
+from solver.strategies.edgesplit import EdgeSplit
 from solver.strategies.fedavg import FedAvg
+from solver.strategies.greedy import Greedy
+from solver.strategies.ho_sfl import HoSfl
+from solver.strategies.hosl import Hosl
+from solver.strategies.hsfl import Hsfl
 from solver.strategies.optimal import Optimal
+from solver.strategies.random_choice import RandomChoice
+from solver.strategies.sfl_wireless import SflWireless
+from solver.strategies.smartsplit import SmartSplit
+from solver.strategies.split_sequential import SplitSequential
 from solver.strategies.splitfed import SplitFed
+from solver.strategies.time_shared import TimeShared
 
-_ALL: tuple[Strategy, ...] = (Optimal(), SplitFed(), FedAvg())
+_ALL: tuple[Strategy, ...] = (
+    Optimal(),
+    TimeShared(),
+    SflWireless(),
+    EdgeSplit(),
+    SmartSplit(),
+    Hsfl(),
+    HoSfl(),
+    Hosl(),
+    SplitFed(),
+    SplitSequential(),
+    FedAvg(),
+    Greedy(),
+    RandomChoice(),
+)
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType({strategy.name: strategy for strategy in _ALL})
 """Name to strategy, in the order of lists and reports."""
 

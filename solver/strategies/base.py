@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from solver.arrays import IntArray
+from scenarios.contracts.schedule import Schedule
+from solver.arrays import FloatArray, IntArray
 from solver.problem import PlanningProblem
-from solver.search import SearchResult
+from solver.search import Effort, SearchResult
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,12 @@ class Assignment:
         [N] row of the problem for every client.
     equal_shares
         True if every client gets ``1/N`` of every resource; otherwise the shares are optimised for these options.
+    shares
+        [N, 3] the strategy's own shares of uplink, downlink and server, instead of either.
+    schedule
+        How clients use the resources where that is not all at once; it comes with ``shares``.
+    notes
+        Remarks worth showing with the plan.
     bounds
         Bounds of the problem, where the strategy computed them on its way.
     reason
@@ -28,6 +35,9 @@ class Assignment:
 
     rows: IntArray
     equal_shares: bool = False
+    shares: FloatArray | None = None
+    schedule: Schedule | None = None
+    notes: tuple[str, ...] = ()
     bounds: SearchResult | None = None
     reason: str | None = None
 
@@ -50,8 +60,15 @@ class Strategy(Protocol):
         """True if a plan within the tolerance of its bound is called optimal, not a baseline."""
         ...
 
-    def assign(self, problem: PlanningProblem) -> Assignment:
+    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
         """Choose one option for every client.
+
+        Parameters
+        ----------
+        problem
+            The planning problem.
+        effort
+            When to stop searching, and a plan to start from; a strategy that does not search ignores it.
 
         Raises
         ------

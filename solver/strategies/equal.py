@@ -6,10 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scenarios.errors import InfeasibleError
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.classes import classify
+from solver.energy import least_energy
 from solver.knapsack import best_within_limits
-from solver.problem import PlanningProblem
+from solver.labels import best_by_labels
+from solver.problem import ENERGY, PlanningProblem
+
+_LABELS = 2_000
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class EqualShareChoice:
     rows
         [N] row of the problem for every client.
     objective_s
-        Objective at equal shares.
+        Objective at equal shares, seconds (joules where energy is minimised).
     """
 
     rows: IntArray
@@ -31,7 +36,14 @@ class EqualShareChoice:
 def best_at_equal_shares(
     problem: PlanningProblem, mask: BoolArray, better_than_s: float = np.inf
 ) -> EqualShareChoice | None:
-    """Choose options among some rows so that the objective at equal shares is smallest.
+    """Choose options among some rows so that the objective at equal shares is smallest (:func:`best_at_shares`)."""
+    return best_at_shares(problem, mask, problem.work.latency_s(1.0 / problem.num_clients), better_than_s)
+
+
+def best_at_shares(
+    problem: PlanningProblem, mask: BoolArray, row_latency_s: FloatArray, better_than_s: float = np.inf
+) -> EqualShareChoice | None:
+    """Choose options among some rows so that the objective at fixed shares is smallest.
 
     Parameters
     ----------
@@ -39,6 +51,8 @@ def best_at_equal_shares(
         The planning problem.
     mask
         [K] rows to choose from, at least one for every client.
+    row_latency_s
+        [K] latency of every row at its client's share, seconds.
     better_than_s
         Give up on choices that are no better.
 
@@ -49,15 +63,17 @@ def best_at_equal_shares(
 
     Notes
     -----
-    With shares fixed at ``1/N`` every option has one latency. For a deadline the best progress is each client's largest
+    With shares fixed every option has one latency. For a deadline the best progress is each client's largest
     among options in time, and only latencies of options are deadlines worth trying. They are tried from the best
     attainable objective on, so the first that keeps the server's memory settles it.
     """
     candidates = np.flatnonzero(mask)
-    latency_s = problem.work.take(candidates).latency_s(1.0 / problem.num_clients)
+    latency_s = row_latency_s[candidates]
     order = np.argsort(latency_s, kind="stable")
     deadlines, progress = _frontier(problem, candidates[order], latency_s[order])
     reaches = progress >= problem.minimum_progress * (1 - 1e-12)
+    if problem.objective == ENERGY:
+        return _least_energy(problem, candidates)
     objective = np.array([problem.objective_s(t, g) for t, g in zip(deadlines, progress, strict=True)])
     objective = np.where(reaches, objective, np.inf)
     best: EqualShareChoice | None = None
@@ -65,10 +81,10 @@ def best_at_equal_shares(
         limit_s = better_than_s if best is None else best.objective_s
         if not objective[trial] < limit_s:
             break
-        rows = _within_deadline(problem, candidates[latency_s <= deadlines[trial]])
+        rows = _within_deadline(problem, candidates[latency_s <= deadlines[trial]], row_latency_s)
         if rows is None:
             continue
-        value_s = problem.objective_s(_slowest(problem, rows), problem.total_progress(rows))
+        value_s = problem.objective_of(rows, float(row_latency_s[rows].max()))
         if value_s < limit_s:
             best = EqualShareChoice(rows, value_s)
     return best
@@ -93,23 +109,33 @@ def _frontier(problem: PlanningProblem, rows: IntArray, latency_s: FloatArray) -
     return np.array(deadlines), np.array(reached)
 
 
-def _within_deadline(problem: PlanningProblem, rows: IntArray) -> IntArray | None:
+def _within_deadline(problem: PlanningProblem, rows: IntArray, row_latency_s: FloatArray) -> IntArray | None:
     """[N] rows with the most progress under server memory, faster ones first among equals."""
-    latency_s = problem.work.take(rows).latency_s(1.0 / problem.num_clients)
-    order = np.lexsort((latency_s, -problem.gain[rows], problem.client_index[rows]))
+    order = np.lexsort((row_latency_s[rows], -problem.gain[rows], problem.client_index[rows]))
     first = np.unique(problem.client_index[rows][order], return_index=True)[1]
     chosen = rows[order][first]
-    state = int(problem.server_state_bytes[chosen].sum())
-    if problem.server_memory_bytes is None or state <= problem.server_memory_bytes:
+    if problem.keeps_limits(chosen):
         return np.asarray(chosen, dtype=np.int64)
     mask = np.zeros(problem.num_rows, dtype=bool)
     mask[rows] = True
+    if len(np.unique(problem.client_index[rows])) < problem.num_clients:
+        return None
     classes = classify(problem.restricted(mask))
-    counts = best_within_limits(classes, classes.gain, np.ones(len(classes.rows), dtype=bool))
+    found = best_by_labels(classes, classes.progress, _LABELS)
+    counts = found.counts
+    if counts is None and not found.complete:
+        counts = best_within_limits(classes, classes.progress, np.ones(len(classes.rows), dtype=bool))
     if counts is None:
         return None
     return np.asarray(np.flatnonzero(mask)[classes.rows_of(counts)], dtype=np.int64)
 
 
-def _slowest(problem: PlanningProblem, rows: IntArray) -> float:
-    return float(problem.work.take(rows).latency_s(1.0 / problem.num_clients).max())
+def _least_energy(problem: PlanningProblem, candidates: IntArray) -> EqualShareChoice | None:
+    mask = np.zeros(problem.num_rows, dtype=bool)
+    mask[candidates] = True
+    classes = classify(problem.restricted(mask))
+    try:
+        found = least_energy(classes)
+    except InfeasibleError:
+        return None
+    return EqualShareChoice(np.flatnonzero(mask)[classes.rows_of(found.counts)], found.energy_j)

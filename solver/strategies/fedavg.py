@@ -12,6 +12,7 @@ from scenarios.errors import InfeasibleError
 from scenarios.units import format_bytes
 from solver.infeasible import MAX_NAMED_CLIENTS, cheapest_peak
 from solver.problem import PlanningProblem
+from solver.search import Effort
 from solver.strategies.base import Assignment
 from solver.strategies.equal import best_at_equal_shares
 
@@ -30,7 +31,7 @@ class FedAvg:
     summary: str = "the whole model on every device with exact gradients, equal shares"
     claims_optimality: bool = False
 
-    def assign(self, problem: PlanningProblem) -> Assignment:
+    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
         """Keep the whole model on the device; choose between the exact modes.
 
         Raises

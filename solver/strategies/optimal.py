@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scenarios.errors import InfeasibleError
 from solver.problem import PlanningProblem
-from solver.search import search
+from solver.search import Effort, search
 from solver.strategies.base import Assignment
 from solver.strategies.splitfed import SplitFed
 
@@ -19,7 +19,7 @@ class Optimal:
     summary: str = "cut, mode and shares of every client together, with a lower bound and gap"
     claims_optimality: bool = True
 
-    def assign(self, problem: PlanningProblem) -> Assignment:
+    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
         """Search from the best uniform cut on, so that the plan is never worse than that baseline.
 
         Raises
@@ -30,8 +30,8 @@ class Optimal:
             If no plan was found although none of the proofs of infeasibility holds.
         """
         try:
-            start = SplitFed().assign(problem).rows
+            start = SplitFed().assign(problem, effort).rows
         except InfeasibleError:
             start = None
-        result = search(problem, incumbent_rows=start)
+        result = search(problem, effort.starting_at(start))
         return Assignment(result.rows, bounds=result)

@@ -8,6 +8,7 @@ import numpy as np
 
 from scenarios.errors import InfeasibleError
 from solver.problem import PlanningProblem
+from solver.search import Effort
 from solver.strategies.base import Assignment
 from solver.strategies.equal import EqualShareChoice, best_at_equal_shares
 
@@ -24,7 +25,7 @@ class SplitFed:
     summary: str = "one cut for all clients (the best that fits everywhere), equal shares, best mode per client"
     claims_optimality: bool = False
 
-    def assign(self, problem: PlanningProblem) -> Assignment:
+    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
         """Try every cut that fits all clients.
 
         Raises

@@ -59,7 +59,8 @@ def test_options_are_those_of_the_contract() -> None:
     assert surface == {
         "scenarios": ["--json", "--schema"],
         "profile": ["--json", "--out", "--picture", "--set"],
-        "plan": ["--json", "--out", "--set", "--strategy"],
+        "plan": ["--json", "--out", "--set", "--strategy", "--time-limit", "--warm-start"],
+        "pareto": ["--json", "--out", "--points", "--set", "--x", "--y"],
         "run": ["--executor", "--json", "--out", "--plan", "--resume", "--rounds", "--set", "--strategy", "--workers"],
         "replay": ["--json", "--out", "--rounds", "--traces"],
         "compare": ["--executor", "--json", "--run", "--set", "--strategies", "--workers"],

@@ -33,6 +33,9 @@ def make_scenario(
     minimise: str = "time-to-progress",
     minimum_progress: float = 0.0,
     modes: tuple[str, ...] = MODES,
+    coverage: float = 0.0,
+    energy_cap_j: float | None = None,
+    local_steps: int = 1,
 ) -> Scenario:
     """Build a minimal scenario around client groups."""
     server: dict[str, Any] = {"device": "edge_rtx_a2000_6gb"}
@@ -45,12 +48,18 @@ def make_scenario(
         "training": {
             "optimizer": {"name": "sgd", "learning_rate": 0.1},
             "batch_size": 8,
+            "local_steps": local_steps,
             "modes": list(modes),
         },
         "server": server,
         "radio": {"link_model": link_model, "uplink_hz": uplink_hz, "downlink_hz": downlink_hz},
         "clients": groups,
-        "objective": {"minimise": minimise, "minimum_progress": minimum_progress},
+        "objective": {
+            "minimise": minimise,
+            "minimum_progress": minimum_progress,
+            "coverage": coverage,
+            "energy_cap_j": energy_cap_j,
+        },
     }
     return validate_scenario(document, "test")
 
@@ -127,6 +136,7 @@ def random_rows(
                     "client_peak_bytes": int(
                         {"fo": 9e6, "fo-recompute": 5e6, "zo-projection": 3e6, "zo-loss": 2.5e6}[mode] * depth
                     ),
+                    "client_energy_j": effort * depth * rng.uniform(2, 9),
                     "server_state_bytes": 0 if local else int(1e6 * (1.2 - depth)),
                     "progress": (1 - depth) + depth * (1.0 if exact else rng.uniform(0.02, 0.1)),
                 }
@@ -150,8 +160,17 @@ def random_instance(
     minimum_progress: float | None = None,
     budgets: tuple[float, float] = (9e6, 10e6),
     copies: int = 1,
+    energy_cap: bool = False,
+    own_energy_cap: bool = False,
+    coverage: bool = False,
+    drop: bool = False,
+    min_cut: bool = False,
+    local_steps: int = 1,
 ) -> Instance:
-    """Draw an instance; ``server_memory`` sets a limit that binds, no ``minimum_progress`` draws one for latency."""
+    """Draw an instance; ``server_memory`` and the like set limits that bind, and all of them together leave a plan.
+
+    No ``minimum_progress`` draws one where the objective needs it.
+    """
     rng = np.random.default_rng(seed)
     groups = [
         group(
@@ -171,19 +190,45 @@ def random_instance(
         names = [c.id for c in draft.expanded_clients() if c.group == member.group]
         rows += [row | {"client": name} for name in names for row in shared]
     frame = pd.DataFrame(rows)
-    least = frame.groupby("client", sort=False)["server_state_bytes"].min().sum()
-    most = frame.groupby("client", sort=False)["server_state_bytes"].max().sum()
-    memory = int(least + 0.4 * (most - least)) if server_memory else None
+    weights = {c.id: c.data_weight for c in draft.expanded_clients()}
+    # A plan drawn at random keeps every limit that is drawn below, so that there is one.
+    frame["w"] = frame["client"].map(weights)
+    frame["fits"] = frame["client_peak_bytes"] <= frame["client"].map(
+        {c.id: c.memory_budget_bytes for c in draft.expanded_clients()}
+    )
+    pool = frame[frame["fits"]] if frame[frame["fits"]]["client"].nunique() == len(weights) else frame
+    known = pool.groupby("client", sort=False).sample(1, random_state=seed)
+    memory = _between(frame, known, "server_state_bytes", rng) if server_memory else None
+    energy_cap_j = _between(frame, known, "client_energy_j", rng) if energy_cap else None
     if minimum_progress is None:
-        weights = {c.id: c.data_weight for c in draft.expanded_clients()}
-        low = sum(weights[c] * g for c, g in frame.groupby("client")["progress"].min().items())
-        high = sum(weights[c] * g for c, g in frame.groupby("client")["progress"].max().items())
-        minimum_progress = float(low + 0.3 * (high - low)) if minimise == "round-latency" else 0.0
+        needs = minimise in ("round-latency", "energy")
+        reached = float((known["w"] * known["progress"]).sum())
+        minimum_progress = reached * float(rng.uniform(0.8, 1.0)) if needs else 0.0
+    exact = known["mode"].isin(["fo", "fo-recompute"])
+    covered = float(known["w"][exact].sum()) * (1 - 1e-9) if coverage else 0.0
+    for index, member in enumerate(groups):
+        own = known[known["client"].str.startswith(f"g{index}-")]
+        if own_energy_cap:
+            member["energy_cap_j"] = float(own["client_energy_j"].max()) * float(rng.uniform(1.0, 1.5))
+        if drop and rng.uniform() < 0.7:
+            member["drop_price_s"] = float(rng.uniform(0.0, 4.0))
+        if min_cut:
+            member["min_cut"] = int(rng.integers(1, int(own["cut"].min()) + 1))
     scenario = make_scenario(
         groups,
         link_model=link_model,
-        server_memory_bytes=memory,
+        server_memory_bytes=None if memory is None else int(memory),
         minimise=minimise,
-        minimum_progress=round(minimum_progress, 6),
+        minimum_progress=float(np.floor(minimum_progress * 1e6) / 1e6),
+        coverage=covered,
+        energy_cap_j=energy_cap_j,
+        local_steps=local_steps,
     )
     return Instance(scenario, make_table(scenario, rows))
+
+
+def _between(frame: pd.DataFrame, known: pd.DataFrame, column: str, rng: np.random.Generator) -> float:
+    """Draw a capacity between what the known plan takes and halfway to what the greediest takes."""
+    taken = float(known[column].sum())
+    most = float(frame.groupby("client")[column].max().sum())
+    return taken + float(rng.uniform(0.0, 0.5)) * (most - taken)

@@ -14,7 +14,7 @@ from solver.arrays import IntArray
 from solver.classes import classify
 from solver.costs import AnySchedule, StaticShares
 from solver.deadline import interval_bound, shortest_deadline
-from solver.dual import DualPoint, capacity_value, class_total, most_progress, option_values
+from solver.dual import DualPoint, capacity_value, class_total, most_gain, option_values
 from solver.problem import PlanningProblem
 from solver.search import search
 from solver.waterfill import fill
@@ -33,8 +33,8 @@ def random_plans(problem: PlanningProblem, seed: int, number: int = 30) -> tuple
     return rows, filled.latency_s, problem.gain[rows].sum(axis=1)
 
 
-def random_point(rng: np.random.Generator) -> DualPoint:
-    return DualPoint(10 ** rng.uniform(-3, 0.5, 3), float(10 ** rng.uniform(-3, 0)), 1.0)
+def random_point(rng: np.random.Generator, num_limits: int = 0) -> DualPoint:
+    return DualPoint(10 ** rng.uniform(-3, 0.5, 3), 10 ** rng.uniform(-3, 0, num_limits), 1.0)
 
 
 @few
@@ -60,7 +60,7 @@ def test_interval_bounds_hold_for_any_plan_inside(seed: int, link_model: str) ->
     _, latency_s, progress = random_plans(problem, seed)
     for _ in range(5):
         low_s, high_s = np.sort(rng.uniform(latency_s.min(), latency_s.max(), 2))
-        bound_s = interval_bound(classes, StaticShares(), random_point(rng), low_s, high_s, 0.0)
+        bound_s = interval_bound(classes, StaticShares(), random_point(rng), low_s, high_s)
         inside = (latency_s >= low_s) & (latency_s <= high_s)
         assert np.all(latency_s[inside] / progress[inside] >= bound_s * (1 - 1e-9))
 
@@ -112,12 +112,12 @@ def test_the_schedule_bound_holds_for_turns_on_one_uplink() -> None:
 def test_progress_rises_with_the_deadline_and_infeasible_ones_are_certified(link_model: str) -> None:
     instance = random_instance(3, num_clients=6, num_options=None, link_model=link_model)
     classes = classify(PlanningProblem.build(instance.table, instance.scenario))
-    shortest_s = shortest_deadline(classes, StaticShares(), 0.0, 1e6).deadline_s
-    too_short = most_progress(classes, StaticShares(), shortest_s * 0.98)
+    shortest_s = shortest_deadline(classes, StaticShares(), 1e6).deadline_s
+    too_short = most_gain(classes, StaticShares(), shortest_s * 0.98)
     assert too_short is None or too_short.value < 0
     values = []
     for factor in (1.02, 1.1, 1.5, 3.0, 10.0):
-        solution = most_progress(classes, StaticShares(), shortest_s * factor)
+        solution = most_gain(classes, StaticShares(), shortest_s * factor)
         assert solution is not None
         values.append(solution.value)
     assert np.all(np.diff(values) > -1e-5)

@@ -9,6 +9,7 @@ import pytest
 from scenarios.contracts.plan import PlanStatus
 from scenarios.errors import ContractError, HybridSplitError, InfeasibleError
 from solver.planner import make_plan
+from solver.strategies import STRATEGIES
 from tests.solver.instances import group, make_scenario, make_table, random_instance
 
 MIB = 1024**2
@@ -189,3 +190,48 @@ def test_table_and_scenario_must_agree() -> None:
 def test_errors_carry_an_exit_code() -> None:
     assert issubclass(InfeasibleError, HybridSplitError)
     assert InfeasibleError.exit_code == 3
+
+
+@pytest.mark.parametrize("column", ["client_compute_s", "server_compute_s", "progress"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_costs_that_are_no_numbers_never_reach_the_solver(column: str, value: float) -> None:
+    scenario = make_scenario([group("a")])
+    with pytest.raises(ContractError, match=rf"{column} = .* for client a-0"):
+        make_table(scenario, [row("a-0", **{column: value})])
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+@pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency", "energy"])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_one_client_and_identical_clients_under_every_strategy(strategy: str, minimise: str, copies: int) -> None:
+    instance = random_instance(
+        4, num_clients=copies, copies=copies, num_options=None, minimise=minimise, minimum_progress=0.05
+    )
+    plan = make_plan(instance.scenario, instance.table, strategy)
+    best = make_plan(instance.scenario, instance.table)
+    value, least = (
+        (plan.objective_j, best.objective_j)
+        if minimise == "energy"
+        else (plan.objective_s, best.schedule_lower_bound_s)
+    )
+    assert value is not None
+    assert least is not None
+    assert value >= least * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+def test_a_client_without_an_option_stops_every_strategy(strategy: str) -> None:
+    scenario = make_scenario([group("a", memory_budget_bytes=10), group("b")])
+    rows = [row("a-0", client_peak_bytes=11), row("b-0")]
+    with pytest.raises(InfeasibleError, match="no option fits for 1 client: a-0"):
+        make_plan(scenario, make_table(scenario, rows), strategy)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_ranges_of_scale_where_clients_are_many(scale: float) -> None:
+    instance = random_instance(6, num_clients=60, num_options=6)
+    table = instance.table.table.copy()
+    table.loc[table["client"] == "g0-0", ["client_compute_s", "server_compute_s"]] *= scale
+    plan = make_plan(instance.scenario, type(instance.table)(table))
+    assert plan.gap <= 0.05
+    assert plan.status is not PlanStatus.BASELINE

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from solver.classes import Classes, classify
-from solver.knapsack import best_within_limits, keeps_limits, reachable_progress
+from solver.knapsack import best_within_limits, reachable_progress
 from solver.problem import PlanningProblem
 from tests.solver.instances import random_instance
 
@@ -31,11 +31,11 @@ def test_equals_trying_every_combination(seed: int, copies: int) -> None:
     classes = classify(problem.with_objective(problem.objective, least))
     values = np.random.default_rng(seed).normal(size=len(classes.rows))
     plans = every_plan(classes)
-    kept = [plan for plan in plans if keeps_limits(classes, plan)]
+    kept = [plan for plan in plans if classes.keeps(plan)]
     found = best_within_limits(classes, values, np.ones(len(values), dtype=bool))
     assert (found is not None) == bool(kept)
     if found is not None:
-        assert keeps_limits(classes, found)
+        assert classes.keeps(found)
         assert found @ values == pytest.approx(max(plan @ values for plan in kept), abs=1e-5)
 
 
@@ -43,7 +43,7 @@ def test_equals_trying_every_combination(seed: int, copies: int) -> None:
 def test_reachable_progress_bounds_every_plan(seed: int) -> None:
     instance = random_instance(seed, num_clients=4, num_options=5, server_memory=True)
     classes = classify(PlanningProblem.build(instance.table, instance.scenario))
-    reached = [plan @ classes.gain for plan in every_plan(classes) if keeps_limits(classes, plan)]
+    reached = [plan @ classes.gain for plan in every_plan(classes) if classes.keeps(plan)]
     assert reachable_progress(classes) == pytest.approx(max(reached), rel=1e-5)
     assert reachable_progress(classes) >= max(reached) * (1 - 1e-6)
 

@@ -1,0 +1,200 @@
+"""Put a plan together from what was decided: options, shares, schedule, bounds and reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scenarios.contracts.phases import Phase
+from scenarios.contracts.plan import ClientPlan, Marginal, Plan, PlanStatus, Prices
+from scenarios.contracts.schedule import Schedule, Simultaneous
+from solver.arrays import FloatArray, IntArray
+from solver.problem import ENERGY, PlanningProblem
+from solver.schedules import Timing, timing_of
+from solver.search import SearchResult
+from solver.shares import ShareSolution
+
+OPTIMAL_GAP = 1e-6
+"""Relative gap up to which a plan is called optimal."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Everything a plan consists of.
+
+    Parameters
+    ----------
+    rows
+        [N] row of the problem for every client.
+    solution
+        Shares of every client.
+    schedule
+        How clients use the resources.
+    bounds
+        Bounds of the problem.
+    strategy
+        Name of the strategy.
+    claims_optimality
+        Whether it may be called optimal.
+    reasons
+        [N] why every client got its option.
+    notes
+        Remarks worth showing with the plan.
+    marginals
+        What a little more of every resource saves.
+    solve_s
+        Seconds of solving.
+    """
+
+    rows: IntArray
+    solution: ShareSolution
+    schedule: Schedule
+    bounds: SearchResult
+    strategy: str
+    claims_optimality: bool
+    reasons: Sequence[str]
+    notes: tuple[str, ...]
+    marginals: tuple[Marginal, ...]
+    solve_s: float
+
+
+def assemble(problem: PlanningProblem, decision: Decision) -> Plan:
+    """Build the plan of a decision.
+
+    Parameters
+    ----------
+    problem
+        The planning problem.
+    decision
+        What was decided.
+    """
+    rows, bounds = decision.rows, decision.bounds
+    timing = timing_of(problem, rows, decision.solution.shares, decision.schedule)
+    kept = np.flatnonzero(~problem.is_dropped[rows])
+    latency_s = float(timing.latency_s[kept].max())
+    progress = math.fsum(problem.gain[rows])
+    penalty_s = float(problem.penalty_s[rows].sum())
+    by_energy = problem.objective == ENERGY
+    objective_s = problem.objective_s(latency_s, progress, penalty_s)
+    static = isinstance(decision.schedule, Simultaneous)
+    # A bound is proven to within rounding of the objective; it never claims more than the plan itself shows.
+    lower_s = min(bounds.lower_bound_s if static else bounds.schedule_lower_bound_s, objective_s)
+    energy_j = float(problem.energy_j[rows].sum()) if by_energy else None
+    lower_j = min(bounds.lower_bound_j or 0.0, energy_j) if energy_j is not None else None
+    value, lower = (objective_s, lower_s) if energy_j is None or lower_j is None else (energy_j, lower_j)
+    gap = max(0.0, value / lower - 1.0) if lower > 0 else 0.0
+    prices = Prices(
+        **dict(zip(("uplink_s", "downlink_s", "server_s"), decision.solution.prices_s.tolist(), strict=True))
+    )
+    return Plan(
+        scenario=problem.scenario.resolved(),
+        scenario_hash=problem.scenario.content_hash(),
+        strategy=decision.strategy,
+        status=_status(decision, gap, lower > 0 or value == 0),
+        objective=problem.objective,
+        objective_s=objective_s,
+        objective_j=energy_j,
+        round_latency_s=latency_s,
+        progress=progress,
+        lower_bound_s=lower_s,
+        lower_bound_j=lower_j,
+        gap=gap,
+        schedule_lower_bound_s=min(bounds.schedule_lower_bound_s, lower_s),
+        schedule=decision.schedule,
+        dropped=tuple(problem.clients[i].id for i in np.flatnonzero(problem.is_dropped[rows])),
+        drop_price_s=penalty_s,
+        compile_s=decision.solution.compile_s,
+        solve_s=max(0.0, decision.solve_s),
+        prices=prices,
+        marginals=decision.marginals,
+        notes=decision.notes,
+        clients=tuple(_client_plans(problem, rows, decision.solution.shares, timing, decision.reasons, kept)),
+    )
+
+
+def _status(decision: Decision, gap: float, is_bounded: bool) -> PlanStatus:
+    if not decision.claims_optimality:
+        return PlanStatus.BASELINE
+    if gap <= OPTIMAL_GAP and is_bounded:
+        return PlanStatus.OPTIMAL
+    return PlanStatus.TIME_LIMIT if decision.bounds.stopped else PlanStatus.FEASIBLE
+
+
+def _client_plans(
+    problem: PlanningProblem,
+    rows: IntArray,
+    shares: FloatArray,
+    timing: Timing,
+    reasons: Sequence[str],
+    kept: IntArray,
+) -> list[ClientPlan]:
+    work = problem.work.take(rows)
+    up_s = work.uplink.seconds(shares[:, 0])
+    chosen = problem.table.iloc[rows].to_dict("records")
+    return [
+        _client_plan(
+            chosen[i],
+            tuple(float(min(share, 1.0)) for share in shares[i]),
+            (float(up_s[i]), float(work.downlink_s[i]), float(work.server_s[i])),
+            float(timing.latency_s[i]),
+            {phase: float(waits[i]) for phase, waits in timing.waiting_s.items()},
+            reasons[i],
+        )
+        for i in kept.tolist()
+    ]
+
+
+def _client_plan(
+    row: dict[Any, Any],
+    shares: tuple[float, ...],
+    work_s: tuple[float, float, float],
+    latency_s: float,
+    waiting_s: dict[Phase, float],
+    reason: str,
+) -> ClientPlan:
+    up_s, full_down_s, full_server_s = work_s
+    uplink_share, downlink_share, server_share = shares
+    down_s = full_down_s / downlink_share if full_down_s > 0 else 0.0
+    server_s = full_server_s / server_share if full_server_s > 0 else 0.0
+    up_model = row["model_upload_bytes"] / row["uplink_bytes"] if row["uplink_bytes"] else 0.0
+    down_model = row["model_download_bytes"] / row["downlink_bytes"] if row["downlink_bytes"] else 0.0
+    energy_j = float(row["client_energy_j"])
+    return ClientPlan(
+        id=row["client"],
+        device=row["device"],
+        cut=int(row["cut"]),
+        mode=row["mode"],
+        recompute=row["recompute"],
+        batch_size=row["batch_size"],
+        uplink_share=uplink_share,
+        downlink_share=downlink_share,
+        server_share=server_share,
+        latency_s=latency_s,
+        phases_s={
+            Phase.MODEL_DOWNLOAD: down_s * down_model,
+            Phase.CLIENT_COMPUTE: float(row["client_compute_s"]),
+            Phase.UPLINK: up_s * (1.0 - up_model),
+            Phase.SERVER_COMPUTE: server_s,
+            Phase.DOWNLINK: down_s * (1.0 - down_model),
+            Phase.MODEL_UPLOAD: up_s * up_model,
+        },
+        waiting_s=waiting_s,
+        client_compute_s=row["client_compute_s"],
+        server_compute_s=row["server_compute_s"],
+        uplink_bytes=row["uplink_bytes"],
+        downlink_bytes=row["downlink_bytes"],
+        model_upload_bytes=row["model_upload_bytes"],
+        model_download_bytes=row["model_download_bytes"],
+        client_peak_bytes=row["client_peak_bytes"],
+        memory_budget_bytes=row["memory_budget_bytes"],
+        server_state_bytes=row["server_state_bytes"],
+        client_energy_j=energy_j if math.isfinite(energy_j) else None,
+        progress=row["progress"],
+        data_weight=row["data_weight"],
+        confidence=row["confidence"],
+        reason=reason,
+    )

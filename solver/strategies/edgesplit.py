@@ -1,0 +1,42 @@
+"""EdgeSplit: cuts and bandwidth in turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from solver.problem import PlanningProblem
+from solver.search import Effort
+from solver.strategies.alternation import alternate, bandwidth_only
+from solver.strategies.base import Assignment
+from solver.strategies.choice import EXACT, modes_mask, require_everybody
+
+
+@dataclass(frozen=True)
+class EdgeSplit:
+    """A cut per device and bandwidth by alternation, exact gradients, in the style of EdgeSplit (arXiv 2403.15815).
+
+    Stated in the paper: a split point and a bandwidth share per device, smallest total training time against
+    stragglers, a simple alternation. Our reconstruction: the round's latency as the slowest device's, both links'
+    bandwidth shared, equal shares of the server, and equal shares to start from.
+    """
+
+    name: str = "edgesplit"
+    summary: str = "cut per client and bandwidth by alternation, exact gradients, equal shares of the server"
+    claims_optimality: bool = False
+
+    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+        """Alternate until the round latency stops falling.
+
+        Raises
+        ------
+        InfeasibleError
+            If a client has no exact option, or no choice keeps the limits.
+        """
+        mask = modes_mask(problem, EXACT)
+        require_everybody(problem, mask, self.name, "in an exact mode")
+        found = alternate(problem, mask, lambda rows: bandwidth_only(problem, rows), self.name)
+        return Assignment(
+            found.rows,
+            shares=found.shares,
+            reason=f"least latency at the bandwidth of alternation {found.num_rounds}",
+        )

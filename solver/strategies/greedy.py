@@ -1,0 +1,40 @@
+"""Everybody for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.problem import ENERGY, PlanningProblem
+from solver.search import Effort
+from solver.strategies.base import Assignment
+from solver.strategies.choice import choose_by_score
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Every client takes the option that is best for itself at equal shares, without regard to the slowest one."""
+
+    name: str = "greedy"
+    summary: str = "every client takes the option that is best for itself, equal shares"
+    claims_optimality: bool = False
+
+    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+        """Score every option by the client's own latency over its own progress (latency or energy alone otherwise).
+
+        Raises
+        ------
+        InfeasibleError
+            If no choice keeps the limits.
+        """
+        latency_s = problem.work.latency_s(1.0 / problem.num_clients)
+        score = latency_s
+        if problem.objective == ENERGY:
+            score = problem.energy_j
+        elif problem.divides_by_progress:
+            # An option without progress is worse than any that makes some, and finite so that it can be compared.
+            worst = float(latency_s.max()) / max(float(problem.progress[problem.progress > 0].min()), 1e-12)
+            score = np.where(problem.progress > 0, latency_s / np.maximum(problem.progress, 1e-300), 10.0 * worst + 1.0)
+        rows = choose_by_score(problem, ~problem.is_dropped, score, self.name)
+        return Assignment(rows, equal_shares=True, reason="best for this client by itself at equal shares")

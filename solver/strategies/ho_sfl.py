@@ -1,0 +1,21 @@
+"""HO-SFL: everybody zeroth order by projection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scenarios.contracts.modes import Mode
+from solver.strategies.zeroth_order import EverybodyOneMode
+
+
+@dataclass(frozen=True)
+class HoSfl(EverybodyOneMode):
+    """Zeroth-order clients that project on the gradient at the cut, in the style of HO-SFL.
+
+    Stated there: forward differences on the device projected on the returned gradient. One cut for everybody (the best)
+    and equal shares are our reconstruction.
+    """
+
+    name: str = "ho-sfl"
+    summary: str = "every client zeroth order by projection, best uniform cut, equal shares"
+    mode: Mode = Mode.ZO_PROJECTION

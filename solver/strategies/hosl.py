@@ -1,0 +1,21 @@
+"""HOSL: everybody zeroth order by loss differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scenarios.contracts.modes import Mode
+from solver.strategies.zeroth_order import EverybodyOneMode
+
+
+@dataclass(frozen=True)
+class Hosl(EverybodyOneMode):
+    """Zeroth-order clients by loss differences under an exact server, in the style of HOSL.
+
+    Stated there: clients train by forward passes and the server by backpropagation. One cut for everybody (the best)
+    and equal shares are our reconstruction.
+    """
+
+    name: str = "hosl"
+    summary: str = "every client zeroth order by loss differences, best uniform cut, equal shares"
+    mode: Mode = Mode.ZO_LOSS

@@ -1,0 +1,41 @@
+"""An option drawn at random for every client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.problem import PlanningProblem
+from solver.search import Effort
+from solver.strategies.base import Assignment
+from solver.strategies.choice import choose_by_score
+
+_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class RandomChoice:
+    """Uniformly drawn options at equal shares: what no thought at all gives. The scenario's seed decides."""
+
+    name: str = "random"
+    summary: str = "an option drawn at random for every client among those that fit, equal shares"
+    claims_optimality: bool = False
+
+    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+        """Draw until the limits are kept; after many draws in vain, take the drawn options that keep them.
+
+        Raises
+        ------
+        InfeasibleError
+            If no choice keeps the limits.
+        """
+        rng = np.random.default_rng([problem.scenario.seed, 0x72616E64])
+        mask = ~problem.is_dropped
+        for _ in range(_DRAWS):
+            rows = choose_by_score(problem.without_limits(), mask, rng.uniform(size=problem.num_rows), self.name)
+            if problem.keeps_limits(rows) and (not problem.divides_by_progress or problem.total_progress(rows) > 0):
+                break
+        else:
+            rows = choose_by_score(problem, mask, rng.uniform(size=problem.num_rows), self.name)
+        return Assignment(rows, equal_shares=True, reason="drawn at random, at equal shares")

@@ -1,0 +1,63 @@
+"""Vanilla split learning: one client after another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenarios.contracts.schedule import Chain
+from scenarios.errors import InfeasibleError
+from solver.arrays import IntArray
+from solver.problem import PlanningProblem
+from solver.search import Effort
+from solver.strategies.base import Assignment
+from solver.strategies.choice import EXACT, choose_by_sum, modes_mask, require_everybody
+
+
+@dataclass(frozen=True)
+class SplitSequential:
+    """One client after another at the best uniform cut, in the style of split learning (Gupta and Raskar, 1810.06060).
+
+    Each client has all resources while it trains; then the next one starts, so the round lasts the sum. One cut for
+    everybody and exact gradients are the paper's; choosing the cut and between the exact modes to minimise the
+    objective is our reconstruction of a fair baseline.
+    """
+
+    name: str = "split-sequential"
+    summary: str = "vanilla split learning: one client after another with all resources, best uniform cut, exact"
+    claims_optimality: bool = False
+
+    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+        """Try every cut that fits all clients in an exact mode.
+
+        Raises
+        ------
+        InfeasibleError
+            If no single cut fits every client in an exact mode, or none keeps the limits.
+        """
+        exact = modes_mask(problem, EXACT)
+        require_everybody(problem, exact, self.name, "in an exact mode")
+        alone_s = problem.work.latency_s(1.0)
+        best: IntArray | None = None
+        best_value, reason = np.inf, "no single cut fits every client in an exact mode"
+        for cut in np.unique(problem.cuts[exact]):
+            mask = exact & (problem.cuts == cut)
+            if len(np.unique(problem.client_index[mask])) < problem.num_clients:
+                continue
+            try:
+                rows = choose_by_sum(problem, mask, alone_s, self.name)
+            except InfeasibleError as error:
+                reason = str(error).removeprefix(f"{self.name}: ")
+                continue
+            value = problem.value_of(rows, float(alone_s[rows].sum()))
+            if value < best_value:
+                best, best_value = rows, value
+        if best is None:
+            raise InfeasibleError(f"{self.name}: {reason}")
+        return Assignment(
+            best,
+            shares=np.ones((problem.num_clients, 3)),
+            schedule=Chain(order=tuple(client.id for client in problem.clients)),
+            reason=f"one cut for all clients: {problem.cuts[best[0]]}, one client after another",
+        )

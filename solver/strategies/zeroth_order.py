@@ -1,0 +1,51 @@
+"""Everybody trains by forward passes: HOSL and HO-SFL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenarios.contracts.modes import Mode
+from scenarios.errors import InfeasibleError
+from solver.problem import PlanningProblem
+from solver.search import Effort
+from solver.strategies.base import Assignment
+from solver.strategies.choice import modes_mask, require_everybody
+from solver.strategies.equal import EqualShareChoice, best_at_equal_shares
+
+
+@dataclass(frozen=True)
+class EverybodyOneMode:
+    """The best uniform cut with one mode for every client, at equal shares."""
+
+    name: str
+    summary: str
+    mode: Mode
+    claims_optimality: bool = False
+
+    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+        """Try every cut at which all clients have the mode.
+
+        Raises
+        ------
+        InfeasibleError
+            If a client lacks the mode, no single cut has it everywhere, or none keeps the limits.
+        """
+        mask = modes_mask(problem, {str(self.mode)})
+        require_everybody(problem, mask, self.name, f"with {self.mode}")
+        best: EqualShareChoice | None = None
+        for cut in np.unique(problem.cuts[mask]):
+            at_cut = mask & (problem.cuts == cut)
+            if len(np.unique(problem.client_index[at_cut])) < problem.num_clients:
+                continue
+            choice = best_at_equal_shares(problem, at_cut, best.objective_s if best else np.inf)
+            best = choice or best
+        if best is None:
+            raise InfeasibleError(
+                f"{self.name}: no single cut has {self.mode} for every client within the limits; relax them, or use "
+                "the "
+                "strategy 'optimal'"
+            )
+        cut = int(problem.cuts[best.rows[0]])
+        return Assignment(best.rows, equal_shares=True, reason=f"{self.mode} for everybody at cut {cut}, equal shares")

@@ -1,0 +1,82 @@
+"""A search in parts: the same optimum, stoppable anywhere, and nothing lost or done twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scenarios.errors import ContractError
+from solver.problem import PlanningProblem
+from solver.search import search
+from solver.workunits import SearchState, WorkUnit, covered_fraction, run, start
+from tests.solver.instances import random_instance
+
+
+def build(seed: int, **keys: object) -> PlanningProblem:
+    instance = random_instance(seed, **{"num_clients": 8, "num_options": 4, **keys})  # type: ignore[arg-type]
+    return PlanningProblem.build(instance.table, instance.scenario)
+
+
+@pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency"])
+@pytest.mark.parametrize("link_model", ["fixed", "shannon"])
+def test_parts_find_the_optimum(link_model: str, minimise: str) -> None:
+    problem = build(1, link_model=link_model, minimise=minimise, server_memory=True)
+    state = run(problem, start(problem))
+    assert state.open == ()
+    assert state.best_s == pytest.approx(search(problem).objective_s, rel=2e-6)
+    assert state.best_s is not None
+    assert state.lower_s <= state.best_s
+    assert covered_fraction(problem, state.closed) == 1
+
+
+def test_a_stopped_search_goes_on_from_its_file(tmp_path: Path) -> None:
+    problem = build(2, num_clients=7)
+    state, best_s = start(problem), search(problem).objective_s
+    for _ in range(200):
+        state = run(problem, state, max_units=3)
+        assert covered_fraction(problem, (*state.open, *state.closed)) == 1
+        assert state.lower_s <= best_s
+        state.save(tmp_path / "state.json")
+        state = SearchState.load(tmp_path / "state.json")
+        if not state.open:
+            break
+    assert state.best_s == pytest.approx(search(problem).objective_s, rel=2e-6)
+    assert state.best_rows is not None
+    assert problem.keeps_limits(list(state.best_rows))  # type: ignore[arg-type]
+
+
+def test_a_lost_or_doubled_unit_is_noticed() -> None:
+    problem = build(3)
+    state = run(problem, start(problem), max_units=4)
+    assert len(state.open) >= 2
+    lost = state.model_copy(update={"open": state.open[1:]})
+    with pytest.raises(ContractError, match="instead of all of it"):
+        run(problem, lost)
+    doubled = state.model_copy(update={"open": (*state.open[1:], state.open[1])})
+    with pytest.raises(ContractError, match="instead of all of it"):
+        run(problem, doubled)
+    nested = (WorkUnit(domain=(0,)), WorkUnit(prefix=(0,), domain=(0,)))
+    assert covered_fraction(problem, nested) == 0
+
+
+def test_another_scenario_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="another scenario"):
+        run(build(5), start(build(4)))
+    (tmp_path / "state.json").write_text("{}")
+    with pytest.raises(ContractError, match="not a search state"):
+        SearchState.load(tmp_path / "state.json")
+
+
+@pytest.mark.ray
+def test_ray_tasks_find_the_optimum(tmp_path: Path) -> None:
+    from orchestrator.distributed import distributed_search
+
+    instance = random_instance(6, num_clients=7, num_options=3)
+    file = tmp_path / "state.json"
+    begun = distributed_search(instance.scenario, instance.table, num_workers=2, state_file=file, max_units=1)
+    assert begun.open
+    done = distributed_search(instance.scenario, instance.table, num_workers=2, state_file=file)
+    assert done.open == ()
+    problem = PlanningProblem.build(instance.table, instance.scenario)
+    assert done.best_s == pytest.approx(search(problem).objective_s, rel=2e-6)

@@ -1,6 +1,6 @@
 """Cuts found in the traced forward passes of architectures without a declared block list, at their default sizes.
 
-    python benchmarks/traced_cuts.py
+    python -m benchmarks.traced_cuts
 
 Prints for each architecture: recorded steps, blocks, how many tensors cross together at most, the bytes that cross the
 deepest and the widest cut per sample, and the seconds of recording and cutting, on the meta device (no weights).

@@ -70,7 +70,7 @@ def signature(block: Block, x: Tensor, *, is_last: bool) -> Hashable:
     """What makes two blocks cost the same."""
     shapes = tuple((name, tuple(p.shape), p.requires_grad) for name, p in block.named_parameters())
     buffers = tuple((name, tuple(b.shape)) for name, b in block.named_buffers())
-    return type(block).__name__, shapes, buffers, tuple(x.shape), x.dtype, is_last
+    return block.kind, shapes, buffers, tuple(x.shape), x.dtype, is_last
 
 
 def block_costs(traced: TracedModel, scenario: Scenario) -> list[BlockCost]:

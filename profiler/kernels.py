@@ -51,7 +51,9 @@ def cpu_attention(
     fused = (
         query.dim() == 4
         and query.shape[-1] == key.shape[-1] == value.shape[-1]
-        and query.shape[1] == key.shape[1] == value.shape[1]
+        and key.shape[1] == value.shape[1]
+        # The kernel shares a key head among a group of query heads itself.
+        and (query.shape[1] == key.shape[1] or (enable_gqa and query.shape[1] % key.shape[1] == 0))
         and (mask is None or not mask.requires_grad)
     )
     if not fused:

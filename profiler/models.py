@@ -1,8 +1,8 @@
 """The model as a graph of blocks with the tensors between them, and its valid cuts.
 
 Nodes are blocks, edges carry what one block hands to the next. A cut is valid behind a block when the edges that cross
-there are a single tensor and its companions (labels, mask), which for the families with a declared block list is
-behind every block.
+there are a single tensor and its companions (labels, mask), which is so behind every block: blocks are declared, or cut
+out of a recorded forward pass, such that one tensor crosses (several are packed into one, ``runtime.models.traced``).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def block_graph(traced: TracedModel) -> BlockGraph:
         for position, block in enumerate(traced.model.whole.ordered(), start=1):
             graph.add_node(
                 position,
-                kind=type(block).__name__,
+                kind=block.kind,
                 parameters=sum(p.numel() for p in block.parameters()),
                 trainable=sum(p.numel() for p in block.parameters() if p.requires_grad),
             )
@@ -104,7 +104,7 @@ def block_graph(traced: TracedModel) -> BlockGraph:
                 x = block(x, traced.batch.mask_BS)
             except Exception as error:  # whatever a model raises for a shape it cannot take
                 raise ProfileError(
-                    f"block {position} ({type(block).__name__}) cannot be traced with input "
+                    f"block {position} ({block.kind}) cannot be traced with input "
                     f"{tuple(traced.batch.inputs.shape)}: {(str(error) or type(error).__name__).splitlines()[0]}; "
                     "likely image size, sequence length or model configuration do not fit together"
                 ) from error

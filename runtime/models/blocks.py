@@ -19,6 +19,11 @@ class Block(nn.Module):
     The attention mask travels beside the activation; blocks that do not need it ignore it.
     """
 
+    @property
+    def kind(self) -> str:
+        """What blocks with parameters of the same names and shapes share if they compute the same."""
+        return type(self).__name__
+
     @abstractmethod
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
         """Map the activation of the previous block (or the input batch) to this block's activation."""

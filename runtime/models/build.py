@@ -11,8 +11,9 @@ import torch
 import transformers
 from torch import nn
 
-from runtime.models import bert, opt, resnet, vit  # noqa: F401
+from runtime.models import bert, decoder, opt, resnet, vit  # noqa: F401
 from runtime.models.blocks import Block, families
+from runtime.models.traced.scenario import trace_blocks
 from runtime.streams import stream_seed
 from scenarios.errors import ScenarioError
 from scenarios.schema import Model, Scenario, TrainLora
@@ -41,11 +42,11 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
         the checkpoint cannot be had.
     """
     config = _config_by_value(model.config) if model.config is not None else _checkpoint_config(model, num_labels)
-    _check_family(config.model_type)
+    _check_model_type(config.model_type)
     for name, value in list(vars(config).items()):
         # Dropout is off in every mode, so that modes compare and a probe differs from its anchor by the probe alone.
         if "drop" in name and isinstance(value, (int, float)) and not isinstance(value, bool):
-            setattr(config, name, 0.0)
+            setattr(config, name, type(value)(0))
     config.use_cache = False
     if model.config is not None:
         # Tied, it would live on both sides of every cut. A checkpoint is untied after loading: it stores one copy.
@@ -53,19 +54,28 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
     return config
 
 
-def _check_family(model_type: str) -> None:
+def _check_model_type(model_type: str) -> None:
+    known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    if model_type in known:
+        return
     supported = sorted(families())
-    if model_type not in supported:
-        near = difflib.get_close_matches(str(model_type), supported, n=1, cutoff=0.4)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ScenarioError(f"model: found the family {model_type!r}; supported are {', '.join(supported)}{hint}")
+    near = difflib.get_close_matches(str(model_type), supported, n=1, cutoff=0.6)
+    near = near or difflib.get_close_matches(str(model_type), list(known), n=1, cutoff=0.4)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ScenarioError(
+        f"model: found the type {model_type!r}, which transformers {transformers.__version__} does not know{hint}; "
+        f"supported are {', '.join(supported)}, and every other model_type whose forward pass can be traced"
+    )
 
 
 def _config_by_value(values: dict[str, Any]) -> Any:
     model_type = values["model_type"]
-    _check_family(model_type)
+    _check_model_type(model_type)
     rest = {key: value for key, value in values.items() if key != "model_type"}
-    default = transformers.models.auto.configuration_auto.CONFIG_MAPPING[model_type]()
+    try:
+        default = transformers.models.auto.configuration_auto.CONFIG_MAPPING[model_type]()
+    except Exception as error:  # a composite of other models has no defaults
+        raise ScenarioError(f"model.config: {model_type} cannot be stated by value: {_gist(error)}") from error
     valid = set(default.to_dict()) | set(getattr(default, "attribute_map", {})) | {"num_labels"}
     for key in rest:
         if key not in valid:
@@ -120,6 +130,8 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
     ------
     ScenarioError
         As :func:`model_config`, and if LoRA names modules that the model does not have.
+    ProfileError
+        If the model's type has no declared block list and its forward pass cannot be traced.
     """
     config = model_config(scenario.model, num_labels)
     longest = getattr(config, "max_position_embeddings", None)
@@ -128,16 +140,44 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
             f"training.sequence_length: found {scenario.training.sequence_length}; this model "
             f"has positions for {longest} tokens"
         )
+    model = build_model(scenario, config, meta=meta)
+    if config.model_type in families():
+        blocks = families()[config.model_type](model, scenario.model.task)
+        untie(blocks)
+        return blocks
+    return trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True))
+
+
+def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
+    """Return the whole model as transformers gives it, adapters applied and trainable parameters marked.
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    config
+        As :func:`model_config` gives it.
+    meta
+        Build on the meta device.
+
+    Raises
+    ------
+    ScenarioError
+        As :func:`build_blocks`.
+    """
     auto = _AUTO_CLASSES[scenario.model.task]
+    _name_class(config, auto)
+    # What is not declared takes the attention transformers would choose: not every model has every kind.
+    attention = "sdpa" if config.model_type in families() and config.model_type != "resnet" else None
     device = torch.device("meta") if meta else contextlib.nullcontext()
     with torch.random.fork_rng(devices=[]), device:
         torch.manual_seed(stream_seed(scenario.seed, "weights"))
         try:
             if meta or scenario.model.checkpoint is None:
-                model = auto.from_config(config, attn_implementation="sdpa" if config.model_type != "resnet" else None)
+                model = auto.from_config(config, attn_implementation=attention)
             else:
                 model = auto.from_pretrained(
-                    scenario.model.checkpoint, config=config, attn_implementation="sdpa", use_safetensors=True,
+                    scenario.model.checkpoint, config=config, attn_implementation=attention, use_safetensors=True,
                     dtype=torch.float32, ignore_mismatched_sizes=True,
                 )  # fmt: skip
         except OSError as error:
@@ -149,17 +189,37 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
             ) from error
         if isinstance(scenario.training.trainable, TrainLora):
             _apply_lora(model, scenario.training.trainable)
-    blocks = families()[config.model_type](model, scenario.model.task)
-    if isinstance(scenario.training.trainable, TrainLora):
-        _train_task_head(model, scenario.model.task)
-    untie(blocks)
+            _train_task_head(model, scenario.model.task)
     # Weights are drawn, or read, in single precision and rounded once.
-    return [block.to(torch_dtype(scenario.model)) for block in blocks]
+    _round_weights(model, torch_dtype(scenario.model))
+    return model
+
+
+def _round_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Give parameters and statistics a precision; tables that are not saved, as rotary frequencies, keep theirs."""
+    if dtype is torch.float32:
+        return
+    tables = [
+        (module, name, buffer)
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if name in module._non_persistent_buffers_set
+    ]
+    model.to(dtype)
+    for module, name, buffer in tables:
+        module._buffers[name] = buffer
 
 
 def torch_dtype(model: Model) -> torch.dtype:
     """Return the precision of a scenario's model."""
     return torch.bfloat16 if model.dtype == "bfloat16" else torch.float32
+
+
+def _name_class(config: Any, auto: Any) -> None:
+    """Choose the first of several classes a type has for a task, where the configuration names none."""
+    classes = auto._model_mapping.get(type(config), None)
+    if isinstance(classes, tuple) and not config.architectures:
+        config.architectures = [classes[0].__name__]
 
 
 def _apply_lora(model: nn.Module, lora: TrainLora) -> None:
@@ -186,9 +246,10 @@ def _train_task_head(model: Any, task: str) -> None:
     """A classification head starts random, so it is trained whole beside the adapters; a language-model head is not."""
     if task == "causal-lm":
         return
-    head = model.score if hasattr(model, "score") else model.classifier
-    for parameter in head.parameters():
-        parameter.requires_grad_(True)
+    for name, child in model.named_children():
+        if name != model.base_model_prefix:
+            for parameter in child.parameters():
+                parameter.requires_grad_(True)
 
 
 def untie(blocks: list[Block]) -> list[str]:

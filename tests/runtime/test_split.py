@@ -17,7 +17,7 @@ from scenarios.contracts.modes import Mode
 from scenarios.errors import ScenarioError
 from scenarios.loader import load_scenario
 from scenarios.schema import Model
-from tests.families import FAMILIES, OPT, family_batch, family_model, family_scenario
+from tests.families import DECODERS, FAMILIES, OPT, family_batch, family_model, family_scenario
 
 AUTO = {
     "causal-lm": transformers.AutoModelForCausalLM,
@@ -27,11 +27,12 @@ AUTO = {
 
 
 def test_every_registered_family_is_tested() -> None:
-    assert set(families()) == {spec["config"]["model_type"] for spec in FAMILIES.values()}
+    specs = [*FAMILIES.values(), *DECODERS.values()]
+    assert set(families()) == {spec["config"]["model_type"] for spec in specs}
 
 
 @pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *DECODERS])
 def test_blocks_in_order_equal_the_transformers_model(family: str, padded: bool) -> None:
     scenario = family_scenario(family)
     batch = family_batch(scenario, padded=padded)
@@ -144,7 +145,8 @@ def test_lora_trains_adapters_and_a_classifier_only() -> None:
     ("override", "needles"),
     [
         ("model.config.model_type=rasnet", ["'rasnet'", "did you mean 'resnet'"]),
-        ("model.config.model_type=gpt2", ["'gpt2'", "supported are"]),
+        ("model.config.model_type=convnxt", ["'convnxt'", "did you mean 'convnext'", "supported are"]),
+        ("model.config={model_type: llava}", ["llava", "image-classification"]),
         ("model.config.hidden_size=[1]", ["model.config", "hidden_sizes"]),
         ("model.config.layer_type=fancy", ["ResNetConfig", "fancy"]),
         ("training.trainable={method: lora, target_modules: [q_proj]}", ["q_proj", "linear modules"]),

@@ -1,0 +1,112 @@
+"""Trace the model of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from runtime.models.blocks import Block, families
+from runtime.models.traced.decompose import blocks_between, trace
+from runtime.models.traced.record import UntraceableError
+from scenarios.errors import ProfileError
+from scenarios.schema import Digits, ImageArchive, Scenario, TextTable
+
+
+def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
+    """Return the blocks of any transformers model, cut where its traced forward pass allows.
+
+    Parameters
+    ----------
+    scenario
+        Gives the shape of a batch.
+    model
+        The model that the blocks take their modules from.
+    shapes
+        The same model on the meta device; may be the same object.
+
+    Raises
+    ------
+    ProfileError
+        If the forward pass cannot be traced, or has no valid cut.
+    """
+    untie_tables(shapes)
+    if model is not shapes:
+        untie_tables(model)
+    model_type = shapes.config.model_type
+    advice = (
+        f"use one of the declared families ({', '.join(sorted(families()))}), or declare the block list of "
+        f"{model_type} as runtime/models/vit.py does (see docs/models.md)"
+    )
+    try:
+        traced = trace(shapes, _forward_of(shapes, scenario), _example_of(shapes, scenario))
+    except UntraceableError as error:
+        raise ProfileError(f"model: the forward pass of {model_type} cannot be traced: {error}; {advice}") from error
+    except Exception as error:  # whatever a model raises for shapes without values
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ProfileError(
+            f"model: the forward pass of {model_type} cannot be traced: {reason}; likely it decides by values of "
+            f"tensors, or image size, sequence length and configuration do not fit together; {advice}"
+        ) from error
+    if not traced.cuts:
+        raise ProfileError(
+            f"model: the traced forward pass of {model_type} has no place where a few tensors carry everything onward, "
+            f"so there is no cut; {advice}"
+        )
+    return list(blocks_between(traced, traced.cuts, model))
+
+
+def untie_tables(model: nn.Module) -> None:
+    """Give every module its own copy of a parameter it shares with an earlier module.
+
+    The rule for declared families, before tracing: an embedding tied to the head would be on both sides of every cut. A
+    module that is called several times stays one; the cuts between its calls are not valid.
+    """
+    seen: set[int] = set()
+    for module in model.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is None:
+                continue
+            if id(parameter) in seen:
+                copy = nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+                module._parameters[name] = copy
+            else:
+                seen.add(id(parameter))
+
+
+def _forward_of(model: Any, scenario: Scenario) -> Callable[[Tensor, Tensor | None], Any]:
+    is_image = scenario.model.task == "image-classification"
+
+    def forward(x: Tensor, mask: Tensor | None) -> Any:
+        if is_image:
+            outputs = model(pixel_values=x)
+        else:
+            outputs = model(input_ids=x, attention_mask=None if mask is None else mask.long())
+        if getattr(outputs, "logits", None) is None:
+            raise UntraceableError(f"its forward gives {type(outputs).__name__} without logits")
+        return outputs.logits
+
+    return forward
+
+
+def _example_of(model: Any, scenario: Scenario) -> Callable[[int], tuple[Tensor, Tensor | None]]:
+    """Return a maker of batches on the meta device."""
+    data, device = scenario.data, torch.device("meta")
+
+    def images(batch_size: int) -> tuple[Tensor, Tensor | None]:
+        assert isinstance(data, (Digits, ImageArchive))
+        channels = int(getattr(model.config, "num_channels", 1))
+        shape = batch_size, channels, data.image_size, data.image_size
+        return torch.empty(shape, dtype=model.dtype, device=device), None
+
+    def tokens(batch_size: int) -> tuple[Tensor, Tensor | None]:
+        length = scenario.training.sequence_length
+        assert length is not None
+        # Only text of different lengths is padded.
+        has_mask = isinstance(data, TextTable)
+        mask = torch.empty(batch_size, length, dtype=torch.bool, device=device) if has_mask else None
+        return torch.empty(batch_size, length, dtype=torch.long, device=device), mask
+
+    return images if isinstance(data, (Digits, ImageArchive)) else tokens

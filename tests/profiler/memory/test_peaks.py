@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.memory import Role, client_memory, homogeneous_runs, peaks_of_run, server_memory
-from profiler.models import traced_model
+from profiler.model_profile import profile_model
+from profiler.models import TracedModel, traced_model
 from runtime.client import Assignment, run_client_round
 from runtime.live_bytes import LiveBytes
 from runtime.optimizers import make_optimizer
 from runtime.server import ServerSide
 from scenarios.contracts.modes import LOCAL_MODES, Mode
+from scenarios.loader import validate_scenario
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
 
 OPTIMIZERS = [
@@ -180,3 +182,37 @@ def test_composition_is_exact_for_any_maximum_of_affine_functions(lines: list[tu
 def test_runs_break_where_blocks_differ() -> None:
     assert homogeneous_runs([1, 2, 3, 4, 5], ["e", "l", "l", "l", "h"]) == [[1], [2, 3, 4], [5]]
     assert homogeneous_runs([1, 3, 4], ["l", "l", "l"]) == [[1], [3, 4]]
+
+
+def test_layers_that_are_pairs_of_blocks_give_two_runs() -> None:
+    signatures = ["e", *("a", "f") * 6, "h"]
+    runs = homogeneous_runs(list(range(1, 15)), signatures)
+    assert runs == [[1], [2, 4, 6, 8, 10, 12], [3, 5, 7, 9, 11, 13], [14]]
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.sets(st.integers(1, 40)))
+def test_runs_hold_every_cut_once_and_step_over_the_same_blocks(blocks: list[str], missing: set[int]) -> None:
+    cuts = [cut for cut in range(1, len(blocks) + 1) if cut not in missing]
+    runs = homogeneous_runs(cuts, [blocks[cut - 1] for cut in cuts])
+    assert sorted(cut for run in runs for cut in run) == cuts
+    for run in runs:
+        steps = {tuple(blocks[a:b]) for a, b in itertools.pairwise(run)}
+        assert len(steps) <= 1, run
+
+
+def test_composed_peaks_of_paired_blocks_equal_full_traces() -> None:
+    """A model found in its graph whose layers fall into attention and feed-forward."""
+    config = {"model_type": "gpt2", "n_embd": 16, "n_layer": 8, "n_head": 2, "vocab_size": 96, "n_positions": 32}
+    document = family_scenario("opt-causal", local_steps=2).resolved()
+    document["model"] = {"task": "causal-lm", "config": config}
+    scenario = validate_scenario(document, "gpt2")
+    profile = profile_model(scenario)
+    traced = traced_model(scenario)
+    assert any(len(run) >= 5 for run in homogeneous_runs(profile.cuts, _kinds(traced)))
+    for (cut, mode, recompute), peak in profile.client_peak_bytes.items():
+        if mode in (Mode.FO, Mode.ZO_PROJECTION) and cut % 3 == 0:
+            assert peak == client_memory(traced, scenario, cut, mode, recompute).peak_bytes, (cut, mode)
+
+
+def _kinds(traced: TracedModel) -> list[str]:
+    return [block.kind for block in traced.model.whole.ordered()]

@@ -40,10 +40,16 @@ def convnext(widths: list[int], depths: list[int]) -> Build:
     return _classifier("ConvNext", hidden_sizes=widths, depths=depths)
 
 
-def efficientnet(width: float, depth: float, image_size: int = 224) -> Build:
+def efficientnet(width: float, depth: float, image_size: int = 224, odd: tuple[int, ...] = ()) -> Build:
+    """EfficientNet; ``odd`` names the strided blocks that meet an odd image side, which pad on both sides there."""
     head = int(max(8, (1280 * width + 4) // 8 * 8))
     return _classifier(
-        "EfficientNet", width_coefficient=width, depth_coefficient=depth, image_size=image_size, hidden_dim=head
+        "EfficientNet",
+        width_coefficient=width,
+        depth_coefficient=depth,
+        image_size=image_size,
+        hidden_dim=head,
+        depthwise_padding=list(odd),
     )
 
 

@@ -121,8 +121,8 @@ class Scenario(Section):
     devices: dict[Identifier, Device] = Field(default_factory=dict)
     """Devices of your own, beside the catalogue; same keys as ``scenarios/devices.yaml``."""
     device_files: tuple[str, ...] = ()
-    """Files with more devices of your own, as ``hybridsplit profile --machine`` writes them; relative to this file. They
-    are read into ``devices`` when the scenario is loaded."""
+    """Files with more devices of your own, as ``hybridsplit profile --machine`` writes them; relative to this file.
+    They are read into ``devices`` when the scenario is loaded."""
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:

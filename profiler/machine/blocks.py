@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from profiler.attention import cpu_attention
 from profiler.compute import BlockCost, block_costs, signature
-from profiler.machine.timing import Timed, timed
+from profiler.machine.timing import Clock, Timed, timed
 from profiler.models import TracedModel, traced_model
 from profiler.operators import OperatorCost
+from profiler.shapes import shapes_only
 from runtime.data import head_size
 from runtime.models.blocks import Block
 from runtime.models.build import build_blocks
@@ -20,6 +24,9 @@ from runtime.optimizers import make_optimizer
 from runtime.split import Part, SplitModel, task_loss
 from runtime.wire import Batch
 from scenarios.schema import Scenario
+
+PASSES = ("forward", "backward", "backward_without_input", "update", "perturbed_forward", "descend")
+"""What is timed of a block: the passes of :class:`profiler.compute.BlockCost`."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +38,17 @@ class BlockPass:
     block
         Position of the first block of its kind, from 1, and its type.
     what
-        ``forward``, ``backward``, ``update``, ``perturbed_forward`` or ``descend``.
+        One of :data:`PASSES`.
     work
         Its operators.
-    time
-        What it took.
+    took
+        Its time.
     """
 
     block: str
     what: str
     work: OperatorCost
-    time: Timed
+    took: Timed
 
 
 def random_batch(traced: TracedModel, scenario: Scenario) -> Batch:
@@ -69,7 +76,7 @@ def _vocabulary(traced: TracedModel, config: dict[str, object]) -> int:
     return max(sizes, default=2)
 
 
-def time_blocks(scenario: Scenario) -> Iterator[BlockPass]:
+def time_blocks(scenario: Scenario, clock: Clock = time.perf_counter) -> Iterator[BlockPass]:
     """Time each kind of block once, first to last.
 
     Raises
@@ -89,13 +96,40 @@ def time_blocks(scenario: Scenario) -> Iterator[BlockPass]:
         key = signature(block, x, is_last=is_last)
         if key not in seen:
             seen.add(key)
-            yield from _passes(f"{position} {type(block).__name__}", block, x, batch, scenario, cost, is_last=is_last)
+            yield from _passes(
+                f"{position} {type(block).__name__}", block, x, batch, scenario, cost, clock, is_last=is_last
+            )
         with torch.no_grad():
             x = block(x, batch.mask_BS)
 
 
+def block_kinds(scenario: Scenario) -> list[Hashable]:
+    """What makes blocks alike, first to last: blocks of a kind are timed once."""
+    traced = traced_model(scenario)
+    kinds: list[Hashable] = []
+    x = traced.batch.inputs
+    blocks = traced.model.whole.ordered()
+    with shapes_only(cpu_attention, traced.memo), torch.no_grad():
+        for position, block in enumerate(blocks, start=1):
+            kinds.append(signature(block, x, is_last=position == len(blocks)))
+            x = block(x, traced.batch.mask_BS)
+    return kinds
+
+
+def _backward(outputs: list[Tensor], gradient: Tensor) -> None:
+    outputs[0].backward(gradient)  # type: ignore[no-untyped-call]
+
+
 def _passes(
-    name: str, block: Block, x: Tensor, batch: Batch, scenario: Scenario, cost: BlockCost, *, is_last: bool
+    name: str,
+    block: Block,
+    x: Tensor,
+    batch: Batch,
+    scenario: Scenario,
+    cost: BlockCost,
+    clock: Clock,
+    *,
+    is_last: bool,
 ) -> Iterator[BlockPass]:
     part = Part({0: block})
     part.train()
@@ -106,24 +140,25 @@ def _passes(
         return task_loss(y, batch.labels, scenario.model.task) if is_last else y
 
     with torch.no_grad():
-        yield BlockPass(name, "forward", cost.forward, timed(lambda: run(x)))
+        yield BlockPass(name, "forward", cost.forward, timed(lambda: run(x), clock=clock))
     outputs: list[Tensor] = []
 
-    def forward() -> None:
+    def forward(wants_input: bool) -> None:
         for parameter in parameters:
             parameter.grad = None
-        outputs[:] = [run(x.detach().requires_grad_(x.is_floating_point()))]
+        outputs[:] = [run(x.detach().requires_grad_(wants_input))]
 
-    forward()
-    if outputs[0].requires_grad:
+    for what, wants_input in (("backward", True), ("backward_without_input", False)):
+        if not (wants_input or parameters) or (wants_input and not x.is_floating_point()):
+            continue
+        forward(wants_input)
         gradient = torch.ones_like(outputs[0])
-        work = cost.backward if x.is_floating_point() else cost.backward_without_input
-        time = timed(lambda: outputs[0].backward(gradient), forward)  # type: ignore[no-untyped-call]
-        yield BlockPass(name, "backward", work, time)
+        back = partial(_backward, outputs, gradient)
+        yield BlockPass(name, what, getattr(cost, what), timed(back, partial(forward, wants_input), clock))
     if not parameters:
         return
     optimizer = make_optimizer(scenario.training.optimizer, parameters)
-    yield BlockPass(name, "update", cost.update, timed(optimizer.step))
+    yield BlockPass(name, "update", cost.update, timed(optimizer.step, clock=clock))
     for parameter in parameters:
         parameter.grad = None
     part.eval()
@@ -135,6 +170,6 @@ def _passes(
             with probe:
                 part(x, batch.mask_BS)
 
-        yield BlockPass(name, "perturbed_forward", cost.perturbed_forward, timed(perturbed))
-        moved = timed(lambda: descend(part.trainable(), noise, [0.0], probe.rows))
+        yield BlockPass(name, "perturbed_forward", cost.perturbed_forward, timed(perturbed, clock=clock))
+        moved = timed(lambda: descend(part.trainable(), noise, [0.0], probe.rows), clock=clock)
         yield BlockPass(name, "descend", cost.descend, moved)

@@ -34,7 +34,13 @@ class Timed(BaseModel):
     repeats: int
 
 
-def timed(work: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> Timed:
+Clock = Callable[[], float]
+"""Seconds, from any start."""
+
+
+def timed(
+    work: Callable[[], object], prepare: Callable[[], object] = lambda: None, clock: Clock = time.perf_counter
+) -> Timed:
     """Time some work.
 
     Repeats until a tenth of a second has been spent on it, at least 5 times and at most 50.
@@ -45,6 +51,8 @@ def timed(work: Callable[[], object], prepare: Callable[[], object] = lambda: No
         What is timed.
     prepare
         Done before each time, untimed.
+    clock
+        What times are read from.
     """
     for _ in range(WARM_UPS):
         prepare()
@@ -52,9 +60,9 @@ def timed(work: Callable[[], object], prepare: Callable[[], object] = lambda: No
     found: list[float] = []
     while len(found) < LEAST_REPEATS or (sum(found) < ENOUGH_S and len(found) < MOST_REPEATS):
         prepare()
-        start = time.perf_counter()
+        start = clock()
         work()
-        found.append(time.perf_counter() - start)
+        found.append(clock() - start)
     median = statistics.median(found)
     spread = statistics.median(abs(one - median) for one in found)
     return Timed(median_s=median, spread_s=spread, repeats=len(found))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from profiler.attention import cpu_attention
 from profiler.compute import BlockCost, block_costs, signature
-from profiler.machine.timing import Clock, Timed, timed
+from profiler.machine.timing import WARM_UPS, Clock, Timed, summary, timed
 from profiler.models import TracedModel, traced_model
 from profiler.operators import OperatorCost
 from profiler.shapes import shapes_only
@@ -27,6 +27,7 @@ from scenarios.schema import Scenario
 
 PASSES = ("forward", "backward", "backward_without_input", "update", "perturbed_forward", "descend")
 """What is timed of a block: the passes of :class:`profiler.compute.BlockCost`."""
+_STEPS = 9
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,10 @@ def _vocabulary(traced: TracedModel, config: dict[str, object]) -> int:
 
 
 def time_blocks(scenario: Scenario, clock: Clock = time.perf_counter) -> Iterator[BlockPass]:
-    """Time each kind of block once, first to last.
+    """Time each kind of block, first to last.
+
+    Forward, backward and update are timed within steps of the whole model, where caches and allocator are as training
+    finds them; alone and repeated, a block is faster than it ever is there. Zeroth-order passes are timed alone.
 
     Raises
     ------
@@ -86,21 +90,70 @@ def time_blocks(scenario: Scenario, clock: Clock = time.perf_counter) -> Iterato
     """
     traced = traced_model(scenario)
     costs = block_costs(traced, scenario)
+    kinds = block_kinds(scenario)
     model = SplitModel(build_blocks(scenario, num_labels=head_size(scenario)))
     batch = random_batch(traced, scenario)
-    x = batch.inputs
-    seen: set[Hashable] = set()
     blocks = model.whole.ordered()
-    for position, (block, cost) in enumerate(zip(blocks, costs, strict=True), start=1):
-        is_last = position == len(blocks)
-        key = signature(block, x, is_last=is_last)
-        if key not in seen:
-            seen.add(key)
-            yield from _passes(
-                f"{position} {type(block).__name__}", block, x, batch, scenario, cost, clock, is_last=is_last
+    samples = _steps(blocks, batch, scenario, clock)
+    x = batch.inputs
+    for index, (block, cost, kind) in enumerate(zip(blocks, costs, kinds, strict=True)):
+        if kinds.index(kind) == index:
+            name = f"{index + 1} {type(block).__name__}"
+            alike = [other for other, same in enumerate(kinds) if same == kind]
+            for what in ("forward", "backward", "backward_without_input", "update"):
+                if found := [one for other in alike for one in samples.get((other, what), [])]:
+                    yield BlockPass(name, what, getattr(cost, what), summary(found))
+            yield from (
+                one
+                for one in _alone(name, block, x, batch, scenario, cost, clock, is_last=index == len(blocks) - 1)
+                if (index, one.what) not in samples
             )
         with torch.no_grad():
             x = block(x, batch.mask_BS)
+
+
+def _steps(
+    blocks: Sequence[Block], batch: Batch, scenario: Scenario, clock: Clock
+) -> dict[tuple[int, str], list[float]]:
+    """Seconds of each block's passes, from a few training steps cut at the blocks' borders."""
+    parts = [Part({0: block}) for block in blocks]
+    trained = [[parameter for _, parameter in part.trainable()] for part in parts]
+    optimizers = [make_optimizer(scenario.training.optimizer, some) if some else None for some in trained]
+    found: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for step in range(WARM_UPS + _STEPS):
+        kept: list[tuple[Tensor, Tensor]] = []
+        marks: list[tuple[tuple[int, str], float]] = []
+        h = batch.inputs
+        for index, part in enumerate(parts):
+            part.train()
+            x = h.detach().requires_grad_(h.is_floating_point() and index > 0)
+            begin = clock()
+            h = part(x, batch.mask_BS)
+            if index == len(parts) - 1:
+                h = task_loss(h, batch.labels, scenario.model.task)
+            marks.append(((index, "forward"), clock() - begin))
+            kept.append((x, h))
+        gradient: Tensor | None = None
+        while kept and kept[-1][1].requires_grad:
+            index = len(kept) - 1
+            x, y = kept.pop()
+            begin = clock()
+            y.backward(gradient)  # type: ignore[no-untyped-call]
+            what = "backward" if x.requires_grad else "backward_without_input"
+            marks.append(((index, what), clock() - begin))
+            gradient = x.grad
+            del x, y
+        kept.clear()
+        for index, optimizer in enumerate(optimizers):
+            if optimizer is not None:
+                begin = clock()
+                optimizer.step()
+                marks.append(((index, "update"), clock() - begin))
+                optimizer.zero_grad(set_to_none=True)
+        if step >= WARM_UPS:
+            for key, seconds in marks:
+                found[key].append(seconds)
+    return found
 
 
 def block_kinds(scenario: Scenario) -> list[Hashable]:
@@ -116,11 +169,7 @@ def block_kinds(scenario: Scenario) -> list[Hashable]:
     return kinds
 
 
-def _backward(outputs: list[Tensor], gradient: Tensor) -> None:
-    outputs[0].backward(gradient)  # type: ignore[no-untyped-call]
-
-
-def _passes(
+def _alone(
     name: str,
     block: Block,
     x: Tensor,
@@ -131,34 +180,24 @@ def _passes(
     *,
     is_last: bool,
 ) -> Iterator[BlockPass]:
+    """Passes that a plain step has for few blocks or none: backward without input, perturbed forward, descent."""
     part = Part({0: block})
-    part.train()
     parameters = [parameter for _, parameter in part.trainable()]
-
-    def run(x_in: Tensor) -> Tensor:
-        y = part(x_in, batch.mask_BS)
-        return task_loss(y, batch.labels, scenario.model.task) if is_last else y
-
-    with torch.no_grad():
-        yield BlockPass(name, "forward", cost.forward, timed(lambda: run(x), clock=clock))
-    outputs: list[Tensor] = []
-
-    def forward(wants_input: bool) -> None:
-        for parameter in parameters:
-            parameter.grad = None
-        outputs[:] = [run(x.detach().requires_grad_(wants_input))]
-
-    for what, wants_input in (("backward", True), ("backward_without_input", False)):
-        if not (wants_input or parameters) or (wants_input and not x.is_floating_point()):
-            continue
-        forward(wants_input)
-        gradient = torch.ones_like(outputs[0])
-        back = partial(_backward, outputs, gradient)
-        yield BlockPass(name, what, getattr(cost, what), timed(back, partial(forward, wants_input), clock))
     if not parameters:
         return
-    optimizer = make_optimizer(scenario.training.optimizer, parameters)
-    yield BlockPass(name, "update", cost.update, timed(optimizer.step, clock=clock))
+    part.train()
+    outputs: list[Tensor] = []
+
+    def forward() -> None:
+        for parameter in parameters:
+            parameter.grad = None
+        y = part(x.detach(), batch.mask_BS)
+        outputs[:] = [task_loss(y, batch.labels, scenario.model.task) if is_last else y]
+
+    forward()
+    gradient = torch.ones_like(outputs[0])
+    back = timed(lambda: outputs[0].backward(gradient), forward, clock)  # type: ignore[no-untyped-call]
+    yield BlockPass(name, "backward_without_input", cost.backward_without_input, back)
     for parameter in parameters:
         parameter.grad = None
     part.eval()
@@ -173,3 +212,4 @@ def _passes(
         yield BlockPass(name, "perturbed_forward", cost.perturbed_forward, timed(perturbed, clock=clock))
         moved = timed(lambda: descend(part.trainable(), noise, [0.0], probe.rows), clock=clock)
         yield BlockPass(name, "descend", cost.descend, moved)
+    part.train()

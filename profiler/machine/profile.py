@@ -123,6 +123,9 @@ class MachineProfile(_Value):
         for cost, kind in zip(costs, kinds, strict=True):
             for what in PASSES:
                 found = measured.get((first[kind], what))
+                if found is None and what == "backward" and first[kind] == 0:
+                    # Nothing lies below the first block, so no step asks for the gradient of its input.
+                    found = measured.get((0, "backward_without_input"))
                 if found is None and len(getattr(cost, what).count):
                     raise ProfileError(
                         f"{what} of block {first[kind] + 1} was not timed on {self.device.name}; "

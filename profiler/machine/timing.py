@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -63,6 +63,11 @@ def timed(
         start = clock()
         work()
         found.append(clock() - start)
+    return summary(found)
+
+
+def summary(found: Sequence[float]) -> Timed:
+    """Median and spread of some times, in seconds."""
     median = statistics.median(found)
     spread = statistics.median(abs(one - median) for one in found)
     return Timed(median_s=median, spread_s=spread, repeats=len(found))

@@ -40,9 +40,9 @@ def timings(on: Device) -> list[Timing]:
 
 def test_the_fit_finds_the_figures() -> None:
     found = fit_efficiency(timings(BOARD), BOARD, START, ("matmul", "memory", "grouped_call_s"), TIED)
-    assert found.matmul == pytest.approx(TRUE.matmul, rel=0.05)
-    assert found.memory == pytest.approx(TRUE.memory, rel=0.05)
-    assert found.grouped_call_s == pytest.approx(TRUE.grouped_call_s, rel=0.05)
+    assert found.matmul == pytest.approx(TRUE.matmul, rel=0.1)
+    assert found.memory == pytest.approx(TRUE.memory, rel=0.1)
+    assert found.grouped_call_s == pytest.approx(TRUE.grouped_call_s, rel=0.1)
     assert found.convolution == found.matmul
     assert np.abs(relative_errors(timings(BOARD), with_efficiency(BOARD, found))).max() < 0.02
 

@@ -155,10 +155,16 @@ def profile(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="F.html", help="Draw memory by cut and mode here.")
     ] = None,
+    machine: Annotated[
+        bool, typer.Option("--machine", help="Measure this computer instead, with the scenario's model.")
+    ] = False,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Profile what every cut and mode costs each client: the option table."""
+    if machine:
+        _profile_machine(scenario, out, overrides, as_json)
+        return
     loaded, options = _load_and_profile(scenario, overrides, quiet=as_json)
     if out is not None:
         _writing(out, lambda: options.save(out))
@@ -449,6 +455,28 @@ def report(
         print_json({"report": str(path)})
     else:
         stdout().print(f"report: [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)
+
+
+def _profile_machine(scenario: str, out: Path | None, overrides: list[str] | None, as_json: bool) -> None:
+    from orchestrator.machine_view import machine_document, machine_summary, measured_table
+    from profiler.machine import machine_profile
+    from scenarios.loader import load_scenario
+
+    loaded = load_scenario(scenario, overrides or [])
+    with progress_bar("measuring this computer", quiet=as_json) as show:
+        profile, device_file = machine_profile(loaded, on_progress=show)
+    if out is not None:
+        from scenarios.contracts.files import write_text_whole
+
+        _writing(out, lambda: write_text_whole(out, device_file.read_text(encoding="utf-8")))
+        device_file = out
+    if as_json:
+        print_json(machine_document(profile, str(device_file)))
+        return
+    stdout().print(measured_table("Operators", profile.kernels))
+    stdout().print(measured_table(f"Blocks of {escape(loaded.name)}", profile.blocks))
+    stdout().print(machine_summary(profile))
+    stdout().print(f"device file: {escape(str(device_file))} (name it under device_files in a scenario)")
 
 
 def _load_and_profile(scenario: str, overrides: list[str] | None, *, quiet: bool) -> tuple[Scenario, OptionTable]:

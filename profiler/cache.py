@@ -1,9 +1,8 @@
 """Profiles kept between runs, under a key of everything that they depend on.
 
-A profile is JSON in the user's cache folder (``HYBRIDSPLIT_CACHE``, else ``XDG_CACHE_HOME/hybridsplit``, else
-``~/.cache/hybridsplit``). Its name is a hash of the scenario's sections that matter, of the files that those name, of
-the versions of the libraries that do the tracing and of our own sources: when any of them changes, so does the key, and
-an old file is never read again. ``HYBRIDSPLIT_CACHE=off`` switches it off.
+A profile is JSON in the user's cache folder (:mod:`profiler.cache_folder`). Its name is a hash of the scenario's sections
+that matter, of the files that those name, of the versions of the libraries that do the tracing and of our own sources:
+when any of them changes, so does the key, and an old file is never read again.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterable
+from dataclasses import fields
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -22,11 +21,12 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from profiler.cache_folder import cache_folder
 from profiler.compute import BlockCost
 from profiler.memory import CudaMemory
 from profiler.model_profile import Choice, ModelProfile
 from profiler.models import BlockGraph
-from profiler.operators import OperatorCost
+from profiler.operators import NO_WORK, OperatorCost
 from scenarios.contracts.files import write_text_whole
 from scenarios.contracts.modes import Mode
 from scenarios.schema import Scenario
@@ -34,18 +34,6 @@ from scenarios.schema import Scenario
 PROFILE_SCHEMA_VERSION = 1
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("profiler", "runtime")
-_ARRAYS = ("is_matmul", "is_convolution", "flops", "moved_bytes", "count")
-
-
-def cache_folder() -> Path | None:
-    """Return where profiles are kept; None when the cache is switched off."""
-    named = os.environ.get("HYBRIDSPLIT_CACHE")
-    if named == "off":
-        return None
-    if named:
-        return Path(named) / "profiles"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "hybridsplit" / "profiles"
 
 
 def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str | None:
@@ -79,7 +67,7 @@ def load_profile(key: str) -> ModelProfile | None:
     if folder is None:
         return None
     try:
-        return _from_json(json.loads((folder / f"{key}.json").read_text(encoding="utf-8")))
+        return _from_json(json.loads((folder / "profiles" / f"{key}.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         # Absent, or damaged: profiling again is always right.
         return None
@@ -91,8 +79,8 @@ def save_profile(key: str, profile: ModelProfile) -> None:
     if folder is None:
         return
     with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text_whole(folder / f"{key}.json", json.dumps(_to_json(profile)))
+        (folder / "profiles").mkdir(parents=True, exist_ok=True)
+        write_text_whole(folder / "profiles" / f"{key}.json", json.dumps(_to_json(profile)))
 
 
 @cache
@@ -163,16 +151,17 @@ def _choices(rows: list[list[Any]]) -> dict[Choice, int]:
 
 def _cost_to_json(cost: BlockCost) -> dict[str, Any]:
     return {
-        name: {array: getattr(value, array).tolist() for array in _ARRAYS} if isinstance(value, OperatorCost) else value
+        name: {array: values.tolist() for array, values in vars(value).items()}
+        if isinstance(value, OperatorCost)
+        else value
         for name, value in vars(cost).items()
     }
 
 
 def _cost_from_json(document: dict[str, Any]) -> BlockCost:
     def operators(arrays: dict[str, list[float]]) -> OperatorCost:
-        return OperatorCost(
-            **{name: np.array(arrays[name], dtype=bool if name.startswith("is_") else float) for name in _ARRAYS}
-        )
+        kinds = {field.name: getattr(NO_WORK, field.name).dtype for field in fields(OperatorCost)}
+        return OperatorCost(**{name: np.array(arrays[name], dtype=kind) for name, kind in kinds.items()})
 
     values: dict[str, Any] = {n: operators(v) if isinstance(v, dict) else v for n, v in document.items()}
     return BlockCost(**values)

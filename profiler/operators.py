@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,17 +30,56 @@ aten = torch.ops.aten
 _NAMES_OF_PRODUCTS = re.compile(r"(^|_|add|b)mm(_|$)|matmul|convolution|attention|(^|_)linear|gemm|lstm|gru(_|$)")
 
 
-class OperatorClass(StrEnum):
-    """Classes of operators that reach different shares of a device's peak."""
+class OperatorClass(IntEnum):
+    """Classes of operators that reach different shares of a device's peaks."""
 
-    MATMUL = "matmul"
-    CONVOLUTION = "convolution"
-    MEMORY = "memory"
+    MEMORY = 0
+    """No products: elementwise work, normalisation, copies, gathers, sums."""
+    RANDOM = 1
+    """Draws normal random numbers."""
+    MATMUL = 2
+    """Matrix products and attention."""
+    CONVOLUTION = 3
+    """Convolutions over all channels, both directions, except a 1x1 one's forward pass."""
+    POINTWISE_FORWARD = 4
+    """Forward pass of a 1x1 convolution over all channels."""
+    GROUPED_FORWARD = 5
+    """Forward pass of a grouped or depthwise convolution."""
+    GROUPED_BACKWARD = 6
+    """Backward pass of a grouped or depthwise convolution."""
 
+
+PRODUCTS = frozenset(OperatorClass) - {OperatorClass.MEMORY, OperatorClass.RANDOM}
+"""Classes whose floating-point operations are multiply-adds of the model."""
 
 RANDOM_FLOPS_PER_ELEMENT = 300
 """Cost of a normal random number in units of peak arithmetic: a canonical generator is serial, so that noise does not
-depend on the device. From one x86 core of 60 GFLOP/s that draws 200 million a second; an assumption elsewhere."""
+depend on the device. From one x86 core of 60 GFLOP/s that draws 200 million a second; an assumption on devices that
+state no rate of their own."""
+
+
+class OperatorKey(NamedTuple):
+    """What operators must share to be counted together.
+
+    Parameters
+    ----------
+    operator_class
+        Its class.
+    flops
+        Floating-point operations.
+    moved_bytes
+        Sizes of inputs and outputs.
+    unfolded_bytes
+        Extra traffic where a convolution is carried out as a product of unfolded patches: each patch written and read.
+    groups
+        Groups of a convolution, 1 for all else.
+    """
+
+    operator_class: OperatorClass
+    flops: float
+    moved_bytes: float
+    unfolded_bytes: float = 0.0
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,39 +88,51 @@ class OperatorCost:
 
     Parameters
     ----------
-    is_convolution, is_matmul
-        [N] class flags; neither means memory-bound work.
+    operator_class
+        [N] values of :class:`OperatorClass`.
     flops
         [N] floating-point operations of each.
-    moved_bytes
-        [N] bytes read and written by each.
+    moved_bytes, unfolded_bytes
+        [N] bytes read and written by each, and the extra where patches are unfolded (see :class:`OperatorKey`).
+    groups
+        [N] groups of a convolution, 1 for all else.
     count
         [N] how often it occurs.
     """
 
-    is_matmul: np.ndarray
-    is_convolution: np.ndarray
+    operator_class: np.ndarray
     flops: np.ndarray
     moved_bytes: np.ndarray
+    unfolded_bytes: np.ndarray
+    groups: np.ndarray
     count: np.ndarray
 
     @classmethod
-    def of(cls, counted: Counter[tuple[OperatorClass, float, float]]) -> OperatorCost:
-        """Build from a counter of (class, FLOPs, bytes)."""
+    def of(cls, counted: Counter[OperatorKey]) -> OperatorCost:
+        """Build from a counter."""
         keys = list(counted)
         return cls(
-            is_matmul=np.array([key[0] is OperatorClass.MATMUL for key in keys], dtype=bool),
-            is_convolution=np.array([key[0] is OperatorClass.CONVOLUTION for key in keys], dtype=bool),
-            flops=np.array([key[1] for key in keys], dtype=float),
-            moved_bytes=np.array([key[2] for key in keys], dtype=float),
+            operator_class=np.array([key.operator_class for key in keys], dtype=np.int8),
+            flops=np.array([key.flops for key in keys], dtype=float),
+            moved_bytes=np.array([key.moved_bytes for key in keys], dtype=float),
+            unfolded_bytes=np.array([key.unfolded_bytes for key in keys], dtype=float),
+            groups=np.array([key.groups for key in keys], dtype=float),
             count=np.array([counted[key] for key in keys], dtype=float),
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence[OperatorCost]) -> OperatorCost:
+        """Return several pieces of work, one after the other, as one."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def of_class(self, *classes: OperatorClass) -> np.ndarray:
+        """[N] flags of the operators of some classes."""
+        return np.isin(self.operator_class, [int(one) for one in classes])
 
     @property
     def total_flops(self) -> float:
         """Floating-point operations of matmul-class operators, all together."""
-        heavy = self.is_matmul | self.is_convolution
-        return float((self.flops * self.count)[heavy].sum())
+        return float((self.flops * self.count)[self.of_class(*PRODUCTS)].sum())
 
     @property
     def total_bytes(self) -> float:
@@ -97,7 +148,7 @@ class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._counted: Counter[tuple[OperatorClass, float, float]] = Counter()
+        self._counted: Counter[OperatorKey] = Counter()
 
     def cost(self) -> OperatorCost:
         """Return what was counted so far."""
@@ -109,22 +160,26 @@ class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func.is_view or packet in _MOVES_NOTHING:
             return result
         moved_bytes = float(_moved_bytes(packet, args, kwargs, result))
-        if packet in _FORMULAS:
-            operator_class, formula = _FORMULAS[packet]
-            self._counted[operator_class, float(formula(args, result)), moved_bytes] += 1
+        if packet in _CONVOLUTIONS:
+            self._counted[_convolution_key(packet, args, result, moved_bytes)] += 1
+        elif packet in _PRODUCTS:
+            flops = _PRODUCTS[packet](args, result)
+            self._counted[OperatorKey(OperatorClass.MATMUL, flops, moved_bytes)] += 1
         elif packet in flop_registry or _NAMES_OF_PRODUCTS.search(packet.__name__):
             raise ProfileError(
                 f"operator {packet} does matrix products and has no cost formula; an unknown cost is never zero: "
                 "report the model, or use an attention implementation that is known"
             )
+        elif packet in _RANDOM:
+            flops = float(RANDOM_FLOPS_PER_ELEMENT * result.numel())
+            self._counted[OperatorKey(OperatorClass.RANDOM, flops, moved_bytes)] += 1
         elif moved_bytes > 0:
-            is_random = packet in (aten.randn, aten.normal_)
-            flops = RANDOM_FLOPS_PER_ELEMENT * result.numel() if is_random else 0.0
-            self._counted[OperatorClass.MEMORY, float(flops), moved_bytes] += 1
+            self._counted[OperatorKey(OperatorClass.MEMORY, 0.0, moved_bytes)] += 1
         return result
 
 
 _MOVES_NOTHING = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.detach}
+_RANDOM = {aten.randn, aten.normal_}
 _GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}
 _SCATTERS = {aten.index_copy_, aten.index_copy}
 
@@ -160,22 +215,33 @@ def _baddbmm(args: Any, result: Any) -> float:
     return _bmm(args[1:], result)
 
 
-def _one_convolution(x: Tensor, weight: Tensor, y: Tensor, *, transposed: bool) -> float:
-    """One pass over all (output position, input channel of the group, kernel position) triples.
+def _convolution_key(packet: Any, args: Any, result: Any, moved_bytes: float) -> OperatorKey:
+    """Class, cost and traffic of a convolution.
 
-    The gradients of input and of weight each visit the same triples, grouped or not.
+    Forward pass, gradient of the input and gradient of the weight each visit the same (output position, input channel
+    of the group, kernel position) triples, grouped or not.
     """
-    positions = x if transposed else y
-    return 2.0 * positions.shape[0] * math.prod(positions.shape[2:]) * weight.numel()
-
-
-def _convolution(args: Any, result: Any) -> float:
-    return _one_convolution(args[0], args[1], result, transposed=bool(args[6]))
-
-
-def _convolution_backward(args: Any, result: Any) -> float:
-    grad_output, x, weight, transposed, wanted = args[0], args[1], args[2], bool(args[7]), args[10]
-    return _one_convolution(x, weight, grad_output, transposed=transposed) * (int(wanted[0]) + int(wanted[1]))
+    is_forward = packet is aten.convolution
+    if is_forward:
+        x, weight, y, transposed, groups, passes = args[0], args[1], result, bool(args[6]), int(args[8]), 1
+    else:
+        y, x, weight, transposed, groups = args[0], args[1], args[2], bool(args[7]), int(args[9])
+        passes = int(args[10][0]) + int(args[10][1])
+    strides = args[3] if is_forward else args[4]
+    where = x if transposed else y
+    positions = where.shape[0] * math.prod(where.shape[2:])
+    flops = 2.0 * positions * weight.numel() * passes
+    is_pointwise = math.prod(weight.shape[2:]) == 1 and max(strides) == 1
+    if groups > 1:
+        kind = OperatorClass.GROUPED_FORWARD if is_forward else OperatorClass.GROUPED_BACKWARD
+    elif is_forward and math.prod(weight.shape[2:]) == 1:
+        kind = OperatorClass.POINTWISE_FORWARD
+    else:
+        kind = OperatorClass.CONVOLUTION
+    patch = weight.numel() // weight.shape[0]
+    unfolds = groups == 1 and not is_pointwise
+    unfolded_bytes = 2.0 * positions * patch * weight.element_size() * passes if unfolds else 0.0
+    return OperatorKey(kind, flops, moved_bytes, unfolded_bytes, groups)
 
 
 def _attention(args: Any, result: Any) -> float:
@@ -191,18 +257,18 @@ def _attention_backward(args: Any, result: Any) -> float:
     return float(2 * b * h * s_query * key.shape[2] * (3 * d + 2 * value.shape[3]))
 
 
-_Formula = Callable[[Any, Any], float]
-_FORMULAS: dict[Any, tuple[OperatorClass, _Formula]] = {
-    aten.mm: (OperatorClass.MATMUL, _mm),
-    aten.addmm: (OperatorClass.MATMUL, _addmm),
-    aten.bmm: (OperatorClass.MATMUL, _bmm),
-    aten.baddbmm: (OperatorClass.MATMUL, _baddbmm),
-    aten.convolution: (OperatorClass.CONVOLUTION, _convolution),
-    aten.convolution_backward: (OperatorClass.CONVOLUTION, _convolution_backward),
-    aten._scaled_dot_product_flash_attention_for_cpu: (OperatorClass.MATMUL, _attention),
-    aten._scaled_dot_product_flash_attention_for_cpu_backward: (OperatorClass.MATMUL, _attention_backward),
-    aten._scaled_dot_product_efficient_attention: (OperatorClass.MATMUL, _attention),
-    aten._scaled_dot_product_efficient_attention_backward: (OperatorClass.MATMUL, _attention_backward),
-    aten._scaled_dot_product_flash_attention: (OperatorClass.MATMUL, _attention),
-    aten._scaled_dot_product_flash_attention_backward: (OperatorClass.MATMUL, _attention_backward),
+_CONVOLUTIONS = {aten.convolution, aten.convolution_backward}
+_PRODUCTS: dict[Any, Callable[[Any, Any], float]] = {
+    aten.mm: _mm,
+    aten.addmm: _addmm,
+    aten.bmm: _bmm,
+    aten.baddbmm: _baddbmm,
+    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    aten._scaled_dot_product_efficient_attention: _attention,
+    aten._scaled_dot_product_efficient_attention_backward: _attention_backward,
+    aten._scaled_dot_product_flash_attention: _attention,
+    aten._scaled_dot_product_flash_attention_backward: _attention_backward,
+    aten._scaled_dot_product_cudnn_attention: _attention,
+    aten._scaled_dot_product_cudnn_attention_backward: _attention_backward,
 }

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from profiler.cache import load_profile, profile_key, save_profile
+from profiler.energy import client_energy_j
 from profiler.memory import CudaMemory
 from profiler.mode_costs import BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
 from profiler.model_profile import ModelProfile, OnProgress, profile_model
@@ -103,7 +104,7 @@ def _device_rows(
                 "server_compute_s": server_s,
                 "client_peak_bytes": peak_bytes,
                 "server_state_bytes": profile.server_peak_bytes[cut, mode],
-                "client_energy_j": compute_s * device.max_power_w if device.max_power_w else float("nan"),
+                "client_energy_j": client_energy_j(device, compute_s),
                 # Shares sum to 1 up to rounding; an exact step is worth exactly 1.
                 "progress": 1.0 if worth == 1.0 or not client_trains else 1.0 - below + worth * below,
                 "confidence": str(device.confidence),

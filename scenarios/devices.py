@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from scenarios.errors import ScenarioError
-from scenarios.units import Bytes, BytesPerSecond, FlopsPerSecond, Watts
+from scenarios.units import Bytes, BytesPerSecond, FlopsPerSecond, Seconds, Watts
 
 Efficiency = Annotated[float, Field(gt=0, le=1)]
 
@@ -33,8 +33,9 @@ class Confidence(StrEnum):
 class RooflineEfficiency(BaseModel):
     """Share of the peak a device reaches, by operator class.
 
-    ``matmul`` (linear layers and attention) and ``convolution`` scale the peak compute rate, ``memory`` the peak memory
-    bandwidth. The roofline is Williams, Waterman and Patterson's (CACM 2009).
+    ``matmul`` and the convolution classes scale the peak compute rate, ``memory`` the peak memory bandwidth. The
+    roofline is Williams, Waterman and Patterson's (CACM 2009). The optional figures describe what CPU kernels do; a
+    device that leaves them out has none of these costs.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
@@ -45,6 +46,24 @@ class RooflineEfficiency(BaseModel):
     """Of the peak compute rate, for convolutions."""
     memory: Efficiency
     """Of the peak memory bandwidth."""
+    pointwise_forward: Efficiency | None = None
+    """Of the peak compute rate, for the forward pass of 1x1 convolutions; that of convolutions where absent."""
+    grouped_forward: Efficiency | None = None
+    """Of the peak compute rate, for the forward pass of grouped and depthwise convolutions; that of convolutions where
+    absent."""
+    grouped_backward: Efficiency | None = None
+    """Of the peak compute rate, for the backward pass of grouped and depthwise convolutions; that of convolutions where
+    absent."""
+    grouped_call_s: Seconds = 0.0
+    """Fixed time of each group in the forward pass of a grouped convolution, where groups go one by one."""
+    operator_call_s: Seconds = 0.0
+    """Fixed time of every operator, whatever its size."""
+    random_numbers_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Normal random numbers drawn a second; where absent, each costs as much as 300 operations of a matrix product."""
+    unfolds_convolutions: bool = False
+    """True where a convolution is a matrix product of unfolded patches, which are written to memory and read back."""
+    arithmetic_hides_traffic: bool = True
+    """True where an operator takes the larger of arithmetic and traffic (GPUs), false where it takes their sum."""
 
 
 class Cuda(BaseModel):
@@ -79,7 +98,12 @@ class Device(BaseModel):
     fp32_flops_per_s: FlopsPerSecond | None = None
     """Peak single-precision rate."""
     max_power_w: Watts | None = None
-    """Power at full load."""
+    """Power at full load, used while computing: at the wall under Linpack for boards, else the highest power mode
+    or the vendor's board power."""
+    idle_power_w: Watts | None = None
+    """Power while waiting, radio on."""
+    power_modes_w: tuple[Watts, ...] = ()
+    """Power caps the vendor publishes. The peaks above are those of the highest."""
     efficiency: RooflineEfficiency | None = None
     """Share of the peaks that training reaches."""
     cuda: Cuda | None = None

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from scenarios.device_files import with_device_files
 from scenarios.devices import find_device
 from scenarios.errors import ScenarioError
 from scenarios.messages import explain
@@ -115,6 +116,8 @@ def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | N
     ScenarioError
         If anything is wrong.
     """
+    if folder is not None:
+        document = with_device_files(document, folder, origin)
     located = _with_absolute_paths(document, folder) if folder is not None else document
     try:
         # Strict validation of plain values wants JSON input: there a list may fill a tuple and text an enumeration.

@@ -127,6 +127,9 @@ class Scenario(Section):
     """What is minimised."""
     devices: dict[Identifier, Device] = Field(default_factory=dict)
     """Devices of your own, beside the catalogue; same keys as ``scenarios/devices.yaml``."""
+    device_files: tuple[str, ...] = ()
+    """Files with more devices of your own, as ``hybridsplit profile --machine`` writes them; relative to this file.
+    They are read into ``devices`` when the scenario is loaded."""
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from profiler import cache
+from profiler.cache_folder import cache_folder
 from profiler.memory import CudaMemory
 from profiler.model_profile import profile_model
 from profiler.options import build_options, profile_scenario
@@ -125,7 +126,7 @@ def test_a_cache_that_is_off_or_cannot_be_written_changes_nothing(
 ) -> None:
     scenario = family_scenario("resnet")
     monkeypatch.setenv("HYBRIDSPLIT_CACHE", "off")
-    assert cache.cache_folder() is None
+    assert cache_folder() is None
     expected = profile_scenario(scenario).table
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("HYBRIDSPLIT_CACHE", str(tmp_path / "file"))

@@ -13,7 +13,7 @@ from profiler.compute import block_costs
 from profiler.mode_costs import BlockSeconds, client_step_s, server_step_s, step_bytes
 from profiler.model_profile import profile_model
 from profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
-from profiler.operators import NO_WORK, OperatorCost, OperatorCounter
+from profiler.operators import _PRODUCTS, NO_WORK, PRODUCTS, OperatorClass, OperatorCost, OperatorCounter
 from profiler.options import build_options, profile_scenario
 from profiler.progress import gradient_split
 from profiler.roofline import check_can_train, seconds
@@ -57,6 +57,70 @@ def test_attention_is_counted_on_the_cpu() -> None:
     assert counted(lambda: F.scaled_dot_product_attention(query, key, value)).total_flops == forward
     out = F.scaled_dot_product_attention(query, key, value)
     assert counted(lambda: out.sum().backward()).total_flops == 2.5 * forward
+
+
+aten = torch.ops.aten
+
+
+@pytest.mark.parametrize("kernel", ["flash_attention", "efficient_attention", "cudnn_attention"])
+def test_fused_attention_of_cuda_follows_the_closed_form(kernel: str) -> None:
+    """Two products of S x T scores forward, five backward; on the meta device, where no GPU is needed."""
+    b, h, s, t, d = 2, 4, 16, 24, 8
+    query, out = (torch.empty(b, h, s, d, dtype=torch.float16, device="meta") for _ in range(2))
+    key = torch.empty(b, h, t, d, dtype=torch.float16, device="meta")
+    op = getattr(aten, f"_scaled_dot_product_{kernel}")
+    forward = _PRODUCTS[op]((query, key, key), (out,))
+    assert forward == 2 * 2 * b * h * s * t * d
+    backward = _PRODUCTS[getattr(aten, f"_scaled_dot_product_{kernel}_backward")]((out, query, key, key), None)
+    assert backward == 5 * 2 * b * h * s * t * d
+
+
+def test_grouped_query_attention_counts_every_query_head() -> None:
+    """Keys and values shared by heads are read less often, not multiplied less often."""
+    query, key = torch.randn(2, 8, 10, 4), torch.randn(2, 2, 10, 4)
+    found = counted(lambda: F.scaled_dot_product_attention(query, key, key, enable_gqa=True))
+    assert found.total_flops == 2 * 2 * 2 * 8 * 10 * 10 * 4
+
+
+def test_batched_product_with_addition() -> None:
+    a, b, c = torch.randn(3, 4, 5), torch.randn(3, 5, 6), torch.randn(3, 4, 6)
+    assert counted(lambda: torch.baddbmm(c, a, b)).total_flops == 2 * 3 * 4 * 5 * 6
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_convolutions_of_one_dimension_and_transposed(groups: int) -> None:
+    x = torch.randn(2, 8, 20, requires_grad=True)
+    weight = torch.randn(12, 8 // groups, 5, requires_grad=True)
+    forward = 2 * 2 * 12 * 16 * (8 // groups) * 5
+    assert counted(lambda: F.conv1d(x, weight, groups=groups)).total_flops == forward
+    y = F.conv1d(x, weight, groups=groups)
+    assert counted(lambda: y.sum().backward()).total_flops == 2 * forward
+    # Transposed, every input position meets every weight of its group once, whatever the stride.
+    image = torch.randn(2, 8, 6, 6, requires_grad=True)
+    up = torch.randn(8, 12 // groups, 4, 4, requires_grad=True)
+    forward = 2 * 2 * 36 * 8 * (12 // groups) * 16
+    assert counted(lambda: F.conv_transpose2d(image, up, stride=2, groups=groups)).total_flops == forward
+    z = F.conv_transpose2d(image, up, stride=2, groups=groups)
+    assert counted(lambda: z.sum().backward()).total_flops == 2 * forward
+
+
+def test_convolutions_are_told_apart() -> None:
+    x = torch.randn(1, 8, 6, 6, requires_grad=True)
+
+    def classes(weight: torch.Tensor, **how: int) -> tuple[set[int], set[int]]:
+        forward = counted(lambda: F.conv2d(x, weight, **how))
+        y = F.conv2d(x, weight, **how)
+        backward = counted(lambda: y.sum().backward())
+        kinds = [{int(k) for k in cost.operator_class if OperatorClass(k) in PRODUCTS} for cost in (forward, backward)]
+        return kinds[0], kinds[1]
+
+    dense, pointwise, depthwise = torch.randn(4, 8, 3, 3), torch.randn(4, 8, 1, 1), torch.randn(8, 1, 3, 3)
+    assert classes(dense) == ({OperatorClass.CONVOLUTION}, {OperatorClass.CONVOLUTION})
+    assert classes(pointwise) == ({OperatorClass.POINTWISE_FORWARD}, {OperatorClass.CONVOLUTION})
+    assert classes(depthwise, groups=8) == ({OperatorClass.GROUPED_FORWARD}, {OperatorClass.GROUPED_BACKWARD})
+    # A patch of 8 x 3 x 3 values at 16 positions, written and read; a 1x1 patch is the image itself.
+    assert counted(lambda: F.conv2d(x.detach(), dense)).unfolded_bytes.max() == 2 * 4 * 16 * 72
+    assert counted(lambda: F.conv2d(x.detach(), pointwise)).unfolded_bytes.max() == 0
 
 
 def test_views_are_free_and_traffic_is_not() -> None:

@@ -1,0 +1,31 @@
+"""The folder of what is kept between runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+CACHE_VARIABLE = "HYBRIDSPLIT_CACHE"
+
+
+def cache_folder() -> Path | None:
+    """Return the folder; None where ``HYBRIDSPLIT_CACHE=off`` switches keeping off.
+
+    ``HYBRIDSPLIT_CACHE`` names it, else ``XDG_CACHE_HOME`` and the platform's folder for caches.
+    """
+    named = os.environ.get(CACHE_VARIABLE)
+    if named == "off":
+        return None
+    return Path(named).expanduser() if named else platform_folder()
+
+
+def platform_folder() -> Path:
+    """Return ``hybridsplit`` in the platform's folder for caches."""
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "hybridsplit"
+    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        return Path(os.environ["LOCALAPPDATA"]) / "hybridsplit" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "hybridsplit"
+    return Path.home() / ".cache" / "hybridsplit"

@@ -1,0 +1,95 @@
+"""Machine profiles kept between runs: one versioned file a machine and scenario, under a lock.
+
+Kept in the user's folder for caches (:mod:`profiler.cache_folder`). The name of a file is a hash of all that matters
+to the times in it, so that a new version of PyTorch, another thread count or another model is measured afresh.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from profiler.cache_folder import cache_folder, platform_folder
+from profiler.machine.profile import (
+    MACHINE_SCHEMA_VERSION,
+    Machine,
+    MachineProfile,
+    measure_machine,
+    this_machine,
+)
+from scenarios.contracts.files import write_text_whole
+from scenarios.device_files import write_device_file
+from scenarios.schema import Scenario
+
+THIS_MACHINE = "this-machine"
+
+
+def machine_key(machine: Machine, scenario: Scenario) -> str:
+    """Hash of all that the times depend on: machine, versions, threads, and the scenario's model, data and training."""
+    resolved = scenario.resolved()
+    parts = {
+        "schema_version": MACHINE_SCHEMA_VERSION,
+        "machine": machine.model_dump(mode="json"),
+        "scenario": {name: resolved[name] for name in ("model", "data", "training", "seed")},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def machine_profile(
+    scenario: Scenario,
+    folder: Path | None = None,
+    *,
+    again: bool = False,
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
+) -> tuple[MachineProfile, Path]:
+    """Return this machine's profile, from the cache if it is there, and the device file it made.
+
+    Parameters
+    ----------
+    scenario
+        Whose blocks are timed.
+    folder
+        Where profiles are kept; ``machines`` in the cache by default, filled even where keeping is off: its device
+        file is the result.
+    again
+        Measure even if there is a kept profile.
+    on_progress
+        Called with what is being done and the share done.
+
+    Raises
+    ------
+    ScenarioError, ProfileError
+        If the scenario's model cannot be built or traced.
+    OSError
+        If the folder cannot be written.
+    """
+    folder = folder or (cache_folder() or platform_folder()) / "machines"
+    folder.mkdir(parents=True, exist_ok=True)
+    key = machine_key(this_machine(), scenario)
+    path, device_path = folder / f"machine-{key}.json", folder / f"device-{key}.yaml"
+    # Two measurements at once would each find the machine busy.
+    with FileLock(folder / "machine.lock"):
+        profile = None if again else _kept(path)
+        if profile is None:
+            profile = measure_machine(scenario, on_progress)
+            write_text_whole(path, profile.model_dump_json(indent=1))
+        write_device_file(
+            device_path,
+            {THIS_MACHINE: profile.device},
+            "Measured by 'hybridsplit profile --machine'. Name this file under 'device_files' in a scenario, and\n"
+            f"{THIS_MACHINE!r} as the device of a client or of the server.",
+        )
+    return profile, device_path
+
+
+def _kept(path: Path) -> MachineProfile | None:
+    """A kept profile; None if there is none, or it is damaged or of another version, and so measured again."""
+    try:
+        return MachineProfile.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, ValidationError):
+        return None

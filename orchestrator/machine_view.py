@@ -44,8 +44,9 @@ def machine_summary(profile: MachineProfile) -> str:
     machine, errors = profile.machine, np.abs(profile.block_errors())
     memory = format_bytes(machine.memory_bytes) if machine.memory_bytes else "unknown memory"
     fit = f"median error {np.median(errors):.0%}, worst {errors.max():.0%}" if len(errors) else "no blocks"
+    software = f"{machine.threads} threads, PyTorch {escape(machine.torch_version)}"
     return (
-        f"[bold]{escape(machine.cpu)}[/], {memory}, {machine.threads} threads, PyTorch {escape(machine.torch_version)}\n"
+        f"[bold]{escape(machine.cpu)}[/], {memory}, {software}\n"
         f"the fitted roofline against the passes of {escape(profile.scenario)}'s blocks: {fit}"
     )
 

@@ -1,8 +1,8 @@
 """Profiles kept between runs, under a key of everything that they depend on.
 
-A profile is JSON in the user's cache folder (:mod:`profiler.cache_folder`). Its name is a hash of the scenario's sections
-that matter, of the files that those name, of the versions of the libraries that do the tracing and of our own sources:
-when any of them changes, so does the key, and an old file is never read again.
+A profile is JSON in the user's cache folder (:mod:`profiler.cache_folder`). Its name is a hash of the scenario's
+sections that matter, of the files that those name, of the versions of the libraries that do the tracing and of our own
+sources: when any of them changes, so does the key, and an old file is never read again.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def test_a_kept_profile_is_read_and_a_damaged_one_is_not(
     assert machine_profile(scenario, folder) == (profile, device_path)
     path = next(folder.glob("machine-*.json"))
     path.write_text("{")
-    monkeypatch.setattr(cache, "measure_machine", lambda *_: profile)
+    monkeypatch.setattr("profiler.machine.cache.measure_machine", lambda *_: profile)
     assert machine_profile(scenario, folder)[0] == profile
     assert MachineProfile.model_validate_json(path.read_text()) == profile
 

@@ -1,0 +1,138 @@
+"""Look at what there is: scenarios, what choices cost, a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from orchestrator.commands.options import (
+    JsonOption,
+    ScenarioArgument,
+    SetOption,
+    complete_scenario,
+    load_and_profile,
+    writing,
+)
+from orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
+
+
+@reports_errors
+def scenarios(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Print this built-in scenario.", autocompletion=complete_scenario),
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of scenarios, for editors.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the built-in scenarios, print one, or print the JSON Schema."""
+    from scenarios import loader
+
+    if schema:
+        print_json(loader.json_schema())
+    elif name is not None:
+        scenario = loader.load_scenario(name)
+        if as_json:
+            print_json(scenario.resolved())
+        elif name in loader.builtin_names():
+            typer.echo(loader.builtin_text(name), nl=False)
+        else:
+            import yaml
+
+            typer.echo(yaml.safe_dump(scenario.resolved(), sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        loaded = [loader.load_scenario(builtin) for builtin in loader.builtin_names()]
+        if as_json:
+            print_json([{"name": s.name, "clients": s.num_clients, "description": s.description} for s in loaded])
+            return
+        from rich.table import Table
+
+        table = Table("name", "clients", "what it shows", title="Built-in scenarios", title_justify="left")
+        for scenario in loaded:
+            table.add_row(scenario.name, str(scenario.num_clients), escape(scenario.description.strip()))
+        stdout().print(table)
+
+
+@reports_errors
+def profile(
+    scenario: ScenarioArgument = "quickstart",
+    out: Annotated[Path | None, typer.Option("--out", metavar="F.parquet", help="Write the option table here.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="F.html", help="Draw memory by cut and mode here.")
+    ] = None,
+    machine: Annotated[
+        bool, typer.Option("--machine", help="Measure this computer instead, with the scenario's model.")
+    ] = False,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Profile what every cut and mode costs each client: the option table."""
+    if machine:
+        _profile_machine(scenario, out, overrides, as_json)
+        return
+    loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
+    if out is not None:
+        writing(out, lambda: options.save(out))
+    if picture is not None:
+        from orchestrator.report.memory_by_cut import memory_page
+        from scenarios.contracts.files import write_text_whole
+
+        writing(picture, lambda: write_text_whole(picture, memory_page(loaded.name, options)))
+    if as_json:
+        rows = [
+            {key: None if value != value else value for key, value in row.items()}  # NaN: unknown
+            for row in options.table.to_dict(orient="records")
+        ]
+        print_json({"scenario": loaded.name, "options": rows})
+        return
+    from orchestrator.pipeline import explain_memory
+    from orchestrator.profile_view import breakdown_table, fits_table, memory_chart
+
+    stdout().print(fits_table(options, loaded.training.local_steps))
+    stdout().print(breakdown_table(explain_memory(loaded, options)))
+    stdout().print(memory_chart(options))
+    if out is not None:
+        stderr().print(f"option table written to {escape(str(out))}")
+    if picture is not None:
+        stderr().print(f"picture written to {escape(str(picture))}")
+
+
+def _profile_machine(scenario: str, out: Path | None, overrides: list[str] | None, as_json: bool) -> None:
+    from orchestrator.machine_view import machine_document, machine_summary, measured_table
+    from profiler.machine import machine_profile
+    from scenarios.loader import load_scenario
+
+    loaded = load_scenario(scenario, overrides or [])
+    with progress_bar("measuring this computer", quiet=as_json) as show:
+        profile, device_file = machine_profile(loaded, on_progress=show)
+    if out is not None:
+        from scenarios.contracts.files import write_text_whole
+
+        writing(out, lambda: write_text_whole(out, device_file.read_text(encoding="utf-8")))
+        device_file = out
+    if as_json:
+        print_json(machine_document(profile, str(device_file)))
+        return
+    stdout().print(measured_table("Operators", profile.kernels))
+    stdout().print(measured_table(f"Blocks of {escape(loaded.name)}", profile.blocks))
+    stdout().print(machine_summary(profile))
+    stdout().print(f"device file: {escape(str(device_file))} (name it under device_files in a scenario)")
+
+
+@reports_errors
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Render the HTML report of a run folder again."""
+    from orchestrator.pipeline import write_report
+    from orchestrator.run_folder import RunFolder
+
+    path = write_report(RunFolder(folder.resolve()))
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        stdout().print(f"report: [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)

@@ -1,0 +1,100 @@
+"""What commands have in common: arguments, options, and the two steps before every plan."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.console import progress_bar
+
+if TYPE_CHECKING:
+    from scenarios.contracts.options import OptionTable
+    from scenarios.schema import Scenario
+
+
+class ExecutorName(StrEnum):
+    """Executors of ``run``."""
+
+    INLINE = "inline"
+    RAY = "ray"
+
+
+class ParetoAxis(StrEnum):
+    """What ``pareto`` trades against latency."""
+
+    MEMORY = "memory"
+    ENERGY = "energy"
+    PROGRESS = "progress"
+
+
+class ParetoLatency(StrEnum):
+    """The other axis of ``pareto``."""
+
+    LATENCY = "latency"
+
+
+def complete_scenario(incomplete: str) -> list[str]:
+    """Complete a built-in scenario's name."""
+    from scenarios.loader import builtin_names
+
+    return [name for name in builtin_names() if name.startswith(incomplete)]
+
+
+def complete_strategy(incomplete: str) -> list[str]:
+    """Complete a strategy's name."""
+    from solver.strategies import STRATEGIES
+
+    return [name for name in STRATEGIES if name.startswith(incomplete)]
+
+
+ScenarioArgument = Annotated[
+    str,
+    typer.Argument(metavar="SCENARIO", help="Built-in name or path of a YAML file.", autocompletion=complete_scenario),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY.PATH=VALUE", help="Override any key; repeatable. Client groups go by index or name."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+StrategyOption = Annotated[
+    str, typer.Option("--strategy", metavar="NAME", help="How to plan.", autocompletion=complete_strategy)
+]
+ChosenStrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy", metavar="NAME", help="How to plan; optimal by default.", autocompletion=complete_strategy
+    ),
+]
+ExecutorOption = Annotated[
+    ExecutorName, typer.Option("--executor", help="Train in this process, or on a local Ray cluster.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Ray worker processes; one a core by default.")
+]
+
+
+def load_and_profile(scenario: str, overrides: list[str] | None, *, quiet: bool) -> tuple[Scenario, OptionTable]:
+    """Load a scenario and profile it, with a progress bar on stderr unless it is to be quiet."""
+    from scenarios.loader import load_scenario
+
+    loaded = load_scenario(scenario, overrides or [])
+    from orchestrator.pipeline import make_options
+
+    with progress_bar("profiling", quiet=quiet) as show:
+        return loaded, make_options(loaded, show)
+
+
+def writing(path: Path, write: Any) -> None:
+    """Write a file the user named; a failure is told with its path."""
+    from scenarios.errors import RunError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error}); give another --out") from error

@@ -1,0 +1,144 @@
+"""Decide: one plan, strategies side by side, a front of plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from orchestrator.commands.options import (
+    ExecutorName,
+    ExecutorOption,
+    JsonOption,
+    ParetoAxis,
+    ParetoLatency,
+    ScenarioArgument,
+    SetOption,
+    StrategyOption,
+    WorkersOption,
+    load_and_profile,
+    writing,
+)
+from orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
+
+
+@reports_errors
+def plan(
+    scenario: ScenarioArgument,
+    strategy: StrategyOption = "optimal",
+    out: Annotated[Path | None, typer.Option("--out", metavar="plan.json", help="Write the plan here.")] = None,
+    time_limit_s: Annotated[
+        float | None,
+        typer.Option("--time-limit", metavar="SECONDS", min=0.0, help="Take the best verified plan found by then."),
+    ] = None,
+    warm_start: Annotated[
+        Path | None, typer.Option("--warm-start", metavar="plan.json", help="Begin the search from this plan.")
+    ] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose cut, mode and shares for every client, with a lower bound beside the plan."""
+    from solver.strategies import find_strategy
+
+    find_strategy(strategy)
+    loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
+    from scenarios.contracts.plan import Plan
+    from solver.planner import make_plan
+
+    earlier = Plan.load(warm_start) if warm_start is not None else None
+    with progress_bar("planning", quiet=as_json) as show:
+        show(strategy, 0.0)
+        made = make_plan(loaded, options, strategy, time_limit_s=time_limit_s, warm_start=earlier)
+    if out is not None:
+        writing(out, lambda: made.save(out))
+    if as_json:
+        print_json(made.model_dump(mode="json"))
+        return
+    from orchestrator.tables import plan_headline, plan_table
+
+    stdout().print(plan_table(made))
+    stdout().print(plan_headline(made), highlight=False)
+    if out is not None:
+        stderr().print(f"plan written to {escape(str(out))}")
+
+
+@reports_errors
+def compare(
+    scenario: ScenarioArgument,
+    strategies: Annotated[
+        str | None, typer.Option("--strategies", metavar="A,B,...", help="Strategies; all by default.")
+    ] = None,
+    train: Annotated[bool, typer.Option("--run", help="Also train with each plan and compare accuracy.")] = False,
+    executor: ExecutorOption = ExecutorName.RAY,
+    workers: WorkersOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare strategies on the same problem, and say where the difference comes from."""
+    from solver.strategies import STRATEGIES, find_strategy
+
+    names = [name.strip() for name in strategies.split(",") if name.strip()] if strategies else list(STRATEGIES)
+    for name in names:
+        find_strategy(name)
+    loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
+    from orchestrator.compare import compare_plans, decompose_against_uniform, train_plans
+
+    with progress_bar("planning", quiet=as_json) as show:
+        show(", ".join(names), 0.0)
+        rows, plans = compare_plans(loaded, options, names)
+        steps = decompose_against_uniform(loaded, options)
+    if train:
+        from orchestrator.pipeline import RunSettings, default_workers
+
+        settings = RunSettings(executor.value, workers or default_workers())
+        with progress_bar("training", quiet=as_json) as show:
+            train_plans(loaded, options, plans, rows, settings, show)
+    if as_json:
+        print_json({"scenario": loaded.name, "strategies": rows, "decomposition": steps})
+        return
+    from orchestrator.tables import comparison_table, decomposition_table, infeasible_lines
+
+    stdout().print(comparison_table(rows))
+    for line in infeasible_lines(rows):
+        stdout().print(line, highlight=False, soft_wrap=True)
+    stdout().print(decomposition_table(steps))
+
+
+@reports_errors
+def pareto(
+    scenario: ScenarioArgument,
+    x: Annotated[ParetoAxis, typer.Option("--x", help="What is traded against latency.")] = ParetoAxis.MEMORY,
+    y: Annotated[ParetoLatency, typer.Option("--y", help="The other axis.")] = ParetoLatency.LATENCY,
+    points: Annotated[int, typer.Option("--points", min=2, max=200, help="Points of the front.")] = 12,
+    out: Annotated[Path | None, typer.Option("--out", metavar="F.json", help="Write the front here.")] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trade latency against memory, energy or progress: every point is a plan with its bound."""
+    import json
+
+    loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
+    from orchestrator.pareto import front_document, pareto_front
+    from scenarios.contracts.files import write_text_whole
+
+    with progress_bar("planning", quiet=as_json) as show:
+        front = pareto_front(loaded, options, x.value, points, lambda done: show(f"{x.value} against {y.value}", done))
+    document = front_document(loaded, front)
+    if out is not None:
+        writing(out, lambda: write_text_whole(out, json.dumps(document, indent=1) + "\n"))
+    if as_json:
+        print_json(document)
+        return
+    from orchestrator.tables import pareto_table
+
+    stdout().print(pareto_table(document))
+    stdout().print(
+        f"hypervolume {document['hypervolume']:.4f} (certified between that and "
+        f"{document['hypervolume_bound']:.4f}) of "
+        "the unit square between the best and the worst of both",
+        highlight=False,
+    )
+    if out is not None:
+        stderr().print(f"front written to {escape(str(out))}")

@@ -1,0 +1,143 @@
+"""Carry out: train by a plan, replay its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from orchestrator.commands.options import (
+    ChosenStrategyOption,
+    ExecutorName,
+    ExecutorOption,
+    JsonOption,
+    ScenarioArgument,
+    SetOption,
+    WorkersOption,
+)
+from orchestrator.console import print_json, progress_bar, reports_errors, stdout
+
+
+@reports_errors
+def run(
+    scenario: ScenarioArgument,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", metavar="plan.json", help="Use this plan instead of planning.")
+    ] = None,
+    strategy: ChosenStrategyOption = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds; the scenario's by default.")
+    ] = None,
+    executor: ExecutorOption = ExecutorName.RAY,
+    workers: WorkersOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; runs/NAME by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last complete round.")] = False,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train by the plan while the network is replayed, and report."""
+    from orchestrator import pipeline
+    from orchestrator.run_folder import choose_folder
+    from scenarios.contracts.plan import Plan
+    from scenarios.errors import UsageError
+    from scenarios.loader import load_scenario
+    from solver.strategies import find_strategy
+
+    if strategy is not None and (resume or plan_file is not None):
+        raise UsageError("--strategy makes a plan, and --resume and --plan bring one: leave --strategy out")
+    chosen = find_strategy(strategy or "optimal").name
+    loaded = load_scenario(scenario, overrides or [])
+    folder = choose_folder(out.resolve() if out is not None else None, loaded.name, resume=resume)
+    given = Plan.load(plan_file) if plan_file is not None else None
+    if resume:
+        begun = folder.plan()
+        if given is not None and given.clients != begun.clients:
+            raise UsageError(f"{plan_file}: this run began with another plan; leave --plan out to resume it")
+        given = begun
+    if given is not None:
+        pipeline.check_same_scenario(given, loaded, str(plan_file or folder.path / "plan.json"))
+    pipeline.check_data(loaded)
+    with progress_bar("profiling", quiet=as_json) as show:
+        options = pipeline.make_options(loaded, show)
+    if given is not None:
+        from solver.verify import verify_plan
+
+        verify_plan(given, loaded, options)
+    else:
+        from solver.planner import make_plan
+
+        with progress_bar("planning", quiet=as_json) as show:
+            show(chosen, 0.0)
+            given = make_plan(loaded, options, chosen)
+    if not as_json:
+        from orchestrator.tables import plan_headline, plan_table
+
+        stdout().print(plan_table(given))
+        stdout().print(plan_headline(given), highlight=False)
+    settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume)
+    with progress_bar("training", quiet=as_json) as show:
+        summary = pipeline.run_plan(loaded, options, given, folder, settings, show)
+    if as_json:
+        print_json(summary)
+        return
+    _print_run(summary, folder)
+
+
+def _print_run(summary: dict[str, Any], folder: Any) -> None:
+    from orchestrator.tables import memory_line, truth_table
+    from scenarios.units import format_seconds
+
+    stdout().print(truth_table(folder.ledger()))
+    stdout().print(memory_line(folder.plan(), summary["peak_bytes"]), highlight=False)
+    line = f"test accuracy [bold]{summary['test_accuracy']:.1%}[/] after {summary['num_rounds']} rounds"
+    if summary["frozen_control_accuracy"] is not None:
+        line += f" (all client parts frozen: {summary['frozen_control_accuracy']:.1%})"
+    stdout().print(f"{line}, {format_seconds(summary['simulated_s'])} of simulated time", highlight=False)
+    stdout().print(f"report: [bold]{escape(str(summary['report']))}[/]", highlight=False, soft_wrap=True)
+
+
+@reports_errors
+def replay(
+    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json.")],
+    traces: Annotated[
+        Path | None,
+        typer.Option("--traces", metavar="DIR", help="Folder of recorded bandwidth traces, dealt to the clients."),
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds to replay.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write ledger and report here.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay a plan's network over constant or recorded links, without training."""
+    import tempfile
+
+    from orchestrator import pipeline
+    from orchestrator.run_folder import RunFolder, choose_folder
+    from orchestrator.tables import truth_table
+    from runtime.replay import assign_traces
+    from scenarios.contracts.plan import Plan
+    from scenarios.units import format_seconds
+
+    loaded = Plan.load(plan_file)
+    dealt = None
+    if traces is not None:
+        dealt = assign_traces(traces, [client.id for client in loaded.clients], int(loaded.scenario.get("seed", 0)))
+    with tempfile.TemporaryDirectory(prefix="hybridsplit-") as scratch:
+        folder = choose_folder(out, "", resume=False) if out is not None else RunFolder(Path(scratch))
+        summary = pipeline.replay_plan(loaded, folder, rounds, dealt)
+        if out is None:
+            summary.pop("report")
+        if as_json:
+            print_json(summary)
+            return
+        stdout().print(truth_table(folder.ledger()))
+    planned_s, total_s = loaded.round_latency_s, summary["simulated_s"]
+    stdout().print(
+        f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round, "
+        f"planned {format_seconds(planned_s)} "
+        f"({total_s / rounds / planned_s - 1:+.2%})",
+        highlight=False,
+    )
+    if out is not None:
+        stdout().print(f"report: [bold]{escape(summary['report'])}[/]", highlight=False, soft_wrap=True)

@@ -152,7 +152,8 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     trained = any("test_accuracy" in row for row in rows)
     names = ["strategy", "round latency", "progress", "time to progress", "vs optimal", "cuts", "modes"]
     for name in [*names, *(["accuracy", "frozen control"] if trained else [])]:
-        table.add_column(name, justify="left" if name in ("strategy", "cuts", "modes") else "right", overflow="fold")
+        is_text = name in ("strategy", "cuts", "modes")
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=name == "strategy")
     for row in rows:
         if row.get("infeasible"):
             table.add_row(str(row["strategy"]), "[red]infeasible[/]")

@@ -21,7 +21,8 @@ from solver.costs import StaticShares, Work
 from solver.dual import DualPoint, latency_certificate, most_gain
 from solver.limits import SERVER_MEMORY, limits_of
 from solver.links import FixedUplink
-from solver.problem import DROPPED, PlanningProblem, fits, permitted, within_energy
+from solver.problem import PlanningProblem
+from solver.rows import DROPPED, fits, permitted, within_energy
 
 _TOLERANCE = 1e-6
 _IMPATIENCE = 1e-4

@@ -16,7 +16,8 @@ from scenarios.devices import find_device
 from scenarios.units import format_bytes
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.costs import StaticShares, Work
-from solver.problem import DROPPED, ENERGY, PlanningProblem, permitted, within_energy
+from solver.problem import ENERGY, PlanningProblem
+from solver.rows import DROPPED, permitted, within_energy
 from solver.shares import replace_batch
 from solver.waterfill import fill
 

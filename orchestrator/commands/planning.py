@@ -101,6 +101,9 @@ def compare(
     from orchestrator.tables import comparison_table, decomposition_table, infeasible_lines
 
     stdout().print(comparison_table(rows))
+    if any(row.get("ratio") and row["ratio"] < 1 - 1e-6 for row in rows):
+        # The proof of ``optimal`` is for static shares; serving transfers in turns can beat every one of them.
+        stdout().print("below 1.00x: a schedule, one transfer after another; optimal is the best with static shares")
     for line in infeasible_lines(rows):
         stdout().print(line, highlight=False, soft_wrap=True)
     stdout().print(decomposition_table(steps))

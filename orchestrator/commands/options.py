@@ -97,4 +97,4 @@ def writing(path: Path, write: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write()
     except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error}); give another --out") from error
+        raise RunError(f"{path}: cannot be written ({error}); give another path") from error

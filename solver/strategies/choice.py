@@ -23,6 +23,7 @@ def modes_mask(problem: PlanningProblem, modes: frozenset[str] | set[str]) -> Bo
 
 
 EXACT = frozenset(str(mode) for mode in EXACT_MODES)
+_LEAST_PROGRESS = 1e-9
 
 
 def require_everybody(problem: PlanningProblem, mask: BoolArray, strategy: str, what: str) -> None:
@@ -42,6 +43,13 @@ def require_everybody(problem: PlanningProblem, mask: BoolArray, strategy: str, 
             "give them "
             "more memory, allow more modes in training.modes, or use the strategy 'optimal'"
         )
+
+
+def for_progress(problem: PlanningProblem, seconds: FloatArray) -> FloatArray:
+    """[K] seconds over a row's own progress where the objective divides by it: a larger batch may be worth its time."""
+    if not problem.divides_by_progress:
+        return seconds
+    return np.asarray(seconds / np.maximum(problem.progress, _LEAST_PROGRESS))
 
 
 def choose_by_score(problem: PlanningProblem, mask: BoolArray, score: FloatArray, strategy: str) -> IntArray:

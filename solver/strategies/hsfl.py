@@ -12,7 +12,7 @@ from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.problem import ENERGY, PlanningProblem
 from solver.search import Effort
 from solver.strategies.base import Assignment
-from solver.strategies.choice import EXACT, choose_by_score, modes_mask, require_everybody
+from solver.strategies.choice import EXACT, choose_by_score, for_progress, modes_mask, require_everybody
 
 _MAX_ROUNDS = 12
 _BANDS = np.linspace(0.05, 0.95, 19)
@@ -95,7 +95,7 @@ class Hsfl:
             mask = np.where(chained[problem.client_index], split, local)
             if len(np.unique(problem.client_index[mask])) < problem.num_clients:
                 continue
-            score = np.where(chained[problem.client_index], sl_s, fl_s)
+            score = for_progress(problem, np.where(chained[problem.client_index], sl_s, fl_s))
             if problem.objective == ENERGY:
                 score = problem.energy_j
             try:

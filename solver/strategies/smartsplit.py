@@ -9,7 +9,7 @@ import numpy as np
 from solver.problem import ENERGY, PlanningProblem
 from solver.search import Effort
 from solver.strategies.base import Assignment
-from solver.strategies.choice import EXACT, choose_by_score, modes_mask, require_everybody
+from solver.strategies.choice import EXACT, choose_by_score, for_progress, modes_mask, require_everybody
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SmartSplit:
         require_everybody(problem, mask, self.name, "in an exact mode")
         shares = np.repeat(problem.data_weight[:, None], 3, axis=1)
         shares = shares / np.maximum(shares.sum(axis=0), 1.0)
-        latency_s = problem.work.latency_s(shares[problem.client_index])
+        latency_s = for_progress(problem, problem.work.latency_s(shares[problem.client_index]))
         score = problem.energy_j if problem.objective == ENERGY else latency_s
         rows = choose_by_score(problem, mask, score, self.name)
         return Assignment(rows, shares=shares, reason="least latency that fits its memory, at its data's share")

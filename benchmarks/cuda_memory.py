@@ -1,6 +1,6 @@
 """Predict measured CUDA peaks from this computer's CPU, and print the error.
 
-    python benchmarks/cuda_memory.py [MEASURED.csv]
+    python benchmarks/cuda_memory.py [MEASURED.csv] [--warm]
 
 The file holds peaks of the client part of OPT models on one H200 (``torch.cuda.max_memory_allocated``), by cut, batch,
 sequence length, mode and dtype. Each mode is carried out here as it was there, on shapes: FO (SGD), FO_mom (momentum),
@@ -153,14 +153,16 @@ def main() -> None:
     """Print the table, the shares within 2 %, and the worst cases by name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("measured", nargs="?", type=Path, default=MEASURED)
-    path = parser.parse_args().measured
+    parser.add_argument("--warm", action="store_true", help="the first case is not the first of its process")
+    arguments = parser.parse_args()
+    path = arguments.measured
     if not path.is_file():
         raise SystemExit(f"{path}: no such file; needs measured CUDA peaks, see the head of this benchmark")
     rows = pd.read_csv(path)
     memo = ShapeMemo()
     rows["predicted_bytes"] = [
         # The first case of a process pays for the cuBLAS workspaces; later ones find them there.
-        predicted_bytes(row, memo, CudaMemory(workspaces_exist=position > 0))
+        predicted_bytes(row, memo, CudaMemory(workspaces_exist=position > 0 or arguments.warm))
         for position, row in enumerate(rows.itertuples())
     ]
     rows["error_percent"] = 100 * (rows["predicted_bytes"] / rows["peak_bytes"] - 1)

@@ -84,16 +84,26 @@ def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, Memory
     """
     from profiler.memory import client_memory
     from profiler.models import traced_model
+    from profiler.options import cuda_memory
+    from scenarios.devices import find_device
 
     traced = traced_model(scenario)
     cut = (int(options.table["cut"].max()) + 1) // 2
+    # Devices differ in memory only where they follow a CUDA allocator of their own.
+    models = {
+        cuda_memory(find_device(device, scenario.devices, "clients.device")): device
+        for device in reversed(options.table["device"].unique().tolist())
+    }
     rows = options.table[options.table["cut"] == cut].drop_duplicates(["mode", "recompute"])
     found: dict[str, MemoryBreakdown] = {}
-    for mode, of_mode in rows.groupby("mode", sort=False):
-        levels = of_mode.sort_values("client_peak_bytes", ascending=False)["recompute"]
-        for recompute in dict.fromkeys((levels.iloc[0], levels.iloc[-1])):
-            kept = f", {most_kept_inputs(parse_schedule(recompute))} inputs kept" if recompute else ""
-            found[f"cut {cut} {mode}{kept}"] = client_memory(traced, scenario, cut, Mode(str(mode)), recompute)
+    for cuda, device in reversed(models.items()):
+        where = f" on {device}" if len(models) > 1 or cuda is not None else ""
+        for mode, of_mode in rows.groupby("mode", sort=False):
+            levels = of_mode.sort_values("client_peak_bytes", ascending=False)["recompute"]
+            for recompute in dict.fromkeys((levels.iloc[0], levels.iloc[-1])):
+                kept = f", {most_kept_inputs(parse_schedule(recompute))} inputs kept" if recompute else ""
+                breakdown = client_memory(traced, scenario, cut, Mode(str(mode)), recompute, cuda)
+                found[f"cut {cut} {mode}{kept}{where}"] = breakdown
     return found
 
 

@@ -33,7 +33,7 @@ from scenarios.schema import Scenario
 
 PROFILE_SCHEMA_VERSION = 1
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
-_OWN_PACKAGES = ("profiler", "runtime")
+_OWN_PACKAGES = ("profiler", "runtime", "scenarios")
 
 
 def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str | None:

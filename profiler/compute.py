@@ -15,7 +15,6 @@ from profiler.kernels import CPU_KERNELS
 from profiler.models import TracedModel
 from profiler.operators import NO_WORK, OperatorCost, OperatorCounter
 from profiler.shapes import shapes_only
-from runtime.live_bytes import LiveBytes
 from runtime.models.blocks import Block
 from runtime.noise import NoiseKey, Perturbed, descend
 from runtime.optimizers import make_optimizer
@@ -41,14 +40,10 @@ class BlockCost:
         Forward pass with one perturbation direction, noise included.
     descend
         Moving the parameters along one direction, noise included.
-    parameter_bytes, trainable_bytes, exchanged_bytes
-        All parameters; trained ones; what travels between rounds (trained ones and statistics).
+    exchanged_bytes
+        What travels between rounds: trained parameters and statistics.
     num_trainable
         Trained scalars.
-    optimizer_bytes
-        State the optimizer keeps.
-    saved_bytes, transient_bytes
-        Activations kept for backward; largest temporaries beside them.
     """
 
     forward: OperatorCost
@@ -57,13 +52,8 @@ class BlockCost:
     update: OperatorCost
     perturbed_forward: OperatorCost
     descend: OperatorCost
-    parameter_bytes: int
-    trainable_bytes: int
     exchanged_bytes: int
     num_trainable: int
-    optimizer_bytes: int
-    saved_bytes: int
-    transient_bytes: int
 
 
 def signature(block: Block, x: Tensor, *, is_last: bool) -> Hashable:
@@ -112,16 +102,13 @@ def _trace(block: Block, x: Tensor, traced: TracedModel, scenario: Scenario, *, 
     _forget_gradients(parameters)
     without_input = _backward(run, x.detach()) if parameters else NO_WORK
     _forget_gradients(parameters)
-    saved_bytes, transient_bytes = _memory(run, x, differentiable=differentiable)
     for parameter in parameters:
         parameter.grad = torch.empty_like(parameter)
-    update, optimizer_bytes = NO_WORK, 0
+    update = NO_WORK
     if parameters:
         optimizer = make_optimizer(scenario.training.optimizer, parameters)
         # The first step is where the state is born; the second is what every further step costs.
-        with LiveBytes() as state:
-            optimizer.step()
-        optimizer_bytes = state.live_bytes
+        optimizer.step()
         with OperatorCounter() as counter:
             optimizer.step()
         update = counter.cost()
@@ -135,13 +122,8 @@ def _trace(block: Block, x: Tensor, traced: TracedModel, scenario: Scenario, *, 
         update=update,
         perturbed_forward=perturbed,
         descend=moved,
-        parameter_bytes=sum(p.numel() * p.element_size() for p in part.parameters()),
-        trainable_bytes=sum(p.numel() * p.element_size() for p in parameters),
         exchanged_bytes=sum(t.numel() * t.element_size() for t in part.exchanged().values()),
         num_trainable=part.num_trainable,
-        optimizer_bytes=optimizer_bytes,
-        saved_bytes=saved_bytes,
-        transient_bytes=transient_bytes,
     )
 
 
@@ -161,16 +143,6 @@ def _backward(run: _Run, x: Tensor) -> OperatorCost:
     with counter:
         y.backward(gradient)  # type: ignore[no-untyped-call]
     return counter.cost()
-
-
-def _memory(run: _Run, x: Tensor, *, differentiable: bool) -> tuple[int, int]:
-    """Bytes kept between forward and backward, and the largest excess over them while either runs."""
-    with LiveBytes() as meter, torch.enable_grad():
-        y = run(x.detach().requires_grad_(differentiable))
-        saved_bytes = meter.live_bytes
-        if y.requires_grad:
-            y.backward(torch.empty_like(y))  # type: ignore[no-untyped-call]
-    return saved_bytes, meter.peak_bytes - saved_bytes
 
 
 def _zeroth_order(part: Part, x: Tensor, traced: TracedModel) -> tuple[OperatorCost, OperatorCost]:

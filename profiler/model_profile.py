@@ -86,6 +86,10 @@ class ModelProfile:
         """Trainable scalars of the client part."""
         return sum(cost.num_trainable for cost in self.costs[:cut])
 
+    def recomputes(self, choice: Choice) -> bool:
+        """Whether a choice is other than ``fo`` in work: all but the schedules that run every block once."""
+        return choice not in self.forwards or max(self.forwards[choice]) > 1
+
     def peaks_on(self, cuda: CudaMemory | None) -> dict[Choice, int]:
         """Return the client peaks on a kind of device.
 

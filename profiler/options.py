@@ -94,7 +94,7 @@ def _device_rows(
                 "cut": cut,
                 "mode": str(mode),
                 "recompute": recompute,
-                "recomputes": max(profile.forwards.get(choice, (2,))) > 1,
+                "recomputes": profile.recomputes(choice),
                 "batch_size": training.batch_size,
                 "client_compute_s": compute_s,
                 "uplink_bytes": steps * bytes_a_step.uplink + upload,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
@@ -39,9 +38,3 @@ class MemoryBreakdown:
     def peak_bytes(self) -> int:
         """The peak: all roles together."""
         return sum(getattr(self, field.name) for field in fields(self))
-
-    def combined(self, other: MemoryBreakdown, combine: Callable[[int, int], int]) -> MemoryBreakdown:
-        """Combine role by role."""
-        return MemoryBreakdown(
-            **{f.name: combine(getattr(self, f.name), getattr(other, f.name)) for f in fields(MemoryBreakdown)}
-        )

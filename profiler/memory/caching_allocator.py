@@ -12,7 +12,7 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
-_KIB, _MIB = 1 << 10, 1 << 20
+_MIB = 1 << 20
 _ROUNDING_BYTES = 512
 _LARGEST_SMALL_BYTES = 1 * _MIB
 _SMALL_SEGMENT_BYTES = 2 * _MIB

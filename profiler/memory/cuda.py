@@ -28,7 +28,7 @@ _LEAST_VALUES_PER_THREAD, _MOST_VALUES_PER_THREAD = 16, 256
 
 @dataclass(frozen=True)
 class CudaMemory:
-    """A CUDA device, as far as its memory is concerned.
+    """A CUDA device, as far as its memory is concerned; the defaults are an H200's.
 
     Parameters
     ----------

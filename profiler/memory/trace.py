@@ -32,6 +32,7 @@ class MemoryTrace(LiveBytes):
         self._cuda = cuda
         self._allocator = CachingAllocator()
         self._events: list[tuple[int, int]] = []
+        self._peak_from = 0
         self._births = 0
         self._birth_of: dict[int, int] = {}
         self._role_of: dict[int, Role] = {}
@@ -64,7 +65,7 @@ class MemoryTrace(LiveBytes):
         live_bytes, peak_bytes, at = 0, 0, 0
         for position, (_, change_bytes) in enumerate(self._events):
             live_bytes += change_bytes
-            if live_bytes > peak_bytes:
+            if position + 1 >= self._peak_from and live_bytes > peak_bytes:
                 peak_bytes, at = live_bytes, position + 1
         by_birth: Counter[int] = Counter()
         for birth, change_bytes in self._events[:at]:
@@ -77,6 +78,7 @@ class MemoryTrace(LiveBytes):
     def start_peak_afresh(self) -> None:
         """Forget the peak so far; what is live stays."""
         self.peak_bytes = self.live_bytes
+        self._peak_from = len(self._events)
 
     def mark(self, role: Role, tensors: Iterable[Tensor]) -> None:
         """Say what tensors that are counted are for."""

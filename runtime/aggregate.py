@@ -68,7 +68,7 @@ def aggregate(
                 f"client {outcome.assignment.client} (cut {outcome.assignment.cut}, {outcome.assignment.mode}): "
                 f"found a train loss of {outcome.train_loss} and {what} weights; training diverged: lower "
                 "training.optimizer.learning_rate, "
-                "or training.zeroth_order.learning_rate if its mode is zeroth-order"
+                "or training.zeroth_order.optimizer.learning_rate if its mode is zeroth-order"
             )
     trust = [reliability(o.assignment.mode, zeroth_order, num_trainable_below[o.assignment.cut]) for o in rounds]
     new_state: State = {}

@@ -197,7 +197,8 @@ class Training(Section):
                 "clients train along the same directions need zeroth-order modes only: state modes: [zo-projection]"
             )
         step = self.zeroth_order.optimizer
-        if self.zo_prefix_blocks and not (isinstance(step, Sgd) and step.momentum == 0.0 and step.weight_decay == 0.0):
+        plain = isinstance(step, Sgd) and step.momentum == 0.0 and step.weight_decay == 0.0
+        if self.zo_prefix_blocks and not plain:
             raise ValueError(
                 "zo_prefix_blocks: only plain SGD steps can be averaged as scalars; set zeroth_order.optimizer to sgd "
                 "without momentum and weight decay"

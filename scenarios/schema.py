@@ -129,6 +129,7 @@ class Client:
     min_cut: int
     energy_cap_j: float | None = None
     drop_price_s: float | None = None
+    ray_resource: str | None = None
 
 
 class Scenario(Section):
@@ -215,6 +216,7 @@ class Scenario(Section):
                 min_cut=group.min_cut,
                 energy_cap_j=group.energy_cap_j,
                 drop_price_s=group.drop_price_s,
+                ray_resource=group.ray_resource,
             )
             for group in self.clients
             for index in range(group.count)

@@ -320,7 +320,7 @@ def test_bytes_on_air_are_those_of_the_table(family: str, mode: Mode) -> None:
         else 0
     )
     weights = sum(t.numel() * 4 for t in model.client_part(2).exchanged().values())
-    counted = one_round(scenario, model, start, 2, mode, batch).bytes_by_phase
+    counted = one_round(scenario, model, start, 2, mode, batch).report.bytes_by_phase
     uplink = {
         Mode.FO: a_bytes + label_bytes,
         Mode.FO_RECOMPUTE: a_bytes + label_bytes,
@@ -345,7 +345,7 @@ def test_bytes_on_air_are_those_of_the_table(family: str, mode: Mode) -> None:
 def test_on_the_device_only_weights_cross(mode: Mode) -> None:
     scenario = family_scenario("vit")
     batch, model = family_batch(scenario), family_model(scenario)
-    counted = one_round(scenario, model, model.whole.snapshot(), model.num_blocks, mode, batch).bytes_by_phase
+    counted = one_round(scenario, model, model.whole.snapshot(), model.num_blocks, mode, batch).report.bytes_by_phase
     scalars = 4 * scenario.training.zeroth_order.directions
     assert counted.get(Phase.UPLINK, 0) == (scalars if mode is Mode.ZO_LOSS else 0)
     assert Phase.DOWNLINK not in counted
@@ -396,4 +396,4 @@ def test_losses_are_finite_in_every_mode() -> None:
     batch, model = family_batch(scenario), family_model(scenario)
     start = model.whole.snapshot()
     for mode in Mode:
-        assert math.isfinite(one_round(scenario, model, start, 2, mode, batch).train_loss)
+        assert math.isfinite(one_round(scenario, model, start, 2, mode, batch).report.train_loss)

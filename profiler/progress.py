@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from profiler.compute import BlockCost
 from runtime.data import Dataset, load_dataset
@@ -72,6 +73,7 @@ def measured_noise_scale(scenario: Scenario) -> float:
     sizes = scenario.training.candidate_batch_sizes
     smallest, largest = sizes[0], sizes[-1]
     gradients = _Gradients(scenario)
+    gradients.hold_statistics([gradients.draw("gradient-noise", step, largest) for step in range(_NUM_NOISE_BATCHES)])
     of_small: list[float] = []
     of_large: list[float] = []
     for step in range(_NUM_NOISE_BATCHES):
@@ -165,6 +167,22 @@ class _Gradients:
         """Draw a batch of a named stream."""
         train = self._dataset.train
         return draw_batch(train, torch.arange(len(train)), self._scenario, stream, step, batch_size=batch_size)
+
+    def hold_statistics(self, batches: Sequence[Batch]) -> None:
+        """Take BatchNorm's statistics from some batches and keep to them from now on.
+
+        A batch that normalises by itself has no gradient that is the mean of its samples' gradients, which the
+        estimate of the noise scale rests on: the ResNet of ``quickstart`` gives a negative ``|G|²`` otherwise.
+        """
+        whole = self._model.whole
+        for module in whole.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.reset_running_stats()
+                module.momentum = None  # the mean over all batches, not one that forgets
+        with torch.no_grad():
+            for batch in batches:
+                whole(batch.inputs, batch.mask_BS)
+        whole.eval()
 
     def squared_norm(self, batch: Batch) -> float:
         """Squared norm of a batch's gradient over all trainable parameters."""

@@ -80,15 +80,7 @@ def measured_noise_scale(scenario: Scenario) -> float:
         batch = gradients.draw("gradient-noise", step, largest)
         of_large.append(gradients.squared_norm(batch))
         of_small += [gradients.squared_norm(part) for part in _divided(batch, smallest)]
-    found = noise_estimate(smallest, float(np.mean(of_small)), largest, float(np.mean(of_large)))
-    if not (np.isfinite(found.trace) and found.trace > 0 and found.squared_norm > 0):
-        raise ProfileError(
-            f"objective.gradient_noise_scale: measured at batches of {smallest} and {largest} samples as "
-            f"{found.trace:.3g} / {found.squared_norm:.3g} (variance over squared gradient), which are not both "
-            "positive: these batches say too little about it; state objective.gradient_noise_scale, or use "
-            "objective.gradient_split: assumed"
-        )
-    return found.scale
+    return noise_estimate(smallest, float(np.mean(of_small)), largest, float(np.mean(of_large))).scale
 
 
 def noise_scale(scenario: Scenario, measured: float | None) -> float:
@@ -125,7 +117,20 @@ class NoiseEstimate:
 
     @property
     def scale(self) -> float:
-        """Simple noise scale ``tr(Σ) / |G|²``, samples (arXiv 1812.06162, section 2.2)."""
+        """Simple noise scale ``tr(Σ) / |G|²``, samples (arXiv 1812.06162, section 2.2).
+
+        Raises
+        ------
+        ProfileError
+            If the estimates are not both positive and finite.
+        """
+        if not (0 < self.trace < np.inf and 0 < self.squared_norm < np.inf):
+            raise ProfileError(
+                f"the gradient noise scale cannot be measured: found a variance of {self.trace:.3g} and a squared "
+                f"gradient of {self.squared_norm:.3g}, needs both to be positive; the batches say too little about it: "
+                "state objective.gradient_noise_scale, spread training.batch_sizes further, or use "
+                "objective.gradient_split: assumed"
+            )
         return self.trace / self.squared_norm
 
 

@@ -91,6 +91,15 @@ def test_the_key_changes_with_what_matters(changes: dict[str, object]) -> None:
     assert cache.profile_key(load_changed(scenario, changes), []) != cache.profile_key(scenario, [])
 
 
+def test_a_stated_noise_scale_is_no_part_of_the_profile_but_that_none_is_measured_is() -> None:
+    measured = load_changed(family_scenario("opt-causal", batch_sizes=[4]), {"objective.gradient_split": "measured"})
+    keys = [
+        cache.profile_key(load_changed(measured, {"objective.gradient_noise_scale": scale}), [])
+        for scale in (None, 3.0, 5.0)
+    ]
+    assert keys[0] != keys[1] == keys[2]
+
+
 def test_the_key_is_that_of_the_model_not_of_the_clients() -> None:
     scenario = family_scenario("opt-causal")
     same = load_changed(scenario, {"clients.0.count": 9, "server.device": "rpi5_8gb", "description": "other"})

@@ -24,15 +24,15 @@ def with_mask(profile: ModelProfile, mask_bytes: int) -> ModelProfile:
     return replace(profile, by_batch_size=padded)
 
 
-@pytest.mark.parametrize("family", ["opt-causal", "bert", "resnet"])
+@pytest.mark.parametrize("family", ["opt-classes", "resnet"])
 def test_a_server_with_the_labels_needs_none_and_leaves_no_whole_model_on_a_device(family: str) -> None:
-    settings: dict[str, Any] = {"local_steps": 3, "batch_sizes": [4], "modes": [str(mode) for mode in Mode]}
+    settings: dict[str, Any] = {"local_steps": 3, "modes": [str(mode) for mode in Mode]}
     at_client, at_server = (
         family_scenario(family, **settings),
         family_scenario(family, **settings, label_holder="server"),
     )
     profile = profile_model(at_server)
-    num_blocks = profile.by_batch_size[4].num_blocks
+    num_blocks = profile.by_batch_size[8].num_blocks
     sent = build_options(at_client, with_mask(profile_model(at_client), 100)).table.set_index(KEY)
     kept = build_options(at_server, with_mask(profile, 100)).table.set_index(KEY)
     assert set(kept.index) == {key for key in sent.index if key[1] < num_blocks}
@@ -65,7 +65,7 @@ def prefix(k: int, modes: list[str] = ZEROTH_ORDER, **training: Any) -> Scenario
     return family_scenario("vit", modes=modes, zo_prefix_blocks=k, local_steps=3, **training)
 
 
-@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("k", [1, 3])
 def test_blocks_of_the_prefix_are_never_downloaded_and_zo_loss_gets_the_averaged_scalars(k: int) -> None:
     directions = prefix(0).training.zeroth_order.directions
     costs = profile_model(prefix(0)).by_batch_size[8].costs

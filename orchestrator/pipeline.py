@@ -90,7 +90,8 @@ def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, Memory
     *smaller, batch_size = options.batch_sizes
     batch = f", batch {batch_size}" if smaller else ""
     traced = with_batch_size(traced_model(scenario), scenario, batch_size)
-    cut = (int(options.table["cut"].max()) + 1) // 2
+    cuts = sorted({int(cut) for cut in options.table["cut"]})
+    cut = cuts[(len(cuts) - 1) // 2]
     # Devices differ in memory only where they follow a CUDA allocator of their own.
     models = {
         cuda_memory(find_device(device, scenario.devices, "clients.device")): device

@@ -50,14 +50,15 @@ def memory_by_cut_figure(options: OptionTable) -> go.Figure:
             )  # fmt: skip
             figure.add_scatter(
                 x=list(least.index), y=list(least), mode="lines", fill="tonexty",
-                line={"color": colour, "width": 2, "dash": dash}, fillcolor=f"{colour}26", hoverinfo="skip", showlegend=False,
+                line={"color": colour, "width": 2, "dash": dash}, fillcolor=f"{colour}26",
+                hoverinfo="skip", showlegend=False,
             )  # fmt: skip
         figure.add_scatter(
             x=list(of_mode["cut"]), y=list(of_mode["client_peak_bytes"]),
             name=f"{mode}, batch {batch_size}" if len(sizes) > 1 else str(mode),
             mode="lines+markers" if (most == least).all() else "markers",
             line={"color": colour, "width": 2, "dash": dash}, marker={"size": 5, "color": colour},
-            customdata=[_hover(row) for row in of_mode.to_dict("records")],
+            customdata=[_hover(row, names_batch=len(sizes) > 1) for row in of_mode.to_dict("records")],
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
     for budget_bytes, names in _budgets(options.table):
@@ -106,11 +107,12 @@ def _one_client_a_device(table: pd.DataFrame) -> pd.DataFrame:
     return one.sort_values(["cut", "client_peak_bytes"])
 
 
-def _hover(row: dict[Hashable, Any]) -> str:
+def _hover(row: dict[Hashable, Any], *, names_batch: bool) -> str:
     kept = f", {most_kept_inputs(parse_schedule(row['recompute']))} inputs kept" if row["recompute"] else ""
+    batch = f", batch {row['batch_size']}" if names_batch else ""
     compute = f"compute {format_seconds(row['client_compute_s'])} a round on {html.escape(row['device'])}"
     peak = f"peak {format_bytes(row['client_peak_bytes'])}"
-    return f"cut {row['cut']}, {row['mode']}{kept}<br>{peak}<br>{compute}"
+    return f"cut {row['cut']}, {row['mode']}{batch}{kept}<br>{peak}<br>{compute}"
 
 
 def _budgets(table: pd.DataFrame) -> list[tuple[int, str]]:

@@ -95,3 +95,10 @@ def test_a_measured_noise_scale_is_labelled_so() -> None:
     assert "noise scale measured at the starting weights" in plan_headline(measured)
     page = report_page(validate_scenario(document, "measured"), options, measured)
     assert "<b>measured</b>" in page.split("gradient noise scale")[1][:200]
+
+
+def test_memory_is_explained_at_a_cut_that_exists() -> None:
+    """With a common prefix of all blocks but one, the middle of all cuts is no option."""
+    scenario = family_scenario("vit", modes=["zo-projection"], zo_prefix_blocks=3)
+    options = profile_scenario(scenario)
+    assert list(explain_memory(scenario, options)) == [f"cut {options.table['cut'].min()} zo-projection"]

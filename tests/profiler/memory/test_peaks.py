@@ -206,7 +206,7 @@ def test_composed_peaks_of_paired_blocks_equal_full_traces() -> None:
     document = family_scenario("opt-causal", local_steps=2).resolved()
     document["model"] = {"task": "causal-lm", "config": config}
     scenario = validate_scenario(document, "gpt2")
-    profile = profile_model(scenario)
+    (profile,) = profile_model(scenario).by_batch_size.values()
     traced = traced_model(scenario)
     assert any(len(run) >= 5 for run in homogeneous_runs(profile.cuts, _kinds(traced)))
     for (cut, mode, recompute), peak in profile.client_peak_bytes.items():

@@ -58,7 +58,7 @@ class ModelProfile:
     forwards
         How often each block below the cut runs forward, for choices that recompute.
     label_bytes, row_id_bytes
-        Bytes of labels and mask of a batch, and of its token ids.
+        Bytes of the labels and mask of a batch that cross the air, and of its token ids.
     row_ids_needed
         Cuts and modes whose zeroth-order update needs token ids at the server.
     cuda_peak_bytes
@@ -147,7 +147,8 @@ def profile_model(
     on_progress("done", 1.0)
     batch = traced.batch
     is_language = scenario.model.task == "causal-lm"
-    label_bytes = sum(t.numel() * t.element_size() for t in (batch.labels, batch.mask_BS) if t is not None)
+    crossing = (batch.labels if scenario.training.label_holder == "client" else None, batch.mask_BS)
+    label_bytes = sum(t.numel() * t.element_size() for t in crossing if t is not None)
     needed = {
         (cut, mode)
         for cut, mode, _ in peaks

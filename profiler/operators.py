@@ -36,7 +36,7 @@ class OperatorClass(IntEnum):
     MEMORY = 0
     """No products: elementwise work, normalisation, copies, gathers, sums."""
     RANDOM = 1
-    """Draws normal random numbers."""
+    """Draws normal random numbers, or words of random bits."""
     MATMUL = 2
     """Matrix products and attention."""
     CONVOLUTION = 3
@@ -53,8 +53,8 @@ PRODUCTS = frozenset(OperatorClass) - {OperatorClass.MEMORY, OperatorClass.RANDO
 """Classes whose floating-point operations are multiply-adds of the model."""
 
 RANDOM_FLOPS_PER_ELEMENT = 300
-"""Cost of a normal random number in units of peak arithmetic: a canonical generator is serial, so that noise does not
-depend on the device. From one x86 core of 60 GFLOP/s that draws 200 million a second; an assumption on devices that
+"""Cost of a normal random number, or of a word of random bits, in units of peak arithmetic: a canonical generator is
+serial, so that noise does not depend on the device. From one x86 core of 60 GFLOP/s that draws 200 million a second; an assumption on devices that
 state no rate of their own."""
 
 
@@ -179,7 +179,7 @@ class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 _MOVES_NOTHING = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.detach}
-_RANDOM = {aten.randn, aten.normal_}
+_RANDOM = {aten.randn, aten.normal_, aten.random_}
 _GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}
 _SCATTERS = {aten.index_copy_, aten.index_copy}
 

@@ -19,7 +19,7 @@ from profiler.model_profile import ModelProfile, OnProgress, profile_model
 from profiler.models import smashed_bytes
 from profiler.operators import OperatorCost
 from profiler.roofline import check_can_train, seconds
-from runtime.reliability import reliability
+from runtime.reliability import expected_progress
 from scenarios.contracts.modes import EXACT_MODES, Mode
 from scenarios.contracts.options import OPTION_COLUMNS, OptionTable
 from scenarios.devices import Device, find_device
@@ -35,7 +35,7 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
         If a device is unknown, cannot train, or lacks a figure.
     """
     server = server_device(scenario.server, scenario)
-    server_clock = BlockSeconds.on(_clock_of(server), profile.costs)
+    server_clock = BlockSeconds.on(_clock_of(server), profile.costs, is_server=True)
     by_device: dict[str, pd.DataFrame] = {}
     for position, group in enumerate(scenario.clients):
         if group.device not in by_device:
@@ -67,7 +67,7 @@ def _device_rows(
 ) -> pd.DataFrame:
     clock = BlockSeconds.on(_clock_of(device), profile.costs)
     training = scenario.training
-    directions, steps = training.zeroth_order.directions, training.local_steps
+    zeroth_order, steps = training.zeroth_order, training.local_steps
     rows: list[dict[str, object]] = []
     for choice, peak_bytes in profile.peaks_on(cuda_memory(device)).items():
         cut, mode, recompute = choice
@@ -78,17 +78,17 @@ def _device_rows(
             smashed_bytes(profile.graph, cut),
             profile.label_bytes,
             profile.row_id_bytes if (cut, mode) in profile.row_ids_needed else 0,
-            directions,
+            zeroth_order,
             on_device=cut == profile.num_blocks,
             client_trains=client_trains,
         )
         exchanged = sum(cost.exchanged_bytes for cost in profile.costs[:cut])
         upload = exchanged if mode in EXACT_MODES else 0
-        compute_s = steps * client_step_s(clock, mode, cut, directions, profile.forwards.get(choice))
+        compute_s = steps * client_step_s(clock, mode, cut, zeroth_order, profile.forwards.get(choice))
         # Others' load leaves this much of the server to all clients together.
-        server_s = steps * server_step_s(server_clock, mode, cut, directions, client_trains=client_trains) / (1 - load)
-        below = float(profile.split[:cut].sum())
-        worth = reliability(mode, training.zeroth_order, num_trainable)
+        server_s = steps * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
+        num_above = profile.num_trainable_below(profile.num_blocks) - num_trainable
+        progress = expected_progress(mode, training, float(profile.split[:cut].sum()), num_trainable, num_above)
         rows.append(
             {
                 "cut": cut,
@@ -105,8 +105,7 @@ def _device_rows(
                 "client_peak_bytes": peak_bytes,
                 "server_state_bytes": profile.server_peak_bytes[cut, mode],
                 "client_energy_j": client_energy_j(device, compute_s),
-                # Shares sum to 1 up to rounding; an exact step is worth exactly 1.
-                "progress": 1.0 if worth == 1.0 or not client_trains else 1.0 - below + worth * below,
+                "progress": progress,
                 "confidence": str(device.confidence),
             }
         )

@@ -9,6 +9,7 @@ from time import perf_counter
 import torch
 from torch import nn
 
+from runtime.descent import ScalarDescent
 from runtime.estimators import GradientEstimator, ScalarStep, StepResult, make_estimator
 from runtime.live_bytes import LiveBytes
 from runtime.noise import NoiseKey
@@ -102,7 +103,12 @@ def run_client_round(
     link: ServerLink = server
     if not on_device:
         labels_name_rows = scenario.model.task == "causal-lm"
-        link = CountingLink(server, traffic, needs_row_ids(part, assignment.mode, labels_name_rows=labels_name_rows))
+        link = CountingLink(
+            server,
+            traffic,
+            needs_row_ids(part, assignment.mode, labels_name_rows=labels_name_rows),
+            labels_cross=scenario.training.label_holder == "client",
+        )
     estimator = make_estimator(assignment.mode, part, scenario.training, assignment.recompute)
     losses: list[float] = []
     scalars: list[ScalarStep] = []
@@ -130,8 +136,9 @@ def run_client_round(
     if assignment.mode in ZEROTH_ORDER_MODES:
         # The server never sees the client's weights: it replays the scalars on the weights the round started from.
         part.load(global_state)
+        replay = ScalarDescent(part.trainable(), scenario.training.zeroth_order.optimizer)
         for scalar_step in scalars:
-            scalar_step.replay(part)
+            replay.step(scalar_step)
     elif assignment.mode in EXACT_MODES:
         traffic.count(Phase.MODEL_UPLOAD, part.exchanged().values())
     return ClientRound(
@@ -154,7 +161,7 @@ def run_step(
 
     The client holds its part (parameters and buffers, frozen ones too) and the batch throughout.
     """
-    link.begin_step()
+    link.begin_step(key)
     if meter is None:
         return estimator.step(batch, link, key)
     if link.trains_server:

@@ -193,8 +193,8 @@ class Training(Section):
         exact = [str(mode) for mode in self.modes if mode not in ZEROTH_ORDER_MODES]
         if self.zo_prefix_blocks and exact:
             raise ValueError(
-                f"zo_prefix_blocks: found {self.zo_prefix_blocks} while modes lists {', '.join(exact)}; blocks that all "
-                "clients train along the same directions need zeroth-order modes only: state modes: [zo-projection]"
+                f"zo_prefix_blocks: found {self.zo_prefix_blocks} while modes lists {', '.join(exact)}; blocks that "
+                "all clients train along the same directions need zeroth-order modes only: state modes: [zo-projection]"
             )
         step = self.zeroth_order.optimizer
         if self.zo_prefix_blocks and not (isinstance(step, Sgd) and step.momentum == 0.0 and step.weight_decay == 0.0):

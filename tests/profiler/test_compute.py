@@ -207,7 +207,7 @@ def test_a_device_without_a_figure_is_an_error(device: str, needle: str) -> None
         check_can_train(catalogue()[device], "clients.0.device")
 
 
-UNIT = BlockSeconds(*(np.full(4, float(10**i)) for i in range(6)), trains=np.array([False, True, True, True]))
+UNIT = BlockSeconds(*(np.full(4, float(10**i)) for i in range(8)), trains=np.array([False, True, True, True]))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ class BlockSeconds:
                 )
                 known[id(cost)] = [math.nan if work is None else clock(work) for work in passes]
         table = np.array([known[id(cost)] for cost in costs])
-        return cls(*table.T, np.array([cost.num_trainable > 0 for cost in costs]))
+        columns = [*table.T, np.array([cost.num_trainable > 0 for cost in costs])]
+        return cls(*columns)
 
     def exact_backward_s(self, first: int, stop: int, *, wants_input: bool) -> float:
         """Backward and update of blocks ``first..stop-1``, down to the lowest trained one if no input is wanted."""

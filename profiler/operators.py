@@ -54,8 +54,8 @@ PRODUCTS = frozenset(OperatorClass) - {OperatorClass.MEMORY, OperatorClass.RANDO
 
 RANDOM_FLOPS_PER_ELEMENT = 300
 """Cost of a normal random number, or of a word of random bits, in units of peak arithmetic: a canonical generator is
-serial, so that noise does not depend on the device. From one x86 core of 60 GFLOP/s that draws 200 million a second; an assumption on devices that
-state no rate of their own."""
+serial, so that noise does not depend on the device. From one x86 core of 60 GFLOP/s that draws 200 million a second; an
+assumption on devices that state no rate of their own."""
 
 
 class OperatorKey(NamedTuple):

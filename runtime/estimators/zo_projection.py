@@ -41,7 +41,7 @@ class ZerothOrderProjection(ZerothOrderEstimator):
                 torch.dot(widened(gradient.flatten()), widened(self._change(batch, noise, p, anchor).flatten()))
                 for p in range(settings.directions)
             ]
-            scalars_P = torch.stack(derivatives).mul_(self._per_change).float()
+            scalars_P = torch.stack(derivatives).mul_(self._per_change)
         del anchor, gradient
         applied_P = link.share_scalars(scalars_P, seeds_of(key, settings.directions))
         step = ScalarStep(noise, gradient_coefficients(host_floats(applied_P), settings), recorder.rows)

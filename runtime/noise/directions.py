@@ -91,7 +91,7 @@ def _signs(shape: Sequence[int], dtype: torch.dtype, generator: torch.Generator)
     words.random_(-(2**63), None, generator=generator)
     bits = torch.arange(256, device="cpu").unsqueeze(-1).bitwise_right_shift(torch.arange(8, device="cpu"))
     signs_of_byte = bits.bitwise_and_(1).mul_(2).sub_(1).to(dtype)
-    signs: Tensor = torch.index_select(signs_of_byte, 0, words.view(torch.uint8).int())
+    signs = torch.index_select(signs_of_byte, 0, words.view(torch.uint8).int())
     return signs.flatten()[: size.numel()].view(size)
 
 
@@ -113,7 +113,8 @@ def _norm(values: Tensor) -> Tensor:
         chunks, rest = values[:whole].view(-1, _NORM_CHUNK), values[whole:]
         of_chunks = torch.linalg.vector_norm(chunks, dim=1, dtype=torch.float64)
         values = torch.cat([of_chunks, torch.linalg.vector_norm(rest, dtype=torch.float64).view(1)])
-    return torch.linalg.vector_norm(values, dtype=torch.float64)
+    norm: Tensor = torch.linalg.vector_norm(values, dtype=torch.float64)
+    return norm
 
 
 @dataclass(frozen=True)

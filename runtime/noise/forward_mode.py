@@ -52,7 +52,7 @@ def tangent_along(
         If an operator of the model has no forward derivative.
     """
     try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():  # type: ignore[no-untyped-call]
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
             if tangent_in is not None:
                 inputs = forward_ad.make_dual(inputs, tangent_in)  # type: ignore[no-untyped-call]
             with ForwardMode(parameters, key, direction):

@@ -157,7 +157,8 @@ class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         packet = func.overloadpacket
-        if func.is_view or packet in _MOVES_NOTHING:
+        if func.is_view or packet in _MOVES_NOTHING or func.namespace == "prims":
+            # Forward mode works out the shape of a sum with zero in primitives; nothing is computed.
             return result
         moved_bytes = float(_moved_bytes(packet, args, kwargs, result))
         if packet in _CONVOLUTIONS:
@@ -178,7 +179,15 @@ class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-_MOVES_NOTHING = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.detach}
+_MOVES_NOTHING = {
+    aten._unsafe_view,
+    aten.empty,
+    aten.empty_like,
+    aten.empty_strided,
+    aten.new_empty,
+    aten.detach,
+    aten._efficientzerotensor,
+}
 _RANDOM = {aten.randn, aten.normal_, aten.random_}
 _GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}
 _SCATTERS = {aten.index_copy_, aten.index_copy}

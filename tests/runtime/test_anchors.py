@@ -115,9 +115,12 @@ def test_a_zeroth_order_server_steps_along_its_own_directions(family: str, mode:
         modes=["zo-loss", "frozen"],
         server_gradient="zeroth-order",
         zeroth_order={
-            "directions": 2, "radius": 1e-6, "loss_sides": loss_sides, "optimizer": {"name": "sgd", "learning_rate": 1.0}
+            "directions": 2,
+            "radius": 1e-6,
+            "loss_sides": loss_sides,
+            "optimizer": {"name": "sgd", "learning_rate": 1.0},
         },
-    )  # fmt: skip
+    )
     key = replace(KEY, side="server")
     derivatives = exact_derivatives(sides, key, server_trains=False, of_server=True).tolist()
     expected = sides.server().part

@@ -105,10 +105,10 @@ def test_labels_cross_once_a_step() -> None:
     link = MeteredLink(CountingLink(sides.server(), traffic), LiveBytes())
     batch = Batch(sides.batch.inputs, sides.batch.labels)
     sent = []
-    for step in range(2):
+    for _ in range(2):
         link.begin_step(KEY)
         with torch.no_grad():
-            for _ in range(2):
+            for _probe in range(2):
                 before = traffic.bytes_by_phase[Phase.UPLINK]
                 link.probe(torch.zeros(8, 12, 16), batch)
                 sent.append(traffic.bytes_by_phase[Phase.UPLINK] - before)

@@ -220,7 +220,10 @@ def frozen_assignments(plan: Plan) -> tuple[Assignment, ...]:
     """Return the control: the plan's cuts with no client part trained."""
     from runtime.client import Assignment
 
-    return tuple(Assignment(c.id, c.cut, Mode.FROZEN, c.data_weight, c.memory_budget_bytes) for c in plan.clients)
+    return tuple(
+        Assignment(c.id, c.cut, Mode.FROZEN, c.data_weight, c.memory_budget_bytes, batch_size=c.batch_size)
+        for c in plan.clients
+    )
 
 
 def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:

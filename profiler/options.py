@@ -20,7 +20,7 @@ from profiler.progress import batch_worth, noise_scale
 from profiler.roofline import check_can_train, seconds
 from runtime.data import load_dataset
 from runtime.partition import partition
-from runtime.reliability import reliability
+from runtime.reliability import expected_progress
 from scenarios.contracts.modes import EXACT_MODES, Mode
 from scenarios.contracts.options import OPTION_COLUMNS, OptionTable
 from scenarios.devices import Device, find_device
@@ -36,7 +36,9 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
         If a device is unknown, cannot train, or lacks a figure, or a client's data hold no batch at all.
     """
     server_clock = _clock_of(server_device(scenario.server, scenario))
-    on_server = {size: BlockSeconds.on(server_clock, of.costs) for size, of in profile.by_batch_size.items()}
+    on_server = {
+        size: BlockSeconds.on(server_clock, of.costs, is_server=True) for size, of in profile.by_batch_size.items()
+    }
     by_device: dict[str, pd.DataFrame] = {}
     for position, group in enumerate(scenario.clients):
         if group.device not in by_device:
@@ -82,7 +84,7 @@ def _device_rows(
     profile, training, load = model.by_batch_size[batch_size], scenario.training, scenario.server.load
     clock = BlockSeconds.on(_clock_of(device), profile.costs)
     of_batch = batch_worth(batch_size, max(model.by_batch_size), noise_scale(scenario, model.noise_scale))
-    directions, steps = training.zeroth_order.directions, training.local_steps
+    zeroth_order, steps = training.zeroth_order, training.local_steps
     rows: list[dict[str, object]] = []
     for choice, peak_bytes in profile.peaks_on(cuda_memory(device)).items():
         cut, mode, recompute = choice
@@ -93,18 +95,18 @@ def _device_rows(
             smashed_bytes(profile.graph, cut),
             profile.mask_bytes + (0 if training.label_holder == "server" else profile.label_bytes),
             profile.row_id_bytes if (cut, mode) in profile.row_ids_needed else 0,
-            directions,
+            zeroth_order,
             on_device=cut == profile.num_blocks,
             client_trains=client_trains,
         )
         exchanged = profile.exchanged_bytes(cut, training.zo_prefix_blocks)
         averaged = _averaged_scalar_bytes(mode, training)
         upload = exchanged if mode in EXACT_MODES else 0
-        compute_s = steps * client_step_s(clock, mode, cut, directions, profile.forwards.get(choice))
+        compute_s = steps * client_step_s(clock, mode, cut, zeroth_order, profile.forwards.get(choice))
         # Others' load leaves this much of the server to all clients together.
-        server_s = steps * server_step_s(server_clock, mode, cut, directions, client_trains=client_trains) / (1 - load)
-        below = float(model.split[:cut].sum())
-        worth = reliability(mode, training.zeroth_order, num_trainable)
+        server_s = steps * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
+        num_above = profile.num_trainable_below(profile.num_blocks) - num_trainable
+        progress = expected_progress(mode, training, float(model.split[:cut].sum()), num_trainable, num_above)
         rows.append(
             {
                 "cut": cut,
@@ -121,8 +123,7 @@ def _device_rows(
                 "client_peak_bytes": peak_bytes,
                 "server_state_bytes": profile.server_peak_bytes[cut, mode],
                 "client_energy_j": client_energy_j(device, compute_s),
-                # Shares sum to 1 up to rounding; an exact step is worth exactly 1.
-                "progress": of_batch * (1.0 if worth == 1.0 or not client_trains else 1.0 - below + worth * below),
+                "progress": of_batch * progress,
                 "confidence": str(device.confidence),
             }
         )

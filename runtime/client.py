@@ -252,21 +252,23 @@ def run_client_round(
     )  # fmt: skip
     keeps = scenario.training.optimizer_state == "keep"
     earlier = optimizer_state if keeps and optimizer_state is not None else {}
-    session.estimator.load_optimizer_state(_side(earlier, "client"))
-    server.load_optimizer_state(_side(earlier, "server"))
+    session.estimator.load_optimizer_state(of_side(earlier, "client"))
+    server.load_optimizer_state(of_side(earlier, "server"))
     steps = scenario.training.local_steps
     for step in range(steps):
         session.step(step, draw(round_index * steps + step))
-    kept = _sides(client=session.estimator.optimizer_state(), server=server.optimizer_state()) if keeps else {}
-    report = session.finish(global_state, _side(earlier, "client"), server.seconds)
+    kept = sides(client=session.estimator.optimizer_state(), server=server.optimizer_state()) if keeps else {}
+    report = session.finish(global_state, of_side(earlier, "client"), server.seconds)
     return ClientRound(report, model.whole.snapshot(), kept)
 
 
-def _sides(**states: State) -> State:
+def sides(**states: State) -> State:
+    """Join the optimizer states of client and server into one."""
     return {f"{side}:{name}": tensor.clone() for side, state in states.items() for name, tensor in state.items()}
 
 
-def _side(state: State, side: str) -> State:
+def of_side(state: State, side: str) -> State:
+    """Return one side's part of what :func:`sides` joined."""
     prefix = f"{side}:"
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 

@@ -1,4 +1,4 @@
-"""The server's side of a client: its own copy of the blocks above the cut (DESIGN section 7, ``per-client``)."""
+"""The server's side of a client: the blocks above its cut, its own copy of them or shared with others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,8 +22,21 @@ from scenarios.errors import ContractError
 from scenarios.schema import Training
 
 
+class StepsOnGradients(Protocol):
+    """Takes the gradients that a client's data left on the server part, and clears them."""
+
+    def step(self) -> None:
+        """Apply them, or put them aside."""
+
+    def state(self) -> OptimizerState:
+        """Return what is kept between steps."""
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`state` returned."""
+
+
 class ServerSide:
-    """Forward, backward and update of one client's server copy.
+    """Forward, backward and update of the server part on one client's data.
 
     With ``server_gradient: zeroth-order`` there is no backward: the gradient is estimated from loss differences at the
     smashed data, along directions of the server's own.
@@ -35,20 +49,22 @@ class ServerSide:
         The scenario's training section.
     task
         The scenario's ``model.task``.
+    optimizer
+        What becomes of exact gradients; an optimizer of this part alone when None.
     """
 
-    def __init__(self, part: Part, training: Training, task: str) -> None:
+    def __init__(self, part: Part, training: Training, task: str, optimizer: StepsOnGradients | None = None) -> None:
         self.part = part
         self.seconds = 0.0
         self._task = task
         self._settings = training.zeroth_order
-        self._exact: PartOptimizer | None = None
+        self._exact: StepsOnGradients | None = optimizer
         self._estimated: ScalarDescent | None = None
         if training.server_gradient == "zeroth-order":
             self._estimated = ScalarDescent(part.trainable(), training.zeroth_order.optimizer)
-        else:
-            optimizer = training.server_optimizer or training.optimizer
-            self._exact = PartOptimizer(optimizer, part.trainable(), training.gradient_clip)
+        elif optimizer is None:
+            settings = training.server_optimizer or training.optimizer
+            self._exact = PartOptimizer(settings, part.trainable(), training.gradient_clip)
         self._key: NoiseKey | None = None
         self._kept: list[Tensor] = []
         part.train(self._estimated is None)
@@ -126,7 +142,7 @@ class ServerSide:
         self._optimizer.load_state(state)
 
     @property
-    def _optimizer(self) -> PartOptimizer | ScalarDescent:
+    def _optimizer(self) -> StepsOnGradients | ScalarDescent:
         found = self._exact or self._estimated
         assert found is not None
         return found

@@ -124,9 +124,16 @@ class EntryWeights:
             self._known[key] = self._reliability(*key)
         return {name: assignment.data_weight * trust for name, trust in self._known[key].items()}
 
+    def of_client(self, assignment: Assignment) -> float:
+        """Return what a client's own deltas weigh."""
+        return assignment.data_weight * self._of_part(assignment.cut, assignment.mode)
+
+    def _of_part(self, cut: int, mode: Mode) -> float:
+        return reliability(mode, self._training.zeroth_order, self._model.client_part(cut).num_trainable)
+
     def _reliability(self, cut: int, mode: Mode) -> dict[str, float]:
         settings = self._training.zeroth_order
-        client = reliability(mode, settings, self._model.client_part(cut).num_trainable)
+        client = self._of_part(cut, mode)
         server = 1.0
         if self._training.server_gradient == "zeroth-order":
             server = reliability(Mode.ZO_LOSS, settings, self._model.server_part(cut).num_trainable)

@@ -10,13 +10,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from safetensors import SafetensorError
 
 from runtime.faults import ClientFault, FaultKind
+from runtime.scalar_log import AveragedRound
 from scenarios.contracts.ledger import Ledger
 from scenarios.errors import ContractError, RunError
 
@@ -74,6 +75,8 @@ class Checkpoint:
         Clients that failed so far.
     left
         Clients that are left out for good.
+    averaged, last_round
+        The log of averaged scalars, and by client the last round it took part in (:mod:`runtime.scalar_log`).
     """
 
     plan_hash: str
@@ -83,6 +86,8 @@ class Checkpoint:
     peak_bytes: dict[str, int]
     faults: tuple[ClientFault, ...] = ()
     left: tuple[str, ...] = ()
+    averaged: tuple[AveragedRound, ...] = ()
+    last_round: dict[str, int] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[[Path], None]) -> None:
@@ -118,6 +123,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
             "peak_bytes": checkpoint.peak_bytes,
             "faults": [asdict(fault) for fault in checkpoint.faults],
             "left": list(checkpoint.left),
+            "averaged": [asdict(one) for one in checkpoint.averaged],
+            "last_round": checkpoint.last_round,
         }
         (temporary / "checkpoint.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
         _synchronise(temporary)
@@ -178,6 +185,10 @@ def load_checkpoint(
             peak_bytes={client: int(size) for client, size in document["peak_bytes"].items()},
             faults=tuple(ClientFault(**{**fault, "kind": FaultKind(fault["kind"])}) for fault in document["faults"]),
             left=tuple(document["left"]),
+            averaged=tuple(
+                AveragedRound(one["round"], tuple(map(tuple, one["coefficients"]))) for one in document["averaged"]
+            ),
+            last_round={client: int(last) for client, last in document["last_round"].items()},
         )
         handle = read_state(folder / name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:

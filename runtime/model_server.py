@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
 
-from runtime.aggregate import Contribution, WeightedMean
+from runtime.aggregate import Contribution, EntryWeights, WeightedMean
+from runtime.client import ClientReport
 from runtime.data import Samples, head_size, load_dataset
 from runtime.models.build import build_blocks
+from runtime.scalar_log import AveragedRound, average_scalars, replay_rounds
 from runtime.split import SplitModel, State
 from scenarios.schema import Scenario
 
@@ -33,6 +36,10 @@ class ModelServer:
     @cached_property
     def _model(self) -> SplitModel:
         return SplitModel(build_blocks(self._scenario, num_labels=head_size(self._scenario)))
+
+    @cached_property
+    def _weights(self) -> EntryWeights:
+        return EntryWeights(self._model, self._scenario.training)
 
     @cached_property
     def _initial_state(self) -> State:
@@ -63,7 +70,9 @@ class ModelServer:
         self._mean.add(contribution.mean, contribution.weights)
         self._num_added += 1
 
-    def finish(self, state: State, num_groups: int) -> State:
+    def finish(
+        self, state: State, num_groups: int, round_index: int, reports: Sequence[ClientReport]
+    ) -> tuple[AveragedRound | None, State]:
         """Return the next global state.
 
         Parameters
@@ -72,11 +81,22 @@ class ModelServer:
             The state the round started from: entries that nobody trained keep it.
         num_groups
             Groups that must have been added.
+        round_index, reports
+            The round, and those whose training counts.
+
+        Returns
+        -------
+        The scalars that moved the common blocks, if there are such blocks, and the state.
         """
         assert self._num_added == num_groups, f"{self._num_added} of {num_groups} groups"
-        mean = self._mean.contribution(state).mean
+        new = self._mean.contribution(state).mean
         self._num_added = 0
-        return {name: mean.get(name, old) for name, old in state.items()}
+        averaged = None
+        if self._scenario.training.zo_prefix_blocks:
+            weights = {r.assignment.client: self._weights.of_client(r.assignment) for r in reports}
+            averaged = average_scalars(reports, weights, round_index)
+            new |= replay_rounds(self._model, state, self._scenario, [averaged] if averaged is not None else [])
+        return averaged, {name: new.get(name, old) for name, old in state.items()}
 
     def evaluate(self, state: State) -> float:
         """Return the test accuracy of a state: share of right classes, or of right next tokens."""

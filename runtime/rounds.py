@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from runtime.executors.base import Executor, RoundOutcome, RoundTask
 from runtime.faults import ClientFault, error_of
 from runtime.groups import groups_of
 from runtime.participation import participants
+from runtime.scalar_log import ScalarLog
 from runtime.split import State
 from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from scenarios.contracts.options import OptionTable
@@ -110,6 +111,7 @@ class _Progress:
     peak_bytes: dict[str, int] = field(default_factory=dict)
     faults: list[ClientFault] = field(default_factory=list)
     left: set[str] = field(default_factory=set)
+    log: ScalarLog = field(default_factory=lambda: ScalarLog(()))
     events: list[str] = field(default_factory=list)
 
     @classmethod
@@ -122,6 +124,7 @@ class _Progress:
             dict(checkpoint.peak_bytes),
             list(checkpoint.faults),
             set(checkpoint.left),
+            ScalarLog((), checkpoint.averaged, checkpoint.last_round),
         )
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
@@ -134,6 +137,8 @@ class _Progress:
             self.peak_bytes,
             tuple(self.faults),
             tuple(sorted(self.left)),
+            self.log.rounds,
+            self.log.last_round,
         )
 
     def task(self, scenario: Scenario, assignments: Sequence[Assignment], chain: Sequence[str]) -> RoundTask:
@@ -164,13 +169,19 @@ class _Progress:
         loss = math.fsum(r.assignment.data_weight * r.train_loss for r in reports) / weight
         self.peak_bytes |= {r.assignment.client: r.peak_bytes for r in reports if r.peak_bytes is not None}
         self.peak_bytes |= {f.client: f.peak_bytes for f in outcome.faults if f.peak_bytes is not None}
-        self.measured = Ledger.concat([self.measured, _measured(reports, round_index)])
+        caught_up = {
+            r.assignment.client: sum(m.num_bytes for m in self.log.missed(r.assignment.client)) for r in reports
+        }
+        self.measured = Ledger.concat([self.measured, _measured(reports, round_index, caught_up)])
+        self.log.add(outcome.averaged, round_index, caught_up)
         self.clients += [ClientRecord(round_index, r.assignment.client, r.train_loss) for r in reports]
         self.clients += [ClientRecord(round_index, f.client, None, str(f.kind)) for f in outcome.faults]
         self.faults += outcome.faults
         self.events += outcome.events
         if scenario.faults.policy == "drop-client":
-            self.left |= {fault.client for fault in outcome.faults}
+            gone = {fault.client for fault in outcome.faults}
+            self.left |= gone
+            self.log.forget(gone)
         record = RoundRecord(round_index, end_s, loss, accuracy)
         self.records.append(record)
         return record
@@ -219,7 +230,9 @@ def train(
     """
     fingerprint = plan_fingerprint(scenario, assignments, chain)
     found = load_checkpoint(checkpoint_folder, fingerprint, executor.load) if resume and checkpoint_folder else None
-    progress = _Progress.after(found[0]) if found is not None else _Progress()
+    progress = (
+        _Progress.after(found[0]) if found is not None else _Progress(log=ScalarLog(a.client for a in assignments))
+    )
     handle = found[1] if found is not None else executor.initial_state()
     if len(progress.records) > len(round_ends_s):
         raise UsageError(
@@ -261,7 +274,8 @@ def _apply_policy(
         raise RunError(f"round {outcome.faults[0].round + 1}: no client is left to train with: {named}")
 
 
-def _measured(reports: Sequence[ClientReport], round_index: int) -> Ledger:
+def _measured(reports: Sequence[ClientReport], round_index: int, caught_up_bytes: Mapping[str, int]) -> Ledger:
+    """Return the ledger of a round; what a client caught up with came down before its round began."""
     entries = [
         LedgerEntry(
             Source.MEASURED,
@@ -271,7 +285,8 @@ def _measured(reports: Sequence[ClientReport], round_index: int) -> Ledger:
             # The air is replayed, not emulated: its seconds are not measured, which is not zero.
             report.seconds_by_phase.get(phase, float("nan")),
             0.0,
-            report.bytes_by_phase.get(phase, 0),
+            report.bytes_by_phase.get(phase, 0)
+            + (caught_up_bytes[report.assignment.client] if phase is Phase.MODEL_DOWNLOAD else 0),
             # On a real device the seconds are the device's.
             emulated=report.assignment.resource is None,
         )

@@ -15,6 +15,7 @@ from typing import Generic, Protocol, Self, TypeVar
 from runtime.client import ClientReport
 from runtime.faults import ClientFault
 from runtime.groups import Group
+from runtime.scalar_log import AveragedRound
 from runtime.split import State
 from scenarios.errors import UsageError
 from scenarios.schema import Scenario
@@ -60,12 +61,15 @@ class RoundOutcome(Generic[Handle]):
         Of the others.
     events
         What happened to workers, in words.
+    averaged
+        The scalars that moved the blocks all clients share directions in; None where there are none.
     """
 
     handle: Handle
     reports: tuple[ClientReport, ...]
     faults: tuple[ClientFault, ...] = ()
     events: tuple[str, ...] = ()
+    averaged: AveragedRound | None = None
 
 
 class Executor(Protocol[Handle]):

@@ -80,7 +80,7 @@ class InlineExecutor:
         outcomes = (
             self._ready.train_group(handle.state, group, task.round, task.measure, earlier) for group in task.groups
         )
-        return self._merge(handle, outcomes)
+        return self._merge(handle, task, outcomes)
 
     def _train_shared(self, handle: InlineState, task: RoundTask) -> RoundOutcome[InlineState]:
         """Train all clients side by side against one server model."""
@@ -92,9 +92,11 @@ class InlineExecutor:
             handle.state, task.groups, task.round, task.measure, handle.optimizer_states, server.side, server.end_step
         )
         own = {SERVER: server.optimizer_state()} if keeps else {}
-        return self._merge(handle, [*outcomes, GroupOutcome(GroupReport((), ()), server.contribution(), own)])
+        return self._merge(handle, task, [*outcomes, GroupOutcome(GroupReport((), ()), server.contribution(), own)])
 
-    def _merge(self, handle: InlineState, outcomes: Iterable[GroupOutcome]) -> RoundOutcome[InlineState]:
+    def _merge(
+        self, handle: InlineState, task: RoundTask, outcomes: Iterable[GroupOutcome]
+    ) -> RoundOutcome[InlineState]:
         reports: list[ClientReport] = []
         faults: list[ClientFault] = []
         kept = dict(handle.optimizer_states)
@@ -105,8 +107,8 @@ class InlineExecutor:
             faults += outcome.report.faults
             kept |= outcome.optimizer_states
             num_added = position + 1
-        state = self._server.finish(handle.state, num_added)
-        return RoundOutcome(InlineState(state, kept), tuple(reports), tuple(faults))
+        averaged, state = self._server.finish(handle.state, num_added, task.round, reports)
+        return RoundOutcome(InlineState(state, kept), tuple(reports), tuple(faults), averaged=averaged)
 
     def evaluate(self, handle: InlineState) -> float:
         """Return the test accuracy of a global state."""

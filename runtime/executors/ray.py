@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -18,18 +17,18 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load
 
-from runtime.client import ClientReport
 from runtime.executors.base import RoundOutcome, RoundTask, shares_server, without_culprits
 from runtime.executors.ray_actors import KeptRef, RayModelServer, RayWorker, StateRef
 from runtime.executors.ray_cluster import RayCluster, errors_of_workers
-from runtime.executors.ray_dispatch import Dispatch, TrainedGroup
+from runtime.executors.ray_dispatch import Dispatch
 from runtime.executors.ray_pool import WorkerPool, first_line
 from runtime.executors.ray_shared import RaySharedServer
-from runtime.executors.ray_side_by_side import SideBySide, SideBySideOutcome
+from runtime.executors.ray_side_by_side import SideBySide
 from runtime.faults import ClientFault
 from runtime.groups import Group
+from runtime.scalar_log import AveragedRound
 from runtime.split import State
-from runtime.worker import Worker
+from runtime.worker import GroupReport, Worker
 from scenarios.schema import Scenario
 
 _Result = TypeVar("_Result")
@@ -41,6 +40,19 @@ class RayState:
 
     state: StateRef
     optimizer_states: Mapping[str, KeptRef] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """Outcome of a round before it is averaged.
+
+    ``hand_over`` asks the model server to add the contributions, ``num_groups`` of them.
+    """
+
+    reports: list[GroupReport]
+    optimizer_states: Mapping[str, KeptRef]
+    hand_over: Callable[[Any], list[Any]]
+    num_groups: int
 
 
 class RayExecutor:
@@ -150,27 +162,17 @@ class RayExecutor:
         for resource in dict.fromkeys(group.resource for group in task.groups):
             if resource is not None:
                 self._pool.bind(resource, self._cluster.offers(resource))
-
-        def submit(worker: Any, group: Group) -> tuple[Any, ...]:
-            kept = {
-                a.client: [handle.optimizer_states[a.client]]
-                for a in group.members
-                if a.client in handle.optimizer_states
-            }
-            refs: list[Any] = worker.train_group.options(num_returns=4).remote(
-                [handle.state], group, task.round, task.measure, kept
-            )
-            return tuple(refs)
-
         if shares_server(self._scenario, task):
-            return without_culprits(self._scenario, task, lambda rest: self._train_shared(handle, rest))
+            return without_culprits(self._scenario, task, lambda rest: self._attempts(handle, rest, self._shared))
+        return self._attempts(handle, task, self._parallel)
+
+    def _attempts(
+        self, handle: RayState, task: RoundTask, train: Callable[[RayState, RoundTask], _Trained]
+    ) -> RoundOutcome[RayState]:
         for attempt in range(self._scenario.faults.worker_retries + 1):
-            dispatch = Dispatch(self._pool, task, self._scenario.faults, submit)
-            trained = dispatch.carry_out()
-            self.events += dispatch.events
-            merge = partial(_merge, handle, trained)
+            trained = train(handle, task)
             try:
-                state = self._on_server(merge, "it averaged states")
+                return self._merge(handle, task, trained)
             except ray.exceptions.RayError as error:
                 if attempt == self._scenario.faults.worker_retries:
                     with errors_of_workers():
@@ -179,37 +181,66 @@ class RayExecutor:
                     f"round {task.round + 1}: states were lost with the machine that held them ({first_line(error)}); "
                     "the round is trained again"
                 )
-                continue
-            break
-        return RoundOutcome(self._next(handle, state, trained), *_reports(trained), self._take_events())
+        raise AssertionError("unreachable")
 
-    def _train_shared(self, handle: RayState, task: RoundTask) -> RoundOutcome[RayState]:
+    def _parallel(self, handle: RayState, task: RoundTask) -> _Trained:
+        """Train groups, each on whichever worker is free."""
+
+        def submit(worker: Any, group: Group) -> tuple[Any, ...]:
+            kept = {a.client: [known[a.client]] for a in group.members if a.client in known}
+            refs: list[Any] = worker.train_group.options(num_returns=4).remote(
+                [handle.state], group, task.round, task.measure, kept
+            )
+            return tuple(refs)
+
+        known = handle.optimizer_states
+        dispatch = Dispatch(self._pool, task, self._scenario.faults, submit)
+        trained = dispatch.carry_out()
+        self.events += dispatch.events
+        return _Trained(
+            [group.report for group in trained],
+            {r.assignment.client: group.optimizer_states for group in trained for r in group.report.clients},
+            lambda server: [server.add.remote(at, group.weights, group.mean) for at, group in enumerate(trained)],
+            len(trained),
+        )
+
+    def _shared(self, handle: RayState, task: RoundTask) -> _Trained:
         """Train all clients side by side against one server model in a process of its own."""
         if self._side_by_side is None:
             self._side_by_side = SideBySide(self._pool, self._start_shared_server, self._scenario.faults)
         outcome = self._side_by_side.carry_out(handle.state, handle.optimizer_states, task)
-        self.events += self._side_by_side.events
-        self._side_by_side.events = []
+        self.events += self._side_by_side.take_events()
         if isinstance(outcome, ClientFault):
-            return RoundOutcome(handle, (), (outcome,), self._take_events())
-        state = self._on_server(partial(_merge_shared, handle, outcome), "it averaged states")
+            return _Trained([GroupReport((), (outcome,))], {}, lambda server: [], 0)
+        return _Trained(
+            list(outcome.reports),
+            outcome.optimizer_states,
+            lambda server: [server.add_all.remote(outcome.order, *outcome.parts)],
+            len(outcome.order),
+        )
+
+    def _merge(self, handle: RayState, task: RoundTask, trained: _Trained) -> RoundOutcome[RayState]:
+        reports = tuple(report for group in trained.reports for report in group.clients)
+        faults = tuple(fault for group in trained.reports for fault in group.faults)
+
+        def ask(server: Any) -> tuple[AveragedRound | None, StateRef]:
+            added = trained.hand_over(server)
+            done, state = server.finish.options(num_returns=2).remote(
+                handle.state, trained.num_groups, task.round, reports
+            )
+            ray.get(added)
+            return ray.get(done), state
+
+        if not reports:
+            return RoundOutcome(handle, (), faults, self._take_events())
+        averaged, state = self._on_server(ask, "it averaged states")
         keeps = self._scenario.training.optimizer_state == "keep"
-        kept = {**handle.optimizer_states, **outcome.optimizer_states} if keeps else {}
-        reports = tuple(report for group in outcome.reports for report in group.clients)
-        faults = tuple(fault for group in outcome.reports for fault in group.faults)
-        return RoundOutcome(RayState(state, kept), reports, faults, self._take_events())
+        kept = {**handle.optimizer_states, **trained.optimizer_states} if keeps else {}
+        return RoundOutcome(RayState(state, kept), reports, faults, self._take_events(), averaged)
 
     def _take_events(self) -> tuple[str, ...]:
         events, self.events = tuple(self.events), []
         return events
-
-    def _next(self, handle: RayState, state: StateRef, trained: list[TrainedGroup]) -> RayState:
-        kept = dict(handle.optimizer_states)
-        if self._scenario.training.optimizer_state == "keep":
-            kept |= {
-                report.assignment.client: group.optimizer_states for group in trained for report in group.report.clients
-            }
-        return RayState(state, kept)
 
     def evaluate(self, handle: RayState) -> float:
         """Return the test accuracy of a global state."""
@@ -240,22 +271,3 @@ class RayExecutor:
             packed: bytes = ray.get(handle.state)
         state: State = load(packed)
         return state
-
-
-def _merge(handle: RayState, trained: list[TrainedGroup], server: Any) -> StateRef:
-    added = [server.add.remote(at, group.weights, group.mean) for at, group in enumerate(trained)]
-    done, state = server.finish.options(num_returns=2).remote(handle.state, len(trained))
-    ray.get([*added, done])
-    return state
-
-
-def _merge_shared(handle: RayState, outcome: SideBySideOutcome, server: Any) -> StateRef:
-    added = server.add_all.remote(outcome.order, *outcome.parts)
-    done, state = server.finish.options(num_returns=2).remote(handle.state, len(outcome.order))
-    ray.get([added, done])
-    return state
-
-
-def _reports(trained: list[TrainedGroup]) -> tuple[tuple[ClientReport, ...], tuple[ClientFault, ...]]:
-    reports = tuple(report for group in trained for report in group.report.clients)
-    return reports, tuple(fault for group in trained for fault in group.report.faults)

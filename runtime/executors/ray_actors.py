@@ -10,10 +10,12 @@ import ray
 from safetensors.torch import load, save
 
 from runtime.aggregate import Contribution
+from runtime.client import ClientReport
 from runtime.cohort import TimedLink
 from runtime.executors.state_files import load_states, save_states
 from runtime.groups import Group
 from runtime.model_server import ModelServer
+from runtime.scalar_log import AveragedRound
 from runtime.split import State
 from runtime.worker import GroupReport, Worker
 from scenarios.schema import Scenario
@@ -113,7 +115,7 @@ class RayModelServer:
     def __init__(self, scenario: Scenario, num_threads: int) -> None:
         self._server = ModelServer(scenario, num_threads)
 
-    # States are returned beside an empty first object, which the driver waits for without reading the state.
+    # States are returned beside a small first object, which the driver waits for without reading the state.
 
     def initial_state(self) -> tuple[None, bytes]:
         """Return the state training starts from."""
@@ -128,9 +130,12 @@ class RayModelServer:
         for position, (part, index) in enumerate(order):
             self.add(position, *parts[part][index])
 
-    def finish(self, state: bytes, num_groups: int) -> tuple[None, bytes]:
-        """Return the next global state."""
-        return None, save(self._server.finish(load(state), num_groups))
+    def finish(
+        self, state: bytes, num_groups: int, round_index: int, reports: Sequence[ClientReport]
+    ) -> tuple[AveragedRound | None, bytes]:
+        """Return the scalars that moved the common blocks, if there are any, and the next global state."""
+        averaged, new = self._server.finish(load(state), num_groups, round_index, reports)
+        return averaged, save(new)
 
     def evaluate(self, state: bytes) -> float:
         """Return the test accuracy of a state."""

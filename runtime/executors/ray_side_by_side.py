@@ -67,6 +67,11 @@ class SideBySide:
             ray.kill(self._server)
             self._server = None
 
+    def take_events(self) -> list[str]:
+        """Return what happened to processes since the last call."""
+        events, self.events = self.events, []
+        return events
+
     def carry_out(
         self, state: StateRef, optimizer_states: Mapping[str, KeptRef], task: RoundTask
     ) -> SideBySideOutcome | ClientFault:

@@ -46,7 +46,7 @@ def test_every_order_gives_the_bits_of_one_input_per_block(family: str, recomput
     start = model.whole.snapshot()
     expected = one_round(scenario, model, start, Mode.FO_RECOMPUTE, "")
     found = one_round(scenario, model, start, Mode.FO_RECOMPUTE, recompute)
-    assert found.train_loss == expected.train_loss
+    assert found.report.train_loss == expected.report.train_loss
     for name, tensor in expected.state.items():
         assert torch.equal(found.state[name], tensor), name
 

@@ -129,9 +129,9 @@ def main() -> None:
                 outcome = run_client_round(
                     model, start, assignment, lambda _, batch=batch: batch, scenario, 0, measure_memory=True
                 )
-                assert outcome.peak_bytes
+                assert outcome.report.peak_bytes
                 predicted = client_memory(traced, scenario, cut, mode).peak_bytes
-                errors[name, str(mode)].append(100 * (predicted / outcome.peak_bytes - 1))
+                errors[name, str(mode)].append(100 * (predicted / outcome.report.peak_bytes - 1))
             if cut < model.num_blocks:
                 predicted = server_memory(traced, scenario, cut, Mode.FO).peak_bytes
                 errors[name, "server"].append(100 * (predicted / server_peak(model, scenario, cut, batch) - 1))

@@ -50,12 +50,15 @@ class RunSettings:
         Rounds; the scenario's when None.
     resume
         Continue from the newest checkpoint.
+    address
+        Address of a running Ray cluster to join; None starts one on this machine.
     """
 
     executor: str = "ray"
     num_workers: int = 2
     num_rounds: int | None = None
     resume: bool = False
+    address: str | None = None
 
 
 def default_workers() -> int:
@@ -156,7 +159,7 @@ def run_plan(
     BudgetExceededError, RunError
         If a client exceeds its budget or training fails.
     """
-    from runtime.rounds import assignments_of, train
+    from runtime.rounds import assignments_of, chain_of, train
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     if not settings.resume:
@@ -171,9 +174,10 @@ def run_plan(
         on_progress("starting workers and loading data", 0.0)
         result = train(
             scenario,
-            assignments_of(plan),
+            assignments_of(plan, scenario),
             executor,
             ends_s,
+            chain=chain_of(plan),
             checkpoint_folder=folder.checkpoints,
             resume=settings.resume,
             options=options,
@@ -187,6 +191,7 @@ def run_plan(
                 frozen_assignments(plan),
                 executor,
                 ends_s,
+                chain=chain_of(plan),
                 checkpoint_folder=folder.path / "checkpoints-control",
                 resume=settings.resume,
                 on_round=lambda r: on_progress(
@@ -214,7 +219,7 @@ def frozen_assignments(plan: Plan) -> tuple[Assignment, ...]:
     return tuple(Assignment(c.id, c.cut, Mode.FROZEN, c.data_weight, c.memory_budget_bytes) for c in plan.clients)
 
 
-def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor:
+def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
     """Return the executor that the settings ask for, to be used as a context manager."""
     if settings.executor == "inline":
         from runtime.executors.inline import InlineExecutor
@@ -222,7 +227,7 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor:
         return InlineExecutor(scenario)
     from runtime.executors.ray import RayExecutor
 
-    return RayExecutor(scenario, settings.num_workers)
+    return RayExecutor(scenario, settings.num_workers, address=settings.address)
 
 
 def replay_plan(plan: Plan, folder: RunFolder, num_rounds: int, traces: Any = None) -> dict[str, Any]:

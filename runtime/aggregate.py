@@ -2,7 +2,7 @@
 
 Block by block, the new state is the weighted mean of the states of those who trained the block:
 
-* a client trains blocks ``1..cut`` in its mode, and its server copy trains the blocks above with exact gradients;
+* a client trains blocks ``1..cut`` in its mode, and its server copy trains the blocks above;
 * the weight is the client's share of the data times the reliability of whoever trained the block (1 for exact
   gradients, the expected squared cosine for estimates, 0 for frozen parts). Averaging exact and zeroth-order deltas
   equally is worse than ignoring the latter (DESIGN section 7), and this weighting never lets an estimate drown an
@@ -12,94 +12,145 @@ Block by block, the new state is the weighted mean of the states of those who tr
 * a block nobody trained keeps its state.
 
 The mean of states with weights that sum to one equals the old state plus the weighted mean of deltas; with a single
-contributor it is that contributor's state, bit for bit. Contributions are added in the order of the clients in the
-scenario, never of arrival.
+contributor it is that contributor's state, bit for bit. Clients are averaged in groups first and the groups then, both
+in the order of the scenario, never of arrival, and the groups do not depend on who computes them: so neither do the
+bits. Sums are in double precision.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from runtime.client import Assignment, ClientRound
+from runtime.client import Assignment
 from runtime.reliability import reliability
-from runtime.scalars import widened
-from runtime.split import State, block_of
-from scenarios.contracts.modes import EXACT_MODES
-from scenarios.errors import RunError
-from scenarios.schema import ZerothOrder
+from runtime.split import SplitModel, State, block_of
+from scenarios.contracts.modes import EXACT_MODES, Mode
+from scenarios.schema import Training
+
+Weights = Mapping[str, float]
+"""Weight of a contribution by entry; entries with no weight are absent."""
 
 
-def aggregate(
-    global_state: State,
-    rounds: Sequence[ClientRound],
-    zeroth_order: ZerothOrder,
-    num_trainable_below: Mapping[int, int],
-    statistics: frozenset[str],
-) -> State:
-    """Return the next global state.
+@dataclass(frozen=True)
+class Contribution:
+    """Weighted mean of some clients' states.
 
     Parameters
     ----------
-    global_state
-        The state all clients started from.
-    rounds
-        Their outcomes, in the order of the clients in the scenario.
-    zeroth_order
-        Settings that decide the reliability of estimates.
-    num_trainable_below
-        Trainable parameters of the client part, by cut.
-    statistics
-        Names of the entries that are BatchNorm statistics.
-
-    Raises
-    ------
-    RunError
-        If a client's state is not finite; the message names it.
+    mean
+        By entry; entries that none of the clients trained are absent.
+    weights
+        Sum of the clients' weights, for the same entries.
     """
-    for outcome in rounds:
-        finite = all(bool(torch.isfinite(tensor).all()) for tensor in outcome.state.values())
-        if not (finite and math.isfinite(outcome.train_loss)):
-            what = "finite" if finite else "non-finite"
-            raise RunError(
-                f"client {outcome.assignment.client} (cut {outcome.assignment.cut}, {outcome.assignment.mode}): "
-                f"found a train loss of {outcome.train_loss} and {what} weights; training diverged: lower "
-                "training.optimizer.learning_rate, "
-                "or training.zeroth_order.learning_rate if its mode is zeroth-order"
-            )
-    trust = [reliability(o.assignment.mode, zeroth_order, num_trainable_below[o.assignment.cut]) for o in rounds]
-    new_state: State = {}
-    for name, old in global_state.items():
-        weights = [
-            outcome.assignment.data_weight * _weight(outcome.assignment, trust_in, name, name in statistics)
-            for outcome, trust_in in zip(rounds, trust, strict=True)
-        ]
-        new_state[name] = _weighted_mean(old, [outcome.state[name] for outcome in rounds], weights)
-    return new_state
+
+    mean: State
+    weights: dict[str, float]
 
 
-def _weight(assignment: Assignment, trust: float, name: str, is_statistic: bool) -> float:
-    """Weight, before data, of a client's version of one entry."""
-    if block_of(name) >= assignment.cut:
-        return 1.0
-    if is_statistic:
-        return 1.0 if assignment.mode in EXACT_MODES else 0.0
-    return trust
+class WeightedMean:
+    """Averages states that are added one after another, in memory of one sum."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._weights: dict[str, float] = {}
+
+    def add(self, state: Mapping[str, Tensor], weights: Weights) -> None:
+        """Add a state; entries without a weight do not count.
+
+        Parameters
+        ----------
+        state
+            Entries by name; not kept.
+        weights
+            Weight by entry.
+        """
+        for name, weight in weights.items():
+            if name not in self._weights:
+                # One contributor's bits stay as they are: no sum is made of them until there is a second one.
+                self._first[name] = state[name].clone()
+                self._weights[name] = weight
+                continue
+            if name in self._first:
+                self._sums[name] = self._first.pop(name).double().mul_(self._weights[name])
+            self._sums[name].add_(state[name].double(), alpha=weight)
+            self._weights[name] += weight
+
+    def contribution(self, like: State) -> Contribution:
+        """Return the mean of what was added, in the precision of a state, and forget it.
+
+        Parameters
+        ----------
+        like
+            Gives the order of the entries, and their precision.
+        """
+        mean: State = {}
+        for name, old in like.items():
+            if name in self._first:
+                mean[name] = self._first.pop(name)
+            elif name in self._sums:
+                mean[name] = self._sums.pop(name).div_(self._weights[name]).to(old.dtype)
+        weights = {name: self._weights[name] for name in mean}
+        self._weights = {}
+        return Contribution(mean, weights)
 
 
-def _weighted_mean(old: Tensor, versions: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    total = math.fsum(weights)
-    if total == 0.0:
-        return old.clone()
-    mean: Tensor | None = None
-    for version, weight in zip(versions, weights, strict=True):
-        if weight > 0.0:
-            share = weight / total
-            # Half precision is averaged in single precision; single precision is left as it is.
-            wide = widened(version)
-            mean = wide.mul(share) if mean is None else mean.add_(wide, alpha=share)
-    assert mean is not None
-    return mean.to(old.dtype)
+class EntryWeights:
+    """What each client's version of each entry weighs.
+
+    Parameters
+    ----------
+    model
+        The model: blocks, trainable parameters and statistics.
+    training
+        Decides the reliability of estimates.
+    """
+
+    def __init__(self, model: SplitModel, training: Training) -> None:
+        self._training = training
+        self._model = model
+        trainable = {name for name, _ in model.whole.trainable()}
+        self._entries = [(name, block_of(name), name not in trainable) for name in model.whole.exchanged()]
+        self._known: dict[tuple[int, Mode], dict[str, float]] = {}
+
+    def of(self, assignment: Assignment) -> Weights:
+        """Return the weights of one client's entries."""
+        key = assignment.cut, assignment.mode
+        if key not in self._known:
+            self._known[key] = self._reliability(*key)
+        return {name: assignment.data_weight * trust for name, trust in self._known[key].items()}
+
+    def _reliability(self, cut: int, mode: Mode) -> dict[str, float]:
+        settings = self._training.zeroth_order
+        client = reliability(mode, settings, self._model.client_part(cut).num_trainable)
+        server = 1.0
+        if self._training.server_gradient == "zeroth-order":
+            server = reliability(Mode.ZO_LOSS, settings, self._model.server_part(cut).num_trainable)
+        found: dict[str, float] = {}
+        for name, block, is_statistic in self._entries:
+            if block < self._training.zo_prefix_blocks:
+                continue  # moved by averaged scalars, see runtime.scalar_log
+            trust = server if block >= cut else client
+            if is_statistic and block < cut:
+                trust = 1.0 if mode in EXACT_MODES else 0.0
+            if trust > 0.0:
+                found[name] = trust
+        return found
+
+
+def summed(weights: list[Weights]) -> Weights:
+    """Return the weights of several clients together."""
+    total: dict[str, float] = {}
+    for one in weights:
+        for name, weight in one.items():
+            total[name] = total.get(name, 0.0) + weight
+    return total
+
+
+def is_finite(state: Mapping[str, Tensor]) -> bool:
+    """Whether all entries of a state are finite."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in state.values())

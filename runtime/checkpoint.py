@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from runtime.split import State
+from runtime.faults import ClientFault, FaultKind
 from scenarios.contracts.ledger import Ledger
 from scenarios.errors import ContractError, RunError
 
-CHECKPOINT_SCHEMA_VERSION = 1
+CHECKPOINT_SCHEMA_VERSION = 2
 _POINTER = "latest.json"
 _KEPT_ROUNDS = 2
+
+Handle = TypeVar("Handle")
 
 
 @dataclass(frozen=True)
@@ -38,32 +41,61 @@ class RoundRecord:
 
 
 @dataclass(frozen=True)
+class ClientRecord:
+    """One row of ``clients.parquet``: what one client did in a round it took part in.
+
+    ``train_loss`` is the mean over its steps, None where its training did not count; ``fault`` says why, and is empty
+    otherwise.
+    """
+
+    round: int
+    client: str
+    train_loss: float | None
+    fault: str = ""
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """All that is needed to go on after a round.
+    """All that is needed to go on after a round, but for the weights, which an executor writes and reads.
 
     Parameters
     ----------
     plan_hash
         Identifies scenario and plan; another one is refused.
-    state
-        Global state after the last round.
     records
         Metrics of all rounds so far.
+    clients
+        Metrics of every client in all rounds so far.
     measured
         Measured ledger of all rounds so far.
     peak_bytes
-        Measured peak of every client.
+        Measured peak of every client that has taken part.
+    faults
+        Clients that failed so far.
+    left
+        Clients that are left out for good.
     """
 
     plan_hash: str
-    state: State
     records: tuple[RoundRecord, ...]
+    clients: tuple[ClientRecord, ...]
     measured: Ledger
     peak_bytes: dict[str, int]
+    faults: tuple[ClientFault, ...] = ()
+    left: tuple[str, ...] = ()
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[[Path], None]) -> None:
     """Write a checkpoint; the previous one survives whatever happens.
+
+    Parameters
+    ----------
+    folder
+        Folder of all checkpoints of a run.
+    checkpoint
+        What is known after a round.
+    write_state
+        Writes the weights into the folder it is given.
 
     Raises
     ------
@@ -76,17 +108,18 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         temporary = folder / f".{name}.partial"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        save_file(
-            {key: tensor.contiguous() for key, tensor in checkpoint.state.items()}, temporary / "state.safetensors"
-        )
+        write_state(temporary)
         checkpoint.measured.save(temporary / "measured.parquet")
         document = {
             "schema_version": CHECKPOINT_SCHEMA_VERSION,
             "plan_hash": checkpoint.plan_hash,
             "records": [asdict(record) for record in checkpoint.records],
+            "clients": [asdict(record) for record in checkpoint.clients],
             "peak_bytes": checkpoint.peak_bytes,
+            "faults": [asdict(fault) for fault in checkpoint.faults],
+            "left": list(checkpoint.left),
         }
-        (temporary / "checkpoint.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        (temporary / "checkpoint.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
         _synchronise(temporary)
         shutil.rmtree(folder / name, ignore_errors=True)
         temporary.rename(folder / name)
@@ -96,11 +129,25 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         for old in sorted(folder.glob("round-*"))[:-_KEPT_ROUNDS]:
             shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{folder}: cannot write the checkpoint ({error}); the previous one is intact") from error
+        raise RunError(
+            f"{folder}: cannot write the checkpoint ({error}); the previous one is intact: free some space or make the "
+            "folder writable, and go on with --resume"
+        ) from error
 
 
-def load_checkpoint(folder: Path, plan_hash: str) -> Checkpoint | None:
+def load_checkpoint(
+    folder: Path, plan_hash: str, read_state: Callable[[Path], Handle]
+) -> tuple[Checkpoint, Handle] | None:
     """Read the newest checkpoint, or return None where there is none.
+
+    Parameters
+    ----------
+    folder
+        Folder of all checkpoints of a run.
+    plan_hash
+        What the checkpoint must belong to.
+    read_state
+        Reads the weights from the folder it is given.
 
     Raises
     ------
@@ -125,11 +172,14 @@ def load_checkpoint(folder: Path, plan_hash: str) -> Checkpoint | None:
             raise ValueError("it records no rounds")
         checkpoint = Checkpoint(
             plan_hash=document["plan_hash"],
-            state=load_file(folder / name / "state.safetensors"),
             records=tuple(RoundRecord(**record) for record in document["records"]),
+            clients=tuple(ClientRecord(**record) for record in document["clients"]),
             measured=Ledger.load(folder / name / "measured.parquet"),
             peak_bytes={client: int(size) for client, size in document["peak_bytes"].items()},
+            faults=tuple(ClientFault(**{**fault, "kind": FaultKind(fault["kind"])}) for fault in document["faults"]),
+            left=tuple(document["left"]),
         )
+        handle = read_state(folder / name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise ContractError(
             f"{folder}: the checkpoint is damaged ({error}); remove this folder to start again from round 0"
@@ -139,7 +189,7 @@ def load_checkpoint(folder: Path, plan_hash: str) -> Checkpoint | None:
             f"{folder}: this checkpoint belongs to another scenario or plan; resume with the same one, "
             "or use another --out"
         )
-    return checkpoint
+    return checkpoint, handle
 
 
 def _synchronise(folder: Path) -> None:

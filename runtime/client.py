@@ -1,4 +1,4 @@
-"""One client's round: its part and its server copy, side by side, with bytes, seconds and peak memory measured."""
+"""One client's round, step by step, with bytes, seconds and peak memory measured."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import nn
 from runtime.estimators import GradientEstimator, ScalarStep, StepResult, make_estimator
 from runtime.live_bytes import LiveBytes
 from runtime.noise import NoiseKey
+from runtime.schedules import training_at_round
 from runtime.server import ServerSide
-from runtime.split import Part, SplitModel, State
+from runtime.split import Part, SplitModel, State, block_of
 from runtime.wire import Batch, CountingLink, MeteredLink, ServerLink, Traffic
 from scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
 from scenarios.contracts.phases import Phase
@@ -25,7 +26,23 @@ MEASURED_STEPS = 2
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a plan says a client is to do."""
+    """What a plan says a client is to do.
+
+    Parameters
+    ----------
+    client, cut, mode
+        Who, and how.
+    data_weight
+        Its share of the data, and its weight in the aggregation.
+    memory_budget_bytes
+        Hard limit on the peak of its part.
+    recompute
+        The schedule of ``fo-recompute``; empty for one kept input per block.
+    batch_size
+        Samples a step; the scenario's when None.
+    resource
+        Custom Ray resource of the real device that runs this client; None where any worker may emulate it.
+    """
 
     client: str
     cut: int
@@ -33,6 +50,34 @@ class Assignment:
     data_weight: float
     memory_budget_bytes: int
     recompute: str = ""
+    batch_size: int | None = None
+    resource: str | None = None
+
+
+@dataclass(frozen=True)
+class ClientReport:
+    """What is known of a client's round without its weights.
+
+    Parameters
+    ----------
+    assignment
+        Who, and how.
+    train_loss
+        Mean over the round's steps.
+    bytes_by_phase, seconds_by_phase
+        Measured; the seconds are the emulating machine's.
+    peak_bytes
+        Peak of live tensor bytes of the client part, or None when it was not measured in this round.
+    coefficients
+        Scalars that a zeroth-order client sent up, by step and direction; empty for other modes.
+    """
+
+    assignment: Assignment
+    train_loss: float
+    bytes_by_phase: dict[Phase, int]
+    seconds_by_phase: dict[Phase, float]
+    peak_bytes: int | None = None
+    coefficients: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,25 +86,117 @@ class ClientRound:
 
     Parameters
     ----------
-    assignment
-        Who, and how.
+    report
+        Metrics and traffic.
     state
         Trained parameters and statistics of all blocks: the client part as the server knows it after the upload (or
         after replaying the scalars), and the client's server copy.
-    train_loss
-        Mean over the round's steps.
-    bytes_by_phase, seconds_by_phase
-        Measured; the seconds are the emulating machine's.
-    peak_bytes
-        Peak of live tensor bytes of the client part, or None when it was not measured in this round.
+    optimizer_state
+        State of the client's optimizers at the end of the round, by side and parameter; empty unless it is kept.
     """
 
-    assignment: Assignment
+    report: ClientReport
     state: State
-    train_loss: float
-    bytes_by_phase: dict[Phase, int]
-    seconds_by_phase: dict[Phase, float]
-    peak_bytes: int | None
+    optimizer_state: State
+
+
+class ClientSession:
+    """A client's part in the middle of a round.
+
+    Parameters
+    ----------
+    part
+        The client part, holding the weights the round starts from; it is trained in place.
+    server
+        The other side.
+    assignment, scenario, round_index
+        Who does what, by which settings, in which round (from 0).
+    num_blocks
+        Blocks of the whole model: with all of them the client computes the loss itself.
+    measure_memory
+        Whether to measure the client part's peak memory (slower).
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        server: ServerLink,
+        assignment: Assignment,
+        scenario: Scenario,
+        round_index: int,
+        *,
+        num_blocks: int,
+        measure_memory: bool,
+    ) -> None:
+        self._part, self._assignment, self._round, self._seed = part, assignment, round_index, scenario.seed
+        self._on_device = assignment.cut == num_blocks
+        self._meter = LiveBytes() if measure_memory else None
+        self._traffic = Traffic()
+        # Blocks that everybody moves by the same averaged scalars are never sent again.
+        prefix = scenario.training.zo_prefix_blocks
+        sent = [tensor for name, tensor in part.exchanged().items() if block_of(name) >= prefix]
+        self._traffic.count(Phase.MODEL_DOWNLOAD, sent)
+        labels_name_rows = scenario.model.task == "causal-lm"
+        # On the device, computing the loss is the client's own work and memory, and nothing crosses the air.
+        self._link: ServerLink = server
+        if not self._on_device:
+            row_ids = needs_row_ids(part, assignment.mode, labels_name_rows=labels_name_rows)
+            self._link = CountingLink(server, self._traffic, row_ids)
+        training = training_at_round(scenario.training, round_index)
+        self.estimator = make_estimator(assignment.mode, part, training, assignment.recompute)
+        self._losses: list[float] = []
+        self._scalars: list[ScalarStep] = []
+        self._elapsed_s = 0.0
+
+    def step(self, step: int, batch: Batch) -> None:
+        """Train on one mini-batch; steps of a round count from 0."""
+        start_s = perf_counter()
+        key = NoiseKey(self._seed, "client", self._assignment.client, self._round, step)
+        measured = self._meter if step < MEASURED_STEPS else None
+        result = run_step(self.estimator, batch, self._link, key, measured)
+        self._losses.append(result.loss)
+        if result.scalars is not None:
+            self._scalars.append(result.scalars.on_server())
+            if self._on_device:
+                self._count_scalars(batch, result.scalars)
+        self._elapsed_s += perf_counter() - start_s
+
+    def _count_scalars(self, batch: Batch, scalars: ScalarStep) -> None:
+        """Without a server part nothing else has crossed: the scalars, and the ids of embedding rows, do."""
+        row_ids = needs_row_ids(self._part, self._assignment.mode, labels_name_rows=False)
+        ids = [batch.inputs.to(torch.int32)] if row_ids else []
+        self._traffic.count(Phase.UPLINK, [torch.tensor(scalars.coefficients, dtype=torch.float32), *ids])
+
+    def finish(self, start: State, server_seconds: float) -> ClientReport:
+        """End the round: the part then holds what the server knows of it.
+
+        Parameters
+        ----------
+        start
+            The state the round started from, on which the server replays the scalars of a zeroth-order client.
+        server_seconds
+            Seconds of the round that were the server's.
+        """
+        self.estimator.close()
+        if self._assignment.mode in ZEROTH_ORDER_MODES:
+            # The server never sees the client's weights: it replays the scalars on the weights the round started from.
+            self._part.load(start)
+            for scalar_step in self._scalars:
+                scalar_step.replay(self._part)
+        elif self._assignment.mode in EXACT_MODES:
+            self._traffic.count(Phase.MODEL_UPLOAD, self._part.exchanged().values())
+        on_server_s = 0.0 if self._on_device else server_seconds
+        return ClientReport(
+            assignment=self._assignment,
+            train_loss=sum(self._losses) / len(self._losses),
+            bytes_by_phase=dict(self._traffic.bytes_by_phase),
+            seconds_by_phase={
+                Phase.CLIENT_COMPUTE: self._elapsed_s - on_server_s,
+                Phase.SERVER_COMPUTE: on_server_s,
+            },
+            peak_bytes=self._meter.peak_bytes if self._meter else None,
+            coefficients=tuple(tuple(scalar_step.coefficients) for scalar_step in self._scalars),
+        )
 
 
 def run_client_round(
@@ -71,8 +208,9 @@ def run_client_round(
     round_index: int,
     *,
     measure_memory: bool,
+    optimizer_state: State | None = None,
 ) -> ClientRound:
-    """Train one client for one round, starting from the global state.
+    """Train one client and its server copy for one round, starting from the global state.
 
     Parameters
     ----------
@@ -90,61 +228,35 @@ def run_client_round(
         Counts from 0.
     measure_memory
         Whether to measure the client part's peak memory (slower).
+    optimizer_state
+        What an earlier round of this client returned, to be continued; a fresh state when None.
     """
     model.whole.load(global_state)
-    part = model.client_part(assignment.cut)
-    meter = LiveBytes() if measure_memory else None
-    on_device = assignment.cut == model.num_blocks
-    server = ServerSide(model.server_part(assignment.cut), scenario.training, scenario.model.task)
-    traffic = Traffic()
-    traffic.count(Phase.MODEL_DOWNLOAD, part.exchanged().values())
-    # On the device, computing the loss is the client's own work and memory, and nothing crosses the air.
-    link: ServerLink = server
-    if not on_device:
-        labels_name_rows = scenario.model.task == "causal-lm"
-        link = CountingLink(server, traffic, needs_row_ids(part, assignment.mode, labels_name_rows=labels_name_rows))
-    estimator = make_estimator(assignment.mode, part, scenario.training, assignment.recompute)
-    losses: list[float] = []
-    scalars: list[ScalarStep] = []
-    start_s = perf_counter()
-    for step in range(scenario.training.local_steps):
-        global_step = round_index * scenario.training.local_steps + step
-        key = NoiseKey(scenario.seed, "client", assignment.client, round_index, step)
-        batch = draw(global_step)
-        measured = meter if step < MEASURED_STEPS else None
-        result = run_step(estimator, batch, link, key, measured)
-        losses.append(result.loss)
-        if result.scalars is not None:
-            scalars.append(result.scalars.on_server())
-            if on_device:
-                # Without a server part nothing else has crossed: the scalars, and the ids of embedding rows, do.
-                ids = (
-                    [batch.inputs.to(torch.int32)]
-                    if needs_row_ids(part, assignment.mode, labels_name_rows=False)
-                    else []
-                )
-                traffic.count(Phase.UPLINK, [torch.tensor(result.scalars.coefficients, dtype=torch.float32), *ids])
-        del result, batch  # a client keeps neither into its next step
-    elapsed_s = perf_counter() - start_s
-    estimator.close()
-    if assignment.mode in ZEROTH_ORDER_MODES:
-        # The server never sees the client's weights: it replays the scalars on the weights the round started from.
-        part.load(global_state)
-        for scalar_step in scalars:
-            scalar_step.replay(part)
-    elif assignment.mode in EXACT_MODES:
-        traffic.count(Phase.MODEL_UPLOAD, part.exchanged().values())
-    return ClientRound(
-        assignment=assignment,
-        state=model.whole.snapshot(),
-        train_loss=sum(losses) / len(losses),
-        bytes_by_phase=dict(traffic.bytes_by_phase),
-        seconds_by_phase={
-            Phase.CLIENT_COMPUTE: elapsed_s - (0.0 if on_device else server.seconds),
-            Phase.SERVER_COMPUTE: 0.0 if on_device else server.seconds,
-        },
-        peak_bytes=meter.peak_bytes if meter else None,
-    )
+    training = training_at_round(scenario.training, round_index)
+    server = ServerSide(model.server_part(assignment.cut), training, scenario.model.task)
+    session = ClientSession(
+        model.client_part(assignment.cut), server, assignment, scenario, round_index,
+        num_blocks=model.num_blocks, measure_memory=measure_memory,
+    )  # fmt: skip
+    keeps = scenario.training.optimizer_state == "keep"
+    if keeps and optimizer_state:
+        session.estimator.load_optimizer_state(_side(optimizer_state, "client"))
+        server.load_optimizer_state(_side(optimizer_state, "server"))
+    steps = scenario.training.local_steps
+    for step in range(steps):
+        session.step(step, draw(round_index * steps + step))
+    kept = _sides(client=session.estimator.optimizer_state(), server=server.optimizer_state()) if keeps else {}
+    report = session.finish(global_state, server.seconds)
+    return ClientRound(report, model.whole.snapshot(), kept)
+
+
+def _sides(**states: State) -> State:
+    return {f"{side}:{name}": tensor.clone() for side, state in states.items() for name, tensor in state.items()}
+
+
+def _side(state: State, side: str) -> State:
+    prefix = f"{side}:"
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def run_step(

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from runtime.aggregate import aggregate
-from runtime.checkpoint import Checkpoint, RoundRecord, load_checkpoint, save_checkpoint
-from runtime.client import Assignment, ClientRound
-from runtime.data import head_size
-from runtime.executors.base import Executor
-from runtime.models.build import build_blocks
-from runtime.split import SplitModel, State
+from runtime.checkpoint import Checkpoint, ClientRecord, RoundRecord, load_checkpoint, save_checkpoint
+from runtime.client import Assignment, ClientReport
+from runtime.executors.base import Executor, RoundOutcome, RoundTask
+from runtime.faults import ClientFault, error_of
+from runtime.groups import groups_of
+from runtime.participation import participants
+from runtime.split import State
 from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from scenarios.contracts.options import OptionTable
 from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import Plan
-from scenarios.errors import BudgetExceededError, RunError, UsageError
+from scenarios.contracts.schedule import Chain
+from scenarios.errors import RunError, UsageError
 from scenarios.schema import Scenario
-from scenarios.units import format_bytes
 
 
 @dataclass(frozen=True)
@@ -31,45 +34,155 @@ class TrainingResult:
     ----------
     records
         Metrics by round.
+    clients
+        Metrics by round and client.
     measured
         Measured ledger: bytes of every client and phase; seconds of the emulating machine, marked so.
     peak_bytes
         Measured peak of live tensor bytes of every client part.
+    faults
+        Clients that failed, and when.
+    events
+        What happened to workers, in words.
     state
         Final global state.
     """
 
     records: tuple[RoundRecord, ...]
+    clients: tuple[ClientRecord, ...]
     measured: Ledger
     peak_bytes: dict[str, int]
+    faults: tuple[ClientFault, ...]
+    events: tuple[str, ...]
     state: State
 
 
-def assignments_of(plan: Plan) -> tuple[Assignment, ...]:
-    """Return what the plan says each client is to do."""
+def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
+    """Return what the plan says each client is to do.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    scenario
+        Its scenario, in which clients may be bound to real devices.
+    """
+    resources = {client.id: client.ray_resource for client in scenario.expanded_clients()}
     return tuple(
-        Assignment(client.id, client.cut, client.mode, client.data_weight, client.memory_budget_bytes, client.recompute)
+        Assignment(
+            client.id,
+            client.cut,
+            client.mode,
+            client.data_weight,
+            client.memory_budget_bytes,
+            client.recompute,
+            client.batch_size,
+            resources[client.id],
+        )
         for client in plan.clients
     )
 
 
-def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment]) -> str:
-    """Identify scenario and options: what decides the trained bits."""
+def chain_of(plan: Plan) -> tuple[str, ...]:
+    """Return the clients that train one after another, each on the weights of the one before it."""
+    return plan.schedule.order if isinstance(plan.schedule, Chain) else ()
+
+
+def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], chain: Sequence[str] = ()) -> str:
+    """Identify scenario, options and order: what decides the trained bits."""
     text = "\n".join(
         [
             scenario.content_hash(),
-            *(f"{a.client} {a.cut} {a.mode} {a.recompute!r} {a.data_weight!r}" for a in assignments),
+            *(f"{a.client} {a.cut} {a.mode} {a.recompute!r} {a.batch_size} {a.data_weight!r}" for a in assignments),
+            "chain " + " ".join(chain),
         ]
     )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@dataclass
+class _Progress:
+    """What the loop has gathered so far."""
+
+    records: list[RoundRecord] = field(default_factory=list)
+    clients: list[ClientRecord] = field(default_factory=list)
+    measured: Ledger = field(default_factory=lambda: Ledger.from_entries([]))
+    peak_bytes: dict[str, int] = field(default_factory=dict)
+    faults: list[ClientFault] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
+    events: list[str] = field(default_factory=list)
+
+    @classmethod
+    def after(cls, checkpoint: Checkpoint) -> _Progress:
+        """Go on from a checkpoint."""
+        return cls(
+            list(checkpoint.records),
+            list(checkpoint.clients),
+            checkpoint.measured,
+            dict(checkpoint.peak_bytes),
+            list(checkpoint.faults),
+            set(checkpoint.left),
+        )
+
+    def checkpoint(self, fingerprint: str) -> Checkpoint:
+        """Return what is to be kept of it."""
+        return Checkpoint(
+            fingerprint,
+            tuple(self.records),
+            tuple(self.clients),
+            self.measured,
+            self.peak_bytes,
+            tuple(self.faults),
+            tuple(sorted(self.left)),
+        )
+
+    def task(self, scenario: Scenario, assignments: Sequence[Assignment], chain: Sequence[str]) -> RoundTask:
+        """Return what is to be done in the next round.
+
+        A client's peak is measured in the first round it takes part in, since its option does not change within a run,
+        and again where it was over its budget.
+        """
+        round_index = len(self.records)
+        present = [a for a in assignments if a.client not in self.left]
+        fraction = scenario.training.participation
+        chosen = set(participants([a.client for a in present], fraction, scenario.seed, round_index))
+        taking_part = [a for a in present if a.client in chosen]
+        over = {fault.client for fault in self.faults if fault.peak_bytes is not None}
+        measure = frozenset(a.client for a in taking_part if a.client not in self.peak_bytes or a.client in over)
+        return RoundTask(round_index, groups_of(taking_part, chain), measure)
+
+    def add(self, outcome: RoundOutcome[Any], scenario: Scenario, end_s: float, accuracy: float) -> RoundRecord:
+        """Take in a round.
+
+        Raises
+        ------
+        RunError
+            If nobody's training counts.
+        """
+        reports, round_index = outcome.reports, len(self.records)
+        weight = math.fsum(report.assignment.data_weight for report in reports)
+        loss = math.fsum(r.assignment.data_weight * r.train_loss for r in reports) / weight
+        self.peak_bytes |= {r.assignment.client: r.peak_bytes for r in reports if r.peak_bytes is not None}
+        self.peak_bytes |= {f.client: f.peak_bytes for f in outcome.faults if f.peak_bytes is not None}
+        self.measured = Ledger.concat([self.measured, _measured(reports, round_index)])
+        self.clients += [ClientRecord(round_index, r.assignment.client, r.train_loss) for r in reports]
+        self.clients += [ClientRecord(round_index, f.client, None, str(f.kind)) for f in outcome.faults]
+        self.faults += outcome.faults
+        self.events += outcome.events
+        if scenario.faults.policy == "drop-client":
+            self.left |= {fault.client for fault in outcome.faults}
+        record = RoundRecord(round_index, end_s, loss, accuracy)
+        self.records.append(record)
+        return record
+
+
 def train(
     scenario: Scenario,
     assignments: Sequence[Assignment],
-    executor: Executor,
+    executor: Executor[Any],
     round_ends_s: Sequence[float],
     *,
+    chain: Sequence[str] = (),
     checkpoint_folder: Path | None = None,
     resume: bool = False,
     options: OptionTable | None = None,
@@ -85,6 +198,8 @@ def train(
         An entered executor.
     round_ends_s
         The replay's clock at the end of every round: training time is simulated time.
+    chain
+        Clients that train one after another, each on the weights of the one before it.
     checkpoint_folder
         Where to write a checkpoint after every round; none when None.
     resume
@@ -97,96 +212,74 @@ def train(
     Raises
     ------
     BudgetExceededError
-        If a client's measured peak exceeds its budget.
+        If a client's measured peak exceeds its budget, and the scenario's fault policy is to fail.
     RunError
-        If training diverges or a worker fails.
+        If training diverges or a client hangs under the same policy, if all clients have failed, or if workers cannot
+        be kept alive.
     """
-    fingerprint = plan_fingerprint(scenario, assignments)
-    start = load_checkpoint(checkpoint_folder, fingerprint) if resume and checkpoint_folder is not None else None
-    state = start.state if start is not None else executor.initial_state()
-    records = list(start.records) if start is not None else []
-    ledgers = [start.measured] if start is not None else []
-    peak_bytes = dict(start.peak_bytes) if start is not None else {}
-    if len(records) > len(round_ends_s):
+    fingerprint = plan_fingerprint(scenario, assignments, chain)
+    found = load_checkpoint(checkpoint_folder, fingerprint, executor.load) if resume and checkpoint_folder else None
+    progress = _Progress.after(found[0]) if found is not None else _Progress()
+    handle = found[1] if found is not None else executor.initial_state()
+    if len(progress.records) > len(round_ends_s):
         raise UsageError(
-            f"{checkpoint_folder}: {len(records)} rounds are done already, more than the "
+            f"{checkpoint_folder}: {len(progress.records)} rounds are done already, more than the "
             f"{len(round_ends_s)} asked for; "
             "raise --rounds, or start another run"
         )
-    below, statistics = _shape_facts(scenario, assignments, state)
-    min_cuts = {client.id: client.min_cut for client in scenario.expanded_clients()}
-    for record in records:
+    for record in progress.records:
         on_round(record)
-    for round_index in range(len(records), len(round_ends_s)):
-        # Options do not change within a run, so the first round of a session shows every client's peak.
-        measure = round_index == (len(start.records) if start is not None else 0)
-        outcomes = executor.train_round(state, assignments, round_index, measure_memory=measure)
-        if measure:
-            for outcome in outcomes:
-                assert outcome.peak_bytes is not None
-                peak_bytes[outcome.assignment.client] = outcome.peak_bytes
-                _enforce_budget(outcome, options, min_cuts[outcome.assignment.client])
-        state = aggregate(state, outcomes, scenario.training.zeroth_order, below, statistics)
-        ledgers.append(_measured(outcomes, round_index))
-        loss = sum(o.assignment.data_weight * o.train_loss for o in outcomes)
-        record = RoundRecord(round_index, round_ends_s[round_index], loss, executor.evaluate(state))
-        records.append(record)
-        on_round(record)
+    for end_s in round_ends_s[len(progress.records) :]:
+        outcome = executor.train_round(handle, progress.task(scenario, assignments, chain))
+        _apply_policy(outcome, assignments, scenario, options)
+        handle = outcome.handle
+        on_round(progress.add(outcome, scenario, end_s, executor.evaluate(handle)))
         if checkpoint_folder is not None:
-            ledgers = [Ledger.concat(ledgers)]
-            save_checkpoint(checkpoint_folder, Checkpoint(fingerprint, state, tuple(records), ledgers[0], peak_bytes))
-    return TrainingResult(tuple(records), Ledger.concat(ledgers), peak_bytes, state)
-
-
-def _shape_facts(
-    scenario: Scenario, assignments: Sequence[Assignment], state: State
-) -> tuple[dict[int, int], frozenset[str]]:
-    """Trainable parameters below each cut in use, and the names of BatchNorm statistics, from shapes alone."""
-    model = SplitModel(build_blocks(scenario, num_labels=head_size(scenario), meta=True))
-    below = {a.cut: model.client_part(a.cut).num_trainable for a in assignments}
-    trainable = {name for name, _ in model.whole.trainable()}
-    return below, frozenset(set(state) - trainable)
-
-
-def _enforce_budget(outcome: ClientRound, options: OptionTable | None, min_cut: int) -> None:
-    who = outcome.assignment
-    if outcome.peak_bytes is None or outcome.peak_bytes <= who.memory_budget_bytes:
-        return
-    fix = "raise its memory_budget_bytes"
-    if options is not None:
-        table = options.fitting()
-        allowed = (table["client"] == who.client) & (table["cut"] >= min_cut)
-        rows = table[allowed & (table["client_peak_bytes"] < outcome.peak_bytes)]
-        if len(rows):
-            row = rows.sort_values("client_peak_bytes").iloc[0]
-            fix += f", or choose {row['mode']} at cut {row['cut']} ({format_bytes(row['client_peak_bytes'])})"
-    raise BudgetExceededError(
-        f"client {who.client}: {who.mode} at cut {who.cut} used {format_bytes(outcome.peak_bytes)} of its budget of "
-        f"{format_bytes(who.memory_budget_bytes)}; the run stops, since a real device would have died here: {fix}"
+            save_checkpoint(checkpoint_folder, progress.checkpoint(fingerprint), partial(executor.save, handle))
+    return TrainingResult(
+        tuple(progress.records),
+        tuple(progress.clients),
+        progress.measured,
+        progress.peak_bytes,
+        tuple(progress.faults),
+        tuple(progress.events),
+        executor.fetch(handle),
     )
 
 
-def _measured(outcomes: Sequence[ClientRound], round_index: int) -> Ledger:
-    entries: list[LedgerEntry] = []
-    for outcome in outcomes:
-        for phase in Phase:
-            size = outcome.bytes_by_phase.get(phase, 0)
+def _apply_policy(
+    outcome: RoundOutcome[Any], assignments: Sequence[Assignment], scenario: Scenario, options: OptionTable | None
+) -> None:
+    """Stop the run where the scenario says so, or where nobody is left."""
+    if outcome.faults and scenario.faults.policy == "fail":
+        fault = outcome.faults[0]
+        who = next(a for a in assignments if a.client == fault.client)
+        min_cut = next(c.min_cut for c in scenario.expanded_clients() if c.id == fault.client)
+        raise error_of(fault, who, scenario, options, min_cut)
+    if not outcome.reports:
+        named = ", ".join(f"{fault.client} ({fault.kind}: {fault.found})" for fault in outcome.faults[:5])
+        raise RunError(f"round {outcome.faults[0].round + 1}: no client is left to train with: {named}")
+
+
+def _measured(reports: Sequence[ClientReport], round_index: int) -> Ledger:
+    entries = [
+        LedgerEntry(
+            Source.MEASURED,
+            report.assignment.client,
+            round_index,
+            phase,
             # The air is replayed, not emulated: its seconds are not measured, which is not zero.
-            seconds = outcome.seconds_by_phase.get(phase, float("nan"))
-            if phase is not Phase.BARRIER:
-                entries.append(
-                    LedgerEntry(
-                        Source.MEASURED,
-                        outcome.assignment.client,
-                        round_index,
-                        phase,
-                        seconds,
-                        0.0,
-                        size,
-                        emulated=True,
-                    )
-                )
+            report.seconds_by_phase.get(phase, float("nan")),
+            0.0,
+            report.bytes_by_phase.get(phase, 0),
+            # On a real device the seconds are the device's.
+            emulated=report.assignment.resource is None,
+        )
+        for report in reports
+        for phase in Phase
+        if phase is not Phase.BARRIER
+    ]
     return Ledger.from_entries(entries)
 
 
-__all__ = ["RunError", "TrainingResult", "assignments_of", "plan_fingerprint", "train"]
+__all__ = ["TrainingResult", "assignments_of", "chain_of", "plan_fingerprint", "train"]

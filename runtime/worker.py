@@ -1,19 +1,60 @@
-"""What one worker process does: train clients and evaluate the global model. Plain torch; executors call it."""
+"""What one worker process does: train groups of clients. Plain torch; executors call it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from runtime.client import Assignment, ClientRound, run_client_round
+from runtime.aggregate import Contribution, EntryWeights, WeightedMean, is_finite, summed
+from runtime.client import Assignment, ClientReport, ClientRound, run_client_round
 from runtime.data import Dataset, head_size, load_dataset
+from runtime.faults import ClientFault, FaultKind
+from runtime.groups import Group
 from runtime.models.build import build_blocks
 from runtime.partition import draw_batch, partition
 from runtime.split import SplitModel, State
 from scenarios.schema import Scenario
+from scenarios.units import format_bytes
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """What is known of a group's round without its weights.
+
+    Parameters
+    ----------
+    clients
+        Of those whose training counts.
+    faults
+        Of those whose training does not count.
+    """
+
+    clients: tuple[ClientReport, ...]
+    faults: tuple[ClientFault, ...]
+
+
+@dataclass(frozen=True)
+class GroupOutcome:
+    """Outcome of a group's round.
+
+    Parameters
+    ----------
+    report
+        Metrics, traffic and faults.
+    contribution
+        Weighted mean of its clients' states.
+    optimizer_states
+        By client, where they are kept between rounds.
+    """
+
+    report: GroupReport
+    contribution: Contribution
+    optimizer_states: dict[str, State]
 
 
 class Worker:
@@ -33,6 +74,16 @@ class Worker:
 
     # Loaded on first use: an error in an actor's constructor would reach the driver as a dead actor.
 
+    def prepare(self) -> None:
+        """Load data and model.
+
+        Raises
+        ------
+        ScenarioError
+            If they are not what the scenario says.
+        """
+        _ = self._indices, self._weights
+
     @cached_property
     def _dataset(self) -> Dataset:
         return load_dataset(self._scenario)
@@ -46,17 +97,65 @@ class Worker:
         return SplitModel(build_blocks(self._scenario, num_labels=head_size(self._scenario)))
 
     @cached_property
-    def _initial_state(self) -> State:
-        # A copy: the working model is overwritten by every client, and a worker serves several runs.
-        return self._model.whole.snapshot()
+    def _weights(self) -> EntryWeights:
+        return EntryWeights(self._model, self._scenario.training)
 
-    def initial_state(self) -> State:
-        """Return the state training starts from."""
-        return self._initial_state
+    def train_group(
+        self,
+        state: State,
+        group: Group,
+        round_index: int,
+        measure: frozenset[str],
+        optimizer_states: Mapping[str, State],
+    ) -> GroupOutcome:
+        """Train the clients of a group for one round.
 
-    def train(self, state: State, assignment: Assignment, round_index: int, *, measure_memory: bool) -> ClientRound:
-        """Train one client for one round from the given global state."""
-        self.initial_state()
+        Parameters
+        ----------
+        state
+            The global state.
+        group
+            Who; a chain trains on one another's weights.
+        round_index
+            Counts from 0.
+        measure
+            Clients whose peak memory is measured, and held against their budget.
+        optimizer_states
+            By client, what an earlier round kept.
+        """
+        mean = WeightedMean()
+        reports: list[ClientReport] = []
+        faults: list[ClientFault] = []
+        kept: dict[str, State] = {}
+        start = state
+        for member in group.members:
+            outcome = self.train_client(
+                start, member, round_index, member.client in measure, optimizer_states.get(member.client)
+            )
+            fault = _fault_of(outcome, round_index)
+            if fault is not None:
+                faults.append(fault)
+                continue
+            reports.append(outcome.report)
+            if outcome.optimizer_state:
+                kept[member.client] = outcome.optimizer_state
+            if group.chained:
+                start = outcome.state
+            else:
+                mean.add(outcome.state, self._weights.of(member))
+        if group.chained and reports:
+            mean.add(start, summed([self._weights.of(report.assignment) for report in reports]))
+        return GroupOutcome(GroupReport(tuple(reports), tuple(faults)), mean.contribution(state), kept)
+
+    def train_client(
+        self,
+        state: State,
+        assignment: Assignment,
+        round_index: int,
+        measure_memory: bool,
+        optimizer_state: State | None,
+    ) -> ClientRound:
+        """Train one client for one round from a state."""
         index, samples = self._indices[assignment.client], self._dataset.train
         return run_client_round(
             self._model,
@@ -66,25 +165,17 @@ class Worker:
             self._scenario,
             round_index,
             measure_memory=measure_memory,
+            optimizer_state=optimizer_state,
         )
 
-    def evaluate(self, state: State) -> float:
-        """Return the test accuracy of a global state: share of right classes, or of right next tokens."""
-        self.initial_state()
-        model, test = self._model.whole, self._dataset.test
-        model.load(state)
-        model.eval()
-        # No larger than a training batch: a language model's logits would not fit in memory otherwise.
-        size = self._scenario.training.batch_size
-        right = total = 0
-        with torch.inference_mode():
-            for start in range(0, len(test), size):
-                batch = test.batch(torch.arange(start, min(start + size, len(test))))
-                logits = model(batch.inputs, batch.mask_BS)
-                guess, truth = logits.argmax(-1), batch.labels
-                if self._scenario.model.task == "causal-lm":
-                    guess, truth = guess[:, :-1], truth[:, 1:]
-                counted = truth != -100
-                right += int((guess.eq(truth) & counted).sum())
-                total += int(counted.sum())
-        return right / max(total, 1)
+
+def _fault_of(outcome: ClientRound, round_index: int) -> ClientFault | None:
+    report, who = outcome.report, outcome.report.assignment
+    if not (math.isfinite(report.train_loss) and is_finite(outcome.state)):
+        finite = "finite" if is_finite(outcome.state) else "non-finite"
+        found = f"a train loss of {report.train_loss} and {finite} weights"
+        return ClientFault(who.client, round_index, FaultKind.NOT_FINITE, found)
+    if report.peak_bytes is not None and report.peak_bytes > who.memory_budget_bytes:
+        found = f"{format_bytes(report.peak_bytes)} of its budget of {format_bytes(who.memory_budget_bytes)}"
+        return ClientFault(who.client, round_index, FaultKind.OVER_BUDGET, found, report.peak_bytes)
+    return None

@@ -30,7 +30,18 @@ from scenarios.sections.model_and_data import (
     TextTable,
 )
 from scenarios.sections.network import ClientGroup, FixedLink, Link, Radio, Server, ShannonLink
-from scenarios.sections.training import AdamW, Optimizer, Sgd, Trainable, TrainAll, Training, TrainLora, ZerothOrder
+from scenarios.sections.training import (
+    AdamW,
+    GradientClip,
+    LearningRateSchedule,
+    Optimizer,
+    Sgd,
+    Trainable,
+    TrainAll,
+    Training,
+    TrainLora,
+    ZerothOrder,
+)
 
 __all__ = [
     "SCENARIO_SCHEMA_VERSION",
@@ -41,9 +52,12 @@ __all__ = [
     "Data",
     "Digits",
     "Dirichlet",
+    "Faults",
     "FixedLink",
+    "GradientClip",
     "Iid",
     "ImageArchive",
+    "LearningRateSchedule",
     "Link",
     "Model",
     "Objective",
@@ -83,6 +97,23 @@ class Objective(Section):
     gradient_split: Literal["measured", "assumed"] = "assumed"
     """How the squared gradient norm divides over blocks: ``measured`` on a few batches of the data with the starting
     weights, or ``assumed`` proportional to trainable parameters (and labelled so)."""
+    gradient_noise_scale: PositiveFloat | None = None
+    """Batch size at which noise and gradient weigh the same (arXiv 1812.06162): a step with B samples is worth
+    1 / (1 + scale / B). It matters only where ``training.batch_sizes`` offers a choice; ``training.batch_size`` is
+    assumed when absent."""
+
+
+class Faults(Section):
+    """What a run does about clients that fail. Workers that die are replaced either way, and their work is repeated."""
+
+    policy: Literal["fail", "drop-round", "drop-client"] = "fail"
+    """A client that hangs, returns non-finite values or exceeds its memory budget: ``fail`` stops the run,
+    ``drop-round`` leaves it out of that round, ``drop-client`` leaves it out from then on. Each case is recorded."""
+    client_timeout_s: PositiveFloat | None = None
+    """Wall-clock seconds of emulation after which a client's round counts as hanging; no limit when absent. Only the
+    ``ray`` executor can enforce it."""
+    worker_retries: Annotated[int, Field(ge=0, le=100)] = 3
+    """How often in a row work is repeated after its worker has died, before the client counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +129,7 @@ class Client:
     min_cut: int
     energy_cap_j: float | None = None
     drop_price_s: float | None = None
+    ray_resource: str | None = None
 
 
 class Scenario(Section):
@@ -125,6 +157,8 @@ class Scenario(Section):
     """Who takes part."""
     objective: Objective = Objective()
     """What is minimised."""
+    faults: Faults = Faults()
+    """What happens when a client or a worker fails during a run."""
     devices: dict[Identifier, Device] = Field(default_factory=dict)
     """Devices of your own, beside the catalogue; same keys as ``scenarios/devices.yaml``."""
     device_files: tuple[str, ...] = ()
@@ -182,6 +216,7 @@ class Scenario(Section):
                 min_cut=group.min_cut,
                 energy_cap_j=group.energy_cap_j,
                 drop_price_s=group.drop_price_s,
+                ray_resource=group.ray_resource,
             )
             for group in self.clients
             for index in range(group.count)

@@ -40,7 +40,7 @@ class ZerothOrderLoss(GradientEstimator):
                     del shifted
                 plus, minus = host_floats(torch.stack(pair))
                 slope = (plus - minus) / (2 * settings.radius)
-                coefficients.append(settings.learning_rate / settings.directions * slope)
+                coefficients.append(settings.optimizer.learning_rate / settings.directions * slope)
                 probe_losses += [plus, minus]
             loss = sum(probe_losses) / len(probe_losses)
             if link.trains_server:

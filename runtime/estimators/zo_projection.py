@@ -40,7 +40,7 @@ class ZerothOrderProjection(GradientEstimator):
             scalars_P = torch.stack(scalars).float()
         del h, gradient
         applied_P = link.share_scalars(scalars_P, seeds_of(key, settings.directions))
-        factor = settings.learning_rate / (settings.directions * settings.radius)
+        factor = settings.optimizer.learning_rate / (settings.directions * settings.radius)
         step = ScalarStep(key, [factor * value for value in host_floats(applied_P)], anchor.rows)
         step.replay(self.part)
         return StepResult(loss, step)

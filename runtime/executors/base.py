@@ -1,17 +1,67 @@
-"""What carries training out: one protocol, two implementations (in this process, or on Ray)."""
+"""What carries training out: one protocol, two implementations (in this process, or on Ray).
+
+A *handle* stands for a global state and the optimizer states kept beside it; only an executor looks inside, so that on
+a cluster no tensor passes through the driver.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
-from runtime.client import Assignment, ClientRound
+from runtime.client import ClientReport
+from runtime.faults import ClientFault
+from runtime.groups import Group
 from runtime.split import State
 
+Handle = TypeVar("Handle")
 
-class Executor(Protocol):
-    """Runs clients and evaluation; results come in the order of the assignments, never of arrival."""
+
+@dataclass(frozen=True)
+class RoundTask:
+    """What is to be done in a round.
+
+    Parameters
+    ----------
+    round
+        Counts from 0.
+    groups
+        Who trains, and with whom.
+    measure
+        Clients whose peak memory is measured.
+    """
+
+    round: int
+    groups: tuple[Group, ...]
+    measure: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class RoundOutcome(Generic[Handle]):
+    """Outcome of a round.
+
+    Parameters
+    ----------
+    handle
+        The next global state.
+    reports
+        Of the clients whose training counts, in the order of the groups.
+    faults
+        Of the others.
+    events
+        What happened to workers, in words.
+    """
+
+    handle: Handle
+    reports: tuple[ClientReport, ...]
+    faults: tuple[ClientFault, ...] = ()
+    events: tuple[str, ...] = ()
+
+
+class Executor(Protocol[Handle]):
+    """Runs clients and evaluation; results come in the order of the groups, never of arrival."""
 
     def __enter__(self) -> Self:
         """Start workers."""
@@ -21,13 +71,20 @@ class Executor(Protocol):
     ) -> None:
         """Stop workers."""
 
-    def initial_state(self) -> State:
+    def initial_state(self) -> Handle:
         """Return the state training starts from."""
 
-    def train_round(
-        self, state: State, assignments: Sequence[Assignment], round_index: int, *, measure_memory: bool
-    ) -> list[ClientRound]:
-        """Train all clients for one round from the same state."""
+    def train_round(self, handle: Handle, task: RoundTask) -> RoundOutcome[Handle]:
+        """Train the clients of all groups for one round from the same state, and average what they return."""
 
-    def evaluate(self, state: State) -> float:
+    def evaluate(self, handle: Handle) -> float:
         """Return the test accuracy of a global state."""
+
+    def save(self, handle: Handle, folder: Path) -> None:
+        """Write a state into a folder of this machine."""
+
+    def load(self, folder: Path) -> Handle:
+        """Read what :meth:`save` wrote."""
+
+    def fetch(self, handle: Handle) -> State:
+        """Return the global state itself, in this process."""

@@ -1,134 +1,218 @@
 """The Ray executor: a pool of worker processes serves any number of emulated clients.
 
 Clients are data, workers are processes: a torch process costs about 170 MiB, so an actor per client would die at a
-hundred clients. Ray's ports listen on all interfaces, so its token authentication stays on unless the user switched
-it off (``RAY_AUTH_MODE=disabled``).
+hundred clients. The driver holds references only; states go from worker to worker through Ray's object store, as
+safetensors.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import ray
-from ray.util import ActorPool
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from safetensors.torch import load
 
-from runtime.client import Assignment, ClientRound
+from runtime.client import ClientReport
+from runtime.executors.base import RoundOutcome, RoundTask
+from runtime.executors.ray_actors import KeptRef, RayModelServer, RayWorker, StateRef
+from runtime.executors.ray_cluster import RayCluster, errors_of_workers
+from runtime.executors.ray_dispatch import Dispatch, TrainedGroup
+from runtime.executors.ray_pool import WorkerPool, first_line
+from runtime.faults import ClientFault
+from runtime.groups import Group
 from runtime.split import State
 from runtime.worker import Worker
-from scenarios.errors import HybridSplitError, RunError
 from scenarios.schema import Scenario
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class RayState:
+    """Where a global state lies, and by client where its optimizer state does."""
+
+    state: StateRef
+    optimizer_states: Mapping[str, KeptRef] = field(default_factory=dict)
 
 
 class RayExecutor:
-    """Trains on a local Ray cluster.
+    """Trains on a Ray cluster.
 
     Parameters
     ----------
     scenario
         The scenario.
     num_workers
-        Worker processes, one core each.
+        Worker processes, one core each, beside those on real devices that clients are bound to.
     num_threads
-        Torch threads of each worker.
+        Torch threads of each process.
+    address
+        Address of a running cluster; None starts one on this machine for the run.
+    make_worker
+        Makes the worker inside its process.
     """
 
-    def __init__(self, scenario: Scenario, num_workers: int, num_threads: int = 1) -> None:
-        self._scenario = scenario
-        self._num_workers = num_workers
-        self._num_threads = num_threads
-        self._actors: list[Any] = []
-        self._owns_cluster = False
-        self._empty_folder = tempfile.TemporaryDirectory(prefix="hybridsplit-")
+    def __init__(
+        self,
+        scenario: Scenario,
+        num_workers: int,
+        num_threads: int = 1,
+        address: str | None = None,
+        make_worker: Callable[[Scenario, int], Worker] = Worker,
+    ) -> None:
+        self._scenario, self._num_workers, self._num_threads = scenario, num_workers, num_threads
+        self._make = make_worker
+        self._cluster = RayCluster(address, num_workers)
+        self._server: Any = None
+        self._workers: WorkerPool | None = None
+        self.events: list[str] = []
 
     def __enter__(self) -> Self:
-        # Ray would warn on every start that a worker without accelerators keeps the variable of its parent.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # It announces on every start that authentication is on, which is documented and as it should be.
-        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
-        if not ray.is_initialized():
-            # Workers import the driver's working directory first: a user's own runtime.py there would replace ours.
-            with _working_in(self._empty_folder.name):
-                ray.init(
-                    address="local",
-                    num_cpus=self._num_workers,
-                    include_dashboard=False,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                    configure_logging=False,
-                )
-            self._owns_cluster = True
-        actor_class = ray.remote(num_cpus=1, max_restarts=0)(Worker)
-        self._actors = [actor_class.remote(self._scenario, self._num_threads) for _ in range(self._num_workers)]
+        self._cluster.__enter__()
+        self._start_server()
+        self._workers = WorkerPool(self._start_worker, self._num_workers)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for actor in self._actors:
-            ray.kill(actor)
-        self._actors = []
-        if self._owns_cluster:
-            ray.shutdown()
-            self._owns_cluster = False
-        self._empty_folder.cleanup()
+        if self._workers is not None:
+            self._workers.stop()
+            self._workers = None
+        if self._server is not None:
+            ray.kill(self._server)
+            self._server = None
+        self._cluster.__exit__(kind, error, trace)
 
-    def initial_state(self) -> State:
+    @property
+    def _pool(self) -> WorkerPool:
+        assert self._workers is not None, "use the executor as a context manager"
+        return self._workers
+
+    def _start_worker(self, resource: str | None) -> Any:
+        # A real device joins without cores, so that nothing else is emulated on it.
+        where = {"num_cpus": 1} if resource is None else {"num_cpus": 0, "resources": {resource: 1}}
+        actor = ray.remote(max_restarts=0, **where)(RayWorker)
+        return actor.remote(self._make, self._scenario, self._num_threads)
+
+    def _start_server(self) -> None:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(RayModelServer)
+        self._server = actor.remote(self._scenario, self._num_threads)
+
+    def _on_server(self, ask: Callable[[Any], _Result], what: str) -> _Result:
+        """Ask the model server, and a new one where it has died."""
+        for attempt in range(self._scenario.faults.worker_retries + 1):
+            try:
+                return ask(self._server)
+            except ray.exceptions.RayActorError as error:
+                if attempt == self._scenario.faults.worker_retries:
+                    raise
+                self.events.append(f"the model server died while {what} ({first_line(error)}); another one took over")
+                ray.kill(self._server)
+                self._start_server()
+        raise AssertionError("unreachable")
+
+    def initial_state(self) -> RayState:
         """Return the state training starts from."""
-        with _errors_of_workers():
-            state: State = ray.get(self._actors[0].initial_state.remote())
+
+        def ask(server: Any) -> RayState:
+            done, state = server.initial_state.options(num_returns=2).remote()
+            ray.get(done)
+            return RayState(state)
+
+        with errors_of_workers():
+            return self._on_server(ask, "it built the model")
+
+    def train_round(self, handle: RayState, task: RoundTask) -> RoundOutcome[RayState]:
+        """Train the clients of all groups for one round from the same state, and average what they return."""
+        for resource in dict.fromkeys(group.resource for group in task.groups):
+            if resource is not None:
+                self._pool.bind(resource, self._cluster.offers(resource))
+
+        def submit(worker: Any, group: Group) -> tuple[Any, ...]:
+            kept = {
+                a.client: [handle.optimizer_states[a.client]]
+                for a in group.members
+                if a.client in handle.optimizer_states
+            }
+            refs: list[Any] = worker.train_group.options(num_returns=4).remote(
+                [handle.state], group, task.round, task.measure, kept
+            )
+            return tuple(refs)
+
+        for attempt in range(self._scenario.faults.worker_retries + 1):
+            dispatch = Dispatch(self._pool, task, self._scenario.faults, submit)
+            trained = dispatch.carry_out()
+            self.events += dispatch.events
+            merge = partial(_merge, handle, trained)
+            try:
+                state = self._on_server(merge, "it averaged states")
+            except ray.exceptions.RayError as error:
+                if attempt == self._scenario.faults.worker_retries:
+                    with errors_of_workers():
+                        raise
+                self.events.append(
+                    f"round {task.round + 1}: states were lost with the machine that held them ({first_line(error)}); "
+                    "the round is trained again"
+                )
+                continue
+            break
+        events, self.events = tuple(self.events), []
+        return RoundOutcome(self._next(handle, state, trained), *_reports(trained), events)
+
+    def _next(self, handle: RayState, state: StateRef, trained: list[TrainedGroup]) -> RayState:
+        kept = dict(handle.optimizer_states)
+        if self._scenario.training.optimizer_state == "keep":
+            kept |= {
+                report.assignment.client: group.optimizer_states for group in trained for report in group.report.clients
+            }
+        return RayState(state, kept)
+
+    def evaluate(self, handle: RayState) -> float:
+        """Return the test accuracy of a global state."""
+        with errors_of_workers():
+            return float(self._on_server(lambda server: ray.get(server.evaluate.remote(handle.state)), "it evaluated"))
+
+    def save(self, handle: RayState, folder: Path) -> None:
+        """Write a state into a folder of this machine."""
+        kept = {client: [ref] for client, ref in handle.optimizer_states.items()}
+        with errors_of_workers():
+            self._on_server(
+                lambda server: ray.get(server.save.remote(handle.state, kept, folder.resolve())), "it saved a state"
+            )
+
+    def load(self, folder: Path) -> RayState:
+        """Read what :meth:`save` wrote."""
+
+        def ask(server: Any) -> RayState:
+            clients, state, kept = server.load.options(num_returns=3).remote(folder.resolve())
+            return RayState(state, dict.fromkeys(ray.get(clients), kept))
+
+        with errors_of_workers():
+            return self._on_server(ask, "it read a state")
+
+    def fetch(self, handle: RayState) -> State:
+        """Return the global state itself, in this process."""
+        with errors_of_workers():
+            packed: bytes = ray.get(handle.state)
+        state: State = load(packed)
         return state
 
-    def train_round(
-        self, state: State, assignments: Sequence[Assignment], round_index: int, *, measure_memory: bool
-    ) -> list[ClientRound]:
-        """Train all clients for one round from the same state; results in the order of the assignments."""
-        shared = ray.put(state)
 
-        def submit(actor: Any, assignment: Assignment) -> Any:
-            return actor.train.remote(shared, assignment, round_index, measure_memory=measure_memory)
-
-        with _errors_of_workers():
-            return list(ActorPool(self._actors).map(submit, assignments))
-
-    def evaluate(self, state: State) -> float:
-        """Return the test accuracy of a global state."""
-        with _errors_of_workers():
-            accuracy: float = ray.get(self._actors[0].evaluate.remote(ray.put(state)))
-        return accuracy
+def _merge(handle: RayState, trained: list[TrainedGroup], server: Any) -> StateRef:
+    added = [server.add.remote(at, group.weights, group.mean) for at, group in enumerate(trained)]
+    done, state = server.finish.options(num_returns=2).remote(handle.state, len(trained))
+    ray.get([*added, done])
+    return state
 
 
-@contextmanager
-def _working_in(folder: str) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-@contextmanager
-def _errors_of_workers() -> Iterator[None]:
-    """Let a worker's own error through as what it is, and name a worker that died."""
-    try:
-        yield
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, HybridSplitError):
-            raise error.cause from error
-        raise RunError(f"a worker failed: {error.cause!r}") from error
-    except ray.exceptions.RayActorError as error:
-        raise RunError(
-            f"a Ray worker died ({error}); the likely cause is memory: use fewer --workers, or --executor inline; "
-            "--resume continues from the last complete round"
-        ) from error
-    except ray.exceptions.RayError as error:
-        raise RunError(
-            f"Ray failed ({type(error).__name__}: {error}); use fewer --workers, or --executor inline"
-        ) from error
+def _reports(trained: list[TrainedGroup]) -> tuple[tuple[ClientReport, ...], tuple[ClientFault, ...]]:
+    reports = tuple(report for group in trained for report in group.report.clients)
+    return reports, tuple(fault for group in trained for fault in group.report.faults)

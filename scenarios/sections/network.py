@@ -89,3 +89,6 @@ class ClientGroup(Section):
     drop_price_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """What leaving one of these clients out of the round costs, as seconds added to the round latency in the objective;
     its data are then not trained on. Clients take part always when absent."""
+    ray_resource: Identifier | None = None
+    """Custom resource of the real device that runs these clients, as it joined the Ray cluster with
+    ``ray start --resources``; any worker emulates them when absent."""

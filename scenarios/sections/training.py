@@ -6,11 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scenarios.contracts.modes import Mode
+from scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
 from scenarios.sections.base import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 LearningRate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 SmallCount = Annotated[int, Field(ge=1, le=1_000_000)]
+Sides = Literal["one", "two"]
 
 
 class TrainAll(Section):
@@ -60,16 +61,54 @@ Optimizer = Annotated[Sgd | AdamW, Field(discriminator="name")]
 
 
 class ZerothOrder(Section):
-    """How zeroth-order clients estimate their gradient; they step by plain SGD so that scalars replay exactly."""
+    """How zeroth-order clients estimate their gradient, and step along the estimate."""
 
     directions: SmallCount = 4
     """Directions a step: P of ``zo-projection`` and Q of ``zo-loss``."""
     radius: PositiveFloat = 1e-3
     """Perturbation radius (mu, or epsilon)."""
-    learning_rate: LearningRate = 1e-4
-    """Step size of estimated gradients; far below the exact one, since their variance grows with the dimension."""
+    optimizer: Optimizer = Sgd(name="sgd", learning_rate=1e-4)
+    """Optimizer of estimated gradients; its learning rate is far below the exact one, since the variance of an estimate
+    grows with the dimension. Plain SGD needs no memory; momentum and AdamW keep state on the device, and the server
+    mirrors it when it replays the scalars."""
+    distribution: Literal["gaussian", "sphere", "rademacher"] = "gaussian"
+    """Directions: standard normal, uniform on the sphere of radius sqrt(n) of each parameter tensor, or signs."""
+    projection_sides: Sides = "one"
+    """``zo-projection``: perturbed forwards a direction; ``one`` compares with the anchor (HO-SFL), ``two`` with the
+    mirrored probe."""
+    loss_sides: Sides = "two"
+    """``zo-loss``: probes a direction; ``two`` is HOSL's symmetric difference, ``one`` compares with the clean loss."""
+    anchor: Literal["clean", "first-plus", "all-plus"] = "clean"
+    """``zo-loss``: which smashed data train the server: the unperturbed ones (HOSL as published), those of the first
+    probe, or those of every positive probe (as public code of HOSL's authors does); the latter two save an upload."""
+    derivative: Literal["finite-difference", "forward-mode"] = "finite-difference"
+    """``zo-projection``: differences of perturbed forwards, or the exact derivative by forward-mode differentiation
+    (Baydin et al., arXiv 2202.08587), at the memory of one tangent beside each activation."""
+    clip_derivative: PositiveFloat | None = None
+    """Largest size of one estimated directional derivative; larger ones are cut to it. No limit when absent."""
     effective_dimension: PositiveInt | None = None
     """Dimension in the expected progress of an estimate; the number of trainable client parameters when absent."""
+
+
+class GradientClip(Section):
+    """Clipping of exact gradients by their norm."""
+
+    norm: PositiveFloat
+    """Largest Euclidean norm."""
+    over: Literal["part", "parameter"] = "part"
+    """Norm of all gradients of a part (client or server) together, or of each parameter by itself. ``fo-recompute``
+    updates each parameter within backward, so it can only clip by ``parameter``."""
+
+
+class LearningRateSchedule(Section):
+    """Factor on all learning rates, by round; it decays over ``training.rounds`` and then stays."""
+
+    shape: Literal["constant", "linear", "cosine"] = "constant"
+    """How the factor falls from 1 after the warm-up to ``final_fraction`` in the last round."""
+    warmup_rounds: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Rounds in which the factor rises linearly to 1."""
+    final_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Factor in the last round, for ``linear`` and ``cosine``."""
 
 
 class Training(Section):
@@ -78,15 +117,29 @@ class Training(Section):
     trainable: Trainable = TrainAll(method="all")
     """All parameters, or adapters."""
     optimizer: Optimizer
-    """Optimizer of exact gradients, on both sides; its state starts afresh every round."""
+    """Optimizer of exact gradients, on both sides unless ``server_optimizer`` is given."""
+    server_optimizer: Optimizer | None = None
+    """Optimizer of the server part; ``optimizer`` when absent."""
+    optimizer_state: Literal["reset", "keep"] = "reset"
+    """What happens to momentum and moments between rounds: ``reset`` starts afresh, since the averaged weights are not
+    those the state belongs to; ``keep`` carries every client's state, and that of its server copy, to its next
+    round."""
+    learning_rate_schedule: LearningRateSchedule = LearningRateSchedule()
+    """Factor on all learning rates, by round."""
+    gradient_clip: GradientClip | None = None
+    """Clipping of exact gradients; none when absent."""
     batch_size: SmallCount
     """Samples a client takes each step; always full."""
+    batch_sizes: tuple[SmallCount, ...] = ()
+    """Further batch sizes that the planner may choose for a client."""
     sequence_length: PositiveInt | None = None
     """Tokens a sample; needed for text, refused for images."""
     local_steps: SmallCount = 1
     """Steps between two aggregations."""
     rounds: SmallCount = 1
     """Rounds of a run."""
+    participation: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the clients that take part in a round, drawn anew every round; at least one does."""
     modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = (
         Mode.FO,
         Mode.FO_RECOMPUTE,
@@ -94,13 +147,60 @@ class Training(Section):
         Mode.ZO_LOSS,
     )
     """Modes the planner may choose from; ``frozen`` only where it is listed."""
+    server_model: Literal["per-client", "shared-mean", "shared-sequential"] = "per-client"
+    """``per-client``: every client has a server copy of its own, averaged every round (SplitFed V1). ``shared-mean``:
+    one server model steps once a step, with the mean of all clients' gradients. ``shared-sequential``: one server model
+    steps once for every client, in turn (SplitFed V2)."""
+    server_gradient: Literal["exact", "zeroth-order"] = "exact"
+    """How the server part is trained: ``zeroth-order`` is the pure baseline, for ``zo-loss`` and ``frozen`` only."""
+    label_holder: Literal["client", "server"] = "client"
+    """Who holds the labels: clients send them with the smashed data, or the server has them already. Without labels a
+    client cannot hold the whole model."""
     zeroth_order: ZerothOrder = ZerothOrder()
     """Settings of the zeroth-order modes."""
+    zo_prefix_blocks: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Lowest blocks that every client trains along the same zeroth-order directions: these blocks are never sent again,
+    only averaged scalars are (dimension-free aggregation, arXiv 2405.15861 and 2603.14773). All modes must be
+    zeroth-order then."""
     frozen_control: bool = False
     """Also train the control in which every client part stays frozen, to show what client-side training brings."""
+
+    @property
+    def candidate_batch_sizes(self) -> tuple[int, ...]:
+        """All batch sizes of a client, smallest first."""
+        return tuple(sorted({self.batch_size, *self.batch_sizes}))
 
     @model_validator(mode="after")
     def _modes_once(self) -> Self:
         if len(set(self.modes)) != len(self.modes):
             raise ValueError(f"modes lists a mode twice: {', '.join(self.modes)}")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Self:
+        clip = self.gradient_clip
+        if clip is not None and clip.over == "part" and Mode.FO_RECOMPUTE in self.modes:
+            raise ValueError(
+                "gradient_clip.over: found 'part' while modes lists fo-recompute, which updates every parameter before "
+                "the norm of the part is known; use over: parameter, or leave fo-recompute out of modes"
+            )
+        others = [str(mode) for mode in self.modes if mode not in (Mode.ZO_LOSS, Mode.FROZEN)]
+        if self.server_gradient == "zeroth-order" and others:
+            raise ValueError(
+                f"server_gradient: found 'zeroth-order' while modes lists {', '.join(others)}; without "
+                "back-propagation at the server only zo-loss and frozen exist: state modes: [zo-loss]"
+            )
+        exact = [str(mode) for mode in self.modes if mode not in ZEROTH_ORDER_MODES]
+        if self.zo_prefix_blocks and exact:
+            raise ValueError(
+                f"zo_prefix_blocks: found {self.zo_prefix_blocks} while modes lists {', '.join(exact)}; blocks that "
+                "all clients train along the same directions need zeroth-order modes only: modes: [zo-projection]"
+            )
+        step = self.zeroth_order.optimizer
+        plain = isinstance(step, Sgd) and step.momentum == 0.0 and step.weight_decay == 0.0
+        if self.zo_prefix_blocks and not plain:
+            raise ValueError(
+                "zo_prefix_blocks: only plain SGD steps can be averaged as scalars; set zeroth_order.optimizer to sgd "
+                "without momentum and weight decay"
+            )
         return self

@@ -230,7 +230,7 @@ def test_every_mode_trains_as_predicted(name: str) -> None:
                 lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True,
             )  # fmt: skip
             predicted = client_memory(traced, scenario, cut, mode).peak_bytes
-            assert predicted == pytest.approx(outcome.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
+            assert predicted == pytest.approx(outcome.report.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
             states[mode] = outcome.state
         for parameter, expected in states[Mode.FO].items():
             torch.testing.assert_close(states[Mode.FO_RECOMPUTE][parameter], expected, rtol=2e-5, atol=2e-6)

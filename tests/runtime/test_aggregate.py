@@ -2,43 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from runtime.aggregate import aggregate
-from runtime.client import Assignment, ClientRound
-from runtime.split import State
+from runtime.aggregate import EntryWeights, WeightedMean
+from runtime.client import Assignment
+from runtime.groups import MAX_GROUPS, groups_of
+from runtime.models.blocks import Block
+from runtime.split import SplitModel, State
 from scenarios.contracts.modes import EXACT_MODES, Mode
-from scenarios.errors import RunError
-from scenarios.schema import ZerothOrder
+from scenarios.loader import load_scenario
 
 NAMES = ("blocks.0.weight", "blocks.1.weight", "blocks.2.weight")
 STATISTIC = "blocks.0.norm.running_mean"
-BELOW = {1: 10, 2: 20, 3: 30}
-SETTINGS = ZerothOrder(directions=4)
+DIRECTIONS = 4
+
+
+class Chained(Block):
+    """Ten trained numbers, and statistics in the first block."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(10))
+        if index == 0:
+            self.norm = nn.Module()
+            self.norm.register_buffer("running_mean", torch.zeros(10))
+
+    def forward(self, x: torch.Tensor, mask_BS: torch.Tensor | None = None) -> torch.Tensor:
+        return x
+
+
+def model() -> SplitModel:
+    return SplitModel([Chained(index) for index in range(3)])
+
+
+def weights(**settings: Any) -> EntryWeights:
+    scenario = load_scenario("quickstart", [f"training.zeroth_order.directions={DIRECTIONS}"])
+    return EntryWeights(model(), scenario.training.model_copy(update=settings))
+
+
+WEIGHTS = weights()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    who: Assignment
+    state: State
 
 
 def state(value: float) -> State:
     return {name: torch.full((2,), value) for name in (*NAMES, STATISTIC)}
 
 
-def outcome(client: str, cut: int, mode: Mode, value: float, weight: float = 0.5, loss: float = 1.0) -> ClientRound:
-    return ClientRound(Assignment(client, cut, mode, weight, 1), state(value), loss, {}, {}, None)
+def outcome(client: str, cut: int, mode: Mode, value: float, weight: float = 0.5) -> Outcome:
+    return Outcome(Assignment(client, cut, mode, weight, 1), state(value))
 
 
-def merged(*rounds: ClientRound) -> dict[str, float]:
-    new = aggregate(state(0.0), rounds, SETTINGS, BELOW, frozenset({STATISTIC}))
-    return {name: float(tensor[0]) for name, tensor in new.items()}
+def average(old: State, outcomes: Sequence[Outcome], entry_weights: EntryWeights = WEIGHTS) -> State:
+    """Average in groups, as a round does."""
+    by_client = {one.who.client: one for one in outcomes}
+    total = WeightedMean()
+    for group in groups_of([one.who for one in outcomes]):
+        mean = WeightedMean()
+        for member in group.members:
+            mean.add(by_client[member.client].state, entry_weights.of(member))
+        contribution = mean.contribution(old)
+        total.add(contribution.mean, contribution.weights)
+    new = total.contribution(old).mean
+    return {name: new.get(name, tensor) for name, tensor in old.items()}
+
+
+def merged(*outcomes: Outcome) -> dict[str, float]:
+    return {name: float(tensor[0]) for name, tensor in average(state(0.0), outcomes).items()}
+
+
+def random_state() -> State:
+    return {name: torch.randn(5) for name in (*NAMES, STATISTIC)}
 
 
 @pytest.mark.parametrize("mode", sorted(EXACT_MODES))
 def test_one_client_reduces_to_plain_training_bit_for_bit(mode: Mode) -> None:
-    one = ClientRound(
-        Assignment("a", 2, mode, 0.3, 1), {n: torch.randn(5) for n in (*NAMES, STATISTIC)}, 1.0, {}, {}, None
-    )
-    new = aggregate({n: torch.randn(5) for n in (*NAMES, STATISTIC)}, [one], SETTINGS, BELOW, frozenset({STATISTIC}))
+    one = Outcome(Assignment("a", 2, mode, 0.3, 1), random_state())
+    new = average(random_state(), [one])
     assert all(torch.equal(new[name], one.state[name]) for name in new)
 
 
@@ -49,7 +101,7 @@ def test_exact_clients_average_by_data() -> None:
 
 def test_estimates_do_not_drown_exact_gradients() -> None:
     new = merged(outcome("a", 1, Mode.FO, 1.0), outcome("b", 1, Mode.ZO_LOSS, 100.0))
-    rho = 4 / (10 + 3)
+    rho = DIRECTIONS / (10 + DIRECTIONS - 1)
     assert new["blocks.0.weight"] == pytest.approx((1.0 + rho * 100.0) / (1 + rho))
     assert new["blocks.1.weight"] == pytest.approx(50.5), "both server copies are exact"
 
@@ -78,14 +130,53 @@ def test_statistics_come_from_exact_parts_only() -> None:
     assert merged(outcome("b", 1, Mode.ZO_LOSS, 9.0))[STATISTIC] == 0.0
 
 
-def test_divergence_names_the_client() -> None:
-    with pytest.raises(RunError, match=r"client bad .*learning_rate"):
-        merged(outcome("good", 1, Mode.FO, 1.0), outcome("bad", 1, Mode.FO, 1.0, loss=float("nan")))
+def test_the_mean_of_states_is_the_old_state_and_the_mean_of_deltas() -> None:
+    old = random_state()
+    outcomes = [Outcome(Assignment(str(i), 2, Mode.FO, 0.1 + i, 1), random_state()) for i in range(5)]
+    total = sum(one.who.data_weight for one in outcomes)
+    new = average(old, outcomes)
+    for name in NAMES:
+        delta = sum(one.who.data_weight / total * (one.state[name] - old[name]).double() for one in outcomes)
+        torch.testing.assert_close(new[name].double(), old[name].double() + delta, rtol=0, atol=1e-6)
 
 
-def test_weights_that_are_not_finite_are_caught_before_they_are_averaged() -> None:
-    with pytest.raises(RunError, match=r"client bad .*non-finite weights"):
-        merged(outcome("good", 1, Mode.FO, 1.0), outcome("bad", 1, Mode.FO, float("inf")))
+def test_a_server_trained_by_estimates_weighs_like_one() -> None:
+    """Without back-propagation anywhere, a block on the device and the same block on the server are estimates alike."""
+    everywhere = weights(server_gradient="zeroth-order")
+    on_device = Assignment("a", 3, Mode.ZO_LOSS, 0.5, 1)
+    on_server = Assignment("b", 1, Mode.ZO_LOSS, 0.5, 1)
+    rho = {d: DIRECTIONS / (d + DIRECTIONS - 1) for d in (10, 20, 30)}
+    assert everywhere.of(on_device)[NAMES[2]] == pytest.approx(0.5 * rho[30])
+    assert everywhere.of(on_server)[NAMES[2]] == pytest.approx(0.5 * rho[20])
+    assert everywhere.of(on_server)[NAMES[0]] == pytest.approx(0.5 * rho[10])
+
+
+def test_blocks_of_the_common_prefix_are_not_averaged() -> None:
+    entries = weights(zo_prefix_blocks=1).of(Assignment("a", 2, Mode.ZO_PROJECTION, 0.5, 1))
+    assert set(entries) == set(NAMES[1:])
+
+
+@given(st.integers(1, 300), st.integers(0, 5))
+def test_groups_cover_everybody_once_in_order(num_clients: int, num_chained: int) -> None:
+    clients = [
+        Assignment(f"c{i}", 1, Mode.FO, 1.0, 1, resource=f"r{i % 2}" if i % 7 == 0 else None)
+        for i in range(num_clients)
+    ]
+    chain = [client.client for client in clients[:num_chained]][::-1]
+    groups = groups_of(clients, chain)
+    rest = [member.client for group in groups if not group.chained for member in group.members]
+    assert [member.client for group in groups if group.chained for member in group.members] == chain
+    assert rest == [client.client for client in clients[num_chained:]]
+    assert all(
+        len({member.resource for member in group.members} | {group.resource}) == 1
+        for group in groups
+        if not group.chained
+    )
+
+
+def test_a_thousand_clients_are_few_groups() -> None:
+    clients = [Assignment(f"c{i}", 1, Mode.FO, 1.0, 1) for i in range(1000)]
+    assert len(groups_of(clients)) <= MAX_GROUPS
 
 
 clients = st.tuples(

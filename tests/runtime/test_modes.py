@@ -85,7 +85,9 @@ def test_scalars_are_directional_derivatives(family: str) -> None:
     """Both scalars, over all families and cuts, agree with autograd along the same directions."""
     torch.manual_seed(0)
     scenario = family_scenario(
-        family, smooth=True, zeroth_order={"directions": 2, "radius": 1e-7, "learning_rate": 1.0}
+        family,
+        smooth=True,
+        zeroth_order={"directions": 2, "radius": 1e-7, "optimizer": {"name": "sgd", "learning_rate": 1.0}},
     )
     batch, model = in_double(family_batch(scenario), family_model(scenario))
     start = model.whole.snapshot()
@@ -104,14 +106,16 @@ def test_scalars_are_directional_derivatives(family: str) -> None:
         server = ServerSide(model.server_part(cut), scenario.training, scenario.model.task)
         loss_step = ZerothOrderLoss(part, scenario.training).step(batch, server, KEY).scalars
         assert loss_step is not None
-        by_loss = [c * settings.directions / settings.learning_rate for c in loss_step.coefficients]
+        by_loss = [c * settings.directions / settings.optimizer.learning_rate for c in loss_step.coefficients]
         assert by_loss == pytest.approx(exact, abs=1e-4 * scale), f"zo-loss, cut {cut}"
         if family in NO_BATCH_NORM:
             # With BatchNorm the server's λ belongs to batch statistics, the probes to running ones.
             model.whole.load(start)
             projection = ZerothOrderProjection(part, scenario.training).step(batch, server, KEY).scalars
             assert projection is not None
-            by_projection = [c * settings.directions / settings.learning_rate for c in projection.coefficients]
+            by_projection = [
+                c * settings.directions / settings.optimizer.learning_rate for c in projection.coefficients
+            ]
             assert by_projection == pytest.approx(exact, abs=1e-3 * scale), f"zo-projection, cut {cut}"
 
 
@@ -119,7 +123,9 @@ def test_the_two_scalars_agree_to_first_order_in_the_radius() -> None:
     """One-sided minus two-sided differences shrink with the radius (methods note, key identity)."""
     gaps = []
     for radius in (1e-3, 1e-4, 1e-5):
-        scenario = family_scenario("vit", zeroth_order={"directions": 4, "radius": radius, "learning_rate": 1.0})
+        scenario = family_scenario(
+            "vit", zeroth_order={"directions": 4, "radius": radius, "optimizer": {"name": "sgd", "learning_rate": 1.0}}
+        )
         batch, model = in_double(family_batch(scenario), family_model(scenario))
         start = model.whole.snapshot()
         coefficients = []
@@ -185,7 +191,9 @@ def test_directions_are_a_golden_vector() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_replaying_the_scalars_gives_the_clients_own_bits(family: str, mode: Mode) -> None:
     scenario = family_scenario(
-        family, local_steps=2, zeroth_order={"directions": 2, "radius": 1e-3, "learning_rate": 1e-2}
+        family,
+        local_steps=2,
+        zeroth_order={"directions": 2, "radius": 1e-3, "optimizer": {"name": "sgd", "learning_rate": 1e-2}},
     )
     batch, model = family_batch(scenario), family_model(scenario)
     start = model.whole.snapshot()
@@ -312,7 +320,7 @@ def test_bytes_on_air_are_those_of_the_table(family: str, mode: Mode) -> None:
         else 0
     )
     weights = sum(t.numel() * 4 for t in model.client_part(2).exchanged().values())
-    counted = one_round(scenario, model, start, 2, mode, batch).bytes_by_phase
+    counted = one_round(scenario, model, start, 2, mode, batch).report.bytes_by_phase
     uplink = {
         Mode.FO: a_bytes + label_bytes,
         Mode.FO_RECOMPUTE: a_bytes + label_bytes,
@@ -337,7 +345,7 @@ def test_bytes_on_air_are_those_of_the_table(family: str, mode: Mode) -> None:
 def test_on_the_device_only_weights_cross(mode: Mode) -> None:
     scenario = family_scenario("vit")
     batch, model = family_batch(scenario), family_model(scenario)
-    counted = one_round(scenario, model, model.whole.snapshot(), model.num_blocks, mode, batch).bytes_by_phase
+    counted = one_round(scenario, model, model.whole.snapshot(), model.num_blocks, mode, batch).report.bytes_by_phase
     scalars = 4 * scenario.training.zeroth_order.directions
     assert counted.get(Phase.UPLINK, 0) == (scalars if mode is Mode.ZO_LOSS else 0)
     assert Phase.DOWNLINK not in counted
@@ -355,7 +363,7 @@ def test_touched_rows_share_noise_and_spare_padding() -> None:
 
 
 def test_only_touched_embedding_rows_move() -> None:
-    scenario = family_scenario("bert", zeroth_order={"learning_rate": 1e-2})
+    scenario = family_scenario("bert", zeroth_order={"optimizer": {"name": "sgd", "learning_rate": 1e-2}})
     batch, model = family_batch(scenario), family_model(scenario)
     start = model.whole.snapshot()
     state = one_round(scenario, model, start, 2, Mode.ZO_PROJECTION, batch).state
@@ -388,4 +396,4 @@ def test_losses_are_finite_in_every_mode() -> None:
     batch, model = family_batch(scenario), family_model(scenario)
     start = model.whole.snapshot()
     for mode in Mode:
-        assert math.isfinite(one_round(scenario, model, start, 2, mode, batch).train_loss)
+        assert math.isfinite(one_round(scenario, model, start, 2, mode, batch).report.train_loss)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from runtime.checkpoint import load_checkpoint
 from runtime.client import Assignment
-from runtime.executors.base import Executor
+from runtime.executors.base import Executor, RoundTask
 from runtime.executors.inline import InlineExecutor
 from runtime.executors.ray import RayExecutor
+from runtime.executors.state_files import load_states
 from runtime.rounds import TrainingResult, plan_fingerprint, train
 from scenarios.contracts.ledger import Ledger
 from scenarios.contracts.modes import Mode
@@ -116,13 +118,13 @@ class Stops(Exception):
     """A kill, as far as the training loop can tell."""
 
 
-def killed_at(round_index: int, executor: Executor) -> Executor:
+def killed_at(round_index: int, executor: Executor[Any]) -> Executor[Any]:
     original = executor.train_round
 
-    def train_round(state, assignments, index, *, measure_memory):  # type: ignore[no-untyped-def]
-        if index == round_index:
+    def train_round(handle: Any, task: RoundTask) -> Any:
+        if task.round == round_index:
             raise Stops
-        return original(state, assignments, index, measure_memory=measure_memory)
+        return original(handle, task)
 
     executor.train_round = train_round  # type: ignore[method-assign]
     return executor
@@ -159,7 +161,7 @@ def checkpointed(scenario: Scenario, assignments: list[Assignment], tmp_path: Pa
 def test_another_plan_is_refused(checkpointed: Path, scenario: Scenario, assignments: list[Assignment]) -> None:
     other = [assignments[0], *assignments[2:]]
     with pytest.raises(ContractError, match="another scenario or plan"):
-        load_checkpoint(checkpointed, plan_fingerprint(scenario, other))
+        load_checkpoint(checkpointed, plan_fingerprint(scenario, other), load_states)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_damaged_checkpoints_are_refused_with_the_reason(
         path.write_bytes(path.read_bytes()[:20] if damage == "truncate" else b"\x80\x04garbage")
     fingerprint = plan_fingerprint(scenario, assignments)
     with pytest.raises(ContractError, match="damaged"):
-        load_checkpoint(checkpointed, fingerprint)
+        load_checkpoint(checkpointed, fingerprint, load_states)
 
 
 def test_a_pointer_cannot_leave_the_folder(
@@ -185,7 +187,7 @@ def test_a_pointer_cannot_leave_the_folder(
 ) -> None:
     (checkpointed / "latest.json").write_text(json.dumps({"latest": "../elsewhere"}))
     with pytest.raises(ContractError, match="damaged"):
-        load_checkpoint(checkpointed, plan_fingerprint(scenario, assignments))
+        load_checkpoint(checkpointed, plan_fingerprint(scenario, assignments), load_states)
 
 
 def test_unwritable_checkpoints_say_so(scenario: Scenario, assignments: list[Assignment], tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_any_cut_equals_the_uncut_model(family: str, mode: Mode) -> None:
     for cut in range(1, model.num_blocks + 1):
         assignment = Assignment("pi-0", cut, mode, 1.0, 1 << 40)
         outcome = run_client_round(model, start, assignment, lambda step: batch, scenario, 0, measure_memory=False)
-        assert outcome.train_loss == pytest.approx(loss.item(), rel=1e-5)
+        assert outcome.report.train_loss == pytest.approx(loss.item(), rel=1e-5)
         for name, expected in reference.items():
             torch.testing.assert_close(
                 outcome.state[name], expected, rtol=2e-5, atol=2e-6, msg=f"{family} cut {cut} {name}"

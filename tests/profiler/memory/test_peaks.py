@@ -45,9 +45,9 @@ def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str
         outcome = run_client_round(
             model, start, assignment, lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True
         )
-        assert outcome.peak_bytes is not None
+        assert outcome.report.peak_bytes is not None
         predicted = client_memory(traced, scenario, cut, mode).peak_bytes
-        assert predicted == pytest.approx(outcome.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
+        assert predicted == pytest.approx(outcome.report.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "momentum", "adamw"])

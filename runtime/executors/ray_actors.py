@@ -1,0 +1,119 @@
+"""What runs inside Ray's processes: a worker, and the model server. States travel between them as safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import ray
+from safetensors.torch import load, save
+
+from runtime.aggregate import Contribution
+from runtime.executors.state_files import load_states, save_states
+from runtime.groups import Group
+from runtime.model_server import ModelServer
+from runtime.split import State
+from runtime.worker import GroupReport, Worker
+from scenarios.schema import Scenario
+
+StateRef: TypeAlias = Any
+"""``ray.ObjectRef[bytes]``: a state as safetensors, in Ray's object store."""
+KeptRef: TypeAlias = Any
+"""``ray.ObjectRef[dict[str, bytes]]``: optimizer states of a group's clients, by client."""
+
+
+class RayWorker:
+    """A worker process.
+
+    Parameters
+    ----------
+    make_worker
+        Makes the worker inside the process.
+    scenario, num_threads
+        What it works on.
+    """
+
+    def __init__(self, make_worker: Callable[[Scenario, int], Worker], scenario: Scenario, num_threads: int) -> None:
+        self._worker = make_worker(scenario, num_threads)
+        self._known: tuple[str, State] = "", {}
+
+    def prepare(self) -> None:
+        """Load data and model, so that what goes wrong there shows before any training."""
+        self._worker.prepare()
+
+    def train_group(
+        self,
+        state: Sequence[StateRef],
+        group: Group,
+        round_index: int,
+        measure: frozenset[str],
+        optimizer_states: Mapping[str, Sequence[KeptRef]],
+    ) -> tuple[GroupReport, dict[str, float], bytes, dict[str, bytes]]:
+        """Train a group; see :meth:`runtime.worker.Worker.train_group`.
+
+        Parameters
+        ----------
+        state
+            The global state; in a list, so that it is read once a round and not with every group.
+        group, round_index, measure
+            Who, when, and whose memory is measured.
+        optimizer_states
+            By client, where its state of an earlier round lies.
+
+        Returns
+        -------
+        The report, and, each as an object of its own: weights and mean of the contribution, and the optimizer states.
+        """
+        known = state[0].hex()
+        if self._known[0] != known:
+            self._known = known, load(ray.get(state[0]))
+        kept = _kept(optimizer_states)
+        outcome = self._worker.train_group(self._known[1], group, round_index, measure, kept)
+        optimizers = {client: save(own) for client, own in outcome.optimizer_states.items()}
+        return outcome.report, outcome.contribution.weights, save(outcome.contribution.mean), optimizers
+
+
+class RayModelServer:
+    """The process of the model server, on the driver's machine: it writes the checkpoints there.
+
+    Parameters
+    ----------
+    scenario, num_threads
+        What it works on.
+    """
+
+    def __init__(self, scenario: Scenario, num_threads: int) -> None:
+        self._server = ModelServer(scenario, num_threads)
+
+    # States are returned beside an empty first object, which the driver waits for without reading the state.
+
+    def initial_state(self) -> tuple[None, bytes]:
+        """Return the state training starts from."""
+        return None, save(self._server.initial_state())
+
+    def add(self, position: int, weights: dict[str, float], mean: bytes) -> None:
+        """Add what a group returned, in order."""
+        self._server.add(position, Contribution(load(mean), weights))
+
+    def finish(self, state: bytes, num_groups: int) -> tuple[None, bytes]:
+        """Return the next global state."""
+        return None, save(self._server.finish(load(state), num_groups))
+
+    def evaluate(self, state: bytes) -> float:
+        """Return the test accuracy of a state."""
+        return self._server.evaluate(load(state))
+
+    def save(self, state: bytes, optimizer_states: Mapping[str, Sequence[KeptRef]], folder: Path) -> None:
+        """Write a state, and the optimizer states of clients, into a folder."""
+        save_states(folder, load(state), _kept(optimizer_states))
+
+    def load(self, folder: Path) -> tuple[list[str], bytes, dict[str, bytes]]:
+        """Read what :meth:`save` wrote: whose optimizer states there are, the state, and those."""
+        state, optimizer_states = load_states(folder)
+        return list(optimizer_states), save(state), {client: save(own) for client, own in optimizer_states.items()}
+
+
+def _kept(optimizer_states: Mapping[str, Sequence[KeptRef]]) -> dict[str, State]:
+    """Read each client's optimizer state; references are in lists, so that Ray hands them over as they are."""
+    return {client: load(ray.get(ref)[client]) for client, (ref,) in optimizer_states.items()}

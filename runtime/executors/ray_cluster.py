@@ -1,0 +1,119 @@
+"""The Ray cluster: started on this machine for one run, or joined where it is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import ray
+
+from scenarios.errors import HybridSplitError, RunError
+
+
+class RayCluster:
+    """A cluster to run on; one that was started here is stopped again.
+
+    Ray's ports listen on all interfaces, so its token authentication stays on unless the user switched it off
+    (``RAY_AUTH_MODE=disabled``).
+
+    Parameters
+    ----------
+    address
+        Address of a running cluster (``auto`` finds one on this machine); None starts one of its own.
+    num_cpus
+        Cores of a cluster started here.
+    """
+
+    def __init__(self, address: str | None, num_cpus: int) -> None:
+        self._address = address
+        self._num_cpus = num_cpus
+        self._owned = False
+        self._empty_folder = tempfile.TemporaryDirectory(prefix="hybridsplit-")
+
+    def __enter__(self) -> Self:
+        # Ray would warn on every start that a worker without accelerators keeps the variable of its parent.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # It announces on every start that authentication is on, which is documented and as it should be.
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+        if ray.is_initialized():
+            return self
+        # Workers import the driver's working directory first: a user's own runtime.py there would replace ours.
+        with _working_in(self._empty_folder.name):
+            quietly: dict[str, object] = {
+                "logging_level": logging.ERROR,
+                "log_to_driver": False,
+                "configure_logging": False,
+            }
+            if self._address is None:
+                ray.init(address="local", num_cpus=self._num_cpus, include_dashboard=False, **quietly)
+            else:
+                self._join(quietly)
+        self._owned = True
+        return self
+
+    def _join(self, quietly: dict[str, object]) -> None:
+        try:
+            ray.init(address=self._address, **quietly)
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            raise RunError(
+                f"--address {self._address}: cannot join this Ray cluster ({error}); start one with 'ray start --head' "
+                "and give the address it prints, with the same Python and Ray versions and the same authentication "
+                "token on every machine"
+            ) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._owned:
+            ray.shutdown()
+            self._owned = False
+        self._empty_folder.cleanup()
+
+    def offers(self, resource: str) -> int:
+        """Return how many units of a custom resource the cluster's machines offer.
+
+        Raises
+        ------
+        RunError
+            If none does.
+        """
+        units = int(ray.cluster_resources().get(resource, 0))
+        if units < 1:
+            raise RunError(
+                f"clients.ray_resource: no machine of the cluster offers {resource!r}; join the device with 'ray start "
+                f"--address=HEAD --num-cpus=0 --resources=\\'{{\"{resource}\": 1}}\\'', or leave ray_resource out to "
+                "emulate the client"
+            )
+        return units
+
+
+@contextmanager
+def _working_in(folder: str) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def errors_of_workers() -> Iterator[None]:
+    """Let a worker's own error through as what it is, and tell any other one as a failed run."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, (HybridSplitError, OSError)):
+            raise error.cause from error
+        raise RunError(f"a worker failed: {error.cause!r}") from error
+    except ray.exceptions.RayError as error:
+        raise RunError(
+            f"Ray failed ({type(error).__name__}: {error}); use fewer --workers, or --executor inline; --resume "
+            "continues from the last complete round"
+        ) from error

@@ -1,0 +1,120 @@
+"""A pool of Ray workers: started, bound to real devices, replaced when they die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import ObjectRef
+
+from runtime.executors.ray_cluster import errors_of_workers
+from scenarios.errors import RunError
+
+_MOST_STARTS = 4
+"""How often in a row a worker may die while it loads model and data."""
+
+
+@dataclass(eq=False)
+class Slot:
+    """A place for a worker; the worker in it changes when one dies.
+
+    Attributes
+    ----------
+    resource
+        Custom Ray resource of the machine it is on; None for any machine.
+    worker
+        The actor.
+    starting
+        Done when the worker is ready; None when it is.
+    num_starts
+        Workers in a row that died before they were ready.
+    """
+
+    resource: str | None = None
+    worker: Any = None
+    starting: ObjectRef[None] | None = None
+    num_starts: int = 0
+
+
+class WorkerPool:
+    """Workers that run any client, and workers on the real devices that clients are bound to.
+
+    Parameters
+    ----------
+    make_worker
+        Starts a worker process on a machine that offers a custom resource, or on any one.
+    num_workers
+        Workers that run any client.
+    """
+
+    def __init__(self, make_worker: Callable[[str | None], Any], num_workers: int) -> None:
+        self._make_worker = make_worker
+        self._slots: list[Slot] = []
+        self._add(None, num_workers)
+
+    def _add(self, resource: str | None, num_workers: int) -> None:
+        for _ in range(num_workers):
+            slot = Slot(resource)
+            self._slots.append(slot)
+            self._start(slot)
+
+    def _start(self, slot: Slot) -> None:
+        slot.worker = self._make_worker(slot.resource)
+        slot.starting = slot.worker.prepare.remote()
+
+    def bind(self, resource: str, num_workers: int) -> None:
+        """Start workers on the devices that offer a resource, unless that has been done."""
+        if not any(slot.resource == resource for slot in self._slots):
+            self._add(resource, num_workers)
+
+    def stop(self) -> None:
+        """Kill all workers."""
+        for slot in self._slots:
+            ray.kill(slot.worker)
+        self._slots = []
+
+    def ready(self) -> list[Slot]:
+        """Return the slots whose workers are ready."""
+        return [slot for slot in self._slots if slot.starting is None]
+
+    def starting(self) -> dict[ObjectRef[None], Slot]:
+        """Return the slots whose workers are not ready yet, by what is done when they are."""
+        return {slot.starting: slot for slot in self._slots if slot.starting is not None}
+
+    def replace(self, slot: Slot) -> None:
+        """Put a new worker into a slot."""
+        ray.kill(slot.worker)
+        self._start(slot)
+
+    def take_in(self, slot: Slot) -> bool:
+        """Take in that a worker is ready, or died before it was and is replaced; return whether it is ready.
+
+        Raises
+        ------
+        HybridSplitError
+            If data or model are not what the scenario says, or workers keep dying.
+        """
+        assert slot.starting is not None
+        try:
+            ray.get(slot.starting)
+        except ray.exceptions.RayTaskError as error:
+            with errors_of_workers():
+                raise error from None
+        except ray.exceptions.RayError as error:
+            slot.num_starts += 1
+            if slot.num_starts >= _MOST_STARTS:
+                raise RunError(
+                    f"{slot.num_starts} workers in a row died while loading model and data ({first_line(error)}); the "
+                    "likely cause is memory: use fewer --workers, or --executor inline"
+                ) from error
+            self.replace(slot)
+            return False
+        slot.starting, slot.num_starts = None, 0
+        return True
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, with its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,100 @@
+"""The global model: its first state, the average of what clients return, and its accuracy."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+
+from runtime.aggregate import Contribution, WeightedMean
+from runtime.data import Samples, head_size, load_dataset
+from runtime.models.build import build_blocks
+from runtime.split import SplitModel, State
+from scenarios.schema import Scenario
+
+
+class ModelServer:
+    """Keeps no state between rounds: each is handed to it, so that a new server can take over at any time.
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    num_threads
+        Torch threads while computing.
+    """
+
+    def __init__(self, scenario: Scenario, num_threads: int = 1) -> None:
+        torch.set_num_threads(num_threads)
+        self._scenario = scenario
+        self._mean = WeightedMean()
+        self._num_added = 0
+
+    @cached_property
+    def _model(self) -> SplitModel:
+        return SplitModel(build_blocks(self._scenario, num_labels=head_size(self._scenario)))
+
+    @cached_property
+    def _initial_state(self) -> State:
+        # A copy: the working model is overwritten by every evaluation.
+        return self._model.whole.snapshot()
+
+    @cached_property
+    def _test(self) -> Samples:
+        return load_dataset(self._scenario).test
+
+    def initial_state(self) -> State:
+        """Return the state training starts from."""
+        return self._initial_state
+
+    def add(self, position: int, contribution: Contribution) -> None:
+        """Add what a group returned.
+
+        Parameters
+        ----------
+        position
+            Which group of the round: groups are added in order, from 0; 0 begins a new round.
+        contribution
+            Mean and weights of its clients.
+        """
+        if position == 0:
+            self._mean, self._num_added = WeightedMean(), 0
+        assert position == self._num_added, f"group {position} after {self._num_added} groups"
+        self._mean.add(contribution.mean, contribution.weights)
+        self._num_added += 1
+
+    def finish(self, state: State, num_groups: int) -> State:
+        """Return the next global state.
+
+        Parameters
+        ----------
+        state
+            The state the round started from: entries that nobody trained keep it.
+        num_groups
+            Groups that must have been added.
+        """
+        assert self._num_added == num_groups, f"{self._num_added} of {num_groups} groups"
+        mean = self._mean.contribution(state).mean
+        self._num_added = 0
+        return {name: mean.get(name, old) for name, old in state.items()}
+
+    def evaluate(self, state: State) -> float:
+        """Return the test accuracy of a state: share of right classes, or of right next tokens."""
+        self.initial_state()
+        model, test = self._model.whole, self._test
+        model.load(state)
+        model.eval()
+        # No larger than a training batch: a language model's logits would not fit in memory otherwise.
+        size = self._scenario.training.batch_size
+        right = total = 0
+        with torch.inference_mode():
+            for start in range(0, len(test), size):
+                batch = test.batch(torch.arange(start, min(start + size, len(test))))
+                logits = model(batch.inputs, batch.mask_BS)
+                guess, truth = logits.argmax(-1), batch.labels
+                if self._scenario.model.task == "causal-lm":
+                    guess, truth = guess[:, :-1], truth[:, 1:]
+                counted = truth != -100
+                right += int((guess.eq(truth) & counted).sum())
+                total += int(counted.sum())
+        return right / max(total, 1)

@@ -16,7 +16,7 @@ _SCALED = ("client_compute_s", "server_compute_s", "uplink_bytes", "downlink_byt
 
 def one_client(link_model: str, minimise: str) -> Instance:
     return random_instance(
-        4, num_clients=1, num_options=None, link_model=link_model, minimise=minimise, minimum_progress=0.05
+        4, num_clients=1, num_options=6, link_model=link_model, minimise=minimise, minimum_progress=0.05
     )
 
 
@@ -28,13 +28,11 @@ def one_option(link_model: str, minimise: str) -> Instance:
 
 def identical_clients(link_model: str, minimise: str) -> Instance:
     return random_instance(
-        4, num_clients=5, copies=5, num_options=None, link_model=link_model, minimise=minimise, minimum_progress=0.05
+        4, num_clients=5, copies=5, num_options=6, link_model=link_model, minimise=minimise, minimum_progress=0.05
     )
 
 
-def _by_hand(
-    link_model: str, minimise: str, rows: Callable[[str], list[dict[str, Any]]], **keys: Any
-) -> Instance:
+def _by_hand(link_model: str, minimise: str, rows: Callable[[str], list[dict[str, Any]]], **keys: Any) -> Instance:
     scenario = make_scenario(
         [group("a", count=3, link_model=link_model)], link_model=link_model, minimise=minimise, **keys
     )
@@ -64,9 +62,11 @@ def free_options(link_model: str, minimise: str) -> Instance:
     )
 
 
-def no_progress(link_model: str, minimise: str) -> Instance:
+def no_progress(link_model: str, _minimise: str) -> Instance:
     return _by_hand(
-        link_model, minimise, lambda name: [_option(name, 1, mode, progress=0.0) for mode in ("fo", "zo-loss")]
+        link_model,
+        "time-to-progress",
+        lambda name: [_option(name, 1, mode, progress=0.0) for mode in ("fo", "zo-loss")],
     )
 
 
@@ -119,7 +119,7 @@ def scaled(scale: float, columns: tuple[str, ...], clients: slice) -> Callable[[
 
     def build(link_model: str, minimise: str) -> Instance:
         instance = random_instance(
-            6, num_clients=3, num_options=None, link_model=link_model, minimise=minimise, minimum_progress=0.05
+            6, num_clients=3, num_options=6, link_model=link_model, minimise=minimise, minimum_progress=0.0
         )
         frame = instance.table.table.copy()
         names = [client.id for client in instance.scenario.expanded_clients()][clients]
@@ -153,3 +153,5 @@ CASES: Mapping[str, Callable[[str, str], Instance]] = {
     **dict(_scaled_cases()),
 }  # fmt: skip
 """Name to builder of an instance, from link model and objective."""
+NOBODY_CAN = frozenset({"no progress", "zero uplink", "zero downlink", "no fitting option", "no row"})
+"""Cases without any plan."""

@@ -115,7 +115,7 @@ def minimise(
 
 
 def _crowded(deficit: FloatArray, most: int) -> float:
-    """Return the deficit within which no more rows lie than asked; where many gain the same, prices are what differs."""
+    """Return the deficit within which no more rows lie than asked: where many gain the same, all are close."""
     return float(np.partition(deficit, most)[most]) if len(deficit) > most else np.inf
 
 

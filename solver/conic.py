@@ -122,7 +122,8 @@ def _round_latency(cp, compute, durations, steps: StepParts | None):  # type: ig
         return latency, [compute + up + down + server <= latency]
     number = steps.num_steps
     download, upload = cp.multiply(steps.download_part, down), cp.multiply(steps.upload_part, up)
-    all_steps = compute + (up - upload) + (down - download) + server
+    exchanged = cp.multiply(1.0 - steps.upload_part, up) + cp.multiply(1.0 - steps.download_part, down)
+    all_steps = compute + exchanged + server
     first, between, last = cp.Variable(), cp.Variable(), cp.Variable()
     meetings = [
         download + all_steps / number <= first,

@@ -23,8 +23,8 @@ from solver.arrays import BoolArray, FloatArray, Index
 _MAX_NEWTON_STEPS = 60
 _LOG_STEPS = 2
 _NEWTON_TOLERANCE = 1e-5
-"""Convergence is quadratic: after a last step this small the root is right to 1e-10, and a cost, which is flat there, to
-the precision of the numbers."""
+"""Convergence is quadratic: after a last step this small the root is right to 1e-10, and a cost, which is flat there,
+to the precision of the numbers."""
 _SERIES_BELOW = 1e-3
 """SNR under which ``y/ln(1+y)`` and its derivatives come from their series: the closed forms cancel there."""
 
@@ -208,8 +208,8 @@ def _snr_where(
     """Solve ``slope·g(y) + bend·y·√g'(y) = target`` for ``y``, where ``target > slope``.
 
     Also returns ``g, g', g''`` there. The left side is increasing and concave, and its logarithm is nearly linear in
-    ``ln(1+y)``: two Newton steps on those axes come within 1e-5 of the root from the tangent at zero; plain Newton steps,
-    which converge from any start where the function is concave, do the rest.
+    ``ln(1+y)``: two Newton steps on those axes come within 1e-5 of the root from the tangent at zero. Plain Newton
+    steps, which converge from any start where the function is concave, do the rest.
     """
     y = (target - slope) / (slope / 2 + bend * math.sqrt(0.5))
     for iteration in range(_MAX_NEWTON_STEPS):

@@ -1,0 +1,184 @@
+"""Rounds of a shared server model, whose steps end together."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scenarios.contracts.phases import Phase
+from scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
+from scenarios.contracts.schedule import Simultaneous
+from scenarios.errors import InfeasibleError, SolverFailure
+from solver.conic import conic_shares, repair
+from solver.planner import make_plan
+from solver.problem import PlanningProblem
+from solver.schedules import timing_of
+from solver.shares import optimal_shares
+from solver.strategies import STRATEGIES, TURN_TAKING
+from solver.synchronised import step_parts, synchronised_shares
+from solver.verify import verify_plan
+from tests.solver.instances import Instance, random_instance
+
+STATIC = [name for name in STRATEGIES if name not in (*TURN_TAKING, "hsfl")]
+
+
+def shared(seed: int, local_steps: int, *, server_model: str = "shared-mean", **keys: object) -> Instance:
+    return random_instance(
+        seed,
+        num_clients=4,
+        num_options=6,
+        local_steps=local_steps,
+        server_model=server_model,
+        **keys,  # type: ignore[arg-type]
+    )
+
+
+def parts_s(client: ClientPlan, local_steps: int) -> tuple[float, float, float]:
+    """Download, mean step and upload of a client, from the figures a reader of the plan sees."""
+    steps_s = math.fsum(
+        client.phases_s[phase] for phase in (Phase.CLIENT_COMPUTE, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.DOWNLINK)
+    )
+    return client.phases_s[Phase.MODEL_DOWNLOAD], steps_s / local_steps, client.phases_s[Phase.MODEL_UPLOAD]
+
+
+@pytest.mark.parametrize("strategy", STATIC)
+@pytest.mark.parametrize("local_steps", [1, 2, 5])
+def test_the_round_is_the_sum_of_its_slowest_steps(local_steps: int, strategy: str) -> None:
+    instance = shared(3, local_steps)
+    try:
+        plan = make_plan(instance.scenario, instance.table, strategy)
+    except InfeasibleError:
+        pytest.skip("its restrictions leave no plan")
+    d, s, u = (np.array(part) for part in zip(*(parts_s(c, local_steps) for c in plan.clients), strict=True))
+    expected_s = (d + s + u).max() if local_steps == 1 else (d + s).max() + (local_steps - 2) * s.max() + (s + u).max()
+    # Bytes that do not divide by the steps move a step's end by less than a byte's time.
+    assert plan.round_latency_s == pytest.approx(expected_s, rel=1e-5)
+    for client in plan.clients:
+        waited_s = math.fsum(client.waiting_s.values())
+        assert client.latency_s == pytest.approx(math.fsum(client.phases_s.values()) + waited_s, rel=1e-9)
+        assert set(client.waiting_s) <= {Phase.BARRIER}
+        assert (local_steps > 1) == bool(client.waiting_s)
+
+
+@pytest.mark.parametrize("server_model", ["shared-mean", "shared-sequential"])
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+def test_one_step_a_round_has_no_step_barrier(strategy: str, server_model: str) -> None:
+    if server_model == "shared-sequential" and strategy not in TURN_TAKING:
+        pytest.skip("refused, see below")
+    own, common = shared(5, 1, server_model="per-client"), shared(5, 1, server_model=server_model)
+    try:
+        expected = make_plan(own.scenario, own.table, strategy)
+    except InfeasibleError:
+        pytest.skip("its restrictions leave no plan")
+    plan = make_plan(common.scenario, common.table, strategy)
+    assert plan.clients == expected.clients
+    assert plan.round_latency_s == expected.round_latency_s
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 10_000), local_steps=st.integers(2, 6), shannon=st.booleans())
+def test_the_bound_holds_and_the_optimum_is_claimed_only_within_it(seed: int, local_steps: int, shannon: bool) -> None:
+    link_model = "shannon" if shannon else "fixed"
+    instance = shared(seed, local_steps, link_model=link_model)
+    relaxed = shared(seed, local_steps, server_model="per-client", link_model=link_model)
+    plan = make_plan(instance.scenario, instance.table)
+    without = make_plan(relaxed.scenario, relaxed.table)
+    assert plan.objective_s >= without.lower_bound_s * (1 - 1e-9)
+    assert plan.lower_bound_s == pytest.approx(without.lower_bound_s, rel=1e-6)
+    assert plan.gap == pytest.approx(plan.objective_s / plan.lower_bound_s - 1)
+    assert (plan.status is PlanStatus.OPTIMAL) == (plan.gap <= 1e-6)
+
+
+@pytest.mark.parametrize("link_model", ["fixed", "shannon"])
+@pytest.mark.parametrize("seed", range(4))
+def test_polished_shares_are_no_worse_than_any_nearby(seed: int, link_model: str) -> None:
+    instance = shared(seed, 3, link_model=link_model)
+    problem = PlanningProblem.build(instance.table, instance.scenario)
+    rows = problem.starts
+    found = synchronised_shares(problem, rows)
+
+    def latency_s(shares: np.ndarray) -> float:
+        return float(timing_of(problem, rows, shares, Simultaneous()).latency_s.max())
+
+    assert found.round_latency_s == latency_s(found.shares)
+    assert found.round_latency_s <= latency_s(optimal_shares(problem, rows).shares)
+    rng = np.random.default_rng(seed)
+    for spread in (1e-3, 1e-2, 0.1, 0.5):
+        for _ in range(25):
+            moved = found.shares * rng.uniform(1 - spread, 1 + spread, found.shares.shape)
+            other = repair(moved, problem.work.take(rows))
+            assert latency_s(other) >= found.round_latency_s * (1 - 1e-5)
+
+
+def test_prices_of_the_polished_shares_are_what_more_of_a_resource_saves() -> None:
+    instance = shared(1, 4)
+    problem = PlanningProblem.build(instance.table, instance.scenario)
+    rows, more = problem.starts, 1e-3
+    found = synchronised_shares(problem, rows)
+    radio = instance.scenario.radio
+    wider = problem.with_band(uplink_hz=radio.uplink_hz * (1 + more))
+    saved_s = found.round_latency_s - synchronised_shares(wider, rows).round_latency_s
+    assert found.prices_s[0] > 0
+    assert saved_s == pytest.approx(more * found.prices_s[0], rel=0.02)
+
+
+def test_the_program_without_meetings_is_the_one_with_two_meetings_of_equal_clients() -> None:
+    instance = random_instance(2, num_clients=3, copies=3, num_options=4, local_steps=2, server_model="shared-mean")
+    problem = PlanningProblem.build(instance.table, instance.scenario)
+    rows = problem.starts
+    together = conic_shares(problem.work.take(rows), step_parts(problem, rows))
+    alone = conic_shares(problem.work.take(rows))
+    assert together.shares == pytest.approx(alone.shares, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_plan_is_no_worse_than_any_with_static_shares(seed: int) -> None:
+    instance = shared(seed, 3)
+    best = make_plan(instance.scenario, instance.table)
+    for strategy in STATIC:
+        try:
+            plan = make_plan(instance.scenario, instance.table, strategy)
+        except InfeasibleError:
+            continue
+        assert best.objective_s <= plan.objective_s * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+@pytest.mark.parametrize("local_steps", [1, 3])
+def test_a_server_that_serves_in_turn_needs_a_strategy_that_takes_turns(local_steps: int, strategy: str) -> None:
+    instance = shared(3, local_steps, server_model="shared-sequential")
+    if strategy in TURN_TAKING:
+        plan = make_plan(instance.scenario, instance.table, strategy)
+        assert not isinstance(plan.schedule, Simultaneous)
+        return
+    with pytest.raises(InfeasibleError, match=r"(?s)time-shared or split-sequential.*shared-mean"):
+        make_plan(instance.scenario, instance.table, strategy)
+
+
+def changed(plan: Plan, **keys: object) -> Plan:
+    first, *others = plan.clients
+    return plan.model_copy(update={"clients": (first.model_copy(update=keys), *others)})
+
+
+@pytest.mark.parametrize("strategy", ["optimal", "time-shared", "split-sequential", "hsfl"])
+def test_the_verifier_walks_the_steps_itself(strategy: str) -> None:
+    instance = shared(3, 3)
+    plan = make_plan(instance.scenario, instance.table, strategy)
+    verify_plan(plan, instance.scenario, instance.table)
+    first = plan.clients[0]
+    longer = {**first.waiting_s, Phase.BARRIER: first.waiting_s.get(Phase.BARRIER, 0.0) + 0.01 * plan.round_latency_s}
+    with pytest.raises(SolverFailure, match="s for barrier"):
+        verify_plan(changed(plan, waiting_s=longer), instance.scenario, instance.table)
+    with pytest.raises(SolverFailure, match="its schedule gives"):
+        verify_plan(changed(plan, waiting_s={}), instance.scenario, instance.table)
+
+
+def test_the_verifier_refuses_a_divided_server_that_serves_in_turn() -> None:
+    mean, sequential = shared(3, 2), shared(3, 2, server_model="shared-sequential")
+    plan = make_plan(mean.scenario, mean.table)
+    with pytest.raises(SolverFailure, match="serves one client after another"):
+        verify_plan(plan, sequential.scenario, sequential.table)

@@ -61,15 +61,17 @@ class StepParts:
     upload_part: FloatArray
 
 
-def conic_shares(work: Work, steps: StepParts | None = None) -> ConicShares:
+def conic_shares(work: Work, steps: StepParts | None = None, count: FloatArray | None = None) -> ConicShares:
     """State and solve the conic program with cvxpy.
 
     Parameters
     ----------
     work
-        [N] work of every client at its option.
+        [N] work of every client at its option, or of every kind of client.
     steps
         How the round divides where clients wait for each other after every step; None where they meet at its end only.
+    count
+        [N] number of clients of every kind; 1 each when None. Alike clients get the same shares at the optimum.
 
     Raises
     ------
@@ -84,9 +86,11 @@ def conic_shares(work: Work, steps: StepParts | None = None) -> ConicShares:
     import cvxpy as cp  # late: a second of import time that commands without a plan need not pay
 
     began = time.perf_counter()
-    num_clients = len(work.compute_s)
+    kinds = len(work.compute_s)
+    number = np.ones(kinds) if count is None else count
+    num_clients = float(number.sum())
     unit_s = float(work.latency_s(1.0 / num_clients).max())
-    durations: list[cp.Expression] = [cp.Constant(np.zeros(num_clients))] * NUM_RESOURCES
+    durations: list[cp.Expression] = [cp.Constant(np.zeros(kinds))] * NUM_RESOURCES
     capacities: dict[int, cp.Constraint] = {}
     variables: list[tuple[int, IntArray, cp.Variable]] = []
     for resource in range(NUM_RESOURCES):
@@ -95,19 +99,19 @@ def conic_shares(work: Work, steps: StepParts | None = None) -> ConicShares:
         if not len(users):
             continue
         share = cp.Variable(len(users), nonneg=True)
-        spread = np.zeros((num_clients, len(users)))
+        spread = np.zeros((kinds, len(users)))
         spread[users, np.arange(len(users))] = 1.0
         if resource == 0:
             duration = _uplink_expression(cp, work.take(users), share, num_clients, unit_s)
         else:
             duration = cp.multiply(full_s[users] * num_clients / unit_s, cp.inv_pos(share))
         durations[resource] = spread @ duration
-        capacities[resource] = cp.sum(share) <= num_clients
+        capacities[resource] = number[users] @ share <= num_clients
         variables.append((resource, users, share))
     latency, meetings = _round_latency(cp, work.compute_s / unit_s, durations, steps)
     program = cp.Problem(cp.Minimize(latency), [*capacities.values(), *meetings])
-    compile_s, solve_s = _solve(cp, program, num_clients, began)
-    shares, prices_s = np.zeros((num_clients, NUM_RESOURCES)), np.zeros(NUM_RESOURCES)
+    compile_s, solve_s = _solve(cp, program, kinds, began)
+    shares, prices_s = np.zeros((kinds, NUM_RESOURCES)), np.zeros(NUM_RESOURCES)
     for resource, users, share in variables:
         shares[users, resource] = np.asarray(share.value) / num_clients
         prices_s[resource] = float(capacities[resource].dual_value) * num_clients * unit_s
@@ -133,7 +137,7 @@ def _round_latency(cp, compute, durations, steps: StepParts | None):  # type: ig
     return first + (number - 2) / number * between + last, meetings
 
 
-def _solve(cp, program, num_clients: int, began: float) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+def _solve(cp, program, kinds: int, began: float) -> tuple[float, float]:  # type: ignore[no-untyped-def]
     """Solve a program; return the seconds of stating and of solving it."""
     try:
         program.get_problem_data(cp.CLARABEL)
@@ -145,12 +149,12 @@ def _solve(cp, program, num_clients: int, began: float) -> tuple[float, float]: 
             program.solve(solver=cp.CLARABEL, equilibrate_enable=False)
     except (cp.error.SolverError, ArithmeticError) as error:
         raise SolverFailure(
-            f"the conic solver stopped on the share program of {num_clients} clients ({error})"
+            f"the conic solver stopped on the share program of {kinds} kinds of clients ({error})"
         ) from error
     # An inaccurate point is a candidate like any other: it is repaired and compared with the water-filling dual.
     if program.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
         raise SolverFailure(
-            f"the conic solver ended as {program.status!r} on the share program of {num_clients} clients"
+            f"the conic solver ended as {program.status!r} on the share program of {kinds} kinds of clients"
         )
     return compile_s, time.perf_counter() - began
 
@@ -172,7 +176,7 @@ def repair(shares: FloatArray, work: Work) -> FloatArray:
     return np.asarray(scaled / np.maximum(scaled.sum(axis=0), 1.0))
 
 
-def _uplink_expression(cp, work: Work, share, num_clients: int, unit_s: float):  # type: ignore[no-untyped-def]
+def _uplink_expression(cp, work: Work, share, num_clients: float, unit_s: float):  # type: ignore[no-untyped-def]
     uplink = work.uplink
     if isinstance(uplink, FixedUplink):
         return cp.multiply(uplink.full_share_s * num_clients / unit_s, cp.inv_pos(share))

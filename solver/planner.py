@@ -18,9 +18,9 @@ from solver.explain import notes, reasons
 from solver.marginal import marginals
 from solver.problem import PlanningProblem
 from solver.search import Effort, SearchResult, search
-from solver.shares import ShareSolution, equal_shares, given_shares, optimal_shares
+from solver.shares import ShareSolution, equal_shares, given_shares
 from solver.strategies import Assignment, find_strategy, require_turns
-from solver.synchronised import synchronised_shares
+from solver.synchronised import best_shares
 from solver.verify import verify_plan
 
 _VALUED_CLIENTS = 2_000
@@ -146,9 +146,7 @@ def _shares(problem: PlanningProblem, assignment: Assignment) -> ShareSolution:
         return given_shares(problem, assignment.rows, assignment.shares)
     if assignment.equal_shares:
         return equal_shares(problem, assignment.rows)
-    if problem.scenario.training.steps_synchronise:
-        return synchronised_shares(problem, assignment.rows)
-    return optimal_shares(problem, assignment.rows)
+    return best_shares(problem, assignment.rows)
 
 
 def build_problem(

@@ -24,6 +24,13 @@ _BOUND_TOLERANCE = 1e-4
 """Excess of the fullest resource at which the bound of a candidate is good enough to tell whether it can win."""
 
 
+def best_shares(problem: PlanningProblem, rows: IntArray) -> ShareSolution:
+    """Find the best shares for given options ([N] rows) in the round that the scenario's server model makes."""
+    if problem.scenario.training.steps_synchronise:
+        return synchronised_shares(problem, rows)
+    return optimal_shares(problem, rows)
+
+
 def synchronised_shares(
     problem: PlanningProblem, rows: IntArray, own_shares: FloatArray | None = None
 ) -> ShareSolution:
@@ -47,11 +54,8 @@ def synchronised_shares(
     """
     solution = optimal_shares(problem, rows)
     candidates = [solution.shares] if own_shares is None else [solution.shares, own_shares]
-    polished, prices_s = None, solution.prices_s
-    if problem.num_clients <= CONIC_MAX_CLIENTS and not problem.work.take(rows).shared_idle.all():
-        polished, remark = _polished(problem, rows)
-    else:
-        remark = f"above {CONIC_MAX_CLIENTS} clients the shares are those for a round without waits between steps"
+    polished, remark = _polished(problem, rows)
+    prices_s = solution.prices_s
     if polished is not None:
         candidates.append(repair(polished.shares, problem.work.take(rows)))
         prices_s = polished.prices_s
@@ -75,10 +79,26 @@ def least_latency_s(problem: PlanningProblem, rows: IntArray) -> float:
 
 
 def _polished(problem: PlanningProblem, rows: IntArray) -> tuple[ConicShares | None, str]:
+    """Shares of the conic program, stated over the kinds of clients; None with the reason where there are none."""
+    work, parts = problem.work.take(rows), step_parts(problem, rows)
+    if work.shared_idle.all():
+        return None, ""
+    columns = (
+        work.compute_s, *vars(work.uplink).values(), work.downlink_s, work.server_s,
+        parts.download_part, parts.upload_part,
+    )  # fmt: skip
+    _, first, kind, count = np.unique(
+        np.stack(columns, axis=1), axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    without = "the shares are those for a round without waits between steps"
+    if len(first) > CONIC_MAX_CLIENTS:
+        return None, f"{len(first)} kinds of clients are more than {CONIC_MAX_CLIENTS}: {without}"
+    of_kinds = StepParts(parts.num_steps, parts.download_part[first], parts.upload_part[first])
     try:
-        return conic_shares(problem.work.take(rows), step_parts(problem, rows)), ""
+        found = conic_shares(work.take(first), of_kinds, count.astype(float))
     except SolverFailure as error:
-        return None, f"{error}; the shares are those for a round without waits between steps"
+        return None, f"{error}; {without}"
+    return replace(found, shares=found.shares[kind.ravel()]), ""
 
 
 def step_parts(problem: PlanningProblem, rows: IntArray) -> StepParts:

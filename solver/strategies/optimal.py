@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scenarios.errors import InfeasibleError
+from solver.exchange import exchange_options
 from solver.problem import ENERGY, PlanningProblem
 from solver.search import Effort, SearchResult, search
 from solver.shares import equal_shares
@@ -74,4 +75,7 @@ def _best_synchronised(problem: PlanningProblem, effort: Effort, bounds: SearchR
         candidate_s = problem.objective_of(candidate.rows, solution.round_latency_s)
         if candidate_s < value_s:
             best, value_s = Assignment(candidate.rows, solution=solution, bounds=bounds), candidate_s
-    return best
+    if problem.objective == ENERGY or best.solution is None:
+        return best
+    rows, solution = exchange_options(problem, best.rows, best.solution, lambda: effort.is_over)
+    return Assignment(rows, solution=solution, bounds=bounds)

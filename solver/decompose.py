@@ -18,7 +18,7 @@ from solver.problem import ROUND_LATENCY, PlanningProblem
 from solver.schedules import timing_of
 from solver.search import Effort, SearchResult, search
 from solver.shares import equal_shares
-from solver.strategies import find_strategy
+from solver.strategies import find_strategy, require_turns
 from solver.synchronised import best_shares
 
 
@@ -86,10 +86,12 @@ def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
     Raises
     ------
     InfeasibleError
-        If no single cut fits every client, so that there is no uniform plan to start from.
+        If no single cut fits every client, or the server serves one client after another, so that there is no uniform
+        plan with static shares to start from.
     SolverFailure
         If a solver stopped without a plan.
     """
+    require_turns(scenario, "splitfed")
     problem = PlanningProblem.build(table, scenario)
     uniform = find_strategy("splitfed").assign(problem, Effort()).rows
     progress = problem.total_progress(uniform) * (1 - 1e-12)

@@ -14,6 +14,7 @@ from scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
 from scenarios.contracts.schedule import Simultaneous
 from scenarios.errors import InfeasibleError, SolverFailure
 from solver.conic import conic_shares, repair
+from solver.decompose import decompose
 from solver.planner import make_plan, rows_of_plan
 from solver.problem import PlanningProblem
 from solver.schedules import timing_of
@@ -146,6 +147,28 @@ def test_the_plan_is_no_worse_than_any_with_static_shares(seed: int) -> None:
     for strategy in STATIC:
         plan = make_plan(instance.scenario, instance.table, strategy)
         assert best.objective_s <= plan.objective_s * (1 + 1e-9)
+
+
+def test_the_chain_of_restrictions_ends_at_the_rounds_own_latency() -> None:
+    instance = shared(2, 4)
+    steps = decompose(instance.scenario, instance.table)
+    uniform = make_plan(instance.scenario, instance.table, "splitfed")
+    assert steps.splitfed_s == pytest.approx(uniform.round_latency_s, rel=1e-9)
+    assert steps.splitfed_s >= steps.shares_s >= steps.cuts_s >= steps.modes_s >= steps.modes_lower_bound_s
+    in_turn = shared(2, 4, "shared-sequential")
+    with pytest.raises(InfeasibleError, match="shared-sequential"):
+        decompose(in_turn.scenario, in_turn.table)
+
+
+def test_alike_clients_are_polished_as_one_kind() -> None:
+    instance = random_instance(2, num_clients=6, copies=3, num_options=4, local_steps=3, server_model="shared-mean")
+    problem = PlanningProblem.build(instance.table, instance.scenario)
+    rows, work = problem.starts, problem.work.take(problem.starts)
+    found = synchronised_shares(problem, rows)
+    one_by_one = repair(conic_shares(work, step_parts(problem, rows)).shares, work)
+    latency_s = float(timing_of(problem, rows, one_by_one, Simultaneous()).latency_s.max())
+    assert found.round_latency_s == pytest.approx(latency_s, rel=1e-5)
+    assert len(np.unique(np.round(found.shares, 9), axis=0)) <= 2
 
 
 def test_no_single_exchange_improves_the_plan() -> None:

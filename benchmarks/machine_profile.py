@@ -31,7 +31,7 @@ from runtime.split import SplitModel, task_loss
 from scenarios.contracts.modes import Mode
 from scenarios.devices import Device
 from scenarios.loader import load_scenario, validate_scenario
-from scenarios.schema import Scenario
+from scenarios.schema import Scenario, ZerothOrder
 
 IMAGES: dict[str, Any] = {"source": "digits", "image_size": 32}
 MODELS: dict[str, tuple[str, dict[str, Any], int, int | None]] = {
@@ -95,7 +95,7 @@ def predicted_step_s(scenario: Scenario, device: Device, profile: MachineProfile
 
     costs = block_costs(traced_model(scenario), scenario)
     passes = profile.block_seconds(costs, block_kinds(scenario)) if profile else BlockSeconds.on(clock, costs)
-    return client_step_s(passes, Mode.FO, len(costs), 1)
+    return client_step_s(passes, Mode.FO, len(costs), ZerothOrder())
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ def compare_plans(
     ``optimal``, where that is among the strategies.
     """
     bounds = compute_bounds(scenario, options)
+    chooses_batch = len(scenario.training.candidate_batch_sizes) > 1
     rows: list[dict[str, Any]] = []
     plans: dict[str, Plan] = {}
     for strategy in strategies:
@@ -42,6 +43,7 @@ def compare_plans(
                 "objective_s": plan.objective_s,
                 "cuts": _tally(str(c.cut) for c in plan.clients),
                 "modes": _tally(str(c.mode) for c in plan.clients),
+                **({"batch_sizes": _tally(str(c.batch_size) for c in plan.clients)} if chooses_batch else {}),
             }
         )
     if "optimal" in plans:
@@ -63,10 +65,11 @@ def decompose_against_uniform(scenario: Scenario, options: OptionTable) -> list[
         steps = decompose(scenario, options)
     except InfeasibleError:
         return []
+    own = "cut and batch size" if len(scenario.training.candidate_batch_sizes) > 1 else "cut"
     chain = [
         ("splitfed: one cut for all, equal shares", steps.splitfed_s),
         ("+ shares of band and server", steps.shares_s),
-        ("+ a cut of its own for each client", steps.cuts_s),
+        (f"+ a {own} of its own for each client", steps.cuts_s),
         ("+ a mode of its own for each client", steps.modes_s),
     ]
     rows: list[dict[str, Any]] = []

@@ -74,7 +74,7 @@ def make_options(scenario: Scenario, on_progress: Progress = _silent) -> OptionT
 
 
 def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, MemoryBreakdown]:
-    """Return what the peak of every mode consists of at the middle cut, by the option's name.
+    """Return what the peak of every mode consists of at the middle cut and the largest batch, by the option's name.
 
     Of ``fo-recompute`` the level with the least work is shown, and the one with the least memory.
 
@@ -86,18 +86,22 @@ def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, Memory
         Its option table.
     """
     from profiler.memory import client_memory
-    from profiler.models import traced_model
+    from profiler.models import traced_model, with_batch_size
     from profiler.options import cuda_memory
     from scenarios.devices import find_device
 
-    traced = traced_model(scenario)
-    cut = (int(options.table["cut"].max()) + 1) // 2
+    *smaller, batch_size = options.batch_sizes
+    batch = f", batch {batch_size}" if smaller else ""
+    traced = with_batch_size(traced_model(scenario), scenario, batch_size)
+    cuts = sorted({int(cut) for cut in options.table["cut"]})
+    cut = cuts[(len(cuts) - 1) // 2]
     # Devices differ in memory only where they follow a CUDA allocator of their own.
     models = {
         cuda_memory(find_device(device, scenario.devices, "clients.device")): device
         for device in reversed(options.table["device"].unique().tolist())
     }
-    rows = options.table[options.table["cut"] == cut].drop_duplicates(["mode", "recompute"])
+    rows = options.table[(options.table["cut"] == cut) & (options.table["batch_size"] == batch_size)]
+    rows = rows.drop_duplicates(["mode", "recompute"])
     found: dict[str, MemoryBreakdown] = {}
     for cuda, device in reversed(models.items()):
         where = f" on {device}" if len(models) > 1 or cuda is not None else ""
@@ -106,7 +110,7 @@ def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, Memory
             for recompute in dict.fromkeys((levels.iloc[0], levels.iloc[-1])):
                 kept = f", {most_kept_inputs(parse_schedule(recompute))} inputs kept" if recompute else ""
                 breakdown = client_memory(traced, scenario, cut, Mode(str(mode)), recompute, cuda)
-                found[f"cut {cut} {mode}{kept}{where}"] = breakdown
+                found[f"cut {cut} {mode}{kept}{batch}{where}"] = breakdown
     return found
 
 
@@ -216,7 +220,10 @@ def frozen_assignments(plan: Plan) -> tuple[Assignment, ...]:
     """Return the control: the plan's cuts with no client part trained."""
     from runtime.client import Assignment
 
-    return tuple(Assignment(c.id, c.cut, Mode.FROZEN, c.data_weight, c.memory_budget_bytes) for c in plan.clients)
+    return tuple(
+        Assignment(c.id, c.cut, Mode.FROZEN, c.data_weight, c.memory_budget_bytes, batch_size=c.batch_size)
+        for c in plan.clients
+    )
 
 
 def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:

@@ -53,7 +53,7 @@ def deepest_fitting(rows: pd.DataFrame) -> pd.Series | None:
 
 
 def fits_table(options: OptionTable, local_steps: int) -> Table:
-    """Return what fits: for each kind of client and mode the deepest cut within the budget.
+    """Return what fits: for each kind of client, mode and batch size the deepest cut within the budget.
 
     Parameters
     ----------
@@ -62,21 +62,20 @@ def fits_table(options: OptionTable, local_steps: int) -> Table:
     local_steps
         Steps of a round, to give compute and bytes a step.
     """
+    chooses_batch = len(options.batch_sizes) > 1
+    batch = ("batch",) if chooses_batch else ()
     table = _table(
         "What fits, by kind of client and mode",
-        ("client", "device", "mode", "deepest cut", "peak", "of budget", "compute a step", "on air a round"),
+        ("client", "device", "mode", *batch, "deepest cut", "peak", "of budget", "compute a step", "on air a round"),
         frozenset({"client", "device", "mode"}),
     )
     for label, device, rows in by_group(options):
         name, kind = escape(label), device
-        for mode, of_mode in rows.groupby("mode", sort=False):
+        for (mode, batch_size), of_mode in rows.groupby(["mode", "batch_size"], sort=False):
             best = deepest_fitting(of_mode)
+            plain = rows[(rows["mode"] == Mode.FO) & (rows["batch_size"] == batch_size)]
             budget_bytes = int(of_mode["memory_budget_bytes"].iloc[0])
-            if (
-                best is None
-                and mode == Mode.FO_RECOMPUTE
-                and deepest_fitting(rows[rows["mode"] == Mode.FO]) is not None
-            ):
+            if best is None and mode == Mode.FO_RECOMPUTE and deepest_fitting(plain) is not None:
                 # Where ``fo`` fits, keeping all graphs is not offered a second time.
                 cells = ["no deeper than fo", "-", "-", "-", "-"]
             elif best is None:
@@ -91,9 +90,18 @@ def fits_table(options: OptionTable, local_steps: int) -> Table:
                     format_seconds(best["client_compute_s"] / local_steps),
                     format_bytes(best["uplink_bytes"] + best["downlink_bytes"]),
                 ]
-            table.add_row(name, kind, str(mode), *cells)
+            table.add_row(name, kind, str(mode), *([str(batch_size)] if chooses_batch else []), *cells)
             name, kind = "", ""
     return table
+
+
+def worth_line(options: OptionTable) -> str:
+    """What a step with each batch size is worth, relative to the largest; empty where there is one size."""
+    worth = options.table.groupby("batch_size")["progress"].max()
+    if len(worth) < 2:
+        return ""
+    told = ", ".join(f"{size}: {share:.3g}" for size, share in (worth / worth.iloc[-1]).items())
+    return f"worth of a step by batch size: {told}"
 
 
 def breakdown_table(breakdowns: dict[str, MemoryBreakdown]) -> Table:
@@ -115,8 +123,11 @@ def breakdown_table(breakdowns: dict[str, MemoryBreakdown]) -> Table:
 def memory_chart(options: OptionTable) -> Text:
     """Return peak memory over the cut as text: a letter a mode, budgets as dotted levels.
 
-    ``fo-recompute`` fills the range between its levels. Deep models are thinned to what fits a line.
+    ``fo-recompute`` fills the range between its levels. Deep models are thinned to what fits a line, and of several
+    batch sizes the largest is drawn.
     """
+    *smaller, largest = options.batch_sizes
+    options = OptionTable(options.table[options.table["batch_size"] == largest])
     rows = max((rows for _, _, rows in by_group(options)), key=len)
     cuts = sorted(rows["cut"].unique())
     cuts = (
@@ -155,7 +166,8 @@ def memory_chart(options: OptionTable) -> Text:
     every = max(1, math.ceil(4 / width))
     chart.append(" " * 13 + "└" + "─" * (width * len(cuts)) + "\n", style="dim")
     labels = (f"{cut:>{width}}" if i % every == 0 else " " * width for i, cut in enumerate(cuts))
-    chart.append(" " * 14 + "".join(labels) + "  cut\n", style="dim")
+    batch = f", batches of {largest}" if smaller else ""
+    chart.append(" " * 14 + "".join(labels) + f"  cut{batch}\n", style="dim")
     shown = [mode for mode in Mode if str(mode) in set(rows["mode"])]
     chart.append(" " * 14)
     for mode in shown:

@@ -28,6 +28,9 @@ def plan_table(plan: Plan) -> Table:
     table.add_column("device", overflow="ellipsis")
     table.add_column("cut", justify="right", no_wrap=True)
     table.add_column("mode", no_wrap=True)
+    chooses_batch = offers_batch_sizes(plan)
+    if chooses_batch:
+        table.add_column("batch", justify="right", no_wrap=True)
     table.add_column("up/down/srv %", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
     table.add_column("peak / budget", justify="right", no_wrap=True)
@@ -38,11 +41,30 @@ def plan_table(plan: Plan) -> Table:
             escape(client.device),
             str(client.cut),
             str(client.mode),
+            *([str(client.batch_size)] if chooses_batch else []),
             "/".join(_percent(share) for share in shares),
             format_seconds(client.latency_s),
             format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes),
         )
     return table
+
+
+def offers_batch_sizes(plan: Plan) -> bool:
+    """Whether the plan's scenario lets the planner choose among batch sizes."""
+    training = plan.scenario["training"]
+    return bool({*training.get("batch_sizes", ())} - {training["batch_size"]})
+
+
+def worth_line(plan: Plan) -> str:
+    """How the batch sizes of a plan are weighed, and whether that is known or assumed."""
+    objective, training = plan.scenario["objective"], plan.scenario["training"]
+    if objective["gradient_noise_scale"] is not None:
+        scale = f"the stated gradient noise scale of {objective['gradient_noise_scale']:g} samples"
+    elif objective["gradient_split"] == "measured":
+        scale = "the gradient noise scale measured at the starting weights"
+    else:
+        scale = f"an assumed gradient noise scale of {training['batch_size']} samples (training.batch_size)"
+    return f"batch sizes are weighed by {scale}"
 
 
 def reason_lines(plan: Plan) -> list[str]:
@@ -56,9 +78,10 @@ def reason_lines(plan: Plan) -> list[str]:
 def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
     if len(clients) <= _MOST_ROWS:
         return [(client.id, client) for client in clients]
-    groups: dict[tuple[str, int, str], list[ClientPlan]] = {}
+    groups: dict[tuple[str, int, str, int], list[ClientPlan]] = {}
     for client in clients:
-        groups.setdefault((client.id.rsplit("-", 1)[0], client.cut, client.mode), []).append(client)
+        key = (client.id.rsplit("-", 1)[0], client.cut, client.mode, client.batch_size)
+        groups.setdefault(key, []).append(client)
     return [(f"{key[0]} x{len(members)}", members[0]) for key, members in groups.items()]
 
 
@@ -82,6 +105,7 @@ def plan_headline(plan: Plan) -> str:
             f"(solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)})"
         ),
         *([f"left out, at their price: {escape(', '.join(plan.dropped))}"] if plan.dropped else []),
+        *([worth_line(plan)] if offers_batch_sizes(plan) else []),
         *binding_lines(plan),
         *reason_lines(plan),
         *(escape(note) for note in plan.notes),
@@ -151,8 +175,10 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     trained = any("test_accuracy" in row for row in rows)
     names = ["strategy", "round latency", "progress", "time to progress", "vs optimal", "cuts", "modes"]
+    chooses_batch = any("batch_sizes" in row for row in rows)
+    names += ["batch sizes"] if chooses_batch else []
     for name in [*names, *(["accuracy", "frozen control"] if trained else [])]:
-        is_text = name in ("strategy", "cuts", "modes")
+        is_text = name in ("strategy", "cuts", "modes", "batch sizes")
         table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=name == "strategy")
     for row in rows:
         if row.get("infeasible"):
@@ -166,6 +192,7 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['ratio']:.2f}x" if row.get("ratio") else "-",
             str(row["cuts"]),
             str(row["modes"]),
+            *([str(row["batch_sizes"])] if chooses_batch else []),
             *(f"{row[key]:.1%}" for key in ("test_accuracy", "frozen_control_accuracy") if key in row),
         )
     return table

@@ -24,14 +24,15 @@ import numpy as np
 from profiler.cache_folder import cache_folder
 from profiler.compute import BlockCost
 from profiler.memory import CudaMemory
-from profiler.model_profile import Choice, ModelProfile
+from profiler.model_profile import BatchProfile, Choice, ModelProfile
 from profiler.models import BlockGraph
 from profiler.operators import NO_WORK, OperatorCost
+from profiler.progress import measures_noise_scale
 from scenarios.contracts.files import write_text_whole
 from scenarios.contracts.modes import Mode
 from scenarios.schema import Scenario
 
-PROFILE_SCHEMA_VERSION = 1
+PROFILE_SCHEMA_VERSION = 2
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("profiler", "runtime", "scenarios")
 
@@ -54,6 +55,7 @@ def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str |
         "data": scenario.data.model_dump(mode="json"),
         "training": scenario.training.model_dump(mode="json"),
         "gradient_split": scenario.objective.gradient_split,
+        "noise_scale": measures_noise_scale(scenario),
         "seed": scenario.seed,
         "files": [_stamp(path) for path in paths],
         "cuda": [repr(device) for device in cuda_devices],
@@ -101,6 +103,22 @@ def _stamp(path: Path) -> list[list[Any]]:
 
 
 def _to_json(profile: ModelProfile) -> dict[str, Any]:
+    return {
+        "split": profile.split.tolist(),
+        "noise_scale": profile.noise_scale,
+        "by_batch_size": [[size, _batch_to_json(of_batch)] for size, of_batch in profile.by_batch_size.items()],
+    }
+
+
+def _from_json(document: dict[str, Any]) -> ModelProfile:
+    return ModelProfile(
+        split=np.array(document["split"]),
+        by_batch_size={int(size): _batch_from_json(of_batch) for size, of_batch in document["by_batch_size"]},
+        noise_scale=document["noise_scale"],
+    )
+
+
+def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
     distinct = list({id(cost): cost for cost in profile.costs}.values())
     place = {id(cost): position for position, cost in enumerate(distinct)}
     return {
@@ -110,11 +128,11 @@ def _to_json(profile: ModelProfile) -> dict[str, Any]:
         "cuts": profile.cuts,
         "distinct_costs": [_cost_to_json(cost) for cost in distinct],
         "costs": [place[id(cost)] for cost in profile.costs],
-        "split": profile.split.tolist(),
         "client_peak_bytes": [[*choice, size] for choice, size in profile.client_peak_bytes.items()],
         "server_peak_bytes": [[*choice, size] for choice, size in profile.server_peak_bytes.items()],
         "forwards": [[*choice, counts] for choice, counts in profile.forwards.items()],
         "label_bytes": profile.label_bytes,
+        "mask_bytes": profile.mask_bytes,
         "row_id_bytes": profile.row_id_bytes,
         "row_ids_needed": sorted(profile.row_ids_needed),
         "cuda_peak_bytes": [
@@ -124,21 +142,21 @@ def _to_json(profile: ModelProfile) -> dict[str, Any]:
     }
 
 
-def _from_json(document: dict[str, Any]) -> ModelProfile:
+def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
     graph: BlockGraph = nx.DiGraph(**{k: tuple(v) if isinstance(v, list) else v for k, v in document["graph"].items()})
     graph.add_nodes_from((node, facts) for node, facts in document["nodes"])
     for a, b, facts in document["edges"]:
         graph.add_edge(a, b, **{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})
     distinct = [_cost_from_json(cost) for cost in document["distinct_costs"]]
-    return ModelProfile(
+    return BatchProfile(
         graph=graph,
         cuts=tuple(document["cuts"]),
         costs=tuple(distinct[position] for position in document["costs"]),
-        split=np.array(document["split"]),
         client_peak_bytes=_choices(document["client_peak_bytes"]),
         server_peak_bytes={(cut, Mode(mode)): size for cut, mode, size in document["server_peak_bytes"]},
         forwards={Choice(cut, Mode(mode), text): tuple(counts) for cut, mode, text, counts in document["forwards"]},
         label_bytes=document["label_bytes"],
+        mask_bytes=document["mask_bytes"],
         row_id_bytes=document["row_id_bytes"],
         row_ids_needed=frozenset((cut, Mode(mode)) for cut, mode in document["row_ids_needed"]),
         cuda_peak_bytes={CudaMemory(**device): _choices(peaks) for device, peaks in document["cuda_peak_bytes"]},

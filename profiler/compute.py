@@ -5,6 +5,7 @@ Blocks that are alike (type, parameters, input shape) are traced once.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
@@ -16,10 +17,10 @@ from profiler.models import TracedModel
 from profiler.operators import NO_WORK, OperatorCost, OperatorCounter
 from profiler.shapes import shapes_only
 from runtime.models.blocks import Block
-from runtime.noise import NoiseKey, Perturbed, descend
-from runtime.optimizers import make_optimizer
+from runtime.noise import NoiseKey, Perturbed, descend, tangent_along
+from runtime.optimizers import PartOptimizer, is_plain
 from runtime.split import Part, task_loss
-from scenarios.schema import Scenario
+from scenarios.schema import GradientClip, Optimizer, Scenario, Training, ZerothOrder
 
 _Run = Callable[[Tensor], Tensor]
 
@@ -34,12 +35,17 @@ class BlockCost:
         Forward pass; with the loss, for the last block.
     backward, backward_without_input
         Backward pass with and without the gradient of the block's input (the lowest trained block needs none).
-    update
-        Optimizer step.
+    update, server_update
+        Step of the client's and of the server's optimizer, clipping included.
     perturbed_forward
         Forward pass with one perturbation direction, noise included.
+    forward_mode
+        Forward pass of dual numbers with one direction as tangents, noise included; None where the scenario does not
+        use it.
     descend
-        Moving the parameters along one direction, noise included.
+        Moving the parameters along one direction, or adding it to the estimated gradient; noise included.
+    estimated_update
+        Step of the optimizer of estimated gradients; no work for plain SGD, which moves along directions.
     exchanged_bytes
         What travels between rounds: trained parameters and statistics.
     num_trainable
@@ -50,8 +56,11 @@ class BlockCost:
     backward: OperatorCost
     backward_without_input: OperatorCost
     update: OperatorCost
+    server_update: OperatorCost
     perturbed_forward: OperatorCost
+    forward_mode: OperatorCost | None
     descend: OperatorCost
+    estimated_update: OperatorCost
     exchanged_bytes: int
     num_trainable: int
 
@@ -77,16 +86,18 @@ def block_costs(traced: TracedModel, scenario: Scenario) -> list[BlockCost]:
     last = traced.model.num_blocks - 1
     with shapes_only(CPU_KERNELS, traced.memo):
         for index, block in enumerate(traced.model.whole.ordered()):
-            key = signature(block, x, is_last=index == last)
+            key = index == 0, signature(block, x, is_last=index == last)
             if key not in known:
-                known[key] = _trace(block, x, traced, scenario, is_last=index == last)
+                known[key] = _trace(block, x, traced, scenario, is_first=index == 0, is_last=index == last)
             costs.append(known[key])
             with torch.no_grad():
                 x = block(x, traced.batch.mask_BS)
     return costs
 
 
-def _trace(block: Block, x: Tensor, traced: TracedModel, scenario: Scenario, *, is_last: bool) -> BlockCost:
+def _trace(
+    block: Block, x: Tensor, traced: TracedModel, scenario: Scenario, *, is_first: bool, is_last: bool
+) -> BlockCost:
     part = Part({0: block})
     part.train()
     parameters = [parameter for _, parameter in part.trainable()]
@@ -102,29 +113,37 @@ def _trace(block: Block, x: Tensor, traced: TracedModel, scenario: Scenario, *, 
     _forget_gradients(parameters)
     without_input = _backward(run, x.detach()) if parameters else NO_WORK
     _forget_gradients(parameters)
-    for parameter in parameters:
-        parameter.grad = torch.empty_like(parameter)
-    update = NO_WORK
-    if parameters:
-        optimizer = make_optimizer(scenario.training.optimizer, parameters)
-        # The first step is where the state is born; the second is what every further step costs.
-        optimizer.step()
-        with OperatorCounter() as counter:
-            optimizer.step()
-        update = counter.cost()
-    _forget_gradients(parameters)
+    training = scenario.training
+    update = _update(part, training.optimizer, training.gradient_clip)
+    on_server = training.server_optimizer
+    server_update = update if on_server is None else _update(part, on_server, training.gradient_clip)
     part.eval()
-    perturbed, moved = _zeroth_order(part, x, traced)
+    perturbed, moved = _zeroth_order(part, x, traced, training.zeroth_order)
     return BlockCost(
         forward=forward.cost(),
         backward=with_input,
         backward_without_input=without_input,
         update=update,
+        server_update=server_update,
         perturbed_forward=perturbed,
+        forward_mode=_forward_mode(part, x, traced, training.zeroth_order, is_first=is_first),
         descend=moved,
+        estimated_update=NO_WORK if is_plain(training.zeroth_order.optimizer) else _estimated_update(part, training),
         exchanged_bytes=sum(t.numel() * t.element_size() for t in part.exchanged().values()),
         num_trainable=part.num_trainable,
     )
+
+
+def _update(part: Part, settings: Optimizer, clip: GradientClip | None) -> OperatorCost:
+    """Count an optimizer step; the first is where the state is born, the second what every further step costs."""
+    optimizer = PartOptimizer(settings, part.trainable(), clip)
+    counter = OperatorCounter()
+    for counting in (contextlib.nullcontext(), counter):
+        for _, parameter in part.trainable():
+            parameter.grad = torch.empty_like(parameter)
+        with counting:
+            optimizer.step()
+    return counter.cost()
 
 
 def _forget_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -145,12 +164,36 @@ def _backward(run: _Run, x: Tensor) -> OperatorCost:
     return counter.cost()
 
 
-def _zeroth_order(part: Part, x: Tensor, traced: TracedModel) -> tuple[OperatorCost, OperatorCost]:
-    key = NoiseKey(0, "client", "", 0, 0)
+def _noise(settings: ZerothOrder) -> NoiseKey:
+    return NoiseKey(0, "client", "", 0, 0, settings.distribution)
+
+
+def _zeroth_order(
+    part: Part, x: Tensor, traced: TracedModel, settings: ZerothOrder
+) -> tuple[OperatorCost, OperatorCost]:
+    key = _noise(settings)
     with torch.no_grad():
-        probe = Perturbed(part.trainable(), key, 0, 1e-3)
+        probe = Perturbed(part.trainable(), key, 0, settings.radius)
         with OperatorCounter() as counter, probe:
             part(x, traced.batch.mask_BS)
         with OperatorCounter() as moved:
             descend(part.trainable(), key, [0.0], probe.rows)
     return counter.cost(), moved.cost()
+
+
+def _forward_mode(
+    part: Part, x: Tensor, traced: TracedModel, settings: ZerothOrder, *, is_first: bool
+) -> OperatorCost | None:
+    if settings.derivative != "forward-mode":
+        return None
+    counter = OperatorCounter()
+    with counter:
+        # Above the lowest block activations are dual numbers as well.
+        tangent = None if is_first else torch.empty_like(x)
+        tangent_along(lambda y: part(y, traced.batch.mask_BS), x, part.trainable(), _noise(settings), 0, tangent)
+    return counter.cost()
+
+
+def _estimated_update(part: Part, training: Training) -> OperatorCost:
+    """An optimizer step on the estimated gradient, once its state exists; no gradient is clipped here."""
+    return _update(part, training.zeroth_order.optimizer, None)

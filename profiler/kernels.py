@@ -49,7 +49,8 @@ def cpu_attention(
     """Attention as the CPU computes it."""
     mask = _additive(attn_mask, query)
     fused = (
-        query.dim() == 4
+        _fused_allowed()
+        and query.dim() == 4
         and query.shape[-1] == key.shape[-1] == value.shape[-1]
         and key.shape[1] == value.shape[1]
         # The kernel shares a key head among a group of query heads itself.
@@ -77,6 +78,8 @@ def cuda_attention(
     """Attention as a CUDA device of compute capability 8.0 or more computes it."""
     mask = _additive(attn_mask, query)
     groups = query.shape[1] // key.shape[1]
+    if not _fused_allowed():
+        return _plain(query, key, value, mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa)
     if query.dtype in _HALF and mask is None:
         return _flash(query, key, value, dropout_p, is_causal=is_causal, scale=scale)
     if groups > 1:
@@ -100,6 +103,11 @@ def _flash(
         scale = scale if scale is not None else 1.0 / math.sqrt(width)
     result = aten._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, False, scale=scale)
     return _tensor(result[0])[..., :width]
+
+
+def _fused_allowed() -> bool:
+    """Whether the caller has not asked for plain products; PyTorch keeps one switch for all devices."""
+    return bool(torch.backends.cuda.flash_sdp_enabled())  # type: ignore[no-untyped-call]
 
 
 def _plain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +11,9 @@ import numpy as np
 
 from profiler.compute import BlockCost
 from profiler.operators import OperatorCost
+from runtime.loss_differences import LossProbes, num_sides
 from scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
+from scenarios.schema import Training, ZerothOrder
 
 SCALAR_BYTES = 4
 """A loss, a projection or a seed crosses the air as 4 bytes."""
@@ -32,12 +35,14 @@ class BlockSeconds:
     backward_without_input: np.ndarray
     update: np.ndarray
     perturbed_forward: np.ndarray
+    forward_mode: np.ndarray
     descend: np.ndarray
+    estimated_update: np.ndarray
     trains: np.ndarray
 
     @classmethod
-    def on(cls, clock: Clock, costs: Sequence[BlockCost]) -> BlockSeconds:
-        """Evaluate all passes of all blocks on a device."""
+    def on(cls, clock: Clock, costs: Sequence[BlockCost], *, is_server: bool = False) -> BlockSeconds:
+        """Evaluate all passes of all blocks on a device; a pass that was not traced takes NaN seconds, never zero."""
         known: dict[int, list[float]] = {}
         for cost in costs:
             if id(cost) not in known:
@@ -45,15 +50,16 @@ class BlockSeconds:
                     cost.forward,
                     cost.backward,
                     cost.backward_without_input,
-                    cost.update,
+                    cost.server_update if is_server else cost.update,
                     cost.perturbed_forward,
+                    cost.forward_mode,
                     cost.descend,
+                    cost.estimated_update,
                 )
-                known[id(cost)] = [clock(work) for work in passes]
+                known[id(cost)] = [math.nan if work is None else clock(work) for work in passes]
         table = np.array([known[id(cost)] for cost in costs])
-        forward, backward, without_input, update, perturbed, descend = table.T
-        trains = np.array([cost.num_trainable > 0 for cost in costs])
-        return cls(forward, backward, without_input, update, perturbed, descend, trains)
+        columns = [*table.T, np.array([cost.num_trainable > 0 for cost in costs])]
+        return cls(*columns)
 
     def exact_backward_s(self, first: int, stop: int, *, wants_input: bool) -> float:
         """Backward and update of blocks ``first..stop-1``, down to the lowest trained one if no input is wanted."""
@@ -66,9 +72,13 @@ class BlockSeconds:
         below_top = self.backward[lowest + 1 : stop].sum()
         return float(below_top + self.backward_without_input[lowest] + self.update[first:stop].sum())
 
+    def estimated_step_s(self, first: int, stop: int, directions: int) -> float:
+        """One step of blocks ``first..stop-1`` along an estimated gradient, its probes apart."""
+        return float(directions * self.descend[first:stop].sum() + self.estimated_update[first:stop].sum())
+
 
 def client_step_s(
-    s: BlockSeconds, mode: Mode, cut: int, directions: int, forwards: Sequence[int] | None = None
+    s: BlockSeconds, mode: Mode, cut: int, zeroth_order: ZerothOrder, forwards: Sequence[int] | None = None
 ) -> float:
     """Seconds of one step on the client.
 
@@ -78,13 +88,15 @@ def client_step_s(
         Passes on the client's device.
     mode, cut
         The option; a cut behind the last block has no server part.
-    directions
-        P or Q.
+    zeroth_order
+        Directions, and how each is probed.
     forwards
         How often ``fo-recompute`` runs each block forward; twice from the lowest trained one on when absent.
     """
     on_device = cut == len(s.forward)
     forward_s = float(s.forward[:cut].sum())
+    perturbed_s = float(s.perturbed_forward[:cut].sum())
+    directions = zeroth_order.directions
     match mode:
         case Mode.FO:
             return forward_s + s.exact_backward_s(0, cut, wants_input=False)
@@ -92,24 +104,47 @@ def client_step_s(
             counts = 1 + np.logical_or.accumulate(s.trains[:cut]) if forwards is None else np.array(forwards)
             return float(s.forward[:cut] @ counts) + s.exact_backward_s(0, cut, wants_input=False)
         case Mode.ZO_PROJECTION:
-            return forward_s + directions * float(s.perturbed_forward[:cut].sum() + s.descend[:cut].sum())
+            probe_s = num_sides(zeroth_order.projection_sides) * perturbed_s
+            if zeroth_order.derivative == "forward-mode":
+                probe_s = float(s.forward_mode[:cut].sum())
+            return forward_s + directions * probe_s + s.estimated_step_s(0, cut, directions)
         case Mode.ZO_LOSS:
-            clean_s = 0.0 if on_device else forward_s
-            return clean_s + directions * float(2 * s.perturbed_forward[:cut].sum() + s.descend[:cut].sum())
+            probes = LossProbes.of(zeroth_order, on_device=on_device)
+            evaluated_s = probes.perturbed * perturbed_s + probes.clean * forward_s
+            return evaluated_s + s.estimated_step_s(0, cut, directions)
         case Mode.FROZEN:
             return forward_s
 
 
-def server_step_s(s: BlockSeconds, mode: Mode, cut: int, directions: int, *, client_trains: bool) -> float:
-    """Seconds of one step of a client's server copy on the whole server; 0 where there is no server part."""
+def server_step_s(s: BlockSeconds, mode: Mode, cut: int, training: Training, *, client_trains: bool) -> float:
+    """Seconds of one step of a client's server copy on the whole server; 0 where there is no server part.
+
+    Parameters
+    ----------
+    s
+        Passes on the server.
+    mode, cut
+        The client's option.
+    training
+        How the server part is trained, and how often ``zo-loss`` probes it.
+    client_trains
+        The client part has trainable parameters.
+    """
     num_blocks = len(s.forward)
     if cut == num_blocks:
         return 0.0
     forward_s = float(s.forward[cut:].sum())
-    exact_s = forward_s + s.exact_backward_s(
-        cut, num_blocks, wants_input=wants_gradient(mode, client_trains=client_trains)
-    )
-    return exact_s + (2 * directions * forward_s if mode is Mode.ZO_LOSS else 0.0)
+    settings = training.zeroth_order
+    probes = LossProbes.of(settings, on_device=False)
+    anchors, answers_s = (probes.trained, probes.losses * forward_s) if mode is Mode.ZO_LOSS else (1, 0.0)
+    if training.server_gradient == "zeroth-order":
+        perturbed_s = settings.directions * num_sides(settings.loss_sides) * float(s.perturbed_forward[cut:].sum())
+        clean_s = forward_s if settings.loss_sides == "one" else 0.0
+        estimated_s = s.estimated_step_s(cut, num_blocks, settings.directions)
+        return answers_s + anchors * (perturbed_s + clean_s) + estimated_s
+    backward_s = s.exact_backward_s(cut, num_blocks, wants_input=wants_gradient(mode, client_trains=client_trains))
+    update_s = float(s.update[cut:].sum()) if backward_s else 0.0
+    return answers_s + anchors * (forward_s + backward_s - update_s) + update_s
 
 
 def wants_gradient(mode: Mode, *, client_trains: bool) -> bool:
@@ -126,7 +161,14 @@ class StepBytes:
 
 
 def step_bytes(
-    mode: Mode, smashed: int, labels: int, row_ids: int, directions: int, *, on_device: bool, client_trains: bool
+    mode: Mode,
+    smashed: int,
+    labels: int,
+    row_ids: int,
+    zeroth_order: ZerothOrder,
+    *,
+    on_device: bool,
+    client_trains: bool,
 ) -> StepBytes:
     """Bytes of one step, as DESIGN section 3 tabulates them.
 
@@ -137,27 +179,28 @@ def step_bytes(
     smashed
         Bytes A of the activation at the cut.
     labels
-        Bytes of labels and attention mask.
+        Bytes of labels, where the client holds them, and of the attention mask.
     row_ids
         Bytes of token ids, where a zeroth-order embedding update needs them.
-    directions
-        P or Q.
+    zeroth_order
+        Directions, and how each is probed.
     on_device
         The whole model is on the device: no smashed data cross.
     client_trains
         The client part has trainable parameters.
     """
     extra = row_ids if mode in ZEROTH_ORDER_MODES else 0
+    scalars = SCALAR_BYTES * zeroth_order.directions
     if on_device:
         # The server replays a zeroth-order client's scalars even where it holds no part.
-        return StepBytes(SCALAR_BYTES * directions + extra if mode is Mode.ZO_LOSS else 0, 0)
+        return StepBytes(scalars + extra if mode is Mode.ZO_LOSS else 0, 0)
     match mode:
         case Mode.FO | Mode.FO_RECOMPUTE:
             return StepBytes(smashed + labels, smashed if client_trains else 0)
         case Mode.ZO_PROJECTION:
-            scalars = SCALAR_BYTES * directions
             return StepBytes(smashed + labels + extra + scalars, smashed + 2 * scalars)
         case Mode.ZO_LOSS:
-            return StepBytes((2 * directions + 1) * smashed + labels + extra, 2 * directions * SCALAR_BYTES)
+            probes = LossProbes.of(zeroth_order, on_device=False)
+            return StepBytes(probes.uploads * smashed + labels + extra, probes.losses * SCALAR_BYTES)
         case Mode.FROZEN:
             return StepBytes(smashed + labels, 0)

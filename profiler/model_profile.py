@@ -10,15 +10,16 @@ import numpy as np
 import torch
 
 from profiler.compute import BlockCost, block_costs, signature
+from profiler.existing import existing_cuts
 from profiler.kernels import CPU_KERNELS
 from profiler.memory import CudaMemory, chain_memory, client_memory, homogeneous_runs, peaks_of_run, server_memory
 from profiler.memory.levels import recompute_levels
 from profiler.memory.recompute import RecomputePlanner
-from profiler.models import BlockGraph, TracedModel, block_graph, traced_model, valid_cuts
-from profiler.progress import gradient_split
+from profiler.models import BlockGraph, TracedModel, block_graph, traced_model, valid_cuts, with_batch_size
+from profiler.progress import gradient_split, measured_noise_scale, measures_noise_scale
 from profiler.shapes import shapes_only
 from runtime.client import needs_row_ids
-from scenarios.contracts.modes import EXACT_MODES, LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
+from scenarios.contracts.modes import EXACT_MODES, Mode
 from scenarios.schema import Scenario
 
 _ROW_ID_BYTES = 4
@@ -38,8 +39,8 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ModelProfile:
-    """All that does not depend on how fast a device is.
+class BatchProfile:
+    """All that does not depend on how fast a device is, at one batch size.
 
     Parameters
     ----------
@@ -49,16 +50,14 @@ class ModelProfile:
         Valid cuts, 1 to L.
     costs
         Per block.
-    split
-        Share of the squared gradient norm per block.
     client_peak_bytes
         Client peak of live tensor bytes by choice; its keys are the choices that exist.
     server_peak_bytes
         Peak of a client's server copy by cut and mode.
     forwards
         How often each block below the cut runs forward, for choices that recompute.
-    label_bytes, row_id_bytes
-        Bytes of labels and mask of a batch, and of its token ids.
+    label_bytes, mask_bytes, row_id_bytes
+        Bytes of the labels of a batch, of its attention mask, and of its token ids.
     row_ids_needed
         Cuts and modes whose zeroth-order update needs token ids at the server.
     cuda_peak_bytes
@@ -68,11 +67,11 @@ class ModelProfile:
     graph: BlockGraph
     cuts: tuple[int, ...]
     costs: tuple[BlockCost, ...]
-    split: np.ndarray
     client_peak_bytes: dict[Choice, int]
     server_peak_bytes: dict[tuple[int, Mode], int]
     forwards: dict[Choice, tuple[int, ...]]
     label_bytes: int
+    mask_bytes: int
     row_id_bytes: int
     row_ids_needed: frozenset[tuple[int, Mode]]
     cuda_peak_bytes: dict[CudaMemory, dict[Choice, int]] = field(default_factory=dict)
@@ -85,6 +84,10 @@ class ModelProfile:
     def num_trainable_below(self, cut: int) -> int:
         """Trainable scalars of the client part."""
         return sum(cost.num_trainable for cost in self.costs[:cut])
+
+    def exchanged_bytes(self, cut: int, prefix_blocks: int) -> int:
+        """Bytes of the client part that travel between rounds: all but those of blocks that are never sent again."""
+        return sum(cost.exchanged_bytes for cost in self.costs[prefix_blocks:cut])
 
     def recomputes(self, choice: Choice) -> bool:
         """Whether a choice is other than ``fo`` in work: all but the schedules that run every block once."""
@@ -101,10 +104,29 @@ class ModelProfile:
         return self.client_peak_bytes if cuda is None else self.cuda_peak_bytes[cuda]
 
 
+@dataclass(frozen=True)
+class ModelProfile:
+    """All that does not depend on how fast a device is.
+
+    Parameters
+    ----------
+    split
+        Share of the squared gradient norm per block.
+    by_batch_size
+        What depends on the batch, smallest first.
+    noise_scale
+        Gradient noise scale, samples; None where it was not measured.
+    """
+
+    split: np.ndarray
+    by_batch_size: dict[int, BatchProfile]
+    noise_scale: float | None = None
+
+
 def profile_model(
     scenario: Scenario, on_progress: OnProgress = lambda what, share: None, cuda_devices: Iterable[CudaMemory] = ()
 ) -> ModelProfile:
-    """Trace the scenario's model: blocks, bytes, operators, peaks and gradient split.
+    """Trace the scenario's model: blocks, bytes, operators and peaks at every batch size, and gradient split.
 
     Parameters
     ----------
@@ -118,56 +140,76 @@ def profile_model(
     Raises
     ------
     ScenarioError, ProfileError
-        If the model cannot be built or traced.
+        If the model cannot be built or traced, or the scenario leaves no option.
     """
     on_progress("building the model from shapes", 0.0)
     traced = traced_model(scenario)
+    devices = list(cuda_devices)
+    sizes = scenario.training.candidate_batch_sizes
+    by_batch_size: dict[int, BatchProfile] = {}
+    for position, size in enumerate(sizes):
+        show = _one_of(len(sizes), position, size, on_progress)
+        by_batch_size[size] = _profile_at(with_batch_size(traced, scenario, size), scenario, show, devices)
+    split = gradient_split(scenario, by_batch_size[sizes[0]].costs)
+    measured = measured_noise_scale(scenario) if measures_noise_scale(scenario) else None
+    on_progress("done", 1.0)
+    return ModelProfile(split, by_batch_size, measured)
+
+
+def _one_of(num_sizes: int, position: int, batch_size: int, on_progress: OnProgress) -> OnProgress:
+    """Progress of one batch size as part of the whole."""
+
+    def show(what: str, share: float) -> None:
+        what = f"{what}, batches of {batch_size}" if num_sizes > 1 else what
+        on_progress(what, (position + share) / num_sizes)
+
+    return show
+
+
+def _profile_at(
+    traced: TracedModel, scenario: Scenario, on_progress: OnProgress, cuda_devices: Iterable[CudaMemory]
+) -> BatchProfile:
+    """Trace a model at the size of its batch."""
     graph = block_graph(traced)
     cuts = tuple(valid_cuts(graph))
     on_progress("counting operators", 0.05)
     costs = tuple(block_costs(traced, scenario))
-    split = gradient_split(scenario, costs)
     tracer = _Tracer(traced, scenario, cuts, costs)
     peaks: dict[Choice, int] = {}
     forwards: dict[Choice, tuple[int, ...]] = {}
     server: dict[tuple[int, Mode], int] = {}
     modes = scenario.training.modes
-    for position, mode in enumerate(modes):
+    for position, (mode, its_cuts) in enumerate(existing_cuts(cuts, costs, scenario.training).items()):
         on_progress(f"tracing memory of {mode}", 0.1 + 0.8 * position / len(modes))
-        existing = [cut for cut in cuts if _exists(mode, cut, costs, modes)]
         if mode is Mode.FO_RECOMPUTE:
-            peaks |= tracer.recomputing(existing, forwards)
+            peaks |= tracer.recomputing(its_cuts, forwards)
         else:
-            peaks |= {Choice(cut, mode): size for cut, size in tracer.client_peaks(existing, mode).items()}
-        server |= {(cut, mode): size for cut, size in tracer.server_peaks(existing, mode).items()}
+            peaks |= {Choice(cut, mode): size for cut, size in tracer.client_peaks(its_cuts, mode).items()}
+        server |= {(cut, mode): size for cut, size in tracer.server_peaks(its_cuts, mode).items()}
     on_cuda: dict[CudaMemory, dict[Choice, int]] = {}
     for cuda in cuda_devices:
         on_progress("following the CUDA allocator", 0.9)
         on_cuda[cuda] = {choice: client_memory(traced, scenario, *choice, cuda).peak_bytes for choice in peaks}
-    on_progress("done", 1.0)
     batch = traced.batch
     is_language = scenario.model.task == "causal-lm"
-    label_bytes = sum(t.numel() * t.element_size() for t in (batch.labels, batch.mask_BS) if t is not None)
     needed = {
         (cut, mode)
         for cut, mode, _ in peaks
         if needs_row_ids(traced.model.client_part(cut), mode, labels_name_rows=is_language and cut < len(costs))
     }
-    row_id_bytes = batch.inputs.numel() * _ROW_ID_BYTES
-    return ModelProfile(
-        graph, cuts, costs, split, peaks, server, forwards, label_bytes, row_id_bytes, frozenset(needed), on_cuda
+    return BatchProfile(
+        graph=graph,
+        cuts=cuts,
+        costs=costs,
+        client_peak_bytes=peaks,
+        server_peak_bytes=server,
+        forwards=forwards,
+        label_bytes=batch.labels.numel() * batch.labels.element_size(),
+        mask_bytes=0 if batch.mask_BS is None else batch.mask_BS.numel() * batch.mask_BS.element_size(),
+        row_id_bytes=batch.inputs.numel() * _ROW_ID_BYTES,
+        row_ids_needed=frozenset(needed),
+        cuda_peak_bytes=on_cuda,
     )
-
-
-def _exists(mode: Mode, cut: int, costs: Sequence[BlockCost], modes: Sequence[Mode]) -> bool:
-    """Whether an option exists: some modes need a server part, others something to train."""
-    if cut == len(costs) and mode not in LOCAL_MODES:
-        return False
-    if any(cost.num_trainable for cost in costs[:cut]):
-        return True
-    # With nothing to train below the cut every mode is one forward pass: the first exact one, or frozen, stands in.
-    stand_ins = [m for m in modes if m in EXACT_MODES or m is Mode.FROZEN]
-    return mode not in ZEROTH_ORDER_MODES and mode is stand_ins[0]
 
 
 class _Tracer:

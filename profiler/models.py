@@ -8,7 +8,7 @@ out of a recorded forward pass, such that one tensor crosses (several are packed
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, cast
 
 import networkx as nx
@@ -36,7 +36,7 @@ class TracedModel:
     model
         The split model.
     batch
-        One mini-batch of the scenario.
+        One mini-batch.
     memo
         Shapes of operators met so far. Attention is not among them, so that one serves all kernels.
     """
@@ -47,7 +47,7 @@ class TracedModel:
 
 
 def traced_model(scenario: Scenario) -> TracedModel:
-    """Build the scenario's model and a mini-batch as shapes.
+    """Build the scenario's model and a mini-batch of ``training.batch_size`` as shapes.
 
     Raises
     ------
@@ -55,11 +55,16 @@ def traced_model(scenario: Scenario) -> TracedModel:
         If the model cannot be built.
     """
     model = SplitModel(build_blocks(scenario, num_labels=head_size(scenario), meta=True))
-    return TracedModel(model, _batch(scenario))
+    return TracedModel(model, _batch(scenario, scenario.training.batch_size))
 
 
-def _batch(scenario: Scenario) -> Batch:
-    batch_size, data = scenario.training.batch_size, scenario.data
+def with_batch_size(traced: TracedModel, scenario: Scenario, batch_size: int) -> TracedModel:
+    """Return the same model, and the shapes that are known, with a mini-batch of another size."""
+    return replace(traced, batch=_batch(scenario, batch_size))
+
+
+def _batch(scenario: Scenario, batch_size: int) -> Batch:
+    data = scenario.data
     device = torch.device("meta")
     if isinstance(data, (Digits, ImageArchive)):
         channels = int(getattr(model_config(scenario.model), "num_channels", 1))

@@ -36,7 +36,7 @@ class OperatorClass(IntEnum):
     MEMORY = 0
     """No products: elementwise work, normalisation, copies, gathers, sums."""
     RANDOM = 1
-    """Draws normal random numbers."""
+    """Draws normal random numbers, or words of random bits."""
     MATMUL = 2
     """Matrix products and attention."""
     CONVOLUTION = 3
@@ -53,9 +53,9 @@ PRODUCTS = frozenset(OperatorClass) - {OperatorClass.MEMORY, OperatorClass.RANDO
 """Classes whose floating-point operations are multiply-adds of the model."""
 
 RANDOM_FLOPS_PER_ELEMENT = 300
-"""Cost of a normal random number in units of peak arithmetic: a canonical generator is serial, so that noise does not
-depend on the device. From one x86 core of 60 GFLOP/s that draws 200 million a second; an assumption on devices that
-state no rate of their own."""
+"""Cost of a normal random number, or of a word of random bits, in units of peak arithmetic: a canonical generator is
+serial, so that noise does not depend on the device. From one x86 core of 60 GFLOP/s that draws 200 million a second; an
+assumption on devices that state no rate of their own."""
 
 
 class OperatorKey(NamedTuple):
@@ -157,7 +157,8 @@ class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         packet = func.overloadpacket
-        if func.is_view or packet in _MOVES_NOTHING:
+        if func.is_view or packet in _MOVES_NOTHING or func.namespace == "prims":
+            # Forward mode works out the shape of a sum with zero in primitives; nothing is computed.
             return result
         moved_bytes = float(_moved_bytes(packet, args, kwargs, result))
         if packet in _CONVOLUTIONS:
@@ -178,8 +179,16 @@ class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-_MOVES_NOTHING = {aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.detach}
-_RANDOM = {aten.randn, aten.normal_}
+_MOVES_NOTHING = {
+    aten._unsafe_view,
+    aten.empty,
+    aten.empty_like,
+    aten.empty_strided,
+    aten.new_empty,
+    aten.detach,
+    aten._efficientzerotensor,
+}
+_RANDOM = {aten.randn, aten.normal_, aten.random_}
 _GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}
 _SCATTERS = {aten.index_copy_, aten.index_copy}
 

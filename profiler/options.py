@@ -1,12 +1,10 @@
 """The option table: every choice of every client, with all costs of a round.
 
-Profiled per model, batch and kind of device, never per client, so that a thousand clients cost no more than one of
+Profiled per model, batch size and kind of device, never per client, so that a thousand clients cost no more than one of
 each kind.
 """
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pandas as pd
@@ -14,16 +12,19 @@ import pandas as pd
 from profiler.cache import load_profile, profile_key, save_profile
 from profiler.energy import client_energy_j
 from profiler.memory import CudaMemory
-from profiler.mode_costs import BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
+from profiler.mode_costs import SCALAR_BYTES, BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
 from profiler.model_profile import ModelProfile, OnProgress, profile_model
 from profiler.models import smashed_bytes
 from profiler.operators import OperatorCost
+from profiler.progress import batch_worth, noise_scale
 from profiler.roofline import check_can_train, seconds
-from runtime.reliability import reliability
+from runtime.data import load_dataset
+from runtime.partition import partition
+from runtime.reliability import expected_progress
 from scenarios.contracts.modes import EXACT_MODES, Mode
 from scenarios.contracts.options import OPTION_COLUMNS, OptionTable
 from scenarios.devices import Device, find_device
-from scenarios.schema import Client, Scenario, Server
+from scenarios.schema import Client, Scenario, Server, Training
 
 
 def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
@@ -32,21 +33,36 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
     Raises
     ------
     ScenarioError
-        If a device is unknown, cannot train, or lacks a figure.
+        If a device is unknown, cannot train, or lacks a figure, or a client's data hold no batch at all.
     """
-    server = server_device(scenario.server, scenario)
-    server_clock = BlockSeconds.on(_clock_of(server), profile.costs)
+    server_clock = _clock_of(server_device(scenario.server, scenario))
+    on_server = {
+        size: BlockSeconds.on(server_clock, of.costs, is_server=True) for size, of in profile.by_batch_size.items()
+    }
     by_device: dict[str, pd.DataFrame] = {}
     for position, group in enumerate(scenario.clients):
         if group.device not in by_device:
             where = f"clients.{position}.device"
             device = find_device(group.device, scenario.devices, where)
             check_can_train(device, where)
-            by_device[group.device] = _device_rows(scenario, profile, device, server_clock, scenario.server.load)
-    groups = itertools.groupby(scenario.expanded_clients(), key=lambda client: client.group)
-    rows = [_group_rows(by_device, list(clients)) for _, clients in groups]
+            by_size = [_device_rows(scenario, profile, size, device, clock) for size, clock in on_server.items()]
+            by_device[group.device] = pd.concat(by_size, ignore_index=True)
+    sizes = _batch_sizes(scenario)
+    alike: dict[tuple[str, tuple[int, ...]], list[Client]] = {}
+    for client in scenario.expanded_clients():
+        alike.setdefault((client.group, sizes[client.id]), []).append(client)
+    rows = [_group_rows(by_device, clients, its_sizes) for (_, its_sizes), clients in alike.items()]
     table = pd.concat(rows, ignore_index=True)
     return OptionTable(table[list(OPTION_COLUMNS)].astype(dict(OPTION_COLUMNS)))
+
+
+def _batch_sizes(scenario: Scenario) -> dict[str, tuple[int, ...]]:
+    """Batch sizes of every client: a client whose data hold no batch of a size cannot choose it."""
+    candidates = scenario.training.candidate_batch_sizes
+    if len(candidates) == 1:
+        return {client.id: candidates for client in scenario.expanded_clients()}
+    dealt = partition(load_dataset(scenario).train, scenario)
+    return {client: tuple(size for size in candidates if size <= len(index)) for client, index in dealt.items()}
 
 
 def server_device(server: Server, scenario: Scenario) -> Device:
@@ -63,11 +79,12 @@ def server_device(server: Server, scenario: Scenario) -> Device:
 
 
 def _device_rows(
-    scenario: Scenario, profile: ModelProfile, device: Device, server_clock: BlockSeconds, load: float
+    scenario: Scenario, model: ModelProfile, batch_size: int, device: Device, server_clock: BlockSeconds
 ) -> pd.DataFrame:
+    profile, training, load = model.by_batch_size[batch_size], scenario.training, scenario.server.load
     clock = BlockSeconds.on(_clock_of(device), profile.costs)
-    training = scenario.training
-    directions, steps = training.zeroth_order.directions, training.local_steps
+    of_batch = batch_worth(batch_size, max(model.by_batch_size), noise_scale(scenario, model.noise_scale))
+    zeroth_order, steps = training.zeroth_order, training.local_steps
     rows: list[dict[str, object]] = []
     for choice, peak_bytes in profile.peaks_on(cuda_memory(device)).items():
         cut, mode, recompute = choice
@@ -76,41 +93,51 @@ def _device_rows(
         bytes_a_step = step_bytes(
             mode,
             smashed_bytes(profile.graph, cut),
-            profile.label_bytes,
+            profile.mask_bytes + (0 if training.label_holder == "server" else profile.label_bytes),
             profile.row_id_bytes if (cut, mode) in profile.row_ids_needed else 0,
-            directions,
+            zeroth_order,
             on_device=cut == profile.num_blocks,
             client_trains=client_trains,
         )
-        exchanged = sum(cost.exchanged_bytes for cost in profile.costs[:cut])
+        exchanged = profile.exchanged_bytes(cut, training.zo_prefix_blocks)
+        averaged = _averaged_scalar_bytes(mode, training)
         upload = exchanged if mode in EXACT_MODES else 0
-        compute_s = steps * client_step_s(clock, mode, cut, directions, profile.forwards.get(choice))
+        compute_s = steps * client_step_s(clock, mode, cut, zeroth_order, profile.forwards.get(choice))
         # Others' load leaves this much of the server to all clients together.
-        server_s = steps * server_step_s(server_clock, mode, cut, directions, client_trains=client_trains) / (1 - load)
-        below = float(profile.split[:cut].sum())
-        worth = reliability(mode, training.zeroth_order, num_trainable)
+        server_s = steps * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
+        num_above = profile.num_trainable_below(profile.num_blocks) - num_trainable
+        progress = expected_progress(mode, training, float(model.split[:cut].sum()), num_trainable, num_above)
         rows.append(
             {
                 "cut": cut,
                 "mode": str(mode),
                 "recompute": recompute,
                 "recomputes": profile.recomputes(choice),
-                "batch_size": training.batch_size,
+                "batch_size": batch_size,
                 "client_compute_s": compute_s,
                 "uplink_bytes": steps * bytes_a_step.uplink + upload,
-                "downlink_bytes": steps * bytes_a_step.downlink + exchanged,
+                "downlink_bytes": steps * bytes_a_step.downlink + exchanged + averaged,
                 "model_upload_bytes": upload,
                 "model_download_bytes": exchanged,
                 "server_compute_s": server_s,
                 "client_peak_bytes": peak_bytes,
                 "server_state_bytes": profile.server_peak_bytes[cut, mode],
                 "client_energy_j": client_energy_j(device, compute_s),
-                # Shares sum to 1 up to rounding; an exact step is worth exactly 1.
-                "progress": 1.0 if worth == 1.0 or not client_trains else 1.0 - below + worth * below,
+                "progress": of_batch * progress,
                 "confidence": str(device.confidence),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _averaged_scalar_bytes(mode: Mode, training: Training) -> int:
+    """Bytes of the averaged scalars that a client replays in the lowest blocks, where these are never downloaded.
+
+    ``zo-projection`` receives the scalars to apply in every step already; ``zo-loss`` does once a round.
+    """
+    if mode is not Mode.ZO_LOSS or training.zo_prefix_blocks == 0:
+        return 0
+    return SCALAR_BYTES * training.zeroth_order.directions * training.local_steps
 
 
 def _clock_of(device: Device) -> Clock:
@@ -129,19 +156,21 @@ def cuda_memory(device: Device) -> CudaMemory | None:
     )
 
 
-def _group_rows(by_device: dict[str, pd.DataFrame], clients: list[Client]) -> pd.DataFrame:
-    """Rows of clients that are alike but for their names."""
+def _group_rows(by_device: dict[str, pd.DataFrame], clients: list[Client], sizes: tuple[int, ...]) -> pd.DataFrame:
+    """Rows of clients that are alike but for their names, at the batch sizes that they can choose."""
     first = clients[0]
-    rows = _client_rows(by_device[first.device], first)
+    rows = by_device[first.device]
+    rows = _client_rows(rows[rows["batch_size"].isin(sizes)], first)
     everyone = rows.iloc[np.tile(np.arange(len(rows)), len(clients))]
     return everyone.assign(client=np.repeat([client.id for client in clients], len(rows)))
 
 
 def _client_rows(rows: pd.DataFrame, client: Client) -> pd.DataFrame:
     fits = rows["client_peak_bytes"] <= client.memory_budget_bytes
-    plain = set(rows["cut"][fits & (rows["mode"] == Mode.FO)])
+    place = pd.MultiIndex.from_frame(rows[["cut", "batch_size"]])
+    plain = place[fits & (rows["mode"] == Mode.FO)]
     # Without recomputation it is ``fo`` in less memory: of use only where ``fo`` does not fit.
-    needless = ~rows["recomputes"] & rows["cut"].isin(plain)
+    needless = ~rows["recomputes"] & place.isin(plain)
     return rows.assign(
         client=client.id,
         device=client.device,

@@ -1,21 +1,26 @@
-"""How the squared gradient norm divides over blocks: what a step of each part of the model is worth."""
+"""What a step is worth: how the squared gradient norm divides over blocks, and how it grows with the batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from profiler.compute import BlockCost
-from runtime.data import load_dataset
+from runtime.data import Dataset, load_dataset
 from runtime.models.build import build_blocks
 from runtime.partition import draw_batch
 from runtime.split import SplitModel, block_of, task_loss
+from runtime.wire import Batch
 from scenarios.errors import ProfileError
 from scenarios.schema import Scenario
 
 _NUM_BATCHES = 4
+_NUM_NOISE_BATCHES = 16
+"""Batches of the larger size behind a noise scale, which is a ratio of two differences and needs more of them."""
 
 
 def gradient_split(scenario: Scenario, costs: Sequence[BlockCost]) -> np.ndarray:
@@ -34,26 +39,168 @@ def gradient_split(scenario: Scenario, costs: Sequence[BlockCost]) -> np.ndarray
         raise ProfileError("the model has no trainable parameters; check training.trainable")
     if scenario.objective.gradient_split == "assumed":
         return np.asarray(trainable / trainable.sum())
-    return _measured(scenario, len(costs))
-
-
-def _measured(scenario: Scenario, num_blocks: int) -> np.ndarray:
-    dataset = load_dataset(scenario)
-    model = SplitModel(build_blocks(scenario, num_labels=dataset.num_classes or None))
-    model.whole.train()
-    everything = torch.arange(len(dataset.train))
-    squared = np.zeros(num_blocks)
+    gradients = _Gradients(scenario)
+    squared = np.zeros(len(costs))
     for step in range(_NUM_BATCHES):
-        batch = draw_batch(dataset.train, everything, scenario, "gradient-split", step)
-        loss = task_loss(model.whole(batch.inputs, batch.mask_BS), batch.labels, scenario.model.task)
-        model.whole.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for name, parameter in model.whole.trainable():
-            if parameter.grad is not None:
-                squared[block_of(name)] += float(parameter.grad.double().square().sum())
+        gradients.add_squared(gradients.draw("gradient-split", step), squared)
     if not np.isfinite(squared).all() or squared.sum() == 0:
         raise ProfileError(
             "the gradient at the starting weights is zero or not finite, so its split over blocks says nothing; "
             "use objective.gradient_split: assumed"
         )
     return np.asarray(squared / squared.sum())
+
+
+def measures_noise_scale(scenario: Scenario) -> bool:
+    """Whether a noise scale is needed, not stated, and to be measured."""
+    objective = scenario.objective
+    is_chosen = len(scenario.training.candidate_batch_sizes) > 1
+    return is_chosen and objective.gradient_noise_scale is None and objective.gradient_split == "measured"
+
+
+def measured_noise_scale(scenario: Scenario) -> float:
+    """Return the simple noise scale of the gradient of all trainable parameters at the starting weights.
+
+    Batches of the largest candidate size are drawn from the training data, and divided into batches of the smallest.
+
+    Raises
+    ------
+    ProfileError
+        If the batches say too little: the estimate is not positive, or not finite.
+    ScenarioError
+        If the data hold no batch of the largest size.
+    """
+    sizes = scenario.training.candidate_batch_sizes
+    smallest, largest = sizes[0], sizes[-1]
+    gradients = _Gradients(scenario)
+    gradients.hold_statistics([gradients.draw("gradient-noise", step, largest) for step in range(_NUM_NOISE_BATCHES)])
+    of_small: list[float] = []
+    of_large: list[float] = []
+    for step in range(_NUM_NOISE_BATCHES):
+        batch = gradients.draw("gradient-noise", step, largest)
+        of_large.append(gradients.squared_norm(batch))
+        of_small += [gradients.squared_norm(part) for part in _divided(batch, smallest)]
+    return noise_estimate(smallest, float(np.mean(of_small)), largest, float(np.mean(of_large))).scale
+
+
+def noise_scale(scenario: Scenario, measured: float | None) -> float:
+    """Return the noise scale that counts: stated, else measured, else ``training.batch_size`` (an assumption)."""
+    stated = scenario.objective.gradient_noise_scale
+    if stated is not None:
+        return stated
+    return float(scenario.training.batch_size) if measured is None else measured
+
+
+def batch_worth(batch_size: int, largest: int, scale: float) -> float:
+    """What a step with a batch is worth relative to one with the largest batch: in (0, 1], 1 for the largest.
+
+    With the best learning rate, a step with ``B`` samples lowers the loss by a share of ``1 / (1 + S / B)`` of what a
+    step along the true gradient does, ``S`` being the noise scale (McCandlish et al., arXiv 1812.06162, section 2.2).
+    """
+    return (1.0 + scale / largest) / (1.0 + scale / batch_size)
+
+
+@dataclass(frozen=True)
+class NoiseEstimate:
+    """Estimates of the noise and of the signal of a gradient.
+
+    Parameters
+    ----------
+    trace
+        Of ``tr(Σ)``, the variance of one sample's gradient summed over parameters.
+    squared_norm
+        Of ``|G|²``, of the true gradient.
+    """
+
+    trace: float
+    squared_norm: float
+
+    @property
+    def scale(self) -> float:
+        """Simple noise scale ``tr(Σ) / |G|²``, samples (arXiv 1812.06162, section 2.2).
+
+        Raises
+        ------
+        ProfileError
+            If the estimates are not both positive and finite.
+        """
+        if not (0 < self.trace < np.inf and 0 < self.squared_norm < np.inf):
+            raise ProfileError(
+                f"the gradient noise scale cannot be measured: found a variance of {self.trace:.3g} and a squared "
+                f"gradient of {self.squared_norm:.3g}, needs both to be positive; the batches say too little about it: "
+                "state objective.gradient_noise_scale, spread training.batch_sizes further, or use "
+                "objective.gradient_split: assumed"
+            )
+        return self.trace / self.squared_norm
+
+
+def noise_estimate(smaller: int, squared_smaller: float, larger: int, squared_larger: float) -> NoiseEstimate:
+    """Estimate noise and signal from squared gradient norms at two batch sizes (arXiv 1812.06162, appendix A.1).
+
+    The squared norm of a batch's gradient is ``|G|² + tr(Σ)/B`` in expectation; two sizes give both terms. Each is
+    unbiased, their ratio only nearly so: means over several batches belong into the arguments.
+
+    Parameters
+    ----------
+    smaller, larger
+        The batch sizes.
+    squared_smaller, squared_larger
+        Mean squared norms of the gradient at each.
+    """
+    return NoiseEstimate(
+        trace=(squared_smaller - squared_larger) / (1.0 / smaller - 1.0 / larger),
+        squared_norm=(larger * squared_larger - smaller * squared_smaller) / (larger - smaller),
+    )
+
+
+def _divided(batch: Batch, size: int) -> Iterator[Batch]:
+    for start in range(0, len(batch.inputs) - size + 1, size):
+        part = slice(start, start + size)
+        yield Batch(batch.inputs[part], batch.labels[part], None if batch.mask_BS is None else batch.mask_BS[part])
+
+
+class _Gradients:
+    """Gradients of the real model at its starting weights, on batches of all training data."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._dataset: Dataset = load_dataset(scenario)
+        self._model = SplitModel(build_blocks(scenario, num_labels=self._dataset.num_classes or None))
+        self._model.whole.train()
+
+    def draw(self, stream: str, step: int, batch_size: int | None = None) -> Batch:
+        """Draw a batch of a named stream."""
+        train = self._dataset.train
+        return draw_batch(train, torch.arange(len(train)), self._scenario, stream, step, batch_size=batch_size)
+
+    def hold_statistics(self, batches: Sequence[Batch]) -> None:
+        """Take BatchNorm's statistics from some batches and keep to them from now on.
+
+        A batch that normalises by itself has no gradient that is the mean of its samples' gradients, which the
+        estimate of the noise scale rests on: the ResNet of ``quickstart`` gives a negative ``|G|²`` otherwise.
+        """
+        whole = self._model.whole
+        for module in whole.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.reset_running_stats()
+                module.momentum = None  # the mean over all batches, not one that forgets
+        with torch.no_grad():
+            for batch in batches:
+                whole(batch.inputs, batch.mask_BS)
+        whole.eval()
+
+    def squared_norm(self, batch: Batch) -> float:
+        """Squared norm of a batch's gradient over all trainable parameters."""
+        squared = np.zeros(self._model.num_blocks)
+        self.add_squared(batch, squared)
+        return float(squared.sum())
+
+    def add_squared(self, batch: Batch, squared: np.ndarray) -> None:
+        """Add the squared norm of a batch's gradient in every block to ``squared`` ([L])."""
+        whole = self._model.whole
+        loss = task_loss(whole(batch.inputs, batch.mask_BS), batch.labels, self._scenario.model.task)
+        whole.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name, parameter in whole.trainable():
+            if parameter.grad is not None:
+                squared[block_of(name)] += float(parameter.grad.double().square().sum())

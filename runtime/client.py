@@ -9,7 +9,8 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from runtime.estimators import GradientEstimator, ScalarStep, StepResult, make_estimator
+from runtime.descent import ScalarDescent, ScalarStep
+from runtime.estimators import GradientEstimator, StepResult, make_estimator
 from runtime.live_bytes import LiveBytes
 from runtime.noise import NoiseKey
 from runtime.schedules import training_at_round
@@ -141,9 +142,10 @@ class ClientSession:
         self._link: ServerLink = server
         if not self._on_device:
             row_ids = needs_row_ids(part, assignment.mode, labels_name_rows=labels_name_rows)
-            self._link = CountingLink(server, self._traffic, row_ids)
-        training = training_at_round(scenario.training, round_index)
-        self.estimator = make_estimator(assignment.mode, part, training, assignment.recompute)
+            labels_cross = scenario.training.label_holder == "client"
+            self._link = CountingLink(server, self._traffic, row_ids, labels_cross)
+        self._training = training_at_round(scenario.training, round_index)
+        self.estimator = make_estimator(assignment.mode, part, self._training, assignment.recompute)
         self._losses: list[float] = []
         self._scalars: list[ScalarStep] = []
         self._elapsed_s = 0.0
@@ -167,13 +169,20 @@ class ClientSession:
         ids = [batch.inputs.to(torch.int32)] if row_ids else []
         self._traffic.count(Phase.UPLINK, [torch.tensor(scalars.coefficients, dtype=torch.float32), *ids])
 
-    def finish(self, start: State, server_seconds: float) -> ClientReport:
+    def _count_averaged_scalars(self) -> None:
+        """Blocks of the common prefix move by averaged scalars; ``zo-projection`` receives scalars in every step."""
+        if self._training.zo_prefix_blocks and self._assignment.mode is Mode.ZO_LOSS:
+            averaged = [torch.tensor(step.coefficients, dtype=torch.float32) for step in self._scalars]
+            self._traffic.count(Phase.DOWNLINK, averaged)
+
+    def finish(self, start: State, optimizer_state: State, server_seconds: float) -> ClientReport:
         """End the round: the part then holds what the server knows of it.
 
         Parameters
         ----------
-        start
-            The state the round started from, on which the server replays the scalars of a zeroth-order client.
+        start, optimizer_state
+            Weights and optimizer state that the round started from, on which the server replays the scalars of a
+            zeroth-order client.
         server_seconds
             Seconds of the round that were the server's.
         """
@@ -181,8 +190,11 @@ class ClientSession:
         if self._assignment.mode in ZEROTH_ORDER_MODES:
             # The server never sees the client's weights: it replays the scalars on the weights the round started from.
             self._part.load(start)
+            replay = ScalarDescent(self._part.trainable(), self._training.zeroth_order.optimizer)
+            replay.load_state(optimizer_state)
             for scalar_step in self._scalars:
-                scalar_step.replay(self._part)
+                replay.step(scalar_step)
+            self._count_averaged_scalars()
         elif self._assignment.mode in EXACT_MODES:
             self._traffic.count(Phase.MODEL_UPLOAD, self._part.exchanged().values())
         on_server_s = 0.0 if self._on_device else server_seconds
@@ -239,22 +251,24 @@ def run_client_round(
         num_blocks=model.num_blocks, measure_memory=measure_memory,
     )  # fmt: skip
     keeps = scenario.training.optimizer_state == "keep"
-    if keeps and optimizer_state:
-        session.estimator.load_optimizer_state(_side(optimizer_state, "client"))
-        server.load_optimizer_state(_side(optimizer_state, "server"))
+    earlier = optimizer_state if keeps and optimizer_state is not None else {}
+    session.estimator.load_optimizer_state(of_side(earlier, "client"))
+    server.load_optimizer_state(of_side(earlier, "server"))
     steps = scenario.training.local_steps
     for step in range(steps):
         session.step(step, draw(round_index * steps + step))
-    kept = _sides(client=session.estimator.optimizer_state(), server=server.optimizer_state()) if keeps else {}
-    report = session.finish(global_state, server.seconds)
+    kept = sides(client=session.estimator.optimizer_state(), server=server.optimizer_state()) if keeps else {}
+    report = session.finish(global_state, of_side(earlier, "client"), server.seconds)
     return ClientRound(report, model.whole.snapshot(), kept)
 
 
-def _sides(**states: State) -> State:
+def sides(**states: State) -> State:
+    """Join the optimizer states of client and server into one."""
     return {f"{side}:{name}": tensor.clone() for side, state in states.items() for name, tensor in state.items()}
 
 
-def _side(state: State, side: str) -> State:
+def of_side(state: State, side: str) -> State:
+    """Return one side's part of what :func:`sides` joined."""
     prefix = f"{side}:"
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
@@ -266,7 +280,7 @@ def run_step(
 
     The client holds its part (parameters and buffers, frozen ones too) and the batch throughout.
     """
-    link.begin_step()
+    link.begin_step(key)
     if meter is None:
         return estimator.step(batch, link, key)
     if link.trains_server:

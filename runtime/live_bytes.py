@@ -34,6 +34,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
         self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._paused = False
+        # Whether it is shapes that are followed: then, and only then, those on the meta device stand for memory.
+        self._of_shapes: bool | None = None
 
     def track(self, tensors: Iterable[Tensor]) -> None:
         """Count tensors that were born elsewhere but occupy this memory."""
@@ -52,12 +54,22 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if not self._paused:
-            for leaf in tree_iter(result):
-                if isinstance(leaf, Tensor):
-                    self._count(leaf)
+            self._count_results(func, result)
         return result
 
+    def _count_results(self, func: Any, result: Any) -> None:
+        if func.namespace == "prims":
+            # Forward mode works out the shape of a sum with zero this way; nothing is stored.
+            return
+        for leaf in tree_iter(result):
+            if isinstance(leaf, Tensor):
+                self._count(leaf)
+
     def _count(self, tensor: Tensor) -> None:
+        if self._of_shapes is None:
+            self._of_shapes = tensor.is_meta
+        if tensor._is_zerotensor() or (tensor.is_meta and not self._of_shapes):
+            return
         storage = tensor.untyped_storage()
         key = id(storage)
         known = self._known.get(key)

@@ -23,9 +23,10 @@ def partition(samples: Samples, scenario: Scenario) -> Mapping[str, Tensor]:
     Raises
     ------
     ScenarioError
-        If a client would get fewer samples than one batch.
+        If a client would get fewer samples than one batch of the smallest size that it may choose.
     """
     clients = scenario.expanded_clients()
+    batch_size = scenario.training.candidate_batch_sizes[0]
     rng = np.random.default_rng(stream_seed(scenario.seed, "partition"))
     scheme = scenario.data.partition
     if isinstance(scheme, Iid):
@@ -34,11 +35,10 @@ def partition(samples: Samples, scenario: Scenario) -> Mapping[str, Tensor]:
         # Small concentrations may leave a client with next to nothing; the usual remedy is to draw again.
         for _ in range(_DRAWS):
             dealt = _dirichlet(samples, clients, scheme.alpha, rng)
-            if min(map(len, dealt)) >= scenario.training.batch_size:
+            if min(map(len, dealt)) >= batch_size:
                 break
     else:
         dealt = _by_key(samples if scheme.key != "label" else _keyed_by_label(samples), clients, rng)
-    batch_size = scenario.training.batch_size
     for client, index in zip(clients, dealt, strict=True):
         if len(index) < batch_size:
             raise ScenarioError(
@@ -95,7 +95,15 @@ def _keyed_by_label(samples: Samples) -> Samples:
     return Samples(samples.inputs, samples.labels, samples.mask_NS, keys)
 
 
-def draw_batch(samples: Samples, index: Tensor, scenario: Scenario, client: str, global_step: int) -> Batch:
+def draw_batch(
+    samples: Samples,
+    index: Tensor,
+    scenario: Scenario,
+    client: str,
+    global_step: int,
+    *,
+    batch_size: int | None = None,
+) -> Batch:
     """Draw a client's batch of a step: shuffled passes over its samples, always a full batch.
 
     Parameters
@@ -103,19 +111,26 @@ def draw_batch(samples: Samples, index: Tensor, scenario: Scenario, client: str,
     samples, index
         All training samples, and those of the client.
     scenario
-        Gives batch size and seed.
+        Gives the seed.
     client
         The client's id; its stream is its own.
     global_step
         Steps since the start of the run, so that a resumed run draws the same batches.
+    batch_size
+        Samples of the batch: what the plan chose for the client; ``training.batch_size`` when absent.
+
+    Raises
+    ------
+    ScenarioError
+        If the client has fewer samples than one batch.
     """
-    batch_size = scenario.training.batch_size
-    per_pass = len(index) // batch_size
+    size = scenario.training.batch_size if batch_size is None else batch_size
+    per_pass = len(index) // size
     if per_pass == 0:
         raise ScenarioError(
-            f"training.batch_size: found {batch_size}; there are only {len(index)} samples to draw from ({client})"
+            f"training.batch_size: found {size}; there are only {len(index)} samples to draw from ({client})"
         )
     epoch, position = divmod(global_step, per_pass)
     generator = torch.Generator().manual_seed(stream_seed(scenario.seed, "batches", client, epoch))
     order = torch.randperm(len(index), generator=generator)
-    return samples.batch(index[order[position * batch_size : (position + 1) * batch_size]])
+    return samples.batch(index[order[position * size : (position + 1) * size]])

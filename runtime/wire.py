@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from runtime.live_bytes import LiveBytes
+from runtime.noise import NoiseKey
 from scenarios.contracts.phases import Phase
 
 
@@ -39,14 +40,17 @@ class Batch:
 class ServerLink(Protocol):
     """What a training mode may ask of the other side."""
 
-    def begin_step(self) -> None:
-        """Start a step."""
+    def begin_step(self, key: NoiseKey) -> None:
+        """Start a step; ``key`` is the client's, from which the other side derives directions of its own."""
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
         """Train the server part on smashed data; return λ = ∂loss/∂h if wanted, and the loss."""
 
-    def probe(self, h: Tensor, batch: Batch) -> Tensor:
-        """Return the loss (a scalar tensor) of perturbed smashed data; trains nothing."""
+    def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
+        """Return the loss (a scalar tensor) of smashed data, kept for :meth:`exact_kept` if asked; trains nothing."""
+
+    def exact_kept(self, batch: Batch) -> float:
+        """Train the server part once on the smashed data kept in this step; return their mean loss."""
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
         """Report the scalar of each direction; return what all replicas are to apply."""
@@ -80,21 +84,25 @@ class CountingLink:
     row_ids_cross
         True when a zeroth-order client trains an embedding whose rows the labels do not name: the server then needs the
         token ids to replay the update.
+    labels_cross
+        False where the server holds the labels; the mask crosses all the same.
     """
 
     server: ServerLink
     traffic: Traffic
     row_ids_cross: bool = False
-    _labels_sent: bool = False
+    labels_cross: bool = True
+    _batch_sent: bool = False
 
     @property
     def trains_server(self) -> bool:
         """True: the server part is remote."""
         return True
 
-    def begin_step(self) -> None:
+    def begin_step(self, key: NoiseKey) -> None:
         """Start a step: its labels have not crossed yet."""
-        self._labels_sent = False
+        self._batch_sent = False
+        self.server.begin_step(key)
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
         """Send smashed data up and λ down."""
@@ -103,12 +111,16 @@ class CountingLink:
         self.traffic.count(Phase.DOWNLINK, [gradient])
         return gradient, loss
 
-    def probe(self, h: Tensor, batch: Batch) -> Tensor:
-        """Send perturbed smashed data up and its loss down."""
+    def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
+        """Send smashed data up and their loss down."""
         self._send_up(h, batch)
-        loss = self.server.probe(h, batch)
+        loss = self.server.probe(h, batch, keep=keep)
         self.traffic.count(Phase.DOWNLINK, [loss])
         return loss
+
+    def exact_kept(self, batch: Batch) -> float:
+        """Let the server train on what it has; nothing crosses again."""
+        return self.server.exact_kept(batch)
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
         """Send scalars up; seeds and the scalars to apply come down (HO-SFL, methods note 2.3)."""
@@ -119,12 +131,12 @@ class CountingLink:
 
     def _send_up(self, h: Tensor, batch: Batch) -> None:
         payload: list[Tensor | None] = [h]
-        if not self._labels_sent:
+        if not self._batch_sent:
             # Labels and mask go with the first smashed data of a step, not with every probe.
-            payload += [batch.labels, batch.mask_BS]
+            payload += [batch.labels if self.labels_cross else None, batch.mask_BS]
             if self.row_ids_cross:
                 payload.append(batch.inputs.to(torch.int32))
-            self._labels_sent = True
+            self._batch_sent = True
         self.traffic.count(Phase.UPLINK, payload)
 
 
@@ -148,9 +160,9 @@ class MeteredLink:
         """Whether there is a server part."""
         return self.link.trains_server
 
-    def begin_step(self) -> None:
+    def begin_step(self, key: NoiseKey) -> None:
         """Start a step."""
-        self.link.begin_step()
+        self.link.begin_step(key)
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
         """Let the server train; the client holds λ."""
@@ -160,12 +172,17 @@ class MeteredLink:
             self.meter.track([gradient])
         return gradient, loss
 
-    def probe(self, h: Tensor, batch: Batch) -> Tensor:
-        """Let the server evaluate a probe; the client holds the loss."""
+    def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
+        """Let the server evaluate a probe; the client holds the loss, and what the server keeps is the server's."""
         with self.meter.paused():
-            loss = self.link.probe(h, batch)
+            loss = self.link.probe(h.clone() if keep else h, batch, keep=keep)
         self.meter.track([loss])
         return loss
+
+    def exact_kept(self, batch: Batch) -> float:
+        """Let the server train on what it has."""
+        with self.meter.paused():
+            return self.link.exact_kept(batch)
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
         """Exchange scalars; the client holds those to apply."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,12 +12,16 @@ from torch import Tensor
 
 from runtime.aggregate import Contribution, EntryWeights, WeightedMean, is_finite, summed
 from runtime.client import Assignment, ClientReport, ClientRound, run_client_round
+from runtime.cohort import Cohort, TimedLink, client_blocks_mean
 from runtime.data import Dataset, head_size, load_dataset
 from runtime.faults import ClientFault, FaultKind
 from runtime.groups import Group
 from runtime.models.build import build_blocks
 from runtime.partition import draw_batch, partition
+from runtime.schedules import training_at_round
+from runtime.shared_server import SharedServer
 from runtime.split import SplitModel, State
+from runtime.wire import Batch
 from scenarios.schema import Scenario
 from scenarios.units import format_bytes
 
@@ -100,6 +104,10 @@ class Worker:
     def _weights(self) -> EntryWeights:
         return EntryWeights(self._model, self._scenario.training)
 
+    def load(self, state: State) -> None:
+        """Copy a state into the working model."""
+        self._model.whole.load(state)
+
     def train_group(
         self,
         state: State,
@@ -147,6 +155,57 @@ class Worker:
             mean.add(start, summed([self._weights.of(report.assignment) for report in reports]))
         return GroupOutcome(GroupReport(tuple(reports), tuple(faults)), mean.contribution(state), kept)
 
+    def train_side_by_side(
+        self,
+        state: State,
+        groups: Sequence[Group],
+        round_index: int,
+        measure: frozenset[str],
+        optimizer_states: Mapping[str, State],
+        link_of: Callable[[str], TimedLink],
+        after_step: Callable[[], None] = lambda: None,
+    ) -> list[GroupOutcome]:
+        """Train the clients of groups against a shared server, step by step.
+
+        Parameters
+        ----------
+        state, round_index, measure, optimizer_states
+            As for :meth:`train_group`.
+        groups
+            Who; in every step they take their turns in this order.
+        link_of
+            Returns a client's link to the server.
+        after_step
+            Called when all have taken a step.
+        """
+        cohort = Cohort(
+            self._model, state, groups, self._scenario, round_index, measure, optimizer_states, link_of
+        )  # fmt: skip
+        for step in range(self._scenario.training.local_steps):
+            for member in cohort.members:
+                cohort.step(step, member, self._draw)
+            after_step()
+        rounds = cohort.finish()
+        return [self._outcome(state, [rounds[a.client] for a in group.members], round_index) for group in groups]
+
+    def _outcome(self, state: State, rounds: Sequence[ClientRound], round_index: int) -> GroupOutcome:
+        faults = [_fault_of(outcome, round_index) for outcome in rounds]
+        good = [outcome for outcome, fault in zip(rounds, faults, strict=True) if fault is None]
+        report = GroupReport(tuple(o.report for o in good), tuple(fault for fault in faults if fault is not None))
+        kept = {o.report.assignment.client: o.optimizer_state for o in good if o.optimizer_state}
+        return GroupOutcome(report, client_blocks_mean(good, self._weights).contribution(state), kept)
+
+    def shared_server(self, assignments: Sequence[Assignment], round_index: int) -> SharedServer:
+        """Return a server model on the blocks of this worker's working model, which holds the round's state by then."""
+        training = training_at_round(self._scenario.training, round_index)
+        return SharedServer(self._model, training, self._scenario.model.task, assignments)
+
+    def _draw(self, assignment: Assignment, global_step: int) -> Batch:
+        samples, index = self._dataset.train, self._indices[assignment.client]
+        return draw_batch(
+            samples, index, self._scenario, assignment.client, global_step, batch_size=assignment.batch_size
+        )
+
     def train_client(
         self,
         state: State,
@@ -156,12 +215,11 @@ class Worker:
         optimizer_state: State | None,
     ) -> ClientRound:
         """Train one client for one round from a state."""
-        index, samples = self._indices[assignment.client], self._dataset.train
         return run_client_round(
             self._model,
             state,
             assignment,
-            lambda step: draw_batch(samples, index, self._scenario, assignment.client, step),
+            lambda global_step: self._draw(assignment, global_step),
             self._scenario,
             round_index,
             measure_memory=measure_memory,

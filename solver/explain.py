@@ -105,7 +105,8 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float) ->
         changes &= state[rival] - state[chosen] > room if limit.lifts_server_memory else rival != best
         rivals.append((limit, rival, changes))
     gains = values[best] > values[chosen] + valued.tolerance
-    return [_sentence(frame, i, int(best[i]), bool(gains[i]), rivals) for i in range(problem.num_clients)]
+    named = _Naming(frame, len(problem.scenario.training.candidate_batch_sizes) > 1)
+    return [_sentence(named, i, int(best[i]), bool(gains[i]), rivals) for i in range(problem.num_clients)]
 
 
 def notes(prices: Prices, round_latency_s: float) -> tuple[str, ...]:
@@ -196,26 +197,38 @@ def _argmax(everything: PlanningProblem, values: FloatArray, pool: BoolArray) ->
     return np.asarray(order[everything.starts], dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class _Naming:
+    """Names options in words, with their batch size where several are offered."""
+
+    frame: pd.DataFrame
+    names_batch: bool
+
+    def what(self, row: int) -> str:
+        """Name the option of a row."""
+        option = self.frame.iloc[row]
+        if option["mode"] == DROPPED:
+            return "being left out"
+        batch = f" with batch {option['batch_size']}" if self.names_batch else ""
+        return f"cut {option['cut']} {option['mode']}{batch}"
+
+
 def _sentence(
-    frame: pd.DataFrame, client: int, best: int, gains: bool, rivals: list[tuple[_Limit, IntArray, BoolArray]]
+    named: _Naming, client: int, best: int, gains: bool, rivals: list[tuple[_Limit, IntArray, BoolArray]]
 ) -> str:
     for limit, rival, changes in rivals:
         if not changes[client]:
             continue
-        other = frame.iloc[int(rival[client])]
-        what = _what(other)
+        other = named.frame.iloc[int(rival[client])]
+        what = named.what(int(rival[client]))
         if limit.lifts_memory:
             need, budget = format_bytes(other["client_peak_bytes"]), format_bytes(other["memory_budget_bytes"])
             return f"memory: would take {what}, which needs {need} of {budget}"
         return f"{limit.words}, {what} would be taken"
     if gains:
-        what = _what(frame.iloc[best])
+        what = named.what(best)
         return f"the other clients: by itself {what} would pay, but the shares do not stretch to it"
     return "nothing binds: more memory, a free link or server, or a faster device would not change the option"
-
-
-def _what(row: pd.Series) -> str:
-    return "being left out" if row["mode"] == DROPPED else f"cut {row['cut']} {row['mode']}"
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:

@@ -124,11 +124,13 @@ def _memory_marginal(
 ) -> Marginal:
     option = everything.table.iloc[row]
     missing = int(option["client_peak_bytes"]) - int(option["memory_budget_bytes"])
+    names_batch = len(problem.scenario.training.candidate_batch_sizes) > 1
+    batch = f" with batch {option['batch_size']}" if names_batch else ""
     return Marginal(
         resource=f"memory of {problem.clients[client].id}",
         amount="100 MiB",
         saves_s=saved_s,
-        detail=f"cut {option['cut']} {option['mode']} would fit with {format_bytes(missing)} more",
+        detail=f"cut {option['cut']} {option['mode']}{batch} would fit with {format_bytes(missing)} more",
     )
 
 

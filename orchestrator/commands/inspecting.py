@@ -89,9 +89,11 @@ def profile(
         print_json({"scenario": loaded.name, "options": rows})
         return
     from orchestrator.pipeline import explain_memory
-    from orchestrator.profile_view import breakdown_table, fits_table, memory_chart
+    from orchestrator.profile_view import breakdown_table, fits_table, memory_chart, worth_line
 
     stdout().print(fits_table(options, loaded.training.local_steps))
+    if worth := worth_line(options):
+        stdout().print(worth, highlight=False)
     stdout().print(breakdown_table(explain_memory(loaded, options)))
     stdout().print(memory_chart(options))
     if out is not None:

@@ -33,11 +33,11 @@ def option_table(data: ReportData) -> Table | None:
         *(Column(str(mode), is_number=True, group="Deepest cut that fits") for mode in modes),
         Column("Chosen"),
     )
-    rows = [_option_row(data.options, bunch, modes) for bunch in bunches(data.plan)]
+    rows = [_option_row(data, data.options, bunch, modes) for bunch in bunches(data.plan)]
     return Table(columns, tuple(rows))
 
 
-def _option_row(options: OptionTable, bunch: Bunch, modes: list[Mode]) -> tuple[Cell, ...]:
+def _option_row(data: ReportData, options: OptionTable, bunch: Bunch, modes: list[Mode]) -> tuple[Cell, ...]:
     mine = options.table[options.table["client"].isin(bunch.ids)]
     fitting = mine[mine["fits"]]
     deepest: list[Cell] = []
@@ -51,15 +51,16 @@ def _option_row(options: OptionTable, bunch: Bunch, modes: list[Mode]) -> tuple[
             # Clients of a row may differ; the figure holds for each of them.
             cut = int(fits.groupby("client")["cut"].max().min())
             deepest.append(Cell(str(cut), value=cut, note=f"of {int(offered['cut'].max())}"))
-    chosen = Counter((client.cut, client.mode) for client in bunch.clients)
-    (cut, mode), count = chosen.most_common(1)[0]
+    chosen = Counter((client.cut, client.mode, client.batch_size) for client in bunch.clients)
+    (cut, mode, batch_size), count = chosen.most_common(1)[0]
+    batch = f", batch {batch_size}" if data.chooses_batch_size else ""
     return (
         Cell(bunch.label),
         Cell(f"{len(mine):,}", value=len(mine)),
         Cell(f"{len(fitting):,}", value=len(fitting), bar=len(fitting) / len(mine) if len(mine) else 0.0),
         *deepest,
         Cell(
-            f"cut {cut}, {mode}",
+            f"cut {cut}, {mode}{batch}",
             mark=f"mode-{mode}",
             note="" if len(chosen) == 1 else f"{count:,} of {len(bunch.clients):,}",
         ),

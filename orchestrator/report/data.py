@@ -84,6 +84,11 @@ class ReportData:
         return len(self.plan.clients) > MOST_ROWS
 
     @property
+    def chooses_batch_size(self) -> bool:
+        """Whether the planner had several batch sizes to choose from."""
+        return len(self.scenario.training.candidate_batch_sizes) > 1
+
+    @property
     def slowest(self) -> ClientPlan:
         """The client that the plan's round waits for."""
         return max(self.plan.clients, key=lambda client: client.latency_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Hashable
 from typing import Any
@@ -18,10 +19,12 @@ from scenarios.contracts.recompute import most_kept_inputs, parse_schedule
 from scenarios.units import format_bytes, format_seconds
 
 _MOST_BUDGETS = 8
+_DASHES = ("solid", "dash", "dot", "dashdot")
+"""Of the batch sizes, largest first."""
 
 
 def memory_by_cut_figure(options: OptionTable) -> go.Figure:
-    """Return the client's peak memory over the cut, a line a mode, with every budget as a level.
+    """Return the client's peak memory over the cut, a line a mode and batch size, with every budget as a level.
 
     The levels of ``fo-recompute`` are a band between the least and the most memory, with a mark for each.
 
@@ -32,8 +35,9 @@ def memory_by_cut_figure(options: OptionTable) -> go.Figure:
     """
     figure = go.Figure()
     rows = _one_client_a_device(options.table)
-    for mode in Mode:
-        of_mode = rows[rows["mode"] == str(mode)]
+    sizes = sorted(rows["batch_size"].unique())
+    for mode, (dash, batch_size) in itertools.product(Mode, zip(itertools.cycle(_DASHES), reversed(sizes))):
+        of_mode = rows[(rows["mode"] == str(mode)) & (rows["batch_size"] == batch_size)]
         if of_mode.empty:
             continue
         by_cut = of_mode.groupby("cut")["client_peak_bytes"]
@@ -45,14 +49,16 @@ def memory_by_cut_figure(options: OptionTable) -> go.Figure:
                 showlegend=False,
             )  # fmt: skip
             figure.add_scatter(
-                x=list(least.index), y=list(least), mode="lines", fill="tonexty", line={"color": colour, "width": 2},
-                fillcolor=f"{colour}26", hoverinfo="skip", showlegend=False,
+                x=list(least.index), y=list(least), mode="lines", fill="tonexty",
+                line={"color": colour, "width": 2, "dash": dash}, fillcolor=f"{colour}26",
+                hoverinfo="skip", showlegend=False,
             )  # fmt: skip
         figure.add_scatter(
-            x=list(of_mode["cut"]), y=list(of_mode["client_peak_bytes"]), name=str(mode),
+            x=list(of_mode["cut"]), y=list(of_mode["client_peak_bytes"]),
+            name=f"{mode}, batch {batch_size}" if len(sizes) > 1 else str(mode),
             mode="lines+markers" if (most == least).all() else "markers",
-            line={"color": colour, "width": 2}, marker={"size": 5, "color": colour},
-            customdata=[_hover(row) for row in of_mode.to_dict("records")],
+            line={"color": colour, "width": 2, "dash": dash}, marker={"size": 5, "color": colour},
+            customdata=[_hover(row, names_batch=len(sizes) > 1) for row in of_mode.to_dict("records")],
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
     for budget_bytes, names in _budgets(options.table):
@@ -63,12 +69,12 @@ def memory_by_cut_figure(options: OptionTable) -> go.Figure:
             text=html.escape(f"{names}: {format_bytes(budget_bytes)}"), font={"size": 11, "color": MUTED},
         )  # fmt: skip
     figure = styled(figure, rows=None, x_title="cut: blocks on the device")
-    sizes = [*rows["client_peak_bytes"], *options.table["memory_budget_bytes"]]
-    ticks = [2.0**power for power in range(math.floor(math.log2(min(sizes))), math.ceil(math.log2(max(sizes))) + 1)]
+    levels = [*rows["client_peak_bytes"], *options.table["memory_budget_bytes"]]
+    ticks = [2.0**power for power in range(math.floor(math.log2(min(levels))), math.ceil(math.log2(max(levels))) + 1)]
     figure.update_yaxes(
         title={"text": "peak memory", "font": {"size": 12, "color": MUTED}}, type="log", tickvals=ticks,
         ticktext=[format_bytes(tick) for tick in ticks],
-        range=[math.log10(min(sizes) * 0.9), math.log10(max(sizes) * 1.15)],
+        range=[math.log10(min(levels) * 0.9), math.log10(max(levels) * 1.15)],
     )  # fmt: skip
     figure.update_xaxes(dtick=1 if rows["cut"].max() <= 30 else None, range=[0.5, rows["cut"].max() + 0.5])
     figure.update_layout(
@@ -101,11 +107,12 @@ def _one_client_a_device(table: pd.DataFrame) -> pd.DataFrame:
     return one.sort_values(["cut", "client_peak_bytes"])
 
 
-def _hover(row: dict[Hashable, Any]) -> str:
+def _hover(row: dict[Hashable, Any], *, names_batch: bool) -> str:
     kept = f", {most_kept_inputs(parse_schedule(row['recompute']))} inputs kept" if row["recompute"] else ""
+    batch = f", batch {row['batch_size']}" if names_batch else ""
     compute = f"compute {format_seconds(row['client_compute_s'])} a round on {html.escape(row['device'])}"
     peak = f"peak {format_bytes(row['client_peak_bytes'])}"
-    return f"cut {row['cut']}, {row['mode']}{kept}<br>{peak}<br>{compute}"
+    return f"cut {row['cut']}, {row['mode']}{batch}{kept}<br>{peak}<br>{compute}"
 
 
 def _budgets(table: pd.DataFrame) -> list[tuple[int, str]]:

@@ -20,7 +20,7 @@ _SHARES = (("Uplink", "uplink_share"), ("Downlink", "downlink_share"), ("Server"
 
 
 def plan_table(data: ReportData) -> Table:
-    """Return one row a client, or one row for the clients of a group with the same cut and mode.
+    """Return one row a client, or one row for the clients of a group with the same cut, mode and batch size.
 
     Parameters
     ----------
@@ -32,6 +32,7 @@ def plan_table(data: ReportData) -> Table:
         Column("Device", is_wide=True),
         Column("Cut", is_number=True),
         Column("Mode"),
+        *([Column("Batch", is_number=True)] if data.chooses_batch_size else []),
         *(Column(name, is_number=True, group="Share" + (" each" if data.is_grouped else "")) for name, _ in _SHARES),
         Column("Latency", is_number=True),
         Column("Peak of budget", is_number=True),
@@ -39,9 +40,9 @@ def plan_table(data: ReportData) -> Table:
     )
     rows = []
     for bunch in bunches(data.plan):
-        choices: dict[tuple[int, Mode], list[ClientPlan]] = {}
+        choices: dict[tuple[int, Mode, int], list[ClientPlan]] = {}
         for client in bunch.clients:
-            choices.setdefault((client.cut, client.mode), []).append(client)
+            choices.setdefault((client.cut, client.mode, client.batch_size), []).append(client)
         rows += [_plan_row(data, bunch, tuple(clients)) for clients in choices.values()]
     return Table(columns, tuple(rows))
 
@@ -64,6 +65,7 @@ def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -
         Cell(device_name(data.scenario, first.device), note=f"and {len(devices) - 1} more" if len(devices) > 1 else ""),
         Cell(str(first.cut), value=first.cut),
         Cell(str(first.mode), mark=f"mode-{first.mode}"),
+        *([Cell(str(first.batch_size), value=first.batch_size)] if data.chooses_batch_size else []),
         *(_share([getattr(client, name) for client in clients]) for _, name in _SHARES),
         Cell(
             format_seconds(slowest.latency_s),
@@ -97,12 +99,14 @@ def client_list(data: ReportData) -> Table:
     data
         The report's data.
     """
-    labels = ("Cut", "Mode", "Uplink", "Downlink", "Server", "Latency", "Peak", "Budget")
+    batch = ("Batch",) if data.chooses_batch_size else ()
+    labels = ("Cut", "Mode", *batch, "Uplink", "Downlink", "Server", "Latency", "Peak", "Budget")
     rows = [
         (
             Cell(client.id),
             Cell(str(client.cut)),
             Cell(str(client.mode)),
+            *([Cell(str(client.batch_size))] if data.chooses_batch_size else []),
             *(Cell(percent(getattr(client, name))) for _, name in _SHARES),
             Cell(format_seconds(client.latency_s)),
             Cell(format_bytes(client.client_peak_bytes)),

@@ -160,7 +160,7 @@ class _Held:
 
 def _graph_memory(part: Part, x: Tensor, batch: Batch, training: Training, *, wants_input: bool) -> GraphMemory:
     """Run up and down twice: once while the optimizer's state is born, once with it."""
-    optimizer = OptimizerInBackward(training.optimizer, [parameter for _, parameter in part.trainable()])
+    optimizer = OptimizerInBackward(training.optimizer, part.trainable(), training.gradient_clip)
     held = _Held(part, x, batch)
     without_state_bytes = held.standing_bytes
     peaks: list[int] = []

@@ -16,13 +16,14 @@ from profiler.models import TracedModel
 from profiler.shapes import shapes_only
 from runtime.client import MEASURED_STEPS, run_step
 from runtime.estimators import make_estimator
+from runtime.loss_differences import LossProbes
 from runtime.noise import NoiseKey
 from runtime.server import ServerSide
 from runtime.split import Part
 from runtime.wire import Batch, ServerLink
 from scenarios.contracts.modes import EXACT_MODES, Mode
 from scenarios.errors import ProfileError
-from scenarios.schema import Scenario, Training
+from scenarios.schema import Scenario, Training, ZerothOrder
 
 _TRACED_DIRECTIONS = 2
 """Directions are probed one after another and hold the same memory; two show what the first leaves behind."""
@@ -49,8 +50,8 @@ class _WatchedLink:
         """Whether there is a server part."""
         return self.on_device is None
 
-    def begin_step(self) -> None:
-        """Nothing is kept between requests."""
+    def begin_step(self, key: NoiseKey) -> None:
+        """The server part is not traced here."""
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
         """Return a gradient in the shape of ``h``, which the client does hold."""
@@ -64,12 +65,16 @@ class _WatchedLink:
         self.trace.mark(Role.ACTIVATIONS, [gradient])
         return gradient, 0.0
 
-    def probe(self, h: Tensor, batch: Batch) -> Tensor:
+    def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
         """Return a loss."""
         self.trace.mark_everything_else(Role.ACTIVATIONS)
         if self.on_device is not None:
             return self.on_device.probe(h, batch)
         return torch.empty((), dtype=torch.float32)
+
+    def exact_kept(self, batch: Batch) -> float:
+        """Return a loss; what is kept for it is the server's."""
+        return 0.0
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
         """Return the scalars."""
@@ -154,8 +159,12 @@ def server_memory(
         try:
             with trace.watching(part.parameters()):
                 _hold(trace, part, Batch(torch.empty_like(smashed), traced.batch.labels, traced.batch.mask_BS))
-                for _ in range(min(MEASURED_STEPS, scenario.training.local_steps)):
-                    _server_step(trace, server, torch.empty_like(smashed), traced.batch, mode, wants_gradient)
+                for step in range(min(MEASURED_STEPS, scenario.training.local_steps)):
+                    server.begin_step(NoiseKey(0, "client", "", 0, step))
+                    anchors = _anchors(scenario.training.zeroth_order, mode)
+                    held = [torch.empty_like(smashed) for _ in range(anchors)]
+                    _server_step(trace, server, held, traced.batch, mode, wants_gradient)
+                    del held
         except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
             raise _untraceable(cut, mode, error) from error
         finally:
@@ -163,15 +172,23 @@ def server_memory(
     return trace.breakdown()
 
 
+def _anchors(settings: ZerothOrder, mode: Mode) -> int:
+    """Smashed data that the server holds when it trains."""
+    return LossProbes.of(settings, on_device=False).trained if mode is Mode.ZO_LOSS else 1
+
+
 def _server_step(
-    trace: MemoryTrace, server: ServerSide, h: Tensor, batch: Batch, mode: Mode, wants_gradient: bool
+    trace: MemoryTrace, server: ServerSide, held: list[Tensor], batch: Batch, mode: Mode, wants_gradient: bool
 ) -> None:
-    trace.track([h])
-    trace.mark(Role.ACTIVATIONS, [h])
+    trace.track(held)
+    trace.mark(Role.ACTIVATIONS, held)
     with trace:
         if mode is Mode.ZO_LOSS:
-            server.probe(h, batch)
-        server.exact(h, batch, wants_gradient=wants_gradient)
+            for h in held:
+                server.probe(h, batch, keep=True)
+            server.exact_kept(batch)
+        else:
+            server.exact(held[0], batch, wants_gradient=wants_gradient)
 
 
 def _hold(trace: MemoryTrace, part: Part, batch: Batch) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from torch.utils._pytree import tree_iter
 
 from profiler.memory.breakdown import MemoryBreakdown, Role
 from profiler.memory.caching_allocator import CachingAllocator
@@ -54,7 +53,7 @@ class MemoryTrace(LiveBytes):
         if self._cuda.calls_cublas(func):
             self._workspace_of_thread()
         result = func(*args, **(kwargs or {}))
-        self.track(leaf for leaf in tree_iter(result) if isinstance(leaf, Tensor))
+        self._count_results(func, result)
         workspace_bytes = self._cuda.kernel_workspace_bytes(func, args)
         if workspace_bytes:
             self._freed(self._take(workspace_bytes, Role.WORKSPACE))

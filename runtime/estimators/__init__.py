@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtime.estimators.base import GradientEstimator, ScalarStep, StepResult
+from runtime.descent import ScalarStep
+from runtime.estimators.base import GradientEstimator, StepResult
 from runtime.estimators.fo import FirstOrder
 from runtime.estimators.fo_recompute import FirstOrderRecompute
 from runtime.estimators.frozen import Frozen

@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
+from torch import Tensor, nn
 
-from runtime.noise import NoiseKey, Rows, TouchedRows, descend
+from runtime.descent import ScalarDescent, ScalarStep
+from runtime.noise import NoiseKey
+from runtime.noise.directions import in_prefix
+from runtime.optimizers import NamedOptimizer, OptimizerState
 from runtime.split import Part
 from runtime.wire import Batch, ServerLink
 from scenarios.contracts.modes import Mode
+from scenarios.errors import ScenarioError
 from scenarios.schema import Training
-
-
-@dataclass(frozen=True)
-class ScalarStep:
-    """All that is needed to replay one zeroth-order step.
-
-    Parameters
-    ----------
-    key
-        The step's noise key.
-    coefficients
-        One number a direction; the parameters moved by minus the sum of coefficient times direction.
-    rows
-        Touched rows of the embeddings.
-    """
-
-    key: NoiseKey
-    coefficients: list[float]
-    rows: Rows
-
-    def on_server(self) -> ScalarStep:
-        """Return the step as the server keeps it for its replay, in memory of its own."""
-        rows = {
-            name: TouchedRows(touched.ids_N.clone(), touched.first_N.clone(), touched.counts_N1.clone())
-            for name, touched in self.rows.items()
-        }
-        return ScalarStep(self.key, self.coefficients, rows)
-
-    def replay(self, part: Part) -> None:
-        """Apply the step to a part with the same parameters, giving the same bits."""
-        descend(part.trainable(), self.key, self.coefficients, self.rows)
 
 
 @dataclass(frozen=True)
@@ -81,6 +56,56 @@ class GradientEstimator(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Release what the mode attached to the part."""
+
+    def optimizer_state(self) -> OptimizerState:
+        """Return a copy of what the mode keeps between steps, by parameter name and torch's key."""
+        return self._kept_by.state() if self._kept_by is not None else {}
+
+    def load_optimizer_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state that :meth:`optimizer_state` gave; entries of other parts are passed over."""
+        if self._kept_by is not None:
+            self._kept_by.load_state(state)
+
+    @property
+    def _kept_by(self) -> NamedOptimizer | None:
+        """The optimizer; None where the mode trains nothing."""
+        return None
+
+
+class ZerothOrderEstimator(GradientEstimator):
+    """A mode that estimates the gradient along random directions and steps along the estimate.
+
+    Raises
+    ------
+    ScenarioError
+        If an embedding is trained inside ``zo_prefix_blocks``: each client touches other rows of it.
+    """
+
+    keeps_batch_statistics = False
+
+    def __init__(self, part: Part, training: Training) -> None:
+        super().__init__(part, training)
+        _check_prefix(part, training.zo_prefix_blocks)
+        self._descent = ScalarDescent(part.trainable(), training.zeroth_order.optimizer)
+
+    @property
+    def _kept_by(self) -> NamedOptimizer:
+        return self._descent
+
+    def _noise(self, key: NoiseKey) -> NoiseKey:
+        """Return a step's key with the directions that the scenario asks for."""
+        settings = self.training.zeroth_order
+        return replace(key, distribution=settings.distribution, prefix_blocks=self.training.zo_prefix_blocks)
+
+
+def _check_prefix(part: Part, prefix_blocks: int) -> None:
+    for name, module in part.named_modules():
+        if isinstance(module, nn.Embedding) and module.weight.requires_grad and in_prefix(f"{name}.", prefix_blocks):
+            raise ScenarioError(
+                f"training.zo_prefix_blocks: found {prefix_blocks}, and the embedding {name} is trained in these "
+                "blocks; its touched rows differ by client, so that scalars alone cannot move it alike everywhere: "
+                "freeze it with trainable: lora, or lower zo_prefix_blocks"
+            )
 
 
 def seeds_of(key: NoiseKey, num_directions: int) -> torch.Tensor:

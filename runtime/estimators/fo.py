@@ -6,7 +6,7 @@ import torch
 
 from runtime.estimators.base import GradientEstimator, StepResult
 from runtime.noise import NoiseKey
-from runtime.optimizers import make_optimizer
+from runtime.optimizers import NamedOptimizer, PartOptimizer
 from runtime.split import Part
 from runtime.wire import Batch, ServerLink
 from scenarios.contracts.modes import Mode
@@ -21,17 +21,19 @@ class FirstOrder(GradientEstimator):
 
     def __init__(self, part: Part, training: Training) -> None:
         super().__init__(part, training)
-        parameters = [parameter for _, parameter in part.trainable()]
-        self._optimizer = make_optimizer(training.optimizer, parameters) if parameters else None
+        self._optimizer = PartOptimizer(training.optimizer, part.trainable(), training.gradient_clip)
+
+    @property
+    def _kept_by(self) -> NamedOptimizer:
+        return self._optimizer
 
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
         """Forward, wait for λ, backward, update."""
         with torch.set_grad_enabled(self.trains):
             h = self.part(batch.inputs, batch.mask_BS)
         gradient, loss = link.exact(h.detach(), batch, wants_gradient=self.trains)
-        if self._optimizer is not None:
+        if self.trains:
             h.backward(gradient)
             del h, gradient
             self._optimizer.step()
-            self._optimizer.zero_grad(set_to_none=True)
         return StepResult(loss)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from runtime.estimators.base import GradientEstimator, StepResult
 from runtime.noise import NoiseKey
-from runtime.optimizers import OptimizerInBackward
+from runtime.optimizers import NamedOptimizer, OptimizerInBackward
 from runtime.split import Part
 from runtime.wire import Batch, ServerLink
 from scenarios.contracts.modes import Mode
@@ -44,7 +44,7 @@ class FirstOrderRecompute(GradientEstimator):
 
     def __init__(self, part: Part, training: Training, recompute: str = "") -> None:
         super().__init__(part, training)
-        self._optimizer = OptimizerInBackward(training.optimizer, [parameter for _, parameter in part.trainable()])
+        self._optimizer = OptimizerInBackward(training.optimizer, part.trainable(), training.gradient_clip)
         self._first_trained = next(
             (i for i, block in enumerate(part.ordered(), 1) if any(p.requires_grad for p in block.parameters())),
             len(part.blocks) + 1,
@@ -92,6 +92,10 @@ class FirstOrderRecompute(GradientEstimator):
         leaf = x.detach().requires_grad_(index > self._first_trained)
         with torch.enable_grad():
             return leaf, block(leaf, batch.mask_BS)
+
+    @property
+    def _kept_by(self) -> NamedOptimizer:
+        return self._optimizer
 
     def close(self) -> None:
         """Detach the optimizer from the parameters."""

@@ -3,48 +3,56 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from runtime.estimators.base import GradientEstimator, ScalarStep, StepResult
+from runtime.estimators.base import StepResult, ZerothOrderEstimator
+from runtime.loss_differences import LossProbes, estimate_from_losses
 from runtime.noise import NoiseKey, Perturbed
-from runtime.scalars import host_floats
 from runtime.wire import Batch, ServerLink
 from scenarios.contracts.modes import Mode
 
 
-class ZerothOrderLoss(GradientEstimator):
-    """2Q probes with the server part fixed, then one clean forward that trains the server.
+class ZerothOrderLoss(ZerothOrderEstimator):
+    """Probes with the server part fixed; then the server trains once.
 
-    Direction z gives ``g = (loss(θ + εz) − loss(θ − εz)) / 2ε`` and the update is ``θ ← θ − η / Q · Σ_q g_q z_q``
-    (methods note, section 1.1, the paper's clean anchor). With the whole model on the device no clean forward is
-    needed and the method is federated zeroth-order training in the manner of DeComFL (arXiv 2405.15861).
+    Two-sided, with the clean anchor, it is HOSL as published: 2Q probes, then the unperturbed smashed data train the
+    server (methods note, section 1.1). One-sided, the unperturbed smashed data go up first, and once: the server
+    answers their loss and trains on them when all probes are done. With the anchors ``first-plus`` and ``all-plus`` the
+    server trains on positive probes instead, on the mean of their losses; unperturbed smashed data then go up only
+    where one-sided differences need their loss.
+
+    With the whole model on the device nothing trains a server, and the method is federated zeroth-order training in the
+    manner of DeComFL (arXiv 2405.15861).
     """
 
     mode = Mode.ZO_LOSS
-    keeps_batch_statistics = False
 
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
-        """Probe up and loss down 2Q times, then the clean smashed data up."""
+        """Smashed data up and losses down, probe by probe; then the update."""
         settings = self.training.zeroth_order
-        coefficients: list[float] = []
-        probe_losses: list[float] = []
-        rows = {}
+        probes = LossProbes.of(settings, on_device=not link.trains_server)
+
+        def forward() -> Tensor:
+            return self.part(batch.inputs, batch.mask_BS)  # type: ignore[no-any-return]
+
+        def keeps(perturbed: Perturbed) -> bool:
+            is_first = perturbed.direction == 0
+            wanted = settings.anchor == "all-plus" or (settings.anchor == "first-plus" and is_first)
+            return link.trains_server and wanted and perturbed.scale > 0
+
+        def probe(perturbed: Perturbed) -> Tensor:
+            with perturbed:
+                h = forward()
+            return link.probe(h, batch, keep=keeps(perturbed))
+
+        trains_on_clean = settings.anchor == "clean" and link.trains_server
         with torch.no_grad():
-            for direction in range(settings.directions):
-                pair: list[torch.Tensor] = []
-                for sign in (1.0, -1.0):
-                    probe = Perturbed(self.part.trainable(), key, direction, sign * settings.radius)
-                    with probe:
-                        shifted = self.part(batch.inputs, batch.mask_BS)
-                    pair.append(link.probe(shifted, batch))
-                    rows = probe.rows
-                    del shifted
-                plus, minus = host_floats(torch.stack(pair))
-                slope = (plus - minus) / (2 * settings.radius)
-                coefficients.append(settings.optimizer.learning_rate / settings.directions * slope)
-                probe_losses += [plus, minus]
-            loss = sum(probe_losses) / len(probe_losses)
-            if link.trains_server:
-                _, loss = link.exact(self.part(batch.inputs, batch.mask_BS), batch, wants_gradient=False)
-        step = ScalarStep(key, coefficients, rows)
-        step.replay(self.part)
-        return StepResult(loss, step)
+            clean_loss = link.probe(forward(), batch, keep=trains_on_clean) if probes.clean_for_loss else None
+            found = estimate_from_losses(self.part.trainable(), self._noise(key), settings, probe, clean_loss)
+            loss = found.loss
+            if trains_on_clean and clean_loss is None:
+                _, loss = link.exact(forward(), batch, wants_gradient=False)
+            elif link.trains_server:
+                loss = link.exact_kept(batch)
+        self._descent.step(found.step)
+        return StepResult(loss, found.step)

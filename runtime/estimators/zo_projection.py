@@ -3,44 +3,71 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from runtime.estimators.base import GradientEstimator, ScalarStep, StepResult, seeds_of
-from runtime.noise import NoiseKey, Perturbed
+from runtime.descent import ScalarStep, gradient_coefficients
+from runtime.estimators.base import StepResult, ZerothOrderEstimator, seeds_of
+from runtime.noise import NoiseKey, Perturbed, tangent_along
 from runtime.scalars import host_floats, widened
 from runtime.wire import Batch, ServerLink
 from scenarios.contracts.modes import Mode
 
 
-class ZerothOrderProjection(GradientEstimator):
-    """One anchor forward, then P perturbed ones.
+class ZerothOrderProjection(ZerothOrderEstimator):
+    """One anchor forward, then P perturbed ones (2P when two-sided), or P of dual numbers.
 
-    With λ = ∂loss/∂h at the anchor, direction u gives the scalar ``v = ⟨λ, f(θ + μu) − f(θ)⟩``, and the update is
-    ``θ ← θ − η / (P μ) · Σ_p v_p u_p`` (methods note, section 2.2). The client needs no graph, no gradient and no
-    optimizer state.
+    With λ = ∂loss/∂h at the anchor, direction u gives the scalar ``⟨λ, f(θ + μu) − f(θ)⟩ / μ``, or two-sided
+    ``⟨λ, f(θ + μu) − f(θ − μu)⟩ / 2μ``, or in forward mode its limit ``⟨λ, J u⟩``, and the estimated gradient is the
+    mean over directions of scalar times direction (methods note, section 2.2). No graph, no activation gradient.
     """
 
     mode = Mode.ZO_PROJECTION
-    keeps_batch_statistics = False
 
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
-        """Anchor up, λ down, P local probes, P scalars up."""
+        """Anchor up, λ down, local probes, P scalars up."""
         settings = self.training.zeroth_order
-        anchor = Perturbed(self.part.trainable(), key, 0, 0.0)
-        with torch.no_grad(), anchor:
+        noise = self._noise(key)
+        recorder = Perturbed(self.part.trainable(), noise, 0, 0.0)
+        with torch.no_grad(), recorder:
             h = self.part(batch.inputs, batch.mask_BS)
         gradient, loss = link.exact(h, batch, wants_gradient=True)
         assert gradient is not None
-        scalars: list[torch.Tensor] = []
+        # Only one-sided differences compare with the anchor; all others give its memory back.
+        compares = settings.derivative == "finite-difference" and settings.projection_sides == "one"
+        anchor = h if compares else None
+        del h
         with torch.no_grad():
-            for direction in range(settings.directions):
-                with Perturbed(self.part.trainable(), key, direction, settings.radius):
-                    shifted = self.part(batch.inputs, batch.mask_BS)
-                scalars.append(torch.dot(widened(gradient.flatten()), widened(shifted.sub_(h).flatten())))
-                del shifted
-            scalars_P = torch.stack(scalars).float()
-        del h, gradient
+            derivatives = [
+                torch.dot(widened(gradient.flatten()), widened(self._change(batch, noise, p, anchor).flatten()))
+                for p in range(settings.directions)
+            ]
+            scalars_P = torch.stack(derivatives).mul_(self._per_change)
+        del anchor, gradient
         applied_P = link.share_scalars(scalars_P, seeds_of(key, settings.directions))
-        factor = settings.optimizer.learning_rate / (settings.directions * settings.radius)
-        step = ScalarStep(key, [factor * value for value in host_floats(applied_P)], anchor.rows)
-        step.replay(self.part)
+        step = ScalarStep(noise, gradient_coefficients(host_floats(applied_P), settings), recorder.rows)
+        self._descent.step(step)
         return StepResult(loss, step)
+
+    @property
+    def _per_change(self) -> float:
+        """What a change of the smashed data is divided by to be a derivative."""
+        settings = self.training.zeroth_order
+        if settings.derivative == "forward-mode":
+            return 1.0
+        return 1.0 / (settings.radius if settings.projection_sides == "one" else 2 * settings.radius)
+
+    def _change(self, batch: Batch, key: NoiseKey, direction: int, anchor: Tensor | None) -> Tensor:
+        """Return the change of the smashed data along a direction, in the shape of the smashed data."""
+        settings = self.training.zeroth_order
+
+        def forward(inputs: Tensor) -> Tensor:
+            return self.part(inputs, batch.mask_BS)  # type: ignore[no-any-return]
+
+        def at(scale: float) -> Tensor:
+            with Perturbed(self.part.trainable(), key, direction, scale):
+                return forward(batch.inputs)
+
+        if settings.derivative == "forward-mode":
+            return tangent_along(forward, batch.inputs, self.part.trainable(), key, direction)
+        plus = at(settings.radius)
+        return plus.sub_(at(-settings.radius) if anchor is None else anchor)

@@ -6,7 +6,8 @@ a cluster no tensor passes through the driver.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
@@ -15,6 +16,8 @@ from runtime.client import ClientReport
 from runtime.faults import ClientFault
 from runtime.groups import Group
 from runtime.split import State
+from scenarios.errors import UsageError
+from scenarios.schema import Scenario
 
 Handle = TypeVar("Handle")
 
@@ -36,6 +39,11 @@ class RoundTask:
     round: int
     groups: tuple[Group, ...]
     measure: frozenset[str] = frozenset()
+
+    def without(self, clients: frozenset[str]) -> RoundTask:
+        """Return the task without some clients."""
+        groups = tuple(group.without(clients) for group in self.groups)
+        return replace(self, groups=tuple(group for group in groups if group.members))
 
 
 @dataclass(frozen=True)
@@ -88,3 +96,46 @@ class Executor(Protocol[Handle]):
 
     def fetch(self, handle: Handle) -> State:
         """Return the global state itself, in this process."""
+
+
+def shares_server(scenario: Scenario, task: RoundTask) -> bool:
+    """Whether the clients of a round train against one server model; a chain hands its weights on instead.
+
+    Raises
+    ------
+    UsageError
+        If a chain trains beside other clients, who would share a server with it.
+    """
+    if scenario.training.server_model == "per-client":
+        return False
+    chained = [group.chained for group in task.groups]
+    if any(chained) and not all(chained):
+        raise UsageError(
+            f"training.server_model: found {scenario.training.server_model!r}, and this plan trains some clients one "
+            "after another beside others; use server_model: per-client, or another strategy"
+        )
+    return not any(chained)
+
+
+def without_culprits(
+    scenario: Scenario, task: RoundTask, train: Callable[[RoundTask], RoundOutcome[Handle]]
+) -> RoundOutcome[Handle]:
+    """Carry out a round in which a client that fails spoils the shared server: it is repeated without the client.
+
+    Parameters
+    ----------
+    scenario
+        Its fault policy decides whether to go on at all.
+    task
+        The round.
+    train
+        Carries it out.
+    """
+    faults: list[ClientFault] = []
+    while True:
+        outcome = train(task)
+        faults += outcome.faults
+        left = task.without(frozenset(fault.client for fault in outcome.faults))
+        if not outcome.faults or scenario.faults.policy == "fail" or not left.groups:
+            return replace(outcome, faults=tuple(faults))
+        task = left

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +11,13 @@ from typing import Self
 import torch
 
 from runtime.client import ClientReport
-from runtime.executors.base import RoundOutcome, RoundTask
+from runtime.executors.base import RoundOutcome, RoundTask, shares_server, without_culprits
 from runtime.executors.state_files import load_states, save_states
 from runtime.faults import ClientFault
 from runtime.model_server import ModelServer
+from runtime.shared_server import SERVER
 from runtime.split import State
-from runtime.worker import Worker
+from runtime.worker import GroupOutcome, GroupReport, Worker
 from scenarios.schema import Scenario
 
 
@@ -58,6 +59,11 @@ class InlineExecutor:
         torch.set_num_threads(self._threads_before)
 
     @property
+    def _ready(self) -> Worker:
+        assert self._worker is not None, "use the executor as a context manager"
+        return self._worker
+
+    @property
     def _server(self) -> ModelServer:
         assert self._model_server is not None, "use the executor as a context manager"
         return self._model_server
@@ -68,17 +74,38 @@ class InlineExecutor:
 
     def train_round(self, handle: InlineState, task: RoundTask) -> RoundOutcome[InlineState]:
         """Train the clients of all groups for one round from the same state, and average what they return."""
-        assert self._worker is not None, "use the executor as a context manager"
+        if shares_server(self._scenario, task):
+            return without_culprits(self._scenario, task, lambda rest: self._train_shared(handle, rest))
+        earlier = handle.optimizer_states
+        outcomes = (
+            self._ready.train_group(handle.state, group, task.round, task.measure, earlier) for group in task.groups
+        )
+        return self._merge(handle, outcomes)
+
+    def _train_shared(self, handle: InlineState, task: RoundTask) -> RoundOutcome[InlineState]:
+        """Train all clients side by side against one server model."""
+        members = [member for group in task.groups for member in group.members]
+        server = self._ready.shared_server(members, task.round)
+        keeps = self._scenario.training.optimizer_state == "keep"
+        server.load_optimizer_state(handle.optimizer_states.get(SERVER, {}) if keeps else {})
+        outcomes = self._ready.train_side_by_side(
+            handle.state, task.groups, task.round, task.measure, handle.optimizer_states, server.side, server.end_step
+        )
+        own = {SERVER: server.optimizer_state()} if keeps else {}
+        return self._merge(handle, [*outcomes, GroupOutcome(GroupReport((), ()), server.contribution(), own)])
+
+    def _merge(self, handle: InlineState, outcomes: Iterable[GroupOutcome]) -> RoundOutcome[InlineState]:
         reports: list[ClientReport] = []
         faults: list[ClientFault] = []
         kept = dict(handle.optimizer_states)
-        for position, group in enumerate(task.groups):
-            outcome = self._worker.train_group(handle.state, group, task.round, task.measure, handle.optimizer_states)
+        num_added = 0
+        for position, outcome in enumerate(outcomes):
             self._server.add(position, outcome.contribution)
             reports += outcome.report.clients
             faults += outcome.report.faults
             kept |= outcome.optimizer_states
-        state = self._server.finish(handle.state, len(task.groups))
+            num_added = position + 1
+        state = self._server.finish(handle.state, num_added)
         return RoundOutcome(InlineState(state, kept), tuple(reports), tuple(faults))
 
     def evaluate(self, handle: InlineState) -> float:

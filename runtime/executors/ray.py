@@ -19,11 +19,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load
 
 from runtime.client import ClientReport
-from runtime.executors.base import RoundOutcome, RoundTask
+from runtime.executors.base import RoundOutcome, RoundTask, shares_server, without_culprits
 from runtime.executors.ray_actors import KeptRef, RayModelServer, RayWorker, StateRef
 from runtime.executors.ray_cluster import RayCluster, errors_of_workers
 from runtime.executors.ray_dispatch import Dispatch, TrainedGroup
 from runtime.executors.ray_pool import WorkerPool, first_line
+from runtime.executors.ray_shared import RaySharedServer
+from runtime.executors.ray_side_by_side import SideBySide, SideBySideOutcome
 from runtime.faults import ClientFault
 from runtime.groups import Group
 from runtime.split import State
@@ -71,6 +73,7 @@ class RayExecutor:
         self._cluster = RayCluster(address, num_workers)
         self._server: Any = None
         self._workers: WorkerPool | None = None
+        self._side_by_side: SideBySide | None = None
         self.events: list[str] = []
 
     def __enter__(self) -> Self:
@@ -82,6 +85,9 @@ class RayExecutor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._side_by_side is not None:
+            self._side_by_side.stop()
+            self._side_by_side = None
         if self._workers is not None:
             self._workers.stop()
             self._workers = None
@@ -105,6 +111,15 @@ class RayExecutor:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(RayModelServer)
         self._server = actor.remote(self._scenario, self._num_threads)
+
+    def _start_shared_server(self) -> Any:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # Each client of a round may have a request that waits for its turn.
+        waiting = max(1000, self._scenario.num_clients)
+        actor = ray.remote(num_cpus=0, max_restarts=0, max_concurrency=waiting, scheduling_strategy=here)(
+            RaySharedServer
+        )
+        return actor.remote(self._scenario, self._num_threads)
 
     def _on_server(self, ask: Callable[[Any], _Result], what: str) -> _Result:
         """Ask the model server, and a new one where it has died."""
@@ -147,6 +162,8 @@ class RayExecutor:
             )
             return tuple(refs)
 
+        if shares_server(self._scenario, task):
+            return without_culprits(self._scenario, task, lambda rest: self._train_shared(handle, rest))
         for attempt in range(self._scenario.faults.worker_retries + 1):
             dispatch = Dispatch(self._pool, task, self._scenario.faults, submit)
             trained = dispatch.carry_out()
@@ -164,8 +181,27 @@ class RayExecutor:
                 )
                 continue
             break
+        return RoundOutcome(self._next(handle, state, trained), *_reports(trained), self._take_events())
+
+    def _train_shared(self, handle: RayState, task: RoundTask) -> RoundOutcome[RayState]:
+        """Train all clients side by side against one server model in a process of its own."""
+        if self._side_by_side is None:
+            self._side_by_side = SideBySide(self._pool, self._start_shared_server, self._scenario.faults)
+        outcome = self._side_by_side.carry_out(handle.state, handle.optimizer_states, task)
+        self.events += self._side_by_side.events
+        self._side_by_side.events = []
+        if isinstance(outcome, ClientFault):
+            return RoundOutcome(handle, (), (outcome,), self._take_events())
+        state = self._on_server(partial(_merge_shared, handle, outcome), "it averaged states")
+        keeps = self._scenario.training.optimizer_state == "keep"
+        kept = {**handle.optimizer_states, **outcome.optimizer_states} if keeps else {}
+        reports = tuple(report for group in outcome.reports for report in group.clients)
+        faults = tuple(fault for group in outcome.reports for fault in group.faults)
+        return RoundOutcome(RayState(state, kept), reports, faults, self._take_events())
+
+    def _take_events(self) -> tuple[str, ...]:
         events, self.events = tuple(self.events), []
-        return RoundOutcome(self._next(handle, state, trained), *_reports(trained), events)
+        return events
 
     def _next(self, handle: RayState, state: StateRef, trained: list[TrainedGroup]) -> RayState:
         kept = dict(handle.optimizer_states)
@@ -210,6 +246,13 @@ def _merge(handle: RayState, trained: list[TrainedGroup], server: Any) -> StateR
     added = [server.add.remote(at, group.weights, group.mean) for at, group in enumerate(trained)]
     done, state = server.finish.options(num_returns=2).remote(handle.state, len(trained))
     ray.get([*added, done])
+    return state
+
+
+def _merge_shared(handle: RayState, outcome: SideBySideOutcome, server: Any) -> StateRef:
+    added = server.add_all.remote(outcome.order, *outcome.parts)
+    done, state = server.finish.options(num_returns=2).remote(handle.state, len(outcome.order))
+    ray.get([added, done])
     return state
 
 

@@ -10,6 +10,7 @@ import ray
 from safetensors.torch import load, save
 
 from runtime.aggregate import Contribution
+from runtime.cohort import TimedLink
 from runtime.executors.state_files import load_states, save_states
 from runtime.groups import Group
 from runtime.model_server import ModelServer
@@ -65,13 +66,39 @@ class RayWorker:
         -------
         The report, and, each as an object of its own: weights and mean of the contribution, and the optimizer states.
         """
+        kept = _kept(optimizer_states)
+        outcome = self._worker.train_group(self._state(state), group, round_index, measure, kept)
+        optimizers = {client: save(own) for client, own in outcome.optimizer_states.items()}
+        return outcome.report, outcome.contribution.weights, save(outcome.contribution.mean), optimizers
+
+    def train_side_by_side(
+        self,
+        state: Sequence[StateRef],
+        groups: Sequence[Group],
+        round_index: int,
+        measure: frozenset[str],
+        optimizer_states: Mapping[str, Sequence[KeptRef]],
+        link_of: Callable[[str], TimedLink],
+    ) -> tuple[list[GroupReport], list[tuple[dict[str, float], bytes]], dict[str, bytes]]:
+        """Train groups against a shared server; see :meth:`runtime.worker.Worker.train_side_by_side`.
+
+        Returns
+        -------
+        The groups' reports, and, each as an object of its own: weights and mean by group, and the optimizer states.
+        """
+        kept = _kept(optimizer_states)
+        outcomes = self._worker.train_side_by_side(self._state(state), groups, round_index, measure, kept, link_of)
+        return (
+            [outcome.report for outcome in outcomes],
+            [(outcome.contribution.weights, save(outcome.contribution.mean)) for outcome in outcomes],
+            {client: save(own) for outcome in outcomes for client, own in outcome.optimizer_states.items()},
+        )
+
+    def _state(self, state: Sequence[StateRef]) -> State:
         known = state[0].hex()
         if self._known[0] != known:
             self._known = known, load(ray.get(state[0]))
-        kept = _kept(optimizer_states)
-        outcome = self._worker.train_group(self._known[1], group, round_index, measure, kept)
-        optimizers = {client: save(own) for client, own in outcome.optimizer_states.items()}
-        return outcome.report, outcome.contribution.weights, save(outcome.contribution.mean), optimizers
+        return self._known[1]
 
 
 class RayModelServer:
@@ -96,6 +123,11 @@ class RayModelServer:
         """Add what a group returned, in order."""
         self._server.add(position, Contribution(load(mean), weights))
 
+    def add_all(self, order: Sequence[tuple[int, int]], *parts: Sequence[tuple[dict[str, float], bytes]]) -> None:
+        """Add what several workers returned, in the order of (worker, index) pairs."""
+        for position, (part, index) in enumerate(order):
+            self.add(position, *parts[part][index])
+
     def finish(self, state: bytes, num_groups: int) -> tuple[None, bytes]:
         """Return the next global state."""
         return None, save(self._server.finish(load(state), num_groups))
@@ -116,4 +148,6 @@ class RayModelServer:
 
 def _kept(optimizer_states: Mapping[str, Sequence[KeptRef]]) -> dict[str, State]:
     """Read each client's optimizer state; references are in lists, so that Ray hands them over as they are."""
-    return {client: load(ray.get(ref)[client]) for client, (ref,) in optimizer_states.items()}
+    packed = {client: ray.get(ref) for client, (ref,) in optimizer_states.items()}
+    # Clients that train nothing keep nothing.
+    return {client: load(states[client]) for client, states in packed.items() if client in states}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from typing import Self
 import ray
 
 from scenarios.errors import HybridSplitError, RunError
+
+_REACH_LIMIT_S = 5.0
 
 
 class RayCluster:
@@ -58,9 +61,14 @@ class RayCluster:
         return self
 
     def _join(self, quietly: dict[str, object]) -> None:
+        assert self._address is not None
         try:
+            if self._address != "auto":
+                # Ray itself would try for minutes.
+                host, port = self._address.rsplit(":", 1)
+                socket.create_connection((host, int(port)), timeout=_REACH_LIMIT_S).close()
             ray.init(address=self._address, **quietly)
-        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise RunError(
                 f"--address {self._address}: cannot join this Ray cluster ({error}); start one with 'ray start --head' "
                 "and give the address it prints, with the same Python and Ray versions and the same authentication "

@@ -105,6 +105,11 @@ class OptionTable:
         """Client ids in table order."""
         return list(dict.fromkeys(self.table["client"]))
 
+    @property
+    def batch_sizes(self) -> list[int]:
+        """Batch sizes on offer, smallest first."""
+        return sorted({int(size) for size in self.table["batch_size"]})
+
     def fitting(self) -> pd.DataFrame:
         """Return the rows within their client's memory budget."""
         return self.table[self.table["fits"]]

@@ -195,6 +195,11 @@ class Training(Section):
                 f"server_gradient: found 'zeroth-order' while modes lists {', '.join(others)}; without "
                 "back-propagation at the server only zo-loss and frozen exist: state modes: [zo-loss]"
             )
+        if self.server_gradient == "zeroth-order" and self.server_model != "per-client":
+            raise ValueError(
+                f"server_gradient: found 'zeroth-order' with server_model {self.server_model!r}; the pure baseline has "
+                "a server copy for each client: state server_model: per-client"
+            )
         exact = [str(mode) for mode in self.modes if mode not in ZEROTH_ORDER_MODES]
         if self.zo_prefix_blocks and exact:
             raise ValueError(

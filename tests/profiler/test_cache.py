@@ -25,16 +25,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("family", ["opt-causal", "resnet"])
 def test_a_kept_profile_gives_the_same_option_table(folder: Path, family: str) -> None:
-    scenario = family_scenario(family, local_steps=2)
+    scenario = family_scenario(family, local_steps=2, batch_sizes=[4] if family == "resnet" else [])
     device = CudaMemory(multiprocessors=8, cublas_workspace_bytes=1 << 20)
     fresh = profile_model(scenario, cuda_devices=[device])
     cache.save_profile("one", fresh)
     kept = cache.load_profile("one")
     assert kept is not None
     pd.testing.assert_frame_equal(build_options(scenario, kept).table, build_options(scenario, fresh).table)
-    assert kept.peaks_on(device) == fresh.peaks_on(device)
-    assert dict(kept.graph.edges) == dict(fresh.graph.edges)
-    assert kept.graph.graph == fresh.graph.graph
+    for size, of_batch in fresh.by_batch_size.items():
+        again = kept.by_batch_size[size]
+        assert again.peaks_on(device) == of_batch.peaks_on(device)
+        assert dict(again.graph.edges) == dict(of_batch.graph.edges)
+        assert again.graph.graph == of_batch.graph.graph
 
 
 def test_the_second_profile_traces_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +72,8 @@ def load_changed(scenario: Scenario, changes: dict[str, object]) -> Scenario:
         {"model.config.hidden_size": 32, "model.config.word_embed_proj_dim": 32},
         {"model.dtype": "bfloat16"},
         {"training.batch_size": 4},
+        {"training.batch_sizes": [4]},
+        {"training.label_holder": "server"},
         {"training.sequence_length": 6},
         {"training.local_steps": 2},
         {"training.modes": ["fo"]},
@@ -85,6 +89,15 @@ def load_changed(scenario: Scenario, changes: dict[str, object]) -> Scenario:
 def test_the_key_changes_with_what_matters(changes: dict[str, object]) -> None:
     scenario = family_scenario("opt-causal")
     assert cache.profile_key(load_changed(scenario, changes), []) != cache.profile_key(scenario, [])
+
+
+def test_a_stated_noise_scale_is_no_part_of_the_profile_but_that_none_is_measured_is() -> None:
+    measured = load_changed(family_scenario("opt-causal", batch_sizes=[4]), {"objective.gradient_split": "measured"})
+    keys = [
+        cache.profile_key(load_changed(measured, {"objective.gradient_noise_scale": scale}), [])
+        for scale in (None, 3.0, 5.0)
+    ]
+    assert keys[0] != keys[1] == keys[2]
 
 
 def test_the_key_is_that_of_the_model_not_of_the_clients() -> None:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from profiler.compute import block_costs
-from profiler.mode_costs import BlockSeconds, client_step_s, server_step_s, step_bytes
-from profiler.model_profile import profile_model
+from profiler.compute import BlockCost, block_costs
+from profiler.mode_costs import BlockSeconds, client_step_s
 from profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
-from profiler.operators import _PRODUCTS, NO_WORK, PRODUCTS, OperatorClass, OperatorCost, OperatorCounter
-from profiler.options import build_options, profile_scenario
+from profiler.operators import (
+    _PRODUCTS,
+    NO_WORK,
+    PRODUCTS,
+    RANDOM_FLOPS_PER_ELEMENT,
+    OperatorClass,
+    OperatorCost,
+    OperatorCounter,
+)
+from profiler.options import profile_scenario
 from profiler.progress import gradient_split
 from profiler.roofline import check_can_train, seconds
 from scenarios.contracts.modes import Mode
 from scenarios.devices import catalogue
 from scenarios.errors import ContractError, ProfileError, ScenarioError
 from scenarios.loader import load_scenario
+from scenarios.schema import ZerothOrder
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, family_scenario
 
 
@@ -207,38 +215,51 @@ def test_a_device_without_a_figure_is_an_error(device: str, needle: str) -> None
         check_can_train(catalogue()[device], "clients.0.device")
 
 
-UNIT = BlockSeconds(*(np.full(4, float(10**i)) for i in range(6)), trains=np.array([False, True, True, True]))
+def traced_costs(**training: Any) -> list[BlockCost]:
+    scenario = family_scenario("opt-causal", **training)
+    return block_costs(traced_model(scenario), scenario)
 
 
-@pytest.mark.parametrize(
-    ("mode", "cut", "expected"),
-    [
-        # forward 1, backward 10, without input 100, update 1000, perturbed forward 10^4, descend 10^5
-        (Mode.FROZEN, 3, 3),
-        (Mode.FO, 3, 3 + 10 + 100 + 3000),
-        (Mode.FO_RECOMPUTE, 3, 3 + 2 + 10 + 100 + 3000),
-        (Mode.ZO_PROJECTION, 3, 3 + 2 * (30_000 + 300_000)),
-        (Mode.ZO_LOSS, 3, 3 + 2 * (60_000 + 300_000)),
-        (Mode.ZO_LOSS, 4, 2 * (80_000 + 400_000)),
-        (Mode.FO, 1, 1),
-    ],
-)
-def test_passes_of_a_step_on_the_client(mode: Mode, cut: int, expected: float) -> None:
-    assert client_step_s(UNIT, mode, cut, 2) == expected
+def test_optimizers_and_clipping_cost_what_they_touch() -> None:
+    """Bytes moved of each block's update, by what is asked for."""
+    plain = traced_costs()
+    adamw = {"name": "adamw", "learning_rate": 1e-3}
+    clipped = traced_costs(gradient_clip={"norm": 1.0, "over": "parameter"})
+    own_server = traced_costs(server_optimizer=adamw)
+    estimated = traced_costs(zeroth_order={"optimizer": adamw})
+    for block, with_clip, with_server, with_state in zip(plain, clipped, own_server, estimated, strict=True):
+        assert block.update.total_bytes == block.server_update.total_bytes > 0
+        assert block.estimated_update.total_bytes == 0
+        assert with_clip.update.total_bytes > block.update.total_bytes
+        assert with_server.update.total_bytes == block.update.total_bytes
+        assert with_server.server_update.total_bytes > 2 * block.update.total_bytes
+        assert with_state.estimated_update.total_bytes == with_server.server_update.total_bytes
 
 
-def test_passes_of_a_step_on_the_server() -> None:
-    with_input = 2 + 2 * 10 + 2 * 1000
-    assert server_step_s(UNIT, Mode.FO, 2, 2, client_trains=True) == with_input
-    assert server_step_s(UNIT, Mode.FROZEN, 2, 2, client_trains=True) == 2 + 10 + 100 + 2000
-    assert server_step_s(UNIT, Mode.ZO_LOSS, 2, 2, client_trains=True) == 2 + 10 + 100 + 2000 + 4 * 2
-    assert server_step_s(UNIT, Mode.FO, 4, 2, client_trains=True) == 0
+def test_noise_costs_by_distribution() -> None:
+    """A normal number an entry, or a word of bits for 64 of them."""
+    drawn = {}
+    for distribution in ("gaussian", "sphere", "rademacher"):
+        layer = traced_costs(zeroth_order={"distribution": distribution})[1].perturbed_forward
+        is_random = layer.of_class(OperatorClass.RANDOM)
+        drawn[distribution] = float((layer.flops * layer.count)[is_random].sum()) / RANDOM_FLOPS_PER_ELEMENT
+    parameters = traced_costs()[1].num_trainable
+    assert drawn["gaussian"] == drawn["sphere"] == parameters
+    assert parameters / 64 <= drawn["rademacher"] < parameters / 30
 
 
-@pytest.mark.parametrize(("mode", "client_trains"), itertools.product(Mode, (True, False)))
-def test_only_scalars_cross_when_everything_is_on_the_device(mode: Mode, client_trains: bool) -> None:
-    found = step_bytes(mode, 100, 8, 5, 3, on_device=True, client_trains=client_trains)
-    assert (found.uplink, found.downlink) == (4 * 3 + 5 if mode is Mode.ZO_LOSS else 0, 0)
+def test_forward_mode_is_priced_where_it_is_used_and_missing_elsewhere() -> None:
+    """Its products are the forward's and one or two of tangents; not traced, it has no price, never a zero one."""
+    used = traced_costs(zeroth_order={"derivative": "forward-mode"})
+    for block in used[1:]:
+        assert block.forward_mode is not None
+        assert 2 * block.forward.total_flops < block.forward_mode.total_flops < 4 * block.forward.total_flops
+    unused = traced_costs()
+    assert all(block.forward_mode is None for block in unused)
+    seconds_of = BlockSeconds.on(lambda cost: cost.total_bytes, unused)
+    settings = ZerothOrder(derivative="forward-mode")
+    assert np.isnan(client_step_s(seconds_of, Mode.ZO_PROJECTION, 2, settings))
+    assert np.isfinite(client_step_s(seconds_of, Mode.ZO_LOSS, 2, settings))
 
 
 def test_option_table_marks_what_does_not_fit_and_keeps_it() -> None:
@@ -250,28 +271,6 @@ def test_option_table_marks_what_does_not_fit_and_keeps_it() -> None:
     assert (exact["progress"] == 1).all()
     assert (table[table["mode"] == "zo-projection"]["progress"] < 1).all()
     assert (table["uplink_bytes"] >= table["model_upload_bytes"]).all()
-
-
-def test_load_of_the_server_and_steps_scale_the_costs() -> None:
-    base = load_scenario("quickstart", ["server.load=0.5", "training.local_steps=4"])
-    profile = profile_model(base)
-    idle = build_options(load_scenario("quickstart", ["server.load=0", "training.local_steps=4"]), profile).table
-    busy = build_options(base, profile).table
-    assert np.allclose(busy["server_compute_s"], 2 * idle["server_compute_s"])
-    longer = build_options(load_scenario("quickstart", ["server.load=0.5", "training.local_steps=8"]), profile).table
-    assert np.allclose(longer["client_compute_s"], 2 * busy["client_compute_s"])
-    exchange = busy["model_upload_bytes"]
-    assert ((longer["uplink_bytes"] - exchange) == 2 * (busy["uplink_bytes"] - exchange)).all()
-
-
-def test_a_part_with_nothing_to_train_asks_for_no_gradient() -> None:
-    lora = {"method": "lora", "rank": 2, "target_modules": ["q_proj"]}
-    scenario = family_scenario("opt-causal", trainable=lora)
-    table = profile_scenario(scenario).table
-    shallow = table[(table["cut"] == 1) & (table["client"] == "pi-0")]
-    assert list(shallow["mode"]) == ["fo"]
-    assert (shallow["downlink_bytes"] == 0).all()
-    assert (shallow["progress"] == 1).all()
 
 
 def test_gradient_split_is_a_distribution() -> None:

@@ -75,6 +75,38 @@ def test_batches_are_full_and_cover_a_pass() -> None:
     assert torch.equal(again.inputs, batches[3].inputs)
 
 
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_a_client_draws_batches_of_its_own_size(batch_size: int) -> None:
+    scenario = load_scenario("quickstart", ["training.batch_sizes=[1, 7, 64]"])
+    samples = load_dataset(scenario).train
+    index = partition(samples, scenario)["orin-0"]
+    per_pass = len(index) // batch_size
+    batches = [draw_batch(samples, index, scenario, "orin-0", step, batch_size=batch_size) for step in range(per_pass)]
+    assert {len(batch.inputs) for batch in batches} == {batch_size}
+    seen = torch.cat([batch.inputs.flatten(1) for batch in batches])
+    assert len(torch.unique(seen, dim=0)) == len(seen)
+
+
+def test_the_size_that_is_not_stated_is_that_of_the_scenario() -> None:
+    scenario = load_scenario("quickstart", ["training.batch_sizes=[8]"])
+    samples = load_dataset(scenario).train
+    index = partition(samples, scenario)["orin-0"]
+    stated = draw_batch(samples, index, scenario, "orin-0", 5, batch_size=32)
+    assert torch.equal(draw_batch(samples, index, scenario, "orin-0", 5).inputs, stated.inputs)
+
+
+def test_batch_sizes_do_not_change_who_holds_what_and_the_smallest_must_be_there() -> None:
+    alone, several = load_scenario("quickstart"), load_scenario("quickstart", ["training.batch_sizes=[8, 1000]"])
+    samples = load_dataset(alone).train
+    dealt = partition(samples, several)
+    assert all(torch.equal(index, dealt[client]) for client, index in partition(samples, alone).items())
+    with pytest.raises(ScenarioError, match="only 240 samples to draw from"):
+        draw_batch(samples, dealt["orin-0"][:240], several, "orin-0", 0, batch_size=1000)
+    large = load_scenario("quickstart", ["training.batch_size=1000", "training.batch_sizes=[500]"])
+    with pytest.raises(ScenarioError, match="needs at least one batch of 500"):
+        partition(samples, large)
+
+
 def test_seed_changes_partition_and_split() -> None:
     first, second = load_scenario("quickstart"), load_scenario("quickstart", ["seed=1"])
     assert not torch.equal(load_dataset(first).test.labels, load_dataset(second).test.labels)

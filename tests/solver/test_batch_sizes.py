@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
+from profiler.options import profile_scenario
 from scenarios.contracts.options import OptionTable
+from scenarios.contracts.plan import Plan
+from scenarios.errors import InfeasibleError
+from scenarios.loader import validate_scenario
 from scenarios.schema import Scenario
 from solver.planner import make_plan
 from solver.strategies import STRATEGIES
 from solver.verify import verify_plan
+from tests.families import family_scenario
 from tests.solver.instances import random_instance
 
 
@@ -54,3 +61,60 @@ def test_batch_sizes_are_chosen_client_by_client() -> None:
     plan = make_plan(scenario, offered, "hsfl")
     verify_plan(plan, scenario, offered)
     assert {client.batch_size for client in plan.clients} <= {8, 16}
+
+
+def small_scenario(**objective: Any) -> Scenario:
+    """A board with a weak link and little data, and one that is near, on a real model."""
+    document = family_scenario("resnet", modes=["fo", "zo-projection"], batch_size=32, batch_sizes=[4]).resolved()
+    pi = document["clients"][0] | {"count": 1}
+    weak = pi | {"group": "weak", "link": {"uplink_bps_per_hz": 0.15, "downlink_bps_per_hz": 0.3}}
+    few = pi | {"group": "few", "data_share": 0.02}
+    document["clients"] = [pi, weak, few]
+    document["objective"] |= objective
+    return validate_scenario(document, "small")
+
+
+def chosen_sizes(plan: Plan) -> dict[str, int]:
+    return {client.id: client.batch_size for client in plan.clients}
+
+
+@pytest.mark.parametrize("strategy", ["hsfl", "optimal"])
+def test_batch_sizes_of_a_profiled_scenario_follow_the_noise_scale_and_the_data(strategy: str) -> None:
+    """Without noise a small batch is worth as much as a large one; with nothing but noise samples are what counts."""
+    sizes = {}
+    for scale in (1e-3, 1e6):
+        scenario = small_scenario(gradient_noise_scale=scale)
+        options = profile_scenario(scenario)
+        plan = make_plan(scenario, options, strategy)
+        verify_plan(plan, scenario, options)
+        sizes[scale] = chosen_sizes(plan)
+    assert set(sizes[1e-3].values()) == {4}
+    # The client whose data hold no batch of 32 has no such option.
+    assert sizes[1e6]["few-0"] == 4
+    assert 32 in sizes[1e6].values()
+
+
+@pytest.mark.parametrize(("scale", "other"), [(1.0, 32), (100.0, 4)])
+def test_hsfl_gains_from_the_choice_on_a_profiled_scenario(scale: float, other: int) -> None:
+    scenario = small_scenario(gradient_noise_scale=scale)
+    options = profile_scenario(scenario)
+    found = make_plan(scenario, options, "hsfl")
+    is_only = (options.table["batch_size"] == other) | (options.table["client"] == "few-0")
+    only = OptionTable(options.table[is_only].reset_index(drop=True))
+    assert found.objective_s < 0.9 * make_plan(scenario, only, "hsfl").objective_s
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+def test_every_strategy_plans_where_the_server_has_the_labels(strategy: str) -> None:
+    """No option leaves the whole model on a device: a plan without one, or an error that says so."""
+    document = small_scenario().resolved()
+    document["training"] |= {"label_holder": "server", "modes": ["fo", "zo-projection", "zo-loss"]}
+    scenario = validate_scenario(document, "labels")
+    options = profile_scenario(scenario)
+    if strategy == "fedavg":
+        with pytest.raises(InfeasibleError, match="fedavg"):
+            make_plan(scenario, options, strategy)
+        return
+    plan = make_plan(scenario, options, strategy)
+    verify_plan(plan, scenario, options)
+    assert all(client.server_compute_s > 0 for client in plan.clients)

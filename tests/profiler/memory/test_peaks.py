@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from profiler.model_profile import profile_model
 from profiler.models import TracedModel, traced_model
 from runtime.client import Assignment, run_client_round
 from runtime.live_bytes import LiveBytes
+from runtime.noise import NoiseKey
 from runtime.optimizers import make_optimizer
 from runtime.server import ServerSide
 from scenarios.contracts.modes import LOCAL_MODES, Mode
@@ -50,13 +52,57 @@ def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str
         assert predicted == pytest.approx(outcome.report.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "momentum", "adamw"])
+ADAMW = OPTIMIZERS[2]
+SETTINGS: list[tuple[Mode, dict[str, Any]]] = [
+    (Mode.ZO_LOSS, {"zeroth_order": {"loss_sides": "one"}}),
+    (Mode.ZO_LOSS, {"zeroth_order": {"anchor": "all-plus", "distribution": "sphere"}}),
+    (Mode.ZO_LOSS, {"zeroth_order": {"distribution": "rademacher", "optimizer": OPTIMIZERS[1]}}),
+    (Mode.ZO_PROJECTION, {"zeroth_order": {"projection_sides": "two", "optimizer": ADAMW}}),
+    (Mode.ZO_PROJECTION, {"zeroth_order": {"derivative": "forward-mode"}}),
+    (Mode.FO, {"modes": ["fo"], "gradient_clip": {"norm": 1.0}}),
+    (Mode.FO_RECOMPUTE, {"gradient_clip": {"norm": 1.0, "over": "parameter"}, "optimizer": ADAMW}),
+]
+
+
+@pytest.mark.parametrize(("mode", "training"), SETTINGS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_predicted_server_peak_equals_the_measured_one(family: str, optimizer: dict[str, object]) -> None:
-    """The server copy of a real run, counted while it works, within 1 % and 256 bytes."""
-    scenario = family_scenario(family, local_steps=2, optimizer=optimizer)
+def test_predicted_peak_follows_the_settings(family: str, mode: Mode, training: dict[str, Any]) -> None:
+    """As above, for the ways to estimate, to clip and to step."""
+    settings = {**training, "zeroth_order": {"directions": 3, **training.get("zeroth_order", {})}}
+    scenario = family_scenario(family, local_steps=2, **settings)
     traced, model = traced_model(scenario), family_model(scenario)
-    for cut, mode in itertools.product(range(1, model.num_blocks), (Mode.FO, Mode.ZO_LOSS, Mode.FROZEN)):
+    start = model.whole.snapshot()
+    for cut in (1, 3, model.num_blocks):
+        if cut == model.num_blocks and mode not in LOCAL_MODES:
+            continue
+        assignment = Assignment("pi-0", cut, mode, 1.0, 1 << 40)
+        outcome = run_client_round(
+            model, start, assignment, lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True
+        )
+        predicted = client_memory(traced, scenario, cut, mode).peak_bytes
+        assert predicted == pytest.approx(outcome.peak_bytes, rel=0.01, abs=256), f"cut {cut}"
+
+
+PURE = {"modes": ["zo-loss", "frozen"], "server_gradient": "zeroth-order"}
+ON_SERVER: list[tuple[str, tuple[Mode, ...], dict[str, Any]]] = [
+    *((str(o["name"]), (Mode.FO, Mode.ZO_LOSS, Mode.FROZEN), {"optimizer": o}) for o in OPTIMIZERS),
+    ("server-adamw", (Mode.FO,), {"server_optimizer": ADAMW}),
+    ("clipped", (Mode.FO,), {"modes": ["fo"], "gradient_clip": {"norm": 1.0}}),
+    ("all-plus", (Mode.ZO_LOSS,), {"zeroth_order": {"directions": 3, "anchor": "all-plus"}}),
+    ("pure", (Mode.ZO_LOSS, Mode.FROZEN), {**PURE, "zeroth_order": {"directions": 2}}),
+    ("pure-adamw", (Mode.ZO_LOSS,), {**PURE, "zeroth_order": {"optimizer": ADAMW, "loss_sides": "one"}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("modes", "training"), [pytest.param(*one[1:], id=one[0]) for one in ON_SERVER])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_predicted_server_peak_equals_the_measured_one(
+    family: str, modes: tuple[Mode, ...], training: dict[str, Any]
+) -> None:
+    """The server copy of a real run, counted while it works, within 1 % and 256 bytes."""
+    scenario = family_scenario(family, local_steps=2, **training)
+    traced, model = traced_model(scenario), family_model(scenario)
+    for cut, mode in itertools.product(range(1, model.num_blocks), modes):
         batch = family_batch(scenario)
         with torch.no_grad():
             smashed = model.client_part(cut)(batch.inputs, batch.mask_BS)
@@ -64,14 +110,20 @@ def test_predicted_server_peak_equals_the_measured_one(family: str, optimizer: d
         server = ServerSide(part, scenario.training, scenario.model.task)
         meter = LiveBytes()
         meter.track([*part.parameters(), *part.buffers(), smashed, batch.labels])
-        for _ in range(2):
+        all_plus = scenario.training.zeroth_order.anchor == "all-plus"
+        for step in range(2):
+            server.begin_step(NoiseKey(0, "client", "pi-0", 0, step))
             with meter:
                 if mode is Mode.ZO_LOSS:
-                    server.probe(smashed, batch)
-                server.exact(smashed, batch, wants_gradient=mode is Mode.FO)
+                    server.probe(smashed, batch, keep=True)
+                    for _ in range(2 if all_plus else 0):
+                        server.probe(smashed.clone(), batch, keep=True)
+                    server.exact_kept(batch)
+                else:
+                    server.exact(smashed, batch, wants_gradient=mode is Mode.FO)
         predicted = server_memory(traced, scenario, cut, mode).peak_bytes
         assert predicted == pytest.approx(meter.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
-    assert server_memory(traced, scenario, model.num_blocks, Mode.FO).peak_bytes == 0
+    assert server_memory(traced, scenario, model.num_blocks, modes[0]).peak_bytes == 0
 
 
 def test_a_peak_is_the_sum_of_what_it_is_for() -> None:
@@ -206,7 +258,7 @@ def test_composed_peaks_of_paired_blocks_equal_full_traces() -> None:
     document = family_scenario("opt-causal", local_steps=2).resolved()
     document["model"] = {"task": "causal-lm", "config": config}
     scenario = validate_scenario(document, "gpt2")
-    profile = profile_model(scenario)
+    (profile,) = profile_model(scenario).by_batch_size.values()
     traced = traced_model(scenario)
     assert any(len(run) >= 5 for run in homogeneous_runs(profile.cuts, _kinds(traced)))
     for (cut, mode, recompute), peak in profile.client_peak_bytes.items():

@@ -1,0 +1,183 @@
+"""A shared server model on Ray: one process holds it, workers call it step by step, and clients take their turns.
+
+The server serves clients in the order of the round, step after step, whichever worker runs them, so that the trained
+bits do not depend on the workers. Every worker runs its clients in that order too; the one whose turn it is therefore
+always moves on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import ray
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from runtime.client import Assignment
+from runtime.executors.ray_actors import KeptRef
+from runtime.noise import NoiseKey
+from runtime.shared_server import SERVER, SharedServer
+from runtime.wire import Batch
+from runtime.worker import Worker
+from scenarios.schema import Scenario
+
+_ENDS_TURN = frozenset({"exact", "exact_kept"})
+"""Requests after which the server has all it needs of a client in a step."""
+
+
+class RaySharedServer:
+    """The process of the shared server.
+
+    Parameters
+    ----------
+    scenario, num_threads
+        What it works on.
+    """
+
+    def __init__(self, scenario: Scenario, num_threads: int) -> None:
+        self._worker = Worker(scenario, num_threads)
+        self._server: SharedServer | None = None
+        self._turn = 0
+        self._moved_on = asyncio.Condition()
+
+    def open(
+        self,
+        state: bytes,
+        assignments: Sequence[Assignment],
+        round_index: int,
+        optimizer_state: Sequence[KeptRef],
+    ) -> None:
+        """Begin a round from a state; ``optimizer_state`` holds a reference to what an earlier round kept, or none."""
+        self._worker.load(load(state))
+        self._server = self._worker.shared_server(assignments, round_index)
+        self._server.load_optimizer_state(load(ray.get(optimizer_state[0])[SERVER]) if optimizer_state else {})
+        self._turn = 0
+
+    async def whose_turn(self) -> str | None:
+        """Return the client that is served now."""
+        return self._clients[self._turn % len(self._clients)] if self._clients else None
+
+    @property
+    def _clients(self) -> tuple[str, ...]:
+        assert self._server is not None, "no round was opened"
+        return self._server.clients
+
+    async def ask(
+        self, client: str, step: int, key: NoiseKey | None, request: str, payload: bytes, options: dict[str, bool]
+    ) -> tuple[bytes, float, float]:
+        """Serve a client when its turn has come.
+
+        Parameters
+        ----------
+        client, step
+            Whose request, in which step of the round.
+        key
+            The client's noise key of the step.
+        request, options
+            A method of :class:`runtime.server.ServerSide`, and its switches.
+        payload
+            Its tensors.
+
+        Returns
+        -------
+        The tensor of the answer, if there is one; the loss; and the server's own seconds.
+        """
+        assert self._server is not None, "no round was opened"
+        mine = step * len(self._clients) + self._clients.index(client)
+        async with self._moved_on:
+            await self._moved_on.wait_for(lambda: self._turn == mine)
+            side = self._server.side(client)
+            if key is not None:
+                side.begin_step(key)
+            before_s = side.seconds
+            answer, loss = _answer(side, request, load(payload), options)
+            if request in _ENDS_TURN:
+                self._turn += 1
+                if self._turn % len(self._clients) == 0:
+                    self._server.end_step()
+                self._moved_on.notify_all()
+        return save({} if answer is None else {"answer": answer}), loss, side.seconds - before_s
+
+    def close(self) -> tuple[list[tuple[dict[str, float], bytes]], dict[str, bytes]]:
+        """End the round: weights and mean of the server's contribution, in a list, and its optimizer state."""
+        assert self._server is not None, "no round was opened"
+        contribution = self._server.contribution()
+        return [(contribution.weights, save(contribution.mean))], {SERVER: save(self._server.optimizer_state())}
+
+
+def _answer(
+    side: Any, request: str, tensors: Mapping[str, Tensor], options: dict[str, bool]
+) -> tuple[Tensor | None, float]:
+    batch = Batch(torch.empty(0), tensors["labels"], tensors["mask"].bool() if "mask" in tensors else None)
+    match request:
+        case "exact":
+            gradient, loss = side.exact(tensors["h"], batch, **options)
+            return gradient, float(loss)
+        case "probe":
+            return side.probe(tensors["h"], batch, **options), 0.0
+        case "exact_kept":
+            return None, float(side.exact_kept(batch))
+        case _:
+            raise AssertionError(request)
+
+
+class RemoteSide:
+    """A client's link to the shared server in another process; see :class:`runtime.wire.ServerLink`.
+
+    Parameters
+    ----------
+    server
+        The actor.
+    client
+        The client.
+    """
+
+    def __init__(self, server: Any, client: str) -> None:
+        self._server, self._client = server, client
+        self._step = -1
+        self._key: NoiseKey | None = None
+        self.seconds = 0.0
+
+    @property
+    def trains_server(self) -> bool:
+        """True: clients with the whole model have no link."""
+        return True
+
+    def begin_step(self, key: NoiseKey) -> None:
+        """Start a step; the server learns of it with the first request."""
+        self._step, self._key = self._step + 1, key
+
+    def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
+        """Train the server part on smashed data; return λ if wanted, and the loss."""
+        gradient, loss = self._ask("exact", h, batch, {"wants_gradient": wants_gradient})
+        return gradient, loss
+
+    def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
+        """Return the loss of smashed data."""
+        loss, _ = self._ask("probe", h, batch, {"keep": keep})
+        assert loss is not None
+        return loss
+
+    def exact_kept(self, batch: Batch) -> float:
+        """Train the server part on the smashed data kept in this step; return their mean loss."""
+        return self._ask("exact_kept", None, batch, {})[1]
+
+    def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
+        """Return the scalars to apply: directions are this client's own."""
+        return scalars_P
+
+    def _ask(
+        self, request: str, h: Tensor | None, batch: Batch, options: dict[str, bool]
+    ) -> tuple[Tensor | None, float]:
+        start_s = perf_counter()
+        tensors = {"labels": batch.labels, "mask": batch.mask_BS, "h": h}
+        payload = save({name: t.detach().contiguous() for name, t in tensors.items() if t is not None})
+        key, self._key = self._key, None
+        asked = self._server.ask.remote(self._client, self._step, key, request, payload, options)
+        answer, loss, _ = ray.get(asked)
+        self.seconds += perf_counter() - start_s
+        return load(answer).get("answer"), loss

@@ -1,0 +1,127 @@
+"""What a step of each mode does and sends, against counts written out by hand."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from profiler.mode_costs import BlockSeconds, client_step_s, server_step_s, step_bytes
+from profiler.model_profile import profile_model
+from profiler.options import build_options, profile_scenario
+from scenarios.contracts.modes import Mode
+from scenarios.loader import load_scenario
+from scenarios.schema import ZerothOrder
+from tests.families import BATCH_SIZE, family_scenario
+
+STEP = 2 * 3_000_000 + 30_000_000
+"""Two directions of descent and one update of three blocks."""
+UNIT = BlockSeconds(*(np.full(4, float(10**i)) for i in range(8)), trains=np.array([False, True, True, True]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings", "cut", "expected"),
+    [
+        # forward 1, backward 10, without input 10^2, update 10^3, perturbed forward 10^4, forward mode 10^5, descend
+        # 10^6, estimated update 10^7; two directions
+        (Mode.FROZEN, {}, 3, 3),
+        (Mode.FO, {}, 3, 3 + 10 + 100 + 3000),
+        (Mode.FO_RECOMPUTE, {}, 3, 3 + 2 + 10 + 100 + 3000),
+        (Mode.ZO_PROJECTION, {}, 3, 3 + 2 * 30_000 + STEP),
+        (Mode.ZO_PROJECTION, {"projection_sides": "two"}, 3, 3 + 4 * 30_000 + STEP),
+        (Mode.ZO_PROJECTION, {"derivative": "forward-mode"}, 3, 3 + 2 * 300_000 + STEP),
+        (Mode.ZO_LOSS, {}, 3, 3 + 4 * 30_000 + STEP),
+        (Mode.ZO_LOSS, {"loss_sides": "one"}, 3, 3 + 2 * 30_000 + STEP),
+        (Mode.ZO_LOSS, {"loss_sides": "one", "anchor": "all-plus"}, 3, 3 + 2 * 30_000 + STEP),
+        (Mode.ZO_LOSS, {"anchor": "first-plus"}, 3, 4 * 30_000 + STEP),
+        (Mode.ZO_LOSS, {}, 4, 4 * 40_000 + STEP * 4 / 3),
+        (Mode.ZO_LOSS, {"loss_sides": "one"}, 4, 4 + 2 * 40_000 + STEP * 4 / 3),
+        (Mode.FO, {}, 1, 1),
+    ],
+)
+def test_passes_of_a_step_on_the_client(mode: Mode, settings: dict[str, Any], cut: int, expected: float) -> None:
+    assert client_step_s(UNIT, mode, cut, ZerothOrder(directions=2, **settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings", "expected"),
+    [
+        (Mode.FO, {}, 2 + 2 * 10 + 2 * 1000),
+        (Mode.ZO_PROJECTION, {}, 2 + 2 * 10 + 2 * 1000),
+        (Mode.FROZEN, {}, 2 + 10 + 100 + 2000),
+        (Mode.ZO_LOSS, {}, 2 + 10 + 100 + 2000 + 4 * 2),
+        (Mode.ZO_LOSS, {"anchor": "first-plus"}, 2 + 10 + 100 + 2000 + 4 * 2),
+        (Mode.ZO_LOSS, {"anchor": "all-plus"}, 2 * (2 + 10 + 100) + 2000 + 4 * 2),
+        (Mode.ZO_LOSS, {"loss_sides": "one"}, 2 + 10 + 100 + 2000 + 3 * 2),
+    ],
+)
+def test_passes_of_a_step_on_the_server(mode: Mode, settings: dict[str, Any], expected: float) -> None:
+    training = family_scenario("vit", zeroth_order={"directions": 2, **settings}).training
+    assert server_step_s(UNIT, mode, 2, training, client_trains=True) == expected
+    assert server_step_s(UNIT, mode, 4, training, client_trains=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings", "expected"),
+    [
+        (Mode.FROZEN, {}, 4 * 20_000 + STEP * 2 / 3),
+        (Mode.FROZEN, {"loss_sides": "one"}, 2 + 2 * 20_000 + STEP * 2 / 3),
+        (Mode.ZO_LOSS, {}, 4 * 2 + 4 * 20_000 + STEP * 2 / 3),
+        (Mode.ZO_LOSS, {"anchor": "all-plus"}, 4 * 2 + 2 * 4 * 20_000 + STEP * 2 / 3),
+    ],
+)
+def test_passes_of_a_zeroth_order_server(mode: Mode, settings: dict[str, Any], expected: float) -> None:
+    zeroth_order = {"directions": 2, **settings}
+    scenario = family_scenario(
+        "vit", modes=["zo-loss", "frozen"], server_gradient="zeroth-order", zeroth_order=zeroth_order
+    )
+    assert server_step_s(UNIT, mode, 2, scenario.training, client_trains=True) == expected
+
+
+@pytest.mark.parametrize(("mode", "client_trains"), itertools.product(Mode, (True, False)))
+def test_only_scalars_cross_when_everything_is_on_the_device(mode: Mode, client_trains: bool) -> None:
+    found = step_bytes(mode, 100, 8, 5, ZerothOrder(directions=3), on_device=True, client_trains=client_trains)
+    assert (found.uplink, found.downlink) == (4 * 3 + 5 if mode is Mode.ZO_LOSS else 0, 0)
+
+
+@pytest.mark.parametrize("holder", ["client", "server"])
+def test_option_bytes_follow_who_holds_the_labels(holder: str) -> None:
+    scenario = family_scenario("vit", label_holder=holder, modes=["fo"])
+    table = profile_scenario(scenario).table
+    row = table[(table["cut"] == 1) & (table["client"] == "pi-0")].iloc[0]
+    a_bytes = row["downlink_bytes"] - row["model_download_bytes"]
+    assert row["uplink_bytes"] - row["model_upload_bytes"] == a_bytes + (8 * BATCH_SIZE if holder == "client" else 0)
+
+
+def test_a_zeroth_order_server_makes_less_progress() -> None:
+    pure = family_scenario("vit", modes=["zo-loss", "frozen"], server_gradient="zeroth-order")
+    hybrid = family_scenario("vit", modes=["zo-loss", "frozen"])
+    by_server = [profile_scenario(s).table.set_index(["client", "cut", "mode"])["progress"] for s in (pure, hybrid)]
+    frozen = by_server[0].xs("frozen", level="mode")
+    assert (frozen < 0.01).all()
+    assert (by_server[0] <= by_server[1]).all()
+    assert (by_server[0] > 0).all()
+
+
+def test_load_of_the_server_and_steps_scale_the_costs() -> None:
+    base = load_scenario("quickstart", ["server.load=0.5", "training.local_steps=4"])
+    profile = profile_model(base)
+    idle = build_options(load_scenario("quickstart", ["server.load=0", "training.local_steps=4"]), profile).table
+    busy = build_options(base, profile).table
+    assert np.allclose(busy["server_compute_s"], 2 * idle["server_compute_s"])
+    longer = build_options(load_scenario("quickstart", ["server.load=0.5", "training.local_steps=8"]), profile).table
+    assert np.allclose(longer["client_compute_s"], 2 * busy["client_compute_s"])
+    exchange = busy["model_upload_bytes"]
+    assert ((longer["uplink_bytes"] - exchange) == 2 * (busy["uplink_bytes"] - exchange)).all()
+
+
+def test_a_part_with_nothing_to_train_asks_for_no_gradient() -> None:
+    lora = {"method": "lora", "rank": 2, "target_modules": ["q_proj"]}
+    scenario = family_scenario("opt-causal", trainable=lora)
+    table = profile_scenario(scenario).table
+    shallow = table[(table["cut"] == 1) & (table["client"] == "pi-0")]
+    assert list(shallow["mode"]) == ["fo"]
+    assert (shallow["downlink_bytes"] == 0).all()
+    assert (shallow["progress"] == 1).all()

@@ -1,0 +1,68 @@
+"""Workers that fail on purpose; importable in Ray's processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from runtime.client import Assignment, ClientRound
+from runtime.split import State
+from runtime.worker import Worker
+from scenarios.schema import Scenario
+
+
+@dataclass(frozen=True)
+class Fails:
+    """Makes workers that fail when they train one client.
+
+    Parameters
+    ----------
+    how
+        ``killed`` (the process), ``hangs`` or ``not-finite``.
+    client
+        Whose training.
+    once
+        A file that says it has happened, so that it does not happen again; every time when None.
+    """
+
+    how: str
+    client: str
+    once: Path | None = None
+
+    def __call__(self, scenario: Scenario, num_threads: int) -> Worker:
+        return _FailingWorker(scenario, num_threads, self)
+
+
+class _FailingWorker(Worker):
+    def __init__(self, scenario: Scenario, num_threads: int, fails: Fails) -> None:
+        super().__init__(scenario, num_threads)
+        self._fails = fails
+
+    def train_client(
+        self,
+        state: State,
+        assignment: Assignment,
+        round_index: int,
+        measure_memory: bool,
+        optimizer_state: State | None,
+    ) -> ClientRound:
+        outcome = super().train_client(state, assignment, round_index, measure_memory, optimizer_state)
+        if assignment.client != self._fails.client or round_index != 1:
+            return outcome
+        if self._fails.once is not None:
+            if self._fails.once.exists():
+                return outcome
+            self._fails.once.touch()
+        match self._fails.how:
+            case "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hangs":
+                time.sleep(3600)
+            case "not-finite":
+                next(iter(outcome.state.values())).fill_(torch.nan)
+        return outcome

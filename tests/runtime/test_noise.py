@@ -1,0 +1,170 @@
+"""Directions: what they depend on, and what they do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.estimators import make_estimator
+from runtime.noise import NoiseKey, Perturbed, TouchedRows
+from runtime.noise.directions import Distribution
+from scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from scenarios.errors import ScenarioError
+from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from tests.runtime.steps import KEY, Sides
+
+DISTRIBUTIONS: tuple[Distribution, ...] = ("gaussian", "sphere", "rademacher")
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_moving_the_cut_changes_no_direction(family: str, distribution: Distribution) -> None:
+    """Neither of weights nor of the embedding rows that a batch touches."""
+    scenario = family_scenario(family)
+    model, batch = family_model(scenario), family_batch(scenario)
+    key = replace(KEY, distribution=distribution)
+    drawn = []
+    for cut in (1, 3):
+        part = model.client_part(cut)
+        recorder = Perturbed(part.trainable(), key, 0, 0.0)
+        with torch.no_grad(), recorder:
+            part(batch.inputs, batch.mask_BS)
+        drawn.append({n: key.draw(n, 1, p, recorder.rows.get(n)) for n, p in part.trainable()})
+    assert len(drawn[1]) > len(drawn[0]) > 0
+    for name, noise in drawn[0].items():
+        assert torch.equal(noise, drawn[1][name])
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_directions_differ_by_side_client_round_step_name_and_direction(distribution: Distribution) -> None:
+    like = torch.empty(256)
+    key = replace(KEY, distribution=distribution)
+    base = key.draw("w", 0, like)
+    others = [
+        replace(key, seed=1).draw("w", 0, like),
+        replace(key, side="server").draw("w", 0, like),
+        replace(key, client="pi-1").draw("w", 0, like),
+        replace(key, round=1).draw("w", 0, like),
+        replace(key, step=1).draw("w", 0, like),
+        key.draw("v", 0, like),
+        key.draw("w", 1, like),
+    ]
+    for other in others:
+        assert abs(float(torch.corrcoef(torch.stack([base, other]))[0, 1])) < 0.3
+    assert torch.equal(base, key.draw("w", 0, like))
+
+
+GOLDEN: dict[Distribution, list[float]] = {
+    "gaussian": [0.007289, -1.161261, -0.249267],
+    "sphere": [0.010629, -1.693444, -0.363501],
+    "rademacher": [1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0],
+}
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_directions_are_a_golden_vector(distribution: Distribution) -> None:
+    """The canonical generator's stream must not change between versions: runs would stop repeating."""
+    assert KEY.direction_seed("blocks.0.weight", 0) == 565391319396966760
+    noise = replace(KEY, distribution=distribution).draw("blocks.0.weight", 0, torch.empty(len(GOLDEN[distribution])))
+    assert noise.tolist() == pytest.approx(GOLDEN[distribution], abs=1e-6)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_the_number_of_threads_changes_no_bit(distribution: Distribution) -> None:
+    """On tensors large enough for PyTorch to split its work."""
+    key = replace(KEY, distribution=distribution)
+    rows = TouchedRows.of(torch.arange(4000) % 3500, padding_idx=7)
+    before = torch.get_num_threads()
+    drawn = []
+    try:
+        for threads in (1, 3, 8):
+            torch.set_num_threads(threads)
+            drawn.append((key.draw("w", 0, torch.empty(1237, 1025)), key.draw("e", 0, torch.empty(4000, 129), rows)))
+    finally:
+        torch.set_num_threads(before)
+    for weights, table in drawn[1:]:
+        assert torch.equal(weights, drawn[0][0])
+        assert torch.equal(table, drawn[0][1])
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.sampled_from([torch.float32, torch.bfloat16]))
+def test_shapes_and_sizes(shape: list[int], dtype: torch.dtype) -> None:
+    like = torch.empty(shape, dtype=dtype)
+    for distribution in DISTRIBUTIONS:
+        noise = replace(KEY, distribution=distribution).draw("w", 0, like)
+        assert noise.shape == like.shape
+        assert noise.dtype == dtype
+        if distribution == "rademacher":
+            assert bool((noise.abs() == 1).all())
+        if distribution == "sphere":
+            assert float(noise.double().norm()) == pytest.approx(
+                like.numel() ** 0.5, rel=1e-6 if dtype == torch.float32 else 5e-3
+            )
+
+
+def test_signs_are_even_and_independent_bit_by_bit() -> None:
+    signs = replace(KEY, distribution="rademacher").draw("w", 0, torch.empty(64 * 4096)).view(-1, 64)
+    assert float(signs.mean(0).abs().max()) < 5 / 64
+    correlation = torch.corrcoef(signs.T) - torch.eye(64)
+    assert float(correlation.abs().max()) < 6 / 64
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=20).map(torch.tensor),
+    st.sampled_from([None, 1]),
+    st.sampled_from(DISTRIBUTIONS),
+)
+def test_touched_rows_share_noise_and_spare_padding(
+    ids: torch.Tensor, padding_idx: int | None, distribution: Distribution
+) -> None:
+    rows = TouchedRows.of(ids, padding_idx)
+    noise = replace(KEY, distribution=distribution).draw("embed", 0, torch.empty(20, 4), rows)
+    trained = [row for row in sorted(set(ids.tolist())) if row != padding_idx]
+    first = [ids.tolist().index(row) for row in trained]
+    for position, row in enumerate(ids.tolist()):
+        expected = torch.zeros(4) if row == padding_idx else noise[first[trained.index(row)]]
+        assert torch.equal(noise[position], expected)
+    if distribution == "sphere" and trained:
+        # Over the distinct rows that are trained, however often they occur.
+        assert float(noise[first].norm()) == pytest.approx((4 * len(trained)) ** 0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_prefix_directions_are_the_same_for_all_clients_and_nothing_else_changes(distribution: Distribution) -> None:
+    like = torch.empty(40)
+    key, other = (NoiseKey(0, "client", c, 2, 1, distribution, prefix_blocks=2) for c in ("pi-0", "pi-1"))
+    for name in ("blocks.0.layer.weight", "blocks.1.weight"):
+        assert torch.equal(key.draw(name, 0, like), other.draw(name, 0, like))
+        assert not torch.equal(key.draw(name, 0, like), replace(key, round=3).draw(name, 0, like))
+        assert not torch.equal(key.draw(name, 0, like), replace(key, prefix_blocks=0).draw(name, 0, like))
+    for name in ("blocks.2.weight", "blocks.10.weight"):
+        assert not torch.equal(key.draw(name, 0, like), other.draw(name, 0, like))
+        assert torch.equal(key.draw(name, 0, like), replace(key, prefix_blocks=0).draw(name, 0, like))
+
+
+@pytest.mark.parametrize("mode", sorted(ZEROTH_ORDER_MODES))
+def test_steps_of_two_clients_move_the_prefix_along_the_same_directions(mode: Mode) -> None:
+    sides = Sides.of("vit", 3, zo_prefix_blocks=2, modes=[str(mode)], zeroth_order={"directions": 1})
+    moved = []
+    for client in ("pi-0", "pi-1"):
+        result = sides.step(mode, key=replace(KEY, client=client))
+        assert result.scalars is not None
+        (coefficient,) = result.scalars.coefficients
+        moved.append({n: (p - sides.start[n]) / coefficient for n, p in sides.part().exchanged().items()})
+    for name in moved[0]:
+        alike = torch.allclose(moved[0][name], moved[1][name], rtol=0.05, atol=1e-5)
+        assert alike == (int(name.split(".")[1]) < 2), name
+
+
+@pytest.mark.parametrize("mode", sorted(ZEROTH_ORDER_MODES))
+def test_a_trained_embedding_in_the_prefix_is_refused(mode: Mode) -> None:
+    scenario = family_scenario("opt-causal", zo_prefix_blocks=1, modes=[str(mode)])
+    with pytest.raises(ScenarioError, match=r"embed_tokens.*trainable: lora"):
+        make_estimator(mode, family_model(scenario).client_part(2), scenario.training)
+    lora = {"method": "lora", "rank": 2, "target_modules": ["q_proj"]}
+    frozen = family_scenario("opt-causal", zo_prefix_blocks=2, modes=[str(mode)], trainable=lora)
+    make_estimator(mode, family_model(frozen).client_part(2), frozen.training)

@@ -10,7 +10,7 @@ import numpy as np
 from scenarios.contracts.options import OptionTable
 from tests.solver.instances import Instance, group, make_scenario, make_table, random_instance
 
-SCALES = (1e-9, 1e-4, 1e4, 1e9)
+SCALES = (1e-9, 1e9)
 _SCALED = ("client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes")
 
 
@@ -139,7 +139,7 @@ def _scaled_cases() -> Iterator[tuple[str, Callable[[str, str], Instance]]]:
         yield f"everything times {scale:g}", scaled(scale, _SCALED, slice(None))
         yield f"seconds of one client times {scale:g}", scaled(scale, _SCALED[:2], slice(1))
         yield f"bytes of one client times {scale:g}", scaled(scale, _SCALED[2:], slice(1))
-        yield f"progress times {min(scale, 1.0):g}", scaled(min(scale, 1.0), ("progress",), slice(None))
+    yield "progress times 1e-09", scaled(1e-9, ("progress",), slice(None))
 
 
 CASES: Mapping[str, Callable[[str, str], Instance]] = {

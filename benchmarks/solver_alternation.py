@@ -1,35 +1,45 @@
 """Where alternation stops being optimal, and by how much: random instances and the built-in scenarios.
 
-python -m benchmarks.solver_alternation [--instances 1000] [--scenarios smart-home campus]
+python -m benchmarks.solver_alternation [--instances 1000] [--scenarios quickstart campus city smart-home]
+    [--seconds 60]
 
 Alternation starts from equal shares and solves options at fixed shares and shares at fixed options, both exactly, until
-nothing improves. Each row of the table adds one thing to the model; both sides choose from the same options.
+nothing improves. Each column of a scenario, or row of the random instances, adds one thing to the model; both sides
+choose from the same options. A search for the optimum ends after ``--seconds``; where its gap is still open, it is
+printed beside the ratio. A client without an exact option keeps its others where a model allows exact ones only.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.contracts.options import OptionTable
 from scenarios.errors import HybridSplitError
 from solver.arrays import BoolArray, FloatArray, IntArray
+from solver.assemble import OPTIMAL_GAP
 from solver.costs import Work
-from solver.links import FixedUplink
+from solver.links import FixedUplink, ShannonUplink, UplinkWork
 from solver.problem import PlanningProblem
 from solver.search import Effort, search
 from solver.strategies.alternation import all_shares, alternate
 from tests.solver.instances import random_instance
 
 EXACT = {"fo", "fo-recompute"}
+MODELS = (
+    "only the uplink shared, split cuts",
+    "+ a local option that sends nothing",
+    "+ downlink and server shared",
+    "+ the mode a decision",
+)
 
 
 def uplink_only(problem: PlanningProblem) -> PlanningProblem:
     """The same options where only the uplink is shared: downlink and server count as device time."""
-    import dataclasses
-
     work, n = problem.work, problem.num_clients
     alone = Work(
         work.compute_s + n * work.downlink_s + n * work.server_s, work.uplink, 0 * work.downlink_s, 0 * work.server_s
@@ -39,13 +49,13 @@ def uplink_only(problem: PlanningProblem) -> PlanningProblem:
 
 def silent_at_home(problem: PlanningProblem) -> PlanningProblem:
     """The same options where the last cut crosses no link: the client takes no share, and may never get one again."""
-    import dataclasses
-
-    uplink = problem.work.uplink
-    if not isinstance(uplink, FixedUplink):
-        return problem
-    local = problem.cuts == problem.cuts.max()
-    silent = FixedUplink(np.where(local, 0.0, uplink.full_share_s))
+    uplink, local = problem.work.uplink, problem.cuts == problem.cuts.max()
+    silent: UplinkWork
+    if isinstance(uplink, FixedUplink):
+        silent = FixedUplink(np.where(local, 0.0, uplink.full_share_s))
+    else:
+        assert isinstance(uplink, ShannonUplink)
+        silent = ShannonUplink(np.where(local, 0.0, uplink.floor_s), uplink.full_share_snr)
     return dataclasses.replace(
         problem,
         work=dataclasses.replace(problem.work, uplink=silent),
@@ -54,36 +64,48 @@ def silent_at_home(problem: PlanningProblem) -> PlanningProblem:
 
 
 def masks(problem: PlanningProblem) -> dict[str, tuple[PlanningProblem, BoolArray]]:
-    mode = problem.table["mode"].to_numpy()
-    exact = np.isin(mode, sorted(EXACT))
+    exact = problem.table["mode"].isin(EXACT).to_numpy()
+    # A client without an exact option keeps those that it has, so that every scenario has a ratio.
+    exact = exact | ~np.isin(problem.client_index, problem.client_index[exact])
     split = problem.cuts < problem.cuts.max()
     everything = np.ones(problem.num_rows, dtype=bool)
     one_link = uplink_only(problem)
-    return {
-        "only the uplink shared, split cuts": (one_link, exact & split),
-        "+ a local option that sends nothing": (silent_at_home(one_link), exact),
-        "+ downlink and server shared": (problem, exact),
-        "+ the mode a decision": (problem, everything),
-    }
+    variants = (
+        (one_link, exact & split),
+        (silent_at_home(one_link), exact),
+        (problem, exact),
+        (problem, everything),
+    )
+    return dict(zip(MODELS, variants, strict=True))
 
 
 def one_at_a_time(problem: PlanningProblem) -> Callable[[IntArray], FloatArray]:
     return lambda rows: all_shares(problem, rows)
 
 
-def compare(problem: PlanningProblem, mask: BoolArray) -> float | None:
-    """Objective of the alternation relative to the optimum; None where a client has no option or no plan exists."""
+@dataclass(frozen=True)
+class Comparison:
+    """Objective of the alternation relative to the best plan found, and that plan's gap to its bound."""
+
+    ratio: float
+    gap: float
+
+
+def compare(problem: PlanningProblem, mask: BoolArray, limit_s: float) -> Comparison | None:
+    """Compare on one problem; None where a client has no option or no plan exists."""
     if len(np.unique(problem.client_index[mask])) < problem.num_clients:
         return None
     restricted = problem.restricted(mask)
     everything = np.ones(restricted.num_rows, dtype=bool)
     try:
         found = alternate(restricted, everything, one_at_a_time(restricted), "alternation")
-        best = search(restricted, Effort(incumbent_rows=found.rows))
+        best = search(restricted, Effort(stop_at=time.perf_counter() + limit_s, incumbent_rows=found.rows))
     except HybridSplitError:
         return None
     latency_s = float(restricted.work.take(found.rows).latency_s(found.shares).max())
-    return restricted.objective_of(found.rows, latency_s) / best.objective_s
+    value_s = restricted.objective_of(found.rows, latency_s)
+    gap = best.objective_s / best.lower_bound_s - 1 if best.lower_bound_s > 0 else np.inf
+    return Comparison(value_s / best.objective_s, gap)
 
 
 def report(title: str, ratios: dict[str, list[float]]) -> None:
@@ -99,31 +121,61 @@ def report(title: str, ratios: dict[str, list[float]]) -> None:
             )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--instances", type=int, default=1000)
-    parser.add_argument("--scenarios", nargs="*", default=[])
-    arguments = parser.parse_args()
+def scenario_row(name: str, limit_s: float) -> str:
+    """One row of the scenarios' table: every model's ratio, with the gap where the optimum is not proven."""
+    from profiler.options import profile_scenario
+    from scenarios.loader import load_scenario
+
+    scenario = load_scenario(name)
+    began = time.perf_counter()
+    problem = PlanningProblem.build(profile_scenario(scenario), scenario)
+    profiled = time.perf_counter()
+    cells = [_cell(compare(variant, mask, limit_s)) for variant, mask in masks(problem).values()]
+    seconds = f"{profiled - began:.1f} s, {time.perf_counter() - profiled:.1f} s"
+    return f"| {name}, {problem.num_clients} clients | {' | '.join(cells)} | {seconds} |"
+
+
+def _cell(found: Comparison | None) -> str:
+    if found is None:
+        return "no option for some client"
+    open_gap = f" (gap {found.gap:.1e})" if found.gap > OPTIMAL_GAP else ""
+    return f"{found.ratio:.4f}x{open_gap}"
+
+
+def random_ratios(instances: int, limit_s: float) -> dict[str, list[float]]:
+    """Ratios by model over random instances."""
     ratios: dict[str, list[float]] = {}
-    for seed in range(arguments.instances):
+    for seed in range(instances):
         instance = random_instance(
             seed, num_clients=4, num_options=None, num_cuts=5, budgets=(4e6, 1e7), minimise="time-to-progress"
         )
         problem = PlanningProblem.build(instance.table, instance.scenario)
         for name, (variant, mask) in masks(problem).items():
-            ratio = compare(variant, mask)
-            if ratio is not None:
-                ratios.setdefault(name, []).append(ratio)
-    report(f"{arguments.instances} random instances of 4 clients, 5 cuts, fixed links", ratios)
-    for name in arguments.scenarios:
-        from profiler.options import profile_scenario
-        from scenarios.loader import load_scenario
+            found = compare(variant, mask, limit_s)
+            if found is not None:
+                ratios.setdefault(name, []).append(found.ratio)
+    return ratios
 
-        scenario = load_scenario(name)
-        table: OptionTable = profile_scenario(scenario)
-        problem = PlanningProblem.build(table, scenario)
-        found = {key: [r] for key, (variant, mask) in masks(problem).items() if (r := compare(variant, mask))}
-        report(f"{name}", found)
+
+def scenarios_table(names: Sequence[str], limit_s: float) -> None:
+    print(f"\n| scenario | {' | '.join(MODELS)} | profile, comparison |\n|{'---|' * (len(MODELS) + 2)}")
+    for name in names:
+        print(scenario_row(name, limit_s), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--instances", type=int, default=1000)
+    parser.add_argument("--scenarios", nargs="*", default=[])
+    parser.add_argument("--seconds", type=float, default=60.0, help="limit of each search for the optimum")
+    arguments = parser.parse_args()
+    if arguments.instances:
+        report(
+            f"{arguments.instances} random instances of 4 clients, 5 cuts, fixed links",
+            random_ratios(arguments.instances, arguments.seconds),
+        )
+    if arguments.scenarios:
+        scenarios_table(arguments.scenarios, arguments.seconds)
 
 
 if __name__ == "__main__":

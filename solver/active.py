@@ -19,7 +19,7 @@ from solver.scan import Scanner, sample, subset
 
 _MARGIN = 0.15
 """Rows within this many mean values of a client's best row enter the first minimisation."""
-_MOST_ROWS = 12
+_MOST_ROWS = 4
 """Rows a client that a minimisation should not exceed."""
 _GUESS_CLASSES = 150
 _GUESS_SMOOTHING = 1e-3
@@ -89,10 +89,8 @@ def minimise(
     keep = np.zeros(len(classes.rows), dtype=bool)
     node: Node | None = None
     for passes in range(_MAX_PASSES):
-        value, close = scanner.close_rows(point, deadline_s, margin)
-        while np.count_nonzero(close) > _MOST_ROWS * len(classes.starts) and margin > 1e-3 * scale:
-            margin *= 0.25
-            value, close = scanner.close_rows(point, deadline_s, margin)
+        value, deficit = scanner.deficits(point, deadline_s)
+        close = deficit <= min(margin, _crowded(deficit, _MOST_ROWS * len(classes.starts)))
         if best is None or value < best[0]:
             best = (value, point)
         if node is not None:
@@ -114,6 +112,11 @@ def minimise(
         final = scanner.value(node.point, deadline_s)
         best = min(best, (final, node.point), key=lambda pair: pair[0])
     return Node(deadline_s, best[1], best[0], slope, node.classes, node.fractions)
+
+
+def _crowded(deficit: FloatArray, most: int) -> float:
+    """Return the deficit within which no more rows lie than asked: where many gain the same, all are close."""
+    return float(np.partition(deficit, most)[most]) if len(deficit) > most else np.inf
 
 
 def _guess(classes: Classes, rule: SharingRule, deadline_s: float, certificate: bool) -> DualPoint:

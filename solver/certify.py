@@ -22,6 +22,9 @@ from solver.dual import DualPoint
 from solver.scan import Scanner
 
 _SECANT_STEPS = 14
+_WARM_STEP = 0.02
+"""First relative step from a deadline that was the best for a sample of the clients; it doubles until the best one is
+between two known."""
 _FIRST_WIDTH = 0.01
 _LEAST_WIDTH = 1e-3
 _MAX_INTERVALS = 2000
@@ -69,13 +72,15 @@ def least_ratio(
     """
     nodes: list[Node] = []
     too_short, too_long = 0.0, math.inf
+    step = math.inf if start is None else _WARM_STEP
     deadline_s = max(start_s, scanner.classes.least_deadline_s * (1 + 1e-9))
     for _ in range(_SECANT_STEPS):
         point = interpolate(nodes, deadline_s) if nodes else start
         node = minimise(scanner, deadline_s, point, smoothing)
         if node is None or node.value <= 0:
             too_short = max(too_short, deadline_s)
-            deadline_s = 1.5 * deadline_s if math.isinf(too_long) else math.sqrt(deadline_s * too_long)
+            deadline_s *= math.exp(min(step, 0.4)) if math.isinf(too_long) else math.sqrt(too_long / deadline_s)
+            step *= 2.0
             continue
         nodes.append(node)
         excess = node.value - deadline_s * node.slope
@@ -83,14 +88,15 @@ def least_ratio(
             too_short = max(too_short, deadline_s)
         else:
             too_long = min(too_long, deadline_s)
-        deadline_s, least_s = _next_deadline(nodes, too_short, too_long)
+        deadline_s, least_s = _next_deadline(nodes, too_short, too_long, step)
+        step *= 2.0
         if least_s >= min(known.deadline_s / known.value for known in nodes) * (1 - tolerance):
             break
     return sorted(nodes, key=lambda node: node.deadline_s / node.value)
 
 
-def _next_deadline(nodes: list[Node], too_short: float, too_long: float) -> tuple[float, float]:
-    """Where to look next, and the least ratio that may be found there.
+def _next_deadline(nodes: list[Node], too_short: float, too_long: float, step: float) -> tuple[float, float]:
+    """Where to look next, and the least ratio that may be found there; at most a step away while all are on one side.
 
     The dual's value is concave in the deadline up to rounding, so tangents at two deadlines on either side of the best
     one meet above it: there the ratio is least possible. Where a resource becomes the bottleneck the value has a kink,
@@ -110,7 +116,7 @@ def _next_deadline(nodes: list[Node], too_short: float, too_long: float) -> tupl
             return float(np.clip(meet, left.deadline_s + room, right.deadline_s - room)), least
     last = nodes[-1]
     gap = math.log(max(last.value, 1e-300) / max(last.deadline_s * last.slope, 1e-300))
-    proposal = last.deadline_s * math.exp(-float(np.clip(0.4 * gap, -0.5, 0.35)))
+    proposal = last.deadline_s * math.exp(-float(np.clip(0.4 * gap, -min(0.5, step), min(0.35, step))))
     if not too_short < proposal < too_long:
         proposal = (
             math.sqrt(max(too_short, 1e-12 * too_long) * too_long) if math.isfinite(too_long) else 1.4 * too_short

@@ -59,11 +59,15 @@ class Work:
 
     def latency_s(self, shares: FloatArray | float) -> FloatArray:
         """Latency at shares [..., 3] (or one share of everything), seconds: formula of DESIGN section 5."""
+        uplink_s, downlink_s, server_s = self.shared_s(shares)
+        return self.compute_s + uplink_s + (downlink_s + server_s)
+
+    def shared_s(self, shares: FloatArray | float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Seconds on uplink, downlink and server at shares [..., 3], or at one share of everything."""
         beta, delta, phi = (
             (shares,) * 3 if isinstance(shares, float) else (shares[..., r] for r in range(NUM_RESOURCES))
         )
-        linear = _divide(self.downlink_s, delta) + _divide(self.server_s, phi)
-        return self.compute_s + self.uplink.seconds(beta) + linear
+        return self.uplink.seconds(beta), _divide(self.downlink_s, delta), _divide(self.server_s, phi)
 
     @property
     def shared_idle(self) -> BoolArray:

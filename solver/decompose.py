@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from scenarios.contracts.options import OptionTable
+from scenarios.contracts.schedule import Simultaneous
 from scenarios.schema import Scenario
 from solver.problem import ROUND_LATENCY, PlanningProblem
-from solver.search import Effort, search
-from solver.shares import equal_shares, optimal_shares
-from solver.strategies import find_strategy
+from solver.schedules import timing_of
+from solver.search import Effort, SearchResult, search
+from solver.shares import equal_shares
+from solver.strategies import find_strategy, require_turns
+from solver.synchronised import best_shares
 
 
 @dataclass(frozen=True)
@@ -83,15 +86,18 @@ def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
     Raises
     ------
     InfeasibleError
-        If no single cut fits every client, so that there is no uniform plan to start from.
+        If no single cut fits every client, or the server serves one client after another, so that there is no uniform
+        plan with static shares to start from.
     SolverFailure
         If a solver stopped without a plan.
     """
+    require_turns(scenario, "splitfed")
     problem = PlanningProblem.build(table, scenario)
     uniform = find_strategy("splitfed").assign(problem, Effort()).rows
     progress = problem.total_progress(uniform) * (1 - 1e-12)
-    splitfed_s = equal_shares(problem, uniform).round_latency_s
-    shares_s = min(optimal_shares(problem, uniform).round_latency_s, splitfed_s)
+    equal = equal_shares(problem, uniform).shares
+    splitfed_s = float(timing_of(problem, uniform, equal, Simultaneous()).latency_s.max())
+    shares_s = min(best_shares(problem, uniform).round_latency_s, splitfed_s)
     same_progress = problem.with_objective(ROUND_LATENCY, progress, energy_cap_j=problem.energy_cap_j)
     mode = problem.table["mode"].to_numpy()
     keeps_mode = mode == mode[uniform][problem.client_index]
@@ -100,15 +106,22 @@ def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
     cuts = search(own_cuts, Effort(incumbent_rows=position[uniform]))
     start = np.flatnonzero(keeps_mode)[cuts.rows]
     modes = search(same_progress, Effort(incumbent_rows=start))
-    cuts_s = min(cuts.objective_s, shares_s)
+    cuts_s = min(_objective_s(own_cuts, cuts), shares_s)
     return Decomposition(
         splitfed_s=splitfed_s,
         shares_s=shares_s,
         cuts_s=cuts_s,
-        modes_s=min(modes.objective_s, cuts_s),
+        modes_s=min(_objective_s(same_progress, modes), cuts_s),
         modes_lower_bound_s=modes.lower_bound_s,
         progress=progress,
     )
+
+
+def _objective_s(problem: PlanningProblem, found: SearchResult) -> float:
+    """Objective of a search's plan in the round as it is; the search itself knows no waits between steps."""
+    if not problem.scenario.training.steps_synchronise:
+        return found.objective_s
+    return problem.objective_of(found.rows, best_shares(problem, found.rows).round_latency_s)
 
 
 def _ratio(before_s: float, after_s: float) -> float:

@@ -18,8 +18,9 @@ from solver.explain import notes, reasons
 from solver.marginal import marginals
 from solver.problem import PlanningProblem
 from solver.search import Effort, SearchResult, search
-from solver.shares import ShareSolution, equal_shares, given_shares, optimal_shares
-from solver.strategies import Assignment, find_strategy
+from solver.shares import ShareSolution, equal_shares, given_shares
+from solver.strategies import Assignment, find_strategy, require_turns
+from solver.synchronised import best_shares
 from solver.verify import verify_plan
 
 _VALUED_CLIENTS = 2_000
@@ -68,11 +69,13 @@ def make_plan(
     ContractError
         If table and scenario disagree.
     InfeasibleError
-        If no plan keeps the hard limits, or the strategy's restrictions leave none.
+        If no plan keeps the hard limits, or the strategy's restrictions leave none, or it divides a server that serves
+        one client after another.
     SolverFailure
         If a solver stopped, or its plan does not pass verification.
     """
     chosen = find_strategy(strategy)
+    require_turns(scenario, strategy)
     began = time.perf_counter()
     problem = build_problem(scenario, table, fixed)
     effort = Effort(
@@ -90,7 +93,9 @@ def make_plan(
     prices = Prices(**dict(zip(("uplink_s", "downlink_s", "server_s"), solution.prices_s.tolist(), strict=True)))
     remarks = (*notes(prices, solution.round_latency_s), *solution.notes) if assignment.schedule is None else ()
     extra: tuple[Marginal, ...] = ()
-    if chosen.claims_optimality and not effort.is_over and problem.num_clients <= _VALUED_CLIENTS:
+    # Marginals are differences of solved problems, and none is solved with waits between steps.
+    valued = problem.num_clients <= _VALUED_CLIENTS and not scenario.training.steps_synchronise
+    if chosen.claims_optimality and not effort.is_over and valued:
         objective_s = problem.objective_of(assignment.rows, solution.round_latency_s)
         extra = marginals(
             problem, assignment.rows, objective_s, solution.prices_s / max(solution.prices_s.sum(), 1e-300)
@@ -135,11 +140,13 @@ def rows_of_plan(problem: PlanningProblem, plan: Plan) -> IntArray | None:
 
 
 def _shares(problem: PlanningProblem, assignment: Assignment) -> ShareSolution:
+    if assignment.solution is not None:
+        return assignment.solution
     if assignment.shares is not None:
         return given_shares(problem, assignment.rows, assignment.shares)
     if assignment.equal_shares:
         return equal_shares(problem, assignment.rows)
-    return optimal_shares(problem, assignment.rows)
+    return best_shares(problem, assignment.rows)
 
 
 def build_problem(

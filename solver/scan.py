@@ -46,17 +46,17 @@ class Scanner:
             work = classes.work
             self._roots = (np.sqrt(uplink.full_share_s), np.sqrt(work.downlink_s), np.sqrt(work.server_s))
 
-    def close_rows(self, point: DualPoint, deadline_s: float, margin: float) -> tuple[float, BoolArray]:
-        """Return the dual's value, and which rows come within a margin of their client's best ([R])."""
-        close = np.zeros(len(self.classes.rows), dtype=bool)
+    def deficits(self, point: DualPoint, deadline_s: float) -> tuple[float, FloatArray]:
+        """Return the dual's value, and how far each row stays below its client's best ([R])."""
+        deficit = np.empty(len(self.classes.rows))
         total = capacity_value(point)
         for piece in self._pieces:
             value, _ = self._values(piece, point, deadline_s)
             top = np.maximum.reduceat(value, piece.starts)
             total += float(self.classes.count[piece.classes] @ top)
             sizes = np.diff(np.append(piece.starts, len(value)))
-            close[piece.rows] = value >= np.repeat(top, sizes) - margin
-        return total, close
+            deficit[piece.rows] = np.repeat(top, sizes) - value
+        return total, deficit
 
     def value(self, point: DualPoint, deadline_s: float) -> float:
         """Return the dual's value; −inf if some client misses the deadline in any case."""

@@ -13,8 +13,9 @@ from typing import Any
 from scenarios.contracts.options import OPTION_KEY, OptionTable
 from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import ClientPlan, Plan
+from scenarios.contracts.schedule import Chain, Turns
 from scenarios.errors import SolverFailure
-from scenarios.schema import Client, FixedLink, Scenario
+from scenarios.schema import Client, FixedLink, Scenario, Training
 from scenarios.units import bits
 from solver.verify_schedule import LATENCY_TOLERANCE, SHARE_TOLERANCE, schedule_violations
 
@@ -43,9 +44,11 @@ def verify_plan(plan: Plan, scenario: Scenario, table: OptionTable) -> None:
         byte, a mode or cut that is not allowed, costs that are not the table's, latencies, objective, gap or bounds
         that do not follow from the shares (relative tolerance 1e-6). The message lists all violations.
     """
+    training = scenario.training
     violations = [
         *_of_plan(plan, scenario),
-        *schedule_violations(plan, scenario.training.local_steps),
+        *schedule_violations(plan, training.local_steps, _synchronises(training)),
+        *_of_server_model(plan, training),
         *_of_clients(plan, scenario, table),
     ]
     if violations:
@@ -55,6 +58,19 @@ def verify_plan(plan: Plan, scenario: Scenario, table: OptionTable) -> None:
             f"the plan of strategy {plan.strategy!r} breaks {len(violations)} rules and is rejected (this is a defect "
             "of the solver, or the plan was changed by hand): " + "; ".join([*shown, *more])
         )
+
+
+def _synchronises(training: Training) -> bool:
+    """Say whether clients meet between steps: one server model takes every step with all of them."""
+    return training.server_model in ("shared-mean", "shared-sequential") and training.local_steps >= 2
+
+
+def _of_server_model(plan: Plan, training: Training) -> Iterator[str]:
+    one_after_another = isinstance(plan.schedule, Turns) or (
+        isinstance(plan.schedule, Chain) and len(plan.schedule.order) == len(plan.clients)
+    )
+    if training.server_model == "shared-sequential" and not one_after_another:
+        yield "the server serves one client after another, and its clients take no turns"
 
 
 def _of_plan(plan: Plan, scenario: Scenario) -> Iterator[str]:

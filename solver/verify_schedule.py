@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 from scenarios.contracts.phases import FORWARD_FRACTION, Phase
 from scenarios.contracts.plan import ClientPlan, Plan
-from scenarios.contracts.schedule import Chain, Simultaneous
+from scenarios.contracts.schedule import Simultaneous, Turns
 
 SHARE_TOLERANCE = 1e-9
 LATENCY_TOLERANCE = 1e-6
 _SHARES = ("uplink_share", "downlink_share", "server_share")
 
 
-def schedule_violations(plan: Plan, local_steps: int) -> Iterator[str]:
+def schedule_violations(plan: Plan, local_steps: int, synchronise: bool) -> Iterator[str]:
     """Yield what is wrong with the shares and turns of a plan.
 
     Parameters
@@ -26,29 +26,29 @@ def schedule_violations(plan: Plan, local_steps: int) -> Iterator[str]:
         The plan.
     local_steps
         Steps of a round.
+    synchronise
+        Whether all clients wait for the slowest between two steps.
     """
     schedule, ids = plan.schedule, [client.id for client in plan.clients]
-    if isinstance(schedule, Simultaneous):
-        yield from _totals(plan, [[client] for client in plan.clients])
-        yield from _waits(plan, {})
-        return
-    if len(set(schedule.order)) != len(schedule.order) or not set(schedule.order) <= set(ids):
+    order = () if isinstance(schedule, Simultaneous) else schedule.order
+    if len(set(order)) != len(order) or not set(order) <= set(ids):
         yield "the order of its schedule names a client twice, or one that it does not have"
         return
     by_id = {client.id: client for client in plan.clients}
-    ordered = [by_id[name] for name in schedule.order]
-    if isinstance(schedule, Chain):
-        others = [[client] for client in plan.clients if client.id not in set(schedule.order)]
-        yield from _totals(plan, [*others, ordered])
-        yield from _waits(plan, _chain_waits(ordered))
+    ordered = [by_id[name] for name in order]
+    if isinstance(schedule, Turns):
+        if set(order) != set(ids):
+            yield "clients take turns and the order does not name all of them"
+            return
+        for name in _SHARES:
+            if any(getattr(client, name) != 1 for client in plan.clients):
+                yield f"clients take turns at the whole resources and some {name} is not 1"
+        yield from _waits(plan, _turn_waits(ordered, local_steps, synchronise))
         return
-    if set(schedule.order) != set(ids):
-        yield "clients take turns and the order does not name all of them"
-        return
-    for name in _SHARES:
-        if any(getattr(client, name) != 1 for client in plan.clients):
-            yield f"clients take turns at the whole resources and some {name} is not 1"
-    yield from _waits(plan, _turn_waits(ordered, local_steps))
+    others = [[client] for client in plan.clients if client.id not in set(order)]
+    lanes = [*others, ordered] if ordered else others
+    yield from _totals(plan, lanes)
+    yield from _waits(plan, _lane_waits(lanes, local_steps if synchronise else 1))
 
 
 def _totals(plan: Plan, groups: list[list[ClientPlan]]) -> Iterator[str]:
@@ -59,15 +59,44 @@ def _totals(plan: Plan, groups: list[list[ClientPlan]]) -> Iterator[str]:
             yield f"{name} sums to {total:.12g}, over 1"
 
 
-def _chain_waits(ordered: list[ClientPlan]) -> dict[tuple[str, Phase], float]:
-    waits, clock_s = {}, 0.0
-    for client in ordered:
-        waits[client.id, Phase.MODEL_DOWNLOAD] = clock_s
-        clock_s += math.fsum(client.phases_s.values())
+def _lane_waits(lanes: list[list[ClientPlan]], meetings: int) -> dict[tuple[str, Phase], float]:
+    """Walk the clients of every lane, one after another, to each meeting of all clients; return who waits how long."""
+    waits: dict[tuple[str, Phase], float] = {}
+    clock_s = 0.0
+    for meeting in range(meetings):
+        ends_s: dict[str, float] = {}
+        for lane in lanes:
+            now_s = clock_s
+            for client in lane:
+                for_what = Phase.BARRIER if meeting else Phase.MODEL_DOWNLOAD
+                waits[client.id, for_what] = waits.get((client.id, for_what), 0.0) + now_s - clock_s
+                now_s += _until_meeting_s(client, meeting, meetings)
+                ends_s[client.id] = now_s
+        clock_s = max(ends_s.values())
+        if meeting < meetings - 1:
+            for name, end_s in ends_s.items():
+                waits[name, Phase.BARRIER] = waits.get((name, Phase.BARRIER), 0.0) + clock_s - end_s
     return waits
 
 
-def _turn_waits(ordered: list[ClientPlan], local_steps: int) -> dict[tuple[str, Phase], float]:
+def _until_meeting_s(client: ClientPlan, meeting: int, meetings: int) -> float:
+    """Return the seconds that a client is busy between two meetings: a step, and the model's exchange at the ends."""
+    phases = client.phases_s
+    if meetings == 1:
+        return math.fsum(phases.values())
+    busy_s = [
+        (client.client_compute_s + phases.get(Phase.SERVER_COMPUTE, 0.0)) / meetings,
+        _step_s(client, Phase.UPLINK, meeting, meetings),
+        _step_s(client, Phase.DOWNLINK, meeting, meetings),
+    ]
+    if meeting == 0:
+        busy_s.append(phases.get(Phase.MODEL_DOWNLOAD, 0.0))
+    if meeting == meetings - 1:
+        busy_s.append(phases.get(Phase.MODEL_UPLOAD, 0.0))
+    return math.fsum(busy_s)
+
+
+def _turn_waits(ordered: list[ClientPlan], local_steps: int, synchronise: bool) -> dict[tuple[str, Phase], float]:
     free = dict.fromkeys(("uplink", "downlink", "server"), 0.0)
     now = {client.id: 0.0 for client in ordered}
     waits: dict[tuple[str, Phase], float] = {}
@@ -88,6 +117,11 @@ def _turn_waits(ordered: list[ClientPlan], local_steps: int) -> dict[tuple[str, 
             serve("server", client, Phase.SERVER_COMPUTE, client.server_compute_s / local_steps)
             serve("downlink", client, Phase.DOWNLINK, _step_s(client, Phase.DOWNLINK, step, local_steps))
             now[client.id] += client.client_compute_s / local_steps * (1 - FORWARD_FRACTION)
+        if synchronise and step < local_steps - 1:
+            meeting_s = max(now.values())
+            for name, end_s in now.items():
+                waits[name, Phase.BARRIER] = waits.get((name, Phase.BARRIER), 0.0) + meeting_s - end_s
+                now[name] = meeting_s
     for client in ordered:
         serve("uplink", client, Phase.MODEL_UPLOAD, client.phases_s.get(Phase.MODEL_UPLOAD, 0.0))
     return waits
@@ -107,4 +141,4 @@ def _waits(plan: Plan, expected: dict[tuple[str, Phase], float]) -> Iterator[str
         for phase in Phase:
             found_s, wanted_s = client.waiting_s.get(phase, 0.0), expected.get((client.id, phase), 0.0)
             if not abs(found_s - wanted_s) <= LATENCY_TOLERANCE * max(plan.round_latency_s, wanted_s):
-                yield f"{client.id}: waits {found_s:.9g} s for {phase}, its turns give {wanted_s:.9g} s"
+                yield f"{client.id}: waits {found_s:.9g} s for {phase}, its schedule gives {wanted_s:.9g} s"

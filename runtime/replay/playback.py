@@ -86,7 +86,8 @@ def replay(
     plan
         Options and shares.
     scenario
-        The plan's scenario: links, radio and steps a round (:func:`scenario_of` rebuilds it from the plan).
+        The plan's scenario: links, radio, steps a round and whether they end together, as they do with a shared server
+        model (:func:`scenario_of` rebuilds it from the plan).
     num_rounds
         Rounds to replay.
     traces
@@ -133,7 +134,7 @@ def replay(
         )
         for client in plan.clients
     ]
-    timeline = simulate(work, num_rounds, plan.schedule)
+    timeline = simulate(work, num_rounds, plan.schedule, synchronise=scenario.training.steps_synchronise)
     _check_timeline(plan, timeline)
     return Replay(Ledger.from_entries(_entries(plan, timeline)), _rounds(plan, timeline))
 

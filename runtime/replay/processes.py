@@ -79,28 +79,30 @@ class Timeline:
     round_ends_s: tuple[float, ...]
 
 
-class RoundBarrier:
-    """Holds every client until the last one has arrived, which ends the round."""
+class Barrier:
+    """Holds every client until the last one has arrived, which ends the step or the round."""
 
     def __init__(self, environment: simpy.Environment, num_clients: int) -> None:
         self._environment = environment
         self._num_clients = num_clients
         self._arrived = 0
-        self._round_over = environment.event()
-        self.round_ends_s: list[float] = []
+        self._all_here = environment.event()
+        self.ends_s: list[float] = []
 
     def arrive(self) -> simpy.Event:
         """Say that one more client is done, and return what it has to wait for."""
-        round_over = self._round_over
+        all_here = self._all_here
         self._arrived += 1
         if self._arrived == self._num_clients:
-            self.round_ends_s.append(self._environment.now)
-            self._arrived, self._round_over = 0, self._environment.event()
-            round_over.succeed()
-        return round_over
+            self.ends_s.append(self._environment.now)
+            self._arrived, self._all_here = 0, self._environment.event()
+            all_here.succeed()
+        return all_here
 
 
-def simulate(work: Sequence[ClientWork], num_rounds: int, schedule: Schedule | None = None) -> Timeline:
+def simulate(
+    work: Sequence[ClientWork], num_rounds: int, schedule: Schedule | None = None, *, synchronise: bool = False
+) -> Timeline:
     """Run all clients through all rounds.
 
     Parameters
@@ -111,6 +113,8 @@ def simulate(work: Sequence[ClientWork], num_rounds: int, schedule: Schedule | N
         Rounds to simulate.
     schedule
         Who waits for whom; all at once when None.
+    synchronise
+        Whether all clients wait for the slowest between two steps.
 
     Returns
     -------
@@ -123,19 +127,19 @@ def simulate(work: Sequence[ClientWork], num_rounds: int, schedule: Schedule | N
         If a client has to use a resource of which it has no share, or a link too slow to ever finish.
     """
     environment = simpy.Environment()
-    barrier = RoundBarrier(environment, len(work))
+    round_end = Barrier(environment, len(work))
+    step_end = Barrier(environment, len(work)) if synchronise else None
     totals: list[list[RoundTotals]] = [[] for _ in work]
     jobs = [_jobs(item) for item in work]
     steps = work[0].local_steps if work else 1
-    turns = [RoundTurns(environment, schedule or Simultaneous(), jobs, steps) for _ in range(num_rounds)]
+    order = schedule or Simultaneous()
+    turns = [RoundTurns(environment, order, jobs, steps, step_by_step=synchronise) for _ in range(num_rounds)]
     for item, rounds in zip(work, totals, strict=True):
-        environment.process(_client(environment, item, turns, barrier, rounds))
+        environment.process(_client(environment, item, turns, round_end, step_end, rounds))
     environment.run()
-    if len(barrier.round_ends_s) != num_rounds:
-        raise RunError(
-            f"the replay stopped after {len(barrier.round_ends_s)} of {num_rounds} rounds; needs all of them"
-        )
-    return Timeline(tuple(tuple(rounds) for rounds in totals), tuple(barrier.round_ends_s))
+    if len(round_end.ends_s) != num_rounds:
+        raise RunError(f"the replay stopped after {len(round_end.ends_s)} of {num_rounds} rounds; needs all of them")
+    return Timeline(tuple(tuple(rounds) for rounds in totals), tuple(round_end.ends_s))
 
 
 def _jobs(work: ClientWork) -> ClientJobs:
@@ -156,7 +160,8 @@ def _client(
     environment: simpy.Environment,
     work: ClientWork,
     turns: Sequence[RoundTurns],
-    barrier: RoundBarrier,
+    round_end: Barrier,
+    step_end: Barrier | None,
     rounds: list[RoundTotals],
 ) -> Generator[simpy.Event, None, None]:
     steps, name = work.local_steps, work.client_id
@@ -170,21 +175,30 @@ def _client(
         if round_index == 0 and work.start_offset_s > 0:
             totals[Phase.MODEL_DOWNLOAD].waiting_s += work.start_offset_s
             yield environment.timeout(work.start_offset_s)
-        own_round = (name, Phase.BARRIER, 0)
-        yield from _await(environment, turn, own_round, totals[Phase.MODEL_DOWNLOAD])
+        own_turn = (name, Phase.BARRIER, 0)
+        yield from _await(environment, turn, own_turn, totals[Phase.MODEL_DOWNLOAD])
         yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_DOWNLOAD, 0))
         for step in range(steps):
+            if step_end is not None and step > 0:
+                turn.ended(own_turn)
+                yield from _meet(environment, step_end, totals[Phase.BARRIER])
+                own_turn = (name, Phase.BARRIER, step)
+                yield from _await(environment, turn, own_turn, totals[Phase.BARRIER])
             yield from _serve(environment, totals[Phase.CLIENT_COMPUTE], forward_s)
             yield from _carry(environment, work, turn, totals, (name, Phase.UPLINK, step), uplink_bytes[step])
             yield from _use_server(environment, turn, totals, (name, Phase.SERVER_COMPUTE, step), server_s)
             yield from _carry(environment, work, turn, totals, (name, Phase.DOWNLINK, step), downlink_bytes[step])
             yield from _serve(environment, totals[Phase.CLIENT_COMPUTE], backward_s)
         yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_UPLOAD, 0))
-        turn.ended(own_round)
-        arrived_s = environment.now
-        yield barrier.arrive()
-        totals[Phase.BARRIER].waiting_s = environment.now - arrived_s
+        turn.ended(own_turn)
+        yield from _meet(environment, round_end, totals[Phase.BARRIER])
         rounds.append(totals)
+
+
+def _meet(environment: simpy.Environment, barrier: Barrier, totals: PhaseTotals) -> Generator[simpy.Event, None, None]:
+    arrived_s = environment.now
+    yield barrier.arrive()
+    totals.waiting_s += environment.now - arrived_s
 
 
 def _await(

@@ -57,14 +57,24 @@ class JobSequence:
 
 
 class RoundTurns:
-    """The turns of one round, shared by all clients."""
+    """The turns of one round, shared by all clients.
+
+    A chain's turn is a client's whole round or, step by step, one step of it.
+    """
 
     def __init__(
-        self, environment: simpy.Environment, schedule: Schedule, clients: Sequence[ClientJobs], local_steps: int
+        self,
+        environment: simpy.Environment,
+        schedule: Schedule,
+        clients: Sequence[ClientJobs],
+        local_steps: int,
+        *,
+        step_by_step: bool = False,
     ) -> None:
         self._sequence_of: dict[Job, JobSequence] = {}
         if isinstance(schedule, Chain):
-            starts = [(name, Phase.BARRIER, 0) for name in schedule.order]
+            chain_steps = range(local_steps if step_by_step else 1)
+            starts = [(name, Phase.BARRIER, step) for step in chain_steps for name in schedule.order]
             self._add(JobSequence(environment, starts), starts)
         if isinstance(schedule, Turns):
             has = {client.client_id: client.jobs for client in clients}

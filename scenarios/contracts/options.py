@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from scenarios.contracts.ledger import read_parquet, write_parquet
 from scenarios.contracts.modes import Mode
@@ -79,13 +80,9 @@ class OptionTable:
             raise ContractError(f"the option table lacks the columns {', '.join(missing)}")
         for column in _NEVER_NEGATIVE:
             values = self.table[column].to_numpy(dtype=float)
-            bad = ~np.isfinite(values) | (values < 0)
-            if bad.any():
-                row = self.table.iloc[int(np.argmax(bad))]
-                raise ContractError(
-                    f"the option table has {column} = {row[column]} for client {row['client']}, cut {row['cut']}, "
-                    f"mode {row['mode']}; needs a finite number that is not negative: a missing cost is never zero"
-                )
+            self._refuse(~np.isfinite(values) | (values < 0), column, "a missing cost is never zero")
+        energy_j = self.table["client_energy_j"].to_numpy(dtype=float)
+        self._refuse(np.isinf(energy_j) | (energy_j < 0), "client_energy_j", "an unknown energy is NaN")
         modes = set(self.table["mode"]) - {str(mode) for mode in Mode}
         if modes:
             raise ContractError(f"the option table has the unknown modes {', '.join(sorted(modes))}")
@@ -94,6 +91,14 @@ class OptionTable:
             row = self.table[twice].iloc[0]
             same = ", ".join(f"{column.replace('_', ' ')} {row[column]}" for column in OPTION_KEY if row[column] != "")
             raise ContractError(f"the option table has {same} twice")
+
+    def _refuse(self, bad: NDArray[np.bool_], column: str, remark: str) -> None:
+        if bad.any():
+            row = self.table.iloc[int(np.argmax(bad))]
+            raise ContractError(
+                f"the option table has {column} = {row[column]} for client {row['client']}, cut {row['cut']}, "
+                f"mode {row['mode']}; needs a finite number that is not negative: {remark}"
+            )
 
     @property
     def clients(self) -> list[str]:

@@ -21,7 +21,7 @@ class Phase(StrEnum):
     MODEL_UPLOAD = "model_upload"
     """The client part's update goes up at the end of the round."""
     BARRIER = "barrier"
-    """The client has finished and waits for the slowest one."""
+    """The client waits for the slowest one: at the end of the round, and between the steps of a shared server model."""
 
 
 FORWARD_FRACTION = 1 / 3

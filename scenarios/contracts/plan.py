@@ -50,11 +50,12 @@ class ClientPlan(_Frozen):
     downlink_share: float = Field(ge=0, le=1)
     server_share: float = Field(ge=0, le=1)
     latency_s: float = Field(ge=0)
-    """From the start of the round to this client's end: the seconds of its phases and what it waited for its turns."""
+    """From the start of the round to this client's end: the seconds of its phases, and what it waited in between."""
     phases_s: dict[Phase, float]
     """Seconds being served, by phase."""
     waiting_s: dict[Phase, float] = {}
-    """Seconds waited for a turn, by the phase waited for; empty where the schedule is simultaneous."""
+    """Seconds waited for a turn, by the phase waited for; ``barrier`` is the wait for the slowest between two steps of
+    a shared server model. Empty where nobody waits before the round's end."""
     client_compute_s: float = Field(ge=0)
     server_compute_s: float = Field(ge=0)
     """At the whole server: a share of one half takes twice as long."""
@@ -179,7 +180,8 @@ class Plan(_Frozen):
                     )
                     for phase, seconds in client.phases_s.items()
                 ]
-                wait_s = max(0.0, self.round_latency_s - client.latency_s)
+                between_steps_s = client.waiting_s.get(Phase.BARRIER, 0.0)
+                wait_s = between_steps_s + max(0.0, self.round_latency_s - client.latency_s)
                 entries.append(LedgerEntry(Source.PLANNED, client.id, round_index, Phase.BARRIER, 0.0, wait_s))
         return Ledger.from_entries(entries)
 

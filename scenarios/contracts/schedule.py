@@ -3,6 +3,9 @@
 ``simultaneous``: all at once, each with constant shares. ``chain``: some clients one after another, each starting when
 its predecessor has finished its whole round, the others at once. ``turns``: every transfer and every server job has the
 whole resource to itself, and each resource serves the clients in one order, step after step.
+
+Where the scenario's server model is shared, all clients also wait for the slowest between two steps; turns are then
+taken within each step, and a chain does each step one client after another.
 """
 
 from __future__ import annotations

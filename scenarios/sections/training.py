@@ -166,6 +166,11 @@ class Training(Section):
     """Also train the control in which every client part stays frozen, to show what client-side training brings."""
 
     @property
+    def steps_synchronise(self) -> bool:
+        """True if all clients wait for each other between two steps: the weights of one server model move at each."""
+        return self.server_model != "per-client" and self.local_steps > 1
+
+    @property
     def candidate_batch_sizes(self) -> tuple[int, ...]:
         """All batch sizes of a client, smallest first."""
         return tuple(sorted({self.batch_size, *self.batch_sizes}))

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from scenarios.errors import UsageError
+from scenarios.errors import InfeasibleError, UsageError
+from scenarios.schema import Scenario
 from solver.strategies.base import Assignment, Strategy
 from solver.strategies.edgesplit import EdgeSplit
 from solver.strategies.fedavg import FedAvg
@@ -41,6 +42,26 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType({strategy.name: strategy f
 """Name to strategy, in the order of lists and reports."""
 
 
+TURN_TAKING = ("time-shared", "split-sequential")
+"""Strategies under which the server serves one client after another."""
+
+
+def require_turns(scenario: Scenario, name: str) -> None:
+    """Refuse strategies that divide the server where the scenario has it serve one client after another.
+
+    Raises
+    ------
+    InfeasibleError
+        If ``training.server_model`` is ``shared-sequential`` and the strategy takes no turns.
+    """
+    if scenario.training.server_model == "shared-sequential" and name not in TURN_TAKING:
+        raise InfeasibleError(
+            f"{name}: training.server_model is shared-sequential, whose server serves one client after another, and "
+            f"this strategy divides it among them; use the strategy {' or '.join(TURN_TAKING)}, or set "
+            "training.server_model to shared-mean"
+        )
+
+
 def find_strategy(name: str) -> Strategy:
     """Return the strategy of a name.
 
@@ -56,4 +77,4 @@ def find_strategy(name: str) -> Strategy:
     raise UsageError(f"unknown strategy {name!r}; needs one of {', '.join(STRATEGIES)}{hint}")
 
 
-__all__ = ["STRATEGIES", "Assignment", "Strategy", "find_strategy"]
+__all__ = ["STRATEGIES", "TURN_TAKING", "Assignment", "Strategy", "find_strategy", "require_turns"]

@@ -9,6 +9,7 @@ from scenarios.contracts.schedule import Schedule
 from solver.arrays import FloatArray, IntArray
 from solver.problem import PlanningProblem
 from solver.search import Effort, SearchResult
+from solver.shares import ShareSolution
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Assignment:
         True if every client gets ``1/N`` of every resource; otherwise the shares are optimised for these options.
     shares
         [N, 3] the strategy's own shares of uplink, downlink and server, instead of either.
+    solution
+        The shares with their prices where the strategy has solved for them already.
     schedule
         How clients use the resources where that is not all at once; it comes with ``shares``.
     notes
@@ -36,6 +39,7 @@ class Assignment:
     rows: IntArray
     equal_shares: bool = False
     shares: FloatArray | None = None
+    solution: ShareSolution | None = None
     schedule: Schedule | None = None
     notes: tuple[str, ...] = ()
     bounds: SearchResult | None = None

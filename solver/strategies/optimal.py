@@ -5,10 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scenarios.errors import InfeasibleError
-from solver.problem import PlanningProblem
-from solver.search import Effort, search
-from solver.strategies.base import Assignment
+from solver.exchange import exchange_options
+from solver.problem import ENERGY, PlanningProblem
+from solver.search import Effort, SearchResult, search
+from solver.shares import equal_shares
+from solver.strategies.base import Assignment, Strategy
+from solver.strategies.edgesplit import EdgeSplit
+from solver.strategies.fedavg import FedAvg
+from solver.strategies.greedy import Greedy
+from solver.strategies.ho_sfl import HoSfl
+from solver.strategies.hosl import Hosl
+from solver.strategies.random_choice import RandomChoice
+from solver.strategies.sfl_wireless import SflWireless
+from solver.strategies.smartsplit import SmartSplit
 from solver.strategies.splitfed import SplitFed
+from solver.synchronised import least_latency_s, synchronised_shares
+
+_CANDIDATES: tuple[Strategy, ...] = (
+    SplitFed(), SflWireless(), EdgeSplit(), SmartSplit(), HoSfl(), Hosl(), FedAvg(), Greedy(), RandomChoice(),
+)  # fmt: skip
+"""All strategies with static shares: where steps synchronise the plan is no worse than any of theirs."""
 
 
 @dataclass(frozen=True)
@@ -34,4 +50,32 @@ class Optimal:
         except InfeasibleError:
             start = None
         result = search(problem, effort.starting_at(start))
+        if problem.scenario.training.steps_synchronise:
+            return _best_synchronised(problem, effort, result)
         return Assignment(result.rows, bounds=result)
+
+
+def _best_synchronised(problem: PlanningProblem, effort: Effort, bounds: SearchResult) -> Assignment:
+    """Compare the search's plan with the baselines' by the latency with waits between steps, shares polished for it."""
+    solution = synchronised_shares(problem, bounds.rows)
+    best = Assignment(bounds.rows, solution=solution, bounds=bounds)
+    value_s = problem.objective_of(bounds.rows, solution.round_latency_s)
+    # Shares do not change the energy, and the search has its least.
+    for strategy in _CANDIDATES if problem.objective != ENERGY else ():
+        if effort.is_over:
+            break
+        try:
+            candidate = strategy.assign(problem, effort)
+        except InfeasibleError:
+            continue
+        if value_s <= problem.objective_of(candidate.rows, least_latency_s(problem, candidate.rows)):
+            continue
+        own = equal_shares(problem, candidate.rows).shares if candidate.shares is None else candidate.shares
+        solution = synchronised_shares(problem, candidate.rows, own)
+        candidate_s = problem.objective_of(candidate.rows, solution.round_latency_s)
+        if candidate_s < value_s:
+            best, value_s = Assignment(candidate.rows, solution=solution, bounds=bounds), candidate_s
+    if problem.objective == ENERGY or best.solution is None:
+        return best
+    rows, solution = exchange_options(problem, best.rows, best.solution, lambda: effort.is_over)
+    return Assignment(rows, solution=solution, bounds=bounds)

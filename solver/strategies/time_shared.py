@@ -108,7 +108,8 @@ def _scores(problem: PlanningProblem, point: DualPoint, deadline_s: float) -> Fl
 
 
 def _value(problem: PlanningProblem, rows: IntArray, order: IntArray, jobs: Jobs) -> float:
-    return problem.value_of(rows, float(turns_timing(jobs.ordered(order)).latency_s.max()))
+    timing = turns_timing(jobs.ordered(order), synchronise=problem.scenario.training.steps_synchronise)
+    return problem.value_of(rows, float(timing.latency_s.max()))
 
 
 def _best_order(problem: PlanningProblem, rows: IntArray, start: IntArray | None = None) -> _Ordered:

@@ -36,6 +36,7 @@ def make_scenario(
     coverage: float = 0.0,
     energy_cap_j: float | None = None,
     local_steps: int = 1,
+    server_model: str = "per-client",
 ) -> Scenario:
     """Build a minimal scenario around client groups."""
     server: dict[str, Any] = {"device": "edge_rtx_a2000_6gb"}
@@ -49,6 +50,7 @@ def make_scenario(
             "optimizer": {"name": "sgd", "learning_rate": 0.1},
             "batch_size": 8,
             "local_steps": local_steps,
+            "server_model": server_model,
             "modes": list(modes),
         },
         "server": server,
@@ -166,6 +168,7 @@ def random_instance(
     drop: bool = False,
     min_cut: bool = False,
     local_steps: int = 1,
+    server_model: str = "per-client",
 ) -> Instance:
     """Draw an instance; ``server_memory`` and the like set limits that bind, and all of them together leave a plan.
 
@@ -223,6 +226,7 @@ def random_instance(
         coverage=covered,
         energy_cap_j=energy_cap_j,
         local_steps=local_steps,
+        server_model=server_model,
     )
     return Instance(scenario, make_table(scenario, rows))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scenarios.loader import validate_scenario
 from solver.costs import AnySchedule, StaticShares, Work
-from solver.links import FixedUplink, ShannonUplink, UplinkWork, downlink_bps, uplink_work
+from solver.links import FixedUplink, ShannonUplink, UplinkWork, _snr_where, downlink_bps, uplink_work
 from tests.solver.instances import group, make_scenario
 
 SIZE = 64
@@ -99,6 +99,19 @@ def test_priced_cost_is_the_cheapest_way_to_be_in_time(kind: str, seed: int) -> 
         in_time = work.latency_s(grown) <= deadline_s
         cost = np.where(in_time, grown @ prices, np.inf).min(axis=0)
         assert np.all(cost >= priced.value * (1 - 1e-9))
+
+
+@pytest.mark.parametrize("bend_decades", [None, (-6.0, 0.0), (0.0, 6.0)])
+def test_the_root_is_found_over_the_whole_range_of_signals(bend_decades: tuple[float, float] | None) -> None:
+    rng = np.random.default_rng(1)
+    snr = 10 ** rng.uniform(-5, 14, 4000)
+    log = np.log1p(snr)
+    gain, first = snr / log, (log - snr / (1 + snr)) / log**2
+    bend = 0.0 if bend_decades is None else 10 ** rng.uniform(*bend_decades, snr.shape)
+    target = gain + bend * snr * np.sqrt(first)
+    found = _snr_where(target, np.ones_like(snr), bend)[0]
+    # Next to no signal the target differs from its least value by rounding.
+    np.testing.assert_allclose(found, snr, rtol=2e-9)
 
 
 @every_link

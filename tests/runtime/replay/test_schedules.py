@@ -10,15 +10,28 @@ from scenarios.contracts.plan import Plan
 from scenarios.contracts.schedule import Chain, Turns
 from scenarios.errors import ContractError
 from solver.planner import make_plan
+from solver.strategies import TURN_TAKING
 from tests.solver.instances import random_instance
 
+CASES = [
+    (server_model, strategy)
+    for server_model in ("per-client", "shared-mean", "shared-sequential")
+    for strategy in ("time-shared", "split-sequential", "hsfl", "splitfed", "optimal")
+    if server_model != "shared-sequential" or strategy in TURN_TAKING
+]
 
-@pytest.mark.parametrize("strategy", ["time-shared", "split-sequential", "hsfl", "optimal"])
+
+@pytest.mark.parametrize(("server_model", "strategy"), CASES)
 @pytest.mark.parametrize("link_model", ["fixed", "shannon"])
-@pytest.mark.parametrize("local_steps", [1, 3, 7])
-def test_replay_takes_what_was_planned(local_steps: int, link_model: str, strategy: str) -> None:
+@pytest.mark.parametrize("local_steps", [1, 2, 5])
+def test_replay_takes_what_was_planned(local_steps: int, link_model: str, strategy: str, server_model: str) -> None:
     instance = random_instance(
-        local_steps, num_clients=5, num_options=None, link_model=link_model, local_steps=local_steps
+        local_steps,
+        num_clients=5,
+        num_options=None,
+        link_model=link_model,
+        local_steps=local_steps,
+        server_model=server_model,
     )
     plan = make_plan(instance.scenario, instance.table, strategy)
     replayed = replay(plan, instance.scenario, num_rounds=3)

@@ -13,7 +13,7 @@ import statistics
 from orchestrator.pipeline import frozen_assignments
 from profiler.options import profile_scenario
 from runtime.executors.inline import InlineExecutor
-from runtime.rounds import assignments_of, chain_of, train
+from runtime.rounds import assignments_of, train
 from scenarios.loader import load_scenario
 from solver.planner import make_plan
 
@@ -31,7 +31,7 @@ def main() -> None:
         ends_s = [plan.round_latency_s * (i + 1) for i in range(scenario.training.rounds)]
         with InlineExecutor(scenario) as executor:
             trained = train(
-                scenario, assignments_of(plan, scenario), executor, ends_s, options=options, chain=chain_of(plan)
+                scenario, assignments_of(plan, scenario), executor, ends_s, options=options, schedule=plan.schedule
             )
             frozen = train(scenario, frozen_assignments(plan), executor, ends_s)
         fullest = max(trained.peak_bytes[c.id] / c.memory_budget_bytes for c in plan.clients)

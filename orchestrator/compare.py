@@ -97,7 +97,7 @@ def train_plans(
     """Train with each plan and put final accuracy and simulated time into its row; the frozen control comes last."""
     from orchestrator.pipeline import frozen_assignments, round_ends_s, worker_pool
     from runtime.replay import replay
-    from runtime.rounds import assignments_of, chain_of, train
+    from runtime.rounds import assignments_of, train
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     with worker_pool(scenario, settings) as executor:
@@ -105,7 +105,7 @@ def train_plans(
             on_progress(strategy, position / len(plans))
             ends_s = round_ends_s(replay(plan, scenario, num_rounds=num_rounds))
             result = train(
-                scenario, assignments_of(plan, scenario), executor, ends_s, options=options, chain=chain_of(plan)
+                scenario, assignments_of(plan, scenario), executor, ends_s, options=options, schedule=plan.schedule
             )
             control = train(scenario, frozen_assignments(plan), executor, ends_s)
             row = next(row for row in rows if row["strategy"] == strategy)

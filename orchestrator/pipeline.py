@@ -163,7 +163,7 @@ def run_plan(
     BudgetExceededError, RunError
         If a client exceeds its budget or training fails.
     """
-    from runtime.rounds import assignments_of, chain_of, train
+    from runtime.rounds import assignments_of, train
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     if not settings.resume:
@@ -181,7 +181,7 @@ def run_plan(
             assignments_of(plan, scenario),
             executor,
             ends_s,
-            chain=chain_of(plan),
+            schedule=plan.schedule,
             checkpoint_folder=folder.checkpoints,
             resume=settings.resume,
             options=options,
@@ -195,7 +195,7 @@ def run_plan(
                 frozen_assignments(plan),
                 executor,
                 ends_s,
-                chain=chain_of(plan),
+                schedule=plan.schedule,
                 checkpoint_folder=folder.path / "checkpoints-control",
                 resume=settings.resume,
                 on_round=lambda r: on_progress(
@@ -206,7 +206,7 @@ def run_plan(
             control = _rounds_table(frozen.records)
             folder.save_rounds(control, "control")
     folder.save_rounds(_rounds_table(result.records))
-    ledger = Ledger.concat([plan.ledger(num_rounds), replayed.ledger, result.measured])
+    ledger = Ledger.concat([planned_ledger(plan, scenario, num_rounds), replayed.ledger, result.measured])
     folder.save_ledger(ledger)
     summary = summarise(plan, ledger, _rounds_table(result.records), control, result.peak_bytes)
     summary["executor"] = settings.executor
@@ -214,6 +214,13 @@ def run_plan(
     write_report(folder)
     summary["report"] = str(folder.report)
     return summary
+
+
+def planned_ledger(plan: Plan, scenario: Scenario, num_rounds: int) -> Ledger:
+    """Return the planned ledger of those who take part in each round."""
+    from runtime.participation import attendance
+
+    return plan.ledger(num_rounds, attendance(scenario, [client.id for client in plan.clients], num_rounds))
 
 
 def frozen_assignments(plan: Plan) -> tuple[Assignment, ...]:
@@ -245,7 +252,7 @@ def replay_plan(plan: Plan, folder: RunFolder, num_rounds: int, traces: Any = No
     folder.create()
     folder.save_scenario(scenario)
     folder.save_plan(plan)
-    ledger = Ledger.concat([plan.ledger(num_rounds), replayed.ledger])
+    ledger = Ledger.concat([planned_ledger(plan, scenario, num_rounds), replayed.ledger])
     folder.save_ledger(ledger)
     summary = summarise(plan, ledger, None, None, {})
     folder.save_summary(summary)

@@ -14,7 +14,7 @@ from runtime.checkpoint import Checkpoint, ClientRecord, RoundRecord, load_check
 from runtime.client import Assignment, ClientReport
 from runtime.executors.base import Executor, RoundOutcome, RoundTask
 from runtime.faults import ClientFault, error_of
-from runtime.groups import groups_of
+from runtime.groups import Group, groups_of
 from runtime.participation import participants
 from runtime.scalar_log import ScalarLog
 from runtime.split import State
@@ -22,9 +22,9 @@ from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from scenarios.contracts.options import OptionTable
 from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import Plan
-from scenarios.contracts.schedule import Chain
+from scenarios.contracts.schedule import Chain, Schedule, Simultaneous
 from scenarios.errors import RunError, UsageError
-from scenarios.schema import Scenario
+from scenarios.schema import Scenario, Training
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,36 @@ def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
     )
 
 
-def chain_of(plan: Plan) -> tuple[str, ...]:
-    """Return the clients that train one after another, each on the weights of the one before it."""
-    return plan.schedule.order if isinstance(plan.schedule, Chain) else ()
+def groups_by(schedule: Schedule, assignments: Sequence[Assignment], training: Training) -> tuple[Group, ...]:
+    """Return the groups of a round under a schedule.
+
+    A chain of clients with server copies of their own is sequential split learning: each starts from the weights that
+    the one before it ended with. A shared server model serves the clients in the order of the schedule; their own
+    parts are averaged as always.
+
+    Parameters
+    ----------
+    schedule
+        The plan's.
+    assignments
+        Those who take part, in the order of the scenario.
+    training
+        Names the server model.
+    """
+    order = () if isinstance(schedule, Simultaneous) else schedule.order
+    if training.server_model == "per-client":
+        return groups_of(assignments, order if isinstance(schedule, Chain) else ())
+    rank = {client: position for position, client in enumerate(order)}
+    return groups_of(sorted(assignments, key=lambda a: rank.get(a.client, len(rank))))
 
 
-def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], chain: Sequence[str] = ()) -> str:
+def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule = Simultaneous()) -> str:
     """Identify scenario, options and order: what decides the trained bits."""
     text = "\n".join(
         [
             scenario.content_hash(),
             *(f"{a.client} {a.cut} {a.mode} {a.recompute!r} {a.batch_size} {a.data_weight!r}" for a in assignments),
-            "chain " + " ".join(chain),
+            schedule.model_dump_json(),
         ]
     )
     return hashlib.sha256(text.encode()).hexdigest()
@@ -141,7 +159,7 @@ class _Progress:
             self.log.last_round,
         )
 
-    def task(self, scenario: Scenario, assignments: Sequence[Assignment], chain: Sequence[str]) -> RoundTask:
+    def task(self, scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule) -> RoundTask:
         """Return what is to be done in the next round.
 
         A client's peak is measured in the first round it takes part in, since its option does not change within a run,
@@ -154,7 +172,7 @@ class _Progress:
         taking_part = [a for a in present if a.client in chosen]
         over = {fault.client for fault in self.faults if fault.peak_bytes is not None}
         measure = frozenset(a.client for a in taking_part if a.client not in self.peak_bytes or a.client in over)
-        return RoundTask(round_index, groups_of(taking_part, chain), measure)
+        return RoundTask(round_index, groups_by(schedule, taking_part, scenario.training), measure)
 
     def add(self, outcome: RoundOutcome[Any], scenario: Scenario, end_s: float, accuracy: float) -> RoundRecord:
         """Take in a round.
@@ -193,7 +211,7 @@ def train(
     executor: Executor[Any],
     round_ends_s: Sequence[float],
     *,
-    chain: Sequence[str] = (),
+    schedule: Schedule = Simultaneous(),
     checkpoint_folder: Path | None = None,
     resume: bool = False,
     options: OptionTable | None = None,
@@ -209,8 +227,8 @@ def train(
         An entered executor.
     round_ends_s
         The replay's clock at the end of every round: training time is simulated time.
-    chain
-        Clients that train one after another, each on the weights of the one before it.
+    schedule
+        Who trains before whom, see :func:`groups_by`.
     checkpoint_folder
         Where to write a checkpoint after every round; none when None.
     resume
@@ -228,7 +246,7 @@ def train(
         If training diverges or a client hangs under the same policy, if all clients have failed, or if workers cannot
         be kept alive.
     """
-    fingerprint = plan_fingerprint(scenario, assignments, chain)
+    fingerprint = plan_fingerprint(scenario, assignments, schedule)
     found = load_checkpoint(checkpoint_folder, fingerprint, executor.load) if resume and checkpoint_folder else None
     progress = (
         _Progress.after(found[0]) if found is not None else _Progress(log=ScalarLog(a.client for a in assignments))
@@ -243,7 +261,7 @@ def train(
     for record in progress.records:
         on_round(record)
     for end_s in round_ends_s[len(progress.records) :]:
-        outcome = executor.train_round(handle, progress.task(scenario, assignments, chain))
+        outcome = executor.train_round(handle, progress.task(scenario, assignments, schedule))
         _apply_policy(outcome, assignments, scenario, options)
         handle = outcome.handle
         on_round(progress.add(outcome, scenario, end_s, executor.evaluate(handle)))
@@ -297,4 +315,4 @@ def _measured(reports: Sequence[ClientReport], round_index: int, caught_up_bytes
     return Ledger.from_entries(entries)
 
 
-__all__ = ["TrainingResult", "assignments_of", "chain_of", "plan_fingerprint", "train"]
+__all__ = ["TrainingResult", "assignments_of", "groups_by", "plan_fingerprint", "train"]

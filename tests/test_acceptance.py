@@ -10,7 +10,7 @@ from orchestrator.pipeline import frozen_assignments
 from profiler.options import profile_scenario
 from runtime.executors.inline import InlineExecutor
 from runtime.replay import replay
-from runtime.rounds import assignments_of, chain_of, train
+from runtime.rounds import assignments_of, train
 from scenarios.contracts.ledger import Source
 from scenarios.contracts.modes import Mode
 from scenarios.contracts.options import OptionTable
@@ -90,7 +90,7 @@ def test_bytes_agree_between_plan_replay_and_run(name: str, strategy: str) -> No
     plan = make_plan(scenario, options, strategy)
     check_replay(plan, scenario)
     with InlineExecutor(scenario) as executor:
-        result = train(scenario, assignments_of(plan, scenario), executor, [1.0], chain=chain_of(plan))
+        result = train(scenario, assignments_of(plan, scenario), executor, [1.0], schedule=plan.schedule)
     expected = plan.ledger(1).table.set_index(["client", "phase"])["bytes"]
     measured = result.measured.table.set_index(["client", "phase"])["bytes"]
     for key, size in measured.items():
@@ -106,7 +106,7 @@ def test_bytes_agree_in_every_mode(name: str, mode: Mode) -> None:
     scenario, options = profiled(name, *SHRUNKEN[name], *lifted, f"training.modes=[{mode}]")
     plan = make_plan(scenario, options, "splitfed")
     with InlineExecutor(scenario) as executor:
-        result = train(scenario, assignments_of(plan, scenario), executor, [1.0], chain=chain_of(plan))
+        result = train(scenario, assignments_of(plan, scenario), executor, [1.0], schedule=plan.schedule)
     expected = plan.ledger(1).table.set_index(["client", "phase"])["bytes"]
     for key, size in result.measured.table.set_index(["client", "phase"])["bytes"].items():
         assert size == expected[key], key
@@ -157,7 +157,7 @@ def test_quickstart_learns_under_budget_and_beats_the_frozen_control() -> None:
     ends_s = [1.0] * scenario.training.rounds
     with InlineExecutor(scenario) as executor:
         trained = train(
-            scenario, assignments_of(plan, scenario), executor, ends_s, options=options, chain=chain_of(plan)
+            scenario, assignments_of(plan, scenario), executor, ends_s, options=options, schedule=plan.schedule
         )
         frozen = train(scenario, frozen_assignments(plan), executor, ends_s)
     assert trained.records[-1].test_accuracy >= 0.97

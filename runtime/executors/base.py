@@ -17,7 +17,6 @@ from runtime.faults import ClientFault
 from runtime.groups import Group
 from runtime.scalar_log import AveragedRound
 from runtime.split import State
-from scenarios.errors import UsageError
 from scenarios.schema import Scenario
 
 Handle = TypeVar("Handle")
@@ -100,25 +99,6 @@ class Executor(Protocol[Handle]):
 
     def fetch(self, handle: Handle) -> State:
         """Return the global state itself, in this process."""
-
-
-def shares_server(scenario: Scenario, task: RoundTask) -> bool:
-    """Whether the clients of a round train against one server model; a chain hands its weights on instead.
-
-    Raises
-    ------
-    UsageError
-        If a chain trains beside other clients, who would share a server with it.
-    """
-    if scenario.training.server_model == "per-client":
-        return False
-    chained = [group.chained for group in task.groups]
-    if any(chained) and not all(chained):
-        raise UsageError(
-            f"training.server_model: found {scenario.training.server_model!r}, and this plan trains some clients one "
-            "after another beside others; use server_model: per-client, or another strategy"
-        )
-    return not any(chained)
 
 
 def without_culprits(

@@ -11,7 +11,7 @@ from typing import Self
 import torch
 
 from runtime.client import ClientReport
-from runtime.executors.base import RoundOutcome, RoundTask, shares_server, without_culprits
+from runtime.executors.base import RoundOutcome, RoundTask, without_culprits
 from runtime.executors.state_files import load_states, save_states
 from runtime.faults import ClientFault
 from runtime.model_server import ModelServer
@@ -74,7 +74,7 @@ class InlineExecutor:
 
     def train_round(self, handle: InlineState, task: RoundTask) -> RoundOutcome[InlineState]:
         """Train the clients of all groups for one round from the same state, and average what they return."""
-        if shares_server(self._scenario, task):
+        if self._scenario.training.server_model != "per-client":
             return without_culprits(self._scenario, task, lambda rest: self._train_shared(handle, rest))
         earlier = handle.optimizer_states
         outcomes = (

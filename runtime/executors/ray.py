@@ -17,7 +17,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load
 
-from runtime.executors.base import RoundOutcome, RoundTask, shares_server, without_culprits
+from runtime.executors.base import RoundOutcome, RoundTask, without_culprits
 from runtime.executors.ray_actors import KeptRef, RayModelServer, RayWorker, StateRef
 from runtime.executors.ray_cluster import RayCluster, errors_of_workers
 from runtime.executors.ray_dispatch import Dispatch
@@ -162,7 +162,7 @@ class RayExecutor:
         for resource in dict.fromkeys(group.resource for group in task.groups):
             if resource is not None:
                 self._pool.bind(resource, self._cluster.offers(resource))
-        if shares_server(self._scenario, task):
+        if self._scenario.training.server_model != "per-client":
             return without_culprits(self._scenario, task, lambda rest: self._attempts(handle, rest, self._shared))
         return self._attempts(handle, task, self._parallel)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from runtime.participation import attendance
 from runtime.replay.links import downlink_rate_bps, uplink_rate_bps
 from runtime.replay.processes import ClientWork, Timeline, simulate
 from runtime.replay.trace_files import scenario_traces
@@ -134,8 +135,11 @@ def replay(
         )
         for client in plan.clients
     ]
-    timeline = simulate(work, num_rounds, plan.schedule, synchronise=scenario.training.steps_synchronise)
-    _check_timeline(plan, timeline)
+    present = attendance(scenario, [client.id for client in plan.clients], num_rounds)
+    timeline = simulate(
+        work, num_rounds, plan.schedule, synchronise=scenario.training.steps_synchronise, attendance=present
+    )
+    _check_timeline(plan, timeline, present)
     return Replay(Ledger.from_entries(_entries(plan, timeline)), _rounds(plan, timeline))
 
 
@@ -228,7 +232,11 @@ def _rounds(plan: Plan, timeline: Timeline) -> pd.DataFrame:
     rows, start_s = [], 0.0
     for index, end_s in enumerate(timeline.round_ends_s):
         latency_s = end_s - start_s
-        waits_s = [rounds[index][Phase.BARRIER].waiting_s for rounds in timeline.totals]
+        waits_s = {
+            client.id: rounds[index][Phase.BARRIER].waiting_s
+            for client, rounds in zip(plan.clients, timeline.totals, strict=True)
+            if rounds[index]
+        }
         rows.append(
             {
                 "round": index,
@@ -241,8 +249,8 @@ def _rounds(plan: Plan, timeline: Timeline) -> pd.DataFrame:
                 "server_utilisation": _utilisation(
                     plan, timeline, index, latency_s, "server_share", (Phase.SERVER_COMPUTE,)
                 ),
-                "slowest_client": plan.clients[waits_s.index(min(waits_s))].id,
-                "barrier_wait_s": math.fsum(waits_s) / len(waits_s),
+                "slowest_client": min(waits_s, key=lambda client: waits_s[client]),
+                "barrier_wait_s": math.fsum(waits_s.values()) / len(waits_s),
             }
         )
         start_s = end_s
@@ -255,11 +263,12 @@ def _utilisation(
     served_s = math.fsum(
         getattr(client, share) * math.fsum(rounds[index][phase].seconds for phase in phases)
         for client, rounds in zip(plan.clients, timeline.totals, strict=True)
+        if rounds[index]
     )
     return served_s / latency_s if latency_s > 0 else 0.0
 
 
-def _check_timeline(plan: Plan, timeline: Timeline) -> None:
+def _check_timeline(plan: Plan, timeline: Timeline, present: Sequence[Mapping[str, int]]) -> None:
     """Check what must hold whatever the links do; a broken simulation is an error, never a wrong figure."""
     starts_s = (0.0, *timeline.round_ends_s[:-1])
     for index, (start_s, end_s) in enumerate(zip(starts_s, timeline.round_ends_s, strict=True)):
@@ -269,6 +278,8 @@ def _check_timeline(plan: Plan, timeline: Timeline) -> None:
             )
         for client, rounds in zip(plan.clients, timeline.totals, strict=True):
             spent = rounds[index]
+            if client.id not in present[index]:
+                continue
             where = f"client {client.id}, round {index} of the replay"
             elapsed_s = math.fsum(total.seconds + total.waiting_s for total in spent.values())
             if abs(elapsed_s - (end_s - start_s)) > _CLOCK_TOLERANCE * max(1.0, end_s):
@@ -276,6 +287,7 @@ def _check_timeline(plan: Plan, timeline: Timeline) -> None:
             for phase in ROUND_ORDER:
                 if spent[phase].seconds < 0 or spent[phase].waiting_s < 0:
                     raise RunError(f"{where}, phase {phase}: a negative time, {spent[phase]}")
-                planned_bytes = client.phase_bytes(phase)
+                extra = present[index][client.id] if phase is Phase.MODEL_DOWNLOAD else 0
+                planned_bytes = client.phase_bytes(phase) + extra
                 if spent[phase].bytes != planned_bytes:
                     raise RunError(f"{where}, phase {phase}: carried {spent[phase].bytes} of {planned_bytes} bytes")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import simpy
@@ -70,7 +70,7 @@ class Timeline:
     Parameters
     ----------
     totals
-        ``totals[client][round]`` by phase, clients in the order of the work.
+        ``totals[client][round]`` by phase, clients in the order of the work; empty where one took no part.
     round_ends_s
         Clock at the end of each round.
     """
@@ -101,7 +101,12 @@ class Barrier:
 
 
 def simulate(
-    work: Sequence[ClientWork], num_rounds: int, schedule: Schedule | None = None, *, synchronise: bool = False
+    work: Sequence[ClientWork],
+    num_rounds: int,
+    schedule: Schedule | None = None,
+    *,
+    synchronise: bool = False,
+    attendance: Sequence[Mapping[str, int]] | None = None,
 ) -> Timeline:
     """Run all clients through all rounds.
 
@@ -115,6 +120,8 @@ def simulate(
         Who waits for whom; all at once when None.
     synchronise
         Whether all clients wait for the slowest between two steps.
+    attendance
+        For every round, who takes part, and the bytes each downloads beyond its work; everybody, and none, when None.
 
     Returns
     -------
@@ -130,23 +137,31 @@ def simulate(
     round_end = Barrier(environment, len(work))
     step_end = Barrier(environment, len(work)) if synchronise else None
     totals: list[list[RoundTotals]] = [[] for _ in work]
-    jobs = [_jobs(item) for item in work]
     steps = work[0].local_steps if work else 1
     order = schedule or Simultaneous()
-    turns = [RoundTurns(environment, order, jobs, steps, step_by_step=synchronise) for _ in range(num_rounds)]
+    everybody = {item.client_id: 0 for item in work}
+    present = [everybody] * num_rounds if attendance is None else attendance
+    turns = [
+        RoundTurns(environment, order, [_jobs(item, taking_part) for item in work], steps, step_by_step=synchronise)
+        for taking_part in present
+    ]
     for item, rounds in zip(work, totals, strict=True):
-        environment.process(_client(environment, item, turns, round_end, step_end, rounds))
+        own = [taking_part.get(item.client_id) for taking_part in present]
+        environment.process(_client(environment, item, turns, own, round_end, step_end, rounds))
     environment.run()
     if len(round_end.ends_s) != num_rounds:
         raise RunError(f"the replay stopped after {len(round_end.ends_s)} of {num_rounds} rounds; needs all of them")
     return Timeline(tuple(tuple(rounds) for rounds in totals), tuple(round_end.ends_s))
 
 
-def _jobs(work: ClientWork) -> ClientJobs:
+def _jobs(work: ClientWork, taking_part: Mapping[str, int]) -> ClientJobs:
     """List the jobs on shared resources that a client really has in a round."""
     jobs: set[Job] = set()
+    if work.client_id not in taking_part:
+        return ClientJobs(work.client_id, frozenset())
     for phase in (Phase.MODEL_DOWNLOAD, Phase.MODEL_UPLOAD):
-        if work.phase_bytes[phase] > 0:
+        extra = taking_part[work.client_id] if phase is Phase.MODEL_DOWNLOAD else 0
+        if work.phase_bytes[phase] + extra > 0:
             jobs.add((work.client_id, phase, 0))
     for phase in (Phase.UPLINK, Phase.DOWNLINK):
         sizes = _spread(work.phase_bytes[phase], work.local_steps)
@@ -160,6 +175,7 @@ def _client(
     environment: simpy.Environment,
     work: ClientWork,
     turns: Sequence[RoundTurns],
+    catch_up_bytes: Sequence[int | None],
     round_end: Barrier,
     step_end: Barrier | None,
     rounds: list[RoundTotals],
@@ -170,14 +186,19 @@ def _client(
     server_s = work.server_s / steps
     uplink_bytes = _spread(work.phase_bytes[Phase.UPLINK], steps)
     downlink_bytes = _spread(work.phase_bytes[Phase.DOWNLINK], steps)
-    for round_index, turn in enumerate(turns):
+    for round_index, (turn, extra_bytes) in enumerate(zip(turns, catch_up_bytes, strict=True)):
+        if extra_bytes is None:
+            yield from _sit_out(environment, name, steps, turn, round_end, step_end)
+            rounds.append({})
+            continue
         totals: RoundTotals = {phase: PhaseTotals() for phase in ROUND_ORDER}
         if round_index == 0 and work.start_offset_s > 0:
             totals[Phase.MODEL_DOWNLOAD].waiting_s += work.start_offset_s
             yield environment.timeout(work.start_offset_s)
         own_turn = (name, Phase.BARRIER, 0)
         yield from _await(environment, turn, own_turn, totals[Phase.MODEL_DOWNLOAD])
-        yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_DOWNLOAD, 0))
+        first_bytes = work.phase_bytes[Phase.MODEL_DOWNLOAD] + extra_bytes
+        yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_DOWNLOAD, 0), first_bytes)
         for step in range(steps):
             if step_end is not None and step > 0:
                 turn.ended(own_turn)
@@ -193,6 +214,25 @@ def _client(
         turn.ended(own_turn)
         yield from _meet(environment, round_end, totals[Phase.BARRIER])
         rounds.append(totals)
+
+
+def _sit_out(
+    environment: simpy.Environment,
+    name: str,
+    steps: int,
+    turn: RoundTurns,
+    round_end: Barrier,
+    step_end: Barrier | None,
+) -> Generator[simpy.Event, None, None]:
+    """Let a round pass that a client takes no part in: nobody waits for it."""
+    unheeded = PhaseTotals()
+    for step in range(steps if step_end is not None else 1):
+        if step_end is not None and step > 0:
+            yield from _meet(environment, step_end, unheeded)
+        own_turn = (name, Phase.BARRIER, step)
+        yield from _await(environment, turn, own_turn, unheeded)
+        turn.ended(own_turn)
+    yield from _meet(environment, round_end, unheeded)
 
 
 def _meet(environment: simpy.Environment, barrier: Barrier, totals: PhaseTotals) -> Generator[simpy.Event, None, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -163,11 +164,24 @@ class Plan(_Frozen):
                 return client
         raise KeyError(client_id)
 
-    def ledger(self, num_rounds: int = 1) -> Ledger:
-        """Planned ledger: the same figures for every round, the barrier wait included."""
+    def ledger(self, num_rounds: int = 1, attendance: Sequence[Mapping[str, int]] | None = None) -> Ledger:
+        """Planned ledger: the same figures for every round, the barrier wait included.
+
+        Parameters
+        ----------
+        num_rounds
+            Rounds.
+        attendance
+            For every round, who takes part, and the bytes each has to catch up with, whose seconds are not planned;
+            everybody always, and nothing, when None.
+        """
         entries: list[LedgerEntry] = []
         for round_index in range(num_rounds):
+            taking_part = {c.id: 0 for c in self.clients} if attendance is None else attendance[round_index]
             for client in self.clients:
+                if client.id not in taking_part:
+                    continue
+                caught_up = taking_part[client.id]
                 entries += [
                     LedgerEntry(
                         Source.PLANNED,
@@ -176,7 +190,7 @@ class Plan(_Frozen):
                         phase,
                         seconds,
                         client.waiting_s.get(phase, 0.0),
-                        client.phase_bytes(phase),
+                        client.phase_bytes(phase) + (caught_up if phase is Phase.MODEL_DOWNLOAD else 0),
                     )
                     for phase, seconds in client.phases_s.items()
                 ]

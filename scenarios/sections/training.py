@@ -171,6 +171,11 @@ class Training(Section):
         return self.server_model != "per-client" and self.local_steps > 1
 
     @property
+    def catch_up_bytes_a_round(self) -> int:
+        """Bytes that a client downloads for each round it has missed: a scalar a direction and a seed, every step."""
+        return 4 * self.local_steps * (self.zeroth_order.directions + 1) if self.zo_prefix_blocks else 0
+
+    @property
     def candidate_batch_sizes(self) -> tuple[int, ...]:
         """All batch sizes of a client, smallest first."""
         return tuple(sorted({self.batch_size, *self.batch_sizes}))

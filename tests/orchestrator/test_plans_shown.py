@@ -8,7 +8,7 @@ from orchestrator.report.headline import STATUS_WORDS, tiles
 from orchestrator.tables import plan_headline
 from profiler.options import profile_scenario
 from runtime.executors.inline import InlineExecutor
-from runtime.rounds import assignments_of, chain_of, train
+from runtime.rounds import assignments_of, train
 from scenarios.contracts.plan import Plan, PlanStatus
 from scenarios.loader import validate_scenario
 from scenarios.schema import Scenario
@@ -34,7 +34,9 @@ def test_a_client_left_out_is_named_and_the_others_train() -> None:
     assert plan.dropped == ("weak-0",)
     assert "left out, at their price: weak-0" in plan_headline(plan)
     with InlineExecutor(scenario) as executor:
-        result = train(scenario, assignments_of(plan, scenario), executor, [plan.round_latency_s], chain=chain_of(plan))
+        result = train(
+            scenario, assignments_of(plan, scenario), executor, [plan.round_latency_s], schedule=plan.schedule
+        )
     assert set(result.peak_bytes) == {"pi-0", "pi-1"}
     assert result.records[-1].train_loss > 0
 

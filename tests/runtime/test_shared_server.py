@@ -17,7 +17,7 @@ from runtime.rounds import TrainingResult, train
 from runtime.split import SplitModel, State, task_loss
 from runtime.wire import Batch
 from scenarios.contracts.modes import Mode
-from scenarios.errors import UsageError
+from scenarios.contracts.schedule import Chain, Turns
 from scenarios.loader import load_scenario
 from scenarios.schema import Scenario
 
@@ -145,15 +145,20 @@ def test_a_chain_hands_its_weights_on() -> None:
             return draw_batch(samples, index[client], scenario, client, step)
 
         state = run_client_round(model, state, who, draw, scenario, 0, measure_memory=False).state
-    found = trained(scenario, assignments, chain=chain).state
+    found = trained(scenario, assignments, schedule=Chain(order=tuple(chain))).state
     assert all(torch.equal(tensor, found[name]) for name, tensor in state.items())
 
 
-def test_a_chain_beside_others_shares_no_server() -> None:
-    scenario = scenario_with("training.server_model=shared-mean")
+@pytest.mark.parametrize("schedule", [Chain, Turns])
+def test_a_sequential_server_serves_in_the_order_of_the_plan(schedule: type[Chain] | type[Turns]) -> None:
+    scenario = scenario_with("training.server_model=shared-sequential")
     assignments = all_clients(scenario, [2] * 6)
-    with pytest.raises(UsageError, match="server_model"):
-        trained(scenario, assignments, chain=[assignments[0].client])
+    turned = schedule(order=tuple(who.client for who in assignments[::-1]))
+    found = trained(scenario, assignments, schedule=turned)
+    expected = trained(scenario, assignments[::-1])
+    assert all(torch.equal(tensor, found.state[name]) for name, tensor in expected.state.items())
+    in_order = trained(scenario, assignments)
+    assert any(not torch.equal(tensor, found.state[name]) for name, tensor in in_order.state.items())
 
 
 @pytest.mark.parametrize("server_model", ["per-client", *SHARED])

@@ -132,6 +132,10 @@ class MachineProfile(_Value):
                         "measure again with the scenario that is meant"
                     )
                 table[what].append(found or 0.0)
+        # No machine is timed on these: without work they take no time, and otherwise an unknown one, never zero.
+        for what in ("forward_mode", "estimated_update"):
+            works = [getattr(cost, what) for cost in costs]
+            table[what] = [math.nan if work is None or len(work.count) else 0.0 for work in works]
         trains = np.array([cost.num_trainable > 0 for cost in costs])
         return BlockSeconds(**{what: np.array(found) for what, found in table.items()}, trains=trains)
 

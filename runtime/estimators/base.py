@@ -86,7 +86,8 @@ class ZerothOrderEstimator(GradientEstimator):
     def __init__(self, part: Part, training: Training) -> None:
         super().__init__(part, training)
         _check_prefix(part, training.zo_prefix_blocks)
-        self._descent = ScalarDescent(part.trainable(), training.zeroth_order.optimizer)
+        self._parameters = list(part.trainable())
+        self._descent = ScalarDescent(self._parameters, training.zeroth_order.optimizer)
 
     @property
     def _kept_by(self) -> NamedOptimizer:

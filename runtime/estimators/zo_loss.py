@@ -48,7 +48,7 @@ class ZerothOrderLoss(ZerothOrderEstimator):
         trains_on_clean = settings.anchor == "clean" and link.trains_server
         with torch.no_grad():
             clean_loss = link.probe(forward(), batch, keep=trains_on_clean) if probes.clean_for_loss else None
-            found = estimate_from_losses(self.part.trainable(), self._noise(key), settings, probe, clean_loss)
+            found = estimate_from_losses(self._parameters, self._noise(key), settings, probe, clean_loss)
             loss = found.loss
             if trains_on_clean and clean_loss is None:
                 _, loss = link.exact(forward(), batch, wants_gradient=False)

@@ -27,7 +27,7 @@ class ZerothOrderProjection(ZerothOrderEstimator):
         """Anchor up, λ down, local probes, P scalars up."""
         settings = self.training.zeroth_order
         noise = self._noise(key)
-        recorder = Perturbed(self.part.trainable(), noise, 0, 0.0)
+        recorder = Perturbed(self._parameters, noise, 0, 0.0)
         with torch.no_grad(), recorder:
             h = self.part(batch.inputs, batch.mask_BS)
         gradient, loss = link.exact(h, batch, wants_gradient=True)
@@ -64,10 +64,10 @@ class ZerothOrderProjection(ZerothOrderEstimator):
             return self.part(inputs, batch.mask_BS)  # type: ignore[no-any-return]
 
         def at(scale: float) -> Tensor:
-            with Perturbed(self.part.trainable(), key, direction, scale):
+            with Perturbed(self._parameters, key, direction, scale):
                 return forward(batch.inputs)
 
         if settings.derivative == "forward-mode":
-            return tangent_along(forward, batch.inputs, self.part.trainable(), key, direction)
+            return tangent_along(forward, batch.inputs, self._parameters, key, direction)
         plus = at(settings.radius)
         return plus.sub_(at(-settings.radius) if anchor is None else anchor)

@@ -37,7 +37,8 @@ class Substitution(TorchFunctionMode):
         self.key = key
         self.direction = direction
         self.rows: dict[str, TouchedRows] = {}
-        self._names = {id(parameter): name for name, parameter in parameters}
+        self._parameters = list(parameters)
+        self._names = {id(parameter): name for name, parameter in self._parameters}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -47,7 +48,7 @@ class Substitution(TorchFunctionMode):
             return self._embedding(args, kwargs)
         if self._names_nothing:
             return func(*args, **kwargs)
-        return func(*(self._replace(a) for a in args), **{k: self._replace(v) for k, v in kwargs.items()})
+        return func(*map(self._replace, args), **{k: self._replace(v) for k, v in kwargs.items()})
 
     @property
     def _names_nothing(self) -> bool:
@@ -59,10 +60,11 @@ class Substitution(TorchFunctionMode):
         """Return what is read instead of a parameter; the noise is fresh and may be overwritten."""
 
     def _replace(self, value: Any) -> Any:
-        if isinstance(value, nn.Parameter) and id(value) in self._names:
-            noise = self.key.draw(self._names[id(value)], self.direction, value)
-            return self._stand_in(value.detach(), noise)
-        if isinstance(value, (tuple, list)):
+        # By identity, which the parameters hold on to: the check of a type is slow where there are many operators.
+        name = self._names.get(id(value))
+        if name is not None:
+            return self._stand_in(value.detach(), self.key.draw(name, self.direction, value))
+        if type(value) is tuple or type(value) is list:
             return type(value)(self._replace(item) for item in value)
         return value
 

@@ -32,8 +32,8 @@ A = 1 << 20
 @pytest.mark.parametrize(("mode", "settings"), SETTINGS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bytes_on_air_are_those_of_the_cost_model(family: str, mode: Mode, settings: dict[str, object]) -> None:
-    """Whoever holds the labels, padded or not, measured by a memory meter or not."""
-    for holder, padded in itertools.product(("client", "server"), (False, True)):
+    """Whoever holds the labels, padded or not, under a memory meter or not."""
+    for holder, padded, meter in (("client", False, None), ("client", True, LiveBytes()), ("server", True, None)):
         sides = Sides.of(family, label_holder=holder, zeroth_order={"directions": 3, **settings})
         batch = family_batch(sides.scenario, padded=padded)
         part, traffic = sides.part(), Traffic()
@@ -42,21 +42,19 @@ def test_bytes_on_air_are_those_of_the_cost_model(family: str, mode: Mode, setti
         estimator = make_estimator(mode, part, sides.scenario.training)
         with torch.no_grad():
             smashed = part(batch.inputs, batch.mask_BS)
-        for meter in (None, LiveBytes()):
-            traffic.bytes_by_phase.clear()
-            run_step(estimator, batch, link, KEY, meter)
-            found = step_bytes(
-                mode,
-                size_of(smashed),
-                size_of(batch.mask_BS) + (size_of(batch.labels) if holder == "client" else 0),
-                batch.inputs.numel() * 4 if row_ids else 0,
-                sides.scenario.training.zeroth_order,
-                on_device=False,
-                client_trains=True,
-            )
-            assert traffic.bytes_by_phase[Phase.UPLINK] == found.uplink
-            assert traffic.bytes_by_phase[Phase.DOWNLINK] == found.downlink
+        run_step(estimator, batch, link, KEY, meter)
         estimator.close()
+        found = step_bytes(
+            mode,
+            size_of(smashed),
+            size_of(batch.mask_BS) + (size_of(batch.labels) if holder == "client" else 0),
+            batch.inputs.numel() * 4 if row_ids else 0,
+            sides.scenario.training.zeroth_order,
+            on_device=False,
+            client_trains=True,
+        )
+        assert traffic.bytes_by_phase[Phase.UPLINK] == found.uplink
+        assert traffic.bytes_by_phase[Phase.DOWNLINK] == found.downlink
 
 
 def size_of(tensor: torch.Tensor | None) -> int:
@@ -108,7 +106,7 @@ def test_labels_cross_once_a_step() -> None:
     for _ in range(2):
         link.begin_step(KEY)
         with torch.no_grad():
-            for _probe in range(2):
+            for _ in range(2):
                 before = traffic.bytes_by_phase[Phase.UPLINK]
                 link.probe(torch.zeros(8, 12, 16), batch)
                 sent.append(traffic.bytes_by_phase[Phase.UPLINK] - before)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from orchestrator.report import ReportData, render_report
-from orchestrator.run_folder import ROUND_COLUMNS, RunFolder
+from orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from runtime.replay import Replay, replay, scenario_of
 from scenarios.contracts.files import write_text_whole
 from scenarios.contracts.ledger import Ledger, Source
@@ -206,10 +206,13 @@ def run_plan(
             control = _rounds_table(frozen.records)
             folder.save_rounds(control, "control")
     folder.save_rounds(_rounds_table(result.records))
+    folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
     ledger = Ledger.concat([planned_ledger(plan, scenario, num_rounds), replayed.ledger, result.measured])
     folder.save_ledger(ledger)
     summary = summarise(plan, ledger, _rounds_table(result.records), control, result.peak_bytes)
     summary["executor"] = settings.executor
+    summary["happened"] = [*result.events, *(fault.told(scenario.faults.policy) for fault in result.faults)]
+    summary["notes"] += summary["happened"]
     folder.save_summary(summary)
     write_report(folder)
     summary["report"] = str(folder.report)

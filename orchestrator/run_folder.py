@@ -18,6 +18,8 @@ from scenarios.errors import ContractError, RunError, UsageError
 from scenarios.schema import Scenario
 
 ROUNDS_SCHEMA_VERSION = 1
+CLIENTS_SCHEMA_VERSION = 1
+CLIENT_COLUMNS = ("round", "client", "train_loss", "fault")
 ROUND_COLUMNS = ("round", "simulated_s", "train_loss", "test_accuracy")
 
 
@@ -95,6 +97,10 @@ class RunFolder:
         """Read ``rounds.parquet``, or None where nothing was trained."""
         path = self.path / f"{name}.parquet"
         return read_parquet(path, "rounds", ROUNDS_SCHEMA_VERSION) if path.exists() else None
+
+    def save_clients(self, clients: pd.DataFrame) -> None:
+        """Write ``clients.parquet``: a row a round and client that took part."""
+        write_parquet(clients, self.path / "clients.parquet", "clients", CLIENTS_SCHEMA_VERSION)
 
     def save_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json``."""

@@ -47,6 +47,11 @@ class ClientFault:
     found: str
     peak_bytes: int | None = None
 
+    def told(self, policy: str) -> str:
+        """Say what happened, and what was done about it, in words."""
+        then = {"drop-round": "left out of this round", "drop-client": "left out from then on"}.get(policy, policy)
+        return f"round {self.round + 1}: client {self.client} {self.kind} ({self.found}); {then}"
+
 
 def error_of(
     fault: ClientFault, who: Assignment, scenario: Scenario, options: OptionTable | None, min_cut: int

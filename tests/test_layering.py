@@ -42,7 +42,9 @@ def test_imports_go_one_way(package: str) -> None:
 def test_replay_shares_nothing_with_the_planner() -> None:
     for path in (ROOT / "runtime" / "replay").rglob("*.py"):
         ours = {name for name in imported_packages(path) if name.split(".")[0] in OURS}
-        assert all(name.startswith(("scenarios", "runtime.replay", "runtime.participation")) for name in ours), f"{path}: {ours}"
+        assert all(name.startswith(("scenarios", "runtime.replay", "runtime.participation")) for name in ours), (
+            f"{path}: {ours}"
+        )
 
 
 def modules_after(code: str) -> set[str]:

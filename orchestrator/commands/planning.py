@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from orchestrator.commands.options import (
+    AddressOption,
     ExecutorName,
     ExecutorOption,
     JsonOption,
@@ -73,6 +74,7 @@ def compare(
     train: Annotated[bool, typer.Option("--run", help="Also train with each plan and compare accuracy.")] = False,
     executor: ExecutorOption = ExecutorName.RAY,
     workers: WorkersOption = None,
+    address: AddressOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,7 +94,7 @@ def compare(
     if train:
         from orchestrator.pipeline import RunSettings, default_workers
 
-        settings = RunSettings(executor.value, workers or default_workers())
+        settings = RunSettings(executor.value, workers or default_workers(), address=address)
         with progress_bar("training", quiet=as_json) as show:
             train_plans(loaded, options, plans, rows, settings, show)
     if as_json:

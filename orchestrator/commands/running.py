@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from orchestrator.commands.options import (
+    AddressOption,
     ChosenStrategyOption,
     ExecutorName,
     ExecutorOption,
@@ -32,6 +33,7 @@ def run(
     ] = None,
     executor: ExecutorOption = ExecutorName.RAY,
     workers: WorkersOption = None,
+    address: AddressOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last complete round.")] = False,
     overrides: SetOption = None,
@@ -45,6 +47,8 @@ def run(
     from scenarios.loader import load_scenario
     from solver.strategies import find_strategy
 
+    if address is not None and executor is not ExecutorName.RAY:
+        raise UsageError("--address names a Ray cluster: leave it out, or use --executor ray")
     if strategy is not None and (resume or plan_file is not None):
         raise UsageError("--strategy makes a plan, and --resume and --plan bring one: leave --strategy out")
     chosen = find_strategy(strategy or "optimal").name
@@ -76,7 +80,7 @@ def run(
 
         stdout().print(plan_table(given))
         stdout().print(plan_headline(given), highlight=False)
-    settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume)
+    settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume, address)
     with progress_bar("training", quiet=as_json) as show:
         summary = pipeline.run_plan(loaded, options, given, folder, settings, show)
     if as_json:
@@ -91,6 +95,8 @@ def _print_run(summary: dict[str, Any], folder: Any) -> None:
 
     stdout().print(truth_table(folder.ledger()))
     stdout().print(memory_line(folder.plan(), summary["peak_bytes"]), highlight=False)
+    for note in summary["happened"]:
+        stdout().print(f"[yellow]{escape(note)}[/]", highlight=False)
     line = f"test accuracy [bold]{summary['test_accuracy']:.1%}[/] after {summary['num_rounds']} rounds"
     if summary["frozen_control_accuracy"] is not None:
         line += f" (all client parts frozen: {summary['frozen_control_accuracy']:.1%})"

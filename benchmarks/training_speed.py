@@ -118,7 +118,8 @@ def main() -> None:
             on_ray(0), on_ray(1)
             ray_s = statistics.median(seconds(on_ray, r) for r in range(2, arguments.rounds + 2))
         print(
-            f"{name:54s} {bare_s:8.3f}s {inline_s:8.3f}s {inline_s / bare_s:6.2f}x {ray_s:8.3f}s {ray_s / inline_s:10.2f}x",
+            f"{name:54s} {bare_s:8.3f}s {inline_s:8.3f}s {inline_s / bare_s:6.2f}x "
+            f"{ray_s:8.3f}s {ray_s / inline_s:10.2f}x",
             flush=True,
         )
 

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from runtime.client import Assignment
 from runtime.reliability import reliability
@@ -160,4 +160,6 @@ def summed(weights: list[Weights]) -> Weights:
 
 def is_finite(state: Mapping[str, Tensor]) -> bool:
     """Whether all entries of a state are finite."""
-    return all(bool(torch.isfinite(tensor).all()) for tensor in state.values())
+    if not state:
+        return True
+    return bool(torch.isfinite(nn.utils.get_total_norm(list(state.values()), norm_type=float("inf"))))

@@ -7,6 +7,8 @@ that a parameter keeps its name, and its noise, wherever the cut falls.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,19 @@ from runtime.models.blocks import Block
 
 State = dict[str, Tensor]
 """Trainable parameters and floating-point buffers by name: what is aggregated and checkpointed."""
+
+
+class _Place(NamedTuple):
+    """Where a module keeps a tensor: the tensor itself may be replaced there, as by a move to a device."""
+
+    name: str
+    owner: Mapping[str, Tensor | None]
+    key: str
+
+    @property
+    def tensor(self) -> Tensor | None:
+        """The tensor that is there now."""
+        return self.owner[self.key]
 
 
 class Part(nn.Module):
@@ -37,7 +52,10 @@ class Part(nn.Module):
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the trainable parameters with their names."""
-        return ((name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad)
+        for place in self._parameter_places:
+            parameter = place.tensor
+            if parameter is not None and parameter.requires_grad:
+                yield place.name, parameter  # type: ignore[misc]
 
     @property
     def num_trainable(self) -> int:
@@ -49,10 +67,32 @@ class Part(nn.Module):
         return {name: parameter.detach() for name, parameter in self.trainable()} | dict(self._statistics())
 
     def _statistics(self) -> Iterator[tuple[str, Tensor]]:
-        persistent = self.state_dict(keep_vars=True)
-        return (
-            (name, buffer) for name, buffer in self.named_buffers() if name in persistent and buffer.is_floating_point()
-        )
+        for place in self._buffer_places:
+            buffer = place.tensor
+            if buffer is not None and buffer.is_floating_point():
+                yield place.name, buffer
+
+    # Searching a model's modules takes longer than a small client's step, so the search is done once.
+
+    @cached_property
+    def _parameter_places(self) -> list[_Place]:
+        seen: set[int] = set()
+        places: list[_Place] = []
+        for prefix, module in self.named_modules():
+            for key, parameter in module._parameters.items():
+                if parameter is not None and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    places.append(_Place(f"{prefix}.{key}", module._parameters, key))
+        return places
+
+    @cached_property
+    def _buffer_places(self) -> list[_Place]:
+        return [
+            _Place(f"{prefix}.{key}", module._buffers, key)
+            for prefix, module in self.named_modules()
+            for key, buffer in module._buffers.items()
+            if buffer is not None and key not in module._non_persistent_buffers_set
+        ]
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Copy the entries that belong to this part into it.

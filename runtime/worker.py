@@ -229,8 +229,9 @@ class Worker:
 
 def _fault_of(outcome: ClientRound, round_index: int) -> ClientFault | None:
     report, who = outcome.report, outcome.report.assignment
-    if not (math.isfinite(report.train_loss) and is_finite(outcome.state)):
-        finite = "finite" if is_finite(outcome.state) else "non-finite"
+    state_is_finite = is_finite(outcome.state)
+    if not (math.isfinite(report.train_loss) and state_is_finite):
+        finite = "finite" if state_is_finite else "non-finite"
         found = f"a train loss of {report.train_loss} and {finite} weights"
         return ClientFault(who.client, round_index, FaultKind.NOT_FINITE, found)
     if report.peak_bytes is not None and report.peak_bytes > who.memory_budget_bytes:

@@ -31,8 +31,15 @@ from scenarios.contracts.modes import Mode
 from scenarios.loader import load_scenario
 from scenarios.schema import Scenario
 
+_SMALLEST = (
+    "model.config={model_type: resnet, num_channels: 1, embedding_size: 8, hidden_sizes: [8], depths: [1], "
+    "layer_type: basic, downsample_in_first_stage: false, num_labels: 10}"
+)
 CASES = {
-    "overhead: 100 clients, one tiny step": (100, ["training.local_steps=1", "training.batch_size=4"]),
+    "overhead: 100 clients, one step of a 3-block network": (
+        100,
+        [_SMALLEST, "training.local_steps=1", "training.batch_size=4"],
+    ),
     "quickstart: 6 clients, 8 steps": (6, []),
     "compute: 8 clients, 10 steps of 64 images of 32 x 32": (
         8,
@@ -48,8 +55,8 @@ def scenario_of(num_clients: int, settings: list[str]) -> Scenario:
 
 
 def assignments_of(scenario: Scenario) -> list[Assignment]:
-    """Everybody trains with exact gradients, cut in the middle of the model."""
-    return [Assignment(c.id, 3, Mode.FO, c.data_weight, 1 << 40) for c in scenario.expanded_clients()]
+    """Everybody trains with exact gradients, cut low in the model."""
+    return [Assignment(c.id, 2, Mode.FO, c.data_weight, 1 << 40) for c in scenario.expanded_clients()]
 
 
 def bare_loop(scenario: Scenario) -> Callable[[int], None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from runtime.client import Assignment
 
-MAX_GROUPS = 64
+MAX_GROUPS = 32
 """Most groups of a round: enough to keep a pool of workers busy to the end, few enough to hold a state of each."""
 
 

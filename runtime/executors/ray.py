@@ -20,7 +20,7 @@ from safetensors.torch import load
 from runtime.executors.base import RoundOutcome, RoundTask, without_culprits
 from runtime.executors.ray_actors import KeptRef, RayModelServer, RayWorker, StateRef
 from runtime.executors.ray_cluster import RayCluster, errors_of_workers
-from runtime.executors.ray_dispatch import Dispatch
+from runtime.executors.ray_dispatch import Dispatch, TrainedGroup
 from runtime.executors.ray_pool import WorkerPool, first_line
 from runtime.executors.ray_shared import RaySharedServer
 from runtime.executors.ray_side_by_side import SideBySide
@@ -194,13 +194,28 @@ class RayExecutor:
             return tuple(refs)
 
         known = handle.optimizer_states
-        dispatch = Dispatch(self._pool, task, self._scenario.faults, submit)
+
+        def add(server: Any, position: int, group: TrainedGroup) -> Any:
+            return server.add.remote(position, group.weights, group.mean)
+
+        # Contributions are added while others still train; if the model server dies meanwhile, all are added again.
+        added: list[Any] = []
+        dispatch = Dispatch(
+            self._pool, task, self._scenario.faults, submit,
+            lambda position, group: added.append(add(self._server, position, group)),
+        )  # fmt: skip
         trained = dispatch.carry_out()
         self.events += dispatch.events
+
+        def hand_over(server: Any) -> list[Any]:
+            early = added[:]
+            added.clear()
+            return early or [add(server, position, group) for position, group in enumerate(trained)]
+
         return _Trained(
             [group.report for group in trained],
             {r.assignment.client: group.optimizer_states for group in trained for r in group.report.clients},
-            lambda server: [server.add.remote(at, group.weights, group.mean) for at, group in enumerate(trained)],
+            hand_over,
             len(trained),
         )
 

@@ -69,10 +69,20 @@ class Dispatch:
         The scenario's section: time limit and retries.
     submit
         Hands a group to a worker.
+    on_trained
+        Called with every group as soon as it and all before it are trained, in the order of the groups.
     """
 
-    def __init__(self, pool: WorkerPool, task: RoundTask, faults: Faults, submit: Submit) -> None:
+    def __init__(
+        self,
+        pool: WorkerPool,
+        task: RoundTask,
+        faults: Faults,
+        submit: Submit,
+        on_trained: Callable[[int, TrainedGroup], None],
+    ) -> None:
         self._pool, self._task, self._limits, self._submit = pool, task, faults, submit
+        self._on_trained, self._num_told = on_trained, 0
         self._waiting = deque(_Work(position, group) for position, group in enumerate(task.groups))
         self._running: dict[Any, _Running] = {}
         self._done: dict[int, TrainedGroup] = {}
@@ -181,6 +191,9 @@ class Dispatch:
             faults = (*trained.report.faults, *self._culprits[position])
             report = GroupReport(trained.report.clients, faults)
             self._done[position] = TrainedGroup(report, trained.weights, trained.mean, trained.optimizer_states)
+            while self._num_told in self._done:
+                self._on_trained(self._num_told, self._done[self._num_told])
+                self._num_told += 1
         else:
             # Each member by itself shows who it is; a lone one is tried once more, for the same rule to decide.
             self._on_trial[position] = len(members)

@@ -40,6 +40,10 @@ CASES = {
         100,
         [_SMALLEST, "training.local_steps=1", "training.batch_size=4"],
     ),
+    "small: 10 clients, 5 steps of a 3-block network": (
+        10,
+        [_SMALLEST, "training.local_steps=5", "training.batch_size=64"],
+    ),
     "quickstart: 6 clients, 8 steps": (6, []),
     "compute: 8 clients, 10 steps of 64 images of 32 x 32": (
         8,

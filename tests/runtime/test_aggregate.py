@@ -16,9 +16,11 @@ from runtime.aggregate import EntryWeights, WeightedMean
 from runtime.client import Assignment
 from runtime.groups import MAX_GROUPS, groups_of
 from runtime.models.blocks import Block
+from runtime.reliability import reliability
 from runtime.split import SplitModel, State
 from scenarios.contracts.modes import EXACT_MODES, Mode
 from scenarios.loader import load_scenario
+from scenarios.schema import ZerothOrder
 
 NAMES = ("blocks.0.weight", "blocks.1.weight", "blocks.2.weight")
 STATISTIC = "blocks.0.norm.running_mean"
@@ -202,3 +204,26 @@ def test_equal_states_stay_as_they_are(drawn: list[tuple[int, Mode, float, float
     for name, merged_value in merged(*rounds).items():
         if name != STATISTIC:
             assert merged_value == pytest.approx(value, rel=1e-5, abs=1e-6)
+
+
+@given(
+    st.integers(2, 10_000), st.integers(1, 64), st.integers(1, 8), st.integers(0, 8), st.sampled_from([0.0, 1.0, 3.0])
+)
+def test_adding_a_zeroth_order_client_never_lowers_expected_progress(
+    dimension: int, directions: int, num_exact: int, num_estimates: int, noise: float
+) -> None:
+    """The error of the averaged step does not grow, from one estimating client to the next.
+
+    Squared norms, in units of the gradient's: a mini-batch gradient has noise of 1 + ``noise`` (at least as much noise
+    as gradient), and an estimate of it along ``q`` signs errs by ``(d - 1) / q`` of its own norm (methods note, section
+    0). With less batch noise than that, an exact gradient is best left alone.
+    """
+    rho = reliability(Mode.ZO_LOSS, ZerothOrder(directions=directions), dimension)
+    exact_error = 1.0 + noise
+    estimate_error = (1.0 + exact_error) * (1.0 + (dimension - 1) / directions) - 1.0
+
+    def error(num: int) -> float:
+        total = num_exact + num * rho
+        return (num_exact * exact_error + num * rho**2 * estimate_error) / total**2
+
+    assert error(num_estimates + 1) <= error(num_estimates) * (1 + 1e-12)

@@ -61,9 +61,20 @@ def test_options_are_those_of_the_contract() -> None:
         "profile": ["--json", "--machine", "--out", "--picture", "--set"],
         "plan": ["--json", "--out", "--set", "--strategy", "--time-limit", "--warm-start"],
         "pareto": ["--json", "--out", "--points", "--set", "--x", "--y"],
-        "run": ["--executor", "--json", "--out", "--plan", "--resume", "--rounds", "--set", "--strategy", "--workers"],
+        "run": [
+            "--address",
+            "--executor",
+            "--json",
+            "--out",
+            "--plan",
+            "--resume",
+            "--rounds",
+            "--set",
+            "--strategy",
+            "--workers",
+        ],
         "replay": ["--json", "--out", "--rounds", "--traces"],
-        "compare": ["--executor", "--json", "--run", "--set", "--strategies", "--workers"],
+        "compare": ["--address", "--executor", "--json", "--run", "--set", "--strategies", "--workers"],
         "report": ["--json"],
     }
 

@@ -28,7 +28,7 @@ from scenarios.errors import ProfileError
 from scenarios.loader import builtin_text
 from scenarios.schema import Model, Scenario, TextTable
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, TRACED, family_batch, family_model, family_scenario
-from tests.runtime import test_modes
+from tests.runtime import test_derivatives, test_optimizers
 
 DECLARED = ["opt-causal", "opt-projected", "bert", "vit", "resnet", "resnet-bottleneck", "llama"]
 
@@ -239,15 +239,17 @@ def test_every_mode_trains_as_predicted(name: str) -> None:
         assert moved, "probes reach the parameters of traced blocks"
 
 
+@pytest.mark.parametrize("mode", sorted(ZEROTH_ORDER_MODES))
 @pytest.mark.parametrize("name", ["gpt2", "convnext", "albert"])
-def test_scalars_of_probes_are_directional_derivatives(name: str) -> None:
-    test_modes.test_scalars_are_directional_derivatives(name)
+def test_scalars_of_probes_are_directional_derivatives(name: str, mode: Mode) -> None:
+    # Some of these compute parts in single precision whatever they are given, which hides the order of the error.
+    assert test_derivatives.errors(name, mode, 1e-5).norm() < 1e-3
 
 
 @pytest.mark.parametrize("mode", sorted(ZEROTH_ORDER_MODES))
 @pytest.mark.parametrize("name", ["gpt2-classes", "regnet"])
 def test_replayed_scalars_give_the_clients_own_bits(name: str, mode: Mode) -> None:
-    test_modes.test_replaying_the_scalars_gives_the_clients_own_bits(name, mode)
+    test_optimizers.check_replay(name, mode, "adamw", "gaussian")
 
 
 @pytest.mark.parametrize("target", ["c_attn", "c_fc"])

@@ -32,25 +32,29 @@ def keys(count: int) -> list[NoiseKey]:
 def test_replaying_the_scalars_gives_the_clients_own_bits(mode: Mode, optimizer: str, distribution: str) -> None:
     """From the round's start, state mirrored; over families, embeddings with touched rows among them."""
     for family in FAMILIES if (optimizer, distribution) in {("sgd", "gaussian"), ("adamw", "sphere")} else ["bert"]:
-        settings = {"directions": 2, "distribution": distribution, "optimizer": LOUD[optimizer]}
-        sides = Sides.of(family, zeroth_order=settings)
-        part, server, estimator = sides.part(), sides.server(), sides.estimator(mode)
-        steps = []
-        for key in keys(3):
-            result = run_step(estimator, family_batch(sides.scenario, seed=key.step), server, key, None)
-            assert result.scalars is not None
-            steps.append(result.scalars.on_server())
-        trained = part.snapshot()
-        part.load(sides.start)
-        replay = ScalarDescent(part.trainable(), sides.scenario.training.zeroth_order.optimizer)
-        for step in steps:
-            replay.step(step)
-        for name, tensor in part.exchanged().items():
-            assert torch.equal(tensor, trained[name]), name
-            assert "running" in name or not torch.equal(tensor, sides.start[name]), name
-        mirrored, own = replay.state(), estimator.optimizer_state()
-        assert mirrored.keys() == own.keys()
-        assert all(torch.equal(mirrored[name], own[name]) for name in own)
+        check_replay(family, mode, optimizer, distribution)
+
+
+def check_replay(family: str, mode: Mode, optimizer: str, distribution: str) -> None:
+    settings = {"directions": 2, "distribution": distribution, "optimizer": LOUD[optimizer]}
+    sides = Sides.of(family, zeroth_order=settings)
+    part, server, estimator = sides.part(), sides.server(), sides.estimator(mode)
+    steps = []
+    for key in keys(3):
+        result = run_step(estimator, family_batch(sides.scenario, seed=key.step), server, key, None)
+        assert result.scalars is not None
+        steps.append(result.scalars.on_server())
+    trained = part.snapshot()
+    part.load(sides.start)
+    replay = ScalarDescent(part.trainable(), sides.scenario.training.zeroth_order.optimizer)
+    for step in steps:
+        replay.step(step)
+    for name, tensor in part.exchanged().items():
+        assert torch.equal(tensor, trained[name]), name
+        assert "running" in name or not torch.equal(tensor, sides.start[name]), name
+    mirrored, own = replay.state(), estimator.optimizer_state()
+    assert mirrored.keys() == own.keys()
+    assert all(torch.equal(mirrored[name], own[name]) for name in own)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -80,7 +80,7 @@ def test_predicted_peak_follows_the_settings(family: str, mode: Mode, training: 
             model, start, assignment, lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True
         )
         predicted = client_memory(traced, scenario, cut, mode).peak_bytes
-        assert predicted == pytest.approx(outcome.peak_bytes, rel=0.01, abs=256), f"cut {cut}"
+        assert predicted == pytest.approx(outcome.report.peak_bytes, rel=0.01, abs=256), f"cut {cut}"
 
 
 PURE = {"modes": ["zo-loss", "frozen"], "server_gradient": "zeroth-order"}

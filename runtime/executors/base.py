@@ -116,10 +116,12 @@ def without_culprits(
         Carries it out.
     """
     faults: list[ClientFault] = []
+    events: list[str] = []
     while True:
         outcome = train(task)
         faults += outcome.faults
+        events += outcome.events
         left = task.without(frozenset(fault.client for fault in outcome.faults))
         if not outcome.faults or scenario.faults.policy == "fail" or not left.groups:
-            return replace(outcome, faults=tuple(faults))
+            return replace(outcome, faults=tuple(faults), events=tuple(events))
         task = left

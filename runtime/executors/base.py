@@ -45,6 +45,10 @@ class RoundTask:
         groups = tuple(group.without(clients) for group in self.groups)
         return replace(self, groups=tuple(group for group in groups if group.members))
 
+    def emulated(self) -> RoundTask:
+        """Return the same groups, bound to no real device."""
+        return replace(self, groups=tuple(group.emulated() for group in self.groups))
+
 
 @dataclass(frozen=True)
 class RoundOutcome(Generic[Handle]):

@@ -20,7 +20,7 @@ from runtime.data import head_size
 from runtime.models.build import build_blocks, model_config, torch_dtype
 from runtime.split import SplitModel
 from runtime.wire import Batch
-from scenarios.errors import ProfileError
+from scenarios.errors import ProfileError, ScenarioError
 from scenarios.schema import Digits, ImageArchive, Scenario, TextTable
 
 BlockGraph: TypeAlias = "nx.DiGraph[int]"
@@ -90,6 +90,8 @@ def block_graph(traced: TracedModel) -> BlockGraph:
 
     Raises
     ------
+    ScenarioError
+        If the batch leaves a BatchNorm one value a channel.
     ProfileError
         If the model cannot be traced with this batch.
     """
@@ -108,6 +110,8 @@ def block_graph(traced: TracedModel) -> BlockGraph:
             try:
                 x = block(x, traced.batch.mask_BS)
             except Exception as error:  # whatever a model raises for a shape it cannot take
+                if "more than 1 value per channel" in str(error):
+                    raise _too_small_for_batch_norm(traced.batch, position, block.kind) from error
                 raise ProfileError(
                     f"block {position} ({block.kind}) cannot be traced with input "
                     f"{tuple(traced.batch.inputs.shape)}: {(str(error) or type(error).__name__).splitlines()[0]}; "
@@ -115,6 +119,15 @@ def block_graph(traced: TracedModel) -> BlockGraph:
                 ) from error
     graph.graph["logits_shape"] = tuple(x.shape)
     return graph
+
+
+def _too_small_for_batch_norm(batch: Batch, position: int, kind: str) -> ScenarioError:
+    size = batch.inputs.shape[0]
+    return ScenarioError(
+        f"training.batch_size, training.batch_sizes: found {size}, with inputs of {tuple(batch.inputs.shape[1:])}; the "
+        f"BatchNorm of block {position} ({kind}) gets one value a channel then, which has no variance to train with: "
+        "use a batch size of at least 2 everywhere, or larger images (data.image_size)"
+    )
 
 
 def valid_cuts(graph: BlockGraph) -> list[int]:

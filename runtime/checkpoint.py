@@ -6,6 +6,7 @@ is replaced last, so that a kill at any moment leaves the previous round intact.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,16 +15,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
-from runtime.faults import ClientFault, FaultKind
+from runtime.faults import ClientFault
 from runtime.scalar_log import AveragedRound
 from scenarios.contracts.ledger import Ledger
 from scenarios.errors import ContractError, RunError
 
-CHECKPOINT_SCHEMA_VERSION = 2
+CHECKPOINT_SCHEMA_VERSION = 3
 _POINTER = "latest.json"
+_DOCUMENT = "checkpoint.json"
 _KEPT_ROUNDS = 2
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError)
+"""What reading a damaged file raises."""
 
 Handle = TypeVar("Handle")
 
@@ -90,6 +96,22 @@ class Checkpoint:
     last_round: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Document:
+    """What ``checkpoint.json`` holds; ``files`` are the digests of the files beside it."""
+
+    schema_version: int
+    plan_hash: str
+    records: tuple[RoundRecord, ...]
+    clients: tuple[ClientRecord, ...]
+    peak_bytes: dict[str, int]
+    faults: tuple[ClientFault, ...]
+    left: tuple[str, ...]
+    averaged: tuple[AveragedRound, ...]
+    last_round: dict[str, int]
+    files: dict[str, str]
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[[Path], None]) -> None:
     """Write a checkpoint; the previous one survives whatever happens.
 
@@ -125,8 +147,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
             "left": list(checkpoint.left),
             "averaged": [asdict(one) for one in checkpoint.averaged],
             "last_round": checkpoint.last_round,
+            "files": _digests(temporary),
         }
-        (temporary / "checkpoint.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
+        (temporary / _DOCUMENT).write_text(json.dumps(document) + "\n", encoding="utf-8")
         _synchronise(temporary)
         shutil.rmtree(folder / name, ignore_errors=True)
         temporary.rename(folder / name)
@@ -172,35 +195,63 @@ def load_checkpoint(
         name = json.loads(pointer.read_text(encoding="utf-8"))["latest"]
         if not isinstance(name, str) or Path(name).name != name:
             raise ValueError(f"latest.json names {name!r}")
-        document = json.loads((folder / name / "checkpoint.json").read_text(encoding="utf-8"))
-        if document["schema_version"] != CHECKPOINT_SCHEMA_VERSION:
-            raise ValueError(f"schema version {document['schema_version']}, needs {CHECKPOINT_SCHEMA_VERSION}")
-        if not document["records"]:
-            raise ValueError("it records no rounds")
-        checkpoint = Checkpoint(
-            plan_hash=document["plan_hash"],
-            records=tuple(RoundRecord(**record) for record in document["records"]),
-            clients=tuple(ClientRecord(**record) for record in document["clients"]),
-            measured=Ledger.load(folder / name / "measured.parquet"),
-            peak_bytes={client: int(size) for client, size in document["peak_bytes"].items()},
-            faults=tuple(ClientFault(**{**fault, "kind": FaultKind(fault["kind"])}) for fault in document["faults"]),
-            left=tuple(document["left"]),
-            averaged=tuple(
-                AveragedRound(one["round"], tuple(map(tuple, one["coefficients"]))) for one in document["averaged"]
-            ),
-            last_round={client: int(last) for client, last in document["last_round"].items()},
-        )
-        handle = read_state(folder / name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
-        raise ContractError(
-            f"{folder}: the checkpoint is damaged ({error}); remove this folder to start again from round 0"
-        ) from error
+        checkpoint = _read(folder / name)
+    except _DAMAGE as error:
+        raise _damaged(folder, error) from error
     if checkpoint.plan_hash != plan_hash:
         raise ContractError(
             f"{folder}: this checkpoint belongs to another scenario or plan; resume with the same one, "
             "or use another --out"
         )
-    return checkpoint, handle
+    try:
+        return checkpoint, read_state(folder / name)
+    except _DAMAGE as error:
+        raise _damaged(folder, error) from error
+
+
+def _read(folder: Path) -> Checkpoint:
+    """Read all of a round but its weights, and see that its files are those that were written with it."""
+    text = (folder / _DOCUMENT).read_text(encoding="utf-8")
+    version = json.loads(text)["schema_version"]
+    if version != CHECKPOINT_SCHEMA_VERSION:
+        raise ValueError(f"schema version {version}, needs {CHECKPOINT_SCHEMA_VERSION}")
+    document = TypeAdapter(_Document).validate_json(text, strict=True)
+    if [record.round for record in document.records] != list(range(len(document.records))) or not document.records:
+        raise ValueError("its records are not those of the rounds 0, 1, ...")
+    found = _digests(folder)
+    if changed := sorted(name for name, _ in found.items() ^ document.files.items()):
+        raise ValueError(f"{', '.join(dict.fromkeys(changed))}: not as this checkpoint was written")
+    return Checkpoint(
+        document.plan_hash,
+        document.records,
+        document.clients,
+        Ledger.load(folder / "measured.parquet"),
+        document.peak_bytes,
+        document.faults,
+        document.left,
+        document.averaged,
+        document.last_round,
+    )
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of tensors or tables."""
+    found: dict[str, str] = {}
+    for path in folder.iterdir():
+        if path.suffix in (".safetensors", ".parquet"):
+            with path.open("rb") as handle:
+                found[path.name] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return found
+
+
+def _damaged(folder: Path, error: Exception) -> ContractError:
+    reason = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        reason = f"{_DOCUMENT}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return ContractError(
+        f"{folder}: the checkpoint is damaged ({reason}); remove this folder to start again from round 0"
+    )
 
 
 def _synchronise(folder: Path) -> None:

@@ -34,17 +34,18 @@ class ModelServer:
         self._num_added = 0
 
     @cached_property
+    def _built(self) -> tuple[SplitModel, State]:
+        """The working model, and a copy of its first state: averaging and evaluation overwrite the model."""
+        model = SplitModel(build_blocks(self._scenario, num_labels=head_size(self._scenario)))
+        return model, model.whole.snapshot()
+
+    @property
     def _model(self) -> SplitModel:
-        return SplitModel(build_blocks(self._scenario, num_labels=head_size(self._scenario)))
+        return self._built[0]
 
     @cached_property
     def _weights(self) -> EntryWeights:
         return EntryWeights(self._model, self._scenario.training)
-
-    @cached_property
-    def _initial_state(self) -> State:
-        # A copy: the working model is overwritten by every evaluation.
-        return self._model.whole.snapshot()
 
     @cached_property
     def _test(self) -> Samples:
@@ -52,7 +53,7 @@ class ModelServer:
 
     def initial_state(self) -> State:
         """Return the state training starts from."""
-        return self._initial_state
+        return self._built[1]
 
     def add(self, position: int, contribution: Contribution) -> None:
         """Add what a group returned.
@@ -100,7 +101,6 @@ class ModelServer:
 
     def evaluate(self, state: State) -> float:
         """Return the test accuracy of a state: share of right classes, or of right next tokens."""
-        self.initial_state()
         model, test = self._model.whole, self._test
         model.load(state)
         model.eval()

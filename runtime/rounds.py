@@ -23,7 +23,7 @@ from scenarios.contracts.options import OptionTable
 from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import Plan
 from scenarios.contracts.schedule import Chain, Schedule, Simultaneous
-from scenarios.errors import RunError, UsageError
+from scenarios.errors import ContractError, RunError, UsageError
 from scenarios.schema import Scenario, Training
 
 
@@ -133,8 +133,14 @@ class _Progress:
     events: list[str] = field(default_factory=list)
 
     @classmethod
-    def after(cls, checkpoint: Checkpoint) -> _Progress:
+    def after(cls, checkpoint: Checkpoint, assignments: Sequence[Assignment]) -> _Progress:
         """Go on from a checkpoint."""
+        expected = {a.client for a in assignments} - set(checkpoint.left)
+        if set(checkpoint.last_round) != expected:
+            raise ContractError(
+                f"the checkpoint is damaged: last_round names {len(checkpoint.last_round)} clients, needs the "
+                f"{len(expected)} of the plan that have not left; remove the folder of checkpoints to start again"
+            )
         return cls(
             list(checkpoint.records),
             list(checkpoint.clients),
@@ -249,7 +255,9 @@ def train(
     fingerprint = plan_fingerprint(scenario, assignments, schedule)
     found = load_checkpoint(checkpoint_folder, fingerprint, executor.load) if resume and checkpoint_folder else None
     progress = (
-        _Progress.after(found[0]) if found is not None else _Progress(log=ScalarLog(a.client for a in assignments))
+        _Progress.after(found[0], assignments)
+        if found is not None
+        else _Progress(log=ScalarLog(a.client for a in assignments))
     )
     handle = found[1] if found is not None else executor.initial_state()
     if len(progress.records) > len(round_ends_s):

@@ -45,6 +45,10 @@ class RoundTask:
         groups = tuple(group.without(clients) for group in self.groups)
         return replace(self, groups=tuple(group for group in groups if group.members))
 
+    def emulated(self) -> RoundTask:
+        """Return the same groups, bound to no real device."""
+        return replace(self, groups=tuple(group.emulated() for group in self.groups))
+
 
 @dataclass(frozen=True)
 class RoundOutcome(Generic[Handle]):
@@ -116,10 +120,12 @@ def without_culprits(
         Carries it out.
     """
     faults: list[ClientFault] = []
+    events: list[str] = []
     while True:
         outcome = train(task)
         faults += outcome.faults
+        events += outcome.events
         left = task.without(frozenset(fault.client for fault in outcome.faults))
         if not outcome.faults or scenario.faults.policy == "fail" or not left.groups:
-            return replace(outcome, faults=tuple(faults))
+            return replace(outcome, faults=tuple(faults), events=tuple(events))
         task = left

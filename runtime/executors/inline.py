@@ -73,7 +73,11 @@ class InlineExecutor:
         return InlineState(self._server.initial_state())
 
     def train_round(self, handle: InlineState, task: RoundTask) -> RoundOutcome[InlineState]:
-        """Train the clients of all groups for one round from the same state, and average what they return."""
+        """Train the clients of all groups for one round from the same state, and average what they return.
+
+        Clients that are bound to real devices are emulated like the others, to the same bits.
+        """
+        task = task.emulated()
         if self._scenario.training.server_model != "per-client":
             return without_culprits(self._scenario, task, lambda rest: self._train_shared(handle, rest))
         earlier = handle.optimizer_states

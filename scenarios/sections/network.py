@@ -91,4 +91,4 @@ class ClientGroup(Section):
     its data are then not trained on. Clients take part always when absent."""
     ray_resource: Identifier | None = None
     """Custom resource of the real device that runs these clients, as it joined the Ray cluster with
-    ``ray start --resources``; any worker emulates them when absent."""
+    ``ray start --resources``; any worker emulates them when absent, and the ``inline`` executor always does."""

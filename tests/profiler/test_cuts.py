@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from profiler.memory import client_memory
-from profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
+from profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts, with_batch_size
 from runtime.client import Assignment, run_client_round
 from runtime.models.blocks import families
 from runtime.models.build import build_blocks, build_model, model_config
@@ -24,8 +24,8 @@ from runtime.models.traced.scenario import trace_blocks, untie_tables
 from runtime.split import Part, SplitModel, task_loss
 from runtime.wire import Batch
 from scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
-from scenarios.errors import ProfileError
-from scenarios.loader import builtin_text
+from scenarios.errors import ProfileError, ScenarioError
+from scenarios.loader import builtin_text, load_scenario
 from scenarios.schema import Model, Scenario, TextTable
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, TRACED, family_batch, family_model, family_scenario
 from tests.runtime import test_derivatives, test_optimizers
@@ -322,3 +322,14 @@ def test_a_type_without_block_list_goes_all_the_way(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "summary.json").exists()
     assert len(plan["clients"]) == 6
     assert min(client["cut"] for client in plan["clients"]) >= 1
+
+
+@pytest.mark.parametrize("sizes", ["batch_size=1", "batch_sizes=[1]"])
+def test_a_batch_too_small_for_batch_norm_names_block_and_key(sizes: str) -> None:
+    small = load_scenario("quickstart", [f"training.{sizes}", "training.modes=[fo]"])
+    smallest = with_batch_size(traced_model(small), small, min(small.training.candidate_batch_sizes))
+    with pytest.raises(ScenarioError, match=r"training\.batch_size.*found 1.*BatchNorm of block 6 .*at least 2"):
+        block_graph(smallest)
+    # Four values a channel are enough, whichever of batch and image they come from.
+    larger = load_scenario("quickstart", [f"training.{sizes}", "data.image_size=32"])
+    block_graph(with_batch_size(traced_model(larger), larger, 1))

@@ -20,15 +20,16 @@ from ray.cluster_utils import Cluster
 
 from runtime.checkpoint import RoundRecord
 from runtime.client import Assignment
-from runtime.executors.base import Executor
+from runtime.executors.base import Executor, RoundOutcome, RoundTask, without_culprits
 from runtime.executors.inline import InlineExecutor
 from runtime.executors.ray import RayExecutor
 from runtime.executors.state_files import load_states
-from runtime.faults import FaultKind
+from runtime.faults import ClientFault, FaultKind
+from runtime.groups import groups_of
 from runtime.rounds import TrainingResult, train
 from runtime.split import State
 from scenarios.contracts.modes import Mode
-from scenarios.errors import BudgetExceededError, RunError
+from scenarios.errors import BudgetExceededError, RunError, ScenarioError
 from scenarios.loader import load_scenario
 from scenarios.schema import Scenario
 from tests.runtime.faulty_workers import Fails
@@ -143,6 +144,36 @@ def test_a_real_device_gets_its_own_client(cluster: Cluster, undisturbed: Traini
     assert {client: not bool(is_emulated) for client, is_emulated in emulated.items()} == {
         a.client: a.resource is not None for a in own
     }
+
+
+def test_inline_emulates_clients_of_real_devices(undisturbed: TrainingResult) -> None:
+    scenario = scenario_with()
+    own = [dataclasses.replace(a, resource="pi5") for a in assignments_of(scenario)]
+    result = run_with(scenario, InlineExecutor(scenario), own)
+    assert_same_bits(result.state, undisturbed.state)
+    assert result.measured.table["emulated"].all()
+
+
+def test_a_chain_is_on_one_device() -> None:
+    own = assignments_of(scenario_with())
+    chain = [a.client for a in own]
+    assert groups_of(own, chain)[0].resource is None
+    assert groups_of([dataclasses.replace(a, resource="pi5") for a in own], chain)[0].resource == "pi5"
+    with pytest.raises(ScenarioError, match=r"pi4-0: pi5, pi4-1: any"):
+        groups_of([dataclasses.replace(own[0], resource="pi5"), *own[1:]], chain)
+
+
+def test_events_of_a_round_that_is_repeated_are_kept() -> None:
+    own = assignments_of(scenario_with())
+    scenario = scenario_with("faults.policy=drop-round")
+    hangs = ClientFault(own[0].client, 0, FaultKind.HANGS, "")
+
+    def train_round(task: RoundTask) -> RoundOutcome[str]:
+        spoilt = any(a.client == own[0].client for group in task.groups for a in group.members)
+        return RoundOutcome("", (), (hangs,), ("killed",)) if spoilt else RoundOutcome("", (), (), ("replaced",))
+
+    outcome = without_culprits(scenario, RoundTask(0, groups_of(own)), train_round)
+    assert (outcome.faults, outcome.events) == ((hangs,), ("killed", "replaced"))
 
 
 @pytest.mark.ray

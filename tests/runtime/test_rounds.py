@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from runtime.checkpoint import load_checkpoint
 from runtime.client import Assignment
@@ -180,6 +181,37 @@ def test_damaged_checkpoints_are_refused_with_the_reason(
     fingerprint = plan_fingerprint(scenario, assignments)
     with pytest.raises(ContractError, match="damaged"):
         load_checkpoint(checkpointed, fingerprint, load_states)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"averaged": None}, "averaged"),
+        ({"averaged": [{"round": "0", "coefficients": [[0.5]]}]}, r"averaged\.0\.round"),
+        ({"left": [1]}, r"left\.0"),
+        ({"peak_bytes": {"pi4-0": "much"}}, r"peak_bytes\.pi4-0"),
+        ({"records": [{"round": 5, "simulated_s": 1.0, "train_loss": 1.0, "test_accuracy": 0.5}]}, "rounds 0, 1"),
+        ({"faults": [{"client": "pi4-0", "round": 0, "kind": "tired", "found": ""}]}, r"faults\.0\.kind"),
+        ({"last_round": {}}, "last_round"),
+        ({"schema_version": 2}, "schema version 2, needs 3"),
+    ],
+)
+def test_wrong_entries_of_a_checkpoint_are_named(
+    checkpointed: Path, scenario: Scenario, assignments: list[Assignment], change: dict[str, Any], told: str
+) -> None:
+    path = checkpointed / "round-000001" / "checkpoint.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with InlineExecutor(scenario) as executor, pytest.raises(ContractError, match=f"damaged.*{told}"):
+        train(scenario, assignments, executor, [1.0, 2.0], checkpoint_folder=checkpointed, resume=True)
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "optimizers.safetensors"])
+def test_states_of_another_run_are_refused(
+    checkpointed: Path, scenario: Scenario, assignments: list[Assignment], name: str
+) -> None:
+    save_file({"blocks.0.weight": torch.zeros(1)}, checkpointed / "round-000001" / name)
+    with pytest.raises(ContractError, match=f"damaged.*{name}: not as this checkpoint was written"):
+        load_checkpoint(checkpointed, plan_fingerprint(scenario, assignments), load_states)
 
 
 def test_a_pointer_cannot_leave_the_folder(

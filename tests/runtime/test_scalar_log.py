@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from runtime.client import Assignment, run_client_round
 from runtime.data import load_dataset
+from runtime.executors.base import RoundTask
 from runtime.executors.inline import InlineExecutor
 from runtime.executors.state_files import load_states
+from runtime.groups import groups_of
 from runtime.models.build import build_blocks
 from runtime.participation import participants
 from runtime.partition import draw_batch, partition
@@ -129,6 +131,21 @@ def test_the_log_survives_a_checkpoint(tmp_path) -> None:  # type: ignore[no-unt
     assert whole.measured.table["bytes"].tolist() == resumed.measured.table["bytes"].tolist()
     state, _ = load_states(tmp_path / "round-000004")
     assert all(torch.equal(tensor, state[name]) for name, tensor in whole.state.items())
+
+
+def test_the_first_state_survives_a_replay() -> None:
+    """A resumed run replays before anybody asks for the first state, from which its control starts."""
+    scenario = scenario_with()
+    assignments = assignments_of(scenario, Mode.ZO_PROJECTION)
+    with InlineExecutor(scenario) as executor:
+        start = executor.initial_state()
+        task = RoundTask(0, groups_of(assignments))
+        after = executor.fetch(executor.train_round(start, task).handle)
+    with InlineExecutor(scenario) as another:
+        another.train_round(start, task)
+        found = another.fetch(another.initial_state())
+    assert all(torch.equal(found[name], tensor) for name, tensor in start.state.items())
+    assert any(not torch.equal(found[name], tensor) for name, tensor in prefix_of(after).items())
 
 
 CLIENTS = ["a", "b", "c", "d"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -71,6 +72,8 @@ class ClientReport:
         Peak of live tensor bytes of the client part, or None when it was not measured in this round.
     coefficients
         Scalars that a zeroth-order client sent up, by step and direction; empty for other modes.
+    diverged_at_step
+        First step whose loss was not finite; None where all were.
     """
 
     assignment: Assignment
@@ -79,6 +82,7 @@ class ClientReport:
     seconds_by_phase: dict[Phase, float]
     peak_bytes: int | None = None
     coefficients: tuple[tuple[float, ...], ...] = ()
+    diverged_at_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,7 @@ class ClientSession:
             },
             peak_bytes=self._meter.peak_bytes if self._meter else None,
             coefficients=tuple(tuple(scalar_step.coefficients) for scalar_step in self._scalars),
+            diverged_at_step=next((s for s, loss in enumerate(self._losses) if not math.isfinite(loss)), None),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,6 +40,8 @@ class ClientFault:
         What was found, in words and figures.
     peak_bytes
         Its measured peak, where that is the fault.
+    step
+        First local step whose loss was not finite, where that is the fault.
     """
 
     client: str
@@ -46,11 +49,37 @@ class ClientFault:
     kind: FaultKind
     found: str
     peak_bytes: int | None = None
+    step: int | None = None
 
     def told(self, policy: str) -> str:
         """Say what happened, and what was done about it, in words."""
         then = {"drop-round": "left out of this round", "drop-client": "left out from then on"}.get(policy, policy)
         return f"round {self.round + 1}: client {self.client} {self.kind} ({self.found}); {then}"
+
+
+def first_to_diverge(faults: Sequence[ClientFault], server_model: str) -> tuple[ClientFault, ...]:
+    """Leave out clients that are not finite only because another one had spoilt the shared server before.
+
+    Parameters
+    ----------
+    faults
+        In the order in which the server serves the clients.
+    server_model
+        ``shared-mean`` is spoilt from the next step on, ``shared-sequential`` from the next client on.
+
+    Notes
+    -----
+    Our own rule, by when losses cease to be finite: a client whose loss still is when its gradients spoil the server
+    is told from those it spoils only when the round is repeated without them.
+    """
+    diverged = [fault for fault in faults if fault.kind is FaultKind.NOT_FINITE and fault.step is not None]
+    if not diverged:
+        return tuple(faults)
+    first = min(fault.step for fault in diverged if fault.step is not None)
+    culprits = [fault for fault in diverged if fault.step == first]
+    if server_model == "shared-sequential":
+        culprits = culprits[:1]
+    return tuple(fault for fault in faults if fault not in diverged or fault in culprits)
 
 
 def error_of(

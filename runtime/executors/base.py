@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from runtime.client import ClientReport
-from runtime.faults import ClientFault
+from runtime.faults import ClientFault, first_to_diverge
 from runtime.groups import Group
 from runtime.scalar_log import AveragedRound
 from runtime.split import State
@@ -123,9 +123,10 @@ def without_culprits(
     events: list[str] = []
     while True:
         outcome = train(task)
-        faults += outcome.faults
+        culprits = first_to_diverge(outcome.faults, scenario.training.server_model)
+        faults += culprits
         events += outcome.events
-        left = task.without(frozenset(fault.client for fault in outcome.faults))
-        if not outcome.faults or scenario.faults.policy == "fail" or not left.groups:
+        left = task.without(frozenset(fault.client for fault in culprits))
+        if not culprits or scenario.faults.policy == "fail" or not left.groups:
             return replace(outcome, faults=tuple(faults), events=tuple(events))
         task = left

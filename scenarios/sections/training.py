@@ -65,7 +65,7 @@ class ZerothOrder(Section):
 
     directions: SmallCount = 4
     """Directions a step: P of ``zo-projection`` and Q of ``zo-loss``."""
-    radius: PositiveFloat = 1e-3
+    radius: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1e-3
     """Perturbation radius (mu, or epsilon)."""
     optimizer: Optimizer = Sgd(name="sgd", learning_rate=1e-4)
     """Optimizer of estimated gradients; its learning rate is far below the exact one, since the variance of an estimate

@@ -163,6 +163,28 @@ def test_a_chain_is_on_one_device() -> None:
         groups_of([dataclasses.replace(own[0], resource="pi5"), *own[1:]], chain)
 
 
+@pytest.mark.parametrize("server_model", ["shared-mean", "shared-sequential"])
+def test_who_spoils_a_shared_server_is_told_from_who_suffers(server_model: str) -> None:
+    settings = [
+        f"training.server_model={server_model}", "training.local_steps=3",
+        "training.zeroth_order.optimizer.learning_rate=1000000", "training.optimizer.learning_rate=0.001",
+    ]  # fmt: skip
+    options = [(1, Mode.FO), (2, Mode.ZO_PROJECTION), (3, Mode.FO), (2, Mode.FO)]
+    scenario = scenario_with("faults.policy=drop-round", *settings)
+    own = [
+        dataclasses.replace(a, cut=cut, mode=mode)
+        for a, (cut, mode) in zip(assignments_of(scenario), options, strict=False)
+    ]
+    with InlineExecutor(scenario) as executor:
+        result = train(scenario, own, executor, [1.0])
+        without = train(scenario, [own[0], *own[2:]], executor, [1.0])
+    assert [fault.client for fault in result.faults] == [own[1].client]
+    assert_same_bits(result.state, without.state)
+    failing = scenario_with(*settings)
+    with pytest.raises(RunError, match=f"client {own[1].client} .*train loss of nan"):
+        run_with(failing, InlineExecutor(failing), own)
+
+
 def test_events_of_a_round_that_is_repeated_are_kept() -> None:
     own = assignments_of(scenario_with())
     scenario = scenario_with("faults.policy=drop-round")

@@ -89,9 +89,9 @@ class _FinalAccuracy(InlineExecutor):
 
 def run(study: Study, row: Row, cut: int, learning_rate: float, seed: int) -> Outcome:
     """Train once, in this process and on one thread."""
-    scenario = study.scenario(row, cut, learning_rate, seed)
+    scenario = study.scenario(row, cut, seed, learning_rate)
     # Only recomputation has schedules to choose from.
-    recompute = cost_of(study, row, cut, learning_rate).recompute if row.mode is Mode.FO_RECOMPUTE else ""
+    recompute = cost_of(study, row, cut).recompute if row.mode is Mode.FO_RECOMPUTE else ""
     budget = scenario.expanded_clients()[0].memory_budget_bytes
     assignment = Assignment(CLIENT, cut, row.mode, 1.0, budget, recompute)
     start_s = time.perf_counter()
@@ -102,21 +102,21 @@ def run(study: Study, row: Row, cut: int, learning_rate: float, seed: int) -> Ou
     except RunError:
         return Outcome(*which, float("nan"), float("nan"), 0, 0, 0, time.perf_counter() - start_s)
     table = done.measured.table
-    crossed = {phase: int(table.loc[table["phase"] == phase, "bytes"].sum()) for phase in (Phase.UPLINK, Phase.DOWNLINK)}
+    uplink, downlink = (int(table.loc[table["phase"] == p, "bytes"].sum()) for p in (Phase.UPLINK, Phase.DOWNLINK))
     last = done.records[-1]
     return Outcome(
         *which, last.test_accuracy, last.train_loss, done.peak_bytes[CLIENT],
-        crossed[Phase.UPLINK], crossed[Phase.DOWNLINK], time.perf_counter() - start_s,
+        uplink, downlink, time.perf_counter() - start_s,
     )  # fmt: skip
 
 
-def _flops(work: OperatorCost) -> float:
-    return float(work.flops @ work.count)
+def _flops(cost: OperatorCost) -> float:
+    return float(cost.flops @ cost.count)
 
 
-def cost_of(study: Study, row: Row, cut: int, learning_rate: float) -> Cost:
+def cost_of(study: Study, row: Row, cut: int) -> Cost:
     """Return what an option costs, from the profile of its scenario."""
-    scenario, mode = study.scenario(row, cut, learning_rate, 0), row.mode
+    scenario, mode = study.scenario(row, cut, 0), row.mode
     model = profile_model(scenario)
     options = build_options(scenario, model).table
     rows = options[options["cut"] == cut].sort_values("client_peak_bytes").head(1)
@@ -129,8 +129,8 @@ def cost_of(study: Study, row: Row, cut: int, learning_rate: float) -> Cost:
     return Cost(recompute, step_flops, float(flops.forward[:cut].sum()), float(alone[0]))
 
 
-def cached_uploads(study: Study, cut: int, learning_rate: float) -> float:
+def cached_uploads(study: Study, cut: int) -> float:
     """Share of the steps' uploads that remain when frozen clients upload every sample's smashed data once."""
-    scenario = study.scenario(study.rows[0], cut, learning_rate, 0)
+    scenario = study.scenario(study.rows[0], cut, 0)
     drawn = study.steps * scenario.training.batch_size
     return min(1.0, len(load_dataset(scenario).train) / drawn)

@@ -1,4 +1,4 @@
-"""What the accuracy benchmark trains: models, data, cuts, and the rows of its tables with their tuned learning rates."""
+"""What the accuracy benchmark trains: models, data, cuts, and the rows of its tables with their learning rates."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ CLIENT, DEVICE, SERVER = "pi-0", "rpi5_8gb", "edge_rtx_a2000_6gb"
 POLARITY_FILE = "sentence_polarity_train.tsv"
 
 
+Optimizers = Mapping[int, Mapping[str, Any]]
+"""By cut, an optimizer as a scenario states it."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One way to train the client part.
@@ -25,28 +29,37 @@ class Row:
         As the tables call it.
     mode
         Training mode of the client part.
-    learning_rates
-        By cut, the tuned one: of exact gradients for exact modes and ``frozen``, of estimated ones otherwise.
-    grid
-        Learning rates that were tried.
+    exact
+        Optimizer of exact gradients: of the server part, and of the client part in exact modes.
     training
         Settings of the scenario's training section that differ from the study's.
     zeroth_order
-        Settings of zeroth-order modes, the optimizer's learning rate apart.
-    estimated_optimizer
-        Its optimizer, the learning rate apart.
-    seeds
+        Settings of a zeroth-order mode, the optimizer apart.
+    estimated
+        Optimizer of estimated gradients, for such a mode.
+    num_seeds
         How many of the seeds it is run on; all when None.
     """
 
     name: str
     mode: Mode
-    learning_rates: Mapping[int, float]
-    grid: tuple[float, ...]
+    exact: Optimizers
     training: Mapping[str, Any] = field(default_factory=dict)
-    zeroth_order: Mapping[str, Any] | None = None
-    estimated_optimizer: Mapping[str, Any] = field(default_factory=lambda: {"name": "sgd"})
-    seeds: int | None = None
+    zeroth_order: Mapping[str, Any] = field(default_factory=dict)
+    estimated: Optimizers = field(default_factory=dict)
+    num_seeds: int | None = None
+
+    def tuned(self, cut: int) -> Mapping[str, Any]:
+        """Return the optimizer that a grid varies: of estimated gradients where there are any."""
+        return self.estimated[cut] if self.estimated else self.exact[cut]
+
+    def described(self, cut: int) -> str:
+        """Return optimizers and learning rates in words."""
+        exact = f"{self.exact[cut]['name']} {self.exact[cut]['learning_rate']:g}"
+        if not self.estimated:
+            return exact
+        estimated = f"{self.estimated[cut]['name']} {self.estimated[cut]['learning_rate']:g}"
+        return estimated if "server_gradient" in self.training else f"{estimated}; server {exact}"
 
 
 @dataclass(frozen=True)
@@ -58,9 +71,7 @@ class Study:
     name
         For the command line.
     model, data, training
-        Sections of the scenario; ``training`` lacks modes and learning rates.
-    optimizer
-        Of exact gradients, its learning rate apart.
+        Sections of the scenario; ``training`` lacks modes and optimizers.
     rows
         What is compared; the first is the control.
     """
@@ -69,8 +80,12 @@ class Study:
     model: Mapping[str, Any]
     data: Mapping[str, Any]
     training: Mapping[str, Any]
-    optimizer: Mapping[str, Any]
     rows: tuple[Row, ...]
+
+    @property
+    def cuts(self) -> list[int]:
+        """Cuts of the tables."""
+        return sorted(self.rows[0].exact)
 
     @property
     def steps(self) -> int:
@@ -81,18 +96,25 @@ class Study:
         """Return a row by name."""
         return next(row for row in self.rows if row.name == name)
 
-    def scenario(self, row: Row, cut: int, learning_rate: float, seed: int) -> Scenario:
-        """Return the scenario of one run, with one client and all of the radio and the server to it."""
-        exact = learning_rate if row.zeroth_order is None else self.rows[0].learning_rates[cut]
+    def scenario(self, row: Row, cut: int, seed: int, learning_rate: float | None = None) -> Scenario:
+        """Return the scenario of one run, with one client and all of the radio and the server to it.
+
+        Parameters
+        ----------
+        row, cut, seed
+            Which run.
+        learning_rate
+            One of a grid; the row's own when None.
+        """
+        tuned = row.tuned(cut) if learning_rate is None else {**row.tuned(cut), "learning_rate": learning_rate}
         training = {
             **self.training,
             **row.training,
             "modes": [str(row.mode)],
-            "optimizer": {**self.optimizer, "learning_rate": exact},
+            "optimizer": row.exact[cut] if row.estimated else tuned,
         }
-        if row.zeroth_order is not None:
-            estimated = {**row.estimated_optimizer, "learning_rate": learning_rate}
-            training["zeroth_order"] = {**row.zeroth_order, "optimizer": estimated}
+        if row.estimated:
+            training["zeroth_order"] = {**row.zeroth_order, "optimizer": tuned}
         document = {
             "name": f"accuracy-{self.name}", "seed": seed, "model": self.model, "data": self.data, "training": training,
             "server": {"device": SERVER},
@@ -108,74 +130,88 @@ class Study:
         return validate_scenario(document, f"benchmark {self.name}")
 
 
-def projection(num_directions: int, **settings: Any) -> dict[str, Any]:
-    """Settings of ``zo-projection`` along signs."""
-    return {"directions": num_directions, "distribution": "rademacher", **settings}
+def _sgd(learning_rate: float, weight_decay: float = 0.0) -> dict[str, Any]:
+    return {"name": "sgd", "learning_rate": learning_rate, "weight_decay": weight_decay}
+
+
+def _adamw(learning_rate: float) -> dict[str, Any]:
+    return {"name": "adamw", "learning_rate": learning_rate, "weight_decay": 0.0}
+
+
+def _signs(num_directions: int) -> dict[str, Any]:
+    return {"directions": num_directions, "distribution": "rademacher"}
+
+
+_PURE = {"server_gradient": "zeroth-order"}
+
+
+_DIGITS = {"source": "digits", "image_size": 16, "partition": {"scheme": "iid"}}
+
+
+def _residual(embedding_size: int, hidden_sizes: list[int], depths: list[int]) -> dict[str, Any]:
+    config = {
+        "model_type": "resnet", "layer_type": "basic", "num_channels": 1, "embedding_size": embedding_size,
+        "hidden_sizes": hidden_sizes, "depths": depths, "num_labels": 10,
+    }  # fmt: skip
+    return {"task": "image-classification", "config": config}
+
+
+def _on_digits(*, quick: bool) -> dict[str, Any]:
+    return {
+        "batch_size": 32, "local_steps": 6 if quick else 48, "rounds": 10, "optimizer_state": "keep",
+        "learning_rate_schedule": {"shape": "linear"},
+    }  # fmt: skip
 
 
 def digits(*, quick: bool) -> Study:
-    """Quickstart's residual network, from drawn weights, on scikit-learn's digits."""
-    local_steps = 6 if quick else 48
-    config = {
-        "model_type": "resnet", "layer_type": "basic", "num_channels": 1, "embedding_size": 16,
-        "hidden_sizes": [16, 32, 64], "depths": [2, 2, 1], "num_labels": 10,
-    }  # fmt: skip
-    exact_grid, sgd_grid = (0.03, 0.1, 0.3), (1e-3, 3e-3, 1e-2)
-    pure = {"server_gradient": "zeroth-order"}
-    adamw = {"name": "adamw", "weight_decay": 0.0}
+    """Narrow residual network from drawn weights on scikit-learn's digits; behind cut 3 only the classifier remains."""
+    exact, server = {2: _sgd(0.3), 3: _sgd(0.3)}, {2: _adamw(0.03), 3: _sgd(1.0)}
+    estimated, from_losses = {2: _sgd(1e-3), 3: _sgd(1e-2)}, {2: _sgd(3e-4), 3: _sgd(3e-3)}
+    pure = {2: _sgd(3e-3), 3: _sgd(3e-3)}
     rows = (
-        Row("frozen", Mode.FROZEN, {3: 0.1, 5: 0.1, 6: 0.1}, exact_grid),
-        Row("fo", Mode.FO, {3: 0.1, 5: 0.1, 6: 0.1}, exact_grid),
-        Row("fo-recompute", Mode.FO_RECOMPUTE, {3: 0.1, 5: 0.1, 6: 0.1}, exact_grid),
-        Row("zo-projection P=16", Mode.ZO_PROJECTION, {3: 3e-3, 5: 3e-3, 6: 3e-3}, sgd_grid,
-            zeroth_order=projection(16)),
-        Row("zo-projection P=16, AdamW", Mode.ZO_PROJECTION, {3: 3e-3, 5: 3e-4, 6: 6e-3}, (3e-4, 1e-3, 3e-3, 6e-3),
-            zeroth_order=projection(16), estimated_optimizer=adamw),
-        Row("zo-projection P=64", Mode.ZO_PROJECTION, {3: 3e-3, 5: 3e-3, 6: 3e-3}, sgd_grid,
-            zeroth_order=projection(64), seeds=3),
-        Row("zo-loss Q=4", Mode.ZO_LOSS, {3: 1e-3, 5: 1e-3, 6: 1e-3}, sgd_grid, zeroth_order=projection(4), seeds=3),
-        Row("pure zeroth-order Q=4", Mode.ZO_LOSS, {3: 3e-3, 5: 3e-3, 6: 3e-3}, sgd_grid, pure, projection(4), seeds=3),
-    )  # fmt: skip
-    return Study(
-        "digits",
-        {"task": "image-classification", "config": config},
-        {"source": "digits", "image_size": 16, "partition": {"scheme": "iid"}},
-        {
-            "batch_size": 32, "local_steps": local_steps, "rounds": 10, "optimizer_state": "keep",
-            "learning_rate_schedule": {"shape": "linear"},
-        },
-        {"name": "sgd", "weight_decay": 1e-3},
-        rows,
-    )  # fmt: skip
+        Row("frozen", Mode.FROZEN, {2: _adamw(0.03), 3: _adamw(1.0)}),
+        Row("fo", Mode.FO, exact),
+        Row("fo-recompute", Mode.FO_RECOMPUTE, exact),
+        Row("zo-projection P=16", Mode.ZO_PROJECTION, server, {}, _signs(16), estimated),
+        Row("zo-projection P=64", Mode.ZO_PROJECTION, server, {}, _signs(64), estimated, num_seeds=3),
+        Row("zo-loss Q=4", Mode.ZO_LOSS, server, {}, _signs(4), from_losses, num_seeds=3),
+        Row("pure zeroth-order Q=4", Mode.ZO_LOSS, server, _PURE, _signs(4), pure, num_seeds=3),
+    )
+    return Study("digits", _residual(8, [8, 16], [1, 1]), _DIGITS, _on_digits(quick=quick), rows)
+
+
+def quickstart(*, quick: bool) -> Study:
+    """Quickstart's wider and deeper network, with ten times the client parameters, on the same data."""
+    exact, server = {5: _sgd(0.3, 1e-3), 6: _sgd(0.3, 1e-3)}, {5: _sgd(0.1, 1e-3), 6: _sgd(0.1, 1e-3)}
+    estimated = {5: _sgd(3e-3), 6: _sgd(3e-3)}
+    rows = (
+        Row("frozen", Mode.FROZEN, {5: _sgd(1.0), 6: _adamw(0.3)}),
+        Row("fo", Mode.FO, exact),
+        Row("fo-recompute", Mode.FO_RECOMPUTE, exact),
+        Row("zo-projection P=16", Mode.ZO_PROJECTION, server, {}, _signs(16), estimated, num_seeds=3),
+    )
+    return Study("quickstart", _residual(16, [16, 32, 64], [2, 2, 1]), _DIGITS, _on_digits(quick=quick), rows)
 
 
 def polarity(checkpoint: Path, text_folder: Path, *, quick: bool) -> Study:
-    """Pretrained MiniLM with rank-2 adapters on movie-review sentences."""
-    adapters = {"method": "lora", "rank": 2, "alpha": 4.0, "target_modules": ["query", "value"]}
-    exact_grid, zo_grid = (1e-3, 3e-3, 1e-2), (1e-3, 3e-3, 1e-2)
-    adamw = {"name": "adamw", "weight_decay": 0.0}
+    """Pretrained MiniLM with rank-1 adapters on movie-review sentences."""
+    adapters = {"method": "lora", "rank": 1, "alpha": 2.0, "target_modules": ["query", "value"]}
+    exact, server = {3: _adamw(3e-3), 7: _adamw(3e-3)}, {3: _adamw(3e-3), 7: _adamw(1e-2)}
+    estimated = {3: _adamw(1e-2), 7: _adamw(1e-2)}
     rows = (
-        Row("frozen", Mode.FROZEN, {3: 3e-3, 7: 1e-2}, exact_grid),
-        Row("fo", Mode.FO, {3: 3e-3, 7: 3e-3}, exact_grid),
-        Row("fo-recompute", Mode.FO_RECOMPUTE, {3: 3e-3, 7: 3e-3}, exact_grid, seeds=1),
-        Row("zo-projection P=16", Mode.ZO_PROJECTION, {3: 3e-3, 7: 3e-3}, zo_grid,
-            zeroth_order=projection(16), estimated_optimizer=adamw),
-        Row("zo-loss Q=4", Mode.ZO_LOSS, {3: 3e-3, 7: 3e-3}, zo_grid,
-            zeroth_order=projection(4), estimated_optimizer=adamw),
-        Row("pure zeroth-order Q=4", Mode.ZO_LOSS, {3: 3e-3, 7: 3e-3}, zo_grid,
-            {"server_gradient": "zeroth-order"}, projection(4), adamw),
-    )  # fmt: skip
-    return Study(
-        "polarity",
-        {"task": "sequence-classification", "checkpoint": str(checkpoint)},
-        {
-            "source": "text-table", "path": str(text_folder / POLARITY_FILE), "tokenizer": str(checkpoint),
-            "test_fraction": 0.25, "partition": {"scheme": "iid"},
-        },
-        {
-            "trainable": adapters, "batch_size": 16, "sequence_length": 32, "local_steps": 2 if quick else 30,
-            "rounds": 5, "optimizer_state": "keep", "learning_rate_schedule": {"shape": "linear"},
-        },
-        {"name": "adamw", "weight_decay": 0.0},
-        rows,
-    )  # fmt: skip
+        Row("frozen", Mode.FROZEN, server),
+        Row("fo", Mode.FO, exact),
+        Row("fo-recompute", Mode.FO_RECOMPUTE, exact, num_seeds=1),
+        Row("zo-projection P=8", Mode.ZO_PROJECTION, server, {}, _signs(8), estimated),
+        Row("zo-loss Q=2", Mode.ZO_LOSS, server, {}, _signs(2), estimated),
+        Row("pure zeroth-order Q=2", Mode.ZO_LOSS, server, _PURE, _signs(2), estimated),
+    )
+    training = {
+        "trainable": adapters, "batch_size": 16, "sequence_length": 32, "local_steps": 2 if quick else 24,
+        "rounds": 5, "optimizer_state": "keep", "learning_rate_schedule": {"shape": "linear"},
+    }  # fmt: skip
+    data = {
+        "source": "text-table", "path": str(text_folder / POLARITY_FILE), "tokenizer": str(checkpoint),
+        "test_fraction": 0.25, "partition": {"scheme": "iid"},
+    }  # fmt: skip
+    return Study("polarity", {"task": "sequence-classification", "checkpoint": str(checkpoint)}, data, training, rows)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.training_accuracy --study digits [--out results.csv]
     python -m benchmarks.training_accuracy --study polarity --text-folder FOLDER --checkpoint FOLDER
-    python -m benchmarks.training_accuracy --study digits --tune        the learning-rate grids, on a seed of their own
+    python -m benchmarks.training_accuracy --study digits --rows fo --tune 0.03,0.1,0.3
     python -m benchmarks.training_accuracy --quick                      two minutes: digits, few steps, two seeds
 
 Final (not best) accuracy on held-out samples, the same batches for all rows, one process, one thread. Seeds draw the
@@ -24,6 +24,10 @@ from benchmarks.accuracy_studies import POLARITY_FILE, Row, Study, digits, polar
 
 TUNING_SEED = 100
 """Its test set and batches are those of no reported seed."""
+HEADER = (
+    "mode", "optimizer and learning rate", "accuracy, %", "minus frozen", "seeds", "client peak, KiB", "KiB a step",
+    "client GFLOP a step", "round, s",
+)  # fmt: skip
 KEY = ["study", "cut", "row", "learning_rate", "seed", "steps"]
 
 
@@ -33,10 +37,10 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
     study = _study(arguments)
     names = arguments.rows.split(";") if arguments.rows else [row.name for row in study.rows]
-    rows = [study.row(name) for name in dict.fromkeys([study.rows[0].name, *names])]
-    cuts = [int(cut) for cut in arguments.cuts.split(",")] if arguments.cuts else sorted(study.rows[0].learning_rates)
+    rows = [study.row(name) for name in (names if arguments.tune else dict.fromkeys([study.rows[0].name, *names]))]
+    cuts = [int(cut) for cut in arguments.cuts.split(",")] if arguments.cuts else study.cuts
     seeds = [0, 1] if arguments.quick else [int(seed) for seed in arguments.seeds.split(",")]
-    wanted = list(_tuning(rows, cuts) if arguments.tune else _report(rows, cuts, seeds))
+    wanted = list(_tuning(rows, cuts, arguments.tune) if arguments.tune else _report(rows, cuts, seeds))
     known = pd.read_csv(arguments.out) if arguments.out is not None and arguments.out.exists() else pd.DataFrame()
     for row, cut, learning_rate, seed in wanted:
         which = dict(zip(KEY, (study.name, cut, row.name, learning_rate, seed, study.steps), strict=True))
@@ -54,12 +58,12 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--study", choices=["digits", "polarity"], default="digits")
+    parser.add_argument("--study", choices=["digits", "quickstart", "polarity"], default="digits")
     parser.add_argument("--seeds", default="0,1,2,3,4", help="seeds of the reported runs")
     parser.add_argument("--cuts", help="some of the study's cuts, as 3,5")
-    parser.add_argument("--rows", help="some of the study's rows, as 'fo;zo-loss Q=8'; the control is always among them")
-    parser.add_argument("--tune", action="store_true", help="run the learning-rate grids instead")
-    parser.add_argument("--quick", action="store_true", help="few steps, two seeds: shows that it works, proves nothing")
+    parser.add_argument("--rows", help="some rows, as 'fo;zo-loss Q=4'; the control comes first always")
+    parser.add_argument("--tune", metavar="RATES", help="run these learning rates instead, on a seed of their own")
+    parser.add_argument("--quick", action="store_true", help="few steps, two seeds: shows that it works, no more")
     parser.add_argument("--text-folder", type=Path, help=f"polarity: folder with {POLARITY_FILE}")
     parser.add_argument("--checkpoint", type=Path, help="polarity: folder of the pretrained all-MiniLM-L6-v2")
     parser.add_argument("--out", type=Path, help="CSV file that keeps every run")
@@ -69,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
 def _study(arguments: argparse.Namespace) -> Study:
     if arguments.study == "digits":
         return digits(quick=arguments.quick)
+    if arguments.study == "quickstart":
+        return quickstart(quick=arguments.quick)
     text_folder, checkpoint = arguments.text_folder, arguments.checkpoint
     if text_folder is None or not (text_folder / POLARITY_FILE).is_file():
         raise SystemExit(
@@ -83,16 +89,17 @@ def _study(arguments: argparse.Namespace) -> Study:
     return polarity(checkpoint.resolve(), text_folder.resolve(), quick=arguments.quick)
 
 
-def _tuning(rows: list[Row], cuts: list[int]) -> Iterator[tuple[Row, int, float, int]]:
-    yield from ((row, cut, rate, TUNING_SEED) for cut in cuts for row in rows for rate in row.grid)
+def _tuning(rows: list[Row], cuts: list[int], grid: str) -> Iterator[tuple[Row, int, float, int]]:
+    rates = [float(rate) for rate in grid.split(",")]
+    yield from ((row, cut, rate, TUNING_SEED) for cut in cuts for row in rows for rate in rates)
 
 
 def _report(rows: list[Row], cuts: list[int], seeds: list[int]) -> Iterator[tuple[Row, int, float, int]]:
     for seed in seeds:
         for cut in cuts:
             for row in rows:
-                if row.seeds is None or seed in seeds[: row.seeds]:
-                    yield row, cut, row.learning_rates[cut], seed
+                if row.num_seeds is None or seed in seeds[: row.num_seeds]:
+                    yield row, cut, row.tuned(cut)["learning_rate"], seed
 
 
 def _line(outcome: Outcome) -> str:
@@ -102,42 +109,42 @@ def _line(outcome: Outcome) -> str:
 
 def _table(study: Study, rows: list[Row], cut: int, known: pd.DataFrame) -> Iterator[str]:
     """One line a row, as Markdown; differences are paired over seeds, with their standard error."""
-    yield "| mode | learning rate | accuracy, % | minus frozen | client peak, KiB | KiB a step | client GFLOP a step | round, s |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield f"| {' | '.join(HEADER)} |"
+    yield "|" + "---|" * len(HEADER)
     control = _runs(study, rows[0], cut, known)
     for row in rows:
         runs = _runs(study, row, cut, known)
         if runs.empty:
             continue
-        cost = cost_of(study, row, cut, row.learning_rates[cut])
+        cost = cost_of(study, row, cut)
         step_bytes = (runs["uplink_bytes"] + runs["downlink_bytes"]).mean() / study.steps
-        yield _cells(row.name, row.learning_rates[cut], runs, control, step_bytes, cost, 1.0)
+        yield _cells(row.name, row.described(cut), runs, control, step_bytes, cost, 1.0)
         if row is rows[0]:
-            share = cached_uploads(study, cut, row.learning_rates[cut])
-            yield _cells("frozen, cached", row.learning_rates[cut], runs, control, step_bytes * share, cost, share)
+            share = cached_uploads(study, cut)
+            yield _cells("frozen, cached", row.described(cut), runs, control, step_bytes * share, cost, share)
 
 
 def _runs(study: Study, row: Row, cut: int, known: pd.DataFrame) -> pd.DataFrame:
     """Runs of a row at its tuned learning rate, by seed."""
     same = (known["study"] == study.name) & (known["row"] == row.name) & (known["cut"] == cut)
-    tuned = (known["learning_rate"] == row.learning_rates[cut]) & (known["steps"] == study.steps)
-    return known[same & tuned & (known["seed"] != TUNING_SEED)].set_index("seed")
+    tuned = (known["learning_rate"] == row.tuned(cut)["learning_rate"]) & (known["steps"] == study.steps)
+    return pd.DataFrame(known[same & tuned & (known["seed"] != TUNING_SEED)].set_index("seed"))
 
 
 def _cells(
-    name: str, rate: float, runs: pd.DataFrame, control: pd.DataFrame, step_bytes: float, cost: Cost, computed: float
+    name: str, rates: str, runs: pd.DataFrame, control: pd.DataFrame, step_bytes: float, cost: Cost, computed: float
 ) -> str:
     accuracy = 100 * runs["accuracy"]
     difference = (accuracy - 100 * control["accuracy"]).dropna()
-    spread = f" ± {accuracy.std():.1f}" if len(accuracy) > 1 else " (one seed)"
-    error = f" ± {difference.sem():.1f}" if len(difference) > 1 else ""
-    gained = f"{difference.mean():+.1f}{error}" if difference.abs().any() else "0"
-    flops = f"{computed * cost.client_flops / 1e9:.3g} ({computed * cost.client_flops / cost.forward_flops:.1f} forwards)"
+    spread = f" ± {accuracy.std():.1f}" if len(accuracy) > 1 else ""
+    error = f" ± {float(difference.sem()):.1f}" if len(difference) > 1 else ""
+    gained = f"{difference.mean():+.1f}{error}" if runs is not control else "0"
+    flops = computed * cost.client_flops
     # What is cached is uploaded once, in no round of its own.
     round_s = f"{cost.round_s:.2f}" if computed == 1.0 else "-"
     cells = [
-        name, f"{rate:g}", f"{accuracy.mean():.1f}{spread}", gained, f"{runs['peak_bytes'].max() / 1024:,.0f}",
-        f"{step_bytes / 1024:,.1f}", flops, round_s,
+        name, rates, f"{accuracy.mean():.1f}{spread}", gained, str(len(runs)), f"{runs['peak_bytes'].max() / 1024:,.0f}",
+        f"{step_bytes / 1024:,.1f}", f"{flops / 1e9:.2g} ({flops / cost.forward_flops:.1f} forwards)", round_s,
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

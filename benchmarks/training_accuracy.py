@@ -42,6 +42,11 @@ def main() -> None:
     names = arguments.rows.split(";") if arguments.rows else [row.name for row in study.rows]
     rows = [study.row(name) for name in (names if arguments.tune else dict.fromkeys([study.rows[0].name, *names]))]
     cuts = [int(cut) for cut in arguments.cuts.split(",")] if arguments.cuts else study.cuts
+    if arguments.costs:
+        for cut in cuts:
+            print(f"\n{study.name}, cut {cut}\n")
+            print("\n".join(_costs(study, rows, cut)), flush=True)
+        return
     seeds = [0, 1] if arguments.quick else [int(seed) for seed in arguments.seeds.split(",")]
     wanted = list(_tuning(rows, cuts, arguments.tune) if arguments.tune else _report(rows, cuts, seeds))
     known = pd.read_csv(arguments.out) if arguments.out is not None and arguments.out.exists() else pd.DataFrame()
@@ -67,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", help="some rows, as 'fo;zo-loss Q=4'; the control comes first always")
     parser.add_argument("--steps", type=int, help="another sample budget, in batches")
     parser.add_argument("--tune", metavar="RATES", help="run these learning rates instead, on a seed of their own")
+    parser.add_argument("--costs", action="store_true", help="train nothing; print what the profiler predicts")
     parser.add_argument("--quick", action="store_true", help="few steps, two seeds: shows that it works, no more")
     parser.add_argument("--text-folder", type=Path, help=f"polarity: folder with {POLARITY_FILE}")
     parser.add_argument("--checkpoint", type=Path, help="polarity: folder of the pretrained all-MiniLM-L6-v2")
@@ -109,6 +115,17 @@ def _report(rows: list[Row], cuts: list[int], seeds: list[int]) -> Iterator[tupl
 def _line(outcome: Outcome) -> str:
     where = f"cut {outcome.cut} {outcome.row}, learning rate {outcome.learning_rate:g}, seed {outcome.seed}"
     return f"{where}: {outcome.accuracy:.2%}, loss {outcome.train_loss:.3f}, {outcome.wall_s:.0f} s"
+
+
+def _costs(study: Study, rows: list[Row], cut: int) -> Iterator[str]:
+    """One line a row, as Markdown: what is predicted without training."""
+    yield "| mode | client peak, KiB | KiB a step | client GFLOP a step | round, s |"
+    yield "|---|---|---|---|---|"
+    for row in rows:
+        cost = cost_of(study, row, cut)
+        flops = f"{cost.client_flops / 1e9:.2g} ({cost.client_flops / cost.forward_flops:.1f} forwards)"
+        peak, crossed = f"{cost.peak_bytes / 1024:,.0f}", f"{cost.step_bytes / 1024:,.1f}"
+        yield f"| {row.name} | {peak} | {crossed} | {flops} | {cost.round_s:.2f} |"
 
 
 def _table(study: Study, rows: list[Row], cut: int, known: pd.DataFrame) -> Iterator[str]:

@@ -177,7 +177,6 @@ def digits() -> Study:
         Row("fo", Mode.FO, exact),
         Row("fo-recompute", Mode.FO_RECOMPUTE, exact),
         Row("zo-projection P=16", Mode.ZO_PROJECTION, server, {}, _signs(16), estimated),
-        Row("zo-projection P=64", Mode.ZO_PROJECTION, server, {}, _signs(64), estimated, num_seeds=3),
         Row("zo-loss Q=4", Mode.ZO_LOSS, server, {}, _signs(4), from_losses, num_seeds=3),
         Row("pure zeroth-order Q=4", Mode.ZO_LOSS, server, _PURE, _signs(4), pure, num_seeds=3),
     )

@@ -134,12 +134,15 @@ def _table(study: Study, rows: list[Row], cut: int, known: pd.DataFrame) -> Iter
     yield "|" + "---|" * len(HEADER)
     control = _runs(study, rows[0], cut, known)
     for row in rows:
-        runs = _runs(study, row, cut, known)
-        if runs.empty:
+        tried = _runs(study, row, cut, known)
+        runs = tried.dropna(subset=["accuracy"])
+        diverged = len(tried) - len(runs)
+        if tried.empty:
             continue
+        name = f"{row.name} ({diverged} of {len(tried)} diverged)" if diverged else row.name
         cost = cost_of(study, row, cut)
         step_bytes = (runs["uplink_bytes"] + runs["downlink_bytes"]).mean() / study.steps
-        yield _cells(row.name, row.described(cut), runs, control, step_bytes, cost, 1.0)
+        yield _cells(name, row.described(cut), runs, control, step_bytes, cost, 1.0)
         if row is rows[0]:
             share = cached_uploads(study, cut)
             yield _cells("frozen, cached", row.described(cut), runs, control, step_bytes * share, cost, share)

@@ -1,0 +1,144 @@
+"""One run of the accuracy benchmark, and what the profiler and the planner say it costs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.accuracy_studies import CLIENT, Row, Study
+from profiler.mode_costs import BlockSeconds, client_step_s
+from profiler.model_profile import Choice, profile_model
+from profiler.operators import OperatorCost
+from profiler.options import build_options
+from runtime.client import Assignment
+from runtime.data import load_dataset
+from runtime.executors.inline import InlineExecutor, InlineState
+from runtime.rounds import train
+from scenarios.contracts.modes import Mode
+from scenarios.contracts.phases import Phase
+from scenarios.errors import RunError
+from scenarios.schema import Scenario
+from solver.problem import PlanningProblem
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run came to.
+
+    Parameters
+    ----------
+    study, cut, row, learning_rate, seed, steps
+        Which run.
+    accuracy, train_loss
+        After the last step, on held-out samples; mean of the last round. NaN where training diverged.
+    peak_bytes
+        Measured peak of the client part.
+    uplink_bytes, downlink_bytes
+        Measured, of the whole run, the exchange of weights between rounds apart.
+    wall_s
+        Of the run on this machine.
+    """
+
+    study: str
+    cut: int
+    row: str
+    learning_rate: float
+    seed: int
+    steps: int
+    accuracy: float
+    train_loss: float
+    peak_bytes: int
+    uplink_bytes: int
+    downlink_bytes: int
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the profiler and the planner say of an option.
+
+    Parameters
+    ----------
+    recompute
+        Schedule with the least memory, for ``fo-recompute``.
+    client_flops, forward_flops
+        Of a step on the client, and of one forward pass of its part.
+    round_s
+        Simulated time of a round, with all of the radio and the server to the one client.
+    peak_bytes, step_bytes
+        Predicted peak of the client part, and bytes a step, up and down.
+    """
+
+    recompute: str
+    client_flops: float
+    forward_flops: float
+    round_s: float
+    peak_bytes: int
+    step_bytes: float
+
+
+class _FinalAccuracy(InlineExecutor):
+    """Evaluates after the last round only: accuracies in between are never looked at."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        self._rounds_left = scenario.training.rounds
+
+    def evaluate(self, handle: InlineState) -> float:
+        self._rounds_left -= 1
+        return super().evaluate(handle) if self._rounds_left == 0 else float("nan")
+
+
+def run(study: Study, row: Row, cut: int, learning_rate: float, seed: int) -> Outcome:
+    """Train once, in this process and on one thread."""
+    scenario = study.scenario(row, cut, seed, learning_rate)
+    # Only recomputation has schedules to choose from.
+    recompute = cost_of(study, row, cut).recompute if row.mode is Mode.FO_RECOMPUTE else ""
+    budget = scenario.expanded_clients()[0].memory_budget_bytes
+    assignment = Assignment(CLIENT, cut, row.mode, 1.0, budget, recompute)
+    start_s = time.perf_counter()
+    which = (study.name, cut, row.name, learning_rate, seed, study.steps)
+    try:
+        with _FinalAccuracy(scenario) as executor:
+            done = train(scenario, [assignment], executor, [0.0] * scenario.training.rounds)
+    except RunError:
+        return Outcome(*which, float("nan"), float("nan"), 0, 0, 0, time.perf_counter() - start_s)
+    table = done.measured.table
+    uplink, downlink = (int(table.loc[table["phase"] == p, "bytes"].sum()) for p in (Phase.UPLINK, Phase.DOWNLINK))
+    last = done.records[-1]
+    return Outcome(
+        *which, last.test_accuracy, last.train_loss, done.peak_bytes[CLIENT],
+        uplink, downlink, time.perf_counter() - start_s,
+    )  # fmt: skip
+
+
+def _flops(cost: OperatorCost) -> float:
+    return float(cost.flops @ cost.count)
+
+
+def cost_of(study: Study, row: Row, cut: int) -> Cost:
+    """Return what an option costs, from the profile of its scenario."""
+    scenario, mode = study.scenario(row, cut, 0), row.mode
+    model = profile_model(scenario)
+    options = build_options(scenario, model).table
+    rows = options[options["cut"] == cut].sort_values("client_peak_bytes").head(1)
+    recompute = str(rows["recompute"].iloc[0])
+    profile = model.by_batch_size[scenario.training.batch_size]
+    flops = BlockSeconds.on(_flops, profile.costs)
+    forwards = profile.forwards.get(Choice(cut, mode, recompute))
+    step_flops = client_step_s(flops, mode, cut, scenario.training.zeroth_order, forwards)
+    alone = PlanningProblem.from_rows(rows, np.zeros(1, dtype=np.int64), scenario).work.latency_s(1.0)
+    chosen = rows.iloc[0]
+    exchanged = chosen["model_upload_bytes"] + chosen["model_download_bytes"]
+    crossed = (chosen["uplink_bytes"] + chosen["downlink_bytes"] - exchanged) / scenario.training.local_steps
+    forward_flops = float(flops.forward[:cut].sum())
+    return Cost(recompute, step_flops, forward_flops, float(alone[0]), int(chosen["client_peak_bytes"]), float(crossed))
+
+
+def cached_uploads(study: Study, cut: int) -> float:
+    """Share of the steps' uploads that remain when frozen clients upload every sample's smashed data once."""
+    scenario = study.scenario(study.rows[0], cut, 0)
+    drawn = study.steps * scenario.training.batch_size
+    return min(1.0, len(load_dataset(scenario).train) / drawn)

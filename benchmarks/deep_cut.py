@@ -51,7 +51,10 @@ class Job:
 ROWS = {
     "frozen, 1e-3": (Mode.FROZEN, 1e-3, 1, 1e-3),
     "frozen, 3e-3": (Mode.FROZEN, 3e-3, 1, 1e-3),
+    "frozen, 1e-2": (Mode.FROZEN, 1e-2, 1, 1e-3),
+    "frozen, 3e-2": (Mode.FROZEN, 3e-2, 1, 1e-3),
     "zo-projection, P=16": (Mode.ZO_PROJECTION, 1e-3, 16, 1e-3),
+    "zo-projection, P=16, server 1e-2": (Mode.ZO_PROJECTION, 1e-2, 16, 1e-3),
     "zo-loss, Q=8": (Mode.ZO_LOSS, 1e-3, 8, 1e-3),
     "fo": (Mode.FO, 1e-3, 1, 1e-3),
 }
@@ -127,14 +130,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--rows", default=";".join(ROWS), help="some of the rows, divided by semicolons")
     parser.add_argument("--out", type=Path, help="JSON lines of every run")
     arguments = parser.parse_args()
     jobs = [
         Job(name, *row, seed, arguments.steps, str(arguments.text.resolve()), str(arguments.checkpoint.resolve()))
         for name, row in sorted(ROWS.items(), key=lambda item: -item[1][2])
+        if name in arguments.rows.split(";")
         for seed in range(10, 10 + arguments.seeds)
     ]
-    found: dict[str, dict[int, float]] = {name: {} for name in ROWS}
+    found: dict[str, dict[int, float]] = {job.name: {} for job in jobs}
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         for job, value in pool.imap_unordered(accuracy, jobs):
             found[job.name][job.seed] = value
@@ -142,15 +147,15 @@ def main() -> None:
             if arguments.out is not None:
                 with arguments.out.open("a") as lines:
                     lines.write(json.dumps({"row": job.name, "seed": job.seed, "accuracy": value}) + "\n")
-    control = max((name for name in ROWS if name.startswith("frozen")), key=lambda n: sum(found[n].values()))
-    print(f"\n{'row':22s} {'accuracy':>16s} {'minus ' + control:>24s}")
+    control = max((name for name in found if name.startswith("frozen")), key=lambda n: sum(found[n].values()))
+    print(f"\n{'row':34s} {'accuracy':>16s} {'minus ' + control:>24s}")
     for name, by_seed in found.items():
         values = list(by_seed.values())
         difference = [value - found[control][seed] for seed, value in by_seed.items()]
         error = statistics.stdev(difference) / len(difference) ** 0.5 if len(difference) > 1 else float("nan")
         spread = statistics.stdev(values) if len(values) > 1 else float("nan")
         print(
-            f"{name:22s} {statistics.mean(values):8.1%} ± {spread:5.1%} "
+            f"{name:34s} {statistics.mean(values):8.1%} ± {spread:5.1%} "
             f"{100 * statistics.mean(difference):+14.1f} ± {100 * error:.1f} points"
         )
 

@@ -48,17 +48,13 @@ def distributed_search(
     """
     import ray
 
+    from runtime.executors.ray_cluster import RayCluster
+
     problem = PlanningProblem.build(options, scenario)
     state = SearchState.load(state_file) if state_file is not None and state_file.is_file() else start(problem)
     check_state(problem, state)
-    started_here = not ray.is_initialized()
-    if started_here:
-        ray.init(num_cpus=num_workers, include_dashboard=False, log_to_driver=False)
-    try:
+    with RayCluster(None, num_workers):
         return _drive(ray, problem, state, num_workers, state_file, max_units, on_progress)
-    finally:
-        if started_here:
-            ray.shutdown()
 
 
 def _drive(  # type: ignore[no-untyped-def]

@@ -160,15 +160,25 @@ class SideBySide:
                     self._pool.replace(running[ref][0])
                     raise
             if not ready:
-                return self._hanging(shares, task)
+                return self._hanging([running[ref][0] for ref in waiting], shares, task)
         return None
 
-    def _hanging(self, shares: Sequence[tuple[Slot, list[int]]], task: RoundTask) -> ClientFault:
+    def _hanging(
+        self, unfinished: Sequence[Slot], shares: Sequence[tuple[Slot, list[int]]], task: RoundTask
+    ) -> ClientFault:
         """Name the client that all others wait for, and replace its worker."""
+        clients = {
+            a.client: slot
+            for slot, positions in shares
+            if slot in unfinished
+            for position in positions
+            for a in task.groups[position].members
+        }
         client = ray.get(self._server.whose_turn.remote())
-        for slot, positions in shares:
-            if any(a.client == client for position in positions for a in task.groups[position].members):
-                self._pool.replace(slot)
+        if client not in clients:
+            # Nobody waits for the server: the first client of a worker that has not finished stands for it.
+            client = next(iter(clients))
+        self._pool.replace(clients[client])
         self.stop()
         found = f"the others had waited for it for {self._limits.client_timeout_s:g} s a client"
         self.events.append(f"round {task.round + 1}: {client} hangs; its worker was killed")

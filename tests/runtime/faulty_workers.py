@@ -12,6 +12,7 @@ import torch
 
 from runtime.client import Assignment, ClientRound
 from runtime.split import State
+from runtime.wire import Batch
 from runtime.worker import Worker
 from scenarios.schema import Scenario
 
@@ -43,6 +44,23 @@ class _FailingWorker(Worker):
         super().__init__(scenario, num_threads)
         self._fails = fails
 
+    def _happens(self, assignment: Assignment, round_index: int) -> bool:
+        if assignment.client != self._fails.client or round_index != 1:
+            return False
+        if self._fails.once is not None:
+            if self._fails.once.exists():
+                return False
+            self._fails.once.touch()
+        return True
+
+    def _draw(self, assignment: Assignment, global_step: int) -> Batch:
+        round_index = global_step // self._scenario.training.local_steps
+        if self._fails.how in ("killed", "hangs") and self._happens(assignment, round_index):
+            if self._fails.how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(3600)
+        return super()._draw(assignment, global_step)
+
     def train_client(
         self,
         state: State,
@@ -52,17 +70,6 @@ class _FailingWorker(Worker):
         optimizer_state: State | None,
     ) -> ClientRound:
         outcome = super().train_client(state, assignment, round_index, measure_memory, optimizer_state)
-        if assignment.client != self._fails.client or round_index != 1:
-            return outcome
-        if self._fails.once is not None:
-            if self._fails.once.exists():
-                return outcome
-            self._fails.once.touch()
-        match self._fails.how:
-            case "killed":
-                os.kill(os.getpid(), signal.SIGKILL)
-            case "hangs":
-                time.sleep(3600)
-            case "not-finite":
-                next(iter(outcome.state.values())).fill_(torch.nan)
+        if self._fails.how == "not-finite" and self._happens(assignment, round_index):
+            next(iter(outcome.state.values())).fill_(torch.nan)
         return outcome

@@ -161,7 +161,7 @@ def test_blocks_of_the_common_prefix_are_not_averaged() -> None:
 @given(st.integers(1, 300), st.integers(0, 5))
 def test_groups_cover_everybody_once_in_order(num_clients: int, num_chained: int) -> None:
     clients = [
-        Assignment(f"c{i}", 1, Mode.FO, 1.0, 1, resource=f"r{i % 2}" if i % 7 == 0 else None)
+        Assignment(f"c{i}", 1, Mode.FO, 1.0, 1, resource=f"r{i % 2}" if i % 7 == 0 and i >= num_chained else None)
         for i in range(num_clients)
     ]
     chain = [client.client for client in clients[:num_chained]][::-1]

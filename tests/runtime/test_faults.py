@@ -267,6 +267,17 @@ def test_a_client_that_hangs_or_kills_is_found_among_its_group(
     assert_same_bits(result.state, inline.state)
 
 
+@pytest.mark.ray
+def test_a_client_that_hangs_before_a_shared_server_is_named(cluster: Cluster) -> None:
+    scenario = scenario_with(
+        "training.server_model=shared-mean", "faults.policy=drop-client", "faults.client_timeout_s=1.5"
+    )
+    executor = RayExecutor(scenario, 2, address=cluster.address, make_worker=Fails("hangs", "nano-0"))
+    result = run_with(scenario, executor, assignments_of(scenario))
+    assert [(fault.client, fault.round, fault.kind) for fault in result.faults] == [("nano-0", 1, FaultKind.HANGS)]
+    assert "nano-0" not in {record.client for record in result.clients if record.round == 2}
+
+
 @pytest.mark.parametrize("policy", sorted(POLICY_OUTCOMES))
 def test_a_client_over_budget_is_handled_by_the_policy(policy: str) -> None:
     scenario = scenario_with(f"faults.policy={policy}")

@@ -92,14 +92,6 @@ def make_plan(
         why = [assignment.reason] * problem.num_clients
     prices = Prices(**dict(zip(("uplink_s", "downlink_s", "server_s"), solution.prices_s.tolist(), strict=True)))
     remarks = (*notes(prices, solution.round_latency_s), *solution.notes) if assignment.schedule is None else ()
-    extra: tuple[Marginal, ...] = ()
-    # Marginals are differences of solved problems, and none is solved with waits between steps.
-    valued = problem.num_clients <= _VALUED_CLIENTS and not scenario.training.steps_synchronise
-    if chosen.claims_optimality and not effort.is_over and valued:
-        objective_s = problem.objective_of(assignment.rows, solution.round_latency_s)
-        extra = marginals(
-            problem, assignment.rows, objective_s, solution.prices_s / max(solution.prices_s.sum(), 1e-300)
-        )
     decision = Decision(
         rows=assignment.rows,
         solution=solution,
@@ -109,12 +101,25 @@ def make_plan(
         claims_optimality=chosen.claims_optimality,
         reasons=why,
         notes=(*remarks, *assignment.notes),
-        marginals=extra,
+        marginals=_marginals(problem, assignment.rows, solution)
+        if chosen.claims_optimality and not effort.is_over
+        else (),
         solve_s=time.perf_counter() - began - solution.compile_s,
     )
     plan = assemble(problem, decision)
     verify_plan(plan, scenario, table)
     return plan
+
+
+def _marginals(problem: PlanningProblem, rows: IntArray, solution: ShareSolution) -> tuple[Marginal, ...]:
+    """Value a little more of every resource, where clients are few enough to solve again.
+
+    Marginals are differences of solved problems, and none is solved with waits between steps.
+    """
+    if problem.num_clients > _VALUED_CLIENTS or problem.scenario.training.steps_synchronise:
+        return ()
+    objective_s = problem.objective_of(rows, solution.round_latency_s)
+    return marginals(problem, rows, objective_s, solution.prices_s / max(solution.prices_s.sum(), 1e-300))
 
 
 def rows_of_plan(problem: PlanningProblem, plan: Plan) -> IntArray | None:

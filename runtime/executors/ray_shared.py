@@ -68,7 +68,7 @@ class RaySharedServer:
 
     async def ask(
         self, client: str, step: int, key: NoiseKey | None, request: str, payload: bytes, options: dict[str, bool]
-    ) -> tuple[bytes, float, float]:
+    ) -> tuple[bytes, float]:
         """Serve a client when its turn has come.
 
         Parameters
@@ -84,7 +84,7 @@ class RaySharedServer:
 
         Returns
         -------
-        The tensor of the answer, if there is one; the loss; and the server's own seconds.
+        The tensor of the answer, if there is one, and the loss.
         """
         assert self._server is not None, "no round was opened"
         mine = step * len(self._clients) + self._clients.index(client)
@@ -93,14 +93,13 @@ class RaySharedServer:
             side = self._server.side(client)
             if key is not None:
                 side.begin_step(key)
-            before_s = side.seconds
             answer, loss = _answer(side, request, load(payload), options)
             if request in _ENDS_TURN:
                 self._turn += 1
                 if self._turn % len(self._clients) == 0:
                     self._server.end_step()
                 self._moved_on.notify_all()
-        return save({} if answer is None else {"answer": answer}), loss, side.seconds - before_s
+        return save({} if answer is None else {"answer": answer}), loss
 
     def close(self) -> tuple[list[tuple[dict[str, float], bytes]], dict[str, bytes]]:
         """End the round: weights and mean of the server's contribution, in a list, and its optimizer state."""
@@ -178,6 +177,6 @@ class RemoteSide:
         payload = save({name: t.detach().contiguous() for name, t in tensors.items() if t is not None})
         key, self._key = self._key, None
         asked = self._server.ask.remote(self._client, self._step, key, request, payload, options)
-        answer, loss, _ = ray.get(asked)
+        answer, loss = ray.get(asked)
         self.seconds += perf_counter() - start_s
         return load(answer).get("answer"), loss

@@ -122,6 +122,7 @@ class SplitModel:
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self.whole = Part(dict(enumerate(blocks)))
+        self._parts: dict[tuple[int, int], Part] = {}
 
     @property
     def num_blocks(self) -> int:
@@ -131,12 +132,19 @@ class SplitModel:
     def client_part(self, cut: int) -> Part:
         """Return blocks ``1..cut``; the tensors are shared with the whole model."""
         self._check(cut)
-        return Part({i: block for i, block in enumerate(self.whole.ordered()) if i < cut})
+        return self._part(0, cut)
 
     def server_part(self, cut: int) -> Part:
         """Return the blocks above the cut; the tensors are shared with the whole model."""
         self._check(cut)
-        return Part({i: block for i, block in enumerate(self.whole.ordered()) if i >= cut})
+        return self._part(cut, self.num_blocks)
+
+    def _part(self, start: int, stop: int) -> Part:
+        # Kept, since a part remembers where its tensors are.
+        if (start, stop) not in self._parts:
+            blocks = enumerate(self.whole.ordered())
+            self._parts[start, stop] = Part({index: block for index, block in blocks if start <= index < stop})
+        return self._parts[start, stop]
 
     def _check(self, cut: int) -> None:
         if not 1 <= cut <= self.num_blocks:

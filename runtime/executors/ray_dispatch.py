@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -49,11 +49,17 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Running:
+class _Given:
     work: _Work
-    slot: Slot
-    deadline_s: float
     refs: tuple[Any, ...]
+
+
+@dataclass
+class _Line:
+    """What a worker has been given: it trains the first, and goes on with the next without waiting for the driver."""
+
+    given: deque[_Given] = field(default_factory=deque)
+    deadline_s: float = float("inf")
 
 
 class Dispatch:
@@ -84,7 +90,8 @@ class Dispatch:
         self._pool, self._task, self._limits, self._submit = pool, task, faults, submit
         self._on_trained, self._num_told = on_trained, 0
         self._waiting = deque(_Work(position, group) for position, group in enumerate(task.groups))
-        self._running: dict[Any, _Running] = {}
+        self._lines: dict[Slot, _Line] = {}
+        self._works_ahead = True
         self._done: dict[int, TrainedGroup] = {}
         self._deaths: Counter[tuple[int, bool, Group]] = Counter()
         self._on_trial: Counter[int] = Counter()
@@ -111,52 +118,79 @@ class Dispatch:
         return [self._done[position] for position in range(len(self._task.groups))]
 
     def _hand_out(self) -> None:
-        busy = {id(running.slot) for running in self._running.values()}
-        for slot in self._pool.ready():
-            work = next((w for w in self._waiting if w.group.resource == slot.resource), None)
-            if work is None or id(slot) in busy:
-                continue
-            self._waiting.remove(work)
-            limit_s = self._limits.client_timeout_s
-            deadline_s = float("inf") if limit_s is None else monotonic() + limit_s * len(work.group.members)
-            refs = self._submit(slot.worker, work.group)
-            self._running[refs[0]] = _Running(work, slot, deadline_s, refs)
+        ready = self._pool.ready()
+        for slot in ready:
+            line = self._lines.setdefault(slot, _Line())
+            if not line.given and self._give(slot, line):
+                self._set_deadline(line)
+        # The last groups go to whoever is free first.
+        for slot in ready:
+            if self._works_ahead and len(self._lines[slot].given) == 1 and len(self._waiting) > len(ready):
+                self._give(slot, self._lines[slot])
+
+    def _give(self, slot: Slot, line: _Line) -> bool:
+        work = next((w for w in self._waiting if w.group.resource == slot.resource), None)
+        if work is None:
+            return False
+        self._waiting.remove(work)
+        line.given.append(_Given(work, self._submit(slot.worker, work.group)))
+        return True
+
+    def _set_deadline(self, line: _Line) -> None:
+        limit_s = self._limits.client_timeout_s
+        if limit_s is None or not line.given:
+            line.deadline_s = float("inf")
+        else:
+            # A group whose only member was its culprit has none left, and still needs a moment.
+            line.deadline_s = monotonic() + limit_s * max(1, len(line.given[0].work.group.members))
 
     def _await_something(self) -> None:
         starting = self._pool.starting()
-        until_s = min((running.deadline_s for running in self._running.values()), default=float("inf")) - monotonic()
+        training = {line.given[0].refs[0]: slot for slot, line in self._lines.items() if line.given}
+        until_s = min((self._lines[slot].deadline_s for slot in training.values()), default=float("inf")) - monotonic()
         ready, _ = ray.wait(
-            [*self._running, *starting], num_returns=1, timeout=min(max(0.0, until_s), PLACEMENT_LIMIT_S)
-        )
+            [*training, *starting], num_returns=1, timeout=min(max(0.0, until_s), PLACEMENT_LIMIT_S)
+        )  # fmt: skip
         for ref in ready:
             if ref in starting:
                 if not self._pool.take_in(starting[ref]):
                     self._say("a worker died while it loaded model and data; another one was started")
             else:
-                self._take(self._running.pop(ref))
+                self._take(training[ref])
         if not ready:
             self._end_what_is_overdue()
 
-    def _take(self, running: _Running) -> None:
+    def _take(self, slot: Slot) -> None:
+        line = self._lines[slot]
+        first = line.given[0]
         try:
-            report: GroupReport = ray.get(running.refs[0])
+            report: GroupReport = ray.get(first.refs[0])
         except ray.exceptions.RayTaskError as error:
             if not isinstance(error.cause, ray.exceptions.RayError):
                 with errors_of_workers():
                     raise error from None
-            self._worker_died(running, error)
+            self._worker_died(slot, first.work, error)
         except ray.exceptions.RayError as error:
-            self._worker_died(running, error)
+            self._worker_died(slot, first.work, error)
         else:
-            self._end(running.work, None, TrainedGroup(report, *running.refs[1:]))
+            line.given.popleft()
+            self._set_deadline(line)
+            self._end(first.work, None, TrainedGroup(report, *first.refs[1:]))
 
-    def _worker_died(self, running: _Running, error: Exception) -> None:
+    def _replace(self, slot: Slot) -> None:
+        """Put another worker in the place of one; what was next in line there waits for anybody again."""
+        _, *others = self._lines.pop(slot).given
+        self._waiting.extendleft(given.work for given in reversed(others))
+        self._pool.replace(slot)
+
+    def _worker_died(self, slot: Slot, work: _Work, error: Exception) -> None:
         """Let another worker repeat the group, to the same bits."""
-        work = running.work
+        # It may have died over the next group, before the first one's result got out: from now on one at a time.
+        is_certain, self._works_ahead = len(self._lines[slot].given) == 1, False
         key = work.position, work.on_trial, work.group
-        self._deaths[key] += 1
+        self._deaths[key] += is_certain
         self._say(f"a worker died while it trained {_names(work.group)} ({first_line(error)}); they are trained again")
-        self._pool.replace(running.slot)
+        self._replace(slot)
         if self._deaths[key] <= self._limits.worker_retries:
             self._waiting.appendleft(work)
         else:
@@ -165,14 +199,14 @@ class Dispatch:
 
     def _end_what_is_overdue(self) -> None:
         now_s = monotonic()
-        overdue = [ref for ref, running in self._running.items() if running.deadline_s <= now_s]
-        for ref in overdue:
-            running = self._running.pop(ref)
-            self._say(f"{_names(running.work.group)}: not finished in time; the worker was killed")
-            self._pool.replace(running.slot)
+        overdue = [slot for slot, line in self._lines.items() if line.deadline_s <= now_s]
+        for slot in overdue:
+            work = self._lines[slot].given[0].work
+            self._say(f"{_names(work.group)}: not finished in time; the worker was killed")
+            self._replace(slot)
             found = f"it had not finished after {self._limits.client_timeout_s:g} s"
-            self._end(running.work, (FaultKind.HANGS, found), None)
-        if not overdue and not self._running:
+            self._end(work, (FaultKind.HANGS, found), None)
+        if not overdue and not any(line.given for line in self._lines.values()):
             raise RunError(
                 f"no worker found a place on the Ray cluster within {PLACEMENT_LIMIT_S:g} s; it has no free core: use "
                 "fewer --workers, or stop what else runs there"

@@ -248,11 +248,12 @@ def test_a_client_that_is_not_finite_stops_the_run_by_name() -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("how", ["hangs", "killed"])
+@pytest.mark.parametrize(("how", "num_groups"), [("hangs", 2), ("killed", 2), ("killed", 6)])
 def test_a_client_that_hangs_or_kills_is_found_among_its_group(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, how: str
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, how: str, num_groups: int
 ) -> None:
-    monkeypatch.setattr("runtime.groups.MAX_GROUPS", 2)
+    """In larger groups, and alone while another group is next in line at its worker."""
+    monkeypatch.setattr("runtime.groups.MAX_GROUPS", num_groups)
     scenario = scenario_with("faults.policy=drop-client", "faults.client_timeout_s=2", "faults.worker_retries=1")
     executor = RayExecutor(scenario, 2, address=cluster.address, make_worker=Fails(how, "pi4-1"))
     result = run_with(scenario, executor, assignments_of(scenario))

@@ -16,7 +16,7 @@ from runtime.models.blocks import Block, families
 from runtime.models.traced.scenario import trace_blocks
 from runtime.streams import stream_seed
 from scenarios.errors import ScenarioError
-from scenarios.schema import Model, Scenario, TrainLora
+from scenarios.schema import Model, Scenario, TrainBiasesAndNorms, TrainLora
 
 _AUTO_CLASSES: dict[str, Any] = {
     "image-classification": transformers.AutoModelForImageClassification,
@@ -190,6 +190,11 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
         if isinstance(scenario.training.trainable, TrainLora):
             _apply_lora(model, scenario.training.trainable)
             _train_task_head(model, scenario.model.task)
+        elif isinstance(scenario.training.trainable, TrainBiasesAndNorms):
+            # Whatever a family calls them, they are its parameters with a single dimension.
+            for parameter in model.parameters():
+                parameter.requires_grad_(parameter.dim() == 1)
+            _train_task_head(model, scenario.model.task)
     # Weights are drawn, or read, in single precision and rounded once.
     _round_weights(model, torch_dtype(scenario.model))
     return model
@@ -243,7 +248,7 @@ def _apply_lora(model: nn.Module, lora: TrainLora) -> None:
 
 
 def _train_task_head(model: Any, task: str) -> None:
-    """A classification head starts random, so it is trained whole beside the adapters; a language-model head is not."""
+    """A classification head starts random, so it is trained whole in any case; a language-model head is not."""
     if task == "causal-lm":
         return
     for name, child in model.named_children():

@@ -32,7 +32,16 @@ class TrainLora(Section):
     """Names of the linear modules that get an adapter."""
 
 
-Trainable = Annotated[TrainAll | TrainLora, Field(discriminator="method")]
+class TrainBiasesAndNorms(Section):
+    """Biases, scales and shifts of normalisation, and the task head (arXiv 2106.10199 for text, 2003.00152 for images).
+
+    A few parameters in a thousand: an estimate from as many directions is that much better.
+    """
+
+    method: Literal["biases-and-norms"]
+
+
+Trainable = Annotated[TrainAll | TrainLora | TrainBiasesAndNorms, Field(discriminator="method")]
 
 
 class Sgd(Section):

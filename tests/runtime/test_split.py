@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from torch import nn
 
 from runtime.client import Assignment, run_client_round
 from runtime.models.blocks import families
@@ -139,6 +140,19 @@ def test_lora_trains_adapters_and_a_classifier_only() -> None:
     assert any("lora_A" in name for name in names)
     assert any("classifier" in name for name in names)
     assert all("lora_" in name or "classifier" in name for name in names)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_biases_and_norms_are_few(family: str) -> None:
+    scenario = family_scenario(family, trainable={"method": "biases-and-norms"})
+    model = family_model(scenario).whole
+    trained = dict(model.trainable())
+    norms = (nn.LayerNorm, nn.BatchNorm2d)
+    of_norms = {f"{at}.{key}" for at, m in model.named_modules() if isinstance(m, norms) for key in m._parameters}
+    biases = {name for name, _ in model.named_parameters() if name.endswith(".bias")}
+    assert of_norms | biases <= set(trained)
+    last = len(model.blocks) - 1
+    assert all(parameter.dim() == 1 for name, parameter in trained.items() if block_of(name) < last)
 
 
 @pytest.mark.parametrize(

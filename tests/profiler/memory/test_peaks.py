@@ -61,6 +61,7 @@ SETTINGS: list[tuple[Mode, dict[str, Any]]] = [
     (Mode.ZO_PROJECTION, {"zeroth_order": {"derivative": "forward-mode"}}),
     (Mode.FO, {"modes": ["fo"], "gradient_clip": {"norm": 1.0}}),
     (Mode.FO_RECOMPUTE, {"gradient_clip": {"norm": 1.0, "over": "parameter"}, "optimizer": ADAMW}),
+    *((mode, {"trainable": {"method": "biases-and-norms"}}) for mode in (Mode.FO, Mode.FO_RECOMPUTE, Mode.ZO_LOSS)),
 ]
 
 

@@ -20,7 +20,7 @@ from scenarios.contracts.modes import Mode
 from scenarios.contracts.phases import Phase
 from scenarios.errors import RunError
 from scenarios.schema import Scenario
-from solver.problem import PlanningProblem
+from solver.build import problem_of_rows
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def cost_of(study: Study, row: Row, cut: int) -> Cost:
     flops = BlockSeconds.on(_flops, profile.costs)
     forwards = profile.forwards.get(Choice(cut, mode, recompute))
     step_flops = client_step_s(flops, mode, cut, scenario.training.zeroth_order, forwards)
-    alone = PlanningProblem.from_rows(rows, np.zeros(1, dtype=np.int64), scenario).work.latency_s(1.0)
+    alone = problem_of_rows(rows, np.zeros(1, dtype=np.int64), scenario).work.latency_s(1.0)
     chosen = rows.iloc[0]
     exchanged = chosen["model_upload_bytes"] + chosen["model_download_bytes"]
     crossed = (chosen["uplink_bytes"] + chosen["downlink_bytes"] - exchanged) / scenario.training.local_steps

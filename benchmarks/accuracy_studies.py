@@ -39,6 +39,8 @@ class Row:
         Optimizer of estimated gradients, for such a mode.
     num_seeds
         How many of the seeds it is run on; all when None.
+
+    Cuts without an optimizer are not run.
     """
 
     name: str
@@ -148,6 +150,7 @@ def _signs(num_directions: int) -> dict[str, Any]:
 
 
 _PURE = {"server_gradient": "zeroth-order"}
+_NORMS = {"trainable": {"method": "biases-and-norms"}}
 
 
 _DIGITS = {"source": "digits", "image_size": 16, "partition": {"scheme": "iid"}}
@@ -192,6 +195,11 @@ def quickstart() -> Study:
         Row("fo", Mode.FO, exact),
         Row("fo-recompute", Mode.FO_RECOMPUTE, exact),
         Row("zo-projection P=16", Mode.ZO_PROJECTION, server, {}, _signs(16), estimated, num_seeds=3),
+        Row("fo, norms", Mode.FO, {6: _sgd(1.0)}, _NORMS),
+        Row("fo-recompute, norms", Mode.FO_RECOMPUTE, {6: _sgd(1.0)}, _NORMS),
+        Row("zo-projection P=16, norms", Mode.ZO_PROJECTION, {6: _adamw(0.1)}, _NORMS, _signs(16), {6: _adamw(0.03)}),
+        Row("zo-projection P=64, norms", Mode.ZO_PROJECTION, {6: _adamw(0.1)}, _NORMS, _signs(64), {6: _adamw(0.03)}),
+        Row("zo-loss Q=8, norms", Mode.ZO_LOSS, {6: _adamw(0.1)}, _NORMS, _signs(8), {6: _adamw(0.03)}, num_seeds=3),
     )
     return Study("quickstart", _residual(16, [16, 32, 64], [2, 2, 1]), _DIGITS, _ON_DIGITS, rows)
 

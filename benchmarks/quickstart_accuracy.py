@@ -12,8 +12,9 @@ import statistics
 
 from orchestrator.pipeline import frozen_assignments
 from profiler.options import profile_scenario
+from runtime.assignments import assignments_of
 from runtime.executors.inline import InlineExecutor
-from runtime.rounds import assignments_of, train
+from runtime.rounds import train
 from scenarios.loader import load_scenario
 from solver.planner import make_plan
 

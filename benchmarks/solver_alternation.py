@@ -22,6 +22,7 @@ import numpy as np
 from scenarios.errors import HybridSplitError
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.assemble import OPTIMAL_GAP
+from solver.build import build_problem
 from solver.costs import Work
 from solver.links import FixedUplink, ShannonUplink, UplinkWork
 from solver.problem import PlanningProblem
@@ -128,7 +129,7 @@ def scenario_row(name: str, limit_s: float) -> str:
 
     scenario = load_scenario(name)
     began = time.perf_counter()
-    problem = PlanningProblem.build(profile_scenario(scenario), scenario)
+    problem = build_problem(profile_scenario(scenario), scenario)
     profiled = time.perf_counter()
     cells = [_cell(compare(variant, mask, limit_s)) for variant, mask in masks(problem).values()]
     seconds = f"{profiled - began:.1f} s, {time.perf_counter() - profiled:.1f} s"
@@ -149,7 +150,7 @@ def random_ratios(instances: int, limit_s: float) -> dict[str, list[float]]:
         instance = random_instance(
             seed, num_clients=4, num_options=None, num_cuts=5, budgets=(4e6, 1e7), minimise="time-to-progress"
         )
-        problem = PlanningProblem.build(instance.table, instance.scenario)
+        problem = build_problem(instance.table, instance.scenario)
         for name, (variant, mask) in masks(problem).items():
             found = compare(variant, mask, limit_s)
             if found is not None:

@@ -15,6 +15,7 @@ import time
 import numpy as np
 
 from orchestrator.pareto import hypervolume, pareto_front
+from solver.build import build_problem
 from solver.problem import PlanningProblem
 from solver.waterfill import fill
 from tests.solver.instances import random_instance
@@ -63,7 +64,7 @@ def main() -> None:
             instance = random_instance(
                 seed, num_clients=arguments.clients, num_options=8, minimise="round-latency", minimum_progress=0.0
             )
-            problem = PlanningProblem.build(instance.table, instance.scenario)
+            problem = build_problem(instance.table, instance.scenario)
             began = time.perf_counter()
             front = pareto_front(instance.scenario, instance.table, axis, 40)
             seconds = time.perf_counter() - began

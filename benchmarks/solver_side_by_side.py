@@ -19,6 +19,7 @@ import numpy as np
 
 from scenarios.errors import HybridSplitError
 from solver.arrays import FloatArray, IntArray
+from solver.build import build_problem
 from solver.links import FixedUplink
 from solver.problem import PlanningProblem
 from solver.search import search
@@ -188,7 +189,7 @@ def main() -> None:
         instance = random_instance(
             arguments.seed, num_clients=number, num_options=arguments.options, minimise="round-latency"
         )
-        problem = PlanningProblem.build(instance.table, instance.scenario)
+        problem = build_problem(instance.table, instance.scenario)
         best = ours(problem)
         rows = {
             "optimal": best,

@@ -108,7 +108,7 @@ def _report(rows: list[Row], cuts: list[int], seeds: list[int]) -> Iterator[tupl
     for seed in seeds:
         for cut in cuts:
             for row in rows:
-                if row.num_seeds is None or seed in seeds[: row.num_seeds]:
+                if cut in row.exact and (row.num_seeds is None or seed in seeds[: row.num_seeds]):
                     yield row, cut, row.tuned(cut)["learning_rate"], seed
 
 
@@ -121,7 +121,7 @@ def _costs(study: Study, rows: list[Row], cut: int) -> Iterator[str]:
     """One line a row, as Markdown: what is predicted without training."""
     yield "| mode | client peak, KiB | KiB a step | client GFLOP a step | round, s |"
     yield "|---|---|---|---|---|"
-    for row in rows:
+    for row in (row for row in rows if cut in row.exact):
         cost = cost_of(study, row, cut)
         flops = f"{cost.client_flops / 1e9:.2g} ({cost.client_flops / cost.forward_flops:.1f} forwards)"
         peak, crossed = f"{cost.peak_bytes / 1024:,.0f}", f"{cost.step_bytes / 1024:,.1f}"
@@ -133,7 +133,7 @@ def _table(study: Study, rows: list[Row], cut: int, known: pd.DataFrame) -> Iter
     yield f"| {' | '.join(HEADER)} |"
     yield "|" + "---|" * len(HEADER)
     control = _runs(study, rows[0], cut, known)
-    for row in rows:
+    for row in (row for row in rows if cut in row.exact):
         tried = _runs(study, row, cut, known)
         runs = tried.dropna(subset=["accuracy"])
         diverged = len(tried) - len(runs)

@@ -95,9 +95,11 @@ def train_plans(
     on_progress: Callable[[str, float], None],
 ) -> None:
     """Train with each plan and put final accuracy and simulated time into its row; the frozen control comes last."""
-    from orchestrator.pipeline import frozen_assignments, round_ends_s, worker_pool
+    from orchestrator.pipeline import frozen_assignments, worker_pool
+    from orchestrator.summary import round_ends_s
+    from runtime.assignments import assignments_of
     from runtime.replay import replay
-    from runtime.rounds import assignments_of, train
+    from runtime.rounds import train
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     with worker_pool(scenario, settings) as executor:

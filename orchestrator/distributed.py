@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scenarios.contracts.options import OptionTable
 from scenarios.schema import Scenario
+from solver.build import build_problem
 from solver.problem import PlanningProblem
 from solver.workunits import SearchState, UnitResult, WorkUnit, check_state, do_unit, start, step
 
@@ -50,7 +51,7 @@ def distributed_search(
 
     from runtime.executors.ray_cluster import RayCluster
 
-    problem = PlanningProblem.build(options, scenario)
+    problem = build_problem(options, scenario)
     state = SearchState.load(state_file) if state_file is not None and state_file.is_file() else start(problem)
     check_state(problem, state)
     with RayCluster(None, num_workers):

@@ -12,20 +12,19 @@ import pandas as pd
 
 from orchestrator.report import ReportData, render_report
 from orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
-from runtime.replay import Replay, replay, scenario_of
+from orchestrator.summary import round_ends_s, rounds_table, summarise
+from runtime.replay import replay, scenario_of
 from scenarios.contracts.files import write_text_whole
-from scenarios.contracts.ledger import Ledger, Source
+from scenarios.contracts.ledger import Ledger
 from scenarios.contracts.modes import Mode
 from scenarios.contracts.options import OptionTable
-from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import Plan
-from scenarios.contracts.recompute import most_kept_inputs, parse_schedule
 from scenarios.errors import UsageError
 from scenarios.loader import validate_scenario
 from scenarios.schema import Scenario
 
 if TYPE_CHECKING:
-    from profiler.memory import MemoryBreakdown
+    from runtime.checkpoint import RoundRecord
     from runtime.client import Assignment
     from runtime.executors.base import Executor
 
@@ -71,47 +70,6 @@ def make_options(scenario: Scenario, on_progress: Progress = _silent) -> OptionT
     from profiler.options import profile_scenario
 
     return profile_scenario(scenario, on_progress)
-
-
-def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, MemoryBreakdown]:
-    """Return what the peak of every mode consists of at the middle cut and the largest batch, by the option's name.
-
-    Of ``fo-recompute`` the level with the least work is shown, and the one with the least memory.
-
-    Parameters
-    ----------
-    scenario
-        The scenario.
-    options
-        Its option table.
-    """
-    from profiler.memory import client_memory
-    from profiler.models import traced_model, with_batch_size
-    from profiler.options import cuda_memory
-    from scenarios.devices import find_device
-
-    *smaller, batch_size = options.batch_sizes
-    batch = f", batch {batch_size}" if smaller else ""
-    traced = with_batch_size(traced_model(scenario), scenario, batch_size)
-    cuts = sorted({int(cut) for cut in options.table["cut"]})
-    cut = cuts[(len(cuts) - 1) // 2]
-    # Devices differ in memory only where they follow a CUDA allocator of their own.
-    models = {
-        cuda_memory(find_device(device, scenario.devices, "clients.device")): device
-        for device in reversed(options.table["device"].unique().tolist())
-    }
-    rows = options.table[(options.table["cut"] == cut) & (options.table["batch_size"] == batch_size)]
-    rows = rows.drop_duplicates(["mode", "recompute"])
-    found: dict[str, MemoryBreakdown] = {}
-    for cuda, device in reversed(models.items()):
-        where = f" on {device}" if len(models) > 1 or cuda is not None else ""
-        for mode, of_mode in rows.groupby("mode", sort=False):
-            levels = of_mode.sort_values("client_peak_bytes", ascending=False)["recompute"]
-            for recompute in dict.fromkeys((levels.iloc[0], levels.iloc[-1])):
-                kept = f", {most_kept_inputs(parse_schedule(recompute))} inputs kept" if recompute else ""
-                breakdown = client_memory(traced, scenario, cut, Mode(str(mode)), recompute, cuda)
-                found[f"cut {cut} {mode}{kept}{batch}{where}"] = breakdown
-    return found
 
 
 def check_data(scenario: Scenario) -> None:
@@ -163,7 +121,8 @@ def run_plan(
     BudgetExceededError, RunError
         If a client exceeds its budget or training fails.
     """
-    from runtime.rounds import assignments_of, train
+    from runtime.assignments import assignments_of
+    from runtime.rounds import train
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     if not settings.resume:
@@ -185,9 +144,7 @@ def run_plan(
             checkpoint_folder=folder.checkpoints,
             resume=settings.resume,
             options=options,
-            on_round=lambda r: on_progress(
-                f"round {r.round + 1}/{num_rounds}  accuracy {r.test_accuracy:.1%}", (r.round + 1) / num_rounds
-            ),
+            on_round=_round_shown(on_progress, "", num_rounds),
         )
         if scenario.training.frozen_control:
             frozen = train(
@@ -198,18 +155,15 @@ def run_plan(
                 schedule=plan.schedule,
                 checkpoint_folder=folder.path / "checkpoints-control",
                 resume=settings.resume,
-                on_round=lambda r: on_progress(
-                    f"frozen control, round {r.round + 1}/{num_rounds}  accuracy {r.test_accuracy:.1%}",
-                    (r.round + 1) / num_rounds,
-                ),
+                on_round=_round_shown(on_progress, "frozen control, ", num_rounds),
             )
-            control = _rounds_table(frozen.records)
+            control = rounds_table(frozen.records)
             folder.save_rounds(control, "control")
-    folder.save_rounds(_rounds_table(result.records))
+    folder.save_rounds(rounds_table(result.records))
     folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
     ledger = Ledger.concat([planned_ledger(plan, scenario, num_rounds), replayed.ledger, result.measured])
     folder.save_ledger(ledger)
-    summary = summarise(plan, ledger, _rounds_table(result.records), control, result.peak_bytes)
+    summary = summarise(plan, ledger, rounds_table(result.records), control, result.peak_bytes)
     summary["executor"] = settings.executor
     summary["happened"] = [*result.events, *(fault.told(scenario.faults.policy) for fault in result.faults)]
     summary["notes"] += summary["happened"]
@@ -217,6 +171,16 @@ def run_plan(
     write_report(folder)
     summary["report"] = str(folder.report)
     return summary
+
+
+def _round_shown(on_progress: Progress, what: str, num_rounds: int) -> Callable[[RoundRecord], None]:
+    """Return what shows a round that is done."""
+
+    def show(record: RoundRecord) -> None:
+        done = record.round + 1
+        on_progress(f"{what}round {done}/{num_rounds}  accuracy {record.test_accuracy:.1%}", done / num_rounds)
+
+    return show
 
 
 def planned_ledger(plan: Plan, scenario: Scenario, num_rounds: int) -> Ledger:
@@ -296,71 +260,3 @@ def write_report(folder: RunFolder) -> Path:
     )
     write_text_whole(folder.report, render_report(data))
     return folder.report
-
-
-def summarise(
-    plan: Plan, ledger: Ledger, rounds: pd.DataFrame | None, control: pd.DataFrame | None, peak_bytes: dict[str, int]
-) -> dict[str, Any]:
-    """Return the document of ``summary.json``: final (not best) figures, planned beside replayed beside measured."""
-    replayed = ledger.of(Source.REPLAYED)
-    num_rounds = int(replayed["round"].max()) + 1
-    first = replayed[(replayed["round"] == 0)]
-    elapsed = first["seconds"] + first["waiting_s"]
-    replayed_s = float(elapsed.groupby(first["client"]).sum().max())
-    totals = bytes_by_source(ledger)
-    accuracy = None if rounds is None or rounds.empty else float(rounds["test_accuracy"].iloc[-1])
-    frozen = None if control is None else float(control["test_accuracy"].iloc[-1])
-    notes = list(plan.notes)
-    if accuracy is not None and frozen is not None:
-        notes.append(
-            f"Training the client parts brought {accuracy:.1%} test accuracy after {num_rounds} rounds; "
-            f"with all of them frozen the same rounds bring {frozen:.1%}."
-        )
-    return {
-        "schema_version": 1,
-        "scenario": plan.scenario["name"],
-        "scenario_hash": plan.scenario_hash,
-        "strategy": plan.strategy,
-        "status": str(plan.status),
-        "gap": plan.gap,
-        "num_rounds": num_rounds,
-        "round_latency_planned_s": plan.round_latency_s,
-        "round_latency_replayed_s": replayed_s,
-        "simulated_s": _simulated_s(replayed),
-        "test_accuracy": accuracy,
-        "frozen_control_accuracy": frozen,
-        "bytes": totals,
-        "bytes_agree": len({tuple(sorted(phases.items())) for phases in totals.values()}) == 1,
-        "peak_bytes": peak_bytes,
-        "within_budget": all(peak_bytes.get(c.id, 0) <= c.memory_budget_bytes for c in plan.clients),
-        "notes": notes,
-    }
-
-
-def bytes_by_source(ledger: Ledger) -> dict[str, dict[str, int]]:
-    """Total bytes by source and phase, zero phases left out."""
-    totals = ledger.table.groupby(["source", "phase"])["bytes"].sum()
-    result: dict[str, dict[str, int]] = {}
-    for source, phase, size in totals.reset_index().itertuples(index=False):
-        if size and phase != Phase.BARRIER:
-            result.setdefault(str(source), {})[str(phase)] = int(size)
-    return result
-
-
-def _simulated_s(replayed: pd.DataFrame) -> float:
-    elapsed = (replayed["seconds"] + replayed["waiting_s"]).groupby([replayed["client"], replayed["round"]]).sum()
-    return float(elapsed.groupby(level="round").max().sum())
-
-
-def round_ends_s(replayed: Replay) -> list[float]:
-    """Return the replay's clock at the end of every round."""
-    ends: list[float] = []
-    clock_s = 0.0
-    for latency_s in replayed.round_latency_s:
-        clock_s += latency_s
-        ends.append(clock_s)
-    return ends
-
-
-def _rounds_table(records: Any) -> pd.DataFrame:
-    return pd.DataFrame([asdict(record) for record in records], columns=list(ROUND_COLUMNS))

@@ -14,6 +14,7 @@ import numpy as np
 from scenarios.contracts.options import OptionTable
 from scenarios.contracts.schedule import Simultaneous
 from scenarios.schema import Scenario
+from solver.build import build_problem
 from solver.problem import ROUND_LATENCY, PlanningProblem
 from solver.schedules import timing_of
 from solver.search import Effort, SearchResult, search
@@ -92,7 +93,7 @@ def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
         If a solver stopped without a plan.
     """
     require_turns(scenario, "splitfed")
-    problem = PlanningProblem.build(table, scenario)
+    problem = build_problem(table, scenario)
     uniform = find_strategy("splitfed").assign(problem, Effort()).rows
     progress = problem.total_progress(uniform) * (1 - 1e-12)
     equal = equal_shares(problem, uniform).shares

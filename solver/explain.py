@@ -16,6 +16,7 @@ from scenarios.contracts.options import OPTION_KEY
 from scenarios.contracts.plan import Prices
 from scenarios.units import format_bytes, format_seconds
 from solver.arrays import BoolArray, FloatArray, IntArray
+from solver.build import problem_of_rows
 from solver.classes import classify
 from solver.costs import StaticShares, Work
 from solver.dual import DualPoint, latency_certificate, most_gain
@@ -78,7 +79,7 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float) ->
         return ["nothing binds: the round takes no time"] * problem.num_clients
     frame = problem.all_rows
     index = np.repeat(np.arange(problem.num_clients), frame.groupby("client", sort=False).size().to_numpy())
-    everything = PlanningProblem.from_rows(frame, index, problem.scenario)
+    everything = problem_of_rows(frame, index, problem.scenario)
     everything = everything.like(problem)
     allowed = (
         permitted(frame, problem.scenario)

@@ -15,6 +15,7 @@ from scenarios.contracts.plan import Marginal
 from scenarios.devices import find_device
 from scenarios.units import format_bytes
 from solver.arrays import BoolArray, FloatArray, IntArray
+from solver.build import problem_of_rows
 from solver.costs import StaticShares, Work
 from solver.problem import ENERGY, PlanningProblem
 from solver.rows import DROPPED, permitted, within_energy
@@ -139,7 +140,7 @@ def _everything(problem: PlanningProblem) -> tuple[PlanningProblem, BoolArray]:
     frame = problem.all_rows
     position = {client.id: i for i, client in enumerate(problem.clients)}
     index: IntArray = frame["client"].map(position).to_numpy(dtype=np.int64).astype(np.int64)
-    everything = PlanningProblem.from_rows(frame, index, problem.scenario)
+    everything = problem_of_rows(frame, index, problem.scenario)
     everything = everything.like(problem)
     over = frame["client_peak_bytes"].to_numpy() - frame["memory_budget_bytes"].to_numpy()
     newly = (over > 0) & (over <= EXTRA_BYTES) & (frame["mode"] != DROPPED).to_numpy()

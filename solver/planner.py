@@ -10,10 +10,10 @@ import numpy as np
 from scenarios.contracts.options import OptionTable
 from scenarios.contracts.plan import Marginal, Plan, Prices
 from scenarios.contracts.schedule import Simultaneous
-from scenarios.errors import UsageError
 from scenarios.schema import Scenario
 from solver.arrays import IntArray
 from solver.assemble import Decision, assemble
+from solver.build import build_problem
 from solver.explain import notes, reasons
 from solver.marginal import marginals
 from solver.problem import PlanningProblem
@@ -77,7 +77,7 @@ def make_plan(
     chosen = find_strategy(strategy)
     require_turns(scenario, strategy)
     began = time.perf_counter()
-    problem = build_problem(scenario, table, fixed)
+    problem = build_problem(table, scenario, fixed)
     effort = Effort(
         stop_at=None if time_limit_s is None else began + time_limit_s,
         incumbent_rows=None if warm_start is None else rows_of_plan(problem, warm_start),
@@ -154,37 +154,6 @@ def _shares(problem: PlanningProblem, assignment: Assignment) -> ShareSolution:
     return best_shares(problem, assignment.rows)
 
 
-def build_problem(
-    scenario: Scenario, table: OptionTable, fixed: Mapping[str, tuple[int, str]] | None = None
-) -> PlanningProblem:
-    """Build the planning problem, with some clients' options fixed.
-
-    Raises
-    ------
-    UsageError
-        If ``fixed`` names a client or option that does not exist or does not fit.
-    ContractError, InfeasibleError
-        As :meth:`PlanningProblem.build` does.
-    """
-    problem = PlanningProblem.build(table, scenario)
-    if not fixed:
-        return problem
-    ids = [client.id for client in problem.clients]
-    mask = np.ones(problem.num_rows, dtype=bool)
-    for client_id, (cut, mode) in fixed.items():
-        if client_id not in ids:
-            raise UsageError(f"fixed: no client {client_id!r}; needs one of {', '.join(ids[:10])}")
-        own = problem.client_index == ids.index(client_id)
-        match = own & (problem.cuts == cut) & (problem.table["mode"] == str(mode)).to_numpy()
-        if not match.any():
-            choices = [f"{c} {m}" for c, m in zip(problem.cuts[own], problem.table["mode"][own], strict=True)]
-            raise UsageError(
-                f"fixed: client {client_id} has no usable option cut {cut} {mode}; needs one of {', '.join(choices)}"
-            )
-        mask &= ~own | match
-    return problem.restricted(mask)
-
-
 def compute_bounds(
     scenario: Scenario, table: OptionTable, fixed: Mapping[str, tuple[int, str]] | None = None
 ) -> SearchResult:
@@ -195,4 +164,4 @@ def compute_bounds(
     UsageError, ContractError, InfeasibleError, SolverFailure
         As :func:`make_plan` does.
     """
-    return search(build_problem(scenario, table, fixed))
+    return search(build_problem(table, scenario, fixed))

@@ -14,21 +14,17 @@ import numpy as np
 import pandas as pd
 
 from scenarios.contracts.modes import EXACT_MODES, Mode
-from scenarios.contracts.options import OPTION_KEY, OptionTable
+from scenarios.contracts.options import OPTION_KEY
 from scenarios.schema import Client, Scenario
-from scenarios.units import bits
 from solver.arrays import BoolArray, FloatArray, IntArray
 from solver.costs import Work
 from solver.infeasible import (
     broken_limit,
-    no_carrying_option,
-    no_fitting_option,
     no_progress_at_all,
-    unknown_energy,
 )
 from solver.limits import Limit, least_total, limits_of, possible_rows
-from solver.links import downlink_bps, uplink_work
-from solver.rows import DROPPED, fits, ordered, penalty_s, permitted, with_drop_rows, within_energy
+from solver.links import uplink_work
+from solver.rows import DROPPED
 
 TIME_TO_PROGRESS = "time-to-progress"
 ROUND_LATENCY = "round-latency"
@@ -39,8 +35,8 @@ ENERGY = "energy"
 class PlanningProblem:
     """Usable options as arrays over ``K`` rows, grouped by client; ``N`` clients.
 
-    Make one with :meth:`build`. A row is usable when it fits its client's memory, keeps the scenario's ``min_cut`` and
-    modes, and every link it uses can carry it.
+    Make one with :func:`solver.build.build_problem`. A row is usable when it fits its client's memory, keeps the
+    scenario's ``min_cut`` and modes, and every link it uses can carry it.
 
     Parameters
     ----------
@@ -101,90 +97,6 @@ class PlanningProblem:
     coverage: float
     energy_cap_j: float | None
     limits: tuple[Limit, ...] = ()
-
-    @classmethod
-    def build(cls, table: OptionTable, scenario: Scenario) -> PlanningProblem:
-        """Collect the usable options of a table.
-
-        Parameters
-        ----------
-        table
-            The option table, with a row for every client of the scenario.
-        scenario
-            Radio, server memory, objective, modes and clients.
-
-        Raises
-        ------
-        ContractError
-            If table and scenario disagree on the clients or their data weights.
-        InfeasibleError
-            If a client has no usable option, if the server's memory cannot hold the leanest options together, or if the
-            least progress is out of reach. The message names who, how much is missing and what would relax it.
-        """
-        clients = scenario.expanded_clients()
-        frame, index = with_drop_rows(*ordered(table, clients), clients)
-        usable = permitted(frame, scenario) & fits(frame) & within_energy(frame, scenario)
-        if len(np.unique(index[usable])) < len(clients):
-            raise no_fitting_option(frame, index, usable, clients, scenario)
-        everything = cls.from_rows(frame, index, scenario)
-        with np.errstate(invalid="ignore"):
-            carried = np.isfinite(everything.work.latency_s(1.0))
-        if len(np.unique(index[usable & carried])) < len(clients):
-            raise no_carrying_option(frame, index, usable, clients, scenario)
-        usable &= carried
-        if everything.objective == ENERGY or everything.energy_cap_j is not None:
-            known = ~np.isnan(everything.energy_j)
-            if len(np.unique(index[usable & known])) < len(clients):
-                raise unknown_energy(frame, index, usable & known, clients)
-            usable &= known
-        problem = everything.restricted(usable)
-        return problem.within_limits()
-
-    @classmethod
-    def from_rows(cls, frame: pd.DataFrame, client_index: IntArray, scenario: Scenario) -> PlanningProblem:
-        """Turn rows into arrays without asking whether they are usable.
-
-        Parameters
-        ----------
-        frame
-            Rows of an option table, grouped by client in the scenario's order.
-        client_index
-            [K] index into the scenario's clients, rising.
-        scenario
-            Radio, server memory, objective and clients.
-        """
-        clients = scenario.expanded_clients()
-        uplink_bits = bits(1) * frame["uplink_bytes"].to_numpy(dtype=float)
-        downlink_bits = bits(1) * frame["downlink_bytes"].to_numpy(dtype=float)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            rate = downlink_bps(scenario.radio, clients)[client_index]
-            downlink_s = np.where(downlink_bits > 0, downlink_bits / rate, 0.0)
-        work = Work(
-            frame["client_compute_s"].to_numpy(dtype=float),
-            uplink_work(scenario.radio, clients, client_index, uplink_bits),
-            downlink_s,
-            frame["server_compute_s"].to_numpy(dtype=float),
-        )
-        return cls(
-            scenario=scenario,
-            clients=clients,
-            table=frame.reset_index(drop=True),
-            all_rows=frame,
-            client_index=client_index,
-            work=work,
-            uplink_bits=uplink_bits,
-            downlink_bits=downlink_bits,
-            progress=frame["progress"].to_numpy(dtype=float),
-            data_weight=np.array([client.data_weight for client in clients]),
-            server_state_bytes=frame["server_state_bytes"].to_numpy(dtype=np.int64),
-            server_memory_bytes=scenario.server.memory_bytes,
-            energy_j=frame["client_energy_j"].to_numpy(dtype=float),
-            penalty_s=penalty_s(frame, client_index, clients),
-            objective=scenario.objective.minimise,
-            minimum_progress=scenario.objective.minimum_progress,
-            coverage=scenario.objective.coverage,
-            energy_cap_j=scenario.objective.energy_cap_j,
-        )
 
     def within_limits(self) -> PlanningProblem:
         """Return the same problem with its limits, without the rows that they exclude for every plan.

@@ -8,9 +8,10 @@ import pytest
 
 from orchestrator.pipeline import frozen_assignments
 from profiler.options import profile_scenario
+from runtime.assignments import assignments_of
 from runtime.executors.inline import InlineExecutor
 from runtime.replay import replay
-from runtime.rounds import assignments_of, train
+from runtime.rounds import train
 from scenarios.contracts.ledger import Source
 from scenarios.contracts.modes import Mode
 from scenarios.contracts.options import OptionTable

@@ -88,7 +88,7 @@ def profile(
         ]
         print_json({"scenario": loaded.name, "options": rows})
         return
-    from orchestrator.pipeline import explain_memory
+    from orchestrator.memory_explained import explain_memory
     from orchestrator.profile_view import breakdown_table, fits_table, memory_chart, worth_line
 
     stdout().print(fits_table(options, loaded.training.local_steps))

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from orchestrator.compare import compare_plans, decompose_against_uniform
-from orchestrator.pipeline import explain_memory
+from orchestrator.memory_explained import explain_memory
 from orchestrator.profile_view import fits_table, memory_chart, worth_line
 from orchestrator.report import ReportData, render_report
 from orchestrator.report.memory_by_cut import memory_by_cut_figure

@@ -7,8 +7,9 @@ import pytest
 from orchestrator.report.headline import STATUS_WORDS, tiles
 from orchestrator.tables import plan_headline
 from profiler.options import profile_scenario
+from runtime.assignments import assignments_of
 from runtime.executors.inline import InlineExecutor
-from runtime.rounds import assignments_of, train
+from runtime.rounds import train
 from scenarios.contracts.plan import Plan, PlanStatus
 from scenarios.loader import validate_scenario
 from scenarios.schema import Scenario

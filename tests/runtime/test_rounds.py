@@ -11,13 +11,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from runtime.assignments import plan_fingerprint
 from runtime.checkpoint import load_checkpoint
 from runtime.client import Assignment
 from runtime.executors.base import Executor, RoundTask
 from runtime.executors.inline import InlineExecutor
 from runtime.executors.ray import RayExecutor
 from runtime.executors.state_files import load_states
-from runtime.rounds import TrainingResult, plan_fingerprint, train
+from runtime.rounds import TrainingResult, train
 from scenarios.contracts.ledger import Ledger
 from scenarios.contracts.modes import Mode
 from scenarios.errors import BudgetExceededError, ContractError, HybridSplitError, RunError, ScenarioError, UsageError

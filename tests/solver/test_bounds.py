@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solver.arrays import IntArray
+from solver.build import build_problem
 from solver.classes import classify
 from solver.costs import AnySchedule, StaticShares
 from solver.deadline import interval_bound, shortest_deadline
@@ -41,7 +42,7 @@ def random_point(rng: np.random.Generator, num_limits: int = 0) -> DualPoint:
 @given(seed=st.integers(0, 10_000), link_model=every_link)
 def test_any_multipliers_bound_the_progress_of_any_plan(seed: int, link_model: str) -> None:
     instance = random_instance(seed, num_clients=4, num_options=None, num_cuts=3, link_model=link_model)
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     classes, rng = classify(problem), np.random.default_rng(seed)
     _, latency_s, progress = random_plans(problem, seed)
     for rule in (StaticShares(), AnySchedule()):
@@ -55,7 +56,7 @@ def test_any_multipliers_bound_the_progress_of_any_plan(seed: int, link_model: s
 @given(seed=st.integers(0, 10_000), link_model=every_link)
 def test_interval_bounds_hold_for_any_plan_inside(seed: int, link_model: str) -> None:
     instance = random_instance(seed, num_clients=4, num_options=None, num_cuts=3, link_model=link_model)
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     classes, rng = classify(problem), np.random.default_rng(seed)
     _, latency_s, progress = random_plans(problem, seed)
     for _ in range(5):
@@ -71,7 +72,7 @@ def test_interval_bounds_hold_for_any_plan_inside(seed: int, link_model: str) ->
 )
 def test_bounds_hold_for_every_plan_and_are_ordered(seed: int, link_model: str, minimise: str) -> None:
     instance = random_instance(seed, num_clients=5, num_options=6, link_model=link_model, minimise=minimise)
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     result = search(problem)
     _, latency_s, progress = random_plans(problem, seed)
     keeps = progress >= problem.minimum_progress
@@ -85,7 +86,7 @@ def test_the_schedule_bound_holds_for_turns_on_one_uplink() -> None:
     instance = random_instance(
         9, num_clients=4, num_options=None, num_cuts=3, minimise="round-latency", minimum_progress=0.0
     )
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     result = search(problem)
     ends = np.append(problem.starts[1:], problem.num_rows)
     rng = np.random.default_rng(0)
@@ -111,7 +112,7 @@ def test_the_schedule_bound_holds_for_turns_on_one_uplink() -> None:
 @pytest.mark.parametrize("link_model", ["fixed", "shannon"])
 def test_progress_rises_with_the_deadline_and_infeasible_ones_are_certified(link_model: str) -> None:
     instance = random_instance(3, num_clients=6, num_options=None, link_model=link_model)
-    classes = classify(PlanningProblem.build(instance.table, instance.scenario))
+    classes = classify(build_problem(instance.table, instance.scenario))
     shortest_s = shortest_deadline(classes, StaticShares(), 1e6).deadline_s
     too_short = most_gain(classes, StaticShares(), shortest_s * 0.98)
     assert too_short is None or too_short.value < 0
@@ -130,9 +131,9 @@ def test_dominated_options_change_nothing() -> None:
     worse = table.copy()
     worse["cut"] += 50
     worse["client_compute_s"] *= 1.5
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     both = type(instance.table)(__import__("pandas").concat([table, worse]))
-    wider = PlanningProblem.build(both, instance.scenario)
+    wider = build_problem(both, instance.scenario)
     assert len(classify(wider).rows) == len(classify(problem).rows)
     assert search(wider).objective_s == pytest.approx(search(problem).objective_s, rel=1e-9)
 

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
+from solver.build import build_problem
 from solver.classes import Classes, classify
 from solver.knapsack import best_within_limits, reachable_progress
-from solver.problem import PlanningProblem
 from tests.solver.instances import random_instance
 
 
@@ -26,7 +26,7 @@ def every_plan(classes: Classes) -> np.ndarray:
 @pytest.mark.parametrize("copies", [1, 2])
 def test_equals_trying_every_combination(seed: int, copies: int) -> None:
     instance = random_instance(seed, num_clients=4, copies=copies, num_options=5, server_memory=True)
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     least = 0.97 * reachable_progress(classify(problem))
     classes = classify(problem.with_objective(problem.objective, least))
     values = np.random.default_rng(seed).normal(size=len(classes.rows))
@@ -42,7 +42,7 @@ def test_equals_trying_every_combination(seed: int, copies: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_reachable_progress_bounds_every_plan(seed: int) -> None:
     instance = random_instance(seed, num_clients=4, num_options=5, server_memory=True)
-    classes = classify(PlanningProblem.build(instance.table, instance.scenario))
+    classes = classify(build_problem(instance.table, instance.scenario))
     reached = [plan @ classes.gain for plan in every_plan(classes) if classes.keeps(plan)]
     assert reachable_progress(classes) == pytest.approx(max(reached), rel=1e-5)
     assert reachable_progress(classes) >= max(reached) * (1 - 1e-6)
@@ -51,6 +51,6 @@ def test_reachable_progress_bounds_every_plan(seed: int) -> None:
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     for seed in range(2):
         instance = random_instance(seed, num_clients=40, num_options=6, server_memory=True, minimum_progress=0.7)
-        classes = classify(PlanningProblem.build(instance.table, instance.scenario))
+        classes = classify(build_problem(instance.table, instance.scenario))
         best_within_limits(classes, -classes.full_share_s, np.ones(len(classes.rows), dtype=bool))
     assert capfd.readouterr() == ("", "")

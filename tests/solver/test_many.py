@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import solver.search
 from scenarios.contracts.plan import PlanStatus
 from scenarios.loader import validate_scenario
+from solver.build import build_problem
 from solver.classes import classify
 from solver.costs import AnySchedule, SharingRule, StaticShares
 from solver.planner import make_plan
@@ -32,7 +33,7 @@ def test_agrees_with_the_exact_search(
     seed: int, limits: dict[str, bool], link_model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance = random_instance(seed, num_clients=24, num_options=8, link_model=link_model, **limits)
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     exact = search(problem)
     monkeypatch.setattr(solver.search, "MANY_CLASSES", 1)
     fast = search(problem)
@@ -49,7 +50,7 @@ def test_agrees_with_the_exact_search(
 @given(seed=st.integers(0, 10_000), link_model=st.sampled_from(["fixed", "shannon"]), any_schedule=st.booleans())
 def test_chords_bound_every_plan_inside(seed: int, link_model: str, any_schedule: bool) -> None:
     instance = random_instance(seed, num_clients=4, num_options=None, num_cuts=3, link_model=link_model)
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     rule: SharingRule = AnySchedule() if any_schedule else StaticShares()
     scanner, rng = Scanner(classify(problem), rule), np.random.default_rng(seed)
     _, latency_s, progress = random_plans(problem, seed)
@@ -64,7 +65,7 @@ def test_chords_bound_every_plan_inside(seed: int, link_model: str, any_schedule
 @pytest.fixture(scope="module")
 def large() -> PlanningProblem:
     instance = random_instance(3, num_clients=300, num_options=12, num_cuts=6)
-    return PlanningProblem.build(instance.table, instance.scenario)
+    return build_problem(instance.table, instance.scenario)
 
 
 def test_an_old_plan_is_a_start(large: PlanningProblem) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from scenarios.loader import validate_scenario
 from solver.arrays import IntArray
+from solver.build import build_problem
 from solver.problem import PlanningProblem
 from solver.shares import conic_shares, equal_shares, optimal_shares, repair, replace_batch
 from solver.waterfill import fill
@@ -17,7 +18,7 @@ RESOURCES = (("uplink_hz", 0), ("downlink_hz", 1), ("server", 2))
 
 
 def problem_with_rows(instance: Instance, seed: int) -> tuple[PlanningProblem, IntArray]:
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     rng = np.random.default_rng(seed)
     ends = np.append(problem.starts[1:], problem.num_rows)
     return problem, np.array([rng.integers(a, b) for a, b in zip(problem.starts, ends, strict=True)])
@@ -41,7 +42,7 @@ def test_conic_program_and_waterfilling_agree(num_clients: int, link_model: str,
 @pytest.mark.parametrize("seed", range(6))
 def test_waterfilling_equals_an_independent_optimiser(link_model: str, seed: int) -> None:
     instance = random_instance(seed, num_clients=4, num_options=1, link_model=link_model)
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     columns = collect(instance)
     assert columns is not None
     upper_s, lower_s, _ = best_latency(columns, np.zeros(4, dtype=np.int64))
@@ -94,11 +95,11 @@ def test_prices_equal_what_resolving_with_more_gives(rule, resource: tuple[str, 
         else:
             document["radio"][name] *= factor
         scenario = validate_scenario(document, "test")
-        return float(rule(PlanningProblem.build(type(instance.table)(table), scenario), rows).round_latency_s)
+        return float(rule(build_problem(type(instance.table)(table), scenario), rows).round_latency_s)
 
     step = 1e-3
     measured = (latency_s(1 - step) - latency_s(1 + step)) / (2 * step)
-    price = rule(PlanningProblem.build(instance.table, instance.scenario), rows).prices_s[index]
+    price = rule(build_problem(instance.table, instance.scenario), rows).prices_s[index]
     assert price == pytest.approx(measured, rel=1e-3, abs=1e-5 * latency_s(1.0))
 
 
@@ -120,7 +121,7 @@ def test_a_client_without_shared_work_sets_the_floor() -> None:
     table.loc[slow, "client_compute_s"] = 1e6
     for column in ("uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes", "server_compute_s"):
         table.loc[slow, column] = 0
-    problem = PlanningProblem.build(type(instance.table)(table), instance.scenario)
+    problem = build_problem(type(instance.table)(table), instance.scenario)
     solution = optimal_shares(problem, problem.starts)
     assert solution.round_latency_s == pytest.approx(1e6)
     assert solution.prices_s.tolist() == [0, 0, 0]

@@ -13,10 +13,10 @@ from scenarios.contracts.phases import Phase
 from scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
 from scenarios.contracts.schedule import Simultaneous
 from scenarios.errors import InfeasibleError, SolverFailure
+from solver.build import build_problem
 from solver.conic import conic_shares, repair
 from solver.decompose import decompose
 from solver.planner import make_plan, rows_of_plan
-from solver.problem import PlanningProblem
 from solver.schedules import timing_of
 from solver.shares import optimal_shares
 from solver.strategies import STRATEGIES, TURN_TAKING
@@ -102,7 +102,7 @@ def test_the_bound_holds_and_the_optimum_is_claimed_only_within_it(seed: int, lo
 @pytest.mark.parametrize("seed", range(4))
 def test_polished_shares_are_no_worse_than_any_nearby(seed: int, link_model: str) -> None:
     instance = shared(seed, 3, link_model=link_model)
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     rows = problem.starts
     found = synchronised_shares(problem, rows)
 
@@ -121,7 +121,7 @@ def test_polished_shares_are_no_worse_than_any_nearby(seed: int, link_model: str
 
 def test_prices_of_the_polished_shares_are_what_more_of_a_resource_saves() -> None:
     instance = shared(1, 4)
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     rows, more = problem.starts, 1e-3
     found = synchronised_shares(problem, rows)
     radio = instance.scenario.radio
@@ -133,7 +133,7 @@ def test_prices_of_the_polished_shares_are_what_more_of_a_resource_saves() -> No
 
 def test_the_program_without_meetings_is_the_one_with_two_meetings_of_equal_clients() -> None:
     instance = random_instance(2, num_clients=3, copies=3, num_options=4, local_steps=2, server_model="shared-mean")
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     rows = problem.starts
     together = conic_shares(problem.work.take(rows), step_parts(problem, rows))
     alone = conic_shares(problem.work.take(rows))
@@ -162,7 +162,7 @@ def test_the_chain_of_restrictions_ends_at_the_rounds_own_latency() -> None:
 
 def test_alike_clients_are_polished_as_one_kind() -> None:
     instance = random_instance(2, num_clients=6, copies=3, num_options=4, local_steps=3, server_model="shared-mean")
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     rows, work = problem.starts, problem.work.take(problem.starts)
     found = synchronised_shares(problem, rows)
     one_by_one = repair(conic_shares(work, step_parts(problem, rows)).shares, work)
@@ -173,7 +173,7 @@ def test_alike_clients_are_polished_as_one_kind() -> None:
 
 def test_no_single_exchange_improves_the_plan() -> None:
     instance = random_instance(7, num_clients=3, num_options=4, local_steps=4, server_model="shared-mean")
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     plan = make_plan(instance.scenario, instance.table)
     rows = rows_of_plan(problem, plan)
     assert rows is not None

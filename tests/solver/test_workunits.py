@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.errors import ContractError
+from solver.build import build_problem
 from solver.problem import PlanningProblem
 from solver.search import search
 from solver.workunits import SearchState, WorkUnit, covered_fraction, run, start
@@ -15,7 +16,7 @@ from tests.solver.instances import random_instance
 
 def build(seed: int, **keys: object) -> PlanningProblem:
     instance = random_instance(seed, **{"num_clients": 8, "num_options": 4, **keys})  # type: ignore[arg-type]
-    return PlanningProblem.build(instance.table, instance.scenario)
+    return build_problem(instance.table, instance.scenario)
 
 
 @pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency"])
@@ -78,5 +79,5 @@ def test_ray_tasks_find_the_optimum(tmp_path: Path) -> None:
     assert begun.open
     done = distributed_search(instance.scenario, instance.table, num_workers=2, state_file=file)
     assert done.open == ()
-    problem = PlanningProblem.build(instance.table, instance.scenario)
+    problem = build_problem(instance.table, instance.scenario)
     assert done.best_s == pytest.approx(search(problem).objective_s, rel=2e-6)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from profiler.options import profile_scenario
+from runtime.assignments import assignments_of
 from runtime.executors.inline import InlineExecutor
 from runtime.participation import attendance
 from runtime.replay import replay
-from runtime.rounds import assignments_of, train
+from runtime.rounds import train
 from scenarios.contracts.phases import Phase
 from scenarios.loader import load_scenario
 from solver.planner import make_plan

@@ -199,7 +199,7 @@ def quickstart() -> Study:
         Row("fo-recompute, norms", Mode.FO_RECOMPUTE, {6: _sgd(1.0)}, _NORMS),
         Row("zo-projection P=16, norms", Mode.ZO_PROJECTION, {6: _adamw(0.1)}, _NORMS, _signs(16), {6: _adamw(0.03)}),
         Row("zo-projection P=64, norms", Mode.ZO_PROJECTION, {6: _adamw(0.1)}, _NORMS, _signs(64), {6: _adamw(0.03)}),
-        Row("zo-loss Q=8, norms", Mode.ZO_LOSS, {6: _adamw(0.1)}, _NORMS, _signs(8), {6: _adamw(0.03)}, num_seeds=3),
+        Row("zo-loss Q=8, norms", Mode.ZO_LOSS, {6: _adamw(0.1)}, _NORMS, _signs(8), {6: _adamw(0.01)}),
     )
     return Study("quickstart", _residual(16, [16, 32, 64], [2, 2, 1]), _DIGITS, _ON_DIGITS, rows)
 

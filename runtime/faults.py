@@ -69,8 +69,8 @@ def first_to_diverge(faults: Sequence[ClientFault], server_model: str) -> tuple[
 
     Notes
     -----
-    Our own rule, by when losses cease to be finite: a client whose loss still is when its gradients spoil the server
-    is told from those it spoils only when the round is repeated without them.
+    Our own rule, by when losses cease to be finite. What is not finite never reaches a shared server
+    (:class:`runtime.server.ServerSide`); gradients that are merely far too large do, and are felt a step later.
     """
     diverged = [fault for fault in faults if fault.kind is FaultKind.NOT_FINITE and fault.step is not None]
     if not diverged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,7 +51,8 @@ class ServerSide:
     task
         The scenario's ``model.task``.
     optimizer
-        What becomes of exact gradients; an optimizer of this part alone when None.
+        What becomes of exact gradients; an optimizer of this part alone when None. With one, the part is shared: what
+        is not finite is passed over then, and its client gets a loss of NaN, by which it is found.
     """
 
     def __init__(self, part: Part, training: Training, task: str, optimizer: StepsOnGradients | None = None) -> None:
@@ -59,6 +61,7 @@ class ServerSide:
         self._task = task
         self._settings = training.zeroth_order
         self._exact: StepsOnGradients | None = optimizer
+        self._is_shared = optimizer is not None
         self._estimated: ScalarDescent | None = None
         if training.server_gradient == "zeroth-order":
             self._estimated = ScalarDescent(part.trainable(), training.zeroth_order.optimizer)
@@ -157,6 +160,9 @@ class ServerSide:
                     "server_gradient: 'zeroth-order' has no gradient at the cut to send; use zo-loss or frozen clients"
                 )
             return None, self._estimate(self._estimated, anchors, batch)
+        if self._is_shared and not all(bool(h.isfinite().all()) for h in anchors):
+            # They would get into the running statistics of everybody.
+            return torch.full_like(anchors[0], math.nan) if wants_gradient else None, math.nan
         gradient: Tensor | None = None
         losses: list[Tensor] = []
         for h in anchors:
@@ -168,6 +174,11 @@ class ServerSide:
             gradient = h_leaf.grad
             losses.append(loss.detach())
             del loss
+        if self._is_shared and not all(
+            bool(p.grad.isfinite().all()) for p in self.part.parameters() if p.grad is not None
+        ):
+            self.part.zero_grad(set_to_none=True)
+            return gradient, math.nan
         if self._exact is not None:
             self._exact.step()
         values = host_floats(torch.stack(losses))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +15,7 @@ from runtime.executors.ray import RayExecutor
 from runtime.models.build import build_blocks
 from runtime.partition import draw_batch, partition
 from runtime.rounds import TrainingResult, train
+from runtime.shared_server import SharedServer
 from runtime.split import SplitModel, State, task_loss
 from runtime.wire import Batch
 from scenarios.contracts.modes import Mode
@@ -106,6 +108,36 @@ def test_one_client_alone_has_its_server_for_itself(server_model: str, mode: Mod
     assert one.records == other.records
     assert one.measured.table["bytes"].tolist() == other.measured.table["bytes"].tolist()
     assert one.peak_bytes == other.peak_bytes
+
+
+@pytest.mark.parametrize("server_model", SHARED)
+@pytest.mark.parametrize("what", ["smashed data", "gradient"])
+def test_what_is_not_finite_never_reaches_a_shared_server(server_model: str, what: str) -> None:
+    """Its client gets a loss of NaN; to everybody else it is as if there had been no such step, statistics included."""
+    scenario = scenario_with(f"training.server_model={server_model}", "training.optimizer.momentum=0.9")
+    bad, *good = all_clients(scenario, [3] * 6)
+    results = []
+    for clients in ([bad, *good], good):
+        model, batches = fresh(scenario)
+        server = SharedServer(model, scenario.training, scenario.model.task, [bad, *good])
+        for who in clients:
+            h = model.client_part(3)(batches[who.client].inputs).detach()
+            handles = []
+            if who is bad and what == "smashed data":
+                h[0] = torch.nan
+            elif who is bad:
+                handles = [p.register_hook(lambda g: g * torch.inf) for _, p in model.server_part(3).trainable()]
+            _, loss = server.side(who.client).exact(h, batches[who.client], wants_gradient=True)
+            assert math.isnan(loss) == (who is bad)
+            for handle in handles:
+                handle.remove()
+        server.end_step()
+        results.append(server.contribution().mean)
+    trainable = {name for name, _ in model.whole.trainable()}
+    for name, tensor in results[0].items():
+        # A forward pass whose gradient overflows has still seen its batch.
+        if what == "smashed data" or name in trainable:
+            assert torch.equal(tensor, results[1][name]), name
 
 
 @pytest.mark.ray

@@ -212,7 +212,7 @@ def polarity(checkpoint: Path, text_folder: Path) -> Study:
     rows = (
         Row("frozen", Mode.FROZEN, server),
         Row("fo", Mode.FO, exact),
-        Row("fo-recompute", Mode.FO_RECOMPUTE, exact, num_seeds=1),
+        Row("fo-recompute", Mode.FO_RECOMPUTE, exact),
         Row("zo-projection P=8", Mode.ZO_PROJECTION, server, {}, _signs(8), estimated),
         Row("zo-loss Q=2", Mode.ZO_LOSS, server, {}, _signs(2), estimated),
         Row("pure zeroth-order Q=2", Mode.ZO_LOSS, server, _PURE, _signs(2), estimated),

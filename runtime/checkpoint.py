@@ -38,12 +38,13 @@ Handle = TypeVar("Handle")
 class RoundRecord:
     """One row of ``rounds.parquet``: metrics of the global model after a round.
 
-    ``simulated_s`` is the replay's clock at the end of the round, counted from the start of training.
+    ``simulated_s`` is the replay's clock at the end of the round, counted from the start of training; ``train_loss`` is
+    None where nobody's training counted.
     """
 
     round: int
     simulated_s: float
-    train_loss: float
+    train_loss: float | None
     test_accuracy: float
 
 

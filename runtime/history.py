@@ -85,6 +85,10 @@ class History:
             self.log.last_round,
         )
 
+    def present(self, assignments: Sequence[Assignment]) -> list[Assignment]:
+        """Return those who have not left."""
+        return [a for a in assignments if a.client not in self.left]
+
     def task(self, scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule) -> RoundTask:
         """Return what is to be done in the next round.
 
@@ -92,7 +96,7 @@ class History:
         and again where it was over its budget.
         """
         round_index = len(self.records)
-        present = [a for a in assignments if a.client not in self.left]
+        present = self.present(assignments)
         fraction = scenario.training.participation
         chosen = set(participants([a.client for a in present], fraction, scenario.seed, round_index))
         taking_part = [a for a in present if a.client in chosen]
@@ -101,16 +105,10 @@ class History:
         return RoundTask(round_index, groups_by(schedule, taking_part, scenario.training), measure)
 
     def add(self, outcome: RoundOutcome[Any], scenario: Scenario, end_s: float, accuracy: float) -> RoundRecord:
-        """Take in a round.
-
-        Raises
-        ------
-        RunError
-            If nobody's training counts.
-        """
+        """Take in a round."""
         reports, round_index = outcome.reports, len(self.records)
         weight = math.fsum(report.assignment.data_weight for report in reports)
-        loss = math.fsum(r.assignment.data_weight * r.train_loss for r in reports) / weight
+        loss = math.fsum(r.assignment.data_weight * r.train_loss for r in reports) / weight if reports else None
         self.peak_bytes |= {r.assignment.client: r.peak_bytes for r in reports if r.peak_bytes is not None}
         self.peak_bytes |= {f.client: f.peak_bytes for f in outcome.faults if f.peak_bytes is not None}
         caught_up = {

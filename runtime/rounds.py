@@ -113,11 +113,13 @@ def train(
         on_round(record)
     for end_s in round_ends_s[len(history.records) :]:
         outcome = executor.train_round(handle, history.task(scenario, assignments, schedule))
-        _apply_policy(outcome, assignments, scenario, options)
+        _apply_policy(outcome, history.present(assignments), scenario, options)
         handle = outcome.handle
         on_round(history.add(outcome, scenario, end_s, executor.evaluate(handle)))
         if checkpoint_folder is not None:
             save_checkpoint(checkpoint_folder, history.checkpoint(fingerprint), partial(executor.save, handle))
+    if history.records and all(record.train_loss is None for record in history.records):
+        raise RunError(f"nobody was trained in {len(history.records)} rounds: {_named(history.faults)}")
     return TrainingResult(
         tuple(history.records),
         tuple(history.clients),
@@ -130,14 +132,19 @@ def train(
 
 
 def _apply_policy(
-    outcome: RoundOutcome[Any], assignments: Sequence[Assignment], scenario: Scenario, options: OptionTable | None
+    outcome: RoundOutcome[Any], present: Sequence[Assignment], scenario: Scenario, options: OptionTable | None
 ) -> None:
-    """Stop the run where the scenario says so, or where nobody is left."""
+    """Stop the run where the scenario says so, or where everybody has failed; a few participants may in some round."""
     if outcome.faults and scenario.faults.policy == "fail":
         fault = outcome.faults[0]
-        who = next(a for a in assignments if a.client == fault.client)
+        who = next(a for a in present if a.client == fault.client)
         min_cut = next(c.min_cut for c in scenario.expanded_clients() if c.id == fault.client)
         raise error_of(fault, who, scenario, options, min_cut)
-    if not outcome.reports:
-        named = ", ".join(f"{fault.client} ({fault.kind}: {fault.found})" for fault in outcome.faults[:5])
-        raise RunError(f"round {outcome.faults[0].round + 1}: no client is left to train with: {named}")
+    if not outcome.reports and {a.client for a in present} == {fault.client for fault in outcome.faults}:
+        raise RunError(
+            f"round {outcome.faults[0].round + 1}: no client is left to train with: {_named(outcome.faults)}"
+        )
+
+
+def _named(faults: Sequence[ClientFault]) -> str:
+    return ", ".join(f"{fault.client} ({fault.kind}: {fault.found})" for fault in faults[:5])

@@ -111,6 +111,8 @@ class InlineExecutor:
             faults += outcome.report.faults
             kept |= outcome.optimizer_states
             num_added = position + 1
+        if not reports:
+            return RoundOutcome(handle, (), tuple(faults))
         averaged, state = self._server.finish(handle.state, num_added, task.round, reports)
         return RoundOutcome(InlineState(state, kept), tuple(reports), tuple(faults), averaged=averaged)
 

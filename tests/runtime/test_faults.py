@@ -26,6 +26,7 @@ from runtime.executors.ray import RayExecutor
 from runtime.executors.state_files import load_states
 from runtime.faults import ClientFault, FaultKind
 from runtime.groups import groups_of
+from runtime.participation import participants
 from runtime.rounds import TrainingResult, train
 from runtime.split import State
 from scenarios.contracts.modes import Mode
@@ -297,6 +298,32 @@ def test_nobody_left_is_an_error() -> None:
     scenario = scenario_with("faults.policy=drop-client")
     tight = [dataclasses.replace(a, memory_budget_bytes=1) for a in assignments_of(scenario)]
     with pytest.raises(RunError, match="no client is left to train with"):
+        run_with(scenario, InlineExecutor(scenario), tight)
+
+
+@pytest.mark.parametrize("server_model", ["per-client", "shared-mean"])
+def test_a_round_whose_only_participant_fails_changes_nothing(server_model: str) -> None:
+    scenario = scenario_with(
+        "faults.policy=drop-round", "training.participation=0.1", f"training.server_model={server_model}"
+    )
+    own = assignments_of(scenario)
+    alone = [participants([a.client for a in own], 0.1, scenario.seed, r) for r in range(len(ENDS_S))]
+    tight = [dataclasses.replace(a, memory_budget_bytes=1) if (a.client,) == tuple(alone[1]) else a for a in own]
+    failed = {r for r, names in enumerate(alone) if names == alone[1]}
+    with InlineExecutor(scenario) as executor:
+        accuracies = [executor.evaluate(executor.initial_state())]
+        result = train(scenario, tight, executor, ENDS_S)
+    accuracies += [record.test_accuracy for record in result.records]
+    assert failed != {0, 1, 2}
+    assert {record.round for record in result.records if record.train_loss is None} == failed
+    assert all(accuracies[r + 1] == accuracies[r] for r in failed)
+    assert {fault.round for fault in result.faults} == failed
+
+
+def test_nobody_trained_at_all_is_an_error() -> None:
+    scenario = scenario_with("faults.policy=drop-round", "training.participation=0.1")
+    tight = [dataclasses.replace(a, memory_budget_bytes=1) for a in assignments_of(scenario)]
+    with pytest.raises(RunError, match=r"nobody was trained in 3 rounds: .*over-budget"):
         run_with(scenario, InlineExecutor(scenario), tight)
 
 

@@ -191,7 +191,7 @@ def quickstart() -> Study:
     exact, server = {5: _sgd(0.3, 1e-3), 6: _sgd(0.3, 1e-3)}, {5: _sgd(0.1, 1e-3), 6: _sgd(0.1, 1e-3)}
     estimated = {5: _sgd(3e-3), 6: _sgd(3e-3)}
     rows = (
-        Row("frozen", Mode.FROZEN, {5: _sgd(1.0), 6: _adamw(0.3)}),
+        Row("frozen", Mode.FROZEN, {5: _sgd(1.0), 6: _adamw(1.0)}),
         Row("fo", Mode.FO, exact),
         Row("fo-recompute", Mode.FO_RECOMPUTE, exact),
         Row("zo-projection P=16", Mode.ZO_PROJECTION, server, {}, _signs(16), estimated, num_seeds=3),

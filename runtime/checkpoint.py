@@ -23,7 +23,7 @@ from runtime.scalar_log import AveragedRound
 from scenarios.contracts.ledger import Ledger
 from scenarios.errors import ContractError, RunError
 
-CHECKPOINT_SCHEMA_VERSION = 3
+CHECKPOINT_SCHEMA_VERSION = 4
 _POINTER = "latest.json"
 _DOCUMENT = "checkpoint.json"
 _KEPT_ROUNDS = 2
@@ -84,6 +84,8 @@ class Checkpoint:
         Clients that are left out for good.
     averaged, last_round
         The log of averaged scalars, and by client the last round it took part in (:mod:`runtime.scalar_log`).
+    events
+        What happened to workers so far, in words.
     """
 
     plan_hash: str
@@ -95,6 +97,7 @@ class Checkpoint:
     left: tuple[str, ...] = ()
     averaged: tuple[AveragedRound, ...] = ()
     last_round: dict[str, int] = field(default_factory=dict)
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class _Document:
     left: tuple[str, ...]
     averaged: tuple[AveragedRound, ...]
     last_round: dict[str, int]
+    events: tuple[str, ...]
     files: dict[str, str]
 
 
@@ -148,6 +152,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
             "left": list(checkpoint.left),
             "averaged": [asdict(one) for one in checkpoint.averaged],
             "last_round": checkpoint.last_round,
+            "events": list(checkpoint.events),
             "files": _digests(temporary),
         }
         (temporary / _DOCUMENT).write_text(json.dumps(document) + "\n", encoding="utf-8")
@@ -157,7 +162,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
         pointer = folder / f".{_POINTER}.partial"
         pointer.write_text(json.dumps({"latest": name}) + "\n", encoding="utf-8")
         pointer.replace(folder / _POINTER)
-        for old in sorted(folder.glob("round-*"))[:-_KEPT_ROUNDS]:
+        # Rounds after this one are another run's, that was not resumed.
+        earlier = sorted(path for path in folder.glob("round-*") if path.name < name)
+        later = [path for path in folder.glob("round-*") if path.name > name]
+        for old in [*earlier[: -(_KEPT_ROUNDS - 1)], *later]:
             shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise RunError(
@@ -232,6 +240,7 @@ def _read(folder: Path) -> Checkpoint:
         document.left,
         document.averaged,
         document.last_round,
+        document.events,
     )
 
 

@@ -69,6 +69,7 @@ class History:
             list(checkpoint.faults),
             set(checkpoint.left),
             ScalarLog((), checkpoint.averaged, checkpoint.last_round),
+            list(checkpoint.events),
         )
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
@@ -83,6 +84,7 @@ class History:
             tuple(sorted(self.left)),
             self.log.rounds,
             self.log.last_round,
+            tuple(self.events),
         )
 
     def present(self, assignments: Sequence[Assignment]) -> list[Assignment]:

@@ -116,8 +116,10 @@ def train(
         _apply_policy(outcome, history.present(assignments), scenario, options)
         handle = outcome.handle
         on_round(history.add(outcome, scenario, end_s, executor.evaluate(handle)))
+        history.events += executor.take_events()
         if checkpoint_folder is not None:
             save_checkpoint(checkpoint_folder, history.checkpoint(fingerprint), partial(executor.save, handle))
+    history.events += executor.take_events()
     if history.records and all(record.train_loss is None for record in history.records):
         raise RunError(f"nobody was trained in {len(history.records)} rounds: {_named(history.faults)}")
     return TrainingResult(

@@ -163,6 +163,7 @@ class Worker:
         measure: frozenset[str],
         optimizer_states: Mapping[str, State],
         link_of: Callable[[str], TimedLink],
+        before_client: Callable[[str], None] = lambda client: None,
         after_step: Callable[[], None] = lambda: None,
     ) -> list[GroupOutcome]:
         """Train the clients of groups against a shared server, step by step.
@@ -175,6 +176,8 @@ class Worker:
             Who; in every step they take their turns in this order.
         link_of
             Returns a client's link to the server.
+        before_client
+            Called before every step of every client.
         after_step
             Called when all have taken a step.
         """
@@ -183,6 +186,7 @@ class Worker:
         )  # fmt: skip
         for step in range(self._scenario.training.local_steps):
             for member in cohort.members:
+                before_client(member.client)
                 cohort.step(step, member, self._draw)
             after_step()
         rounds = cohort.finish()

@@ -101,6 +101,9 @@ class Executor(Protocol[Handle]):
     def load(self, folder: Path) -> Handle:
         """Read what :meth:`save` wrote."""
 
+    def take_events(self) -> tuple[str, ...]:
+        """Return what has happened to workers since the last call and is in no outcome of a round."""
+
     def fetch(self, handle: Handle) -> State:
         """Return the global state itself, in this process."""
 

@@ -93,7 +93,13 @@ class InlineExecutor:
         keeps = self._scenario.training.optimizer_state == "keep"
         server.load_optimizer_state(handle.optimizer_states.get(SERVER, {}) if keeps else {})
         outcomes = self._ready.train_side_by_side(
-            handle.state, task.groups, task.round, task.measure, handle.optimizer_states, server.side, server.end_step
+            handle.state,
+            task.groups,
+            task.round,
+            task.measure,
+            handle.optimizer_states,
+            server.side,
+            after_step=server.end_step,
         )
         own = {SERVER: server.optimizer_state()} if keeps else {}
         return self._merge(handle, task, [*outcomes, GroupOutcome(GroupReport((), ()), server.contribution(), own)])
@@ -127,6 +133,10 @@ class InlineExecutor:
     def load(self, folder: Path) -> InlineState:
         """Read what :meth:`save` wrote."""
         return InlineState(*load_states(folder))
+
+    def take_events(self) -> tuple[str, ...]:
+        """Return nothing: there are no other processes."""
+        return ()
 
     def fetch(self, handle: InlineState) -> State:
         """Return the global state."""

@@ -174,7 +174,10 @@ class RayExecutor:
             try:
                 return self._merge(handle, task, trained)
             except ray.exceptions.RayError as error:
-                if attempt == self._scenario.faults.worker_retries:
+                is_own = isinstance(error, ray.exceptions.RayTaskError) and not isinstance(
+                    error.cause, ray.exceptions.RayError
+                )
+                if is_own or attempt == self._scenario.faults.worker_retries:
                     with errors_of_workers():
                         raise
                 self.events.append(
@@ -247,13 +250,14 @@ class RayExecutor:
             return ray.get(done), state
 
         if not reports:
-            return RoundOutcome(handle, (), faults, self._take_events())
+            return RoundOutcome(handle, (), faults, self.take_events())
         averaged, state = self._on_server(ask, "it averaged states")
         keeps = self._scenario.training.optimizer_state == "keep"
         kept = {**handle.optimizer_states, **trained.optimizer_states} if keeps else {}
-        return RoundOutcome(RayState(state, kept), reports, faults, self._take_events(), averaged)
+        return RoundOutcome(RayState(state, kept), reports, faults, self.take_events(), averaged)
 
-    def _take_events(self) -> tuple[str, ...]:
+    def take_events(self) -> tuple[str, ...]:
+        """Return what has happened to processes since the last call."""
         events, self.events = tuple(self.events), []
         return events
 

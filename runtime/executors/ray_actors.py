@@ -81,6 +81,7 @@ class RayWorker:
         measure: frozenset[str],
         optimizer_states: Mapping[str, Sequence[KeptRef]],
         link_of: Callable[[str], TimedLink],
+        before_client: Callable[[str], None],
     ) -> tuple[list[GroupReport], list[tuple[dict[str, float], bytes]], dict[str, bytes]]:
         """Train groups against a shared server; see :meth:`runtime.worker.Worker.train_side_by_side`.
 
@@ -89,7 +90,9 @@ class RayWorker:
         The groups' reports, and, each as an object of its own: weights and mean by group, and the optimizer states.
         """
         kept = _kept(optimizer_states)
-        outcomes = self._worker.train_side_by_side(self._state(state), groups, round_index, measure, kept, link_of)
+        outcomes = self._worker.train_side_by_side(
+            self._state(state), groups, round_index, measure, kept, link_of, before_client
+        )
         return (
             [outcome.report for outcome in outcomes],
             [(outcome.contribution.weights, save(outcome.contribution.mean)) for outcome in outcomes],

@@ -10,19 +10,18 @@ from typing import Any
 
 import ray
 from ray import ObjectRef
+from safetensors.torch import save
 
 from runtime.executors.base import RoundTask
 from runtime.executors.ray_actors import KeptRef, StateRef
 from runtime.executors.ray_cluster import errors_of_workers
-from runtime.executors.ray_pool import Slot, WorkerPool, first_line
+from runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
 from runtime.faults import ClientFault, FaultKind
 from runtime.groups import Group
 from runtime.worker import GroupReport
 from scenarios.errors import RunError
 from scenarios.schema import Faults
 
-PLACEMENT_LIMIT_S = 180.0
-"""How long to wait for a place on the cluster while no worker is alive."""
 _NAMES_SHOWN = 5
 
 Submit = Callable[[Any, Group], "tuple[Any, ...]"]
@@ -92,6 +91,7 @@ class Dispatch:
         self._waiting = deque(_Work(position, group) for position, group in enumerate(task.groups))
         self._lines: dict[Slot, _Line] = {}
         self._works_ahead = True
+        self._fail_together_only: set[int] = set()
         self._done: dict[int, TrainedGroup] = {}
         self._deaths: Counter[tuple[int, bool, Group]] = Counter()
         self._on_trial: Counter[int] = Counter()
@@ -141,8 +141,7 @@ class Dispatch:
         if limit_s is None or not line.given:
             line.deadline_s = float("inf")
         else:
-            # A group whose only member was its culprit has none left, and still needs a moment.
-            line.deadline_s = monotonic() + limit_s * max(1, len(line.given[0].work.group.members))
+            line.deadline_s = monotonic() + limit_s * len(line.given[0].work.group.members)
 
     def _await_something(self) -> None:
         starting = self._pool.starting()
@@ -186,10 +185,12 @@ class Dispatch:
     def _worker_died(self, slot: Slot, work: _Work, error: Exception) -> None:
         """Let another worker repeat the group, to the same bits."""
         # It may have died over the next group, before the first one's result got out: from now on one at a time.
-        is_certain, self._works_ahead = len(self._lines[slot].given) == 1, False
+        in_hand = [given.work.group for given in self._lines[slot].given]
+        is_certain, self._works_ahead = len(in_hand) == 1, False
         key = work.position, work.on_trial, work.group
         self._deaths[key] += is_certain
-        self._say(f"a worker died while it trained {_names(work.group)} ({first_line(error)}); they are trained again")
+        named = _names(Group(tuple(member for group in in_hand for member in group.members)))
+        self._say(f"a worker died while it trained {named} ({first_line(error)}); they are trained again")
         self._replace(slot)
         if self._deaths[key] <= self._limits.worker_retries:
             self._waiting.appendleft(work)
@@ -207,10 +208,7 @@ class Dispatch:
             found = f"it had not finished after {self._limits.client_timeout_s:g} s"
             self._end(work, (FaultKind.HANGS, found), None)
         if not overdue and not any(line.given for line in self._lines.values()):
-            raise RunError(
-                f"no worker found a place on the Ray cluster within {PLACEMENT_LIMIT_S:g} s; it has no free core: use "
-                "fewer --workers, or stop what else runs there"
-            )
+            raise no_place()
 
     def _end(self, work: _Work, failure: tuple[FaultKind, str] | None, trained: TrainedGroup | None) -> None:
         position, members = work.position, work.group.members
@@ -222,12 +220,7 @@ class Dispatch:
                 self._repeat_without_culprits(position)
         elif failure is None:
             assert trained is not None
-            faults = (*trained.report.faults, *self._culprits[position])
-            report = GroupReport(trained.report.clients, faults)
-            self._done[position] = TrainedGroup(report, trained.weights, trained.mean, trained.optimizer_states)
-            while self._num_told in self._done:
-                self._on_trained(self._num_told, self._done[self._num_told])
-                self._num_told += 1
+            self._finish(position, trained)
         else:
             # Each member by itself shows who it is; a lone one is tried once more, for the same rule to decide.
             self._on_trial[position] = len(members)
@@ -235,12 +228,31 @@ class Dispatch:
                 _Work(position, Group((member,), resource=work.group.resource), on_trial=True) for member in members
             )
 
+    def _finish(self, position: int, trained: TrainedGroup) -> None:
+        faults = (*trained.report.faults, *self._culprits[position])
+        report = GroupReport(trained.report.clients, faults)
+        self._done[position] = TrainedGroup(report, trained.weights, trained.mean, trained.optimizer_states)
+        while self._num_told in self._done:
+            self._on_trained(self._num_told, self._done[self._num_told])
+            self._num_told += 1
+
     def _repeat_without_culprits(self, position: int) -> None:
-        culprits = self._culprits[position]
+        culprits, group = self._culprits[position], self._task.groups[position]
         if not culprits:
-            self._say(f"{_names(self._task.groups[position])}: nobody fails alone; they are trained again")
-        group = self._task.groups[position].without(frozenset(fault.client for fault in culprits))
-        self._waiting.appendleft(_Work(position, group))
+            if position in self._fail_together_only:
+                raise RunError(
+                    f"round {self._task.round + 1}: workers die or hang while {_names(group)} are trained one after "
+                    "another, and over none of them alone; the likely cause is memory: use fewer --workers, or "
+                    "--executor inline"
+                )
+            self._fail_together_only.add(position)
+            self._deaths.pop((position, False, group), None)
+            self._say(f"{_names(group)}: nobody fails alone; they are trained again")
+        rest = group.without(frozenset(fault.client for fault in culprits))
+        if rest.members:
+            self._waiting.appendleft(_Work(position, rest))
+        else:
+            self._finish(position, TrainedGroup(GroupReport((), ()), ray.put({}), ray.put(save({})), ray.put({})))
 
     def _say(self, what: str) -> None:
         self.events.append(f"round {self._task.round + 1}: {what}")

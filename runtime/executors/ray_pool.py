@@ -12,6 +12,8 @@ from ray import ObjectRef
 from runtime.executors.ray_cluster import errors_of_workers
 from scenarios.errors import RunError
 
+PLACEMENT_LIMIT_S = 180.0
+"""How long to wait for a place on the cluster while no worker is alive."""
 _MOST_STARTS = 4
 """How often in a row a worker may die while it loads model and data."""
 
@@ -83,6 +85,11 @@ class WorkerPool:
         """Return the slots whose workers are not ready yet, by what is done when they are."""
         return {slot.starting: slot for slot in self._slots if slot.starting is not None}
 
+    def check(self) -> None:
+        """Ask all workers whether they are alive; :meth:`take_in` replaces those that are not."""
+        for slot in self.ready():
+            slot.starting = slot.worker.prepare.remote()
+
     def replace(self, slot: Slot) -> None:
         """Put a new worker into a slot."""
         ray.kill(slot.worker)
@@ -113,6 +120,14 @@ class WorkerPool:
             return False
         slot.starting, slot.num_starts = None, 0
         return True
+
+
+def no_place() -> RunError:
+    """Return the error of a cluster that has no place for a worker."""
+    return RunError(
+        f"no worker found a place on the Ray cluster within {PLACEMENT_LIMIT_S:g} s: it has no free core (use fewer "
+        "--workers, or stop what else runs there), or a device that clients are bound to has left it"
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -42,6 +42,7 @@ class RaySharedServer:
         self._worker = Worker(scenario, num_threads)
         self._server: SharedServer | None = None
         self._turn = 0
+        self._at_work: dict[int, str] = {}
         self._moved_on = asyncio.Condition()
 
     def open(
@@ -56,6 +57,15 @@ class RaySharedServer:
         self._server = self._worker.shared_server(assignments, round_index)
         self._server.load_optimizer_state(load(ray.get(optimizer_state[0])[SERVER]) if optimizer_state else {})
         self._turn = 0
+        self._at_work = {}
+
+    async def begins(self, worker: int, client: str) -> None:
+        """Take note that a worker begins a client's step."""
+        self._at_work[worker] = client
+
+    async def at_work(self) -> dict[int, str]:
+        """Return the client that each worker has begun last."""
+        return self._at_work
 
     async def whose_turn(self) -> str | None:
         """Return the client that is served now."""
@@ -122,6 +132,29 @@ def _answer(
             return None, float(side.exact_kept(batch))
         case _:
             raise AssertionError(request)
+
+
+class Announcer:
+    """Tells the server which client a worker begins, so that it is known when the worker then hangs or dies.
+
+    Parameters
+    ----------
+    server
+        The actor.
+    worker
+        The worker's number in this round.
+    """
+
+    def __init__(self, server: Any, worker: int) -> None:
+        self._server, self._worker = server, worker
+
+    def __call__(self, client: str) -> None:
+        """Return when the server knows."""
+        ray.get(self._server.begins.remote(self._worker, client))
+
+
+def announce_nothing(client: str) -> None:
+    """Do without, and without the round trip."""
 
 
 class RemoteSide:

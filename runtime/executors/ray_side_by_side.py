@@ -13,14 +13,17 @@ import ray
 from runtime.executors.base import RoundTask
 from runtime.executors.ray_actors import KeptRef, StateRef
 from runtime.executors.ray_cluster import errors_of_workers
-from runtime.executors.ray_pool import Slot, WorkerPool, first_line
-from runtime.executors.ray_shared import RemoteSide
+from runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
+from runtime.executors.ray_shared import Announcer, RemoteSide, announce_nothing
 from runtime.faults import ClientFault, FaultKind
 from runtime.groups import Group
 from runtime.shared_server import SERVER
 from runtime.worker import GroupReport
 from scenarios.errors import RunError
 from scenarios.schema import Faults
+
+_PATIENCE_S = 20.0
+"""How long a run waits, once, for workers beyond the first."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class SideBySide:
     def __init__(self, pool: WorkerPool, start_server: Callable[[], Any], faults: Faults) -> None:
         self._pool, self._start_server, self._limits = pool, start_server, faults
         self._server: Any = None
+        self._patience_s = _PATIENCE_S
+        self._died_over: str | None = None
         self.events: list[str] = []
 
     def stop(self) -> None:
@@ -75,16 +80,21 @@ class SideBySide:
     def carry_out(
         self, state: StateRef, optimizer_states: Mapping[str, KeptRef], task: RoundTask
     ) -> SideBySideOutcome | ClientFault:
-        """Train all clients of a round, whatever happens to processes; return the fault where a client hangs.
+        """Train all clients of a round, whatever happens to processes; return the fault of one that hangs or kills.
 
         Raises
         ------
         RunError
-            If processes cannot be kept alive.
+            If processes cannot be kept alive, and no client is found to be the reason.
         """
-        for _ in range(self._limits.worker_retries + 1):
+        retries = self._limits.worker_retries
+        deaths: list[str | None] = []
+        for attempt in range(retries + 1):
+            # Saying who begins costs a round trip a client and step: only where somebody may have to be found.
+            announces = attempt > 0 or retries == 0 or self._limits.client_timeout_s is not None
+            self._died_over = None
             try:
-                return self._attempt(state, optimizer_states, task)
+                return self._attempt(state, optimizer_states, task, announces)
             except ray.exceptions.RayTaskError as error:
                 if not isinstance(error.cause, ray.exceptions.RayError):
                     with errors_of_workers():
@@ -92,18 +102,25 @@ class SideBySide:
                 lost = first_line(error)
             except ray.exceptions.RayError as error:
                 lost = first_line(error)
+            if announces:
+                deaths.append(self._died_over)
             self.events.append(f"round {task.round + 1}: a process died ({lost}); the round is trained again")
             # Whoever waits for the server is set free by its end.
             self.stop()
+            self._pool.check()
+        culprit = deaths[0] if len(set(deaths)) == 1 else None
+        if culprit is not None:
+            found = f"{len(deaths)} workers in a row died while they trained it"
+            return ClientFault(culprit, task.round, FaultKind.KILLS_WORKERS, found)
         raise RunError(
-            f"round {task.round + 1}: processes died {self._limits.worker_retries + 1} times in a row ({lost}); the "
+            f"round {task.round + 1}: processes died {retries + 1} times in a row ({lost}); the "
             "likely cause is memory: use fewer --workers, or --executor inline"
         )
 
     def _attempt(
-        self, state: StateRef, optimizer_states: Mapping[str, KeptRef], task: RoundTask
+        self, state: StateRef, optimizer_states: Mapping[str, KeptRef], task: RoundTask, announces: bool
     ) -> SideBySideOutcome | ClientFault:
-        self._await_workers()
+        self._await_workers(task)
         if self._server is None:
             self._server = self._start_server()
         members = [member for group in task.groups for member in group.members]
@@ -112,7 +129,7 @@ class SideBySide:
         link_of = partial(RemoteSide, self._server)
         shares = self._deal(task.groups)
         running: dict[Any, tuple[Slot, tuple[Any, ...]]] = {}
-        for slot, positions in shares:
+        for number, (slot, positions) in enumerate(shares):
             groups = [task.groups[position] for position in positions]
             kept = {
                 a.client: [optimizer_states[a.client]]
@@ -120,20 +137,33 @@ class SideBySide:
                 for a in group.members
                 if a.client in optimizer_states
             }
+            announce = Announcer(self._server, number) if announces else announce_nothing
             refs = slot.worker.train_side_by_side.options(num_returns=3).remote(
-                [state], groups, task.round, task.measure, kept, link_of
+                [state], groups, task.round, task.measure, kept, link_of, announce
             )
             running[refs[0]] = slot, tuple(refs)
-        culprit = self._await(list(running), running, shares, task)
+        culprit = self._await(list(running), shares, task)
         if culprit is not None:
             return culprit
         return self._collect(shares, list(running.values()))
 
-    def _await_workers(self) -> None:
+    def _await_workers(self, task: RoundTask) -> None:
+        """Wait for one worker of every kind that is needed, and, at first, some time for the others."""
+        needed = {group.resource for group in task.groups}
+        until_s = monotonic() + PLACEMENT_LIMIT_S
         while starting := self._pool.starting():
-            ready, _ = ray.wait(list(starting), num_returns=1)
+            lacks = bool(needed - {slot.resource for slot in self._pool.ready()})
+            limit_s = until_s - monotonic() if lacks else self._patience_s
+            ready, _ = ray.wait(list(starting), num_returns=1, timeout=max(0.0, limit_s))
             for ref in ready:
-                self._pool.take_in(starting[ref])
+                if not self._pool.take_in(starting[ref]):
+                    self.events.append(f"round {task.round + 1}: a worker had died; another one was started")
+            if not ready and lacks:
+                raise no_place()
+            if not ready:
+                # Whoever comes later takes part in later rounds: the bits do not depend on the workers.
+                self._patience_s = 0.0
+                return
 
     def _deal(self, groups: Sequence[Group]) -> list[tuple[Slot, list[int]]]:
         """Deal groups to workers in turn, so that neighbours in the order compute at the same time."""
@@ -145,11 +175,12 @@ class SideBySide:
         return [(slot, positions) for slot, positions in shares if positions]
 
     def _await(
-        self, waiting: list[Any], running: Mapping[Any, tuple[Slot, Any]], shares: Any, task: RoundTask
+        self, waiting: list[Any], shares: Sequence[tuple[Slot, list[int]]], task: RoundTask
     ) -> ClientFault | None:
         limit_s = self._limits.client_timeout_s
         num_clients = sum(len(group.members) for group in task.groups)
         deadline_s = float("inf") if limit_s is None else monotonic() + limit_s * num_clients
+        number_of = {ref: number for number, ref in enumerate(waiting)}
         while waiting:
             timeout_s = None if limit_s is None else max(0.0, deadline_s - monotonic())
             ready, waiting = ray.wait(waiting, num_returns=1, timeout=timeout_s)
@@ -157,28 +188,35 @@ class SideBySide:
                 try:
                     ray.get(ref)
                 except ray.exceptions.RayActorError:
-                    self._pool.replace(running[ref][0])
+                    self._died_over = self._at_work().get(number_of[ref])
+                    self._pool.replace(shares[number_of[ref]][0])
                     raise
             if not ready:
-                return self._hanging([running[ref][0] for ref in waiting], shares, task)
+                return self._hanging([number_of[ref] for ref in waiting], shares, task)
         return None
 
+    def _at_work(self) -> dict[int, str]:
+        try:
+            at_work: dict[int, str] = ray.get(self._server.at_work.remote())
+        except ray.exceptions.RayError:
+            return {}
+        return at_work
+
     def _hanging(
-        self, unfinished: Sequence[Slot], shares: Sequence[tuple[Slot, list[int]]], task: RoundTask
+        self, unfinished: Sequence[int], shares: Sequence[tuple[Slot, list[int]]], task: RoundTask
     ) -> ClientFault:
         """Name the client that all others wait for, and replace its worker."""
-        clients = {
-            a.client: slot
-            for slot, positions in shares
-            if slot in unfinished
-            for position in positions
-            for a in task.groups[position].members
-        }
-        client = ray.get(self._server.whose_turn.remote())
-        if client not in clients:
-            # Nobody waits for the server: the first client of a worker that has not finished stands for it.
-            client = next(iter(clients))
-        self._pool.replace(clients[client])
+        turn = ray.get(self._server.whose_turn.remote())
+        of_turn = (
+            number
+            for number in unfinished
+            if turn in {a.client for position in shares[number][1] for a in task.groups[position].members}
+        )
+        # All wait for the worker whose turn it is; it may be at a client that has the whole model and no turn.
+        number = next(of_turn, unfinished[0])
+        first = task.groups[shares[number][1][0]].members[0].client
+        client = self._at_work().get(number, first)
+        self._pool.replace(shares[number][0])
         self.stop()
         found = f"the others had waited for it for {self._limits.client_timeout_s:g} s a client"
         self.events.append(f"round {task.round + 1}: {client} hangs; its worker was killed")

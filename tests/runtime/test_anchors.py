@@ -16,10 +16,33 @@ from runtime.split import State
 from runtime.wire import Batch
 from scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
 from scenarios.errors import ContractError
-from tests.families import FAMILIES
+from tests.families import FAMILIES, family_batch, family_model, family_scenario
 from tests.runtime.steps import KEY, NO_BATCH_NORM, Sides, exact_derivatives
 
 ANCHORS = ("clean", "first-plus", "all-plus")
+
+
+@pytest.mark.parametrize("mode", [Mode.FO, Mode.ZO_LOSS])
+def test_strides_of_smashed_data_change_no_bit_at_the_server(mode: Mode) -> None:
+    """What has crossed a network has none, so that a server beside the client must not see them either."""
+    found: list[tuple[Tensor | None, float, State]] = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        scenario = family_scenario("resnet")
+        model, batch = family_model(scenario), family_batch(scenario)
+        h = model.client_part(2)(batch.inputs).detach().to(memory_format=memory_format)
+        server = ServerSide(model.server_part(2), scenario.training, scenario.model.task)
+        server.begin_step(KEY)
+        if mode is Mode.FO:
+            gradient, loss = server.exact(h, batch, wants_gradient=True)
+        else:
+            gradient, loss = server.probe(h, batch, keep=True), server.exact_kept(batch)
+        found.append((gradient, loss, server.part.snapshot()))
+    (one, one_loss, state), (other, other_loss, other_state) = found
+    assert one is not None
+    assert other is not None
+    assert torch.equal(one, other)
+    assert one_loss == other_loss
+    assert all(torch.equal(tensor, other_state[name]) for name, tensor in state.items())
 
 
 class Watched(ServerSide):

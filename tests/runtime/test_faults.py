@@ -100,7 +100,8 @@ def test_a_killed_worker_changes_no_bit(cluster: Cluster, undisturbed: TrainingR
     assert_same_bits(result.state, undisturbed.state)
     assert result.records == undisturbed.records
     assert len(result.events) == 1
-    assert "round 2: a worker died while it trained pi4-1" in result.events[0]
+    assert "round 2: a worker died while it trained " in result.events[0]
+    assert "pi4-1" in result.events[0]
 
 
 @pytest.mark.ray
@@ -270,14 +271,44 @@ def test_a_client_that_hangs_or_kills_is_found_among_its_group(
 
 
 @pytest.mark.ray
-def test_a_client_that_hangs_before_a_shared_server_is_named(cluster: Cluster) -> None:
+@pytest.mark.parametrize("cut", [2, 7])
+def test_a_client_that_hangs_beside_a_shared_server_is_named(cluster: Cluster, cut: int) -> None:
+    """With the whole model it never asks the server for anything, and is found nevertheless."""
     scenario = scenario_with(
         "training.server_model=shared-mean", "faults.policy=drop-client", "faults.client_timeout_s=1.5"
     )
+    own = [
+        dataclasses.replace(a, cut=cut if a.client == "nano-0" else 2, mode=Mode.FO) for a in assignments_of(scenario)
+    ]
     executor = RayExecutor(scenario, 2, address=cluster.address, make_worker=Fails("hangs", "nano-0"))
-    result = run_with(scenario, executor, assignments_of(scenario))
+    result = run_with(scenario, executor, own)
     assert [(fault.client, fault.round, fault.kind) for fault in result.faults] == [("nano-0", 1, FaultKind.HANGS)]
     assert "nano-0" not in {record.client for record in result.clients if record.round == 2}
+
+
+@pytest.mark.ray
+def test_a_shared_server_outlives_all_its_workers(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker finds no place, the others are killed at once between rounds, and a client kills its workers."""
+    monkeypatch.setattr("runtime.executors.ray_side_by_side._PATIENCE_S", 5.0)
+    scenario = scenario_with(
+        "training.server_model=shared-mean", "faults.policy=drop-client", "faults.worker_retries=1"
+    )
+    executor = RayExecutor(scenario, 3, address=cluster.address, make_worker=Fails("killed", "pi4-1"))
+
+    def kill_all(record: RoundRecord) -> None:
+        if record.round == 1:
+            for slot in executor._pool.ready():
+                ray.kill(slot.worker)
+
+    with executor:
+        result = train(scenario, assignments_of(scenario), executor, ENDS_S, on_round=kill_all)
+    (fault,) = result.faults
+    assert (fault.client, fault.round, fault.kind) == ("pi4-1", 1, FaultKind.KILLS_WORKERS)
+    inline = run_with(scenario, CulpritInline(scenario, Fails("not-finite", "pi4-1")), assignments_of(scenario))
+    assert [record.train_loss for record in result.records[:1]] == [r.train_loss for r in inline.records[:1]]
+    assert {record.client for record in result.clients if record.round == 2} == {
+        a.client for a in assignments_of(scenario)
+    } - {"pi4-1"}
 
 
 @pytest.mark.parametrize("policy", sorted(POLICY_OUTCOMES))

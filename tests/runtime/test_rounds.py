@@ -15,7 +15,7 @@ from runtime.assignments import plan_fingerprint
 from runtime.checkpoint import load_checkpoint
 from runtime.client import Assignment
 from runtime.executors.base import Executor, RoundTask
-from runtime.executors.inline import InlineExecutor
+from runtime.executors.inline import InlineExecutor, InlineState
 from runtime.executors.ray import RayExecutor
 from runtime.executors.state_files import load_states
 from runtime.rounds import TrainingResult, train
@@ -146,6 +146,40 @@ def test_resume_continues_to_the_same_bits(
     assert finished.records == reference.records
 
 
+class Eventful(InlineExecutor):
+    """Something happens to it in every evaluation."""
+
+    _happened: tuple[str, ...] = ()
+
+    def evaluate(self, handle: InlineState) -> float:
+        self._happened += ("evaluated",)
+        return super().evaluate(handle)
+
+    def take_events(self) -> tuple[str, ...]:
+        events, self._happened = self._happened, ()
+        return events
+
+
+def test_what_happened_is_kept_over_a_resume(scenario: Scenario, assignments: list[Assignment], tmp_path: Path) -> None:
+    for rounds in (1, 3):
+        with Eventful(scenario) as executor:
+            result = train(
+                scenario, assignments, executor, [1.0] * rounds, checkpoint_folder=tmp_path, resume=rounds > 1
+            )
+        assert result.events == ("evaluated",) * rounds
+
+
+def test_a_new_run_in_an_old_folder_keeps_its_own_checkpoints(
+    scenario: Scenario, assignments: list[Assignment], tmp_path: Path
+) -> None:
+    with InlineExecutor(scenario) as executor:
+        for rounds in (3, 1):
+            train(scenario, assignments, executor, [1.0] * rounds, checkpoint_folder=tmp_path)
+        result = train(scenario, assignments, executor, [1.0, 2.0], checkpoint_folder=tmp_path, resume=True)
+    assert len(result.records) == 2
+    assert sorted(path.name for path in tmp_path.glob("round-*")) == ["round-000001", "round-000002"]
+
+
 def test_fewer_rounds_than_done_are_refused(
     checkpointed: Path, scenario: Scenario, assignments: list[Assignment]
 ) -> None:
@@ -194,7 +228,7 @@ def test_damaged_checkpoints_are_refused_with_the_reason(
         ({"records": [{"round": 5, "simulated_s": 1.0, "train_loss": 1.0, "test_accuracy": 0.5}]}, "rounds 0, 1"),
         ({"faults": [{"client": "pi4-0", "round": 0, "kind": "tired", "found": ""}]}, r"faults\.0\.kind"),
         ({"last_round": {}}, "last_round"),
-        ({"schema_version": 2}, "schema version 2, needs 3"),
+        ({"schema_version": 2}, "schema version 2, needs 4"),
     ],
 )
 def test_wrong_entries_of_a_checkpoint_are_named(

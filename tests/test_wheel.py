@@ -77,7 +77,7 @@ def test_wheel_carries_packages_data_and_markers(wheel: Path) -> None:
 def test_installed_wheel_is_what_runs(environment: Path, tmp_path: Path) -> None:
     code = "import runtime, scenarios; print(runtime.__file__, scenarios.__file__)"
     done = subprocess.run(
-        [environment / "bin" / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        [environment / "bin" / "python", "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert all(str(environment) in path for path in done.stdout.split())
 

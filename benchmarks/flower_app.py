@@ -22,6 +22,7 @@ from flwr.simulation import run_simulation
 from benchmarks.training_speed import CASES, scenario_of
 from runtime.data import Samples, load_dataset
 from runtime.models.build import build_blocks
+from runtime.optimizers import make_optimizer
 from runtime.partition import draw_batch, partition
 from runtime.split import Part, SplitModel, task_loss
 from scenarios.schema import Scenario
@@ -46,7 +47,7 @@ def data(case: str) -> tuple[Samples, Any]:
 
 
 class Client(NumPyClient):
-    """Local steps of plain SGD from the global weights."""
+    """Local steps from the global weights, with torch's own optimizer."""
 
     def __init__(self, case: str, client: str) -> None:
         self._case, self._client = case, client
@@ -59,7 +60,7 @@ class Client(NumPyClient):
         own.train()
         samples, index = data(self._case)
         steps = settings.training.local_steps
-        optimizer = torch.optim.SGD(own.parameters(), lr=settings.training.optimizer.learning_rate, foreach=False)
+        optimizer = make_optimizer(settings.training.optimizer, own.parameters())
         for step in range(steps):
             global_step = int(config["round"]) * steps + step
             batch = draw_batch(samples, index[self._client], settings, self._client, global_step)

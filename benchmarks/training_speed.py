@@ -25,6 +25,7 @@ from runtime.executors.inline import InlineExecutor
 from runtime.executors.ray import RayExecutor
 from runtime.groups import groups_of
 from runtime.models.build import build_blocks
+from runtime.optimizers import make_optimizer
 from runtime.partition import draw_batch, partition
 from runtime.split import SplitModel, State, task_loss
 from scenarios.contracts.modes import Mode
@@ -69,7 +70,6 @@ def bare_loop(scenario: Scenario) -> Callable[[int], None]:
     index = partition(samples, scenario)
     model = SplitModel(build_blocks(scenario)).whole
     clients, steps = scenario.expanded_clients(), scenario.training.local_steps
-    learning_rate = scenario.training.optimizer.learning_rate
     state: State = model.snapshot()
 
     def one_round(round_index: int) -> None:
@@ -78,7 +78,7 @@ def bare_loop(scenario: Scenario) -> Callable[[int], None]:
         for client in clients:
             model.load(state)
             model.train()
-            optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate, foreach=False)
+            optimizer = make_optimizer(scenario.training.optimizer, model.parameters())
             for step in range(steps):
                 batch = draw_batch(samples, index[client.id], scenario, client.id, round_index * steps + step)
                 loss = task_loss(model(batch.inputs), batch.labels, scenario.model.task)

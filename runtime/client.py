@@ -301,5 +301,6 @@ def needs_row_ids(part: Part, mode: Mode, *, labels_name_rows: bool) -> bool:
 
     Only the rows a batch touches are perturbed. Where the labels of a causal language model cross, they name them.
     """
-    trains_embedding = any(m.weight.requires_grad for m in part.modules() if isinstance(m, nn.Embedding))
-    return mode in ZEROTH_ORDER_MODES and not labels_name_rows and trains_embedding
+    if mode not in ZEROTH_ORDER_MODES or labels_name_rows:
+        return False
+    return any(m.weight.requires_grad for m in part.modules() if isinstance(m, nn.Embedding))

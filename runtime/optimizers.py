@@ -93,17 +93,32 @@ class PartOptimizer(NamedOptimizer):
     ) -> None:
         named = dict(parameters)
         self._clip = clip
-        self._optimizer = make_optimizer(settings, named.values()) if named else None
+        # Without momentum a step is an addition or two a tensor; calling torch's optimizer costs more than a small part
+        self._sgd = settings if isinstance(settings, Sgd) and settings.momentum == 0.0 else None
+        self._optimizer = make_optimizer(settings, named.values()) if named and self._sgd is None else None
         super().__init__(named, {} if self._optimizer is None else dict.fromkeys(named, self._optimizer))
 
     def step(self) -> None:
         """Clip, update and forget the gradients."""
-        if self._optimizer is None:
-            return
-        if self._clip is not None:
+        if self._clip is not None and self._parameters:
             clip_gradients(self._parameters.values(), self._clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        if self._optimizer is not None:
+            self._optimizer.step()
+        elif self._sgd is not None:
+            _descend(self._parameters.values(), self._sgd)
+        for parameter in self._parameters.values():
+            parameter.grad = None
+
+
+@torch.no_grad()
+def _descend(parameters: Iterable[nn.Parameter], settings: Sgd) -> None:
+    """Take a step of SGD without momentum, to the bits of :class:`torch.optim.SGD`."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            gradient = parameter.grad
+            if settings.weight_decay:
+                gradient = gradient.add(parameter, alpha=settings.weight_decay)
+            parameter.add_(gradient, alpha=-settings.learning_rate)
 
 
 class OptimizerInBackward(NamedOptimizer):

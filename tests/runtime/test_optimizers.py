@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from runtime.noise import NoiseKey, Perturbed, estimated_gradient
 from runtime.optimizers import PartOptimizer, make_optimizer
 from scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
 from scenarios.errors import ContractError
-from scenarios.schema import ZerothOrder
+from scenarios.schema import Sgd, ZerothOrder
 from tests.families import FAMILIES, family_batch, family_scenario
 from tests.runtime.steps import KEY, OPTIMIZERS, Sides
 
@@ -24,6 +25,28 @@ LOUD = {name: {**settings, "learning_rate": 1e-2} for name, settings in OPTIMIZE
 
 def keys(count: int) -> list[NoiseKey]:
     return [NoiseKey(0, "client", "pi-0", 0, step) for step in range(count)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_sgd_has_the_bits_of_torch(weight_decay: float, dtype: torch.dtype) -> None:
+    settings = Sgd(name="sgd", learning_rate=0.1, weight_decay=weight_decay)
+    model = nn.Sequential(nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 3)).to(dtype)
+    theirs = deepcopy(model)
+    model[0].bias.requires_grad_(False)
+    theirs[0].bias.requires_grad_(False)
+    own = PartOptimizer(settings, [(name, p) for name, p in model.named_parameters() if p.requires_grad])
+    other = make_optimizer(settings, [p for p in theirs.parameters() if p.requires_grad])
+    for seed in range(3):
+        x = torch.randn(4, 7, generator=torch.Generator().manual_seed(seed)).to(dtype)
+        for each in (model, theirs):
+            each(x).square().sum().backward()
+        own.step()
+        other.step()
+        other.zero_grad()
+        assert all(p.grad is None for p in model.parameters())
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), theirs.parameters(), strict=True))
+    assert own.state() == {}
 
 
 @pytest.mark.parametrize("distribution", ["gaussian", "sphere", "rademacher"])

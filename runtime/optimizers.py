@@ -93,7 +93,7 @@ class PartOptimizer(NamedOptimizer):
     ) -> None:
         named = dict(parameters)
         self._clip = clip
-        # Without momentum a step is an addition or two a tensor; calling torch's optimizer costs more than a small part
+        # Without momentum a step is an addition or two a tensor, and calling torch's optimizer takes longer.
         self._sgd = settings if isinstance(settings, Sgd) and settings.momentum == 0.0 else None
         self._optimizer = make_optimizer(settings, named.values()) if named and self._sgd is None else None
         super().__init__(named, {} if self._optimizer is None else dict.fromkeys(named, self._optimizer))

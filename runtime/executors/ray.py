@@ -19,7 +19,7 @@ from safetensors.torch import load
 
 from runtime.executors.base import RoundOutcome, RoundTask, without_culprits
 from runtime.executors.ray_actors import KeptRef, RayModelServer, RayWorker, StateRef
-from runtime.executors.ray_cluster import RayCluster, errors_of_workers
+from runtime.executors.ray_cluster import RayCluster, errors_of_workers, is_raised_by_worker
 from runtime.executors.ray_dispatch import Dispatch, TrainedGroup
 from runtime.executors.ray_pool import WorkerPool, first_line
 from runtime.executors.ray_shared import RaySharedServer
@@ -174,10 +174,7 @@ class RayExecutor:
             try:
                 return self._merge(handle, task, trained)
             except ray.exceptions.RayError as error:
-                is_own = isinstance(error, ray.exceptions.RayTaskError) and not isinstance(
-                    error.cause, ray.exceptions.RayError
-                )
-                if is_own or attempt == self._scenario.faults.worker_retries:
+                if is_raised_by_worker(error) or attempt == self._scenario.faults.worker_retries:
                     with errors_of_workers():
                         raise
                 self.events.append(

@@ -127,3 +127,8 @@ def errors_of_workers() -> Iterator[None]:
             f"Ray failed ({type(error).__name__}: {error}); use fewer --workers, or --executor inline; --resume "
             "continues from the last complete round"
         ) from error
+
+
+def is_raised_by_worker(error: Exception) -> bool:
+    """Whether code in a process raised it; otherwise the cluster lost a process, or what it held."""
+    return isinstance(error, ray.exceptions.RayTaskError) and not isinstance(error.cause, ray.exceptions.RayError)

@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from runtime.executors.base import RoundTask
 from runtime.executors.ray_actors import KeptRef, StateRef
-from runtime.executors.ray_cluster import errors_of_workers
+from runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
 from runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
 from runtime.faults import ClientFault, FaultKind
 from runtime.groups import Group
@@ -164,12 +164,10 @@ class Dispatch:
         first = line.given[0]
         try:
             report: GroupReport = ray.get(first.refs[0])
-        except ray.exceptions.RayTaskError as error:
-            if not isinstance(error.cause, ray.exceptions.RayError):
+        except ray.exceptions.RayError as error:
+            if is_raised_by_worker(error):
                 with errors_of_workers():
                     raise error from None
-            self._worker_died(slot, first.work, error)
-        except ray.exceptions.RayError as error:
             self._worker_died(slot, first.work, error)
         else:
             line.given.popleft()

@@ -12,7 +12,7 @@ import ray
 
 from runtime.executors.base import RoundTask
 from runtime.executors.ray_actors import KeptRef, StateRef
-from runtime.executors.ray_cluster import errors_of_workers
+from runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
 from runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
 from runtime.executors.ray_shared import Announcer, RemoteSide, announce_nothing
 from runtime.faults import ClientFault, FaultKind
@@ -95,12 +95,10 @@ class SideBySide:
             self._died_over = None
             try:
                 return self._attempt(state, optimizer_states, task, announces)
-            except ray.exceptions.RayTaskError as error:
-                if not isinstance(error.cause, ray.exceptions.RayError):
+            except ray.exceptions.RayError as error:
+                if is_raised_by_worker(error):
                     with errors_of_workers():
                         raise error from None
-                lost = first_line(error)
-            except ray.exceptions.RayError as error:
                 lost = first_line(error)
             if announces:
                 deaths.append(self._died_over)

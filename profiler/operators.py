@@ -190,7 +190,7 @@ _MOVES_NOTHING = {
 }
 _RANDOM = {aten.randn, aten.normal_, aten.random_}
 _GATHERS = {aten.embedding, aten.index, aten.index_select, aten.gather}
-_SCATTERS = {aten.index_copy_, aten.index_copy}
+_SCATTERS = {aten.index_add_}
 
 
 def _moved_bytes(packet: Any, args: Any, kwargs: Any, result: Any) -> int:
@@ -198,7 +198,7 @@ def _moved_bytes(packet: Any, args: Any, kwargs: Any, result: Any) -> int:
     if packet in _GATHERS:
         return 2 * _size_bytes(result)
     if packet in _SCATTERS:
-        return 2 * _size_bytes(args[3])
+        return 3 * _size_bytes(args[3])
     return sum(_size_bytes(leaf) for leaf in tree_iter((args, kwargs, result)))
 
 

@@ -19,11 +19,12 @@ bits. Sums are in double precision.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from runtime.client import Assignment
 from runtime.reliability import reliability
@@ -69,6 +70,7 @@ class WeightedMean:
         weights
             Weight by entry.
         """
+        by_weight: dict[float, list[str]] = {}
         for name, weight in weights.items():
             if name not in self._weights:
                 # One contributor's bits stay as they are: no sum is made of them until there is a second one.
@@ -77,8 +79,10 @@ class WeightedMean:
                 continue
             if name in self._first:
                 self._sums[name] = self._first.pop(name).double().mul_(self._weights[name])
-            self._sums[name].add_(state[name].double(), alpha=weight)
             self._weights[name] += weight
+            by_weight.setdefault(weight, []).append(name)
+        for weight, names in by_weight.items():
+            torch._foreach_add_([self._sums[name] for name in names], [state[name] for name in names], alpha=weight)
 
     def contribution(self, like: State) -> Contribution:
         """Return the mean of what was added, in the precision of a state, and forget it.
@@ -160,6 +164,9 @@ def summed(weights: list[Weights]) -> Weights:
 
 def is_finite(state: Mapping[str, Tensor]) -> bool:
     """Whether all entries of a state are finite."""
-    if not state:
+    entries = [entry for entry in state.values() if entry.numel()]
+    if not entries:
         return True
-    return bool(torch.isfinite(nn.utils.get_total_norm(list(state.values()), norm_type=float("inf"))))
+    # A sum that is finite has no other terms, and is cheaper than asking; one that overflows tells nothing.
+    largest = torch.stack(torch._foreach_norm(entries, float("inf")))
+    return math.isfinite(largest.sum().item()) or all(bool(entry.isfinite().all()) for entry in entries)

@@ -226,6 +226,7 @@ def run_client_round(
     *,
     measure_memory: bool,
     optimizer_state: State | None = None,
+    copy_state: bool = True,
 ) -> ClientRound:
     """Train one client and its server copy for one round, starting from the global state.
 
@@ -247,6 +248,8 @@ def run_client_round(
         Whether to measure the client part's peak memory (slower).
     optimizer_state
         What an earlier round of this client returned, to be continued; a fresh state when None.
+    copy_state
+        Whether the state that is returned is a copy, or the working copy's own tensors, good until its next use.
     """
     model.whole.load(global_state)
     training = training_at_round(scenario.training, round_index)
@@ -264,7 +267,7 @@ def run_client_round(
         session.step(step, draw(round_index * steps + step))
     kept = sides(client=session.estimator.optimizer_state(), server=server.optimizer_state()) if keeps else {}
     report = session.finish(global_state, of_side(earlier, "client"), server.seconds)
-    return ClientRound(report, model.whole.snapshot(), kept)
+    return ClientRound(report, model.whole.snapshot() if copy_state else model.whole.exchanged(), kept)
 
 
 def sides(**states: State) -> State:

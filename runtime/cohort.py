@@ -96,7 +96,7 @@ class Cohort:
             session, part, link = self._sessions.pop(member.client)
             kept = sides(client=session.estimator.optimizer_state()) if self._keeps else {}
             report = session.finish(self._state, self._earlier(member), link.seconds)
-            found[member.client] = ClientRound(report, part.snapshot(), kept)
+            found[member.client] = ClientRound(report, part.exchanged(), kept)
         return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from runtime.noise import NoiseKey, Rows, TouchedRows, descend, estimated_gradient
+from runtime.noise import NoiseKey, Rows, descend, estimated_gradient
 from runtime.optimizers import NamedOptimizer, is_plain, make_optimizer
 from scenarios.schema import Optimizer, ZerothOrder
 
@@ -36,10 +36,7 @@ class ScalarStep:
 
     def on_server(self) -> ScalarStep:
         """Return the step as the server keeps it for its replay, in memory of its own."""
-        rows = {
-            name: TouchedRows(touched.ids_N.clone(), touched.first_N.clone(), touched.counts_N1.clone())
-            for name, touched in self.rows.items()
-        }
+        rows = {name: touched.clone() for name, touched in self.rows.items()}
         return ScalarStep(self.key, self.coefficients, rows)
 
 

@@ -170,7 +170,7 @@ class ServerSide:
             with torch.enable_grad():
                 loss = self._loss(h_leaf, batch)
                 if loss.requires_grad:
-                    (loss / len(anchors)).backward()  # type: ignore[no-untyped-call]
+                    (loss / len(anchors) if len(anchors) > 1 else loss).backward()  # type: ignore[no-untyped-call]
             gradient = h_leaf.grad
             losses.append(loss.detach())
             del loss
@@ -181,7 +181,7 @@ class ServerSide:
             return gradient, math.nan
         if self._exact is not None:
             self._exact.step()
-        values = host_floats(torch.stack(losses))
+        values = host_floats(torch.stack(losses) if len(losses) > 1 else losses[0].view(1))
         return gradient, sum(values) / len(values)
 
     def _estimate(self, descent: ScalarDescent, anchors: list[Tensor], batch: Batch) -> float:

@@ -102,9 +102,10 @@ class Part(nn.Module):
         KeyError
             If the state lacks an entry of this part.
         """
-        with torch.no_grad():
-            for name, target in self.exchanged().items():
-                target.copy_(state[name])
+        targets = self.exchanged()
+        if targets:
+            with torch.no_grad():
+                torch._foreach_copy_(list(targets.values()), [state[name] for name in targets])
 
     def snapshot(self) -> State:
         """Return a copy of :meth:`exchanged`."""

@@ -68,7 +68,7 @@ class Traffic:
 
     def count(self, phase: Phase, tensors: Iterable[Tensor | None]) -> None:
         """Add the payload of tensors that cross the air in a phase."""
-        self.bytes_by_phase[phase] += sum(t.numel() * t.element_size() for t in tensors if t is not None)
+        self.bytes_by_phase[phase] += sum(t.nbytes for t in tensors if t is not None)
 
 
 @dataclass

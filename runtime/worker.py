@@ -148,7 +148,7 @@ class Worker:
             if outcome.optimizer_state:
                 kept[member.client] = outcome.optimizer_state
             if group.chained:
-                start = outcome.state
+                start = {name: tensor.clone() for name, tensor in outcome.state.items()}
             else:
                 mean.add(outcome.state, self._weights.of(member))
         if group.chained and reports:
@@ -218,7 +218,7 @@ class Worker:
         measure_memory: bool,
         optimizer_state: State | None,
     ) -> ClientRound:
-        """Train one client for one round from a state."""
+        """Train one client for one round from a state; what is returned is good until the next client."""
         return run_client_round(
             self._model,
             state,
@@ -228,6 +228,7 @@ class Worker:
             round_index,
             measure_memory=measure_memory,
             optimizer_state=optimizer_state,
+            copy_state=False,
         )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from runtime.noise.descent import descend, estimated_gradient
-from runtime.noise.directions import NoiseKey, Rows, TouchedRows
+from runtime.noise.directions import NoiseKey
 from runtime.noise.forward_mode import ForwardMode, tangent_along
 from runtime.noise.perturbed import Perturbed
+from runtime.noise.rows import Rows, TouchedRows
 
 __all__ = [
     "ForwardMode",

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from runtime.noise.directions import NoiseKey, Rows, TouchedRows
+from runtime.noise.directions import NoiseKey
+from runtime.noise.rows import Rows, TouchedRows
 
 
 def descend(
@@ -33,9 +34,9 @@ def descend(
                 for direction, coefficient in enumerate(coefficients):
                     parameter.sub_(key.draw(name, direction, parameter), alpha=coefficient)
                 continue
-            step_ND = _of_rows(name, parameter, key, coefficients, touched)
-            # Tokens of the same row carry the same value, so that writing it twice is harmless.
-            parameter.index_copy_(0, touched.ids_N, parameter[touched.ids_N] - step_ND)
+            step_MD = _in_slots(name, parameter, key, coefficients, touched)
+            # Slots of the same row but one are zero, so that the order in which they are added is of no account.
+            parameter.index_add_(0, touched.rows_M, step_MD, alpha=-1)
 
 
 def estimated_gradient(
@@ -51,18 +52,18 @@ def estimated_gradient(
         Touched rows, if the parameter is an embedding.
     """
     if touched is not None:
-        rows_ND = _of_rows(name, parameter, key, coefficients, touched)
-        return torch.zeros_like(parameter).index_copy_(0, touched.ids_N, rows_ND)
+        step_MD = _in_slots(name, parameter, key, coefficients, touched)
+        return torch.zeros_like(parameter).index_add_(0, touched.rows_M, step_MD)
     gradient = key.draw(name, 0, parameter).mul_(coefficients[0])
     for direction, coefficient in enumerate(coefficients[1:], 1):
         gradient.add_(key.draw(name, direction, parameter), alpha=coefficient)
     return gradient
 
 
-def _of_rows(
+def _in_slots(
     name: str, parameter: Tensor, key: NoiseKey, coefficients: Sequence[float], touched: TouchedRows
 ) -> Tensor:
-    step_ND = key.draw(name, 0, parameter, touched).mul_(coefficients[0])
+    step_MD = key.draw(name, 0, parameter, touched).mul_(coefficients[0])
     for direction, coefficient in enumerate(coefficients[1:], 1):
-        step_ND.add_(key.draw(name, direction, parameter, touched), alpha=coefficient)
-    return step_ND
+        step_MD.add_(key.draw(name, direction, parameter, touched), alpha=coefficient)
+    return step_MD

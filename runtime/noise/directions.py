@@ -7,13 +7,14 @@ do the device and the number of threads: drawing and normalising are serial or s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from runtime.noise.rows import TouchedRows
 from runtime.streams import stream_seed
 
 Distribution = Literal["gaussian", "sphere", "rademacher"]
@@ -64,19 +65,19 @@ class NoiseKey:
         like
             The parameter: shape, dtype and device of the result.
         rows
-            For an embedding, the rows touched: the result is then [N, D], one row a token of the batch. ``sphere`` is
-            over the distinct rows that are trained.
+            For an embedding, the rows touched: the result is then [M, D] for its M slots, zero in those that are not
+            trained. ``sphere`` is over the trained ones.
         """
         generator = torch.Generator(device="cpu").manual_seed(self.direction_seed(name, direction))
-        shape = like.shape if rows is None else (rows.ids_N.numel(), like.shape[1])
+        shape = like.shape if rows is None else (rows.rows_M.numel(), like.shape[1])
         if self.distribution == "rademacher":
             noise = _signs(shape, like.dtype, generator)
         else:
             noise = torch.randn(shape, generator=generator, dtype=like.dtype, device="cpu")
         if self.distribution == "sphere":
-            noise = _on_sphere(noise) if rows is None else _rows_on_sphere(noise, rows.distinct().to("cpu"))
+            noise = _on_sphere(noise) if rows is None else _rows_on_sphere(noise, rows.trained_M.to("cpu"))
         noise = noise.to(like.device)
-        return noise if rows is None else rows.share(noise)
+        return noise if rows is None else noise.mul_(rows.trained_M.unsqueeze(-1))
 
 
 def in_prefix(name: str, prefix_blocks: int) -> bool:
@@ -99,10 +100,10 @@ def _on_sphere(noise: Tensor) -> Tensor:
     return noise.mul_(noise.numel() ** 0.5 / _norm(noise).clamp_min_(torch.finfo(noise.dtype).tiny))
 
 
-def _rows_on_sphere(noise_ND: Tensor, distinct_N: Tensor) -> Tensor:
-    norm_N = torch.linalg.vector_norm(noise_ND, dim=1, dtype=torch.float64).mul_(distinct_N)
-    entries = distinct_N.sum().mul_(noise_ND.shape[1])
-    return noise_ND.mul_(entries.sqrt() / _norm(norm_N).clamp_min_(torch.finfo(noise_ND.dtype).tiny))
+def _rows_on_sphere(noise_MD: Tensor, trained_M: Tensor) -> Tensor:
+    norm_M = torch.linalg.vector_norm(noise_MD, dim=1, dtype=torch.float64).mul_(trained_M)
+    entries = trained_M.sum().mul_(noise_MD.shape[1])
+    return noise_MD.mul_(entries.sqrt() / _norm(norm_M).clamp_min_(torch.finfo(noise_MD.dtype).tiny))
 
 
 def _norm(values: Tensor) -> Tensor:
@@ -111,50 +112,8 @@ def _norm(values: Tensor) -> Tensor:
     while values.numel() > _NORM_CHUNK:
         whole = values.numel() // _NORM_CHUNK * _NORM_CHUNK
         chunks, rest = values[:whole].view(-1, _NORM_CHUNK), values[whole:]
-        of_chunks = torch.linalg.vector_norm(chunks, dim=1, dtype=torch.float64)
-        values = torch.cat([of_chunks, torch.linalg.vector_norm(rest, dtype=torch.float64).view(1)])
+        values = torch.linalg.vector_norm(chunks, dim=1, dtype=torch.float64)
+        if rest.numel():
+            values = torch.cat([values, torch.linalg.vector_norm(rest, dtype=torch.float64).view(1)])
     norm: Tensor = torch.linalg.vector_norm(values, dtype=torch.float64)
     return norm
-
-
-@dataclass(frozen=True)
-class TouchedRows:
-    """Rows of an embedding that a batch reads; shapes are static so that shapes alone can trace it.
-
-    Parameters
-    ----------
-    ids_N
-        Row of each of the batch's N tokens.
-    first_N
-        For each token, the position of the first token with the same row.
-    counts_N1
-        1 where the row is trained, 0 at the padding row.
-    """
-
-    ids_N: Tensor
-    first_N: Tensor
-    counts_N1: Tensor
-
-    @classmethod
-    def of(cls, ids: Tensor, padding_idx: int | None) -> TouchedRows:
-        """Find the rows that the ids touch."""
-        ids_N = ids.flatten()
-        sorted_N, order_N = torch.sort(ids_N, stable=True)
-        index_N = torch.arange(ids_N.numel(), device=ids.device)
-        is_new_N = torch.cat([torch.ones_like(sorted_N[:1], dtype=torch.bool), sorted_N[1:] != sorted_N[:-1]])
-        group_start_N = torch.cummax(torch.where(is_new_N, index_N, torch.zeros_like(index_N)), dim=0).values
-        first_N = torch.empty_like(order_N).scatter_(0, order_N, order_N[group_start_N])
-        counts_N = torch.ones_like(ids_N) if padding_idx is None else (ids_N != padding_idx).long()
-        return cls(ids_N, first_N, counts_N.unsqueeze(-1))
-
-    def distinct(self) -> Tensor:
-        """Return 1 at the first token of every row that is trained, 0 elsewhere; shape [N]."""
-        index_N = torch.arange(self.first_N.numel(), device=self.first_N.device)
-        return (self.first_N == index_N).long().mul_(self.counts_N1.squeeze(-1))
-
-    def share(self, noise_ND: Tensor) -> Tensor:
-        """Give tokens of the same row the same noise, and the padding row none."""
-        return noise_ND[self.first_N].mul_(self.counts_N1)
-
-
-Rows = Mapping[str, TouchedRows]

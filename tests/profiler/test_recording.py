@@ -24,7 +24,7 @@ class Awkward(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(4))
         self.scale = nn.Parameter(torch.full((WIDTH,), 2.0))
-        self.register_buffer("table", torch.linspace(0, 1, WIDTH), persistent=False)
+        self.register_buffer("table", torch.arange(WIDTH) / WIDTH, persistent=False)
         self.norm = nn.BatchNorm1d(WIDTH)
         self.mixed = nn.Parameter(torch.randn(WIDTH, WIDTH))
 

@@ -119,8 +119,8 @@ def exact_derivatives(sides: Sides, key: NoiseKey, *, server_trains: bool, of_se
             rows = recorder.rows.get(name)
             noise = key.draw(name, direction, parameter, rows)
             if rows is not None:
-                first = rows.first_N.unique()
-                gradient, noise = gradient[rows.ids_N[first]], noise[first]
+                trained = rows.trained_M.bool()
+                gradient, noise = gradient[rows.rows_M[trained]], noise[trained]
             totals[direction] += (gradient.double() * noise.double()).sum()
     sides.restart()
     return totals

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from runtime.aggregate import EntryWeights, WeightedMean
+from runtime.aggregate import EntryWeights, WeightedMean, is_finite
 from runtime.client import Assignment
 from runtime.groups import MAX_GROUPS, groups_of
 from runtime.models.blocks import Block
@@ -227,3 +227,14 @@ def test_adding_a_zeroth_order_client_never_lowers_expected_progress(
         return (num_exact * exact_error + num * rho**2 * estimate_error) / total**2
 
     assert error(num_estimates + 1) <= error(num_estimates) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_entry_that_is_not_finite_is_found(bad: float, dtype: torch.dtype) -> None:
+    """And the largest finite ones are no fault, though their sum is not finite."""
+    largest = torch.full((3,), torch.finfo(dtype).max, dtype=dtype)
+    fine = {"a": largest, "b": largest.float(), "empty": torch.empty(0)}
+    assert is_finite(fine)
+    assert is_finite({})
+    assert not is_finite({**fine, "c": torch.tensor([0.0, bad, 1.0], dtype=dtype)})

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from runtime.estimators import make_estimator
 from runtime.noise import NoiseKey, Perturbed, TouchedRows
@@ -77,7 +78,7 @@ def test_directions_are_a_golden_vector(distribution: Distribution) -> None:
 def test_the_number_of_threads_changes_no_bit(distribution: Distribution) -> None:
     """On tensors large enough for PyTorch to split its work."""
     key = replace(KEY, distribution=distribution)
-    rows = TouchedRows.of(torch.arange(4000) % 3500, padding_idx=7)
+    rows = TouchedRows.of(torch.arange(4000) % 3500, num_rows=5000, padding_idx=7)
     before = torch.get_num_threads()
     drawn = []
     try:
@@ -117,20 +118,67 @@ def test_signs_are_even_and_independent_bit_by_bit() -> None:
     st.lists(st.integers(0, 9), min_size=1, max_size=20).map(torch.tensor),
     st.sampled_from([None, 1]),
     st.sampled_from(DISTRIBUTIONS),
+    st.integers(10, 30),
 )
-def test_touched_rows_share_noise_and_spare_padding(
-    ids: torch.Tensor, padding_idx: int | None, distribution: Distribution
+def test_tokens_of_a_row_share_its_noise_and_padding_has_none(
+    ids: torch.Tensor, padding_idx: int | None, distribution: Distribution, num_rows: int
 ) -> None:
-    rows = TouchedRows.of(ids, padding_idx)
-    noise = replace(KEY, distribution=distribution).draw("embed", 0, torch.empty(20, 4), rows)
+    """In as many slots as there are tokens, or rows where those are fewer."""
+    rows = TouchedRows.of(ids, num_rows, padding_idx)
+    key, like = replace(KEY, distribution=distribution), torch.zeros(num_rows, 4)
+    noise = key.draw("embed", 0, like, rows)
+    assert noise.shape == (min(num_rows, len(ids)), 4)
     trained = [row for row in sorted(set(ids.tolist())) if row != padding_idx]
-    first = [ids.tolist().index(row) for row in trained]
-    for position, row in enumerate(ids.tolist()):
-        expected = torch.zeros(4) if row == padding_idx else noise[first[trained.index(row)]]
-        assert torch.equal(noise[position], expected)
+    assert sorted(rows.rows_M[rows.trained_M.bool()].tolist()) == trained
+    assert not bool(noise[~rows.trained_M.bool()].any())
+    table = like.index_add(0, rows.rows_M, noise)
+    assert torch.equal(rows.of_tokens(noise), table[ids])
+    assert bool(table[trained].all())
     if distribution == "sphere" and trained:
         # Over the distinct rows that are trained, however often they occur.
-        assert float(noise[first].norm()) == pytest.approx((4 * len(trained)) ** 0.5, rel=1e-5)
+        assert float(noise.norm()) == pytest.approx((4 * len(trained)) ** 0.5, rel=1e-5)
+
+
+class Listens(nn.Module):
+    """Reads its parameters in every way a module may: as a view, by attribute, by keyword, in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 4))
+        self.bias = nn.Parameter(torch.randn(4))
+        self.token = nn.Parameter(torch.randn(1, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert self.weight.shape == (4, 4)
+        assert self.weight.dtype == x.dtype
+        y = x @ self.weight.T.contiguous()
+        y = torch.add(y, other=self.bias)
+        return torch.cat([y, self.token])
+
+
+def test_whatever_reads_a_parameter_reads_what_stands_for_it() -> None:
+    """As if the parameters themselves had been moved; within and after it they are as they were."""
+    module, x = Listens(), torch.randn(3, 4)
+    named = list(module.named_parameters())
+    before = {name: parameter.detach().clone() for name, parameter in named}
+    with torch.no_grad():
+        with Perturbed(named, KEY, 2, 0.25):
+            seen = module(x)
+            assert isinstance(module.weight, nn.Parameter)
+        for name, parameter in named:
+            assert type(parameter) is nn.Parameter
+            assert torch.equal(parameter, before[name])
+            parameter.add_(KEY.draw(name, 2, parameter), alpha=0.25)
+        assert torch.equal(seen, module(x))
+
+
+def test_a_forward_that_fails_leaves_parameters_as_they_were() -> None:
+    parameter = nn.Parameter(torch.ones(2))
+    with pytest.raises(RuntimeError, match="size"), Perturbed([("w", parameter)], KEY, 0, 0.1):
+        parameter @ torch.ones(3)
+    assert type(parameter) is nn.Parameter
+    assert not vars(parameter)
+    assert torch.equal(parameter, torch.ones(2))
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)

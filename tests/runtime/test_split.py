@@ -88,6 +88,22 @@ def test_any_cut_equals_the_uncut_model(family: str, mode: Mode) -> None:
             )
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_mode_reaches_every_module_of_a_part_and_no_other(family: str) -> None:
+    """Whatever modes overlapping parts had before."""
+    model = family_model(family_scenario(family))
+    cuts = model.num_blocks - 1
+    for part, mode in [
+        (model.whole, False), (model.client_part(cuts), True), (model.server_part(1), False), (model.whole, True),
+        (model.server_part(cuts), False), (model.client_part(1), False), (model.client_part(2), True),
+    ]:  # fmt: skip
+        inside = {id(module) for module in part.modules()}
+        before = [(module, module.training) for module in model.whole.modules() if id(module) not in inside]
+        part.train(mode)
+        assert {module.training for module in part.modules()} == {mode}
+        assert all(module.training == was for module, was in before)
+
+
 def test_tied_embeddings_are_untied_for_every_cut_alike() -> None:
     scenario = family_scenario("opt-causal")
     blocks = build_blocks(scenario)

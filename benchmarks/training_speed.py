@@ -32,18 +32,22 @@ from scenarios.contracts.modes import Mode
 from scenarios.loader import load_scenario
 from scenarios.schema import Scenario
 
-_SMALLEST = (
-    "model.config={model_type: resnet, num_channels: 1, embedding_size: 8, hidden_sizes: [8], depths: [1], "
-    "layer_type: basic, downsample_in_first_stage: false, num_labels: 10}"
-)
+
+def _three_blocks(width: int) -> str:
+    return (
+        f"model.config={{model_type: resnet, num_channels: 1, embedding_size: 8, hidden_sizes: [{width}], depths: [1], "
+        "layer_type: basic, downsample_in_first_stage: false, num_labels: 10}"
+    )
+
+
 CASES = {
     "overhead: 100 clients, one step of a 3-block network": (
         100,
-        [_SMALLEST, "training.local_steps=1", "training.batch_size=4"],
+        [_three_blocks(8), "training.local_steps=1", "training.batch_size=4"],
     ),
     "small: 10 clients, 5 steps of a 3-block network": (
         10,
-        [_SMALLEST, "training.local_steps=5", "training.batch_size=64"],
+        [_three_blocks(16), "training.local_steps=5", "training.batch_size=112"],
     ),
     "quickstart: 6 clients, 8 steps": (6, []),
     "compute: 8 clients, 10 steps of 64 images of 32 x 32": (

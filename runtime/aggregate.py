@@ -167,6 +167,6 @@ def is_finite(state: Mapping[str, Tensor]) -> bool:
     entries = [entry for entry in state.values() if entry.numel()]
     if not entries:
         return True
-    # A sum that is finite has no other terms, and is cheaper than asking; one that overflows tells nothing.
-    largest = torch.stack(torch._foreach_norm(entries, float("inf")))
-    return math.isfinite(largest.sum().item()) or all(bool(entry.isfinite().all()) for entry in entries)
+    # Norms are faster than asking, and finite only if all entries are; where squares overflow, one has to ask.
+    norms = torch.stack(torch._foreach_norm(entries, 2))
+    return math.isfinite(norms.sum().item()) or all(bool(entry.isfinite().all()) for entry in entries)

@@ -7,8 +7,9 @@ safetensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -32,6 +33,8 @@ from runtime.worker import GroupReport, Worker
 from scenarios.schema import Scenario
 
 _Result = TypeVar("_Result")
+
+_HELD_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -183,26 +186,33 @@ class RayExecutor:
                 )
         raise AssertionError("unreachable")
 
+    @cached_property
+    def _most_at_once(self) -> int:
+        """Groups whose states a worker may hold together: they are to be small beside the process itself."""
+        state_bytes: int = self._on_server(lambda server: ray.get(server.state_bytes.remote()), "it built the model")
+        return max(1, _HELD_BYTES // max(1, state_bytes))
+
     def _parallel(self, handle: RayState, task: RoundTask) -> _Trained:
         """Train groups, each on whichever worker is free."""
+        known = handle.optimizer_states
 
-        def submit(worker: Any, group: Group) -> tuple[Any, ...]:
-            kept = {a.client: [known[a.client]] for a in group.members if a.client in known}
-            refs: list[Any] = worker.train_group.options(num_returns=4).remote(
-                [handle.state], group, task.round, task.measure, kept
+        def submit(worker: Any, groups: Sequence[Group]) -> tuple[Any, ...]:
+            members = [member.client for group in groups for member in group.members]
+            kept = {client: [known[client]] for client in members if client in known}
+            refs: list[Any] = worker.train_groups.options(num_returns=3).remote(
+                [handle.state], groups, task.round, task.measure, kept
             )
             return tuple(refs)
 
-        known = handle.optimizer_states
-
-        def add(server: Any, position: int, group: TrainedGroup) -> Any:
-            return server.add.remote(position, group.weights, group.mean)
+        def add(server: Any, first: int, groups: Sequence[TrainedGroup]) -> Any:
+            parts = list(dict.fromkeys(group.part for group in groups))
+            return server.add.remote(first, [(parts.index(group.part), group.index) for group in groups], *parts)
 
         # Contributions are added while others still train; if the model server dies meanwhile, all are added again.
         added: list[Any] = []
         dispatch = Dispatch(
             self._pool, task, self._scenario.faults, submit,
-            lambda position, group: added.append(add(self._server, position, group)),
+            lambda first, groups: added.append(add(self._server, first, groups)), self._most_at_once,
         )  # fmt: skip
         trained = dispatch.carry_out()
         self.events += dispatch.events
@@ -210,7 +220,7 @@ class RayExecutor:
         def hand_over(server: Any) -> list[Any]:
             early = added[:]
             added.clear()
-            return early or [add(server, position, group) for position, group in enumerate(trained)]
+            return early or [add(server, 0, trained)]
 
         return _Trained(
             [group.report for group in trained],
@@ -230,7 +240,7 @@ class RayExecutor:
         return _Trained(
             list(outcome.reports),
             outcome.optimizer_states,
-            lambda server: [server.add_all.remote(outcome.order, *outcome.parts)],
+            lambda server: [server.add.remote(0, outcome.order, *outcome.parts)],
             len(outcome.order),
         )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import ray
+from numpy.typing import NDArray
 from safetensors.torch import load, save
 
 from runtime.aggregate import Contribution
@@ -22,8 +24,12 @@ from scenarios.schema import Scenario
 
 StateRef: TypeAlias = Any
 """``ray.ObjectRef[bytes]``: a state as safetensors, in Ray's object store."""
+PartRef: TypeAlias = Any
+"""``ray.ObjectRef[list[PackedContribution]]``: contributions of groups that one worker trained."""
 KeptRef: TypeAlias = Any
-"""``ray.ObjectRef[dict[str, bytes]]``: optimizer states of a group's clients, by client."""
+"""``ray.ObjectRef[dict[str, bytes]]``: optimizer states of some clients, by client."""
+PackedContribution = tuple[dict[str, float], NDArray[np.uint8]]
+"""The weights of a contribution and its mean as safetensors, in an array: Ray copies arrays once, and bytes twice."""
 
 
 class RayWorker:
@@ -45,33 +51,34 @@ class RayWorker:
         """Load data and model, so that what goes wrong there shows before any training."""
         self._worker.prepare()
 
-    def train_group(
+    def train_groups(
         self,
         state: Sequence[StateRef],
-        group: Group,
+        groups: Sequence[Group],
         round_index: int,
         measure: frozenset[str],
         optimizer_states: Mapping[str, Sequence[KeptRef]],
-    ) -> tuple[GroupReport, dict[str, float], bytes, dict[str, bytes]]:
-        """Train a group; see :meth:`runtime.worker.Worker.train_group`.
+    ) -> tuple[list[GroupReport], list[PackedContribution], dict[str, bytes]]:
+        """Train groups one after another; see :meth:`runtime.worker.Worker.train_group`.
 
         Parameters
         ----------
         state
-            The global state; in a list, so that it is read once a round and not with every group.
-        group, round_index, measure
+            The global state; in a list, so that it is read once a round and not with every call.
+        groups, round_index, measure
             Who, when, and whose memory is measured.
         optimizer_states
             By client, where its state of an earlier round lies.
 
         Returns
         -------
-        The report, and, each as an object of its own: weights and mean of the contribution, and the optimizer states.
+        The groups' reports, and, each as an object of its own: their contributions, and the optimizer states.
         """
-        kept = _kept(optimizer_states)
-        outcome = self._worker.train_group(self._state(state), group, round_index, measure, kept)
-        optimizers = {client: save(own) for client, own in outcome.optimizer_states.items()}
-        return outcome.report, outcome.contribution.weights, save(outcome.contribution.mean), optimizers
+        kept, start = _kept(optimizer_states), self._state(state)
+        return _by_kind(
+            (outcome.report, pack(outcome.contribution), outcome.optimizer_states)
+            for outcome in (self._worker.train_group(start, group, round_index, measure, kept) for group in groups)
+        )
 
     def train_side_by_side(
         self,
@@ -82,22 +89,18 @@ class RayWorker:
         optimizer_states: Mapping[str, Sequence[KeptRef]],
         link_of: Callable[[str], TimedLink],
         before_client: Callable[[str], None],
-    ) -> tuple[list[GroupReport], list[tuple[dict[str, float], bytes]], dict[str, bytes]]:
+    ) -> tuple[list[GroupReport], list[PackedContribution], dict[str, bytes]]:
         """Train groups against a shared server; see :meth:`runtime.worker.Worker.train_side_by_side`.
 
         Returns
         -------
-        The groups' reports, and, each as an object of its own: weights and mean by group, and the optimizer states.
+        As :meth:`train_groups`.
         """
         kept = _kept(optimizer_states)
         outcomes = self._worker.train_side_by_side(
             self._state(state), groups, round_index, measure, kept, link_of, before_client
         )
-        return (
-            [outcome.report for outcome in outcomes],
-            [(outcome.contribution.weights, save(outcome.contribution.mean)) for outcome in outcomes],
-            {client: save(own) for outcome in outcomes for client, own in outcome.optimizer_states.items()},
-        )
+        return _by_kind((o.report, pack(o.contribution), o.optimizer_states) for o in outcomes)
 
     def _state(self, state: Sequence[StateRef]) -> State:
         known = state[0].hex()
@@ -124,14 +127,15 @@ class RayModelServer:
         """Return the state training starts from."""
         return None, save(self._server.initial_state())
 
-    def add(self, position: int, weights: dict[str, float], mean: bytes) -> None:
-        """Add what a group returned, in order."""
-        self._server.add(position, Contribution(load(mean), weights))
+    def state_bytes(self) -> int:
+        """Return the size of a state."""
+        return sum(tensor.nbytes for tensor in self._server.initial_state().values())
 
-    def add_all(self, order: Sequence[tuple[int, int]], *parts: Sequence[tuple[dict[str, float], bytes]]) -> None:
-        """Add what several workers returned, in the order of (worker, index) pairs."""
-        for position, (part, index) in enumerate(order):
-            self.add(position, *parts[part][index])
+    def add(self, first: int, order: Sequence[tuple[int, int]], *parts: Sequence[PackedContribution]) -> None:
+        """Add what workers returned, in the order of (part, index) pairs; ``first`` is the position of the first."""
+        for position, (part, index) in enumerate(order, first):
+            weights, mean = parts[part][index]
+            self._server.add(position, Contribution(load(mean.tobytes()), weights))
 
     def finish(
         self, state: bytes, num_groups: int, round_index: int, reports: Sequence[ClientReport]
@@ -159,3 +163,26 @@ def _kept(optimizer_states: Mapping[str, Sequence[KeptRef]]) -> dict[str, State]
     packed = {client: ray.get(ref) for client, (ref,) in optimizer_states.items()}
     # Clients that train nothing keep nothing.
     return {client: load(states[client]) for client, states in packed.items() if client in states}
+
+
+def pack(contribution: Contribution) -> PackedContribution:
+    """Return a contribution as it travels."""
+    return contribution.weights, np.frombuffer(save(contribution.mean), dtype=np.uint8)
+
+
+EMPTY = pack(Contribution({}, {}))
+"""Of nobody."""
+
+
+def _by_kind(
+    outcomes: Iterable[tuple[GroupReport, PackedContribution, Mapping[str, State]]],
+) -> tuple[list[GroupReport], list[PackedContribution], dict[str, bytes]]:
+    """Sort outcomes of groups by kind; each is packed before the next is computed."""
+    reports: list[GroupReport] = []
+    parts: list[PackedContribution] = []
+    optimizers: dict[str, bytes] = {}
+    for report, part, optimizer_states in outcomes:
+        reports.append(report)
+        parts.append(part)
+        optimizers |= {client: save(own) for client, own in optimizer_states.items()}
+    return reports, parts, optimizers

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
 import ray
-from ray import ObjectRef
-from safetensors.torch import save
 
 from runtime.executors.base import RoundTask
-from runtime.executors.ray_actors import KeptRef, StateRef
+from runtime.executors.ray_actors import EMPTY, KeptRef, PartRef
 from runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
 from runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
 from runtime.faults import ClientFault, FaultKind
@@ -24,17 +23,27 @@ from scenarios.schema import Faults
 
 _NAMES_SHOWN = 5
 
-Submit = Callable[[Any, Group], "tuple[Any, ...]"]
-"""Hands a group to a worker; returns references to the report and to the three objects of :class:`TrainedGroup`."""
+Submit = Callable[[Any, Sequence[Group]], "tuple[Any, ...]"]
+"""Hands groups to a worker; returns references to their reports, their contributions and their optimizer states."""
 
 
 @dataclass(frozen=True)
 class TrainedGroup:
-    """The report of a group, and where its weights, mean and optimizer states lie."""
+    """The report of a group, and where the rest lies.
+
+    Parameters
+    ----------
+    report
+        The report.
+    part, index
+        Its contribution: the object that holds those of all groups that were handed out together, and its place there.
+    optimizer_states
+        Of the same groups.
+    """
 
     report: GroupReport
-    weights: ObjectRef[dict[str, float]]
-    mean: StateRef
+    part: PartRef
+    index: int
     optimizer_states: KeptRef
 
 
@@ -49,7 +58,7 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Given:
-    work: _Work
+    works: tuple[_Work, ...]
     refs: tuple[Any, ...]
 
 
@@ -73,9 +82,12 @@ class Dispatch:
     faults
         The scenario's section: time limit and retries.
     submit
-        Hands a group to a worker.
+        Hands groups to a worker.
     on_trained
-        Called with every group as soon as it and all before it are trained, in the order of the groups.
+        Called with groups that follow one another, and the position of the first, as soon as they and all before them
+        are trained.
+    most_at_once
+        Most groups that a worker may hold the contributions of.
     """
 
     def __init__(
@@ -84,10 +96,11 @@ class Dispatch:
         task: RoundTask,
         faults: Faults,
         submit: Submit,
-        on_trained: Callable[[int, TrainedGroup], None],
+        on_trained: Callable[[int, Sequence[TrainedGroup]], None],
+        most_at_once: int = 1,
     ) -> None:
         self._pool, self._task, self._limits, self._submit = pool, task, faults, submit
-        self._on_trained, self._num_told = on_trained, 0
+        self._on_trained, self._num_told, self._most_at_once = on_trained, 0, most_at_once
         self._waiting = deque(_Work(position, group) for position, group in enumerate(task.groups))
         self._lines: dict[Slot, _Line] = {}
         self._works_ahead = True
@@ -114,26 +127,53 @@ class Dispatch:
         """
         while len(self._done) < len(self._task.groups):
             self._hand_out()
+            self._tell()
             self._await_something()
+        self._tell()
         return [self._done[position] for position in range(len(self._task.groups))]
+
+    def _tell(self) -> None:
+        """Report what can be reported in order, together."""
+        trained: list[TrainedGroup] = []
+        while self._num_told + len(trained) in self._done:
+            trained.append(self._done[self._num_told + len(trained)])
+        if trained:
+            self._on_trained(self._num_told, trained)
+            self._num_told += len(trained)
 
     def _hand_out(self) -> None:
         ready = self._pool.ready()
+        slots = [*ready, *self._pool.starting().values()]
+        at_once = {slot.resource: self._at_once(slot.resource, slots) for slot in ready}
         for slot in ready:
             line = self._lines.setdefault(slot, _Line())
-            if not line.given and self._give(slot, line):
+            if not line.given and self._give(slot, line, at_once[slot.resource]):
                 self._set_deadline(line)
         # The last groups go to whoever is free first.
         for slot in ready:
             if self._works_ahead and len(self._lines[slot].given) == 1 and len(self._waiting) > len(ready):
-                self._give(slot, self._lines[slot])
+                self._give(slot, self._lines[slot], self._at_once(slot.resource, slots))
 
-    def _give(self, slot: Slot, line: _Line) -> bool:
-        work = next((w for w in self._waiting if w.group.resource == slot.resource), None)
-        if work is None:
+    def _at_once(self, resource: str | None, slots: Sequence[Slot]) -> int:
+        """How many groups to hand out together: half of those that wait, dealt to all, so that the last are single.
+
+        This is factoring (Hummel, Schonberg and Flynn, Communications of the ACM 35(8), 1992). Whoever hangs or kills
+        is found among single groups only.
+        """
+        if self._limits.client_timeout_s is not None or not self._works_ahead:
+            return 1
+        num_slots = sum(slot.resource == resource for slot in slots)
+        num_waiting = sum(work.group.resource == resource for work in self._waiting)
+        return max(1, min(self._most_at_once, -(-num_waiting // (2 * num_slots))))
+
+    def _give(self, slot: Slot, line: _Line, at_once: int) -> bool:
+        mine = (work for work in self._waiting if work.group.resource == slot.resource)
+        works = tuple(itertools.islice(mine, at_once))
+        if not works:
             return False
-        self._waiting.remove(work)
-        line.given.append(_Given(work, self._submit(slot.worker, work.group)))
+        for work in works:
+            self._waiting.remove(work)
+        line.given.append(_Given(works, self._submit(slot.worker, [work.group for work in works])))
         return True
 
     def _set_deadline(self, line: _Line) -> None:
@@ -141,7 +181,8 @@ class Dispatch:
         if limit_s is None or not line.given:
             line.deadline_s = float("inf")
         else:
-            line.deadline_s = monotonic() + limit_s * len(line.given[0].work.group.members)
+            (work,) = line.given[0].works
+            line.deadline_s = monotonic() + limit_s * len(work.group.members)
 
     def _await_something(self) -> None:
         starting = self._pool.starting()
@@ -163,35 +204,43 @@ class Dispatch:
         line = self._lines[slot]
         first = line.given[0]
         try:
-            report: GroupReport = ray.get(first.refs[0])
+            reports: list[GroupReport] = ray.get(first.refs[0])
         except ray.exceptions.RayError as error:
             if is_raised_by_worker(error):
                 with errors_of_workers():
                     raise error from None
-            self._worker_died(slot, first.work, error)
+            self._worker_died(slot, error)
         else:
             line.given.popleft()
             self._set_deadline(line)
-            self._end(first.work, None, TrainedGroup(report, *first.refs[1:]))
+            _, part, optimizer_states = first.refs
+            for index, (work, report) in enumerate(zip(first.works, reports, strict=True)):
+                self._end(work, None, TrainedGroup(report, part, index, optimizer_states))
 
-    def _replace(self, slot: Slot) -> None:
-        """Put another worker in the place of one; what was next in line there waits for anybody again."""
-        _, *others = self._lines.pop(slot).given
-        self._waiting.extendleft(given.work for given in reversed(others))
+    def _replace(self, slot: Slot) -> list[_Work]:
+        """Put another worker in the place of one, and return what that one had in hand."""
+        in_hand = [work for given in self._lines.pop(slot).given for work in given.works]
         self._pool.replace(slot)
+        return in_hand
 
-    def _worker_died(self, slot: Slot, work: _Work, error: Exception) -> None:
-        """Let another worker repeat the group, to the same bits."""
-        # It may have died over the next group, before the first one's result got out: from now on one at a time.
-        in_hand = [given.work.group for given in self._lines[slot].given]
-        is_certain, self._works_ahead = len(in_hand) == 1, False
-        key = work.position, work.on_trial, work.group
-        self._deaths[key] += is_certain
-        named = _names(Group(tuple(member for group in in_hand for member in group.members)))
+    def _wait_again(self, works: Sequence[_Work]) -> None:
+        self._waiting.extendleft(reversed(works))
+
+    def _worker_died(self, slot: Slot, error: Exception) -> None:
+        """Let another worker repeat what it had in hand, to the same bits."""
+        in_hand = self._replace(slot)
+        named = _names(Group(tuple(member for work in in_hand for member in work.group.members)))
         self._say(f"a worker died while it trained {named} ({first_line(error)}); they are trained again")
-        self._replace(slot)
+        # It may have died over any of them: from now on a worker has one at a time.
+        self._works_ahead = False
+        if len(in_hand) > 1:
+            self._wait_again(in_hand)
+            return
+        (work,) = in_hand
+        key = work.position, work.on_trial, work.group
+        self._deaths[key] += 1
         if self._deaths[key] <= self._limits.worker_retries:
-            self._waiting.appendleft(work)
+            self._wait_again(in_hand)
         else:
             found = f"{self._deaths[key]} workers in a row died while they trained it"
             self._end(work, (FaultKind.KILLS_WORKERS, found), None)
@@ -200,9 +249,9 @@ class Dispatch:
         now_s = monotonic()
         overdue = [slot for slot, line in self._lines.items() if line.deadline_s <= now_s]
         for slot in overdue:
-            work = self._lines[slot].given[0].work
+            work, *next_in_line = self._replace(slot)
+            self._wait_again(next_in_line)
             self._say(f"{_names(work.group)}: not finished in time; the worker was killed")
-            self._replace(slot)
             found = f"it had not finished after {self._limits.client_timeout_s:g} s"
             self._end(work, (FaultKind.HANGS, found), None)
         if not overdue and not any(line.given for line in self._lines.values()):
@@ -229,10 +278,7 @@ class Dispatch:
     def _finish(self, position: int, trained: TrainedGroup) -> None:
         faults = (*trained.report.faults, *self._culprits[position])
         report = GroupReport(trained.report.clients, faults)
-        self._done[position] = TrainedGroup(report, trained.weights, trained.mean, trained.optimizer_states)
-        while self._num_told in self._done:
-            self._on_trained(self._num_told, self._done[self._num_told])
-            self._num_told += 1
+        self._done[position] = replace(trained, report=report)
 
     def _repeat_without_culprits(self, position: int) -> None:
         culprits, group = self._culprits[position], self._task.groups[position]
@@ -250,7 +296,7 @@ class Dispatch:
         if rest.members:
             self._waiting.appendleft(_Work(position, rest))
         else:
-            self._finish(position, TrainedGroup(GroupReport((), ()), ray.put({}), ray.put(save({})), ray.put({})))
+            self._finish(position, TrainedGroup(GroupReport((), ()), ray.put([EMPTY]), 0, ray.put({})))
 
     def _say(self, what: str) -> None:
         self.events.append(f"round {self._task.round + 1}: {what}")

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from runtime.client import Assignment
-from runtime.executors.ray_actors import KeptRef
+from runtime.executors.ray_actors import KeptRef, PackedContribution, pack
 from runtime.noise import NoiseKey
 from runtime.shared_server import SERVER, SharedServer
 from runtime.wire import Batch
@@ -111,11 +111,10 @@ class RaySharedServer:
                 self._moved_on.notify_all()
         return save({} if answer is None else {"answer": answer}), loss
 
-    def close(self) -> tuple[list[tuple[dict[str, float], bytes]], dict[str, bytes]]:
-        """End the round: weights and mean of the server's contribution, in a list, and its optimizer state."""
+    def close(self) -> tuple[list[PackedContribution], dict[str, bytes]]:
+        """End the round: the server's contribution, in a list, and its optimizer state."""
         assert self._server is not None, "no round was opened"
-        contribution = self._server.contribution()
-        return [(contribution.weights, save(contribution.mean))], {SERVER: save(self._server.optimizer_state())}
+        return [pack(self._server.contribution())], {SERVER: save(self._server.optimizer_state())}
 
 
 def _answer(

@@ -44,9 +44,9 @@ class Pool:
 
 @dataclass(eq=False)
 class Ref:
-    """What a worker would return for a group."""
+    """What a worker would return for groups."""
 
-    clients: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
 
 
 class Workers:
@@ -60,11 +60,13 @@ class Workers:
     def wait(self, refs: list[Ref], num_returns: int, timeout: float) -> tuple[list[Ref], list[Ref]]:
         return refs[:num_returns], refs[num_returns:]
 
-    def get(self, ref: Ref) -> GroupReport:
-        if self._dies(ref.clients):
+    def get(self, ref: Ref) -> list[GroupReport]:
+        if any(self._dies(clients) for clients in ref.groups):
             raise ray.exceptions.WorkerCrashedError
-        reports = (ClientReport(assignment(client), 0.0, {}, {}) for client in ref.clients)
-        return GroupReport(tuple(reports), ())
+        return [
+            GroupReport(tuple(ClientReport(assignment(client), 0.0, {}, {}) for client in clients), ())
+            for clients in ref.groups
+        ]
 
     def put(self, value: Any) -> Any:
         return value
@@ -75,21 +77,33 @@ def assignment(client: str) -> Assignment:
 
 
 def carried_out(
-    monkeypatch: pytest.MonkeyPatch, groups: Sequence[Sequence[str]], dies: Dies, num_workers: int = 2
+    monkeypatch: pytest.MonkeyPatch,
+    groups: Sequence[Sequence[str]],
+    dies: Dies,
+    num_workers: int = 2,
+    most_at_once: int = 1,
+    handed_out: list[Ref] | None = None,
 ) -> list[TrainedGroup]:
-    """Carry out a round; no worker may ever get a group of nobody."""
+    """Carry out a round; no worker may ever get a group of nobody, or more than it may hold."""
 
-    def submit(worker: Any, group: Group) -> tuple[Any, ...]:
-        assert group.members
-        return Ref(tuple(a.client for a in group.members)), None, None, None
+    def submit(worker: Any, groups: Sequence[Group]) -> tuple[Any, ...]:
+        assert 0 < len(groups) <= most_at_once
+        assert all(group.members for group in groups)
+        ref = Ref(tuple(tuple(a.client for a in group.members) for group in groups))
+        if handed_out is not None:
+            handed_out.append(ref)
+        return ref, ref.groups, None
+
+    def hear(first: int, trained: Sequence[TrainedGroup]) -> None:
+        assert first == len(told)
+        told.extend(trained)
 
     monkeypatch.setattr(ray_dispatch, "ray", Workers(dies))
-    told: list[int] = []
+    told: list[TrainedGroup] = []
     task = RoundTask(0, tuple(Group(tuple(assignment(c) for c in clients)) for clients in groups))
     faults = Faults(policy="drop-client", worker_retries=1)
-    dispatch = Dispatch(Pool(num_workers), task, faults, submit, lambda position, _: told.append(position))  # type: ignore[arg-type]
-    trained = dispatch.carry_out()
-    assert told == list(range(len(groups)))
+    trained = Dispatch(Pool(num_workers), task, faults, submit, hear, most_at_once).carry_out()  # type: ignore[arg-type]
+    assert told == trained
     return trained
 
 
@@ -97,16 +111,24 @@ def carried_out(
     sizes=st.lists(st.integers(1, 4), min_size=1, max_size=6),
     culprits=st.sets(st.integers(0, 23)),
     num_workers=st.integers(1, 3),
+    most_at_once=st.integers(1, 5),
 )
 @settings(deadline=None)
-def test_exactly_those_that_kill_are_left_out(sizes: list[int], culprits: set[int], num_workers: int) -> None:
+def test_exactly_those_that_kill_are_left_out(
+    sizes: list[int], culprits: set[int], num_workers: int, most_at_once: int
+) -> None:
     names = iter(str(i) for i in range(sum(sizes)))
     groups = [[next(names) for _ in range(size)] for size in sizes]
     killers = {str(i) for i in culprits}
     with pytest.MonkeyPatch.context() as monkeypatch:
-        trained = carried_out(monkeypatch, groups, lambda clients: bool(killers & set(clients)), num_workers)
+        trained = carried_out(
+            monkeypatch, groups, lambda clients: bool(killers & set(clients)), num_workers, most_at_once
+        )
     for group, outcome in zip(groups, trained, strict=True):
-        assert [r.assignment.client for r in outcome.report.clients] == [c for c in group if c not in killers]
+        left = [c for c in group if c not in killers]
+        assert [r.assignment.client for r in outcome.report.clients] == left
+        # The contribution that counts is the one of those that are left.
+        assert not left or outcome.part[outcome.index] == tuple(left)
         assert {f.client for f in outcome.report.faults} == killers & set(group)
         assert all(fault.kind is FaultKind.KILLS_WORKERS for fault in outcome.report.faults)
 
@@ -114,3 +136,23 @@ def test_exactly_those_that_kill_are_left_out(sizes: list[int], culprits: set[in
 def test_a_group_that_fails_together_only_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RunError, match=r"while a, b are trained one after another, and over none of them alone"):
         carried_out(monkeypatch, [["a", "b"], ["c"]], lambda clients: len(clients) > 1)
+
+
+def test_many_are_handed_out_at_first_and_single_ones_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few messages, and nobody waits long for the last one."""
+    handed_out: list[Ref] = []
+    carried_out(monkeypatch, [[str(i)] for i in range(32)], lambda _: False, 2, 10, handed_out)
+    sizes = [len(ref.groups) for ref in handed_out]
+    assert sizes[:2] == [8, 8]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-2:] == [1, 1]
+    assert len(sizes) <= 12
+    assert sum(sizes) == 32
+
+
+def test_after_a_death_groups_are_handed_out_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_out: list[Ref] = []
+    carried_out(monkeypatch, [[str(i)] for i in range(12)], lambda clients: "0" in clients, 2, 10, handed_out)
+    after = handed_out[next(i for i, ref in enumerate(handed_out) if ref.groups == (("0",),)) :]
+    assert after
+    assert all(len(ref.groups) == 1 for ref in after)

@@ -125,9 +125,8 @@ def run_plan(
     from runtime.rounds import train
 
     num_rounds = settings.num_rounds or scenario.training.rounds
+    folder.create().save_scenario(scenario)
     if not settings.resume:
-        folder.create()
-        folder.save_scenario(scenario)
         folder.save_options(options)
         folder.save_plan(plan)
     replayed = replay(plan, scenario, num_rounds=num_rounds)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 
 from scenarios.contracts.files import write_text_whole
 from scenarios.contracts.ledger import Ledger, read_parquet, write_parquet
@@ -19,6 +22,7 @@ from scenarios.schema import Scenario
 
 ROUNDS_SCHEMA_VERSION = 1
 CLIENTS_SCHEMA_VERSION = 1
+_LOCK = ".lock"
 CLIENT_COLUMNS = ("round", "client", "train_loss", "fault")
 ROUND_COLUMNS = ("round", "simulated_s", "train_loss", "test_accuracy")
 
@@ -48,6 +52,35 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{self.path}: cannot be made ({error}); give another folder with --out") from error
         return self
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folder, and keep other runs out of it meanwhile; it is gone again if nothing was written.
+
+        Raises
+        ------
+        UsageError
+            If another run is writing into it.
+        RunError
+            If it cannot be made or written.
+        """
+        is_new = not self.path.exists()
+        lock = FileLock(self.create().path / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UsageError(
+                f"{self.path}: another run is writing into it; wait for its end, or give another folder with --out"
+            ) from error
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written ({error}); give another folder with --out") from error
+        try:
+            yield
+        finally:
+            lock.release()
+            if is_new and [path.name for path in self.path.iterdir()] in ([], [_LOCK]):
+                (self.path / _LOCK).unlink(missing_ok=True)
+                self.path.rmdir()
 
     @property
     def checkpoints(self) -> Path:

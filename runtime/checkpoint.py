@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 
 from runtime.faults import ClientFault
 from runtime.scalar_log import AveragedRound
+from scenarios.contracts.files import synchronise, write_whole
 from scenarios.contracts.ledger import Ledger
 from scenarios.errors import ContractError, RunError
 
@@ -156,12 +157,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
             "files": _digests(temporary),
         }
         (temporary / _DOCUMENT).write_text(json.dumps(document) + "\n", encoding="utf-8")
-        _synchronise(temporary)
+        for path in (*temporary.iterdir(), temporary):
+            synchronise(path)
         shutil.rmtree(folder / name, ignore_errors=True)
         temporary.rename(folder / name)
-        pointer = folder / f".{_POINTER}.partial"
-        pointer.write_text(json.dumps({"latest": name}) + "\n", encoding="utf-8")
-        pointer.replace(folder / _POINTER)
+        synchronise(folder)
+        write_whole(folder / _POINTER, partial(_write_pointer, name=name))
+        synchronise(folder)
         # Rounds after this one are another run's, that was not resumed.
         earlier = sorted(path for path in folder.glob("round-*") if path.name < name)
         later = [path for path in folder.glob("round-*") if path.name > name]
@@ -264,7 +266,6 @@ def _damaged(folder: Path, error: Exception) -> ContractError:
     )
 
 
-def _synchronise(folder: Path) -> None:
-    for path in folder.iterdir():
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())
+def _write_pointer(path: Path, name: str) -> None:
+    path.write_text(json.dumps({"latest": name}) + "\n", encoding="utf-8")
+    synchronise(path)

@@ -99,7 +99,7 @@ def error_of(
         The client's shallowest cut.
     """
     name = f"client {who.client} ({who.mode} at cut {who.cut}), round {fault.round + 1}"
-    go_on = "or go on without it: faults.policy: drop-round or drop-client"
+    go_on = "or go on without it: --resume --set faults.policy=drop-client (or drop-round)"
     match fault.kind:
         case FaultKind.OVER_BUDGET:
             fix = _option_that_fits(who, fault.peak_bytes or 0, options, min_cut)

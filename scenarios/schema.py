@@ -229,6 +229,7 @@ class Scenario(Section):
         return self.model_dump(mode="json")
 
     def content_hash(self) -> str:
-        """SHA-256 of the resolved scenario: equal exactly when two scenarios state the same."""
-        canonical = json.dumps(self.resolved(), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of what is planned and trained: of all values but ``faults``, which may change when a run goes on."""
+        facts = {key: value for key, value in self.resolved().items() if key != "faults"}
+        canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()

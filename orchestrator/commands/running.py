@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -19,6 +19,12 @@ from orchestrator.commands.options import (
     WorkersOption,
 )
 from orchestrator.console import print_json, progress_bar, reports_errors, stdout
+
+if TYPE_CHECKING:
+    from orchestrator.run_folder import RunFolder
+    from scenarios.contracts.options import OptionTable
+    from scenarios.contracts.plan import Plan
+    from scenarios.schema import Scenario
 
 
 @reports_errors
@@ -42,7 +48,6 @@ def run(
     """Train by the plan while the network is replayed, and report."""
     from orchestrator import pipeline
     from orchestrator.run_folder import choose_folder
-    from scenarios.contracts.plan import Plan
     from scenarios.errors import UsageError
     from scenarios.loader import load_scenario
     from solver.strategies import find_strategy
@@ -54,39 +59,52 @@ def run(
     chosen = find_strategy(strategy or "optimal").name
     loaded = load_scenario(scenario, overrides or [])
     folder = choose_folder(out.resolve() if out is not None else None, loaded.name, resume=resume)
-    given = Plan.load(plan_file) if plan_file is not None else None
-    if resume:
-        begun = folder.plan()
-        if given is not None and given.clients != begun.clients:
-            raise UsageError(f"{plan_file}: this run began with another plan; leave --plan out to resume it")
-        given = begun
-    if given is not None:
-        pipeline.check_same_scenario(given, loaded, str(plan_file or folder.path / "plan.json"))
-    pipeline.check_data(loaded)
-    with progress_bar("profiling", quiet=as_json) as show:
-        options = pipeline.make_options(loaded, show)
-    if given is not None:
-        from solver.verify import verify_plan
-
-        verify_plan(given, loaded, options)
-    else:
-        from solver.planner import make_plan
-
-        with progress_bar("planning", quiet=as_json) as show:
-            show(chosen, 0.0)
-            given = make_plan(loaded, options, chosen)
-    if not as_json:
-        from orchestrator.tables import plan_headline, plan_table
-
-        stdout().print(plan_table(given))
-        stdout().print(plan_headline(given), highlight=False)
     settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume, address)
-    with progress_bar("training", quiet=as_json) as show:
-        summary = pipeline.run_plan(loaded, options, given, folder, settings, show)
+    with folder.claimed():
+        plan, options = _plan_of_run(loaded, folder, plan_file, chosen, resume=resume, quiet=as_json)
+        with progress_bar("training", quiet=as_json) as show:
+            summary = pipeline.run_plan(loaded, options, plan, folder, settings, show)
     if as_json:
         print_json(summary)
         return
     _print_run(summary, folder)
+
+
+def _plan_of_run(
+    scenario: Scenario, folder: RunFolder, plan_file: Path | None, strategy: str, *, resume: bool, quiet: bool
+) -> tuple[Plan, OptionTable]:
+    """Return the plan a run goes by, made now or found and verified, and print it unless all is to be quiet."""
+    from orchestrator import pipeline
+    from scenarios.contracts.plan import Plan
+    from scenarios.errors import UsageError
+
+    plan = Plan.load(plan_file) if plan_file is not None else None
+    if resume:
+        begun = folder.plan()
+        if plan is not None and plan.clients != begun.clients:
+            raise UsageError(f"{plan_file}: this run began with another plan; leave --plan out to resume it")
+        plan = begun
+    if plan is not None:
+        pipeline.check_same_scenario(plan, scenario, str(plan_file or folder.path / "plan.json"))
+    pipeline.check_data(scenario)
+    with progress_bar("profiling", quiet=quiet) as show:
+        options = pipeline.make_options(scenario, show)
+    if plan is not None:
+        from solver.verify import verify_plan
+
+        verify_plan(plan, scenario, options)
+    else:
+        from solver.planner import make_plan
+
+        with progress_bar("planning", quiet=quiet) as show:
+            show(strategy, 0.0)
+            plan = make_plan(scenario, options, strategy)
+    if not quiet:
+        from orchestrator.tables import plan_headline, plan_table
+
+        stdout().print(plan_table(plan))
+        stdout().print(plan_headline(plan), highlight=False)
+    return plan, options
 
 
 def _print_run(summary: dict[str, Any], folder: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,29 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def synchronise(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk and survive a loss of power.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be; not every file system can for folders, which are passed over there.
+    """
+    if path.is_dir():
+        with contextlib.suppress(OSError):
+            _synchronise(path)
+    else:
+        _synchronise(path)
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text_whole(path: Path, text: str) -> None:

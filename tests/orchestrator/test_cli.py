@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli import app
+from orchestrator.run_folder import RunFolder
 from scenarios.loader import builtin_text
+from tests.runtime.faulty_workers import CulpritInline, Fails
 
 SMALL = [
     "--set", "training.rounds=2", "--set", "training.local_steps=2", "--set", "training.frozen_control=false",
@@ -152,6 +155,46 @@ def test_run_prints_where_the_report_is(tmp_path: Path, monkeypatch: pytest.Monk
     assert "every client within its budget" in text
     done("run", "quickstart", *SMALL, "--executor", "inline", "--rounds", "1")
     assert (tmp_path / "runs" / "quickstart-2" / "report.html").is_file()
+
+
+def test_two_runs_never_write_into_one_folder(tmp_path: Path, plan_file: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["run", "quickstart", *SMALL, "--plan", str(plan_file), "--executor", "inline", "--out", str(out)]
+    with RunFolder(out).claimed():
+        refused = invoke(*arguments)
+        assert refused.exit_code == 2
+        assert "another run is writing into it" in refused.stderr
+    assert not out.exists(), "nothing was written"
+    document(*arguments)
+    with RunFolder(out).claimed():
+        assert "another run is writing" in invoke(*arguments, "--resume", "--rounds", "3").stderr
+    assert document(*arguments, "--resume", "--rounds", "3")["num_rounds"] == 3
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = invoke("run", "quickstart", *SMALL, "--set", "training.batch_size=1000")
+    assert refused.exit_code != 0
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_stopped_run_goes_on_under_another_policy(
+    tmp_path: Path, plan_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the message of the run that stopped says."""
+    out = tmp_path / "run"
+    arguments = ["run", "quickstart", *SMALL, "--plan", str(plan_file), "--executor", "inline", "--out", str(out)]
+    fails = partial(CulpritInline, fails=Fails("not-finite", "pi5-0"))
+    with monkeypatch.context() as context:
+        context.setattr("runtime.executors.inline.InlineExecutor", fails)
+        stopped = invoke(*arguments)
+        assert stopped.exit_code == 4
+        assert "round 2" in stopped.stderr
+        assert "--resume --set faults.policy=drop-client" in " ".join(stopped.stderr.split())
+        summary = document(*arguments, "--resume", "--set", "faults.policy=drop-client")
+    assert summary["num_rounds"] == 2
+    assert any("pi5-0" in line for line in summary["happened"])
+    assert yaml.safe_load((out / "scenario.yaml").read_text())["faults"]["policy"] == "drop-client"
 
 
 def test_replay(tmp_path: Path, plan_file: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from runtime.client import Assignment, ClientRound
+from runtime.executors.inline import InlineExecutor
 from runtime.split import State
 from runtime.wire import Batch
 from runtime.worker import Worker
@@ -73,3 +74,16 @@ class _FailingWorker(Worker):
         if self._fails.how == "not-finite" and self._happens(assignment, round_index):
             next(iter(outcome.state.values())).fill_(torch.nan)
         return outcome
+
+
+class CulpritInline(InlineExecutor):
+    """The inline executor with a worker that fails."""
+
+    def __init__(self, scenario: Scenario, fails: Fails) -> None:
+        super().__init__(scenario)
+        self._fails = fails
+
+    def __enter__(self) -> CulpritInline:
+        super().__enter__()
+        self._worker = self._fails(self._scenario, 1)
+        return self

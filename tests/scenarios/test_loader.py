@@ -59,11 +59,12 @@ def test_resolved_scenario_is_a_fixed_point() -> None:
     assert again.content_hash() == scenario.content_hash()
 
 
-def test_hash_changes_with_any_value() -> None:
+def test_hash_changes_with_any_value_but_those_of_faults() -> None:
     base = load_scenario("quickstart").content_hash()
     assert load_scenario("quickstart", ["seed=1"]).content_hash() != base
     assert load_scenario("quickstart", ["clients.orin.memory_budget_bytes=5 MiB"]).content_hash() != base
     assert load_scenario("quickstart", ["clients.orin.memory_budget_bytes=4096 KiB"]).content_hash() == base
+    assert load_scenario("quickstart", ["faults.policy=drop-client"]).content_hash() == base
 
 
 def test_groups_are_addressed_by_name_and_index() -> None:

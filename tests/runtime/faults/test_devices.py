@@ -1,0 +1,69 @@
+"""Clusters that are joined, and clients that are bound to real devices."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from runtime.executors.inline import InlineExecutor
+from runtime.executors.ray import RayExecutor
+from runtime.groups import groups_of
+from runtime.rounds import TrainingResult, train
+from scenarios.errors import RunError, ScenarioError
+from tests.runtime.faults.runs import ENDS_S, assert_same_bits, assignments_of, run_with, scenario_with
+
+
+@pytest.mark.ray
+def test_a_real_device_gets_its_own_client(cluster: Cluster, undisturbed: TrainingResult) -> None:
+    scenario = scenario_with("clients.1.ray_resource=pi5")
+    bound = {c.id: c.ray_resource for c in scenario.expanded_clients()}
+    own = [dataclasses.replace(a, resource=bound[a.client]) for a in assignments_of(scenario)]
+    assert {a.resource for a in own} == {None, "pi5"}
+    with RayExecutor(scenario, 1, address=cluster.address) as executor:
+        result = train(scenario, own, executor, ENDS_S)
+    assert_same_bits(result.state, undisturbed.state)
+    table = result.measured.table
+    emulated = table[table["phase"] == "client_compute"].groupby("client")["emulated"].all()
+    assert {client: not bool(is_emulated) for client, is_emulated in emulated.items()} == {
+        a.client: a.resource is not None for a in own
+    }
+
+
+def test_inline_emulates_clients_of_real_devices(undisturbed: TrainingResult) -> None:
+    scenario = scenario_with()
+    own = [dataclasses.replace(a, resource="pi5") for a in assignments_of(scenario)]
+    result = run_with(scenario, InlineExecutor(scenario), own)
+    assert_same_bits(result.state, undisturbed.state)
+    assert result.measured.table["emulated"].all()
+
+
+def test_a_chain_is_on_one_device() -> None:
+    own = assignments_of(scenario_with())
+    chain = [a.client for a in own]
+    assert groups_of(own, chain)[0].resource is None
+    assert groups_of([dataclasses.replace(a, resource="pi5") for a in own], chain)[0].resource == "pi5"
+    with pytest.raises(ScenarioError, match=r"pi4-0: pi5, pi4-1: any"):
+        groups_of([dataclasses.replace(own[0], resource="pi5"), *own[1:]], chain)
+
+
+@pytest.mark.ray
+def test_a_device_that_never_joined_is_named(cluster: Cluster) -> None:
+    scenario = scenario_with()
+    own = [dataclasses.replace(a, resource="jetson") for a in assignments_of(scenario)]
+    with (
+        RayExecutor(scenario, 1, address=cluster.address) as executor,
+        pytest.raises(RunError, match=r"no machine of the cluster offers 'jetson'.*ray start"),
+    ):
+        train(scenario, own, executor, ENDS_S)
+
+
+@pytest.mark.ray
+def test_a_cluster_that_is_not_there_is_a_typed_error() -> None:
+    scenario = scenario_with()
+    with (
+        pytest.raises(RunError, match=r"--address nowhere:1: cannot join"),
+        RayExecutor(scenario, 1, address="nowhere:1"),
+    ):
+        pass

@@ -50,7 +50,7 @@ def summarise(
         "test_accuracy": accuracy,
         "frozen_control_accuracy": frozen,
         "bytes": totals,
-        "bytes_agree": len({tuple(sorted(phases.items())) for phases in totals.values()}) == 1,
+        "bytes_agree": bytes_agree(ledger),
         "peak_bytes": peak_bytes,
         "within_budget": all(peak_bytes.get(c.id, 0) <= c.memory_budget_bytes for c in plan.clients),
         "notes": notes,
@@ -65,6 +65,22 @@ def bytes_by_source(ledger: Ledger) -> dict[str, dict[str, int]]:
         if size and phase != Phase.BARRIER:
             result.setdefault(str(source), {})[str(phase)] = int(size)
     return result
+
+
+def bytes_agree(ledger: Ledger) -> bool:
+    """Whether all sources count the same bytes, by client, round and phase.
+
+    Where something was measured, clients whose training did not count in a round, and are therefore not in it, are left
+    out of the comparison for that round.
+    """
+    sent = ledger.table[ledger.table["phase"] != str(Phase.BARRIER)]
+    measured = ledger.of(Source.MEASURED)
+    if len(measured):
+        sent = sent.merge(measured[["client", "round"]].drop_duplicates())
+    by_source = sent.pivot_table(
+        "bytes", ["client", "round", "phase"], "source", aggfunc="sum", fill_value=0, observed=True
+    )
+    return bool(by_source.nunique(axis=1).le(1).all())
 
 
 def _simulated_s(replayed: pd.DataFrame) -> float:

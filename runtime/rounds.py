@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runtime.assignments import plan_fingerprint
+from runtime.assignments import groups_by, plan_fingerprint
 from runtime.checkpoint import ClientRecord, RoundRecord, load_checkpoint, save_checkpoint
 from runtime.client import Assignment
 from runtime.executors.base import Executor, RoundOutcome
@@ -94,7 +94,11 @@ def train(
     RunError
         If training diverges or a client hangs under the same policy, if all clients have failed, or if workers cannot
         be kept alive.
+    ScenarioError
+        If clients of a chain are bound to different devices.
     """
+    # Whoever cannot be carried out together is to show now, not in the first round in which they meet.
+    groups_by(schedule, assignments, scenario.training)
     fingerprint = plan_fingerprint(scenario, assignments, schedule)
     found = load_checkpoint(checkpoint_folder, fingerprint, executor.load) if resume and checkpoint_folder else None
     history = (

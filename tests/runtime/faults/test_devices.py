@@ -11,6 +11,7 @@ from runtime.executors.inline import InlineExecutor
 from runtime.executors.ray import RayExecutor
 from runtime.groups import groups_of
 from runtime.rounds import TrainingResult, train
+from scenarios.contracts.schedule import Chain
 from scenarios.errors import RunError, ScenarioError
 from tests.runtime.faults.runs import ENDS_S, assert_same_bits, assignments_of, run_with, scenario_with
 
@@ -46,6 +47,16 @@ def test_a_chain_is_on_one_device() -> None:
     assert groups_of([dataclasses.replace(a, resource="pi5") for a in own], chain)[0].resource == "pi5"
     with pytest.raises(ScenarioError, match=r"pi4-0: pi5, pi4-1: any"):
         groups_of([dataclasses.replace(own[0], resource="pi5"), *own[1:]], chain)
+
+
+def test_a_chain_on_two_devices_is_refused_before_any_training() -> None:
+    """Also where its clients would not meet in the first round."""
+    scenario = scenario_with("training.participation=0.1")
+    first, *others = assignments_of(scenario)
+    own = [dataclasses.replace(first, resource="pi5"), *others]
+    schedule = Chain(order=tuple(a.client for a in own))
+    with InlineExecutor(scenario) as executor, pytest.raises(ScenarioError, match=r"pi4-0: pi5, pi4-1: any"):
+        train(scenario, own, executor, ENDS_S, schedule=schedule, on_round=lambda _: pytest.fail("it trained"))
 
 
 @pytest.mark.ray

@@ -189,8 +189,12 @@ class RayExecutor:
     @cached_property
     def _most_at_once(self) -> int:
         """Groups whose states a worker may hold together: they are to be small beside the process itself."""
-        state_bytes: int = self._on_server(lambda server: ray.get(server.state_bytes.remote()), "it built the model")
-        return max(1, _HELD_BYTES // max(1, state_bytes))
+        if self._scenario.training.optimizer_state == "keep":
+            # They live on after the round, and would keep one another alive.
+            return 1
+        with errors_of_workers():
+            size: int = self._on_server(lambda server: ray.get(server.state_bytes.remote()), "it built the model")
+        return max(1, _HELD_BYTES // max(1, size))
 
     def _parallel(self, handle: RayState, task: RoundTask) -> _Trained:
         """Train groups, each on whichever worker is free."""
@@ -285,8 +289,10 @@ class RayExecutor:
         """Read what :meth:`save` wrote."""
 
         def ask(server: Any) -> RayState:
-            clients, state, kept = server.load.options(num_returns=3).remote(folder.resolve())
-            return RayState(state, dict.fromkeys(ray.get(clients), kept))
+            clients: list[str] = ray.get(server.kept_clients.remote(folder.resolve()))
+            done, state, *kept = server.load.options(num_returns=2 + len(clients)).remote(folder.resolve(), clients)
+            ray.get(done)
+            return RayState(state, dict(zip(clients, kept, strict=True)))
 
         with errors_of_workers():
             return self._on_server(ask, "it read a state")

@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from runtime.aggregate import Contribution
 from runtime.client import ClientReport
 from runtime.cohort import TimedLink
-from runtime.executors.state_files import load_states, save_states
+from runtime.executors.state_files import kept_clients, load_states, save_states
 from runtime.groups import Group
 from runtime.model_server import ModelServer
 from runtime.scalar_log import AveragedRound
@@ -152,17 +152,27 @@ class RayModelServer:
         """Write a state, and the optimizer states of clients, into a folder."""
         save_states(folder, load(state), _kept(optimizer_states))
 
-    def load(self, folder: Path) -> tuple[list[str], bytes, dict[str, bytes]]:
-        """Read what :meth:`save` wrote: whose optimizer states there are, the state, and those."""
+    def kept_clients(self, folder: Path) -> list[str]:
+        """Return whose optimizer states :meth:`save` wrote."""
+        return kept_clients(folder)
+
+    def load(self, folder: Path, clients: Sequence[str]) -> tuple[Any, ...]:
+        """Read what :meth:`save` wrote: the state and, each as an object of its own, the clients' optimizer states."""
         state, optimizer_states = load_states(folder)
-        return list(optimizer_states), save(state), {client: save(own) for client, own in optimizer_states.items()}
+        return None, save(state), *({client: save(optimizer_states[client])} for client in clients)
 
 
 def _kept(optimizer_states: Mapping[str, Sequence[KeptRef]]) -> dict[str, State]:
     """Read each client's optimizer state; references are in lists, so that Ray hands them over as they are."""
-    packed = {client: ray.get(ref) for client, (ref,) in optimizer_states.items()}
-    # Clients that train nothing keep nothing.
-    return {client: load(states[client]) for client, states in packed.items() if client in states}
+    by_ref: dict[KeptRef, list[str]] = {}
+    for client, (ref,) in optimizer_states.items():
+        by_ref.setdefault(ref, []).append(client)
+    kept: dict[str, State] = {}
+    for ref, clients in by_ref.items():
+        packed = ray.get(ref)
+        # Clients that train nothing keep nothing.
+        kept |= {client: load(packed[client]) for client in clients if client in packed}
+    return kept
 
 
 def pack(contribution: Contribution) -> PackedContribution:

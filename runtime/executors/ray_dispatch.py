@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -102,6 +101,7 @@ class Dispatch:
         self._pool, self._task, self._limits, self._submit = pool, task, faults, submit
         self._on_trained, self._num_told, self._most_at_once = on_trained, 0, most_at_once
         self._waiting = deque(_Work(position, group) for position, group in enumerate(task.groups))
+        self._dealt: defaultdict[str | None, deque[tuple[_Work, ...]]] = defaultdict(deque)
         self._lines: dict[Slot, _Line] = {}
         self._works_ahead = True
         self._fail_together_only: set[int] = set()
@@ -143,38 +143,51 @@ class Dispatch:
 
     def _hand_out(self) -> None:
         ready = self._pool.ready()
-        slots = [*ready, *self._pool.starting().values()]
-        at_once = {slot.resource: self._at_once(slot.resource, slots) for slot in ready}
         for slot in ready:
             line = self._lines.setdefault(slot, _Line())
-            if not line.given and self._give(slot, line, at_once[slot.resource]):
+            if not line.given and self._give(slot, line):
                 self._set_deadline(line)
-        # The last groups go to whoever is free first.
+        # Single groups are handed out ahead; the last ones go to whoever is free first.
         for slot in ready:
-            if self._works_ahead and len(self._lines[slot].given) == 1 and len(self._waiting) > len(ready):
-                self._give(slot, self._lines[slot], self._at_once(slot.resource, slots))
+            given = self._lines[slot].given
+            single = len(given) == 1 and len(given[0].works) == 1
+            if self._works_ahead and single and self._num_waiting > len(ready):
+                self._give(slot, self._lines[slot])
 
-    def _at_once(self, resource: str | None, slots: Sequence[Slot]) -> int:
-        """How many groups to hand out together: half of those that wait, dealt to all, so that the last are single.
+    @property
+    def _num_waiting(self) -> int:
+        return len(self._waiting) + sum(len(hand) for hands in self._dealt.values() for hand in hands)
 
-        This is factoring (Hummel, Schonberg and Flynn, Communications of the ACM 35(8), 1992). Whoever hangs or kills
-        is found among single groups only.
-        """
-        if self._limits.client_timeout_s is not None or not self._works_ahead:
-            return 1
-        num_slots = sum(slot.resource == resource for slot in slots)
-        num_waiting = sum(work.group.resource == resource for work in self._waiting)
-        return max(1, min(self._most_at_once, -(-num_waiting // (2 * num_slots))))
-
-    def _give(self, slot: Slot, line: _Line, at_once: int) -> bool:
-        mine = (work for work in self._waiting if work.group.resource == slot.resource)
-        works = tuple(itertools.islice(mine, at_once))
-        if not works:
+    def _give(self, slot: Slot, line: _Line) -> bool:
+        dealt = self._dealt[slot.resource]
+        if not dealt:
+            dealt += self._deal(slot.resource)
+        if not dealt:
             return False
-        for work in works:
-            self._waiting.remove(work)
+        works = dealt.popleft()
         line.given.append(_Given(works, self._submit(slot.worker, [work.group for work in works])))
         return True
+
+    def _deal(self, resource: str | None) -> list[tuple[_Work, ...]]:
+        """Deal half of the groups that wait to all workers; towards the end hands of one.
+
+        This is factoring (Hummel, Schonberg and Flynn, Communications of the ACM 35(8), 1992). Clients that are alike
+        are neighbours in most scenarios, so that groups are dealt to and fro, one by one. Whoever hangs or kills is
+        found among single groups only.
+        """
+        mine = [work for work in self._waiting if work.group.resource == resource]
+        num_slots = sum(s.resource == resource for s in [*self._pool.ready(), *self._pool.starting().values()])
+        size = min(self._most_at_once, -(-len(mine) // (2 * num_slots)))
+        if self._limits.client_timeout_s is not None or not self._works_ahead:
+            size = 1
+        taken = mine[: size * num_slots]
+        for work in taken:
+            self._waiting.remove(work)
+        hands: list[list[_Work]] = [[] for _ in range(num_slots)]
+        for position, work in enumerate(taken):
+            row, column = divmod(position, num_slots)
+            hands[column if row % 2 == 0 else num_slots - 1 - column].append(work)
+        return [tuple(hand) for hand in hands if hand]
 
     def _set_deadline(self, line: _Line) -> None:
         limit_s = self._limits.client_timeout_s
@@ -224,7 +237,10 @@ class Dispatch:
         return in_hand
 
     def _wait_again(self, works: Sequence[_Work]) -> None:
-        self._waiting.extendleft(reversed(works))
+        """Put works before all others that wait, and deal anew."""
+        dealt = [work for hands in self._dealt.values() for hand in hands for work in hand]
+        self._dealt.clear()
+        self._waiting.extendleft(reversed([*works, *dealt]))
 
     def _worker_died(self, slot: Slot, error: Exception) -> None:
         """Let another worker repeat what it had in hand, to the same bits."""
@@ -271,8 +287,8 @@ class Dispatch:
         else:
             # Each member by itself shows who it is; a lone one is tried once more, for the same rule to decide.
             self._on_trial[position] = len(members)
-            self._waiting.extendleft(
-                _Work(position, Group((member,), resource=work.group.resource), on_trial=True) for member in members
+            self._wait_again(
+                [_Work(position, Group((member,), resource=work.group.resource), on_trial=True) for member in members]
             )
 
     def _finish(self, position: int, trained: TrainedGroup) -> None:
@@ -294,7 +310,7 @@ class Dispatch:
             self._say(f"{_names(group)}: nobody fails alone; they are trained again")
         rest = group.without(frozenset(fault.client for fault in culprits))
         if rest.members:
-            self._waiting.appendleft(_Work(position, rest))
+            self._wait_again([_Work(position, rest)])
         else:
             self._finish(position, TrainedGroup(GroupReport((), ()), ray.put([EMPTY]), 0, ray.put({})))
 

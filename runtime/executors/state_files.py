@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from runtime.split import State
@@ -30,6 +31,20 @@ def save_states(folder: Path, state: State, optimizer_states: Mapping[str, State
     kept = {f"{client}/{name}": tensor for client, own in optimizer_states.items() for name, tensor in own.items()}
     if kept:
         save_file({name: tensor.contiguous() for name, tensor in kept.items()}, folder / _OPTIMIZERS)
+
+
+def kept_clients(folder: Path) -> list[str]:
+    """Return whose optimizer states :func:`save_states` wrote, without reading them.
+
+    Raises
+    ------
+    OSError, SafetensorError
+        If the file is damaged.
+    """
+    if not (folder / _OPTIMIZERS).is_file():
+        return []
+    with safe_open(folder / _OPTIMIZERS, "pt") as file:
+        return list(dict.fromkeys(name.split("/", 1)[0] for name in file.keys()))  # noqa: SIM118
 
 
 def load_states(folder: Path) -> tuple[State, dict[str, State]]:

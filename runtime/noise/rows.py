@@ -34,7 +34,7 @@ class TouchedRows:
     @classmethod
     def of(cls, ids: Tensor, num_rows: int, padding_idx: int | None) -> TouchedRows:
         """Find the rows of a table that the ids touch; the padding row is not trained."""
-        ids_N = ids.flatten()
+        ids_N = ids.flatten().long()
         if ids_N.numel() >= num_rows:
             rows_M, slots_N = torch.arange(num_rows, device=ids.device), ids_N
             trained_M = torch.zeros_like(rows_M).index_fill_(0, ids_N, 1)
@@ -42,8 +42,14 @@ class TouchedRows:
             rows_M, slots_N = ids_N, _first_of_same_value(ids_N)
             trained_M = (slots_N == torch.arange(ids_N.numel(), device=ids.device)).long()
         if padding_idx is not None:
-            trained_M.mul_(rows_M != padding_idx)
+            trained_M.mul_(rows_M != padding_idx % num_rows)
         return cls(rows_M, trained_M, slots_N)
+
+    def are_of(self, ids: Tensor) -> bool:
+        """Whether these tokens read these rows, in this order; shapes alone cannot tell, and agree."""
+        if ids.numel() != self.slots_N.numel():
+            return False
+        return ids.is_meta or torch.equal(self.rows_M[self.slots_N], ids.flatten().long())
 
     def of_tokens(self, slots_MD: Tensor) -> Tensor:
         """Give every token what is in its slot, shape [N, D]."""

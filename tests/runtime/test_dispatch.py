@@ -150,6 +150,14 @@ def test_many_are_handed_out_at_first_and_single_ones_at_last(monkeypatch: pytes
     assert sum(sizes) == 32
 
 
+def test_neighbours_which_are_often_alike_are_dealt_to_different_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_out: list[Ref] = []
+    carried_out(monkeypatch, [[str(i)] for i in range(32)], lambda _: False, 2, 10, handed_out)
+    for costly in ({str(i) for i in range(8)}, {str(i) for i in range(0, 32, 2)}):
+        one, other = (sum(clients[0] in costly for clients in ref.groups) for ref in handed_out[:2])
+        assert one == other
+
+
 def test_after_a_death_groups_are_handed_out_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     handed_out: list[Ref] = []
     carried_out(monkeypatch, [[str(i)] for i in range(12)], lambda clients: "0" in clients, 2, 10, handed_out)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -179,6 +180,42 @@ def test_a_forward_that_fails_leaves_parameters_as_they_were() -> None:
     assert type(parameter) is nn.Parameter
     assert not vars(parameter)
     assert torch.equal(parameter, torch.ones(2))
+
+
+def test_the_innermost_substitution_of_a_parameter_counts() -> None:
+    """Each draws for its own parameters, also in one operator; a parameter may be listed twice."""
+    one, other = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(3))
+    inner_key = replace(KEY, step=7)
+    moved = {
+        (name, key): parameter.detach() + scale * key.draw(name, direction, parameter)
+        for name, parameter in (("one", one), ("other", other))
+        for key, direction, scale in ((KEY, 0, 0.5), (inner_key, 1, 0.25))
+    }
+    with torch.no_grad(), Perturbed([("one", one), ("other", other), ("one", one)], KEY, 0, 0.5):
+        assert torch.equal(one + other, moved["one", KEY] + moved["other", KEY])
+        with Perturbed([("other", other)], inner_key, 1, 0.25):
+            assert torch.equal(one + other, moved["one", KEY] + moved["other", inner_key])
+        assert torch.equal(one * other, moved["one", KEY] * moved["other", KEY])
+    for parameter in (one, other):
+        assert type(parameter) is nn.Parameter
+        assert not vars(parameter)
+
+
+def test_an_embedding_that_is_read_for_other_tokens_is_refused() -> None:
+    table = nn.Parameter(torch.randn(9, 2))
+    with torch.no_grad(), Perturbed([("table", table)], KEY, 0, 0.5):
+        first = F.embedding(torch.tensor([[1, 2]]), table)
+        assert torch.equal(F.embedding(torch.tensor([[1, 2]]), table), first)
+        with pytest.raises(ScenarioError, match="table is read twice in one pass"):
+            F.embedding(torch.tensor([[1, 3]]), table)
+
+
+@pytest.mark.parametrize("num_rows", [3, 9])
+def test_tokens_and_padding_may_be_named_in_any_way_that_pytorch_takes(num_rows: int) -> None:
+    ids = torch.tensor([[0, 2, 1], [2, 2, 0]])
+    usual = TouchedRows.of(ids, num_rows, num_rows - 1)
+    for rows in (TouchedRows.of(ids.int(), num_rows, -1), TouchedRows.of(ids.flatten(), num_rows, num_rows - 1)):
+        assert all(torch.equal(getattr(rows, name), getattr(usual, name)) for name in vars(usual))
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)

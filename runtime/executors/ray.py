@@ -252,11 +252,13 @@ class RayExecutor:
         reports = tuple(report for group in trained.reports for report in group.clients)
         faults = tuple(fault for group in trained.reports for fault in group.faults)
 
+        # Only scalars that are averaged are read from them there.
+        read = reports if self._scenario.training.zo_prefix_blocks else ()
+        arguments = handle.state, trained.num_groups, task.round, read
+
         def ask(server: Any) -> tuple[AveragedRound | None, StateRef]:
             added = trained.hand_over(server)
-            done, state = server.finish.options(num_returns=2).remote(
-                handle.state, trained.num_groups, task.round, reports
-            )
+            done, state = server.finish.options(num_returns=2).remote(*arguments)
             ray.get(added)
             return ray.get(done), state
 

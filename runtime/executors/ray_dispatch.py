@@ -147,29 +147,27 @@ class Dispatch:
             line = self._lines.setdefault(slot, _Line())
             if not line.given and self._give(slot, line):
                 self._set_deadline(line)
-        # Single groups are handed out ahead; the last ones go to whoever is free first.
+        # One group more is handed out ahead, never several; the last ones go to whoever is free first.
         for slot in ready:
-            given = self._lines[slot].given
-            single = len(given) == 1 and len(given[0].works) == 1
-            if self._works_ahead and single and self._num_waiting > len(ready):
-                self._give(slot, self._lines[slot])
+            if self._works_ahead and len(self._lines[slot].given) == 1 and self._num_waiting > len(ready):
+                self._give(slot, self._lines[slot], most=1)
 
     @property
     def _num_waiting(self) -> int:
         return len(self._waiting) + sum(len(hand) for hands in self._dealt.values() for hand in hands)
 
-    def _give(self, slot: Slot, line: _Line) -> bool:
+    def _give(self, slot: Slot, line: _Line, most: int | None = None) -> bool:
         dealt = self._dealt[slot.resource]
         if not dealt:
             dealt += self._deal(slot.resource)
-        if not dealt:
+        if not dealt or (most is not None and len(dealt[0]) > most):
             return False
         works = dealt.popleft()
         line.given.append(_Given(works, self._submit(slot.worker, [work.group for work in works])))
         return True
 
     def _deal(self, resource: str | None) -> list[tuple[_Work, ...]]:
-        """Deal half of the groups that wait to all workers; towards the end hands of one.
+        """Deal two thirds of the groups that wait to all workers; towards the end hands of one.
 
         This is factoring (Hummel, Schonberg and Flynn, Communications of the ACM 35(8), 1992). Clients that are alike
         are neighbours in most scenarios, so that groups are dealt to and fro, one by one. Whoever hangs or kills is
@@ -177,7 +175,7 @@ class Dispatch:
         """
         mine = [work for work in self._waiting if work.group.resource == resource]
         num_slots = sum(s.resource == resource for s in [*self._pool.ready(), *self._pool.starting().values()])
-        size = min(self._most_at_once, -(-len(mine) // (2 * num_slots)))
+        size = max(1, min(self._most_at_once, 2 * len(mine) // (3 * num_slots)))
         if self._limits.client_timeout_s is not None or not self._works_ahead:
             size = 1
         taken = mine[: size * num_slots]

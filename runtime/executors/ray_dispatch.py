@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -11,6 +11,7 @@ from typing import Any
 import ray
 
 from runtime.executors.base import RoundTask
+from runtime.executors.hands import Hands, Work
 from runtime.executors.ray_actors import EMPTY, KeptRef, PartRef
 from runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
 from runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
@@ -47,17 +48,8 @@ class TrainedGroup:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """A group to train; on trial, to see which of another group's members fails."""
-
-    position: int
-    group: Group
-    on_trial: bool = False
-
-
-@dataclass(frozen=True)
 class _Given:
-    works: tuple[_Work, ...]
+    works: tuple[Work, ...]
     refs: tuple[Any, ...]
 
 
@@ -99,9 +91,9 @@ class Dispatch:
         most_at_once: int = 1,
     ) -> None:
         self._pool, self._task, self._limits, self._submit = pool, task, faults, submit
-        self._on_trained, self._num_told, self._most_at_once = on_trained, 0, most_at_once
-        self._waiting = deque(_Work(position, group) for position, group in enumerate(task.groups))
-        self._dealt: defaultdict[str | None, deque[tuple[_Work, ...]]] = defaultdict(deque)
+        self._on_trained, self._num_told = on_trained, 0
+        # Whoever hangs or kills is found among single groups only.
+        self._hands = Hands(task.groups, most_at_once if faults.client_timeout_s is None else 1)
         self._lines: dict[Slot, _Line] = {}
         self._works_ahead = True
         self._fail_together_only: set[int] = set()
@@ -149,43 +141,15 @@ class Dispatch:
                 self._set_deadline(line)
         # One group more is handed out ahead, never several; the last ones go to whoever is free first.
         for slot in ready:
-            if self._works_ahead and len(self._lines[slot].given) == 1 and self._num_waiting > len(ready):
+            if self._works_ahead and len(self._lines[slot].given) == 1 and len(self._hands) > len(ready):
                 self._give(slot, self._lines[slot], most=1)
 
-    @property
-    def _num_waiting(self) -> int:
-        return len(self._waiting) + sum(len(hand) for hands in self._dealt.values() for hand in hands)
-
     def _give(self, slot: Slot, line: _Line, most: int | None = None) -> bool:
-        dealt = self._dealt[slot.resource]
-        if not dealt:
-            dealt += self._deal(slot.resource)
-        if not dealt or (most is not None and len(dealt[0]) > most):
-            return False
-        works = dealt.popleft()
-        line.given.append(_Given(works, self._submit(slot.worker, [work.group for work in works])))
-        return True
-
-    def _deal(self, resource: str | None) -> list[tuple[_Work, ...]]:
-        """Deal two thirds of the groups that wait to all workers; towards the end hands of one.
-
-        This is factoring (Hummel, Schonberg and Flynn, Communications of the ACM 35(8), 1992). Clients that are alike
-        are neighbours in most scenarios, so that groups are dealt to and fro, one by one. Whoever hangs or kills is
-        found among single groups only.
-        """
-        mine = [work for work in self._waiting if work.group.resource == resource]
-        num_slots = sum(s.resource == resource for s in [*self._pool.ready(), *self._pool.starting().values()])
-        size = max(1, min(self._most_at_once, 2 * len(mine) // (3 * num_slots)))
-        if self._limits.client_timeout_s is not None or not self._works_ahead:
-            size = 1
-        taken = mine[: size * num_slots]
-        for work in taken:
-            self._waiting.remove(work)
-        hands: list[list[_Work]] = [[] for _ in range(num_slots)]
-        for position, work in enumerate(taken):
-            row, column = divmod(position, num_slots)
-            hands[column if row % 2 == 0 else num_slots - 1 - column].append(work)
-        return [tuple(hand) for hand in hands if hand]
+        slots = [*self._pool.ready(), *self._pool.starting().values()]
+        works = self._hands.take(slot.resource, sum(s.resource == slot.resource for s in slots), most)
+        if works:
+            line.given.append(_Given(works, self._submit(slot.worker, [work.group for work in works])))
+        return bool(works)
 
     def _set_deadline(self, line: _Line) -> None:
         limit_s = self._limits.client_timeout_s
@@ -228,17 +192,11 @@ class Dispatch:
             for index, (work, report) in enumerate(zip(first.works, reports, strict=True)):
                 self._end(work, None, TrainedGroup(report, part, index, optimizer_states))
 
-    def _replace(self, slot: Slot) -> list[_Work]:
+    def _replace(self, slot: Slot) -> list[Work]:
         """Put another worker in the place of one, and return what that one had in hand."""
         in_hand = [work for given in self._lines.pop(slot).given for work in given.works]
         self._pool.replace(slot)
         return in_hand
-
-    def _wait_again(self, works: Sequence[_Work]) -> None:
-        """Put works before all others that wait, and deal anew."""
-        dealt = [work for hands in self._dealt.values() for hand in hands for work in hand]
-        self._dealt.clear()
-        self._waiting.extendleft(reversed([*works, *dealt]))
 
     def _worker_died(self, slot: Slot, error: Exception) -> None:
         """Let another worker repeat what it had in hand, to the same bits."""
@@ -247,14 +205,15 @@ class Dispatch:
         self._say(f"a worker died while it trained {named} ({first_line(error)}); they are trained again")
         # It may have died over any of them: from now on a worker has one at a time.
         self._works_ahead = False
+        self._hands.singly()
         if len(in_hand) > 1:
-            self._wait_again(in_hand)
+            self._hands.put_back(in_hand)
             return
         (work,) = in_hand
         key = work.position, work.on_trial, work.group
         self._deaths[key] += 1
         if self._deaths[key] <= self._limits.worker_retries:
-            self._wait_again(in_hand)
+            self._hands.put_back(in_hand)
         else:
             found = f"{self._deaths[key]} workers in a row died while they trained it"
             self._end(work, (FaultKind.KILLS_WORKERS, found), None)
@@ -264,14 +223,14 @@ class Dispatch:
         overdue = [slot for slot, line in self._lines.items() if line.deadline_s <= now_s]
         for slot in overdue:
             work, *next_in_line = self._replace(slot)
-            self._wait_again(next_in_line)
+            self._hands.put_back(next_in_line)
             self._say(f"{_names(work.group)}: not finished in time; the worker was killed")
             found = f"it had not finished after {self._limits.client_timeout_s:g} s"
             self._end(work, (FaultKind.HANGS, found), None)
         if not overdue and not any(line.given for line in self._lines.values()):
             raise no_place()
 
-    def _end(self, work: _Work, failure: tuple[FaultKind, str] | None, trained: TrainedGroup | None) -> None:
+    def _end(self, work: Work, failure: tuple[FaultKind, str] | None, trained: TrainedGroup | None) -> None:
         position, members = work.position, work.group.members
         if work.on_trial:
             if failure is not None:
@@ -285,8 +244,8 @@ class Dispatch:
         else:
             # Each member by itself shows who it is; a lone one is tried once more, for the same rule to decide.
             self._on_trial[position] = len(members)
-            self._wait_again(
-                [_Work(position, Group((member,), resource=work.group.resource), on_trial=True) for member in members]
+            self._hands.put_back(
+                [Work(position, Group((member,), resource=work.group.resource), on_trial=True) for member in members]
             )
 
     def _finish(self, position: int, trained: TrainedGroup) -> None:
@@ -308,7 +267,7 @@ class Dispatch:
             self._say(f"{_names(group)}: nobody fails alone; they are trained again")
         rest = group.without(frozenset(fault.client for fault in culprits))
         if rest.members:
-            self._wait_again([_Work(position, rest)])
+            self._hands.put_back([Work(position, rest)])
         else:
             self._finish(position, TrainedGroup(GroupReport((), ()), ray.put([EMPTY]), 0, ray.put({})))
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from orchestrator.report import ReportData, render_report
 from orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
-from orchestrator.summary import round_ends_s, rounds_table, summarise
+from orchestrator.summary import round_ends_s, rounds_left_out, rounds_table, summarise
 from runtime.replay import replay, scenario_of
 from scenarios.contracts.files import write_text_whole
 from scenarios.contracts.ledger import Ledger
@@ -162,7 +162,8 @@ def run_plan(
     folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
     ledger = Ledger.concat([planned_ledger(plan, scenario, num_rounds), replayed.ledger, result.measured])
     folder.save_ledger(ledger)
-    summary = summarise(plan, ledger, rounds_table(result.records), control, result.peak_bytes)
+    left_out = rounds_left_out(result.faults, scenario.faults.policy, num_rounds)
+    summary = summarise(plan, ledger, rounds_table(result.records), control, result.peak_bytes, left_out)
     summary["executor"] = settings.executor
     summary["happened"] = [*result.events, *(fault.told(scenario.faults.policy) for fault in result.faults)]
     summary["notes"] += summary["happened"]

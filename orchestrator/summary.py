@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,16 @@ from scenarios.contracts.plan import Plan
 
 if TYPE_CHECKING:
     from runtime.checkpoint import RoundRecord
+    from runtime.faults import ClientFault
 
 
 def summarise(
-    plan: Plan, ledger: Ledger, rounds: pd.DataFrame | None, control: pd.DataFrame | None, peak_bytes: dict[str, int]
+    plan: Plan,
+    ledger: Ledger,
+    rounds: pd.DataFrame | None,
+    control: pd.DataFrame | None,
+    peak_bytes: dict[str, int],
+    left_out: Collection[tuple[str, int]] = (),
 ) -> dict[str, Any]:
     """Return the document of ``summary.json``: final (not best) figures, planned beside replayed beside measured."""
     replayed = ledger.of(Source.REPLAYED)
@@ -50,7 +56,7 @@ def summarise(
         "test_accuracy": accuracy,
         "frozen_control_accuracy": frozen,
         "bytes": totals,
-        "bytes_agree": bytes_agree(ledger),
+        "bytes_agree": bytes_agree(ledger, left_out),
         "peak_bytes": peak_bytes,
         "within_budget": all(peak_bytes.get(c.id, 0) <= c.memory_budget_bytes for c in plan.clients),
         "notes": notes,
@@ -67,20 +73,31 @@ def bytes_by_source(ledger: Ledger) -> dict[str, dict[str, int]]:
     return result
 
 
-def bytes_agree(ledger: Ledger) -> bool:
+def bytes_agree(ledger: Ledger, left_out: Collection[tuple[str, int]] = ()) -> bool:
     """Whether all sources count the same bytes, by client, round and phase.
 
-    Where something was measured, clients whose training did not count in a round, and are therefore not in it, are left
-    out of the comparison for that round.
+    Parameters
+    ----------
+    ledger
+        Of all sources.
+    left_out
+        Clients and rounds in which their training did not count, so that nothing was measured: they are not compared.
     """
     sent = ledger.table[ledger.table["phase"] != str(Phase.BARRIER)]
-    measured = ledger.of(Source.MEASURED)
-    if len(measured):
-        sent = sent.merge(measured[["client", "round"]].drop_duplicates())
+    sent = sent[~pd.MultiIndex.from_frame(sent[["client", "round"]]).isin(list(left_out))]
     by_source = sent.pivot_table(
         "bytes", ["client", "round", "phase"], "source", aggfunc="sum", fill_value=0, observed=True
     )
     return bool(by_source.nunique(axis=1).le(1).all())
+
+
+def rounds_left_out(faults: Iterable[ClientFault], policy: str, num_rounds: int) -> set[tuple[str, int]]:
+    """Return clients and rounds that faults took out of the training, from then on under ``drop-client``."""
+    return {
+        (fault.client, round_index)
+        for fault in faults
+        for round_index in range(fault.round, num_rounds if policy == "drop-client" else fault.round + 1)
+    }
 
 
 def _simulated_s(replayed: pd.DataFrame) -> float:

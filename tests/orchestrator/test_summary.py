@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.summary import bytes_agree
+from orchestrator.summary import bytes_agree, rounds_left_out
+from runtime.faults import ClientFault, FaultKind
 from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from scenarios.contracts.phases import Phase
 
@@ -19,9 +20,10 @@ def entries(source: Source, sent: dict[tuple[str, int], int]) -> list[LedgerEntr
     ]
 
 
-def agree(measured: dict[tuple[str, int], int]) -> bool:
+def agree(measured: dict[tuple[str, int], int], left_out: set[tuple[str, int]] | None = None) -> bool:
     sources = [(Source.PLANNED, SENT), (Source.REPLAYED, SENT), (Source.MEASURED, measured)]
-    return bytes_agree(Ledger.from_entries(entry for source, sent in sources for entry in entries(source, sent)))
+    ledger = Ledger.from_entries(entry for source, sent in sources for entry in entries(source, sent))
+    return bytes_agree(ledger, left_out or set())
 
 
 def test_bytes_agree_where_all_sources_count_the_same() -> None:
@@ -30,7 +32,16 @@ def test_bytes_agree_where_all_sources_count_the_same() -> None:
 
 
 def test_a_client_that_did_not_count_in_a_round_is_not_compared_there() -> None:
-    assert agree({key: size for key, size in SENT.items() if key != ("pi-1", 1)})
+    without = {key: size for key, size in SENT.items() if key != ("pi-1", 1)}
+    assert agree(without, {("pi-1", 1)})
+    assert not agree(without), "nobody said that it was left out"
+    assert not agree(without, {("pi-1", 0)})
+
+
+def test_under_drop_client_a_fault_takes_out_all_later_rounds() -> None:
+    faults = [ClientFault("pi-0", 1, FaultKind.HANGS, ""), ClientFault("pi-1", 3, FaultKind.HANGS, "")]
+    assert rounds_left_out(faults, "drop-round", 4) == {("pi-0", 1), ("pi-1", 3)}
+    assert rounds_left_out(faults, "drop-client", 4) == {("pi-0", 1), ("pi-0", 2), ("pi-0", 3), ("pi-1", 3)}
 
 
 @pytest.mark.parametrize("key", sorted(SENT))

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.accuracy_studies import CLIENT, Row, Study
-from profiler.mode_costs import BlockSeconds, client_step_s
-from profiler.model_profile import Choice, profile_model
-from profiler.operators import OperatorCost
-from profiler.options import build_options
-from runtime.client import Assignment
-from runtime.data import load_dataset
-from runtime.executors.inline import InlineExecutor, InlineState
-from runtime.rounds import train
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.phases import Phase
-from scenarios.errors import RunError
-from scenarios.schema import Scenario
-from solver.build import problem_of_rows
+from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
+from hybridsplit.profiler.model_profile import Choice, profile_model
+from hybridsplit.profiler.operators import OperatorCost
+from hybridsplit.profiler.options import build_options
+from hybridsplit.runtime.data.sources import load_dataset
+from hybridsplit.runtime.executors.inline import InlineExecutor, InlineState
+from hybridsplit.runtime.run.rounds import train
+from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.errors import RunError
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.problem.build import problem_of_rows
 
 
 @dataclass(frozen=True)

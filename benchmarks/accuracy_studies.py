@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scenarios.contracts.modes import Mode
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 CLIENT, DEVICE, SERVER = "pi-0", "rpi5_8gb", "edge_rtx_a2000_6gb"
 POLARITY_FILE = "sentence_polarity_train.tsv"

@@ -13,9 +13,9 @@ import torch
 import transformers as tf
 from torch import nn
 
-from profiler.kernels import CPU_KERNELS
-from profiler.operators import OperatorCost, OperatorCounter
-from profiler.shapes import shapes_only
+from hybridsplit.profiler.kernels import CPU_KERNELS
+from hybridsplit.profiler.operators import OperatorCost, OperatorCounter
+from hybridsplit.profiler.shapes import shapes_only
 
 Build = Callable[[], nn.Module]
 

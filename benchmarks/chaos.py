@@ -19,14 +19,14 @@ from pathlib import Path
 
 import torch
 
-from runtime.client import Assignment
-from runtime.executors.inline import InlineExecutor
-from runtime.executors.ray import RayExecutor
-from runtime.rounds import TrainingResult, train
-from runtime.split import State
-from scenarios.contracts.modes import Mode
-from scenarios.loader import load_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.executors.ray import RayExecutor
+from hybridsplit.runtime.run.rounds import TrainingResult, train
+from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.runtime.split.parts import State
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 _TITLES = (b"ray::RayWorker", b"ray::RayModelServer", b"ray::RaySharedServer")
 _ROUNDS = 8

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from profiler.memory import client_memory, server_memory
-from profiler.models import traced_model
-from runtime.client import Assignment, run_client_round
-from runtime.live_bytes import LiveBytes
-from runtime.models.build import build_blocks, torch_dtype
-from runtime.server import ServerSide
-from runtime.split import SplitModel
-from runtime.wire import Batch
-from scenarios.contracts.modes import LOCAL_MODES, Mode
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
+from hybridsplit.profiler.memory import client_memory, server_memory
+from hybridsplit.profiler.models import traced_model
+from hybridsplit.runtime.models.build import build_blocks, torch_dtype
+from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.live_bytes import LiveBytes
+from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, Mode
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 MODELS: dict[str, dict[str, Any]] = {
     "opt": {

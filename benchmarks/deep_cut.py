@@ -19,15 +19,15 @@ from typing import Any
 
 import torch
 
-from runtime.client import Assignment, run_client_round
-from runtime.data import load_dataset
-from runtime.models.build import build_blocks
-from runtime.partition import draw_batch
-from runtime.split import SplitModel
-from runtime.wire import Batch
-from scenarios.contracts.modes import Mode
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.data.partition import draw_batch
+from hybridsplit.runtime.data.sources import load_dataset
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 CUT = 7
 """Embeddings and all six layers; the pooler and the head stay at the server."""

@@ -20,12 +20,12 @@ from flwr.server.strategy import FedAvg
 from flwr.simulation import run_simulation
 
 from benchmarks.training_speed import CASES, scenario_of
-from runtime.data import Samples, load_dataset
-from runtime.models.build import build_blocks
-from runtime.optimizers import make_optimizer
-from runtime.partition import draw_batch, partition
-from runtime.split import Part, SplitModel, task_loss
-from scenarios.schema import Scenario
+from hybridsplit.runtime.data.partition import draw_batch, partition
+from hybridsplit.runtime.data.sources import Samples, load_dataset
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.split.optimizers import make_optimizer
+from hybridsplit.runtime.split.parts import Part, SplitModel, task_loss
+from hybridsplit.scenarios.schema import Scenario
 
 
 @lru_cache

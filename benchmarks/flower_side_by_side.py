@@ -18,11 +18,11 @@ import subprocess
 from dataclasses import replace
 
 from benchmarks.training_speed import CASES, assignments_of, scenario_of, seconds
-from runtime.executors.base import RoundTask
-from runtime.executors.ray import RayExecutor
-from runtime.groups import groups_of
-from runtime.models.build import build_blocks
-from runtime.split import SplitModel
+from hybridsplit.runtime.executors.base import RoundTask
+from hybridsplit.runtime.executors.ray import RayExecutor
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.runtime.worker.groups import groups_of
 
 
 def ours_s(case: str, num_rounds: int, num_workers: int) -> list[float]:

@@ -26,7 +26,7 @@ def median_s(code: str) -> float:
 
 def main() -> None:
     help_code = (
-        "import sys; sys.argv = ['hybridsplit', '--help']\nfrom orchestrator.cli import main\n"
+        "import sys; sys.argv = ['hybridsplit', '--help']\nfrom hybridsplit.orchestrator.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass"
     )
     bare_s, help_s = median_s("pass"), median_s(help_code)

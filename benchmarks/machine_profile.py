@@ -18,20 +18,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from profiler.compute import block_costs
-from profiler.machine import MachineProfile, measure_machine, timed
-from profiler.machine.blocks import block_kinds, random_batch
-from profiler.mode_costs import BlockSeconds, client_step_s
-from profiler.models import traced_model
-from profiler.operators import OperatorCost
-from profiler.roofline import seconds
-from runtime.models.build import build_blocks
-from runtime.optimizers import make_optimizer
-from runtime.split import SplitModel, task_loss
-from scenarios.contracts.modes import Mode
-from scenarios.devices import Device
-from scenarios.loader import load_scenario, validate_scenario
-from scenarios.schema import Scenario, ZerothOrder
+from hybridsplit.profiler.compute import block_costs
+from hybridsplit.profiler.machine import MachineProfile, measure_machine, timed
+from hybridsplit.profiler.machine.blocks import block_kinds, random_batch
+from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
+from hybridsplit.profiler.models import traced_model
+from hybridsplit.profiler.operators import OperatorCost
+from hybridsplit.profiler.roofline import seconds
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.split.optimizers import make_optimizer
+from hybridsplit.runtime.split.parts import SplitModel, task_loss
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.devices import Device
+from hybridsplit.scenarios.loader import load_scenario, validate_scenario
+from hybridsplit.scenarios.schema import Scenario, ZerothOrder
 
 IMAGES: dict[str, Any] = {"source": "digits", "image_size": 32}
 MODELS: dict[str, tuple[str, dict[str, Any], int, int | None]] = {

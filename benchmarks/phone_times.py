@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from profiler.calibration import Timing, fit_efficiency, relative_errors, with_efficiency
-from profiler.kernels import CPU_KERNELS
-from profiler.operators import OperatorCost, OperatorCounter
-from profiler.shapes import shapes_only
-from scenarios.devices import Device, RooflineEfficiency, catalogue
+from hybridsplit.profiler.calibration import Timing, fit_efficiency, relative_errors, with_efficiency
+from hybridsplit.profiler.kernels import CPU_KERNELS
+from hybridsplit.profiler.operators import OperatorCost, OperatorCounter
+from hybridsplit.profiler.shapes import shapes_only
+from hybridsplit.scenarios.devices import Device, RooflineEfficiency, catalogue
 
 PHONES = {"nexus6": "phone_nexus_6", "redmi_note8": "phone_redmi_note_8"}
 OTHERS = {

@@ -14,10 +14,10 @@ import resource
 import tempfile
 import time
 
-from profiler.options import profile_scenario
-from runtime.replay import replay
-from scenarios.loader import builtin_names, load_scenario
-from solver.planner import make_plan
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.runtime.replay import replay
+from hybridsplit.scenarios.loader import builtin_names, load_scenario
+from hybridsplit.solver.planner import make_plan
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ import transformers as tf
 from architectures import Build, convnext, efficientnet, mobilenet_v2, regnet, resnet, step_cost, swin, vit
 from torch import nn
 
-from profiler.kernels import CPU_KERNELS
-from profiler.operators import OperatorCounter
-from profiler.shapes import shapes_only
+from hybridsplit.profiler.kernels import CPU_KERNELS
+from hybridsplit.profiler.operators import OperatorCounter
+from hybridsplit.profiler.shapes import shapes_only
 
 ARCHITECTURES: dict[str, Build] = {
     "resnet18": resnet("basic", [2, 2, 2, 2]),

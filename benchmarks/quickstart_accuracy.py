@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from orchestrator.pipeline import frozen_assignments
-from profiler.options import profile_scenario
-from runtime.assignments import assignments_of
-from runtime.executors.inline import InlineExecutor
-from runtime.rounds import train
-from scenarios.loader import load_scenario
-from solver.planner import make_plan
+from hybridsplit.orchestrator.pipeline import frozen_assignments
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.run.assignments import assignments_of
+from hybridsplit.runtime.run.rounds import train
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.solver.planner import make_plan
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ from architectures import (
     vit,
 )
 
-from profiler.calibration import Timing, carried_over, fit_efficiency, relative_errors, with_efficiency
-from scenarios.devices import Device, RooflineEfficiency, catalogue
+from hybridsplit.profiler.calibration import Timing, carried_over, fit_efficiency, relative_errors, with_efficiency
+from hybridsplit.scenarios.devices import Device, RooflineEfficiency, catalogue
 
 ARCHITECTURES: dict[str, tuple[str, Build]] = {
     "resnet18": ("resnet", resnet("basic", [2, 2, 2, 2])),

@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import math
 
-from profiler.compute import block_costs
-from profiler.memory import chain_memory
-from profiler.memory.levels import recompute_levels
-from profiler.memory.recompute import RecomputePlanner
-from profiler.memory.schedules import schedule_peak_bytes
-from profiler.models import traced_model
-from scenarios.contracts.recompute import (
+from hybridsplit.profiler.compute import block_costs
+from hybridsplit.profiler.memory import chain_memory
+from hybridsplit.profiler.memory.levels import recompute_levels
+from hybridsplit.profiler.memory.recompute import RecomputePlanner
+from hybridsplit.profiler.memory.schedules import schedule_peak_bytes
+from hybridsplit.profiler.models import traced_model
+from hybridsplit.scenarios.contracts.recompute import (
     Action,
     RecomputeStep,
     Schedule,
@@ -27,8 +27,8 @@ from scenarios.contracts.recompute import (
     one_input_per_block,
     parse_schedule,
 )
-from scenarios.loader import load_scenario
-from scenarios.units import format_bytes
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.units import format_bytes
 
 
 def segments(cut: int, first: int, length: int) -> Schedule:

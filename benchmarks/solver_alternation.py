@@ -19,15 +19,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.errors import HybridSplitError
-from solver.arrays import BoolArray, FloatArray, IntArray
-from solver.assemble import OPTIMAL_GAP
-from solver.build import build_problem
-from solver.costs import Work
-from solver.links import FixedUplink, ShannonUplink, UplinkWork
-from solver.problem import PlanningProblem
-from solver.search import Effort, search
-from solver.strategies.alternation import all_shares, alternate
+from hybridsplit.scenarios.errors import HybridSplitError
+from hybridsplit.solver.assemble import OPTIMAL_GAP
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.costs import Work
+from hybridsplit.solver.problem.links import FixedUplink, ShannonUplink, UplinkWork
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import Effort, search
+from hybridsplit.solver.strategies.alternation import all_shares, alternate
 from tests.solver.instances import random_instance
 
 EXACT = {"fo", "fo-recompute"}
@@ -124,8 +124,8 @@ def report(title: str, ratios: dict[str, list[float]]) -> None:
 
 def scenario_row(name: str, limit_s: float) -> str:
     """One row of the scenarios' table: every model's ratio, with the gap where the optimum is not proven."""
-    from profiler.options import profile_scenario
-    from scenarios.loader import load_scenario
+    from hybridsplit.profiler.options import profile_scenario
+    from hybridsplit.scenarios.loader import load_scenario
 
     scenario = load_scenario(name)
     began = time.perf_counter()

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
-from solver.problem import PlanningProblem
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
 
 MODES = ("fo", "fo-recompute", "zo-projection", "zo-loss")
 EFFORT = np.array([3.0, 4.0, 5.0, 9.0])
@@ -89,8 +89,8 @@ def _problem(
     rng: np.random.Generator,
     server_memory: bool,
 ) -> PlanningProblem:
-    from solver.costs import Work
-    from solver.links import FixedUplink, ShannonUplink
+    from hybridsplit.solver.problem.costs import Work
+    from hybridsplit.solver.problem.links import FixedUplink, ShannonUplink
 
     n = len(weight)
     index = np.repeat(np.arange(n), width)

@@ -14,10 +14,10 @@ import time
 
 import numpy as np
 
-from orchestrator.pareto import hypervolume, pareto_front
-from solver.build import build_problem
-from solver.problem import PlanningProblem
-from solver.waterfill import fill
+from hybridsplit.orchestrator.studies.pareto import hypervolume, pareto_front
+from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.shares.waterfill import fill
 from tests.solver.instances import random_instance
 
 

@@ -14,8 +14,8 @@ import math
 import time
 
 from benchmarks.solver_instances import make_problem
-from solver.search import search
-from solver.shares import optimal_shares
+from hybridsplit.solver.search.joint import search
+from hybridsplit.solver.shares.solution import optimal_shares
 
 
 def main() -> None:

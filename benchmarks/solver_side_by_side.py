@@ -17,15 +17,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.errors import HybridSplitError
-from solver.arrays import FloatArray, IntArray
-from solver.build import build_problem
-from solver.links import FixedUplink
-from solver.problem import PlanningProblem
-from solver.search import search
-from solver.shares import replace_batch
-from solver.strategies.alternation import all_shares, alternate
-from solver.waterfill import fill
+from hybridsplit.scenarios.errors import HybridSplitError
+from hybridsplit.solver.problem.arrays import FloatArray, IntArray
+from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.links import FixedUplink
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import search
+from hybridsplit.solver.shares.solution import replace_batch
+from hybridsplit.solver.shares.waterfill import fill
+from hybridsplit.solver.strategies.alternation import all_shares, alternate
 from tests.solver.instances import random_instance
 
 CUTS_PER_TERM = 24

@@ -16,9 +16,9 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.training_speed import assignments_of, scenario_of
-from runtime.executors.base import RoundTask
-from runtime.executors.ray import RayExecutor
-from runtime.groups import groups_of
+from hybridsplit.runtime.executors.base import RoundTask
+from hybridsplit.runtime.executors.ray import RayExecutor
+from hybridsplit.runtime.worker.groups import groups_of
 
 _MIB = 1024**2
 

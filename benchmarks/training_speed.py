@@ -21,19 +21,19 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
 
-from runtime.client import Assignment
-from runtime.data import load_dataset
-from runtime.executors.base import Executor, RoundTask
-from runtime.executors.inline import InlineExecutor
-from runtime.executors.ray import RayExecutor
-from runtime.groups import groups_of
-from runtime.models.build import build_blocks, model_config
-from runtime.optimizers import make_optimizer
-from runtime.partition import draw_batch, partition
-from runtime.split import Part, SplitModel, State, task_loss
-from scenarios.contracts.modes import Mode
-from scenarios.loader import load_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.data.partition import draw_batch, partition
+from hybridsplit.runtime.data.sources import load_dataset
+from hybridsplit.runtime.executors.base import Executor, RoundTask
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.executors.ray import RayExecutor
+from hybridsplit.runtime.models.build import build_blocks, model_config
+from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.runtime.split.optimizers import make_optimizer
+from hybridsplit.runtime.split.parts import Part, SplitModel, State, task_loss
+from hybridsplit.runtime.worker.groups import groups_of
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 
 def _three_blocks(width: int) -> str:

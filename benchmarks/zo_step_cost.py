@@ -19,15 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runtime.client import run_step
-from runtime.estimators import make_estimator
-from runtime.models.build import build_blocks
-from runtime.noise import NoiseKey
-from runtime.split import SplitModel
-from runtime.wire import Batch
-from scenarios.contracts.modes import Mode
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.estimators import make_estimator
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.session.client import run_step
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "opt": {

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.inspecting import profile, report, scenarios
-from orchestrator.commands.planning import compare, pareto, plan
-from orchestrator.commands.running import replay, run
+from hybridsplit.orchestrator.commands.inspecting import profile, report, scenarios
+from hybridsplit.orchestrator.commands.planning import compare, pareto, plan
+from hybridsplit.orchestrator.commands.running import replay, run
 
 app = typer.Typer(
     name="hybridsplit",

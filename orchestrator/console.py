@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from scenarios.errors import ExitCode, HybridSplitError
+from hybridsplit.scenarios.errors import ExitCode, HybridSplitError
 
 P = ParamSpec("P")
 R = TypeVar("R")

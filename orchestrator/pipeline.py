@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from orchestrator.report import ReportData, render_report
-from orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
-from orchestrator.summary import round_ends_s, rounds_left_out, rounds_table, summarise
-from runtime.replay import replay, scenario_of
-from scenarios.contracts.files import write_text_whole
-from scenarios.contracts.ledger import Ledger
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.options import OptionTable
-from scenarios.contracts.plan import Plan
-from scenarios.errors import UsageError
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
+from hybridsplit.orchestrator.report import ReportData, render_report
+from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
+from hybridsplit.orchestrator.summary import round_ends_s, rounds_left_out, rounds_table, summarise
+from hybridsplit.runtime.replay import replay, scenario_of
+from hybridsplit.scenarios.contracts.files import write_text_whole
+from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
-    from runtime.checkpoint import RoundRecord
-    from runtime.client import Assignment
-    from runtime.executors.base import Executor
+    from hybridsplit.runtime.executors.base import Executor
+    from hybridsplit.runtime.run.checkpoint import RoundRecord
+    from hybridsplit.runtime.session.client import Assignment
 
 Progress = Callable[[str, float], None]
 
@@ -67,7 +67,7 @@ def default_workers() -> int:
 
 def make_options(scenario: Scenario, on_progress: Progress = _silent) -> OptionTable:
     """Profile a scenario."""
-    from profiler.options import profile_scenario
+    from hybridsplit.profiler.options import profile_scenario
 
     return profile_scenario(scenario, on_progress)
 
@@ -80,8 +80,8 @@ def check_data(scenario: Scenario) -> None:
     ScenarioError
         If the data are not what the scenario says, or a client gets less than a batch.
     """
-    from runtime.data import load_dataset
-    from runtime.partition import partition
+    from hybridsplit.runtime.data.partition import partition
+    from hybridsplit.runtime.data.sources import load_dataset
 
     partition(load_dataset(scenario).train, scenario)
 
@@ -121,8 +121,8 @@ def run_plan(
     BudgetExceededError, RunError
         If a client exceeds its budget or training fails.
     """
-    from runtime.assignments import assignments_of
-    from runtime.rounds import train
+    from hybridsplit.runtime.run.assignments import assignments_of
+    from hybridsplit.runtime.run.rounds import train
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     folder.create().save_scenario(scenario)
@@ -185,14 +185,14 @@ def _round_shown(on_progress: Progress, what: str, num_rounds: int) -> Callable[
 
 def planned_ledger(plan: Plan, scenario: Scenario, num_rounds: int) -> Ledger:
     """Return the planned ledger of those who take part in each round."""
-    from runtime.participation import attendance
+    from hybridsplit.runtime.data.participation import attendance
 
     return plan.ledger(num_rounds, attendance(scenario, [client.id for client in plan.clients], num_rounds))
 
 
 def frozen_assignments(plan: Plan) -> tuple[Assignment, ...]:
     """Return the control: the plan's cuts with no client part trained."""
-    from runtime.client import Assignment
+    from hybridsplit.runtime.session.client import Assignment
 
     return tuple(
         Assignment(c.id, c.cut, Mode.FROZEN, c.data_weight, c.memory_budget_bytes, batch_size=c.batch_size)
@@ -203,10 +203,10 @@ def frozen_assignments(plan: Plan) -> tuple[Assignment, ...]:
 def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
     """Return the executor that the settings ask for, to be used as a context manager."""
     if settings.executor == "inline":
-        from runtime.executors.inline import InlineExecutor
+        from hybridsplit.runtime.executors.inline import InlineExecutor
 
         return InlineExecutor(scenario)
-    from runtime.executors.ray import RayExecutor
+    from hybridsplit.runtime.executors.ray import RayExecutor
 
     return RayExecutor(scenario, settings.num_workers, address=settings.address)
 

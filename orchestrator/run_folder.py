@@ -13,12 +13,12 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from scenarios.contracts.files import write_text_whole
-from scenarios.contracts.ledger import Ledger, read_parquet, write_parquet
-from scenarios.contracts.options import OptionTable
-from scenarios.contracts.plan import Plan
-from scenarios.errors import ContractError, RunError, UsageError
-from scenarios.schema import Scenario
+from hybridsplit.scenarios.contracts.files import write_text_whole
+from hybridsplit.scenarios.contracts.ledger import Ledger, read_parquet, write_parquet
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
+from hybridsplit.scenarios.schema import Scenario
 
 ROUNDS_SCHEMA_VERSION = 1
 CLIENTS_SCHEMA_VERSION = 1

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from orchestrator.run_folder import ROUND_COLUMNS
-from runtime.replay import Replay
-from scenarios.contracts.ledger import Ledger, Source
-from scenarios.contracts.phases import Phase
-from scenarios.contracts.plan import Plan
+from hybridsplit.orchestrator.run_folder import ROUND_COLUMNS
+from hybridsplit.runtime.replay import Replay
+from hybridsplit.scenarios.contracts.ledger import Ledger, Source
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.plan import Plan
 
 if TYPE_CHECKING:
-    from runtime.checkpoint import RoundRecord
-    from runtime.faults import ClientFault
+    from hybridsplit.runtime.run.checkpoint import RoundRecord
+    from hybridsplit.runtime.worker.faults import ClientFault
 
 
 def summarise(

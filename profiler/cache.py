@@ -1,8 +1,8 @@
 """Profiles kept between runs, under a key of everything that they depend on.
 
-A profile is JSON in the user's cache folder (:mod:`profiler.cache_folder`). Its name is a hash of the scenario's
-sections that matter, of the files that those name, of the versions of the libraries that do the tracing and of our own
-sources: when any of them changes, so does the key, and an old file is never read again.
+A profile is JSON in the user's cache folder (:mod:`hybridsplit.profiler.cache_folder`). Its name is a hash of the
+scenario's sections that matter, of the files that those name, of the versions of the libraries that do the tracing and
+of our own sources: when any of them changes, so does the key, and an old file is never read again.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from profiler.cache_folder import cache_folder
-from profiler.compute import BlockCost
-from profiler.memory import CudaMemory
-from profiler.model_profile import BatchProfile, Choice, ModelProfile
-from profiler.models import BlockGraph
-from profiler.operators import NO_WORK, OperatorCost
-from profiler.progress import measures_noise_scale
-from scenarios.contracts.files import write_text_whole
-from scenarios.contracts.modes import Mode
-from scenarios.schema import Scenario
+from hybridsplit.profiler.cache_folder import cache_folder
+from hybridsplit.profiler.compute import BlockCost
+from hybridsplit.profiler.memory import CudaMemory
+from hybridsplit.profiler.model_profile import BatchProfile, Choice, ModelProfile
+from hybridsplit.profiler.models import BlockGraph
+from hybridsplit.profiler.operators import NO_WORK, OperatorCost
+from hybridsplit.profiler.progress import measures_noise_scale
+from hybridsplit.scenarios.contracts.files import write_text_whole
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.schema import Scenario
 
 PROFILE_SCHEMA_VERSION = 2
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
-_OWN_PACKAGES = ("profiler", "runtime", "scenarios")
+_OWN_PACKAGES = ("hybridsplit.profiler", "hybridsplit.runtime", "hybridsplit.scenarios")
 
 
 def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str | None:

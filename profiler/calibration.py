@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
-from profiler.operators import OperatorCost
-from profiler.roofline import seconds
-from scenarios.devices import Device, RooflineEfficiency
-from scenarios.errors import ProfileError
+from hybridsplit.profiler.operators import OperatorCost
+from hybridsplit.profiler.roofline import seconds
+from hybridsplit.scenarios.devices import Device, RooflineEfficiency
+from hybridsplit.scenarios.errors import ProfileError
 
 PULL = 0.1
 """Weight of the starting point, as a relative error per unit of logarithm."""

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from profiler.kernels import CPU_KERNELS
-from profiler.models import TracedModel
-from profiler.operators import NO_WORK, OperatorCost, OperatorCounter
-from profiler.shapes import shapes_only
-from runtime.models.blocks import Block
-from runtime.noise import NoiseKey, Perturbed, descend, tangent_along
-from runtime.optimizers import PartOptimizer, is_plain
-from runtime.split import Part, task_loss
-from scenarios.schema import GradientClip, Optimizer, Scenario, Training, ZerothOrder
+from hybridsplit.profiler.kernels import CPU_KERNELS
+from hybridsplit.profiler.models import TracedModel
+from hybridsplit.profiler.operators import NO_WORK, OperatorCost, OperatorCounter
+from hybridsplit.profiler.shapes import shapes_only
+from hybridsplit.runtime.models.blocks import Block
+from hybridsplit.runtime.noise import NoiseKey, Perturbed, descend, tangent_along
+from hybridsplit.runtime.split.optimizers import PartOptimizer, is_plain
+from hybridsplit.runtime.split.parts import Part, task_loss
+from hybridsplit.scenarios.schema import GradientClip, Optimizer, Scenario, Training, ZerothOrder
 
 _Run = Callable[[Tensor], Tensor]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from scenarios.devices import Device
+from hybridsplit.scenarios.devices import Device
 
 
 def client_energy_j(device: Device, compute_s: float, waiting_s: float = 0.0) -> float:

@@ -9,11 +9,11 @@ from typing import Protocol
 
 import numpy as np
 
-from profiler.compute import BlockCost
-from profiler.operators import OperatorCost
-from runtime.loss_differences import LossProbes, num_sides
-from scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
-from scenarios.schema import Training, ZerothOrder
+from hybridsplit.profiler.compute import BlockCost
+from hybridsplit.profiler.operators import OperatorCost
+from hybridsplit.runtime.estimators.loss_differences import LossProbes, num_sides
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.schema import Training, ZerothOrder
 
 SCALAR_BYTES = 4
 """A loss, a projection or a seed crosses the air as 4 bytes."""

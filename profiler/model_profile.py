@@ -9,18 +9,25 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from profiler.compute import BlockCost, block_costs, signature
-from profiler.existing import existing_cuts
-from profiler.kernels import CPU_KERNELS
-from profiler.memory import CudaMemory, chain_memory, client_memory, homogeneous_runs, peaks_of_run, server_memory
-from profiler.memory.levels import recompute_levels
-from profiler.memory.recompute import RecomputePlanner
-from profiler.models import BlockGraph, TracedModel, block_graph, traced_model, valid_cuts, with_batch_size
-from profiler.progress import gradient_split, measured_noise_scale, measures_noise_scale
-from profiler.shapes import shapes_only
-from runtime.client import needs_row_ids
-from scenarios.contracts.modes import EXACT_MODES, Mode
-from scenarios.schema import Scenario
+from hybridsplit.profiler.availability import existing_cuts
+from hybridsplit.profiler.compute import BlockCost, block_costs, signature
+from hybridsplit.profiler.kernels import CPU_KERNELS
+from hybridsplit.profiler.memory import (
+    CudaMemory,
+    chain_memory,
+    client_memory,
+    homogeneous_runs,
+    peaks_of_run,
+    server_memory,
+)
+from hybridsplit.profiler.memory.levels import recompute_levels
+from hybridsplit.profiler.memory.recompute import RecomputePlanner
+from hybridsplit.profiler.models import BlockGraph, TracedModel, block_graph, traced_model, valid_cuts, with_batch_size
+from hybridsplit.profiler.progress import gradient_split, measured_noise_scale, measures_noise_scale
+from hybridsplit.profiler.shapes import shapes_only
+from hybridsplit.runtime.session.client import needs_row_ids
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
+from hybridsplit.scenarios.schema import Scenario
 
 _ROW_ID_BYTES = 4
 _FLOPS_PER_BYTE = 10.0

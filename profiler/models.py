@@ -2,7 +2,8 @@
 
 Nodes are blocks, edges carry what one block hands to the next. A cut is valid behind a block when the edges that cross
 there are a single tensor and its companions (labels, mask), which is so behind every block: blocks are declared, or cut
-out of a recorded forward pass, such that one tensor crosses (several are packed into one, ``runtime.models.traced``).
+out of a recorded forward pass, such that one tensor crosses (several are packed into one,
+``hybridsplit.runtime.models.traced``).
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import TypeAlias, cast
 import networkx as nx
 import torch
 
-from profiler.kernels import CPU_KERNELS
-from profiler.shapes import ShapeMemo, shapes_only
-from runtime.data import head_size
-from runtime.models.build import build_blocks, model_config, torch_dtype
-from runtime.split import SplitModel
-from runtime.wire import Batch
-from scenarios.errors import ProfileError, ScenarioError
-from scenarios.schema import Digits, ImageArchive, Scenario, TextTable
+from hybridsplit.profiler.kernels import CPU_KERNELS
+from hybridsplit.profiler.shapes import ShapeMemo, shapes_only
+from hybridsplit.runtime.data.sources import head_size
+from hybridsplit.runtime.models.build import build_blocks, model_config, torch_dtype
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.scenarios.errors import ProfileError, ScenarioError
+from hybridsplit.scenarios.schema import Digits, ImageArchive, Scenario, TextTable
 
 BlockGraph: TypeAlias = "nx.DiGraph[int]"
 """Blocks 1..L after the input, node 0."""

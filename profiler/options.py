@@ -9,22 +9,22 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from profiler.cache import load_profile, profile_key, save_profile
-from profiler.energy import client_energy_j
-from profiler.memory import CudaMemory
-from profiler.mode_costs import SCALAR_BYTES, BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
-from profiler.model_profile import ModelProfile, OnProgress, profile_model
-from profiler.models import smashed_bytes
-from profiler.operators import OperatorCost
-from profiler.progress import batch_worth, noise_scale
-from profiler.roofline import check_can_train, seconds
-from runtime.data import load_dataset
-from runtime.partition import partition
-from runtime.reliability import expected_progress
-from scenarios.contracts.modes import EXACT_MODES, Mode
-from scenarios.contracts.options import OPTION_COLUMNS, OptionTable
-from scenarios.devices import Device, find_device
-from scenarios.schema import Client, Scenario, Server, Training
+from hybridsplit.profiler.cache import load_profile, profile_key, save_profile
+from hybridsplit.profiler.energy import client_energy_j
+from hybridsplit.profiler.memory import CudaMemory
+from hybridsplit.profiler.mode_costs import SCALAR_BYTES, BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
+from hybridsplit.profiler.model_profile import ModelProfile, OnProgress, profile_model
+from hybridsplit.profiler.models import smashed_bytes
+from hybridsplit.profiler.operators import OperatorCost
+from hybridsplit.profiler.progress import batch_worth, noise_scale
+from hybridsplit.profiler.roofline import check_can_train, seconds
+from hybridsplit.runtime.aggregation.reliability import expected_progress
+from hybridsplit.runtime.data.partition import partition
+from hybridsplit.runtime.data.sources import load_dataset
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
+from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
+from hybridsplit.scenarios.devices import Device, find_device
+from hybridsplit.scenarios.schema import Client, Scenario, Server, Training
 
 
 def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
@@ -181,7 +181,9 @@ def _client_rows(rows: pd.DataFrame, client: Client) -> pd.DataFrame:
 
 
 def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, share: None) -> OptionTable:
-    """Return the option table of a scenario; the profile of its model is kept between runs (:mod:`profiler.cache`).
+    """Return the option table of a scenario.
+
+    The profile of its model is kept between runs (:mod:`hybridsplit.profiler.cache`).
 
     Raises
     ------

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from profiler.compute import BlockCost
-from runtime.data import Dataset, load_dataset
-from runtime.models.build import build_blocks
-from runtime.partition import draw_batch
-from runtime.split import SplitModel, block_of, task_loss
-from runtime.wire import Batch
-from scenarios.errors import ProfileError
-from scenarios.schema import Scenario
+from hybridsplit.profiler.compute import BlockCost
+from hybridsplit.runtime.data.partition import draw_batch
+from hybridsplit.runtime.data.sources import Dataset, load_dataset
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import SplitModel, block_of, task_loss
+from hybridsplit.scenarios.errors import ProfileError
+from hybridsplit.scenarios.schema import Scenario
 
 _NUM_BATCHES = 4
 _NUM_NOISE_BATCHES = 16

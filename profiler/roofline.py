@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from profiler.operators import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost
-from scenarios.devices import Device, RooflineEfficiency
-from scenarios.errors import ScenarioError
+from hybridsplit.profiler.operators import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost
+from hybridsplit.scenarios.devices import Device, RooflineEfficiency
+from hybridsplit.scenarios.errors import ScenarioError
 
 
 def check_can_train(device: Device, where: str) -> None:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from profiler.kernels import Kernels
+from hybridsplit.profiler.kernels import Kernels
 
 _META = torch.device("meta")
 _RUN_IT = "run it"

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from scenarios.contracts.files import write_text_whole
-from scenarios.devices import Device
-from scenarios.errors import ScenarioError
+from hybridsplit.scenarios.contracts.files import write_text_whole
+from hybridsplit.scenarios.devices import Device
+from hybridsplit.scenarios.errors import ScenarioError
 
 DEVICE_FILE_SCHEMA_VERSION = 1
 _NEEDED = "a mapping with schema_version: 1 and devices, as 'hybridsplit profile --machine' writes one"

@@ -13,8 +13,8 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from scenarios.errors import ScenarioError
-from scenarios.units import Bytes, BytesPerSecond, FlopsPerSecond, Seconds, Watts
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.units import Bytes, BytesPerSecond, FlopsPerSecond, Seconds, Watts
 
 Efficiency = Annotated[float, Field(gt=0, le=1)]
 
@@ -119,7 +119,7 @@ class Device(BaseModel):
 @cache
 def catalogue() -> Mapping[str, Device]:
     """Return the devices that ship with the package, by id."""
-    text = files("scenarios").joinpath("devices.yaml").read_text(encoding="utf-8")
+    text = files("hybridsplit.scenarios").joinpath("devices.yaml").read_text(encoding="utf-8")
     return {
         key: Device.model_validate_json(json.dumps(value)) for key, value in yaml.safe_load(text)["devices"].items()
     }

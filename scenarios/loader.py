@@ -13,12 +13,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from scenarios.device_files import with_device_files
-from scenarios.devices import find_device
-from scenarios.errors import ScenarioError
-from scenarios.messages import explain
-from scenarios.schema import Scenario
-from scenarios.units import format_bytes
+from hybridsplit.scenarios.device_files import with_device_files
+from hybridsplit.scenarios.devices import find_device
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.messages import explain
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.units import format_bytes
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -52,7 +52,9 @@ _UNREADABLE = (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, 
 def builtin_names() -> list[str]:
     """Names of the scenarios that ship with the package, from small to large."""
     order = ["quickstart", "smart-home", "campus", "city"]
-    names = sorted(item.name.removesuffix(".yaml") for item in files("scenarios").joinpath("library").iterdir())
+    names = sorted(
+        item.name.removesuffix(".yaml") for item in files("hybridsplit.scenarios").joinpath("library").iterdir()
+    )
     return sorted(
         (name for name in names if not name.startswith("_")), key=lambda n: (order.index(n) if n in order else 99, n)
     )
@@ -60,7 +62,7 @@ def builtin_names() -> list[str]:
 
 def builtin_text(name: str) -> str:
     """Return the text of a built-in scenario, comments included."""
-    return files("scenarios").joinpath("library", f"{name}.yaml").read_text(encoding="utf-8")
+    return files("hybridsplit.scenarios").joinpath("library", f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:

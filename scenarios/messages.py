@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from scenarios.schema import Scenario
+from hybridsplit.scenarios.schema import Scenario
 
 
 def explain(error: ValidationError, document: Mapping[str, Any], origin: str) -> str:

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scenarios.devices import Device
-from scenarios.sections.base import Identifier, PositiveFloat, Section
-from scenarios.sections.model_and_data import (
+from hybridsplit.scenarios.devices import Device
+from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, Section
+from hybridsplit.scenarios.sections.model_and_data import (
     ByKey,
     Data,
     Digits,
@@ -29,8 +29,8 @@ from scenarios.sections.model_and_data import (
     SyntheticTokens,
     TextTable,
 )
-from scenarios.sections.network import ClientGroup, FixedLink, Link, Radio, Server, ShannonLink
-from scenarios.sections.training import (
+from hybridsplit.scenarios.sections.network import ClientGroup, FixedLink, Link, Radio, Server, ShannonLink
+from hybridsplit.scenarios.sections.training import (
     AdamW,
     GradientClip,
     LearningRateSchedule,

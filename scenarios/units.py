@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from scenarios.errors import UnitError
+from hybridsplit.scenarios.errors import UnitError
 
 BITS_PER_BYTE = 8
 KIB = 1024

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from scenarios.contracts.phases import Phase
-from scenarios.contracts.plan import ClientPlan, Marginal, Plan, PlanStatus, Prices
-from scenarios.contracts.schedule import Schedule, Simultaneous
-from solver.arrays import FloatArray, IntArray
-from solver.problem import ENERGY, PlanningProblem
-from solver.schedules import Timing, timing_of
-from solver.search import SearchResult
-from solver.shares import ShareSolution
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Marginal, Plan, PlanStatus, Prices
+from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
+from hybridsplit.solver.problem.arrays import FloatArray, IntArray
+from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.search.joint import SearchResult
+from hybridsplit.solver.shares.solution import ShareSolution
+from hybridsplit.solver.shares.timing import Timing, timing_of
 
 OPTIMAL_GAP = 1e-6
 """Relative gap up to which a plan is called optimal."""

@@ -7,21 +7,21 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scenarios.contracts.options import OptionTable
-from scenarios.contracts.plan import Marginal, Plan, Prices
-from scenarios.contracts.schedule import Simultaneous
-from scenarios.schema import Scenario
-from solver.arrays import IntArray
-from solver.assemble import Decision, assemble
-from solver.build import build_problem
-from solver.explain import notes, reasons
-from solver.marginal import marginals
-from solver.problem import PlanningProblem
-from solver.search import Effort, SearchResult, search
-from solver.shares import ShareSolution, equal_shares, given_shares
-from solver.strategies import Assignment, find_strategy, require_turns
-from solver.synchronised import best_shares
-from solver.verify import verify_plan
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.plan import Marginal, Plan, Prices
+from hybridsplit.scenarios.contracts.schedule import Simultaneous
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.assemble import Decision, assemble
+from hybridsplit.solver.explain.marginal_values import marginals
+from hybridsplit.solver.explain.reasons import notes, reasons
+from hybridsplit.solver.problem.arrays import IntArray
+from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import Effort, SearchResult, search
+from hybridsplit.solver.shares.solution import ShareSolution, equal_shares, given_shares
+from hybridsplit.solver.shares.synchronised import best_shares
+from hybridsplit.solver.strategies import Assignment, find_strategy, require_turns
+from hybridsplit.solver.verify.plan import verify_plan
 
 _VALUED_CLIENTS = 2_000
 """Clients up to which a plan says what more of each resource is worth."""
@@ -46,7 +46,7 @@ def make_plan(
     table
         Its option table.
     strategy
-        Name of a strategy, see :data:`solver.strategies.STRATEGIES`.
+        Name of a strategy, see :data:`hybridsplit.solver.strategies.STRATEGIES`.
     fixed
         Client id to (cut, mode): options that are decided already.
     bounds
@@ -60,7 +60,8 @@ def make_plan(
     Returns
     -------
     Plan
-        Checked by :func:`solver.verify.verify_plan`. Its gap is to the bound of the whole problem, for baselines too.
+        Checked by :func:`hybridsplit.solver.verify.plan.verify_plan`. Its gap is to the bound of the whole problem,
+        for baselines too.
 
     Raises
     ------

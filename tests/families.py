@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from runtime.models.build import build_blocks, torch_dtype
-from runtime.split import SplitModel
-from runtime.wire import Batch
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.models.build import build_blocks, torch_dtype
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 OPT = {
     "model_type": "opt", "hidden_size": 16, "num_hidden_layers": 3, "ffn_dim": 32, "num_attention_heads": 2,

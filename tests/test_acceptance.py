@@ -6,21 +6,21 @@ from functools import cache
 
 import pytest
 
-from orchestrator.pipeline import frozen_assignments
-from profiler.options import profile_scenario
-from runtime.assignments import assignments_of
-from runtime.executors.inline import InlineExecutor
-from runtime.replay import replay
-from runtime.rounds import train
-from scenarios.contracts.ledger import Source
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.options import OptionTable
-from scenarios.contracts.plan import Plan
-from scenarios.loader import builtin_names, load_scenario
-from scenarios.schema import Scenario
-from solver.decompose import decompose
-from solver.planner import make_plan
-from solver.strategies import STRATEGIES
+from hybridsplit.orchestrator.pipeline import frozen_assignments
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.replay import replay
+from hybridsplit.runtime.run.assignments import assignments_of
+from hybridsplit.runtime.run.rounds import train
+from hybridsplit.scenarios.contracts.ledger import Source
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.loader import builtin_names, load_scenario
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.explain.decomposition import decompose
+from hybridsplit.solver.planner import make_plan
+from hybridsplit.solver.strategies import STRATEGIES
 
 SHRUNKEN = {
     "quickstart": ["training.rounds=1"],

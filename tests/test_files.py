@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.contracts.files import write_text_whole, write_whole
+from hybridsplit.scenarios.contracts.files import write_text_whole, write_whole
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:

@@ -20,14 +20,17 @@ ALLOWED = {
 OURS = set(ALLOWED)
 
 
-def imported_packages(path: Path) -> set[str]:
+def imported(path: Path) -> set[str]:
+    """Modules of ours that a file imports, without the leading ``hybridsplit.``."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-    return names
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    assert not {name.split(".")[0] for name in names} & OURS, f"{path}: imported without hybridsplit."
+    return {name.removeprefix("hybridsplit.") for name in names if name.startswith("hybridsplit.")}
 
 
 @pytest.mark.parametrize("package", sorted(ALLOWED))
@@ -35,16 +38,19 @@ def test_imports_go_one_way(package: str) -> None:
     files = sorted((ROOT / package).rglob("*.py"))
     assert files
     for path in files:
-        reached = {name.split(".")[0] for name in imported_packages(path)} & OURS
+        reached = {name.split(".")[0] for name in imported(path)}
         assert reached <= ALLOWED[package], f"{path} imports {reached - ALLOWED[package]}"
 
 
 def test_replay_shares_nothing_with_the_planner() -> None:
+    allowed = ("scenarios", "runtime.replay", "runtime.data.participation")
     for path in (ROOT / "runtime" / "replay").rglob("*.py"):
-        ours = {name for name in imported_packages(path) if name.split(".")[0] in OURS}
-        assert all(name.startswith(("scenarios", "runtime.replay", "runtime.participation")) for name in ours), (
-            f"{path}: {ours}"
-        )
+        assert all(name.startswith(allowed) for name in imported(path)), f"{path}: {imported(path)}"
+
+
+def test_verification_shares_nothing_with_the_solver() -> None:
+    for path in (ROOT / "solver" / "verify").rglob("*.py"):
+        assert all(name.startswith(("scenarios", "solver.verify")) for name in imported(path)), f"{path}"
 
 
 def modules_after(code: str) -> set[str]:
@@ -59,7 +65,7 @@ HEAVY = {"torch", "transformers", "pandas", "cvxpy", "ray"}
 def command(*arguments: str) -> str:
     """Code that runs a command and goes on after it; a failing one fails the subprocess."""
     return (
-        f"import sys; sys.argv = ['hybridsplit', *{arguments!r}]\nfrom orchestrator.cli import main\n"
+        f"import sys; sys.argv = ['hybridsplit', *{arguments!r}]\nfrom hybridsplit.orchestrator.cli import main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code"
     )
 
@@ -76,5 +82,5 @@ def test_plan_never_imports_ray() -> None:
 
 
 def test_the_solver_knows_no_models() -> None:
-    code = "import solver.planner, solver.strategies, solver.verify, solver.explain"
+    code = "import hybridsplit.solver.planner, hybridsplit.solver.explain.decomposition"
     assert not modules_after(code) & {"torch", "transformers", "ray"}

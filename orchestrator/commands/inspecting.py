@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from orchestrator.commands.options import (
+from hybridsplit.orchestrator.commands.options import (
     JsonOption,
     ScenarioArgument,
     SetOption,
@@ -16,7 +16,7 @@ from orchestrator.commands.options import (
     load_and_profile,
     writing,
 )
-from orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
+from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
 
 
 @reports_errors
@@ -29,7 +29,7 @@ def scenarios(
     as_json: JsonOption = False,
 ) -> None:
     """List the built-in scenarios, print one, or print the JSON Schema."""
-    from scenarios import loader
+    from hybridsplit.scenarios import loader
 
     if schema:
         print_json(loader.json_schema())
@@ -77,8 +77,8 @@ def profile(
     if out is not None:
         writing(out, lambda: options.save(out))
     if picture is not None:
-        from orchestrator.report.memory_by_cut import memory_page
-        from scenarios.contracts.files import write_text_whole
+        from hybridsplit.orchestrator.report.memory_by_cut import memory_page
+        from hybridsplit.scenarios.contracts.files import write_text_whole
 
         writing(picture, lambda: write_text_whole(picture, memory_page(loaded.name, options)))
     if as_json:
@@ -88,8 +88,8 @@ def profile(
         ]
         print_json({"scenario": loaded.name, "options": rows})
         return
-    from orchestrator.memory_explained import explain_memory
-    from orchestrator.profile_view import breakdown_table, fits_table, memory_chart, worth_line
+    from hybridsplit.orchestrator.views.memory import explain_memory
+    from hybridsplit.orchestrator.views.profile import breakdown_table, fits_table, memory_chart, worth_line
 
     stdout().print(fits_table(options, loaded.training.local_steps))
     if worth := worth_line(options):
@@ -103,15 +103,15 @@ def profile(
 
 
 def _profile_machine(scenario: str, out: Path | None, overrides: list[str] | None, as_json: bool) -> None:
-    from orchestrator.machine_view import machine_document, machine_summary, measured_table
-    from profiler.machine import machine_profile
-    from scenarios.loader import load_scenario
+    from hybridsplit.orchestrator.views.machine import machine_document, machine_summary, measured_table
+    from hybridsplit.profiler.machine import machine_profile
+    from hybridsplit.scenarios.loader import load_scenario
 
     loaded = load_scenario(scenario, overrides or [])
     with progress_bar("measuring this computer", quiet=as_json) as show:
         profile, device_file = machine_profile(loaded, on_progress=show)
     if out is not None:
-        from scenarios.contracts.files import write_text_whole
+        from hybridsplit.scenarios.contracts.files import write_text_whole
 
         writing(out, lambda: write_text_whole(out, device_file.read_text(encoding="utf-8")))
         device_file = out
@@ -130,8 +130,8 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Render the HTML report of a run folder again."""
-    from orchestrator.pipeline import write_report
-    from orchestrator.run_folder import RunFolder
+    from hybridsplit.orchestrator.pipeline import write_report
+    from hybridsplit.orchestrator.run_folder import RunFolder
 
     path = write_report(RunFolder(folder.resolve()))
     if as_json:

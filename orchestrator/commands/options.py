@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.console import progress_bar
+from hybridsplit.orchestrator.console import progress_bar
 
 if TYPE_CHECKING:
-    from scenarios.contracts.options import OptionTable
-    from scenarios.schema import Scenario
+    from hybridsplit.scenarios.contracts.options import OptionTable
+    from hybridsplit.scenarios.schema import Scenario
 
 
 class ExecutorName(StrEnum):
@@ -38,14 +38,14 @@ class ParetoLatency(StrEnum):
 
 def complete_scenario(incomplete: str) -> list[str]:
     """Complete a built-in scenario's name."""
-    from scenarios.loader import builtin_names
+    from hybridsplit.scenarios.loader import builtin_names
 
     return [name for name in builtin_names() if name.startswith(incomplete)]
 
 
 def complete_strategy(incomplete: str) -> list[str]:
     """Complete a strategy's name."""
-    from solver.strategies import STRATEGIES
+    from hybridsplit.solver.strategies import STRATEGIES
 
     return [name for name in STRATEGIES if name.startswith(incomplete)]
 
@@ -84,10 +84,10 @@ AddressOption = Annotated[
 
 def load_and_profile(scenario: str, overrides: list[str] | None, *, quiet: bool) -> tuple[Scenario, OptionTable]:
     """Load a scenario and profile it, with a progress bar on stderr unless it is to be quiet."""
-    from scenarios.loader import load_scenario
+    from hybridsplit.scenarios.loader import load_scenario
 
     loaded = load_scenario(scenario, overrides or [])
-    from orchestrator.pipeline import make_options
+    from hybridsplit.orchestrator.pipeline import make_options
 
     with progress_bar("profiling", quiet=quiet) as show:
         return loaded, make_options(loaded, show)
@@ -95,7 +95,7 @@ def load_and_profile(scenario: str, overrides: list[str] | None, *, quiet: bool)
 
 def writing(path: Path, write: Any) -> None:
     """Write a file the user named; a failure is told with its path."""
-    from scenarios.errors import RunError
+    from hybridsplit.scenarios.errors import RunError
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from orchestrator.commands.options import (
+from hybridsplit.orchestrator.commands.options import (
     AddressOption,
     ExecutorName,
     ExecutorOption,
@@ -22,7 +22,7 @@ from orchestrator.commands.options import (
     load_and_profile,
     writing,
 )
-from orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
+from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
 
 
 @reports_errors
@@ -41,12 +41,12 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Choose cut, mode and shares for every client, with a lower bound beside the plan."""
-    from solver.strategies import find_strategy
+    from hybridsplit.solver.strategies import find_strategy
 
     find_strategy(strategy)
     loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
-    from scenarios.contracts.plan import Plan
-    from solver.planner import make_plan
+    from hybridsplit.scenarios.contracts.plan import Plan
+    from hybridsplit.solver.planner import make_plan
 
     earlier = Plan.load(warm_start) if warm_start is not None else None
     with progress_bar("planning", quiet=as_json) as show:
@@ -57,7 +57,7 @@ def plan(
     if as_json:
         print_json(made.model_dump(mode="json"))
         return
-    from orchestrator.tables import plan_headline, plan_table
+    from hybridsplit.orchestrator.views.tables import plan_headline, plan_table
 
     stdout().print(plan_table(made))
     stdout().print(plan_headline(made), highlight=False)
@@ -79,20 +79,20 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare strategies on the same problem, and say where the difference comes from."""
-    from solver.strategies import STRATEGIES, find_strategy
+    from hybridsplit.solver.strategies import STRATEGIES, find_strategy
 
     names = [name.strip() for name in strategies.split(",") if name.strip()] if strategies else list(STRATEGIES)
     for name in names:
         find_strategy(name)
     loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
-    from orchestrator.compare import compare_plans, decompose_against_uniform, train_plans
+    from hybridsplit.orchestrator.studies.compare import compare_plans, decompose_against_uniform, train_plans
 
     with progress_bar("planning", quiet=as_json) as show:
         show(", ".join(names), 0.0)
         rows, plans = compare_plans(loaded, options, names)
         steps = decompose_against_uniform(loaded, options)
     if train:
-        from orchestrator.pipeline import RunSettings, default_workers
+        from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
 
         settings = RunSettings(executor.value, workers or default_workers(), address=address)
         with progress_bar("training", quiet=as_json) as show:
@@ -100,7 +100,7 @@ def compare(
     if as_json:
         print_json({"scenario": loaded.name, "strategies": rows, "decomposition": steps})
         return
-    from orchestrator.tables import comparison_table, decomposition_table, infeasible_lines
+    from hybridsplit.orchestrator.views.tables import comparison_table, decomposition_table, infeasible_lines
 
     stdout().print(comparison_table(rows))
     if any(row.get("ratio") and row["ratio"] < 1 - 1e-6 for row in rows):
@@ -125,8 +125,8 @@ def pareto(
     import json
 
     loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
-    from orchestrator.pareto import front_document, pareto_front
-    from scenarios.contracts.files import write_text_whole
+    from hybridsplit.orchestrator.studies.pareto import front_document, pareto_front
+    from hybridsplit.scenarios.contracts.files import write_text_whole
 
     with progress_bar("planning", quiet=as_json) as show:
         front = pareto_front(loaded, options, x.value, points, lambda done: show(f"{x.value} against {y.value}", done))
@@ -136,7 +136,7 @@ def pareto(
     if as_json:
         print_json(document)
         return
-    from orchestrator.tables import pareto_table
+    from hybridsplit.orchestrator.views.tables import pareto_table
 
     stdout().print(pareto_table(document))
     stdout().print(

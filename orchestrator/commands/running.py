@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from orchestrator.commands.options import (
+from hybridsplit.orchestrator.commands.options import (
     AddressOption,
     ChosenStrategyOption,
     ExecutorName,
@@ -18,13 +18,13 @@ from orchestrator.commands.options import (
     SetOption,
     WorkersOption,
 )
-from orchestrator.console import print_json, progress_bar, reports_errors, stdout
+from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stdout
 
 if TYPE_CHECKING:
-    from orchestrator.run_folder import RunFolder
-    from scenarios.contracts.options import OptionTable
-    from scenarios.contracts.plan import Plan
-    from scenarios.schema import Scenario
+    from hybridsplit.orchestrator.run_folder import RunFolder
+    from hybridsplit.scenarios.contracts.options import OptionTable
+    from hybridsplit.scenarios.contracts.plan import Plan
+    from hybridsplit.scenarios.schema import Scenario
 
 
 @reports_errors
@@ -46,11 +46,11 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Train by the plan while the network is replayed, and report."""
-    from orchestrator import pipeline
-    from orchestrator.run_folder import choose_folder
-    from scenarios.errors import UsageError
-    from scenarios.loader import load_scenario
-    from solver.strategies import find_strategy
+    from hybridsplit.orchestrator import pipeline
+    from hybridsplit.orchestrator.run_folder import choose_folder
+    from hybridsplit.scenarios.errors import UsageError
+    from hybridsplit.scenarios.loader import load_scenario
+    from hybridsplit.solver.strategies import find_strategy
 
     if address is not None and executor is not ExecutorName.RAY:
         raise UsageError("--address names a Ray cluster: leave it out, or use --executor ray")
@@ -74,9 +74,9 @@ def _plan_of_run(
     scenario: Scenario, folder: RunFolder, plan_file: Path | None, strategy: str, *, resume: bool, quiet: bool
 ) -> tuple[Plan, OptionTable]:
     """Return the plan a run goes by, made now or found and verified, and print it unless all is to be quiet."""
-    from orchestrator import pipeline
-    from scenarios.contracts.plan import Plan
-    from scenarios.errors import UsageError
+    from hybridsplit.orchestrator import pipeline
+    from hybridsplit.scenarios.contracts.plan import Plan
+    from hybridsplit.scenarios.errors import UsageError
 
     plan = Plan.load(plan_file) if plan_file is not None else None
     if resume:
@@ -90,17 +90,17 @@ def _plan_of_run(
     with progress_bar("profiling", quiet=quiet) as show:
         options = pipeline.make_options(scenario, show)
     if plan is not None:
-        from solver.verify import verify_plan
+        from hybridsplit.solver.verify.plan import verify_plan
 
         verify_plan(plan, scenario, options)
     else:
-        from solver.planner import make_plan
+        from hybridsplit.solver.planner import make_plan
 
         with progress_bar("planning", quiet=quiet) as show:
             show(strategy, 0.0)
             plan = make_plan(scenario, options, strategy)
     if not quiet:
-        from orchestrator.tables import plan_headline, plan_table
+        from hybridsplit.orchestrator.views.tables import plan_headline, plan_table
 
         stdout().print(plan_table(plan))
         stdout().print(plan_headline(plan), highlight=False)
@@ -108,8 +108,8 @@ def _plan_of_run(
 
 
 def _print_run(summary: dict[str, Any], folder: Any) -> None:
-    from orchestrator.tables import memory_line, truth_table
-    from scenarios.units import format_seconds
+    from hybridsplit.orchestrator.views.tables import memory_line, truth_table
+    from hybridsplit.scenarios.units import format_seconds
 
     stdout().print(truth_table(folder.ledger()))
     stdout().print(memory_line(folder.plan(), summary["peak_bytes"]), highlight=False)
@@ -136,12 +136,12 @@ def replay(
     """Replay a plan's network over constant or recorded links, without training."""
     import tempfile
 
-    from orchestrator import pipeline
-    from orchestrator.run_folder import RunFolder, choose_folder
-    from orchestrator.tables import truth_table
-    from runtime.replay import assign_traces
-    from scenarios.contracts.plan import Plan
-    from scenarios.units import format_seconds
+    from hybridsplit.orchestrator import pipeline
+    from hybridsplit.orchestrator.run_folder import RunFolder, choose_folder
+    from hybridsplit.orchestrator.views.tables import truth_table
+    from hybridsplit.runtime.replay import assign_traces
+    from hybridsplit.scenarios.contracts.plan import Plan
+    from hybridsplit.scenarios.units import format_seconds
 
     loaded = Plan.load(plan_file)
     dealt = None

@@ -1,6 +1,6 @@
 """The report: one self-contained HTML page that tells what was planned, replayed and measured."""
 
-from orchestrator.report.data import ReportData
-from orchestrator.report.render import render_report
+from hybridsplit.orchestrator.report.data import ReportData
+from hybridsplit.orchestrator.report.render import render_report
 
 __all__ = ["ReportData", "render_report"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from orchestrator.report.cells import Cell, Column, Table, percent
-from orchestrator.report.data import Bunch, ReportData, bunches, device_name
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.options import OptionTable
-from scenarios.contracts.phases import Phase
-from scenarios.contracts.plan import ClientPlan
-from scenarios.devices import Confidence
-from scenarios.units import format_bytes
+from hybridsplit.orchestrator.report.cells import Cell, Column, Table, percent
+from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches, device_name
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.plan import ClientPlan
+from hybridsplit.scenarios.devices import Confidence
+from hybridsplit.scenarios.units import format_bytes
 
 
 def option_table(data: ReportData) -> Table | None:

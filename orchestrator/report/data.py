@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from scenarios.contracts.ledger import Ledger
-from scenarios.contracts.options import OptionTable
-from scenarios.contracts.plan import ClientPlan, Plan
-from scenarios.devices import find_device
-from scenarios.errors import ContractError, ScenarioError
-from scenarios.schema import Scenario
+from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
+from hybridsplit.scenarios.devices import find_device
+from hybridsplit.scenarios.errors import ContractError, ScenarioError
+from hybridsplit.scenarios.schema import Scenario
 
 MOST_ROWS = 40
 """Above so many clients, figures and tables show one row a group: more cannot be read, and the file would swell."""

@@ -9,10 +9,19 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from orchestrator.report.data import ReportData, bunches
-from orchestrator.report.palette import ACCENT, CONTROL, INK, MUTED, PHASE_COLOURS, PHASE_LABELS, RULE, WARNING
-from scenarios.contracts.phases import ROUND_ORDER, Phase
-from scenarios.units import format_bytes, format_seconds
+from hybridsplit.orchestrator.report.data import ReportData, bunches
+from hybridsplit.orchestrator.report.palette import (
+    ACCENT,
+    CONTROL,
+    INK,
+    MUTED,
+    PHASE_COLOURS,
+    PHASE_LABELS,
+    RULE,
+    WARNING,
+)
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _ROW_PX = 30

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from orchestrator.report.cells import percent
-from orchestrator.report.data import ReportData
-from orchestrator.report.palette import PHASE_LABELS
-from scenarios.contracts.ledger import Source
-from scenarios.contracts.plan import PlanStatus
-from scenarios.contracts.schedule import Simultaneous
-from scenarios.units import format_seconds
+from hybridsplit.orchestrator.report.cells import percent
+from hybridsplit.orchestrator.report.data import ReportData
+from hybridsplit.orchestrator.report.palette import PHASE_LABELS
+from hybridsplit.scenarios.contracts.ledger import Source
+from hybridsplit.scenarios.contracts.plan import PlanStatus
+from hybridsplit.scenarios.contracts.schedule import Simultaneous
+from hybridsplit.scenarios.units import format_seconds
 
 _LAST_ROUNDS = 5
 

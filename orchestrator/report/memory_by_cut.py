@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from orchestrator.report.figures import styled
-from orchestrator.report.palette import MODE_COLOURS, MUTED, WARNING
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.options import OptionTable
-from scenarios.contracts.recompute import most_kept_inputs, parse_schedule
-from scenarios.units import format_bytes, format_seconds
+from hybridsplit.orchestrator.report.figures import styled
+from hybridsplit.orchestrator.report.palette import MODE_COLOURS, MUTED, WARNING
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.recompute import most_kept_inputs, parse_schedule
+from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 _MOST_BUDGETS = 8
 _DASHES = ("solid", "dash", "dot", "dashdot")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
-from scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.phases import Phase
 
 INK = "#1f2933"
 MUTED = "#52606d"

@@ -10,16 +10,16 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from orchestrator.report import palette
-from orchestrator.report.background import confidence_table, option_table
-from orchestrator.report.data import ReportData
-from orchestrator.report.figures import FONT, learning_figure, memory_figure, phase_figure
-from orchestrator.report.headline import STATUS_WORDS, tiles, what_training_bought
-from orchestrator.report.memory_by_cut import memory_by_cut_figure
-from orchestrator.report.tables import client_list, plan_table, resource_table
-from orchestrator.report.truth import truth_tables
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.phases import ROUND_ORDER
+from hybridsplit.orchestrator.report import palette
+from hybridsplit.orchestrator.report.background import confidence_table, option_table
+from hybridsplit.orchestrator.report.data import ReportData
+from hybridsplit.orchestrator.report.figures import FONT, learning_figure, memory_figure, phase_figure
+from hybridsplit.orchestrator.report.headline import STATUS_WORDS, tiles, what_training_bought
+from hybridsplit.orchestrator.report.memory_by_cut import memory_by_cut_figure
+from hybridsplit.orchestrator.report.tables import client_list, plan_table, resource_table
+from hybridsplit.orchestrator.report.truth import truth_tables
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER
 
 
 def render_report(data: ReportData) -> str:
@@ -74,7 +74,7 @@ def render_report(data: ReportData) -> str:
 
 
 def _source(name: str) -> str:
-    return files("orchestrator.report").joinpath(name).read_text(encoding="utf-8")
+    return files("hybridsplit.orchestrator.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _as_json(figure: go.Figure) -> Markup:

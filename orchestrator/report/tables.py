@@ -8,13 +8,13 @@ from statistics import fmean
 
 import pandas as pd
 
-from orchestrator.report.cells import NOTHING, Cell, Column, Table, percent
-from orchestrator.report.data import Bunch, ReportData, bunches, device_name
-from scenarios.contracts.ledger import Source
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
-from scenarios.contracts.plan import ClientPlan, PlanStatus
-from scenarios.units import format_bytes, format_seconds
+from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, percent
+from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches, device_name
+from hybridsplit.scenarios.contracts.ledger import Source
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.plan import ClientPlan, PlanStatus
+from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 _SHARES = (("Uplink", "uplink_share"), ("Downlink", "downlink_share"), ("Server", "server_share"))
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from orchestrator.report.cells import NOTHING, Cell, Column, Table, difference
-from orchestrator.report.data import Bunch, ReportData, bunches
-from orchestrator.report.palette import PHASE_LABELS
-from scenarios.contracts.ledger import Source
-from scenarios.contracts.phases import ROUND_ORDER, Phase
-from scenarios.units import format_bytes, format_seconds
+from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, difference
+from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches
+from hybridsplit.orchestrator.report.palette import PHASE_LABELS
+from hybridsplit.scenarios.contracts.ledger import Source
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 _TINY = 5e-4
 """Relative differences below this would print as 0.0 %."""

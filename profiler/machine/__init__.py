@@ -1,8 +1,8 @@
 """Measure the computer this runs on, keep the result, and turn it into a device that scenarios can use."""
 
-from profiler.machine.cache import THIS_MACHINE, machine_key, machine_profile
-from profiler.machine.profile import MachineProfile, Measured, measure_machine, this_machine
-from profiler.machine.timing import Timed, timed
+from hybridsplit.profiler.machine.cache import THIS_MACHINE, machine_key, machine_profile
+from hybridsplit.profiler.machine.profile import MachineProfile, Measured, measure_machine, this_machine
+from hybridsplit.profiler.machine.timing import Timed, timed
 
 __all__ = [
     "THIS_MACHINE",

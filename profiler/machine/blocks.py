@@ -10,23 +10,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from profiler.compute import BlockCost, block_costs, signature
-from profiler.kernels import CPU_KERNELS
-from profiler.machine.timing import WARM_UPS, Clock, Timed, summary, timed
-from profiler.models import TracedModel, traced_model
-from profiler.operators import OperatorCost
-from profiler.shapes import shapes_only
-from runtime.data import head_size
-from runtime.models.blocks import Block
-from runtime.models.build import build_blocks
-from runtime.noise import NoiseKey, Perturbed, descend
-from runtime.optimizers import make_optimizer
-from runtime.split import Part, SplitModel, task_loss
-from runtime.wire import Batch
-from scenarios.schema import Scenario
+from hybridsplit.profiler.compute import BlockCost, block_costs, signature
+from hybridsplit.profiler.kernels import CPU_KERNELS
+from hybridsplit.profiler.machine.timing import WARM_UPS, Clock, Timed, summary, timed
+from hybridsplit.profiler.models import TracedModel, traced_model
+from hybridsplit.profiler.operators import OperatorCost
+from hybridsplit.profiler.shapes import shapes_only
+from hybridsplit.runtime.data.sources import head_size
+from hybridsplit.runtime.models.blocks import Block
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.noise import NoiseKey, Perturbed, descend
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.optimizers import make_optimizer
+from hybridsplit.runtime.split.parts import Part, SplitModel, task_loss
+from hybridsplit.scenarios.schema import Scenario
 
 PASSES = ("forward", "backward", "backward_without_input", "update", "perturbed_forward", "descend")
-"""What is timed of a block: the passes of :class:`profiler.compute.BlockCost`."""
+"""What is timed of a block: the passes of :class:`hybridsplit.profiler.compute.BlockCost`."""
 _STEPS = 9
 
 

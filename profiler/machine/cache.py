@@ -1,7 +1,8 @@
 """Machine profiles kept between runs: one versioned file a machine and scenario, under a lock.
 
-Kept in the user's folder for caches (:mod:`profiler.cache_folder`). The name of a file is a hash of all that matters
-to the times in it, so that a new version of PyTorch, another thread count or another model is measured afresh.
+Kept in the user's folder for caches (:mod:`hybridsplit.profiler.cache_folder`). The name of a file is a hash of all
+that matters to the times in it, so that a new version of PyTorch, another thread count or another model is measured
+afresh.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from profiler.cache_folder import cache_folder, platform_folder
-from profiler.machine.profile import (
+from hybridsplit.profiler.cache_folder import cache_folder, platform_folder
+from hybridsplit.profiler.machine.profile import (
     MACHINE_SCHEMA_VERSION,
     Machine,
     MachineProfile,
     measure_machine,
     this_machine,
 )
-from scenarios.contracts.files import write_text_whole
-from scenarios.device_files import write_device_file
-from scenarios.schema import Scenario
+from hybridsplit.scenarios.contracts.files import write_text_whole
+from hybridsplit.scenarios.device_files import write_device_file
+from hybridsplit.scenarios.schema import Scenario
 
 THIS_MACHINE = "this-machine"
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from profiler.operators import OperatorClass, OperatorCost, OperatorCounter
+from hybridsplit.profiler.operators import OperatorClass, OperatorCost, OperatorCounter
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ import torch
 import transformers
 from pydantic import BaseModel, ConfigDict
 
-from profiler.calibration import Timing, fit_efficiency, relative_errors, with_efficiency
-from profiler.compute import BlockCost
-from profiler.machine.blocks import PASSES, BlockPass, time_blocks
-from profiler.machine.kernels import Kernel, kernels
-from profiler.machine.timing import Clock, Timed, timed
-from profiler.mode_costs import BlockSeconds
-from profiler.operators import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost
-from scenarios.devices import Confidence, Device, RooflineEfficiency
-from scenarios.errors import ProfileError
-from scenarios.schema import Scenario
+from hybridsplit.profiler.calibration import Timing, fit_efficiency, relative_errors, with_efficiency
+from hybridsplit.profiler.compute import BlockCost
+from hybridsplit.profiler.machine.blocks import PASSES, BlockPass, time_blocks
+from hybridsplit.profiler.machine.kernels import Kernel, kernels
+from hybridsplit.profiler.machine.timing import Clock, Timed, timed
+from hybridsplit.profiler.mode_costs import BlockSeconds
+from hybridsplit.profiler.operators import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost
+from hybridsplit.scenarios.devices import Confidence, Device, RooflineEfficiency
+from hybridsplit.scenarios.errors import ProfileError
+from hybridsplit.scenarios.schema import Scenario
 
 MACHINE_SCHEMA_VERSION = 1
 _FREE: tuple[str, ...] = (
@@ -108,7 +108,7 @@ class MachineProfile(_Value):
         costs
             Its blocks' costs, first to last.
         kinds
-            What makes blocks alike (:func:`profiler.machine.blocks.block_kinds`), first to last.
+            What makes blocks alike (:func:`hybridsplit.profiler.machine.blocks.block_kinds`), first to last.
 
         Raises
         ------

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from profiler.compute import signature
-from profiler.kernels import CPU_KERNELS
-from profiler.models import TracedModel
-from profiler.shapes import shapes_only
-from runtime.live_bytes import LiveBytes
-from runtime.models.blocks import Block
-from runtime.optimizers import OptimizerInBackward
-from runtime.server import ServerSide
-from runtime.split import Part
-from runtime.wire import Batch
-from scenarios.schema import Scenario, Training
+from hybridsplit.profiler.compute import signature
+from hybridsplit.profiler.kernels import CPU_KERNELS
+from hybridsplit.profiler.models import TracedModel
+from hybridsplit.profiler.shapes import shapes_only
+from hybridsplit.runtime.models.blocks import Block
+from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.live_bytes import LiveBytes
+from hybridsplit.runtime.split.optimizers import OptimizerInBackward
+from hybridsplit.runtime.split.parts import Part
+from hybridsplit.scenarios.schema import Scenario, Training
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What CUDA adds to live tensor bytes, as an explicit model.
 
-Beside the allocator's blocks (:mod:`profiler.memory.caching_allocator`) and other kernels
-(:data:`profiler.kernels.CUDA_KERNELS`), three things differ from a CPU. Each was found on, and is checked against,
-measured peaks (``benchmarks/cuda_memory.py``):
+Beside the allocator's blocks (:mod:`hybridsplit.profiler.memory.caching_allocator`) and other kernels
+(:data:`hybridsplit.profiler.kernels.CUDA_KERNELS`), three things differ from a CPU. Each was found on, and is checked
+against, measured peaks (``benchmarks/cuda_memory.py``):
 
 * cuBLAS keeps a workspace for every thread that calls it: one for forward, one for backward.
 * A sum over the first dimension (the gradient of a bias) splits long columns over thread blocks, which meet in global

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from profiler.memory.blocks import ChainMemory
-from profiler.memory.recompute import RecomputePlanner
-from profiler.memory.schedules import schedule_peak_bytes
-from scenarios.contracts.recompute import (
+from hybridsplit.profiler.memory.blocks import ChainMemory
+from hybridsplit.profiler.memory.recompute import RecomputePlanner
+from hybridsplit.profiler.memory.schedules import schedule_peak_bytes
+from hybridsplit.scenarios.contracts.recompute import (
     Action,
     RecomputeStep,
     Schedule,

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from profiler.kernels import CPU_KERNELS, CUDA_KERNELS
-from profiler.memory.breakdown import MemoryBreakdown, Role
-from profiler.memory.cuda import CudaMemory
-from profiler.memory.trace import MemoryTrace
-from profiler.models import TracedModel
-from profiler.shapes import shapes_only
-from runtime.client import MEASURED_STEPS, run_step
-from runtime.estimators import make_estimator
-from runtime.loss_differences import LossProbes
-from runtime.noise import NoiseKey
-from runtime.server import ServerSide
-from runtime.split import Part
-from runtime.wire import Batch, ServerLink
-from scenarios.contracts.modes import EXACT_MODES, Mode
-from scenarios.errors import ProfileError
-from scenarios.schema import Scenario, Training, ZerothOrder
+from hybridsplit.profiler.kernels import CPU_KERNELS, CUDA_KERNELS
+from hybridsplit.profiler.memory.breakdown import MemoryBreakdown, Role
+from hybridsplit.profiler.memory.cuda import CudaMemory
+from hybridsplit.profiler.memory.trace import MemoryTrace
+from hybridsplit.profiler.models import TracedModel
+from hybridsplit.profiler.shapes import shapes_only
+from hybridsplit.runtime.estimators import make_estimator
+from hybridsplit.runtime.estimators.loss_differences import LossProbes
+from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.session.client import MEASURED_STEPS, run_step
+from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.runtime.split.parts import Part
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
+from hybridsplit.scenarios.errors import ProfileError
+from hybridsplit.scenarios.schema import Scenario, Training, ZerothOrder
 
 _TRACED_DIRECTIONS = 2
 """Directions are probed one after another and hold the same memory; two show what the first leaves behind."""

@@ -3,8 +3,8 @@
 The recurrence is that of optimal checkpointing for chains of unequal blocks (Beaumont et al., arXiv 1911.13214): the
 part ``s..t`` of the chain, with the input of ``s`` at hand and ``m`` bytes to use, either runs up to some block without
 a graph, keeps its input, treats what is above with what memory is left and then what is below; or it keeps the graph
-of ``s`` and treats what is above. Blocks are as :class:`~profiler.memory.blocks.BlockMemory` measures them, so that the
-memory of a schedule is exact; its cost is the forward work it does.
+of ``s`` and treats what is above. Blocks are as :class:`~hybridsplit.profiler.memory.blocks.BlockMemory` measures
+them, so that the memory of a schedule is exact; its cost is the forward work it does.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from profiler.memory.blocks import ChainMemory
-from scenarios.contracts.recompute import Action, RecomputeStep, Schedule
+from hybridsplit.profiler.memory.blocks import ChainMemory
+from hybridsplit.scenarios.contracts.recompute import Action, RecomputeStep, Schedule
 
 _NO_WAY = (math.inf, 0)
 _KEEP_GRAPH = -1

@@ -1,15 +1,15 @@
 """Peak memory of a recompute schedule, composed from its blocks without running it.
 
-Follows :class:`~runtime.estimators.fo_recompute.FirstOrderRecompute` step by step; ``tests/profiler`` proves the
-composition equal to full traces.
+Follows :class:`~hybridsplit.runtime.estimators.fo_recompute.FirstOrderRecompute` step by step; ``tests/profiler``
+proves the composition equal to full traces.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from profiler.memory.blocks import BlockMemory, ChainMemory, GraphMemory
-from scenarios.contracts.recompute import Action, Schedule
+from hybridsplit.profiler.memory.blocks import BlockMemory, ChainMemory, GraphMemory
+from hybridsplit.scenarios.contracts.recompute import Action, Schedule
 
 
 def schedule_peak_bytes(chain: ChainMemory, cut: int, schedule: Schedule, num_steps: int) -> int:

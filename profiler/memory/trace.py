@@ -11,14 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from profiler.memory.breakdown import MemoryBreakdown, Role
-from profiler.memory.caching_allocator import CachingAllocator
-from profiler.memory.cuda import CudaMemory, bytes_of
-from runtime.live_bytes import LiveBytes
+from hybridsplit.profiler.memory.breakdown import MemoryBreakdown, Role
+from hybridsplit.profiler.memory.caching_allocator import CachingAllocator
+from hybridsplit.profiler.memory.cuda import CudaMemory, bytes_of
+from hybridsplit.runtime.split.live_bytes import LiveBytes
 
 
 class MemoryTrace(LiveBytes):
-    """Counts live bytes like :class:`~runtime.live_bytes.LiveBytes`, on the device that is meant, and by role.
+    """Counts live bytes on the device that is meant, and by role.
+
+    Otherwise as :class:`~hybridsplit.runtime.split.live_bytes.LiveBytes` does.
 
     Parameters
     ----------

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtime.descent import ScalarStep
-from runtime.estimators.base import GradientEstimator, StepResult
-from runtime.estimators.fo import FirstOrder
-from runtime.estimators.fo_recompute import FirstOrderRecompute
-from runtime.estimators.frozen import Frozen
-from runtime.estimators.zo_loss import ZerothOrderLoss
-from runtime.estimators.zo_projection import ZerothOrderProjection
-from runtime.split import Part
-from scenarios.contracts.modes import Mode
-from scenarios.errors import ContractError
-from scenarios.schema import Training
+from hybridsplit.runtime.estimators.base import GradientEstimator, StepResult
+from hybridsplit.runtime.estimators.fo import FirstOrder
+from hybridsplit.runtime.estimators.fo_recompute import FirstOrderRecompute
+from hybridsplit.runtime.estimators.frozen import Frozen
+from hybridsplit.runtime.estimators.scalar_steps import ScalarStep
+from hybridsplit.runtime.estimators.zo_loss import ZerothOrderLoss
+from hybridsplit.runtime.estimators.zo_projection import ZerothOrderProjection
+from hybridsplit.runtime.split.parts import Part
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.schema import Training
 
 ESTIMATORS: Mapping[Mode, type[GradientEstimator]] = {
     estimator.mode: estimator

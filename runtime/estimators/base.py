@@ -10,15 +10,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from runtime.descent import ScalarDescent, ScalarStep
-from runtime.noise import NoiseKey
-from runtime.noise.directions import in_prefix
-from runtime.optimizers import NamedOptimizer, OptimizerState
-from runtime.split import Part
-from runtime.wire import Batch, ServerLink
-from scenarios.contracts.modes import Mode
-from scenarios.errors import ScenarioError
-from scenarios.schema import Training
+from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep
+from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.noise.directions import in_prefix
+from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.runtime.split.optimizers import NamedOptimizer, OptimizerState
+from hybridsplit.runtime.split.parts import Part
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.schema import Training
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from runtime.estimators.base import GradientEstimator, StepResult
-from runtime.noise import NoiseKey
-from runtime.optimizers import NamedOptimizer, PartOptimizer
-from runtime.split import Part
-from runtime.wire import Batch, ServerLink
-from scenarios.contracts.modes import Mode
-from scenarios.schema import Training
+from hybridsplit.runtime.estimators.base import GradientEstimator, StepResult
+from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.runtime.split.optimizers import NamedOptimizer, PartOptimizer
+from hybridsplit.runtime.split.parts import Part
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.schema import Training
 
 
 class FirstOrder(GradientEstimator):

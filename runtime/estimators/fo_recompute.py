@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from runtime.estimators.base import GradientEstimator, StepResult
-from runtime.noise import NoiseKey
-from runtime.optimizers import NamedOptimizer, OptimizerInBackward
-from runtime.split import Part
-from runtime.wire import Batch, ServerLink
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.recompute import Action, check_schedule, one_input_per_block, parse_schedule
-from scenarios.schema import Training
+from hybridsplit.runtime.estimators.base import GradientEstimator, StepResult
+from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.runtime.split.optimizers import NamedOptimizer, OptimizerInBackward
+from hybridsplit.runtime.split.parts import Part
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.recompute import Action, check_schedule, one_input_per_block, parse_schedule
+from hybridsplit.scenarios.schema import Training
 
 
 class FirstOrderRecompute(GradientEstimator):
@@ -31,7 +31,7 @@ class FirstOrderRecompute(GradientEstimator):
     part, training
         As for every mode.
     recompute
-        The schedule as text, see :mod:`scenarios.contracts.recompute`; empty for one kept input per block.
+        The schedule as text, see :mod:`hybridsplit.scenarios.contracts.recompute`; empty for one kept input per block.
 
     Raises
     ------

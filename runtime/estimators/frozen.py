@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from runtime.estimators.base import GradientEstimator, StepResult
-from runtime.noise import NoiseKey
-from runtime.wire import Batch, ServerLink
-from scenarios.contracts.modes import Mode
+from hybridsplit.runtime.estimators.base import GradientEstimator, StepResult
+from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.scenarios.contracts.modes import Mode
 
 
 class Frozen(GradientEstimator):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from runtime.estimators.base import StepResult, ZerothOrderEstimator
-from runtime.loss_differences import LossProbes, estimate_from_losses
-from runtime.noise import NoiseKey, Perturbed
-from runtime.wire import Batch, ServerLink
-from scenarios.contracts.modes import Mode
+from hybridsplit.runtime.estimators.base import StepResult, ZerothOrderEstimator
+from hybridsplit.runtime.estimators.loss_differences import LossProbes, estimate_from_losses
+from hybridsplit.runtime.noise import NoiseKey, Perturbed
+from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.scenarios.contracts.modes import Mode
 
 
 class ZerothOrderLoss(ZerothOrderEstimator):

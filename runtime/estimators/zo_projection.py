@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from runtime.descent import ScalarStep, gradient_coefficients
-from runtime.estimators.base import StepResult, ZerothOrderEstimator, seeds_of
-from runtime.noise import NoiseKey, Perturbed, tangent_along
-from runtime.scalars import host_floats, widened
-from runtime.wire import Batch, ServerLink
-from scenarios.contracts.modes import Mode
+from hybridsplit.runtime.estimators.base import StepResult, ZerothOrderEstimator, seeds_of
+from hybridsplit.runtime.estimators.scalar_steps import ScalarStep, gradient_coefficients
+from hybridsplit.runtime.noise import NoiseKey, Perturbed, tangent_along
+from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.runtime.split.scalars import host_floats, widened
+from hybridsplit.scenarios.contracts.modes import Mode
 
 
 class ZerothOrderProjection(ZerothOrderEstimator):

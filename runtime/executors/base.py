@@ -12,12 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
-from runtime.client import ClientReport
-from runtime.faults import ClientFault, first_to_diverge
-from runtime.groups import Group
-from runtime.scalar_log import AveragedRound
-from runtime.split import State
-from scenarios.schema import Scenario
+from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
+from hybridsplit.runtime.session.client import ClientReport
+from hybridsplit.runtime.split.parts import State
+from hybridsplit.runtime.worker.faults import ClientFault, first_to_diverge
+from hybridsplit.runtime.worker.groups import Group
+from hybridsplit.scenarios.schema import Scenario
 
 Handle = TypeVar("Handle")
 

@@ -10,15 +10,15 @@ from typing import Self
 
 import torch
 
-from runtime.client import ClientReport
-from runtime.executors.base import RoundOutcome, RoundTask, without_culprits
-from runtime.executors.state_files import load_states, save_states
-from runtime.faults import ClientFault
-from runtime.model_server import ModelServer
-from runtime.shared_server import SERVER
-from runtime.split import State
-from runtime.worker import GroupOutcome, GroupReport, Worker
-from scenarios.schema import Scenario
+from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask, without_culprits
+from hybridsplit.runtime.executors.state_files import load_states, save_states
+from hybridsplit.runtime.session.client import ClientReport
+from hybridsplit.runtime.split.parts import State
+from hybridsplit.runtime.worker.faults import ClientFault
+from hybridsplit.runtime.worker.model_server import ModelServer
+from hybridsplit.runtime.worker.shared_server import SERVER
+from hybridsplit.runtime.worker.worker import GroupOutcome, GroupReport, Worker
+from hybridsplit.scenarios.schema import Scenario
 
 
 @dataclass(frozen=True)

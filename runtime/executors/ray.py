@@ -18,19 +18,19 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load
 
-from runtime.executors.base import RoundOutcome, RoundTask, without_culprits
-from runtime.executors.ray_actors import KeptRef, RayModelServer, RayWorker, StateRef
-from runtime.executors.ray_cluster import RayCluster, errors_of_workers, is_raised_by_worker
-from runtime.executors.ray_dispatch import Dispatch, TrainedGroup
-from runtime.executors.ray_pool import WorkerPool, first_line
-from runtime.executors.ray_shared import RaySharedServer
-from runtime.executors.ray_side_by_side import SideBySide
-from runtime.faults import ClientFault
-from runtime.groups import Group
-from runtime.scalar_log import AveragedRound
-from runtime.split import State
-from runtime.worker import GroupReport, Worker
-from scenarios.schema import Scenario
+from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
+from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask, without_culprits
+from hybridsplit.runtime.executors.ray_actors import KeptRef, RayModelServer, RayWorker, StateRef
+from hybridsplit.runtime.executors.ray_cluster import RayCluster, errors_of_workers, is_raised_by_worker
+from hybridsplit.runtime.executors.ray_dispatch import Dispatch, TrainedGroup
+from hybridsplit.runtime.executors.ray_pool import WorkerPool, first_line
+from hybridsplit.runtime.executors.ray_shared import RaySharedServer
+from hybridsplit.runtime.executors.ray_side_by_side import SideBySide
+from hybridsplit.runtime.split.parts import State
+from hybridsplit.runtime.worker.faults import ClientFault
+from hybridsplit.runtime.worker.groups import Group
+from hybridsplit.runtime.worker.worker import GroupReport, Worker
+from hybridsplit.scenarios.schema import Scenario
 
 _Result = TypeVar("_Result")
 

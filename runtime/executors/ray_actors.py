@@ -11,16 +11,16 @@ import ray
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 
-from runtime.aggregate import Contribution
-from runtime.client import ClientReport
-from runtime.cohort import TimedLink
-from runtime.executors.state_files import kept_clients, load_states, save_states
-from runtime.groups import Group
-from runtime.model_server import ModelServer
-from runtime.scalar_log import AveragedRound
-from runtime.split import State
-from runtime.worker import GroupReport, Worker
-from scenarios.schema import Scenario
+from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
+from hybridsplit.runtime.aggregation.weighted_mean import Contribution
+from hybridsplit.runtime.executors.state_files import kept_clients, load_states, save_states
+from hybridsplit.runtime.session.client import ClientReport
+from hybridsplit.runtime.split.parts import State
+from hybridsplit.runtime.worker.groups import Group
+from hybridsplit.runtime.worker.model_server import ModelServer
+from hybridsplit.runtime.worker.side_by_side import TimedLink
+from hybridsplit.runtime.worker.worker import GroupReport, Worker
+from hybridsplit.scenarios.schema import Scenario
 
 StateRef: TypeAlias = Any
 """``ray.ObjectRef[bytes]``: a state as safetensors, in Ray's object store."""
@@ -59,7 +59,7 @@ class RayWorker:
         measure: frozenset[str],
         optimizer_states: Mapping[str, Sequence[KeptRef]],
     ) -> tuple[list[GroupReport], list[PackedContribution], dict[str, bytes]]:
-        """Train groups one after another; see :meth:`runtime.worker.Worker.train_group`.
+        """Train groups one after another; see :meth:`hybridsplit.runtime.worker.worker.Worker.train_group`.
 
         Parameters
         ----------
@@ -90,7 +90,9 @@ class RayWorker:
         link_of: Callable[[str], TimedLink],
         before_client: Callable[[str], None],
     ) -> tuple[list[GroupReport], list[PackedContribution], dict[str, bytes]]:
-        """Train groups against a shared server; see :meth:`runtime.worker.Worker.train_side_by_side`.
+        """Train groups against a shared server.
+
+        See :meth:`hybridsplit.runtime.worker.worker.Worker.train_side_by_side`.
 
         Returns
         -------

@@ -14,7 +14,7 @@ from typing import Self
 
 import ray
 
-from scenarios.errors import HybridSplitError, RunError
+from hybridsplit.scenarios.errors import HybridSplitError, RunError
 
 _REACH_LIMIT_S = 5.0
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import ray
 
-from runtime.executors.base import RoundTask
-from runtime.executors.hands import Hands, Work
-from runtime.executors.ray_actors import EMPTY, KeptRef, PartRef
-from runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
-from runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
-from runtime.faults import ClientFault, FaultKind
-from runtime.groups import Group
-from runtime.worker import GroupReport
-from scenarios.errors import RunError
-from scenarios.schema import Faults
+from hybridsplit.runtime.executors.base import RoundTask
+from hybridsplit.runtime.executors.chunks import Hands, Work
+from hybridsplit.runtime.executors.ray_actors import EMPTY, KeptRef, PartRef
+from hybridsplit.runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
+from hybridsplit.runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
+from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
+from hybridsplit.runtime.worker.groups import Group
+from hybridsplit.runtime.worker.worker import GroupReport
+from hybridsplit.scenarios.errors import RunError
+from hybridsplit.scenarios.schema import Faults
 
 _NAMES_SHOWN = 5
 

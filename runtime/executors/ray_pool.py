@@ -9,8 +9,8 @@ from typing import Any
 import ray
 from ray import ObjectRef
 
-from runtime.executors.ray_cluster import errors_of_workers
-from scenarios.errors import RunError
+from hybridsplit.runtime.executors.ray_cluster import errors_of_workers
+from hybridsplit.scenarios.errors import RunError
 
 PLACEMENT_LIMIT_S = 180.0
 """How long to wait for a place on the cluster while no worker is alive."""

@@ -17,13 +17,13 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from runtime.client import Assignment
-from runtime.executors.ray_actors import KeptRef, PackedContribution, pack
-from runtime.noise import NoiseKey
-from runtime.shared_server import SERVER, SharedServer
-from runtime.wire import Batch
-from runtime.worker import Worker
-from scenarios.schema import Scenario
+from hybridsplit.runtime.executors.ray_actors import KeptRef, PackedContribution, pack
+from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.worker.shared_server import SERVER, SharedServer
+from hybridsplit.runtime.worker.worker import Worker
+from hybridsplit.scenarios.schema import Scenario
 
 _ENDS_TURN = frozenset({"exact", "exact_kept"})
 """Requests after which the server has all it needs of a client in a step."""
@@ -88,7 +88,7 @@ class RaySharedServer:
         key
             The client's noise key of the step.
         request, options
-            A method of :class:`runtime.server.ServerSide`, and its switches.
+            A method of :class:`hybridsplit.runtime.session.server.ServerSide`, and its switches.
         payload
             Its tensors.
 
@@ -157,7 +157,7 @@ def announce_nothing(client: str) -> None:
 
 
 class RemoteSide:
-    """A client's link to the shared server in another process; see :class:`runtime.wire.ServerLink`.
+    """A client's link to the shared server in another process; see :class:`hybridsplit.runtime.split.link.ServerLink`.
 
     Parameters
     ----------

@@ -10,17 +10,17 @@ from typing import Any
 
 import ray
 
-from runtime.executors.base import RoundTask
-from runtime.executors.ray_actors import KeptRef, StateRef
-from runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
-from runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
-from runtime.executors.ray_shared import Announcer, RemoteSide, announce_nothing
-from runtime.faults import ClientFault, FaultKind
-from runtime.groups import Group
-from runtime.shared_server import SERVER
-from runtime.worker import GroupReport
-from scenarios.errors import RunError
-from scenarios.schema import Faults
+from hybridsplit.runtime.executors.base import RoundTask
+from hybridsplit.runtime.executors.ray_actors import KeptRef, StateRef
+from hybridsplit.runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
+from hybridsplit.runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
+from hybridsplit.runtime.executors.ray_shared import Announcer, RemoteSide, announce_nothing
+from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
+from hybridsplit.runtime.worker.groups import Group
+from hybridsplit.runtime.worker.shared_server import SERVER
+from hybridsplit.runtime.worker.worker import GroupReport
+from hybridsplit.scenarios.errors import RunError
+from hybridsplit.scenarios.schema import Faults
 
 _PATIENCE_S = 20.0
 """How long a run waits, once, for workers beyond the first."""

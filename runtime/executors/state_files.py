@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from runtime.split import State
+from hybridsplit.runtime.split.parts import State
 
 _STATE = "state.safetensors"
 _OPTIMIZERS = "optimizers.safetensors"

@@ -7,8 +7,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 
-from runtime.models.blocks import Block, PooledHead, register_family
-from scenarios.errors import ScenarioError
+from hybridsplit.runtime.models.blocks import Block, PooledHead, register_family
+from hybridsplit.scenarios.errors import ScenarioError
 
 
 class BertEmbedding(Block):

@@ -11,12 +11,12 @@ import torch
 import transformers
 from torch import nn
 
-from runtime.models import bert, decoder, opt, resnet, vit  # noqa: F401
-from runtime.models.blocks import Block, families
-from runtime.models.traced.scenario import trace_blocks
-from runtime.streams import stream_seed
-from scenarios.errors import ScenarioError
-from scenarios.schema import Model, Scenario, TrainBiasesAndNorms, TrainLora
+from hybridsplit.runtime.models import bert, decoder, opt, resnet, vit  # noqa: F401
+from hybridsplit.runtime.models.blocks import Block, families
+from hybridsplit.runtime.models.traced.scenario import trace_blocks
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.schema import Model, Scenario, TrainBiasesAndNorms, TrainLora
+from hybridsplit.scenarios.streams import stream_seed
 
 _AUTO_CLASSES: dict[str, Any] = {
     "image-classification": transformers.AutoModelForImageClassification,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
-from runtime.models.blocks import Block, last_token, register_family
+from hybridsplit.runtime.models.blocks import Block, last_token, register_family
 
 
 class DecoderEmbedding(Block):

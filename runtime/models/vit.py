@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from runtime.models.blocks import Block, register_family
+from hybridsplit.runtime.models.blocks import Block, register_family
 
 
 class VitEmbedding(Block):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from runtime.noise.descent import descend, estimated_gradient
-from runtime.noise.directions import NoiseKey
-from runtime.noise.forward_mode import ForwardMode, tangent_along
-from runtime.noise.perturbed import Perturbed
-from runtime.noise.rows import Rows, TouchedRows
+from hybridsplit.runtime.noise.descent import descend, estimated_gradient
+from hybridsplit.runtime.noise.directions import NoiseKey
+from hybridsplit.runtime.noise.forward_mode import ForwardMode, tangent_along
+from hybridsplit.runtime.noise.perturbed import Perturbed
+from hybridsplit.runtime.noise.touched_rows import Rows, TouchedRows
 
 __all__ = [
     "ForwardMode",

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from runtime.noise.directions import NoiseKey
-from runtime.noise.rows import Rows, TouchedRows
+from hybridsplit.runtime.noise.directions import NoiseKey
+from hybridsplit.runtime.noise.touched_rows import Rows, TouchedRows
 
 
 def descend(

@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from runtime.noise.rows import TouchedRows
-from runtime.streams import stream_seed
+from hybridsplit.runtime.noise.touched_rows import TouchedRows
+from hybridsplit.scenarios.streams import stream_seed
 
 Distribution = Literal["gaussian", "sphere", "rademacher"]
 _BITS = 64

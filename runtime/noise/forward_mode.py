@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from runtime.noise.directions import NoiseKey
-from runtime.noise.substitution import Substitution
-from scenarios.errors import ScenarioError
+from hybridsplit.runtime.noise.directions import NoiseKey
+from hybridsplit.runtime.noise.substitution import Substitution
+from hybridsplit.scenarios.errors import ScenarioError
 
 
 class ForwardMode(Substitution):

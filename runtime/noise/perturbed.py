@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from runtime.noise.directions import NoiseKey
-from runtime.noise.substitution import Substitution
+from hybridsplit.runtime.noise.directions import NoiseKey
+from hybridsplit.runtime.noise.substitution import Substitution
 
 
 class Perturbed(Substitution):

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from runtime.noise.directions import NoiseKey
-from runtime.noise.rows import TouchedRows
-from scenarios.errors import ScenarioError
+from hybridsplit.runtime.noise.directions import NoiseKey
+from hybridsplit.runtime.noise.touched_rows import TouchedRows
+from hybridsplit.scenarios.errors import ScenarioError
 
 
 class Substitution(ABC):

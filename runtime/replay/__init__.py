@@ -3,10 +3,10 @@
 Imports the contracts and nothing of the planner, so that agreement between plan and replay proves something.
 """
 
-from runtime.replay.links import downlink_rate_bps, uplink_rate_bps
-from runtime.replay.playback import Replay, replay, scenario_of
-from runtime.replay.trace_files import assign_traces, load_trace, parse_trace, scenario_traces
-from runtime.replay.traces import BandwidthTrace, Transfer
+from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
+from hybridsplit.runtime.replay.playback import Replay, replay, scenario_of
+from hybridsplit.runtime.replay.trace_files import assign_traces, load_trace, parse_trace, scenario_traces
+from hybridsplit.runtime.replay.traces import BandwidthTrace, Transfer
 
 __all__ = [
     "BandwidthTrace",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from scenarios.schema import FixedLink, Radio, ShannonLink
+from hybridsplit.scenarios.schema import FixedLink, Radio, ShannonLink
 
 _MILLIWATTS_PER_WATT = 1e3
 

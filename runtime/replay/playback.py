@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from runtime.participation import attendance
-from runtime.replay.links import downlink_rate_bps, uplink_rate_bps
-from runtime.replay.processes import ClientWork, Timeline, simulate
-from runtime.replay.trace_files import scenario_traces
-from runtime.replay.traces import BandwidthTrace
-from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
-from scenarios.contracts.phases import DOWNLINK_PHASES, ROUND_ORDER, UPLINK_PHASES, Phase
-from scenarios.contracts.plan import ClientPlan, Plan
-from scenarios.contracts.schedule import Chain, Simultaneous, Turns
-from scenarios.errors import ContractError, RunError, UsageError
-from scenarios.loader import validate_scenario
-from scenarios.schema import Client, Scenario
+from hybridsplit.runtime.data.participation import attendance
+from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
+from hybridsplit.runtime.replay.processes import ClientWork, Timeline, simulate
+from hybridsplit.runtime.replay.trace_files import scenario_traces
+from hybridsplit.runtime.replay.traces import BandwidthTrace
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, ROUND_ORDER, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
+from hybridsplit.scenarios.contracts.schedule import Chain, Simultaneous, Turns
+from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Client, Scenario
 
 _SHARE_TOLERANCE = 1e-6
 _CLOCK_TOLERANCE = 1e-9

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import simpy
 
-from runtime.replay.traces import BandwidthTrace, Transfer
-from runtime.replay.turns import ClientJobs, Job, RoundTurns
-from scenarios.contracts.phases import FORWARD_FRACTION, ROUND_ORDER, Phase
-from scenarios.contracts.schedule import Schedule, Simultaneous
-from scenarios.errors import RunError
-from scenarios.units import bits
+from hybridsplit.runtime.replay.admission import ClientJobs, Job, RoundTurns
+from hybridsplit.runtime.replay.traces import BandwidthTrace, Transfer
+from hybridsplit.scenarios.contracts.phases import FORWARD_FRACTION, ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
+from hybridsplit.scenarios.errors import RunError
+from hybridsplit.scenarios.units import bits
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from runtime.replay.traces import BandwidthTrace
-from scenarios.errors import ScenarioError
-from scenarios.schema import Scenario
-from scenarios.units import bits_per_second_from_kbps, bits_per_second_from_mbps
+from hybridsplit.runtime.replay.traces import BandwidthTrace
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.units import bits_per_second_from_kbps, bits_per_second_from_mbps
 
 _MILLISECONDS_PER_SECOND = 1e3
 _SUFFIXES = (".json", ".txt", ".tsv", ".log")

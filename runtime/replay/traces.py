@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.errors import ScenarioError, UsageError
+from hybridsplit.scenarios.errors import ScenarioError, UsageError
 
 FloatArray = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scenarios.contracts.files import write_whole
-from scenarios.contracts.phases import Phase
-from scenarios.errors import ContractError
+from hybridsplit.scenarios.contracts.files import write_whole
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.errors import ContractError
 
 LEDGER_SCHEMA_VERSION = 1
 LEDGER_COLUMNS: Mapping[str, str] = {

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scenarios.contracts.ledger import read_parquet, write_parquet
-from scenarios.contracts.modes import Mode
-from scenarios.errors import ContractError
+from hybridsplit.scenarios.contracts.ledger import read_parquet, write_parquet
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.errors import ContractError
 
 OPTIONS_SCHEMA_VERSION = 2
 OPTION_KEY = ("client", "cut", "mode", "recompute", "batch_size")

@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scenarios.contracts.files import write_text_whole
-from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
-from scenarios.contracts.schedule import Schedule, Simultaneous
-from scenarios.errors import ContractError
+from hybridsplit.scenarios.contracts.files import write_text_whole
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
+from hybridsplit.scenarios.errors import ContractError
 
 PLAN_SCHEMA_VERSION = 3
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from scenarios.errors import ContractError
+from hybridsplit.scenarios.errors import ContractError
 
 
 class Action(StrEnum):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scenarios.sections.base import PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.sections.base import PositiveFloat, PositiveInt, Section
 
 
 class Model(Section):

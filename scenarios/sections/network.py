@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from scenarios.sections.base import Identifier, PositiveFloat, PositiveInt, Section
-from scenarios.units import Bytes, Hertz
+from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.units import Bytes, Hertz
 
 
 class FixedLink(Section):

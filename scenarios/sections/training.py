@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
-from scenarios.sections.base import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 LearningRate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 SmallCount = Annotated[int, Field(ge=1, le=1_000_000)]

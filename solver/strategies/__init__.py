@@ -6,22 +6,22 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from scenarios.errors import InfeasibleError, UsageError
-from scenarios.schema import Scenario
-from solver.strategies.base import Assignment, Strategy
-from solver.strategies.edgesplit import EdgeSplit
-from solver.strategies.fedavg import FedAvg
-from solver.strategies.greedy import Greedy
-from solver.strategies.ho_sfl import HoSfl
-from solver.strategies.hosl import Hosl
-from solver.strategies.hsfl import Hsfl
-from solver.strategies.optimal import Optimal
-from solver.strategies.random_choice import RandomChoice
-from solver.strategies.sfl_wireless import SflWireless
-from solver.strategies.smartsplit import SmartSplit
-from solver.strategies.split_sequential import SplitSequential
-from solver.strategies.splitfed import SplitFed
-from solver.strategies.time_shared import TimeShared
+from hybridsplit.scenarios.errors import InfeasibleError, UsageError
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.strategies.base import Assignment, Strategy
+from hybridsplit.solver.strategies.edgesplit import EdgeSplit
+from hybridsplit.solver.strategies.fedavg import FedAvg
+from hybridsplit.solver.strategies.greedy import Greedy
+from hybridsplit.solver.strategies.ho_sfl import HoSfl
+from hybridsplit.solver.strategies.hosl import Hosl
+from hybridsplit.solver.strategies.hsfl import Hsfl
+from hybridsplit.solver.strategies.optimal import Optimal
+from hybridsplit.solver.strategies.random_choice import RandomChoice
+from hybridsplit.solver.strategies.sfl_wireless import SflWireless
+from hybridsplit.solver.strategies.smartsplit import SmartSplit
+from hybridsplit.solver.strategies.split_sequential import SplitSequential
+from hybridsplit.solver.strategies.splitfed import SplitFed
+from hybridsplit.solver.strategies.time_shared import TimeShared
 
 _ALL: tuple[Strategy, ...] = (
     Optimal(),

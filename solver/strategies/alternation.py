@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.errors import InfeasibleError
-from solver.arrays import BoolArray, FloatArray, IntArray
-from solver.costs import Work
-from solver.problem import PlanningProblem
-from solver.shares import replace_batch
-from solver.strategies.equal import best_at_shares
-from solver.waterfill import fill
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.costs import Work
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.shares.solution import replace_batch
+from hybridsplit.solver.shares.waterfill import fill
+from hybridsplit.solver.strategies.equal import best_at_shares
 
 _MAX_ROUNDS = 50
 _STUCK_SHARE = 1e-9

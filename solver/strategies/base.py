@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from scenarios.contracts.schedule import Schedule
-from solver.arrays import FloatArray, IntArray
-from solver.problem import PlanningProblem
-from solver.search import Effort, SearchResult
-from solver.shares import ShareSolution
+from hybridsplit.scenarios.contracts.schedule import Schedule
+from hybridsplit.solver.problem.arrays import FloatArray, IntArray
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import Effort, SearchResult
+from hybridsplit.solver.shares.solution import ShareSolution
 
 
 @dataclass(frozen=True)

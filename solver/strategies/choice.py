@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from scenarios.contracts.modes import EXACT_MODES
-from scenarios.errors import InfeasibleError
-from solver.arrays import BoolArray, FloatArray, IntArray
-from solver.classes import classify
-from solver.infeasible import MAX_NAMED_CLIENTS
-from solver.knapsack import best_within_limits
-from solver.labels import best_by_labels
-from solver.problem import ENERGY, PlanningProblem
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.infeasible import MAX_NAMED_CLIENTS
+from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.search.knapsack import best_within_limits
+from hybridsplit.solver.search.label_setting import best_by_labels
 
 _LABELS = 5_000
 _MAX_RATIO_STEPS = 30

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.errors import InfeasibleError
-from solver.arrays import BoolArray, FloatArray, IntArray
-from solver.classes import classify
-from solver.energy import least_energy
-from solver.knapsack import best_within_limits
-from solver.labels import best_by_labels
-from solver.problem import ENERGY, PlanningProblem
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.search.knapsack import best_within_limits
+from hybridsplit.solver.search.label_setting import best_by_labels
+from hybridsplit.solver.search.least_energy import least_energy
 
 _LABELS = 2_000
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scenarios.contracts.modes import EXACT_MODES
-from scenarios.errors import InfeasibleError
-from scenarios.units import format_bytes
-from solver.infeasible import MAX_NAMED_CLIENTS, cheapest_peak
-from solver.problem import PlanningProblem
-from solver.search import Effort
-from solver.strategies.base import Assignment
-from solver.strategies.equal import best_at_equal_shares
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.scenarios.units import format_bytes
+from hybridsplit.solver.problem.infeasible import MAX_NAMED_CLIENTS, cheapest_peak
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import Effort
+from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.equal import best_at_equal_shares
 
 _EXACT = [str(mode) for mode in EXACT_MODES]
 

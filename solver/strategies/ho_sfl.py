@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scenarios.contracts.modes import Mode
-from solver.strategies.zeroth_order import EverybodyOneMode
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.solver.strategies.zeroth_order import EverybodyOneMode
 
 
 @dataclass(frozen=True)

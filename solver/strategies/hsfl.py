@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.contracts.schedule import Chain, Simultaneous
-from scenarios.errors import InfeasibleError
-from solver.arrays import BoolArray, FloatArray, IntArray
-from solver.problem import ENERGY, PlanningProblem
-from solver.search import Effort
-from solver.strategies.base import Assignment
-from solver.strategies.choice import EXACT, choose_by_score, for_progress, modes_mask, require_everybody
+from hybridsplit.scenarios.contracts.schedule import Chain, Simultaneous
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.search.joint import Effort
+from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.choice import EXACT, choose_by_score, for_progress, modes_mask, require_everybody
 
 _MAX_ROUNDS = 12
 _BANDS = np.linspace(0.05, 0.95, 19)

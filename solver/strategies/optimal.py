@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scenarios.errors import InfeasibleError
-from solver.exchange import exchange_options
-from solver.problem import ENERGY, PlanningProblem
-from solver.search import Effort, SearchResult, search
-from solver.shares import equal_shares
-from solver.strategies.base import Assignment, Strategy
-from solver.strategies.edgesplit import EdgeSplit
-from solver.strategies.fedavg import FedAvg
-from solver.strategies.greedy import Greedy
-from solver.strategies.ho_sfl import HoSfl
-from solver.strategies.hosl import Hosl
-from solver.strategies.random_choice import RandomChoice
-from solver.strategies.sfl_wireless import SflWireless
-from solver.strategies.smartsplit import SmartSplit
-from solver.strategies.splitfed import SplitFed
-from solver.synchronised import least_latency_s, synchronised_shares
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.search.exchange import exchange_options
+from hybridsplit.solver.search.joint import Effort, SearchResult, search
+from hybridsplit.solver.shares.solution import equal_shares
+from hybridsplit.solver.shares.synchronised import least_latency_s, synchronised_shares
+from hybridsplit.solver.strategies.base import Assignment, Strategy
+from hybridsplit.solver.strategies.edgesplit import EdgeSplit
+from hybridsplit.solver.strategies.fedavg import FedAvg
+from hybridsplit.solver.strategies.greedy import Greedy
+from hybridsplit.solver.strategies.ho_sfl import HoSfl
+from hybridsplit.solver.strategies.hosl import Hosl
+from hybridsplit.solver.strategies.random_choice import RandomChoice
+from hybridsplit.solver.strategies.sfl_wireless import SflWireless
+from hybridsplit.solver.strategies.smartsplit import SmartSplit
+from hybridsplit.solver.strategies.splitfed import SplitFed
 
 _CANDIDATES: tuple[Strategy, ...] = (
     SplitFed(), SflWireless(), EdgeSplit(), SmartSplit(), HoSfl(), Hosl(), FedAvg(), Greedy(), RandomChoice(),

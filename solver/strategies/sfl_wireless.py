@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from solver.problem import PlanningProblem
-from solver.search import Effort
-from solver.strategies.alternation import all_shares, alternate
-from solver.strategies.base import Assignment
-from solver.strategies.choice import EXACT, modes_mask, require_everybody
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import Effort
+from hybridsplit.solver.strategies.alternation import all_shares, alternate
+from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.choice import EXACT, modes_mask, require_everybody
 
 
 @dataclass(frozen=True)

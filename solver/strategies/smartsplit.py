@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.problem import ENERGY, PlanningProblem
-from solver.search import Effort
-from solver.strategies.base import Assignment
-from solver.strategies.choice import EXACT, choose_by_score, for_progress, modes_mask, require_everybody
+from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.search.joint import Effort
+from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.choice import EXACT, choose_by_score, for_progress, modes_mask, require_everybody
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.contracts.schedule import Chain
-from scenarios.errors import InfeasibleError
-from solver.arrays import IntArray
-from solver.problem import PlanningProblem
-from solver.search import Effort
-from solver.strategies.base import Assignment
-from solver.strategies.choice import EXACT, choose_by_sum, modes_mask, require_everybody
+from hybridsplit.scenarios.contracts.schedule import Chain
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.problem.arrays import IntArray
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import Effort
+from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.choice import EXACT, choose_by_sum, modes_mask, require_everybody
 
 
 @dataclass(frozen=True)

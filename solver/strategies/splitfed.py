@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.errors import InfeasibleError
-from solver.problem import PlanningProblem
-from solver.search import Effort
-from solver.strategies.base import Assignment
-from solver.strategies.equal import EqualShareChoice, best_at_equal_shares
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import Effort
+from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.equal import EqualShareChoice, best_at_equal_shares
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenarios.contracts.schedule import Turns
-from scenarios.errors import InfeasibleError
-from solver.arrays import FloatArray, IntArray
-from solver.classes import classify
-from solver.costs import AnySchedule
-from solver.deadline import best_ratio, shortest_deadline
-from solver.dual import DualPoint, option_values
-from solver.problem import ENERGY, PlanningProblem
-from solver.schedules import Jobs, jobs_of, turns_timing
-from solver.search import Effort, SearchResult, search
-from solver.strategies.base import Assignment
-from solver.strategies.choice import choose_by_score
-from solver.strategies.splitfed import SplitFed
+from hybridsplit.scenarios.contracts.schedule import Turns
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.bound.deadline import best_ratio, shortest_deadline
+from hybridsplit.solver.bound.dual import DualPoint, option_values
+from hybridsplit.solver.problem.arrays import FloatArray, IntArray
+from hybridsplit.solver.problem.costs import AnySchedule
+from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.search.joint import Effort, SearchResult, search
+from hybridsplit.solver.shares.timing import Jobs, jobs_of, turns_timing
+from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.choice import choose_by_score
+from hybridsplit.solver.strategies.splitfed import SplitFed
 
 _ALL_ORDERS_UP_TO = 6
 """Clients up to which every order is tried."""

@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 from rich.console import Console, RenderableType
 
-from orchestrator.compare import compare_plans, decompose_against_uniform
-from orchestrator.memory_explained import explain_memory
-from orchestrator.profile_view import fits_table, memory_chart, worth_line
-from orchestrator.report import ReportData, render_report
-from orchestrator.report.memory_by_cut import memory_by_cut_figure
-from orchestrator.tables import comparison_table, plan_headline, plan_table
-from profiler.options import profile_scenario
-from scenarios.contracts.options import OptionTable
-from scenarios.contracts.plan import Plan
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
-from solver.planner import make_plan
+from hybridsplit.orchestrator.report import ReportData, render_report
+from hybridsplit.orchestrator.report.memory_by_cut import memory_by_cut_figure
+from hybridsplit.orchestrator.studies.compare import compare_plans, decompose_against_uniform
+from hybridsplit.orchestrator.views.memory import explain_memory
+from hybridsplit.orchestrator.views.profile import fits_table, memory_chart, worth_line
+from hybridsplit.orchestrator.views.tables import comparison_table, plan_headline, plan_table
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.planner import make_plan
 from tests.families import family_scenario
 
 

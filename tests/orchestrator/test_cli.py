@@ -11,9 +11,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from orchestrator.cli import app
-from orchestrator.run_folder import RunFolder
-from scenarios.loader import builtin_text
+from hybridsplit.orchestrator.cli import app
+from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.scenarios.loader import builtin_text
 from tests.runtime.faulty_workers import CulpritInline, Fails
 
 SMALL = [
@@ -186,7 +186,7 @@ def test_a_stopped_run_goes_on_under_another_policy(
     arguments = ["run", "quickstart", *SMALL, "--plan", str(plan_file), "--executor", "inline", "--out", str(out)]
     fails = partial(CulpritInline, fails=Fails("not-finite", "pi5-0"))
     with monkeypatch.context() as context:
-        context.setattr("runtime.executors.inline.InlineExecutor", fails)
+        context.setattr("hybridsplit.runtime.executors.inline.InlineExecutor", fails)
         stopped = invoke(*arguments)
         assert stopped.exit_code == 4
         assert "round 2" in stopped.stderr

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from orchestrator.pareto import front_document, hypervolume, pareto_front
-from scenarios.contracts.options import OptionTable
-from scenarios.loader import validate_scenario
+from hybridsplit.orchestrator.studies.pareto import front_document, hypervolume, pareto_front
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.loader import validate_scenario
 from tests.solver.brute import brute_force
 from tests.solver.instances import Instance, random_instance
 

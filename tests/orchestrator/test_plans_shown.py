@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.report.headline import STATUS_WORDS, tiles
-from orchestrator.tables import plan_headline
-from profiler.options import profile_scenario
-from runtime.assignments import assignments_of
-from runtime.executors.inline import InlineExecutor
-from runtime.rounds import train
-from scenarios.contracts.plan import Plan, PlanStatus
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
-from solver.planner import make_plan
+from hybridsplit.orchestrator.report.headline import STATUS_WORDS, tiles
+from hybridsplit.orchestrator.views.tables import plan_headline
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.run.assignments import assignments_of
+from hybridsplit.runtime.run.rounds import train
+from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.planner import make_plan
 from tests.families import family_scenario
 
 
@@ -66,7 +66,7 @@ def test_the_bound_is_said_to_hold_for_what_it_holds_for(strategy: str, report_o
 def report_of() -> object:
     import pandas as pd
 
-    from orchestrator.report.data import MEMORY_COLUMNS, ROUND_COLUMNS, ReportData
+    from hybridsplit.orchestrator.report.data import MEMORY_COLUMNS, ROUND_COLUMNS, ReportData
 
     def make(plan: Plan, scenario: Scenario) -> ReportData:
         rounds, memory = pd.DataFrame(columns=list(ROUND_COLUMNS)), pd.DataFrame(columns=list(MEMORY_COLUMNS))

@@ -8,10 +8,10 @@ import re
 import pandas as pd
 from rich.console import Console, RenderableType
 
-from orchestrator.profile_view import breakdown_table, fits_table, memory_chart
-from orchestrator.report.memory_by_cut import memory_by_cut_figure, memory_page
-from profiler.memory import MemoryBreakdown
-from scenarios.contracts.options import OPTION_COLUMNS, OptionTable
+from hybridsplit.orchestrator.report.memory_by_cut import memory_by_cut_figure, memory_page
+from hybridsplit.orchestrator.views.profile import breakdown_table, fits_table, memory_chart
+from hybridsplit.profiler.memory import MemoryBreakdown
+from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
 
 MIB = 1 << 20
 

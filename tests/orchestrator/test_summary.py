@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.summary import bytes_agree, rounds_left_out
-from runtime.faults import ClientFault, FaultKind
-from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
-from scenarios.contracts.phases import Phase
+from hybridsplit.orchestrator.summary import bytes_agree, rounds_left_out
+from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from hybridsplit.scenarios.contracts.phases import Phase
 
 SENT = {("pi-0", 0): 100, ("pi-1", 0): 300, ("pi-0", 1): 100, ("pi-1", 1): 300}
 

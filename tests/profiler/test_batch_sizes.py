@@ -5,16 +5,16 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from profiler import model_profile
-from profiler.memory import CudaMemory, client_memory
-from profiler.model_profile import profile_model
-from profiler.models import traced_model
-from profiler.options import profile_scenario
-from profiler.progress import batch_worth
-from scenarios.contracts.options import OptionTable
-from scenarios.errors import ScenarioError
-from scenarios.loader import load_scenario, validate_scenario
-from scenarios.schema import Scenario
+from hybridsplit.profiler import model_profile
+from hybridsplit.profiler.memory import CudaMemory, client_memory
+from hybridsplit.profiler.model_profile import profile_model
+from hybridsplit.profiler.models import traced_model
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.profiler.progress import batch_worth
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.loader import load_scenario, validate_scenario
+from hybridsplit.scenarios.schema import Scenario
 from tests.families import BATCH_SIZE, family_scenario
 
 STATED = 6.0

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from profiler import cache
-from profiler.cache_folder import cache_folder
-from profiler.memory import CudaMemory
-from profiler.model_profile import profile_model
-from profiler.options import build_options, profile_scenario
-from scenarios.schema import Scenario
+from hybridsplit.profiler import cache
+from hybridsplit.profiler.cache_folder import cache_folder
+from hybridsplit.profiler.memory import CudaMemory
+from hybridsplit.profiler.model_profile import profile_model
+from hybridsplit.profiler.options import build_options, profile_scenario
+from hybridsplit.scenarios.schema import Scenario
 from tests.families import family_scenario
 
 
@@ -47,7 +47,7 @@ def test_the_second_profile_traces_nothing(folder: Path, monkeypatch: pytest.Mon
     def refuse(*_: object) -> None:
         raise AssertionError("traced again")
 
-    monkeypatch.setattr("profiler.options.profile_model", refuse)
+    monkeypatch.setattr("hybridsplit.profiler.options.profile_model", refuse)
     pd.testing.assert_frame_equal(profile_scenario(scenario).table, first.table)
     more_clients = load_changed(scenario, {"clients.0.count": 5, "radio.uplink_hz": "5 MHz"})
     assert len(profile_scenario(more_clients).clients) == 5
@@ -61,7 +61,7 @@ def load_changed(scenario: Scenario, changes: dict[str, object]) -> Scenario:
         for part in parents:
             place = place[int(part)] if part.isdigit() else place[part]
         place[last] = value
-    from scenarios.loader import validate_scenario
+    from hybridsplit.scenarios.loader import validate_scenario
 
     return validate_scenario(document, "changed")
 

@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from profiler.calibration import Timing, carried_over, fit_efficiency, relative_errors, with_efficiency
-from profiler.operators import OperatorClass, OperatorCost, OperatorKey
-from profiler.roofline import seconds
-from scenarios.devices import Device, RooflineEfficiency
-from scenarios.errors import ProfileError
+from hybridsplit.profiler.calibration import Timing, carried_over, fit_efficiency, relative_errors, with_efficiency
+from hybridsplit.profiler.operators import OperatorClass, OperatorCost, OperatorKey
+from hybridsplit.profiler.roofline import seconds
+from hybridsplit.scenarios.devices import Device, RooflineEfficiency
+from hybridsplit.scenarios.errors import ProfileError
 
 TRUE = RooflineEfficiency(
     matmul=0.6, convolution=0.6, memory=0.2, grouped_call_s=2e-4, grouped_backward=0.01, arithmetic_hides_traffic=False

@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from profiler.compute import BlockCost, block_costs
-from profiler.mode_costs import BlockSeconds, client_step_s
-from profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
-from profiler.operators import (
+from hybridsplit.profiler.compute import BlockCost, block_costs
+from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
+from hybridsplit.profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
+from hybridsplit.profiler.operators import (
     _PRODUCTS,
     NO_WORK,
     PRODUCTS,
@@ -21,14 +21,14 @@ from profiler.operators import (
     OperatorCost,
     OperatorCounter,
 )
-from profiler.options import profile_scenario
-from profiler.progress import gradient_split
-from profiler.roofline import check_can_train, seconds
-from scenarios.contracts.modes import Mode
-from scenarios.devices import catalogue
-from scenarios.errors import ContractError, ProfileError, ScenarioError
-from scenarios.loader import load_scenario
-from scenarios.schema import ZerothOrder
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.profiler.progress import gradient_split
+from hybridsplit.profiler.roofline import check_can_train, seconds
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.devices import catalogue
+from hybridsplit.scenarios.errors import ContractError, ProfileError, ScenarioError
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import ZerothOrder
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, family_scenario
 
 
@@ -282,7 +282,7 @@ def test_gradient_split_is_a_distribution() -> None:
 
 
 def test_option_table_round_trips_and_refuses_missing_costs(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from scenarios.contracts.options import OptionTable
+    from hybridsplit.scenarios.contracts.options import OptionTable
 
     options = profile_scenario(load_scenario("quickstart"))
     options.save(tmp_path / "o.parquet")

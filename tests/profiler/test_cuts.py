@@ -12,21 +12,21 @@ import transformers
 import yaml
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
-from profiler.memory import client_memory
-from profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts, with_batch_size
-from runtime.client import Assignment, run_client_round
-from runtime.models.blocks import families
-from runtime.models.build import build_blocks, build_model, model_config
-from runtime.models.traced.block import TracedBlock
-from runtime.models.traced.decompose import blocks_between, trace
-from runtime.models.traced.scenario import trace_blocks, untie_tables
-from runtime.split import Part, SplitModel, task_loss
-from runtime.wire import Batch
-from scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
-from scenarios.errors import ProfileError, ScenarioError
-from scenarios.loader import builtin_text, load_scenario
-from scenarios.schema import Model, Scenario, TextTable
+from hybridsplit.orchestrator.cli import app
+from hybridsplit.profiler.memory import client_memory
+from hybridsplit.profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts, with_batch_size
+from hybridsplit.runtime.models.blocks import families
+from hybridsplit.runtime.models.build import build_blocks, build_model, model_config
+from hybridsplit.runtime.models.traced.block import TracedBlock
+from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
+from hybridsplit.runtime.models.traced.scenario import trace_blocks, untie_tables
+from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import Part, SplitModel, task_loss
+from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.errors import ProfileError, ScenarioError
+from hybridsplit.scenarios.loader import builtin_text, load_scenario
+from hybridsplit.scenarios.schema import Model, Scenario, TextTable
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, TRACED, family_batch, family_model, family_scenario
 from tests.runtime import test_derivatives, test_optimizers
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from profiler.existing import existing_cuts
-from profiler.model_profile import ModelProfile, profile_model
-from profiler.options import build_options, profile_scenario
-from scenarios.contracts.modes import Mode
-from scenarios.errors import ScenarioError
-from scenarios.schema import Scenario
+from hybridsplit.profiler.availability import existing_cuts
+from hybridsplit.profiler.model_profile import ModelProfile, profile_model
+from hybridsplit.profiler.options import build_options, profile_scenario
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.schema import Scenario
 from tests.families import family_scenario
 
 KEY = ["client", "cut", "mode", "recompute", "batch_size"]

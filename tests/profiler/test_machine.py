@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from profiler.cache_folder import CACHE_VARIABLE, cache_folder
-from profiler.compute import block_costs
-from profiler.machine import THIS_MACHINE, machine_key, machine_profile, measure_machine, this_machine
-from profiler.machine.blocks import PASSES, block_kinds
-from profiler.machine.profile import MachineProfile
-from profiler.machine.timing import timed
-from profiler.models import traced_model
-from profiler.options import profile_scenario
-from scenarios.devices import Confidence
-from scenarios.errors import ProfileError, ScenarioError
-from scenarios.loader import builtin_text, load_scenario
+from hybridsplit.profiler.cache_folder import CACHE_VARIABLE, cache_folder
+from hybridsplit.profiler.compute import block_costs
+from hybridsplit.profiler.machine import THIS_MACHINE, machine_key, machine_profile, measure_machine, this_machine
+from hybridsplit.profiler.machine.blocks import PASSES, block_kinds
+from hybridsplit.profiler.machine.profile import MachineProfile
+from hybridsplit.profiler.machine.timing import timed
+from hybridsplit.profiler.models import traced_model
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.scenarios.devices import Confidence
+from hybridsplit.scenarios.errors import ProfileError, ScenarioError
+from hybridsplit.scenarios.loader import builtin_text, load_scenario
 from tests.families import family_scenario
 
 
@@ -70,7 +70,7 @@ def test_a_kept_profile_is_read_and_a_damaged_one_is_not(
     assert machine_profile(scenario, folder) == (profile, device_path)
     path = next(folder.glob("machine-*.json"))
     path.write_text("{")
-    monkeypatch.setattr("profiler.machine.cache.measure_machine", lambda *_: profile)
+    monkeypatch.setattr("hybridsplit.profiler.machine.cache.measure_machine", lambda *_: profile)
     assert machine_profile(scenario, folder)[0] == profile
     assert MachineProfile.model_validate_json(path.read_text()) == profile
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from profiler.mode_costs import BlockSeconds, client_step_s, server_step_s, step_bytes
-from profiler.model_profile import profile_model
-from profiler.options import build_options, profile_scenario
-from scenarios.contracts.modes import Mode
-from scenarios.loader import load_scenario
-from scenarios.schema import ZerothOrder
+from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s, server_step_s, step_bytes
+from hybridsplit.profiler.model_profile import profile_model
+from hybridsplit.profiler.options import build_options, profile_scenario
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import ZerothOrder
 from tests.families import BATCH_SIZE, family_scenario
 
 STEP = 2 * 3_000_000 + 30_000_000

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.model_profile import profile_model
-from profiler.progress import (
+from hybridsplit.profiler.model_profile import profile_model
+from hybridsplit.profiler.progress import (
     _Gradients,
     batch_worth,
     measured_noise_scale,
@@ -20,10 +20,10 @@ from profiler.progress import (
     noise_estimate,
     noise_scale,
 )
-from runtime.data import load_dataset
-from scenarios.errors import ProfileError, ScenarioError
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.data.sources import load_dataset
+from hybridsplit.scenarios.errors import ProfileError, ScenarioError
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
 from tests.families import family_scenario
 
 SIZES = st.integers(1, 10_000)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runtime.models.traced.block import TracedBlock
-from runtime.models.traced.decompose import blocks_between, trace
-from runtime.models.traced.record import UntraceableError
-from runtime.noise import NoiseKey, Perturbed
-from runtime.split import Part
+from hybridsplit.runtime.models.traced.block import TracedBlock
+from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
+from hybridsplit.runtime.models.traced.record import UntraceableError
+from hybridsplit.runtime.noise import NoiseKey, Perturbed
+from hybridsplit.runtime.split.parts import Part
 
 WIDTH, LENGTH = 6, 5
 

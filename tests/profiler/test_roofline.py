@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
-from profiler.energy import client_energy_j
-from profiler.operators import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost, OperatorKey
-from profiler.roofline import seconds
-from scenarios.devices import Confidence, Device, RooflineEfficiency, catalogue
+from hybridsplit.profiler.energy import client_energy_j
+from hybridsplit.profiler.operators import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost, OperatorKey
+from hybridsplit.profiler.roofline import seconds
+from hybridsplit.scenarios.devices import Confidence, Device, RooflineEfficiency, catalogue
 
 PEAK, BANDWIDTH = 1e9, 1e8
 BASE = {"matmul": 0.5, "convolution": 0.25, "memory": 0.5}

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.models.traced.separators import Dag, DownSet, cheapest_cut, crossing, down_closure, single_vertex_cuts
+from hybridsplit.runtime.models.traced.separators import (
+    Dag,
+    DownSet,
+    cheapest_cut,
+    crossing,
+    down_closure,
+    single_vertex_cuts,
+)
 
 
 @st.composite

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from runtime.client import Assignment, ClientRound
-from runtime.executors.inline import InlineExecutor
-from runtime.split import State
-from runtime.wire import Batch
-from runtime.worker import Worker
-from scenarios.schema import Scenario
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.session.client import Assignment, ClientRound
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import State
+from hybridsplit.runtime.worker.worker import Worker
+from hybridsplit.scenarios.schema import Scenario
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runtime.client import run_step
-from runtime.estimators import GradientEstimator, StepResult, make_estimator
-from runtime.noise import NoiseKey, Perturbed
-from runtime.server import ServerSide
-from runtime.split import Part, SplitModel, State, task_loss
-from runtime.wire import Batch, ServerLink
-from scenarios.contracts.modes import Mode
-from scenarios.schema import Scenario
+from hybridsplit.runtime.estimators import GradientEstimator, StepResult, make_estimator
+from hybridsplit.runtime.noise import NoiseKey, Perturbed
+from hybridsplit.runtime.session.client import run_step
+from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.runtime.split.parts import Part, SplitModel, State, task_loss
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.schema import Scenario
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
 
 KEY = NoiseKey(0, "client", "pi-0", 0, 0)

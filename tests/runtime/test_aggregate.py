@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from runtime.aggregate import EntryWeights, WeightedMean, is_finite
-from runtime.client import Assignment
-from runtime.groups import MAX_GROUPS, groups_of
-from runtime.models.blocks import Block
-from runtime.reliability import reliability
-from runtime.split import SplitModel, State
-from scenarios.contracts.modes import EXACT_MODES, Mode
-from scenarios.loader import load_scenario
-from scenarios.schema import ZerothOrder
+from hybridsplit.runtime.aggregation.reliability import reliability
+from hybridsplit.runtime.aggregation.weighted_mean import EntryWeights, WeightedMean, is_finite
+from hybridsplit.runtime.models.blocks import Block
+from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.runtime.split.parts import SplitModel, State
+from hybridsplit.runtime.worker.groups import MAX_GROUPS, groups_of
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import ZerothOrder
 
 NAMES = ("blocks.0.weight", "blocks.1.weight", "blocks.2.weight")
 STATISTIC = "blocks.0.norm.running_mean"

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from runtime.descent import ScalarDescent, ScalarStep, gradient_coefficients
-from runtime.loss_differences import LossProbes
-from runtime.noise import Perturbed
-from runtime.server import ServerSide
-from runtime.split import State
-from runtime.wire import Batch
-from scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
-from scenarios.errors import ContractError
+from hybridsplit.runtime.estimators.loss_differences import LossProbes
+from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep, gradient_coefficients
+from hybridsplit.runtime.noise import Perturbed
+from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import State
+from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.errors import ContractError
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
 from tests.runtime.steps import KEY, NO_BATCH_NORM, Sides, exact_derivatives
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.data import load_dataset
-from runtime.partition import draw_batch, partition
-from scenarios.errors import ScenarioError
-from scenarios.loader import load_scenario
+from hybridsplit.runtime.data.partition import draw_batch, partition
+from hybridsplit.runtime.data.sources import load_dataset
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.loader import load_scenario
 from tests.families import family_scenario
 
 SCHEMES = ["{scheme: iid}", "{scheme: dirichlet, alpha: 0.5}", "{scheme: by-key, key: label}"]
@@ -167,7 +167,7 @@ def test_text_table_with_a_local_tokenizer(tmp_path: Path) -> None:
 
 
 def _table(path: Path, text_column: str, **more: object) -> object:
-    from scenarios.schema import TextTable
+    from hybridsplit.scenarios.schema import TextTable
 
     settings = {"tokenizer": "./no-tokenizer", **more}
     return TextTable(source="text-table", path=str(path), text_column=text_column, **settings)  # type: ignore[arg-type]

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runtime.noise import NoiseKey, Perturbed, tangent_along
-from runtime.noise.directions import Distribution
-from scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
-from scenarios.errors import ScenarioError
+from hybridsplit.runtime.noise import NoiseKey, Perturbed, tangent_along
+from hybridsplit.runtime.noise.directions import Distribution
+from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.errors import ScenarioError
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
 from tests.runtime.steps import KEY, NO_BATCH_NORM, Sides, exact_derivatives
 

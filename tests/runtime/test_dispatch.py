@@ -11,17 +11,17 @@ import ray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.client import Assignment, ClientReport
-from runtime.executors import ray_dispatch
-from runtime.executors.base import RoundTask
-from runtime.executors.ray_dispatch import Dispatch, TrainedGroup
-from runtime.executors.ray_pool import Slot
-from runtime.faults import FaultKind
-from runtime.groups import Group
-from runtime.worker import GroupReport
-from scenarios.contracts.modes import Mode
-from scenarios.errors import RunError
-from scenarios.schema import Faults
+from hybridsplit.runtime.executors import ray_dispatch
+from hybridsplit.runtime.executors.base import RoundTask
+from hybridsplit.runtime.executors.ray_dispatch import Dispatch, TrainedGroup
+from hybridsplit.runtime.executors.ray_pool import Slot
+from hybridsplit.runtime.session.client import Assignment, ClientReport
+from hybridsplit.runtime.worker.faults import FaultKind
+from hybridsplit.runtime.worker.groups import Group
+from hybridsplit.runtime.worker.worker import GroupReport
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.errors import RunError
+from hybridsplit.scenarios.schema import Faults
 
 Dies = Callable[[Sequence[str]], bool]
 

@@ -7,15 +7,15 @@ import math
 import pytest
 import torch
 
-from runtime.client import Assignment, ClientRound, run_client_round
-from runtime.estimators import ESTIMATORS
-from runtime.noise import NoiseKey
-from runtime.reliability import reliability
-from runtime.split import SplitModel
-from runtime.wire import Batch
-from scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
-from scenarios.contracts.phases import Phase
-from scenarios.schema import Scenario, ZerothOrder
+from hybridsplit.runtime.aggregation.reliability import reliability
+from hybridsplit.runtime.estimators import ESTIMATORS
+from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.session.client import Assignment, ClientRound, run_client_round
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.schema import Scenario, ZerothOrder
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
 
 KEY = NoiseKey(0, "client", "pi-0", 0, 0)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from runtime.estimators import make_estimator
-from runtime.noise import NoiseKey, Perturbed, TouchedRows
-from runtime.noise.directions import Distribution
-from scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
-from scenarios.errors import ScenarioError
+from hybridsplit.runtime.estimators import make_estimator
+from hybridsplit.runtime.noise import NoiseKey, Perturbed, TouchedRows
+from hybridsplit.runtime.noise.directions import Distribution
+from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.errors import ScenarioError
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
 from tests.runtime.steps import KEY, Sides
 

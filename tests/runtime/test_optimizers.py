@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from runtime.client import run_step
-from runtime.descent import ScalarDescent, ScalarStep, gradient_coefficients
-from runtime.estimators import make_estimator
-from runtime.noise import NoiseKey, Perturbed, estimated_gradient
-from runtime.optimizers import PartOptimizer, make_optimizer
-from scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
-from scenarios.errors import ContractError
-from scenarios.schema import Sgd, ZerothOrder
+from hybridsplit.runtime.estimators import make_estimator
+from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep, gradient_coefficients
+from hybridsplit.runtime.noise import NoiseKey, Perturbed, estimated_gradient
+from hybridsplit.runtime.session.client import run_step
+from hybridsplit.runtime.split.optimizers import PartOptimizer, make_optimizer
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.schema import Sgd, ZerothOrder
 from tests.families import FAMILIES, family_batch, family_scenario
 from tests.runtime.steps import KEY, OPTIMIZERS, Sides
 

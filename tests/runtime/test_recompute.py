@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from runtime.client import Assignment, ClientRound, run_client_round
-from runtime.split import SplitModel
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.recompute import (
+from hybridsplit.runtime.session.client import Assignment, ClientRound, run_client_round
+from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.recompute import (
     check_schedule,
     format_schedule,
     most_kept_inputs,
     one_input_per_block,
     parse_schedule,
 )
-from scenarios.errors import ContractError
-from scenarios.schema import Scenario
+from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.schema import Scenario
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
 
 ORDERS = [

@@ -11,19 +11,26 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from runtime.assignments import plan_fingerprint
-from runtime.checkpoint import load_checkpoint
-from runtime.client import Assignment
-from runtime.executors.base import Executor, RoundTask
-from runtime.executors.inline import InlineExecutor, InlineState
-from runtime.executors.ray import RayExecutor
-from runtime.executors.state_files import load_states
-from runtime.rounds import TrainingResult, train
-from scenarios.contracts.ledger import Ledger
-from scenarios.contracts.modes import Mode
-from scenarios.errors import BudgetExceededError, ContractError, HybridSplitError, RunError, ScenarioError, UsageError
-from scenarios.loader import load_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.executors.base import Executor, RoundTask
+from hybridsplit.runtime.executors.inline import InlineExecutor, InlineState
+from hybridsplit.runtime.executors.ray import RayExecutor
+from hybridsplit.runtime.executors.state_files import load_states
+from hybridsplit.runtime.run.assignments import plan_fingerprint
+from hybridsplit.runtime.run.checkpoint import load_checkpoint
+from hybridsplit.runtime.run.rounds import TrainingResult, train
+from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.errors import (
+    BudgetExceededError,
+    ContractError,
+    HybridSplitError,
+    RunError,
+    ScenarioError,
+    UsageError,
+)
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 OPTIONS = [
     (1, Mode.FO),

@@ -7,23 +7,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.client import Assignment, run_client_round
-from runtime.data import load_dataset
-from runtime.executors.base import RoundTask
-from runtime.executors.inline import InlineExecutor
-from runtime.executors.state_files import load_states
-from runtime.groups import groups_of
-from runtime.models.build import build_blocks
-from runtime.participation import participants
-from runtime.partition import draw_batch, partition
-from runtime.rounds import train
-from runtime.scalar_log import AveragedRound, ScalarLog, replay_rounds
-from runtime.split import SplitModel, State, block_of
-from runtime.wire import Batch
-from scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
-from scenarios.contracts.phases import Phase
-from scenarios.loader import load_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.aggregation.scalar_log import AveragedRound, ScalarLog, replay_rounds
+from hybridsplit.runtime.data.participation import participants
+from hybridsplit.runtime.data.partition import draw_batch, partition
+from hybridsplit.runtime.data.sources import load_dataset
+from hybridsplit.runtime.executors.base import RoundTask
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.executors.state_files import load_states
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.run.rounds import train
+from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import SplitModel, State, block_of
+from hybridsplit.runtime.worker.groups import groups_of
+from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 PREFIX = 2
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.client import Assignment
-from runtime.executors.inline import InlineExecutor
-from runtime.participation import participants
-from runtime.rounds import train
-from runtime.schedules import learning_rate_factor, training_at_round
-from scenarios.contracts.modes import Mode
-from scenarios.loader import load_scenario
-from scenarios.schema import LearningRateSchedule
+from hybridsplit.runtime.data.participation import participants
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.run.rounds import train
+from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.runtime.split.learning_rates import learning_rate_factor, training_at_round
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import LearningRateSchedule
 
 schedules = st.builds(
     LearningRateSchedule,

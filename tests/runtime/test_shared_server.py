@@ -8,20 +8,20 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from runtime.client import Assignment, run_client_round
-from runtime.data import load_dataset
-from runtime.executors.inline import InlineExecutor
-from runtime.executors.ray import RayExecutor
-from runtime.models.build import build_blocks
-from runtime.partition import draw_batch, partition
-from runtime.rounds import TrainingResult, train
-from runtime.shared_server import SharedServer
-from runtime.split import SplitModel, State, task_loss
-from runtime.wire import Batch
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.schedule import Chain, Turns
-from scenarios.loader import load_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.data.partition import draw_batch, partition
+from hybridsplit.runtime.data.sources import load_dataset
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.executors.ray import RayExecutor
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.run.rounds import TrainingResult, train
+from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.parts import SplitModel, State, task_loss
+from hybridsplit.runtime.worker.shared_server import SharedServer
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.schedule import Chain, Turns
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 SHARED = ["shared-mean", "shared-sequential"]
 PLAIN = ["training.optimizer={name: sgd, learning_rate: 0.05}", "training.local_steps=1", "training.rounds=2"]

@@ -9,15 +9,15 @@ import torch
 import transformers
 from torch import nn
 
-from runtime.client import Assignment, run_client_round
-from runtime.models.blocks import families
-from runtime.models.build import build_blocks, model_config, untie
-from runtime.split import SplitModel, block_of, task_loss
-from runtime.streams import stream_seed
-from scenarios.contracts.modes import Mode
-from scenarios.errors import ScenarioError
-from scenarios.loader import load_scenario
-from scenarios.schema import Model
+from hybridsplit.runtime.models.blocks import families
+from hybridsplit.runtime.models.build import build_blocks, model_config, untie
+from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.split.parts import SplitModel, block_of, task_loss
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import Model
+from hybridsplit.scenarios.streams import stream_seed
 from tests.families import DECODERS, FAMILIES, OPT, family_batch, family_model, family_scenario
 
 AUTO = {

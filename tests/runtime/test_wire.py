@@ -7,13 +7,13 @@ import itertools
 import pytest
 import torch
 
-from profiler.mode_costs import step_bytes
-from runtime.client import needs_row_ids, run_step
-from runtime.estimators import make_estimator
-from runtime.live_bytes import LiveBytes
-from runtime.wire import Batch, CountingLink, MeteredLink, Traffic
-from scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
-from scenarios.contracts.phases import Phase
+from hybridsplit.profiler.mode_costs import step_bytes
+from hybridsplit.runtime.estimators import make_estimator
+from hybridsplit.runtime.session.client import needs_row_ids, run_step
+from hybridsplit.runtime.split.link import Batch, CountingLink, MeteredLink, Traffic
+from hybridsplit.runtime.split.live_bytes import LiveBytes
+from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.phases import Phase
 from tests.families import FAMILIES, family_batch
 from tests.runtime.steps import KEY, Sides
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios import units
-from scenarios.errors import UnitError
+from hybridsplit.scenarios import units
+from hybridsplit.scenarios.errors import UnitError
 
 
 @pytest.mark.parametrize(

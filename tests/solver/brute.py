@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from scenarios.schema import FixedLink, Scenario
+from hybridsplit.scenarios.schema import FixedLink, Scenario
 from tests.solver.instances import Instance
 
 CERTIFIED = 1e-6

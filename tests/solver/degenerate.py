@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.options import OptionTable
 from tests.solver.instances import Instance, group, make_scenario, make_table, random_instance
 
 SCALES = (1e-9, 1e9)

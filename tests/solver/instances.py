@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scenarios.contracts.options import OPTION_COLUMNS, OptionTable
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
+from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 MODES = ("fo", "fo-recompute", "zo-projection", "zo-loss")
 

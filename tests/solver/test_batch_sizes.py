@@ -7,15 +7,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from profiler.options import profile_scenario
-from scenarios.contracts.options import OptionTable
-from scenarios.contracts.plan import Plan
-from scenarios.errors import InfeasibleError
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
-from solver.planner import make_plan
-from solver.strategies import STRATEGIES
-from solver.verify import verify_plan
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.planner import make_plan
+from hybridsplit.solver.strategies import STRATEGIES
+from hybridsplit.solver.verify.plan import verify_plan
 from tests.families import family_scenario
 from tests.solver.instances import random_instance
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solver.arrays import IntArray
-from solver.build import build_problem
-from solver.classes import classify
-from solver.costs import AnySchedule, StaticShares
-from solver.deadline import interval_bound, shortest_deadline
-from solver.dual import DualPoint, capacity_value, class_total, most_gain, option_values
-from solver.problem import PlanningProblem
-from solver.search import search
-from solver.waterfill import fill
+from hybridsplit.solver.bound.deadline import interval_bound, shortest_deadline
+from hybridsplit.solver.bound.dual import DualPoint, capacity_value, class_total, most_gain, option_values
+from hybridsplit.solver.problem.arrays import IntArray
+from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.costs import AnySchedule, StaticShares
+from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import search
+from hybridsplit.solver.shares.waterfill import fill
 from tests.solver.instances import random_instance
 
 few = settings(max_examples=15, deadline=None)
@@ -140,7 +140,7 @@ def test_dominated_options_change_nothing() -> None:
 
 def test_the_solver_imports_no_deep_learning_framework() -> None:
     code = (
-        "import sys, solver.planner, solver.decompose, solver.verify; "
+        "import sys, hybridsplit.solver.planner, hybridsplit.solver.explain.decomposition; "
         "print([m for m in ('torch', 'ray', 'transformers') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from scenarios.contracts.plan import PlanStatus
-from scenarios.errors import ContractError, HybridSplitError, InfeasibleError
-from solver.planner import make_plan
-from solver.strategies import STRATEGIES
+from hybridsplit.scenarios.contracts.plan import PlanStatus
+from hybridsplit.scenarios.errors import ContractError, HybridSplitError, InfeasibleError
+from hybridsplit.solver.planner import make_plan
+from hybridsplit.solver.strategies import STRATEGIES
 from tests.solver.instances import group, make_scenario, make_table, random_instance
 
 MIB = 1024**2

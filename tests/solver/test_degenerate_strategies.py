@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from scenarios.contracts.plan import Plan
-from scenarios.errors import ContractError, HybridSplitError, InfeasibleError
-from solver.planner import compute_bounds, make_plan
-from solver.search import SearchResult
-from solver.strategies import STRATEGIES
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.errors import ContractError, HybridSplitError, InfeasibleError
+from hybridsplit.solver.planner import compute_bounds, make_plan
+from hybridsplit.solver.search.joint import SearchResult
+from hybridsplit.solver.strategies import STRATEGIES
 from tests.solver.degenerate import CASES, NOBODY_CAN
 from tests.solver.instances import Instance, make_table
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios.contracts.plan import Prices
-from scenarios.errors import InfeasibleError
-from solver.decompose import decompose
-from solver.explain import notes
-from solver.planner import make_plan
+from hybridsplit.scenarios.contracts.plan import Prices
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.explain.decomposition import decompose
+from hybridsplit.solver.explain.reasons import notes
+from hybridsplit.solver.planner import make_plan
 from tests.solver.instances import group, make_scenario, make_table, random_instance
 
 MIB = 1024**2

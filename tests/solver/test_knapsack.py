@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from solver.build import build_problem
-from solver.classes import Classes, classify
-from solver.knapsack import best_within_limits, reachable_progress
+from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.kinds import Classes, classify
+from hybridsplit.solver.search.knapsack import best_within_limits, reachable_progress
 from tests.solver.instances import random_instance
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenarios.errors import InfeasibleError, ScenarioError
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
-from solver.labels import best_by_labels
-from solver.planner import make_plan
+from hybridsplit.scenarios.errors import InfeasibleError, ScenarioError
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.planner import make_plan
+from hybridsplit.solver.search.label_setting import best_by_labels
 from tests.solver.instances import Instance, group, make_scenario, make_table, random_instance
 
 
@@ -153,8 +153,8 @@ def test_coverage_out_of_reach_names_what_is_in_reach() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_labels_find_the_best_plan(seed: int) -> None:
-    from solver.build import build_problem
-    from solver.classes import classify
+    from hybridsplit.solver.problem.build import build_problem
+    from hybridsplit.solver.problem.kinds import classify
     from tests.solver.test_knapsack import every_plan
 
     instance = random_instance(seed, num_clients=5, num_options=5, server_memory=True, energy_cap=True)

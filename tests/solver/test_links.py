@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios.loader import validate_scenario
-from solver.costs import AnySchedule, StaticShares, Work
-from solver.links import FixedUplink, ShannonUplink, UplinkWork, _snr_where, downlink_bps, uplink_work
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.solver.problem.costs import AnySchedule, StaticShares, Work
+from hybridsplit.solver.problem.links import (
+    FixedUplink,
+    ShannonUplink,
+    UplinkWork,
+    _snr_where,
+    downlink_bps,
+    uplink_work,
+)
 from tests.solver.instances import group, make_scenario
 
 SIZE = 64

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import solver.search
-from scenarios.contracts.plan import PlanStatus
-from scenarios.loader import validate_scenario
-from solver.build import build_problem
-from solver.classes import classify
-from solver.costs import AnySchedule, SharingRule, StaticShares
-from solver.planner import make_plan
-from solver.problem import PlanningProblem
-from solver.scan import Scanner
-from solver.search import Effort, search
+import hybridsplit.solver.search.joint
+from hybridsplit.scenarios.contracts.plan import PlanStatus
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.solver.bound.all_rows import Scanner
+from hybridsplit.solver.planner import make_plan
+from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.costs import AnySchedule, SharingRule, StaticShares
+from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import Effort, search
 from tests.solver.instances import random_instance
 from tests.solver.test_bounds import random_plans, random_point
 
@@ -35,7 +35,7 @@ def test_agrees_with_the_exact_search(
     instance = random_instance(seed, num_clients=24, num_options=8, link_model=link_model, **limits)
     problem = build_problem(instance.table, instance.scenario)
     exact = search(problem)
-    monkeypatch.setattr(solver.search, "MANY_CLASSES", 1)
+    monkeypatch.setattr(hybridsplit.solver.search.joint, "MANY_CLASSES", 1)
     fast = search(problem)
     assert problem.keeps_limits(fast.rows)
     assert fast.lower_bound_s <= exact.objective_s

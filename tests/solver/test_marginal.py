@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from scenarios.loader import validate_scenario
-from solver.planner import make_plan
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.solver.planner import make_plan
 from tests.solver.instances import Instance, group, make_scenario, make_table, random_instance
 
 MIB = 1024**2
@@ -38,7 +38,7 @@ def test_a_megahertz_saves_what_planning_again_saves(seed: int, key: str, link_m
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_gigaflop_saves_what_a_faster_server_saves(seed: int) -> None:
-    from scenarios.devices import catalogue
+    from hybridsplit.scenarios.devices import catalogue
 
     instance = random_instance(seed, num_clients=4, num_options=None)
     table = instance.table.table.copy()

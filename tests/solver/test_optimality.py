@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scenarios.contracts.plan import Plan, PlanStatus
-from scenarios.errors import InfeasibleError
-from solver.planner import make_plan
+from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.planner import make_plan
 from tests.solver.brute import brute_force
 from tests.solver.instances import Instance, random_instance
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scenarios.loader import validate_scenario
-from solver.arrays import IntArray
-from solver.build import build_problem
-from solver.problem import PlanningProblem
-from solver.shares import conic_shares, equal_shares, optimal_shares, repair, replace_batch
-from solver.waterfill import fill
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.solver.problem.arrays import IntArray
+from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.shares.solution import conic_shares, equal_shares, optimal_shares, repair, replace_batch
+from hybridsplit.solver.shares.waterfill import fill
 from tests.solver.brute import best_latency, collect
 from tests.solver.instances import Instance, random_instance
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.replay import replay
-from scenarios.contracts.plan import Plan, PlanStatus
-from scenarios.contracts.schedule import Simultaneous
-from scenarios.errors import InfeasibleError, UsageError
-from solver.planner import compute_bounds, make_plan
-from solver.strategies import STRATEGIES, find_strategy
-from solver.verify import verify_plan
+from hybridsplit.runtime.replay import replay
+from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
+from hybridsplit.scenarios.contracts.schedule import Simultaneous
+from hybridsplit.scenarios.errors import InfeasibleError, UsageError
+from hybridsplit.solver.planner import compute_bounds, make_plan
+from hybridsplit.solver.strategies import STRATEGIES, find_strategy
+from hybridsplit.solver.verify.plan import verify_plan
 from tests.solver.instances import Instance, group, make_scenario, make_table, random_instance
 
 every_strategy = pytest.mark.parametrize("strategy", list(STRATEGIES))

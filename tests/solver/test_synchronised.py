@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios.contracts.phases import Phase
-from scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
-from scenarios.contracts.schedule import Simultaneous
-from scenarios.errors import InfeasibleError, SolverFailure
-from solver.build import build_problem
-from solver.conic import conic_shares, repair
-from solver.decompose import decompose
-from solver.planner import make_plan, rows_of_plan
-from solver.schedules import timing_of
-from solver.shares import optimal_shares
-from solver.strategies import STRATEGIES, TURN_TAKING
-from solver.synchronised import step_parts, synchronised_shares
-from solver.verify import verify_plan
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
+from hybridsplit.scenarios.contracts.schedule import Simultaneous
+from hybridsplit.scenarios.errors import InfeasibleError, SolverFailure
+from hybridsplit.solver.explain.decomposition import decompose
+from hybridsplit.solver.planner import make_plan, rows_of_plan
+from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.shares.conic import conic_shares, repair
+from hybridsplit.solver.shares.solution import optimal_shares
+from hybridsplit.solver.shares.synchronised import step_parts, synchronised_shares
+from hybridsplit.solver.shares.timing import timing_of
+from hybridsplit.solver.strategies import STRATEGIES, TURN_TAKING
+from hybridsplit.solver.verify.plan import verify_plan
 from tests.solver.instances import Instance, random_instance
 
 STATIC = [name for name in STRATEGIES if name not in (*TURN_TAKING, "hsfl")]

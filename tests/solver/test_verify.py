@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from scenarios.contracts.plan import Plan
-from scenarios.errors import SolverFailure
-from scenarios.loader import validate_scenario
-from solver.planner import make_plan
-from solver.verify import verify_plan
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.errors import SolverFailure
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.solver.planner import make_plan
+from hybridsplit.solver.verify.plan import verify_plan
 from tests.solver.instances import Instance, random_instance
 
 Document = dict[str, Any]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.errors import ContractError
-from solver.build import build_problem
-from solver.problem import PlanningProblem
-from solver.search import search
-from solver.workunits import SearchState, WorkUnit, covered_fraction, run, start
+from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.search.joint import search
+from hybridsplit.solver.search.work_units import SearchState, WorkUnit, covered_fraction, run, start
 from tests.solver.instances import random_instance
 
 
@@ -71,7 +71,7 @@ def test_another_scenario_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.ray
 def test_ray_tasks_find_the_optimum(tmp_path: Path) -> None:
-    from orchestrator.distributed import distributed_search
+    from hybridsplit.orchestrator.studies.distributed import distributed_search
 
     instance = random_instance(6, num_clients=7, num_options=3)
     file = tmp_path / "state.json"

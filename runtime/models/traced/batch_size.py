@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from runtime.models.traced.program import BatchSize, Program, Step, map_leaves
-from runtime.models.traced.record import UntraceableError
+from hybridsplit.runtime.models.traced.program import BatchSize, Program, Step, map_leaves
+from hybridsplit.runtime.models.traced.record import UntraceableError
 
 
 def for_any_batch_size(one: Program, other: Program, sizes: tuple[int, int]) -> Program:

@@ -13,8 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runtime.models.blocks import Block
-from runtime.models.traced.program import BatchSize, Kind, Placeholder, Program, Ref, Step, current, map_leaves
+from hybridsplit.runtime.models.blocks import Block
+from hybridsplit.runtime.models.traced.program import (
+    BatchSize,
+    Kind,
+    Placeholder,
+    Program,
+    Ref,
+    Step,
+    current,
+    map_leaves,
+)
 
 
 @dataclass(frozen=True)

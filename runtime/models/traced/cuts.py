@@ -16,8 +16,15 @@ from functools import cached_property
 import networkx as nx
 import torch
 
-from runtime.models.traced.program import BatchSize, Kind, Program
-from runtime.models.traced.separators import Dag, DownSet, cheapest_cut, crossing, down_closure, single_vertex_cuts
+from hybridsplit.runtime.models.traced.program import BatchSize, Kind, Program
+from hybridsplit.runtime.models.traced.separators import (
+    Dag,
+    DownSet,
+    cheapest_cut,
+    crossing,
+    down_closure,
+    single_vertex_cuts,
+)
 
 MAX_TENSORS = 3
 """Tensors that may cross a cut together."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from runtime.models.traced.batch_size import for_any_batch_size
-from runtime.models.traced.block import Boundary, TracedBlock
-from runtime.models.traced.cuts import Cut, ProgramGraph, valid_cuts, wire_dtype, worthwhile_cuts
-from runtime.models.traced.program import Kind, Program
-from runtime.models.traced.record import record
+from hybridsplit.runtime.models.traced.batch_size import for_any_batch_size
+from hybridsplit.runtime.models.traced.block import Boundary, TracedBlock
+from hybridsplit.runtime.models.traced.cuts import Cut, ProgramGraph, valid_cuts, wire_dtype, worthwhile_cuts
+from hybridsplit.runtime.models.traced.program import Kind, Program
+from hybridsplit.runtime.models.traced.record import record
 
 BATCH_SIZES = (2, 3)
 """Batch sizes that are recorded; one might broadcast."""

@@ -18,7 +18,16 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from runtime.models.traced.program import Kind, Placeholder, Program, Ref, Step, leaves_of, map_leaves, transposed
+from hybridsplit.runtime.models.traced.program import (
+    Kind,
+    Placeholder,
+    Program,
+    Ref,
+    Step,
+    leaves_of,
+    map_leaves,
+    transposed,
+)
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _RANDOM = re.compile(

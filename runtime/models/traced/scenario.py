@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runtime.models.blocks import Block, families
-from runtime.models.traced.decompose import blocks_between, trace
-from runtime.models.traced.record import UntraceableError
-from scenarios.errors import ProfileError
-from scenarios.schema import Digits, ImageArchive, Scenario, TextTable
+from hybridsplit.runtime.models.blocks import Block, families
+from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
+from hybridsplit.runtime.models.traced.record import UntraceableError
+from hybridsplit.scenarios.errors import ProfileError
+from hybridsplit.scenarios.schema import Digits, ImageArchive, Scenario, TextTable
 
 
 def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.report import ReportData
-from scenarios.contracts.ledger import Ledger, LedgerEntry, Source
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.options import OPTION_COLUMNS, OptionTable
-from scenarios.contracts.phases import Phase
-from scenarios.contracts.plan import ClientPlan, Plan, PlanStatus, Prices
-from scenarios.loader import validate_scenario
-from scenarios.schema import Client, Scenario
+from hybridsplit.orchestrator.report import ReportData
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus, Prices
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Client, Scenario
 
 MIB = 2**20
 GROUPS = [

@@ -4,17 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.report.background import option_table
-from orchestrator.report.cells import difference, percent
-from orchestrator.report.data import bunches, group_of
-from orchestrator.report.headline import tiles, what_training_bought
-from orchestrator.report.palette import MODE_COLOURS, PHASE_COLOURS
-from orchestrator.report.tables import plan_table
-from orchestrator.report.truth import truth_tables
-from scenarios.contracts.ledger import Ledger
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.phases import Phase
-from scenarios.errors import ContractError
+from hybridsplit.orchestrator.report.background import option_table
+from hybridsplit.orchestrator.report.cells import difference, percent
+from hybridsplit.orchestrator.report.data import bunches, group_of
+from hybridsplit.orchestrator.report.headline import tiles, what_training_bought
+from hybridsplit.orchestrator.report.palette import MODE_COLOURS, PHASE_COLOURS
+from hybridsplit.orchestrator.report.tables import plan_table
+from hybridsplit.orchestrator.report.truth import truth_tables
+from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.errors import ContractError
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.report import render_report
-from scenarios.contracts.ledger import Ledger
-from scenarios.contracts.plan import PlanStatus, Prices
-from scenarios.units import format_bytes, format_seconds
+from hybridsplit.orchestrator.report import render_report
+from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.plan import PlanStatus, Prices
+from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 SECTIONS = ["headline", "plan", "latency", "memory", "learning", "truth", "confidence", "options", "notes", "scenario"]
 RESOURCE_ATTRIBUTES = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.memory.caching_allocator import CachingAllocator
+from hybridsplit.profiler.memory.caching_allocator import CachingAllocator
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from profiler.kernels import CPU_KERNELS, CUDA_KERNELS, cpu_attention, cuda_attention
-from profiler.memory import CudaMemory, MemoryTrace, client_memory
-from profiler.memory.cuda import column_sum_workspace_bytes
-from profiler.models import traced_model
-from profiler.shapes import ShapeMemo, shapes_only
-from scenarios.contracts.modes import Mode
+from hybridsplit.profiler.kernels import CPU_KERNELS, CUDA_KERNELS, cpu_attention, cuda_attention
+from hybridsplit.profiler.memory import CudaMemory, MemoryTrace, client_memory
+from hybridsplit.profiler.memory.cuda import column_sum_workspace_bytes
+from hybridsplit.profiler.models import traced_model
+from hybridsplit.profiler.shapes import ShapeMemo, shapes_only
+from hybridsplit.scenarios.contracts.modes import Mode
 from tests.families import family_scenario
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,16 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.memory import Role, client_memory, homogeneous_runs, peaks_of_run, server_memory
-from profiler.model_profile import profile_model
-from profiler.models import TracedModel, traced_model
-from runtime.client import Assignment, run_client_round
-from runtime.live_bytes import LiveBytes
-from runtime.noise import NoiseKey
-from runtime.optimizers import make_optimizer
-from runtime.server import ServerSide
-from scenarios.contracts.modes import LOCAL_MODES, Mode
-from scenarios.loader import validate_scenario
+from hybridsplit.profiler.memory import Role, client_memory, homogeneous_runs, peaks_of_run, server_memory
+from hybridsplit.profiler.model_profile import profile_model
+from hybridsplit.profiler.models import TracedModel, traced_model
+from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.live_bytes import LiveBytes
+from hybridsplit.runtime.split.optimizers import make_optimizer
+from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, Mode
+from hybridsplit.scenarios.loader import validate_scenario
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
 
 OPTIMIZERS = [

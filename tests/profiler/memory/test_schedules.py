@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.memory import ChainMemory, chain_memory, client_memory
-from profiler.memory.blocks import BlockMemory, GraphMemory
-from profiler.memory.levels import recompute_levels
-from profiler.memory.recompute import RecomputePlanner
-from profiler.memory.schedules import schedule_peak_bytes
-from profiler.models import TracedModel, traced_model
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.recompute import (
+from hybridsplit.profiler.memory import ChainMemory, chain_memory, client_memory
+from hybridsplit.profiler.memory.blocks import BlockMemory, GraphMemory
+from hybridsplit.profiler.memory.levels import recompute_levels
+from hybridsplit.profiler.memory.recompute import RecomputePlanner
+from hybridsplit.profiler.memory.schedules import schedule_peak_bytes
+from hybridsplit.profiler.models import TracedModel, traced_model
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.recompute import (
     Action,
     RecomputeStep,
     Schedule,
@@ -28,7 +28,7 @@ from scenarios.contracts.recompute import (
     num_forwards,
     one_input_per_block,
 )
-from scenarios.schema import Scenario
+from hybridsplit.scenarios.schema import Scenario
 from tests.families import FAMILIES, OPT, family_scenario
 
 OPTIMIZERS = [

@@ -8,8 +8,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from runtime.executors.inline import InlineExecutor
-from runtime.rounds import TrainingResult, train
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.run.rounds import TrainingResult, train
 from tests.runtime.faults.runs import ENDS_S, assignments_of, scenario_with
 
 

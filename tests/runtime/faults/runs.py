@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from runtime.client import Assignment
-from runtime.executors.base import Executor
-from runtime.rounds import TrainingResult, train
-from runtime.split import State
-from scenarios.contracts.modes import Mode
-from scenarios.loader import load_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.executors.base import Executor
+from hybridsplit.runtime.run.rounds import TrainingResult, train
+from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.runtime.split.parts import State
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 SMALL = ["training.local_steps=1", "training.zeroth_order.directions=1", "training.rounds=3"]
 OPTIONS = [(1, Mode.FO), (2, Mode.ZO_PROJECTION), (3, Mode.FO_RECOMPUTE), (4, Mode.ZO_LOSS), (2, Mode.FO), (7, Mode.FO)]

@@ -9,16 +9,16 @@ import ray
 import torch
 from ray.cluster_utils import Cluster
 
-from runtime.checkpoint import RoundRecord
-from runtime.executors.base import RoundOutcome, RoundTask, without_culprits
-from runtime.executors.inline import InlineExecutor
-from runtime.executors.ray import RayExecutor
-from runtime.faults import ClientFault, FaultKind
-from runtime.groups import groups_of
-from runtime.participation import participants
-from runtime.rounds import train
-from scenarios.contracts.modes import Mode
-from scenarios.errors import BudgetExceededError, RunError
+from hybridsplit.runtime.data.participation import participants
+from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask, without_culprits
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.executors.ray import RayExecutor
+from hybridsplit.runtime.run.checkpoint import RoundRecord
+from hybridsplit.runtime.run.rounds import train
+from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
+from hybridsplit.runtime.worker.groups import groups_of
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.errors import BudgetExceededError, RunError
 from tests.runtime.faults.runs import ENDS_S, assert_same_bits, assignments_of, run_with, scenario_with
 from tests.runtime.faulty_workers import CulpritInline, Fails
 
@@ -48,7 +48,7 @@ def test_a_client_that_hangs_or_kills_is_found_among_its_group(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, how: str, num_groups: int
 ) -> None:
     """In larger groups, and alone while another group is next in line at its worker."""
-    monkeypatch.setattr("runtime.groups.MAX_GROUPS", num_groups)
+    monkeypatch.setattr("hybridsplit.runtime.worker.groups.MAX_GROUPS", num_groups)
     scenario = scenario_with("faults.policy=drop-client", "faults.client_timeout_s=2", "faults.worker_retries=1")
     executor = RayExecutor(scenario, 2, address=cluster.address, make_worker=Fails(how, "pi4-1"))
     result = run_with(scenario, executor, assignments_of(scenario))
@@ -82,7 +82,7 @@ def test_a_client_that_hangs_beside_a_shared_server_is_named(cluster: Cluster, c
 @pytest.mark.ray
 def test_a_shared_server_outlives_all_its_workers(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker finds no place, the others are killed at once between rounds, and a client kills its workers."""
-    monkeypatch.setattr("runtime.executors.ray_side_by_side._PATIENCE_S", 5.0)
+    monkeypatch.setattr("hybridsplit.runtime.executors.ray_side_by_side._PATIENCE_S", 5.0)
     scenario = scenario_with(
         "training.server_model=shared-mean", "faults.policy=drop-client", "faults.worker_retries=1"
     )

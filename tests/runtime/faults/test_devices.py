@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 from ray.cluster_utils import Cluster
 
-from runtime.executors.inline import InlineExecutor
-from runtime.executors.ray import RayExecutor
-from runtime.groups import groups_of
-from runtime.rounds import TrainingResult, train
-from scenarios.contracts.schedule import Chain
-from scenarios.errors import RunError, ScenarioError
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.executors.ray import RayExecutor
+from hybridsplit.runtime.run.rounds import TrainingResult, train
+from hybridsplit.runtime.worker.groups import groups_of
+from hybridsplit.scenarios.contracts.schedule import Chain
+from hybridsplit.scenarios.errors import RunError, ScenarioError
 from tests.runtime.faults.runs import ENDS_S, assert_same_bits, assignments_of, run_with, scenario_with
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from runtime.executors.inline import InlineExecutor
-from runtime.executors.state_files import load_states
-from runtime.rounds import TrainingResult, train
-from runtime.split import State
-from scenarios.errors import RunError
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.executors.state_files import load_states
+from hybridsplit.runtime.run.rounds import TrainingResult, train
+from hybridsplit.runtime.split.parts import State
+from hybridsplit.scenarios.errors import RunError
 from tests.runtime.faults.runs import ENDS_S, SMALL, assert_same_bits, assignments_of, scenario_with
 
 
@@ -40,7 +40,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, undisturbed:
 
 
 def run_of(folder: Path, executor: str, *more: str) -> subprocess.Popen[bytes]:
-    start = "from orchestrator.cli import main; main()"
+    start = "from hybridsplit.orchestrator.cli import main; main()"
     command = [sys.executable, "-c", start, "run", "quickstart", "--executor", executor, "--workers", "1"]
     for setting in [*SMALL, "training.rounds=8", "training.frozen_control=false"]:
         command += ["--set", setting]

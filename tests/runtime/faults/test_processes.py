@@ -8,10 +8,10 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from runtime.checkpoint import RoundRecord
-from runtime.executors.ray import RayExecutor
-from runtime.executors.state_files import load_states
-from runtime.rounds import TrainingResult, train
+from hybridsplit.runtime.executors.ray import RayExecutor
+from hybridsplit.runtime.executors.state_files import load_states
+from hybridsplit.runtime.run.checkpoint import RoundRecord
+from hybridsplit.runtime.run.rounds import TrainingResult, train
 from tests.runtime.faults.runs import ENDS_S, assert_same_bits, assignments_of, scenario_with
 from tests.runtime.faulty_workers import Fails
 

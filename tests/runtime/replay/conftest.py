@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from runtime.replay.links import downlink_rate_bps, uplink_rate_bps
-from scenarios.contracts.modes import Mode
-from scenarios.contracts.phases import Phase
-from scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
-from scenarios.loader import validate_scenario
-from scenarios.schema import Scenario
+from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
+from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.schema import Scenario
 
 FIXED_LINK = {"uplink_bps_per_hz": 2.0, "downlink_bps_per_hz": 4.0}
 SHANNON_LINK = {"path_gain_db": -100.0, "transmit_power_dbm": 20.0, "downlink_bps_per_hz": 4.0}

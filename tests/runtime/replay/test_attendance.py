@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from profiler.options import profile_scenario
-from runtime.assignments import assignments_of
-from runtime.executors.inline import InlineExecutor
-from runtime.participation import attendance
-from runtime.replay import replay
-from runtime.rounds import train
-from scenarios.contracts.phases import Phase
-from scenarios.loader import load_scenario
-from solver.planner import make_plan
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.runtime.data.participation import attendance
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.replay import replay
+from hybridsplit.runtime.run.assignments import assignments_of
+from hybridsplit.runtime.run.rounds import train
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.solver.planner import make_plan
 
 SETTINGS = ["training.participation=0.5", "training.local_steps=2", "training.rounds=5"]
 PREFIX = ["training.modes=[zo-projection, zo-loss]", "training.zo_prefix_blocks=1"]

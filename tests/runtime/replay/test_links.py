@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.replay.links import downlink_rate_bps, uplink_rate_bps, watts_from_dbm
-from scenarios.schema import FixedLink, Radio, ShannonLink
+from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps, watts_from_dbm
+from hybridsplit.scenarios.schema import FixedLink, Radio, ShannonLink
 
 FIXED = Radio(link_model="fixed", uplink_hz=20e6, downlink_hz=10e6)
 SHANNON = Radio(link_model="shannon", uplink_hz=1e6, downlink_hz=10e6, noise_dbm_per_hz=-174.0)

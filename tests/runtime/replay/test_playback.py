@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import runtime.replay.links as replay_links
-from runtime.replay import BandwidthTrace, replay, scenario_of
-from scenarios.contracts.ledger import LEDGER_COLUMNS
-from scenarios.contracts.phases import ROUND_ORDER
-from scenarios.errors import ContractError, RunError, UsageError
+import hybridsplit.runtime.replay.links as replay_links
+from hybridsplit.runtime.replay import BandwidthTrace, replay, scenario_of
+from hybridsplit.scenarios.contracts.ledger import LEDGER_COLUMNS
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER
+from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
 
 ONE = "pi-0"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.replay import replay
-from scenarios.contracts.ledger import Source
-from scenarios.contracts.plan import Plan
-from scenarios.contracts.schedule import Chain, Turns
-from scenarios.errors import ContractError
-from solver.planner import make_plan
-from solver.strategies import TURN_TAKING
+from hybridsplit.runtime.replay import replay
+from hybridsplit.scenarios.contracts.ledger import Source
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.schedule import Chain, Turns
+from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.solver.planner import make_plan
+from hybridsplit.solver.strategies import TURN_TAKING
 from tests.solver.instances import random_instance
 
 CASES = [

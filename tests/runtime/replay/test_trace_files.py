@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.replay import assign_traces, load_trace, parse_trace, replay, scenario_traces
-from scenarios.errors import ScenarioError
+from hybridsplit.runtime.replay import assign_traces, load_trace, parse_trace, replay, scenario_traces
+from hybridsplit.scenarios.errors import ScenarioError
 
 REAL_TRACES = Path(__file__).resolve().parents[4] / "shared" / "data" / "traces"
 needs_real_traces = pytest.mark.skipif(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.replay import BandwidthTrace
-from scenarios.errors import ScenarioError, UsageError
+from hybridsplit.runtime.replay import BandwidthTrace
+from hybridsplit.scenarios.errors import ScenarioError, UsageError
 
 
 @st.composite

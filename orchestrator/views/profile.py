@@ -1,0 +1,175 @@
+"""What ``profile`` prints: what fits on every kind of device, what the memory is for, and a picture of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from hybridsplit.profiler.memory import MemoryBreakdown, Role
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.units import format_bytes, format_seconds
+
+_LETTERS = {Mode.FO: "F", Mode.FO_RECOMPUTE: "R", Mode.ZO_PROJECTION: "P", Mode.ZO_LOSS: "L", Mode.FROZEN: "Z"}
+_STYLES = {
+    Mode.FO: "blue",
+    Mode.FO_RECOMPUTE: "green",
+    Mode.ZO_PROJECTION: "magenta",
+    Mode.ZO_LOSS: "red",
+    Mode.FROZEN: "dim",
+}
+_CHART_ROWS = 14
+_MOST_COLUMNS = 60
+
+
+def _table(title: str, columns: Iterable[str], left: frozenset[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in columns:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in ("client", "device"))
+    return table
+
+
+def by_group(options: OptionTable) -> list[tuple[str, str, pd.DataFrame]]:
+    """Return label, device and the rows of one client for every kind of client."""
+    frame = options.table.assign(group=options.table["client"].str.rsplit("-", n=1).str[0])
+    return [
+        (f"{group} x{rows['client'].nunique()}", str(device), rows[rows["client"] == rows["client"].iloc[0]])
+        for (group, device), rows in frame.groupby(["group", "device"], sort=False)
+    ]
+
+
+def deepest_fitting(rows: pd.DataFrame) -> pd.Series | None:
+    """Return the deepest option within the budget, with the least compute among those of its cut; None without one."""
+    fitting = rows[rows["fits"]]
+    if fitting.empty:
+        return None
+    return fitting.sort_values(["cut", "client_compute_s"], ascending=[False, True]).iloc[0]
+
+
+def fits_table(options: OptionTable, local_steps: int) -> Table:
+    """Return what fits: for each kind of client, mode and batch size the deepest cut within the budget.
+
+    Parameters
+    ----------
+    options
+        The option table.
+    local_steps
+        Steps of a round, to give compute and bytes a step.
+    """
+    chooses_batch = len(options.batch_sizes) > 1
+    batch = ("batch",) if chooses_batch else ()
+    table = _table(
+        "What fits, by kind of client and mode",
+        ("client", "device", "mode", *batch, "deepest cut", "peak", "of budget", "compute a step", "on air a round"),
+        frozenset({"client", "device", "mode"}),
+    )
+    for label, device, rows in by_group(options):
+        name, kind = escape(label), device
+        for (mode, batch_size), of_mode in rows.groupby(["mode", "batch_size"], sort=False):
+            best = deepest_fitting(of_mode)
+            plain = rows[(rows["mode"] == Mode.FO) & (rows["batch_size"] == batch_size)]
+            budget_bytes = int(of_mode["memory_budget_bytes"].iloc[0])
+            if best is None and mode == Mode.FO_RECOMPUTE and deepest_fitting(plain) is not None:
+                # Where ``fo`` fits, keeping all graphs is not offered a second time.
+                cells = ["no deeper than fo", "-", "-", "-", "-"]
+            elif best is None:
+                least_bytes = int(of_mode["client_peak_bytes"].min())
+                missing = f"+{format_bytes(least_bytes - budget_bytes)}"
+                cells = ["none", format_bytes(least_bytes), missing, "-", "-"]
+            else:
+                cells = [
+                    f"{best['cut']} of {of_mode['cut'].max()}",
+                    format_bytes(best["client_peak_bytes"]),
+                    f"{best['client_peak_bytes'] / budget_bytes:.0%} of {format_bytes(budget_bytes)}",
+                    format_seconds(best["client_compute_s"] / local_steps),
+                    format_bytes(best["uplink_bytes"] + best["downlink_bytes"]),
+                ]
+            table.add_row(name, kind, str(mode), *([str(batch_size)] if chooses_batch else []), *cells)
+            name, kind = "", ""
+    return table
+
+
+def worth_line(options: OptionTable) -> str:
+    """What a step with each batch size is worth, relative to the largest; empty where there is one size."""
+    worth = options.table.groupby("batch_size")["progress"].max()
+    if len(worth) < 2:
+        return ""
+    told = ", ".join(f"{size}: {share:.3g}" for size, share in (worth / worth.iloc[-1]).items())
+    return f"worth of a step by batch size: {told}"
+
+
+def breakdown_table(breakdowns: dict[str, MemoryBreakdown]) -> Table:
+    """Return what the memory of some options is for.
+
+    Parameters
+    ----------
+    breakdowns
+        What the peak consists of, by the name of the option.
+    """
+    roles = [role for role in Role if any(getattr(found, role) for found in breakdowns.values())]
+    columns = ("option", "peak", *(role.replace("_", " ") for role in roles))
+    table = _table("What the peak consists of", columns, frozenset({"option"}))
+    for name, found in breakdowns.items():
+        table.add_row(name, format_bytes(found.peak_bytes), *(format_bytes(getattr(found, role)) for role in roles))
+    return table
+
+
+def memory_chart(options: OptionTable) -> Text:
+    """Return peak memory over the cut as text: a letter a mode, budgets as dotted levels.
+
+    ``fo-recompute`` fills the range between its levels. Deep models are thinned to what fits a line, and of several
+    batch sizes the largest is drawn.
+    """
+    *smaller, largest = options.batch_sizes
+    options = OptionTable(options.table[options.table["batch_size"] == largest])
+    rows = max((rows for _, _, rows in by_group(options)), key=len)
+    cuts = sorted(rows["cut"].unique())
+    cuts = (
+        [cuts[round(i * (len(cuts) - 1) / (_MOST_COLUMNS - 1))] for i in range(_MOST_COLUMNS)]
+        if (len(cuts) > _MOST_COLUMNS)
+        else cuts
+    )
+    low, high = float(rows["client_peak_bytes"].min()), float(rows["client_peak_bytes"].max())
+    width = 3 if len(cuts) <= 20 else 2 if len(cuts) <= 30 else 1
+
+    def level(size_bytes: float) -> int:
+        share = math.log(size_bytes / low) / math.log(high / low) if high > low else 0.0
+        return round(share * (_CHART_ROWS - 1))
+
+    cells: dict[tuple[int, int], Mode] = {}
+    # The modes that need least are drawn last, so that they are never hidden.
+    for mode in (Mode.FO_RECOMPUTE, Mode.FO, Mode.FROZEN, Mode.ZO_LOSS, Mode.ZO_PROJECTION):
+        of_mode = rows[rows["mode"] == str(mode)].groupby("cut")["client_peak_bytes"]
+        for cut, least, most in zip(of_mode.min().index, of_mode.min(), of_mode.max(), strict=True):
+            if cut in cuts:
+                for y in range(level(least), level(most) + 1):
+                    cells[cuts.index(cut), y] = mode
+    budgets = {level(b): b for b in sorted(set(options.table["memory_budget_bytes"])) if low <= b <= high}
+    chart = Text()
+    for y in range(_CHART_ROWS - 1, -1, -1):
+        size_bytes = budgets.get(y, low * (high / low) ** (y / (_CHART_ROWS - 1)))
+        named = y in budgets or y in (0, _CHART_ROWS - 1)
+        chart.append(f"{format_bytes(size_bytes) if named else '':>12} ", style="bold" if y in budgets else "dim")
+        chart.append("┤" if named else "│", style="dim")
+        for x in range(len(cuts)):
+            drawn = cells.get((x, y))
+            blank = "·" if y in budgets else " "
+            chart.append(blank * (width - 1), style="dim")
+            chart.append(_LETTERS[drawn] if drawn else blank, style=_STYLES[drawn] if drawn else "dim")
+        chart.append("  budget\n" if y in budgets else "\n", style="dim")
+    every = max(1, math.ceil(4 / width))
+    chart.append(" " * 13 + "└" + "─" * (width * len(cuts)) + "\n", style="dim")
+    labels = (f"{cut:>{width}}" if i % every == 0 else " " * width for i, cut in enumerate(cuts))
+    batch = f", batches of {largest}" if smaller else ""
+    chart.append(" " * 14 + "".join(labels) + f"  cut{batch}\n", style="dim")
+    shown = [mode for mode in Mode if str(mode) in set(rows["mode"])]
+    chart.append(" " * 14)
+    for mode in shown:
+        chart.append(f"{_LETTERS[mode]} {mode}   ", style=_STYLES[mode])
+    return chart

@@ -1,0 +1,1 @@
+"""What clients return becomes one model: weighted means, replayed scalars, and how far to trust them."""

@@ -1,0 +1,136 @@
+"""Deal training samples to clients, and draw each client's batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hybridsplit.runtime.data.sources import Samples
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.schema import Client, Dirichlet, Iid, Scenario
+from hybridsplit.scenarios.streams import stream_seed
+
+_DRAWS = 100
+
+
+def partition(samples: Samples, scenario: Scenario) -> Mapping[str, Tensor]:
+    """Return the sample indices of every client.
+
+    Raises
+    ------
+    ScenarioError
+        If a client would get fewer samples than one batch of the smallest size that it may choose.
+    """
+    clients = scenario.expanded_clients()
+    batch_size = scenario.training.candidate_batch_sizes[0]
+    rng = np.random.default_rng(stream_seed(scenario.seed, "partition"))
+    scheme = scenario.data.partition
+    if isinstance(scheme, Iid):
+        dealt = _deal(rng.permutation(len(samples)), [client.data_weight for client in clients])
+    elif isinstance(scheme, Dirichlet):
+        # Small concentrations may leave a client with next to nothing; the usual remedy is to draw again.
+        for _ in range(_DRAWS):
+            dealt = _dirichlet(samples, clients, scheme.alpha, rng)
+            if min(map(len, dealt)) >= batch_size:
+                break
+    else:
+        dealt = _by_key(samples if scheme.key != "label" else _keyed_by_label(samples), clients, rng)
+    for client, index in zip(clients, dealt, strict=True):
+        if len(index) < batch_size:
+            raise ScenarioError(
+                f"data.partition: client {client.id} gets {len(index)} samples; needs at least one batch of "
+                f"{batch_size}: "
+                "lower training.batch_size or the number of clients, raise its data_share, or use more data"
+            )
+    return {client.id: torch.from_numpy(np.sort(index)) for client, index in zip(clients, dealt, strict=True)}
+
+
+def _deal(order: np.ndarray, weights: list[float]) -> list[np.ndarray]:
+    """Cut an order into consecutive runs whose lengths follow the weights."""
+    ends = np.round(np.cumsum(weights) / sum(weights) * len(order)).astype(int)
+    return np.split(order, ends[:-1])
+
+
+def _dirichlet(
+    samples: Samples, clients: tuple[Client, ...], alpha: float, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Deal each label's samples in proportions drawn from Dirichlet(alpha · data shares) (arXiv 2102.02079)."""
+    labels = samples.keys_N.numpy() if samples.labels.ndim > 1 else samples.labels.numpy()
+    base = np.array([client.data_weight for client in clients]) * len(clients)
+    dealt: list[list[np.ndarray]] = [[] for _ in clients]
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        for client, run in zip(dealt, _deal(members, list(rng.dirichlet(alpha * base))), strict=True):
+            client.append(run)
+    return [np.concatenate(runs) for runs in dealt]
+
+
+def _by_key(samples: Samples, clients: tuple[Client, ...], rng: np.random.Generator) -> list[np.ndarray]:
+    """Give each key whole to the client that lacks most of its share, largest keys first."""
+    keys = samples.keys_N.numpy()
+    values, counts = np.unique(keys, return_counts=True)
+    if len(values) < len(clients):
+        raise ScenarioError(
+            f"data.partition.key: found {len(values)} keys for {len(clients)} clients; each client needs one of its own"
+        )
+    order = rng.permutation(len(values))
+    order = order[np.argsort(-counts[order], kind="stable")]
+    wanted = np.array([client.data_weight for client in clients]) * len(keys)
+    have = np.zeros(len(clients))
+    owner = {}
+    for position in order:
+        client = int(np.argmax((wanted - have) / wanted))
+        owner[values[position]] = client
+        have[client] += counts[position]
+    owners = np.array([owner[key] for key in keys])
+    return [np.flatnonzero(owners == index) for index in range(len(clients))]
+
+
+def _keyed_by_label(samples: Samples) -> Samples:
+    keys = samples.keys_N if samples.labels.ndim > 1 else samples.labels
+    return Samples(samples.inputs, samples.labels, samples.mask_NS, keys)
+
+
+def draw_batch(
+    samples: Samples,
+    index: Tensor,
+    scenario: Scenario,
+    client: str,
+    global_step: int,
+    *,
+    batch_size: int | None = None,
+) -> Batch:
+    """Draw a client's batch of a step: shuffled passes over its samples, always a full batch.
+
+    Parameters
+    ----------
+    samples, index
+        All training samples, and those of the client.
+    scenario
+        Gives the seed.
+    client
+        The client's id; its stream is its own.
+    global_step
+        Steps since the start of the run, so that a resumed run draws the same batches.
+    batch_size
+        Samples of the batch: what the plan chose for the client; ``training.batch_size`` when absent.
+
+    Raises
+    ------
+    ScenarioError
+        If the client has fewer samples than one batch.
+    """
+    size = scenario.training.batch_size if batch_size is None else batch_size
+    per_pass = len(index) // size
+    if per_pass == 0:
+        raise ScenarioError(
+            f"training.batch_size: found {size}; there are only {len(index)} samples to draw from ({client})"
+        )
+    epoch, position = divmod(global_step, per_pass)
+    generator = torch.Generator().manual_seed(stream_seed(scenario.seed, "batches", client, epoch))
+    order = torch.randperm(len(index), generator=generator)
+    return samples.batch(index[order[position * size : (position + 1) * size]])

@@ -1,0 +1,255 @@
+"""Datasets of a scenario: samples, labels, a held-out test set, and natural keys."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hybridsplit.runtime.models.build import model_config, torch_dtype
+from hybridsplit.runtime.split.link import Batch
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.schema import Digits, ImageArchive, Scenario, SyntheticTokens, TextTable
+from hybridsplit.scenarios.streams import stream_seed
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples in memory.
+
+    Parameters
+    ----------
+    inputs
+        Token ids [N, S], or images [N, C, H, W].
+    labels
+        [N] classes, or [N, S] token ids for a causal language model.
+    mask_NS
+        Attention mask, bool; None where nothing is padded.
+    keys_N
+        Natural key of each sample as an integer code, for partitioning.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    mask_NS: Tensor | None
+    keys_N: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Return the samples at an index as a batch."""
+        return Batch(self.inputs[index], self.labels[index], None if self.mask_NS is None else self.mask_NS[index])
+
+    def subset(self, index: Tensor) -> Samples:
+        """Return the samples at an index."""
+        mask_NS = None if self.mask_NS is None else self.mask_NS[index]
+        return Samples(self.inputs[index], self.labels[index], mask_NS, self.keys_N[index])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test samples, and the number of classes."""
+
+    train: Samples
+    test: Samples
+    num_classes: int
+
+
+def load_dataset(scenario: Scenario) -> Dataset:
+    """Load the data a scenario names and hold out its test set.
+
+    Raises
+    ------
+    ScenarioError
+        If a file is not what the scenario says it is.
+    """
+    try:
+        samples, num_classes = _load_samples(scenario)
+    except ScenarioError:
+        raise
+    except Exception as error:  # a foreign file may fail in as many ways as there are readers
+        raise ScenarioError(
+            f"data: cannot be used as {scenario.data.source} ({type(error).__name__}: {error})"
+        ) from error
+    _check_labels(scenario, num_classes)
+    if samples.inputs.is_floating_point():
+        samples = replace(samples, inputs=samples.inputs.to(torch_dtype(scenario.model)))
+    generator = torch.Generator().manual_seed(stream_seed(scenario.seed, "test-split"))
+    order = torch.randperm(len(samples), generator=generator)
+    num_test = max(1, round(scenario.data.test_fraction * len(samples)))
+    if num_test >= len(samples):
+        raise ScenarioError(f"data: found {len(samples)} samples; the test set alone would take {num_test} of them")
+    return Dataset(samples.subset(order[num_test:]), samples.subset(order[:num_test]), num_classes)
+
+
+def head_size(scenario: Scenario) -> int | None:
+    """Return the number of classes of a checkpoint's new head, from the data; None where the model states it."""
+    if scenario.model.checkpoint is None or scenario.model.task == "causal-lm":
+        return None
+    return load_dataset(scenario).num_classes
+
+
+def _check_labels(scenario: Scenario, num_classes: int) -> None:
+    """Refuse a model by value whose head has fewer outputs than the data has classes."""
+    if scenario.model.config is None or scenario.model.task == "causal-lm":
+        return
+    outputs = model_config(scenario.model).num_labels
+    if outputs < num_classes:
+        raise ScenarioError(
+            f"model.config.num_labels: found {outputs}; the data has {num_classes} classes: "
+            f"state num_labels: {num_classes}"
+        )
+
+
+def _load_samples(scenario: Scenario) -> tuple[Samples, int]:
+    data = scenario.data
+    match data:
+        case Digits():
+            return _digits(data, scenario)
+        case SyntheticTokens():
+            return _synthetic_tokens(data, scenario)
+        case TextTable():
+            return _text_table(data, scenario)
+        case ImageArchive():
+            return _image_archive(data, scenario)
+        case _:
+            assert_never(data)
+
+
+def _digits(data: Digits, scenario: Scenario) -> tuple[Samples, int]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.tensor(digits.images, dtype=torch.float32).div(16.0).unsqueeze(1)
+    labels = torch.tensor(digits.target, dtype=torch.long)
+    return _images(images, labels, data.image_size, scenario), 10
+
+
+def _images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenario: Scenario) -> Samples:
+    """Standardise, resize and give the images the number of channels that the model reads."""
+    scaled = F.interpolate(images_NCHW, size=(image_size, image_size), mode="bilinear", align_corners=False)
+    scaled = (scaled - scaled.mean()) / scaled.std().clamp_min(1e-8)
+    channels = int(getattr(model_config(scenario.model), "num_channels", scaled.shape[1]))
+    if scaled.shape[1] == 1 and channels > 1:
+        scaled = scaled.expand(-1, channels, -1, -1).contiguous()
+    if scaled.shape[1] != channels:
+        raise ScenarioError(
+            f"model.config.num_channels: found {channels}; the images have {scaled.shape[1]}: state that number"
+        )
+    return Samples(scaled, labels, None, labels)
+
+
+_LANGUAGE_CHAINS = 8
+"""Chains, hence natural keys, of a causal language model's data, whose head states no number of classes."""
+
+
+def _synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Samples, int]:
+    """Draw sequences of a few Markov chains; the chain is the class, and the next token mostly follows the chain.
+
+    Every token is above the special ones, so that nothing is padding.
+    """
+    config = model_config(scenario.model)
+    length = scenario.training.sequence_length
+    assert length is not None
+    num_classes = _LANGUAGE_CHAINS if scenario.model.task == "causal-lm" else int(config.num_labels)
+    first_token, alphabet = 4, 64
+    if config.vocab_size < first_token + alphabet:
+        raise ScenarioError(
+            f"model.config.vocab_size: found {config.vocab_size}; synthetic tokens need "
+            f"at least {first_token + alphabet}"
+        )
+    rng = np.random.default_rng(stream_seed(scenario.seed, "synthetic-tokens"))
+    successor = np.stack([rng.permutation(alphabet) for _ in range(num_classes)])
+    chain_N = rng.integers(0, num_classes, data.num_samples)
+    tokens_NS = np.empty((data.num_samples, length), dtype=np.int64)
+    tokens_NS[:, 0] = rng.integers(0, alphabet, data.num_samples)
+    for position in range(1, length):
+        follows_N = rng.random(data.num_samples) < 0.9
+        anything_N = rng.integers(0, alphabet, data.num_samples)
+        tokens_NS[:, position] = np.where(follows_N, successor[chain_N, tokens_NS[:, position - 1]], anything_N)
+    inputs = torch.from_numpy(tokens_NS + first_token)
+    chains = torch.from_numpy(chain_N)
+    labels = inputs if scenario.model.task == "causal-lm" else chains
+    return Samples(inputs, labels, None, chains), num_classes
+
+
+def _text_table(data: TextTable, scenario: Scenario) -> tuple[Samples, int]:
+    path = Path(data.path)
+    separator = "\t" if path.suffix == ".tsv" else ","
+    try:
+        table = pd.read_csv(path, sep=separator, quoting=3 if separator == "\t" else 0)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"data.path: {path}: not a readable table ({error})") from error
+    named = [("text_column", data.text_column), ("label_column", data.label_column), ("key_column", data.key_column)]
+    for key, column in named:
+        if column is not None and column not in table.columns:
+            raise ScenarioError(
+                f"data.{key}: found {column!r}; {path} has the columns {', '.join(map(str, table.columns))}"
+            )
+    texts = table[data.text_column].astype(str).tolist()
+    input_ids, mask_NS = _tokenize(data, texts, scenario)
+    vocabulary = model_config(scenario.model).vocab_size
+    if int(input_ids.max()) >= vocabulary:
+        raise ScenarioError(
+            f"data.tokenizer: gives token {int(input_ids.max())}; the model knows {vocabulary}: "
+            "use the model's own tokenizer"
+        )
+    if scenario.model.task == "causal-lm":
+        labels, num_classes = input_ids.masked_fill(~mask_NS, -100), 0
+    else:
+        labels, num_classes = _integer_labels(table[data.label_column], f"data.label_column: {path}")
+    by_key = table[data.key_column if data.key_column is not None else data.label_column]
+    return Samples(input_ids, labels, mask_NS, torch.tensor(pd.factorize(by_key)[0], dtype=torch.long)), num_classes
+
+
+def _integer_labels(column: pd.Series, where: str) -> tuple[Tensor, int]:
+    numbers = pd.to_numeric(column, errors="coerce")
+    if numbers.isna().any() or (numbers < 0).any() or (numbers % 1 != 0).any():
+        raise ScenarioError(
+            f"{where}: needs labels 0, 1, 2, ...; found {column[numbers.isna()].tolist()[:3] or 'others'}"
+        )
+    labels = torch.tensor(numbers.astype(int).to_numpy(), dtype=torch.long)
+    return labels, int(labels.max()) + 1
+
+
+def _tokenize(data: TextTable, texts: list[str], scenario: Scenario) -> tuple[Tensor, Tensor]:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(data.tokenizer)
+    except Exception as error:  # OSError, hub and network errors of several packages
+        raise ScenarioError(
+            f"data.tokenizer: {data.tokenizer!r} is no local tokenizer folder and could not be fetched from the hub; "
+            "give a local folder or go online"
+        ) from error
+    encoded = tokenizer(
+        texts, padding="max_length", truncation=True, max_length=scenario.training.sequence_length, return_tensors="pt"
+    )
+    return encoded["input_ids"], encoded["attention_mask"].bool()
+
+
+def _image_archive(data: ImageArchive, scenario: Scenario) -> tuple[Samples, int]:
+    try:
+        with np.load(data.path, allow_pickle=False) as archive:
+            images, labels = np.asarray(archive["images"]), np.asarray(archive["labels"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ScenarioError(
+            f"data.path: {data.path}: needs an .npz file with 'images' and 'labels' ({error})"
+        ) from error
+    if images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels):
+        raise ScenarioError(
+            f"data.path: {data.path}: found images {images.shape} and labels {labels.shape}; "
+            "needs [N, H, W(, C)] and [N]"
+        )
+    tensor = torch.tensor(images, dtype=torch.float32)
+    tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
+    label_tensor, num_classes = _integer_labels(pd.Series(labels), f"data.path: {data.path}")
+    return _images(tensor.contiguous(), label_tensor, data.image_size, scenario), num_classes

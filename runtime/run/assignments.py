@@ -1,0 +1,73 @@
+"""What a plan says each client is to do, and with whom it is carried out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.runtime.worker.groups import Group, groups_of
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.schedule import Chain, Schedule, Simultaneous
+from hybridsplit.scenarios.schema import Scenario, Training
+
+
+def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
+    """Return what the plan says each client is to do.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    scenario
+        Its scenario, in which clients may be bound to real devices.
+    """
+    resources = {client.id: client.ray_resource for client in scenario.expanded_clients()}
+    return tuple(
+        Assignment(
+            client.id,
+            client.cut,
+            client.mode,
+            client.data_weight,
+            client.memory_budget_bytes,
+            client.recompute,
+            client.batch_size,
+            resources[client.id],
+        )
+        for client in plan.clients
+    )
+
+
+def groups_by(schedule: Schedule, assignments: Sequence[Assignment], training: Training) -> tuple[Group, ...]:
+    """Return the groups of a round under a schedule.
+
+    A chain of clients with server copies of their own is sequential split learning: each starts from the weights that
+    the one before it ended with. A shared server model serves the clients in the order of the schedule; their own
+    parts are averaged as always.
+
+    Parameters
+    ----------
+    schedule
+        The plan's.
+    assignments
+        Those who take part, in the order of the scenario.
+    training
+        Names the server model.
+    """
+    order = () if isinstance(schedule, Simultaneous) else schedule.order
+    if training.server_model == "per-client":
+        return groups_of(assignments, order if isinstance(schedule, Chain) else ())
+    rank = {client: position for position, client in enumerate(order)}
+    return groups_of(sorted(assignments, key=lambda a: rank.get(a.client, len(rank))))
+
+
+def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule = Simultaneous()) -> str:
+    """Identify scenario, options and order: what decides the trained bits."""
+    text = "\n".join(
+        [
+            scenario.content_hash(),
+            *(f"{a.client} {a.cut} {a.mode} {a.recompute!r} {a.batch_size} {a.data_weight!r}" for a in assignments),
+            schedule.model_dump_json(),
+        ]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()

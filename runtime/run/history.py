@@ -1,0 +1,154 @@
+"""What a run has gathered, round by round: metrics, measured ledger, faults, and who takes part next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hybridsplit.runtime.aggregation.scalar_log import ScalarLog
+from hybridsplit.runtime.data.participation import participants
+from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask
+from hybridsplit.runtime.run.assignments import groups_by
+from hybridsplit.runtime.run.checkpoint import Checkpoint, ClientRecord, RoundRecord
+from hybridsplit.runtime.session.client import Assignment, ClientReport
+from hybridsplit.runtime.worker.faults import ClientFault
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.schedule import Schedule
+from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.schema import Scenario
+
+
+@dataclass
+class History:
+    """What the rounds so far came to, and what follows from it for the next one.
+
+    Attributes
+    ----------
+    records, clients
+        Metrics by round, and by round and client.
+    measured
+        Ledger of bytes, and of the emulating machine's seconds.
+    peak_bytes
+        Largest measured peak of every client part.
+    faults
+        Clients that failed, and when.
+    left
+        Those who take part no longer.
+    log
+        Averaged scalars that some client has yet to catch up with.
+    events
+        What happened to workers, in words.
+    """
+
+    records: list[RoundRecord] = field(default_factory=list)
+    clients: list[ClientRecord] = field(default_factory=list)
+    measured: Ledger = field(default_factory=lambda: Ledger.from_entries([]))
+    peak_bytes: dict[str, int] = field(default_factory=dict)
+    faults: list[ClientFault] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
+    log: ScalarLog = field(default_factory=lambda: ScalarLog(()))
+    events: list[str] = field(default_factory=list)
+
+    @classmethod
+    def after(cls, checkpoint: Checkpoint, assignments: Sequence[Assignment]) -> History:
+        """Go on from a checkpoint."""
+        expected = {a.client for a in assignments} - set(checkpoint.left)
+        if set(checkpoint.last_round) != expected:
+            raise ContractError(
+                f"the checkpoint is damaged: last_round names {len(checkpoint.last_round)} clients, needs the "
+                f"{len(expected)} of the plan that have not left; remove the folder of checkpoints to start again"
+            )
+        return cls(
+            list(checkpoint.records),
+            list(checkpoint.clients),
+            checkpoint.measured,
+            dict(checkpoint.peak_bytes),
+            list(checkpoint.faults),
+            set(checkpoint.left),
+            ScalarLog((), checkpoint.averaged, checkpoint.last_round),
+            list(checkpoint.events),
+        )
+
+    def checkpoint(self, fingerprint: str) -> Checkpoint:
+        """Return what is to be kept of it."""
+        return Checkpoint(
+            fingerprint,
+            tuple(self.records),
+            tuple(self.clients),
+            self.measured,
+            self.peak_bytes,
+            tuple(self.faults),
+            tuple(sorted(self.left)),
+            self.log.rounds,
+            self.log.last_round,
+            tuple(self.events),
+        )
+
+    def present(self, assignments: Sequence[Assignment]) -> list[Assignment]:
+        """Return those who have not left."""
+        return [a for a in assignments if a.client not in self.left]
+
+    def task(self, scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule) -> RoundTask:
+        """Return what is to be done in the next round.
+
+        A client's peak is measured in the first round it takes part in, since its option does not change within a run,
+        and again where it was over its budget.
+        """
+        round_index = len(self.records)
+        present = self.present(assignments)
+        fraction = scenario.training.participation
+        chosen = set(participants([a.client for a in present], fraction, scenario.seed, round_index))
+        taking_part = [a for a in present if a.client in chosen]
+        over = {fault.client for fault in self.faults if fault.peak_bytes is not None}
+        measure = frozenset(a.client for a in taking_part if a.client not in self.peak_bytes or a.client in over)
+        return RoundTask(round_index, groups_by(schedule, taking_part, scenario.training), measure)
+
+    def add(self, outcome: RoundOutcome[Any], scenario: Scenario, end_s: float, accuracy: float) -> RoundRecord:
+        """Take in a round."""
+        reports, round_index = outcome.reports, len(self.records)
+        weight = math.fsum(report.assignment.data_weight for report in reports)
+        loss = math.fsum(r.assignment.data_weight * r.train_loss for r in reports) / weight if reports else None
+        self.peak_bytes |= {r.assignment.client: r.peak_bytes for r in reports if r.peak_bytes is not None}
+        self.peak_bytes |= {f.client: f.peak_bytes for f in outcome.faults if f.peak_bytes is not None}
+        caught_up = {
+            r.assignment.client: sum(m.num_bytes for m in self.log.missed(r.assignment.client)) for r in reports
+        }
+        self.measured = Ledger.concat([self.measured, _measured(reports, round_index, caught_up)])
+        self.log.add(outcome.averaged, round_index, caught_up)
+        self.clients += [ClientRecord(round_index, r.assignment.client, r.train_loss) for r in reports]
+        self.clients += [ClientRecord(round_index, f.client, None, str(f.kind)) for f in outcome.faults]
+        self.faults += outcome.faults
+        self.events += outcome.events
+        if scenario.faults.policy == "drop-client":
+            gone = {fault.client for fault in outcome.faults}
+            self.left |= gone
+            self.log.forget(gone)
+        record = RoundRecord(round_index, end_s, loss, accuracy)
+        self.records.append(record)
+        return record
+
+
+def _measured(reports: Sequence[ClientReport], round_index: int, caught_up_bytes: Mapping[str, int]) -> Ledger:
+    """Return the ledger of a round; what a client caught up with came down before its round began."""
+    entries = [
+        LedgerEntry(
+            Source.MEASURED,
+            report.assignment.client,
+            round_index,
+            phase,
+            # The air is replayed, not emulated: its seconds are not measured, which is not zero.
+            report.seconds_by_phase.get(phase, float("nan")),
+            0.0,
+            report.bytes_by_phase.get(phase, 0)
+            + (caught_up_bytes[report.assignment.client] if phase is Phase.MODEL_DOWNLOAD else 0),
+            # On a real device the seconds are the device's.
+            emulated=report.assignment.resource is None,
+        )
+        for report in reports
+        for phase in Phase
+        if phase is not Phase.BARRIER
+    ]
+    return Ledger.from_entries(entries)

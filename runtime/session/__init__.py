@@ -1,0 +1,1 @@
+"""One client's round, and the server part that answers it."""

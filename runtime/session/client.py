@@ -1,0 +1,309 @@
+"""One client's round, step by step, with bytes, seconds and peak memory measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+from torch import nn
+
+from hybridsplit.runtime.estimators import GradientEstimator, StepResult, make_estimator
+from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep
+from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.learning_rates import training_at_round
+from hybridsplit.runtime.split.link import Batch, CountingLink, MeteredLink, ServerLink, Traffic
+from hybridsplit.runtime.split.live_bytes import LiveBytes
+from hybridsplit.runtime.split.parts import Part, SplitModel, State, block_of
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.schema import Scenario
+
+MEASURED_STEPS = 2
+"""Steps whose memory is measured: the first, in which the optimizer's state is born, and one that starts with it."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a plan says a client is to do.
+
+    Parameters
+    ----------
+    client, cut, mode
+        Who, and how.
+    data_weight
+        Its share of the data, and its weight in the aggregation.
+    memory_budget_bytes
+        Hard limit on the peak of its part.
+    recompute
+        The schedule of ``fo-recompute``; empty for one kept input per block.
+    batch_size
+        Samples a step; the scenario's when None.
+    resource
+        Custom Ray resource of the real device that runs this client; None where any worker may emulate it.
+    """
+
+    client: str
+    cut: int
+    mode: Mode
+    data_weight: float
+    memory_budget_bytes: int
+    recompute: str = ""
+    batch_size: int | None = None
+    resource: str | None = None
+
+
+@dataclass(frozen=True)
+class ClientReport:
+    """What is known of a client's round without its weights.
+
+    Parameters
+    ----------
+    assignment
+        Who, and how.
+    train_loss
+        Mean over the round's steps.
+    bytes_by_phase, seconds_by_phase
+        Measured; the seconds are the emulating machine's.
+    peak_bytes
+        Peak of live tensor bytes of the client part, or None when it was not measured in this round.
+    coefficients
+        Scalars that a zeroth-order client sent up, by step and direction; empty for other modes.
+    diverged_at_step
+        First step whose loss was not finite; None where all were.
+    """
+
+    assignment: Assignment
+    train_loss: float
+    bytes_by_phase: dict[Phase, int]
+    seconds_by_phase: dict[Phase, float]
+    peak_bytes: int | None = None
+    coefficients: tuple[tuple[float, ...], ...] = ()
+    diverged_at_step: int | None = None
+
+
+@dataclass(frozen=True)
+class ClientRound:
+    """Outcome of one client's round.
+
+    Parameters
+    ----------
+    report
+        Metrics and traffic.
+    state
+        Trained parameters and statistics of all blocks: the client part as the server knows it after the upload (or
+        after replaying the scalars), and the client's server copy.
+    optimizer_state
+        State of the client's optimizers at the end of the round, by side and parameter; empty unless it is kept.
+    """
+
+    report: ClientReport
+    state: State
+    optimizer_state: State
+
+
+class ClientSession:
+    """A client's part in the middle of a round.
+
+    Parameters
+    ----------
+    part
+        The client part, holding the weights the round starts from; it is trained in place.
+    server
+        The other side.
+    assignment, scenario, round_index
+        Who does what, by which settings, in which round (from 0).
+    num_blocks
+        Blocks of the whole model: with all of them the client computes the loss itself.
+    measure_memory
+        Whether to measure the client part's peak memory (slower).
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        server: ServerLink,
+        assignment: Assignment,
+        scenario: Scenario,
+        round_index: int,
+        *,
+        num_blocks: int,
+        measure_memory: bool,
+    ) -> None:
+        self._part, self._assignment, self._round, self._seed = part, assignment, round_index, scenario.seed
+        self._on_device = assignment.cut == num_blocks
+        self._meter = LiveBytes() if measure_memory else None
+        self._traffic = Traffic()
+        # Blocks that everybody moves by the same averaged scalars are never sent again.
+        prefix = scenario.training.zo_prefix_blocks
+        sent = [tensor for name, tensor in part.exchanged().items() if block_of(name) >= prefix]
+        self._traffic.count(Phase.MODEL_DOWNLOAD, sent)
+        labels_name_rows = scenario.model.task == "causal-lm"
+        # On the device, computing the loss is the client's own work and memory, and nothing crosses the air.
+        self._link: ServerLink = server
+        if not self._on_device:
+            row_ids = needs_row_ids(part, assignment.mode, labels_name_rows=labels_name_rows)
+            labels_cross = scenario.training.label_holder == "client"
+            self._link = CountingLink(server, self._traffic, row_ids, labels_cross)
+        self._training = training_at_round(scenario.training, round_index)
+        self.estimator = make_estimator(assignment.mode, part, self._training, assignment.recompute)
+        self._losses: list[float] = []
+        self._scalars: list[ScalarStep] = []
+        self._elapsed_s = 0.0
+
+    def step(self, step: int, batch: Batch) -> None:
+        """Train on one mini-batch; steps of a round count from 0."""
+        start_s = perf_counter()
+        key = NoiseKey(self._seed, "client", self._assignment.client, self._round, step)
+        measured = self._meter if step < MEASURED_STEPS else None
+        result = run_step(self.estimator, batch, self._link, key, measured)
+        self._losses.append(result.loss)
+        if result.scalars is not None:
+            self._scalars.append(result.scalars.on_server())
+            if self._on_device:
+                self._count_scalars(batch, result.scalars)
+        self._elapsed_s += perf_counter() - start_s
+
+    def _count_scalars(self, batch: Batch, scalars: ScalarStep) -> None:
+        """Without a server part nothing else has crossed: the scalars, and the ids of embedding rows, do."""
+        row_ids = needs_row_ids(self._part, self._assignment.mode, labels_name_rows=False)
+        ids = [batch.inputs.to(torch.int32)] if row_ids else []
+        self._traffic.count(Phase.UPLINK, [torch.tensor(scalars.coefficients, dtype=torch.float32), *ids])
+
+    def _count_averaged_scalars(self) -> None:
+        """Blocks of the common prefix move by averaged scalars; ``zo-projection`` receives scalars in every step."""
+        if self._training.zo_prefix_blocks and self._assignment.mode is Mode.ZO_LOSS:
+            averaged = [torch.tensor(step.coefficients, dtype=torch.float32) for step in self._scalars]
+            self._traffic.count(Phase.DOWNLINK, averaged)
+
+    def finish(self, start: State, optimizer_state: State, server_seconds: float) -> ClientReport:
+        """End the round: the part then holds what the server knows of it.
+
+        Parameters
+        ----------
+        start, optimizer_state
+            Weights and optimizer state that the round started from, on which the server replays the scalars of a
+            zeroth-order client.
+        server_seconds
+            Seconds of the round that were the server's.
+        """
+        self.estimator.close()
+        if self._assignment.mode in ZEROTH_ORDER_MODES:
+            # The server never sees the client's weights: it replays the scalars on the weights the round started from.
+            self._part.load(start)
+            replay = ScalarDescent(self._part.trainable(), self._training.zeroth_order.optimizer)
+            replay.load_state(optimizer_state)
+            for scalar_step in self._scalars:
+                replay.step(scalar_step)
+            self._count_averaged_scalars()
+        elif self._assignment.mode in EXACT_MODES:
+            self._traffic.count(Phase.MODEL_UPLOAD, self._part.exchanged().values())
+        on_server_s = 0.0 if self._on_device else server_seconds
+        return ClientReport(
+            assignment=self._assignment,
+            train_loss=sum(self._losses) / len(self._losses),
+            bytes_by_phase=dict(self._traffic.bytes_by_phase),
+            seconds_by_phase={
+                Phase.CLIENT_COMPUTE: self._elapsed_s - on_server_s,
+                Phase.SERVER_COMPUTE: on_server_s,
+            },
+            peak_bytes=self._meter.peak_bytes if self._meter else None,
+            coefficients=tuple(tuple(scalar_step.coefficients) for scalar_step in self._scalars),
+            diverged_at_step=next((s for s, loss in enumerate(self._losses) if not math.isfinite(loss)), None),
+        )
+
+
+def run_client_round(
+    model: SplitModel,
+    global_state: State,
+    assignment: Assignment,
+    draw: Callable[[int], Batch],
+    scenario: Scenario,
+    round_index: int,
+    *,
+    measure_memory: bool,
+    optimizer_state: State | None = None,
+    copy_state: bool = True,
+) -> ClientRound:
+    """Train one client and its server copy for one round, starting from the global state.
+
+    Parameters
+    ----------
+    model
+        Working copy of the model; overwritten.
+    global_state
+        The state all clients start the round from.
+    assignment
+        The client's cut and mode.
+    draw
+        Gives the batch of a global step.
+    scenario
+        Training settings and seed.
+    round_index
+        Counts from 0.
+    measure_memory
+        Whether to measure the client part's peak memory (slower).
+    optimizer_state
+        What an earlier round of this client returned, to be continued; a fresh state when None.
+    copy_state
+        Whether the state that is returned is a copy, or the working copy's own tensors, good until its next use.
+    """
+    model.whole.load(global_state)
+    training = training_at_round(scenario.training, round_index)
+    server = ServerSide(model.server_part(assignment.cut), training, scenario.model.task)
+    session = ClientSession(
+        model.client_part(assignment.cut), server, assignment, scenario, round_index,
+        num_blocks=model.num_blocks, measure_memory=measure_memory,
+    )  # fmt: skip
+    keeps = scenario.training.optimizer_state == "keep"
+    earlier = optimizer_state if keeps and optimizer_state is not None else {}
+    session.estimator.load_optimizer_state(of_side(earlier, "client"))
+    server.load_optimizer_state(of_side(earlier, "server"))
+    steps = scenario.training.local_steps
+    for step in range(steps):
+        session.step(step, draw(round_index * steps + step))
+    kept = sides(client=session.estimator.optimizer_state(), server=server.optimizer_state()) if keeps else {}
+    report = session.finish(global_state, of_side(earlier, "client"), server.seconds)
+    return ClientRound(report, model.whole.snapshot() if copy_state else model.whole.exchanged(), kept)
+
+
+def sides(**states: State) -> State:
+    """Join the optimizer states of client and server into one."""
+    return {f"{side}:{name}": tensor.clone() for side, state in states.items() for name, tensor in state.items()}
+
+
+def of_side(state: State, side: str) -> State:
+    """Return one side's part of what :func:`sides` joined."""
+    prefix = f"{side}:"
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def run_step(
+    estimator: GradientEstimator, batch: Batch, link: ServerLink, key: NoiseKey, meter: LiveBytes | None
+) -> StepResult:
+    """Run one step, under a memory meter if one is given.
+
+    The client holds its part (parameters and buffers, frozen ones too) and the batch throughout.
+    """
+    link.begin_step(key)
+    if meter is None:
+        return estimator.step(batch, link, key)
+    if link.trains_server:
+        link = MeteredLink(link, meter)
+    meter.track([*estimator.part.parameters(), *estimator.part.buffers()])
+    meter.track(tensor for tensor in (batch.inputs, batch.labels, batch.mask_BS) if tensor is not None)
+    with meter:
+        return estimator.step(batch, link, key)
+
+
+def needs_row_ids(part: Part, mode: Mode, *, labels_name_rows: bool) -> bool:
+    """Whether a zeroth-order client must send its token ids, so that the server can replay the update of an embedding.
+
+    Only the rows a batch touches are perturbed. Where the labels of a causal language model cross, they name them.
+    """
+    if mode not in ZEROTH_ORDER_MODES or labels_name_rows:
+        return False
+    return any(m.weight.requires_grad for m in part.modules() if isinstance(m, nn.Embedding))

@@ -1,0 +1,176 @@
+"""A model as a chain of blocks, and the two parts that a cut makes of it.
+
+Parameter names start with the block's index in the whole model (``blocks.3.layer...``), on either side of any cut, so
+that a parameter keeps its name, and its noise, wherever the cut falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hybridsplit.runtime.models.blocks import Block
+
+State = dict[str, Tensor]
+"""Trainable parameters and floating-point buffers by name: what is aggregated and checkpointed."""
+
+
+class _Place(NamedTuple):
+    """Where a module keeps a tensor: the tensor itself may be replaced there, as by a move to a device."""
+
+    name: str
+    owner: Mapping[str, Tensor | None]
+    key: str
+
+    @property
+    def tensor(self) -> Tensor | None:
+        """The tensor that is there now."""
+        return self.owner[self.key]
+
+
+class Part(nn.Module):
+    """Consecutive blocks of a model; possibly none."""
+
+    def __init__(self, blocks: Mapping[int, Block]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleDict({str(index): block for index, block in blocks.items()})
+
+    def forward(self, x: Tensor, mask_BS: Tensor | None = None) -> Tensor:
+        """Run the blocks in order."""
+        for block in self.blocks.values():
+            x = block(x, mask_BS)
+        return x
+
+    def ordered(self) -> list[Block]:
+        """Return the blocks, first to last."""
+        return list(self.blocks.values())  # type: ignore[arg-type]
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the trainable parameters with their names."""
+        for place in self._parameter_places:
+            parameter = place.tensor
+            if parameter is not None and parameter.requires_grad:
+                yield place.name, parameter  # type: ignore[misc]
+
+    @property
+    def num_trainable(self) -> int:
+        """Number of trainable scalars."""
+        return sum(parameter.numel() for _, parameter in self.trainable())
+
+    def exchanged(self) -> State:
+        """Return what travels between rounds: trainable parameters and floating-point buffers, not copied."""
+        return {name: parameter.detach() for name, parameter in self.trainable()} | dict(self._statistics())
+
+    def _statistics(self) -> Iterator[tuple[str, Tensor]]:
+        for place in self._buffer_places:
+            buffer = place.tensor
+            if buffer is not None and buffer.is_floating_point():
+                yield place.name, buffer
+
+    # Searching a model's modules takes longer than a small client's step, so the search is done once.
+
+    @cached_property
+    def _parameter_places(self) -> list[_Place]:
+        seen: set[int] = set()
+        places: list[_Place] = []
+        for prefix, module in self.named_modules():
+            for key, parameter in module._parameters.items():
+                if parameter is not None and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    places.append(_Place(f"{prefix}.{key}", module._parameters, key))
+        return places
+
+    @cached_property
+    def _buffer_places(self) -> list[_Place]:
+        return [
+            _Place(f"{prefix}.{key}", module._buffers, key)
+            for prefix, module in self.named_modules()
+            for key, buffer in module._buffers.items()
+            if buffer is not None and key not in module._non_persistent_buffers_set
+        ]
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Copy the entries that belong to this part into it.
+
+        Raises
+        ------
+        KeyError
+            If the state lacks an entry of this part.
+        """
+        targets = self.exchanged()
+        if targets:
+            with torch.no_grad():
+                torch._foreach_copy_(list(targets.values()), [state[name] for name in targets])
+
+    def snapshot(self) -> State:
+        """Return a copy of :meth:`exchanged`."""
+        return {name: tensor.clone() for name, tensor in self.exchanged().items()}
+
+
+class SplitModel:
+    """A whole model that can be cut behind any of its blocks.
+
+    Parameters
+    ----------
+    blocks
+        The blocks in order; cut ``c`` puts blocks ``1..c`` on the client and the rest on the server.
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.whole = Part(dict(enumerate(blocks)))
+        self._parts: dict[tuple[int, int], Part] = {}
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of blocks, L; cut L leaves the server nothing."""
+        return len(self.whole.blocks)
+
+    def client_part(self, cut: int) -> Part:
+        """Return blocks ``1..cut``; the tensors are shared with the whole model."""
+        self._check(cut)
+        return self._part(0, cut)
+
+    def server_part(self, cut: int) -> Part:
+        """Return the blocks above the cut; the tensors are shared with the whole model."""
+        self._check(cut)
+        return self._part(cut, self.num_blocks)
+
+    def _part(self, start: int, stop: int) -> Part:
+        # Kept, since a part remembers where its tensors are.
+        if (start, stop) not in self._parts:
+            blocks = enumerate(self.whole.ordered())
+            self._parts[start, stop] = Part({index: block for index, block in blocks if start <= index < stop})
+        return self._parts[start, stop]
+
+    def _check(self, cut: int) -> None:
+        if not 1 <= cut <= self.num_blocks:
+            raise ValueError(f"cut {cut} does not exist; this model has the cuts 1 to {self.num_blocks}")
+
+
+def block_of(parameter_name: str) -> int:
+    """Return the block index that a parameter or buffer name starts with."""
+    return int(parameter_name.split(".", 2)[1])
+
+
+def task_loss(logits: Tensor, labels: Tensor, task: str) -> Tensor:
+    """Mean cross-entropy of a batch.
+
+    Parameters
+    ----------
+    logits
+        [B, K] for classification, [B, S, V] for a causal language model.
+    labels
+        [B] class indices, or [B, S] token ids that are shifted by one here; -100 marks padding.
+    task
+        The scenario's ``model.task``.
+    """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    if task == "causal-lm":
+        return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+    return F.cross_entropy(logits, labels)

@@ -1,0 +1,1 @@
+"""Lower bounds: the dual, at one deadline and over all."""

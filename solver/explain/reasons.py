@@ -1,0 +1,237 @@
+"""Why every client got its option, by counterfactual, and what more of each resource would bring.
+
+At the plan's deadline and prices every option has a value (``hybridsplit.solver.bound.dual``). A limit decided an
+option if, with that limit lifted for this client alone, another one would be worth more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from hybridsplit.scenarios.contracts.options import OPTION_KEY
+from hybridsplit.scenarios.contracts.plan import Prices
+from hybridsplit.scenarios.units import format_bytes, format_seconds
+from hybridsplit.solver.bound.dual import DualPoint, latency_certificate, most_gain
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.build import problem_of_rows
+from hybridsplit.solver.problem.costs import StaticShares, Work
+from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.limits import SERVER_MEMORY, limits_of
+from hybridsplit.solver.problem.links import FixedUplink
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.problem.usable_rows import DROPPED, fits, permitted, within_energy
+
+_TOLERANCE = 1e-6
+_IMPATIENCE = 1e-4
+"""Weight of speed among options of equal value: far below any difference that prices make."""
+_EXTRA = 0.1
+"""Extra resource that the notes speak of."""
+_WORTH_SAYING = 1e-3
+"""Savings below this fraction of the round are not worth a sentence."""
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """A limit that can be lifted: its words, the rows it then allows, and the work it then leaves."""
+
+    words: str
+    lifted: Callable[[Work], Work]
+    lifts_memory: bool = False
+    lifts_server_memory: bool = False
+
+
+_LIMITS = (
+    _Limit("memory", lambda work: work, lifts_memory=True),
+    _Limit("server memory: with more of it", lambda work: work, lifts_server_memory=True),
+    _Limit("uplink: if it were free", lambda work: replace(work, uplink=FixedUplink(np.zeros_like(work.compute_s)))),
+    _Limit("downlink: if it were free", lambda work: replace(work, downlink_s=np.zeros_like(work.compute_s))),
+    _Limit("server: if it were free", lambda work: replace(work, server_s=np.zeros_like(work.compute_s))),
+    _Limit(
+        "device speed: if it computed in no time", lambda work: replace(work, compute_s=np.zeros_like(work.compute_s))
+    ),
+)
+"""In the order of the questions; the first limit that changes the choice is named."""
+
+
+def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float) -> list[str]:
+    """Name what decided each client's option.
+
+    Parameters
+    ----------
+    problem
+        The planning problem.
+    rows
+        [N] row of the problem for every client.
+    round_latency_s
+        Deadline at which options are valued: the plan's round latency.
+
+    Returns
+    -------
+    list of str
+        One sentence for every client.
+    """
+    point = _point(problem, rows, round_latency_s) if round_latency_s > 0 else None
+    if point is None:
+        return ["nothing binds: the round takes no time"] * problem.num_clients
+    frame = problem.all_rows
+    index = np.repeat(np.arange(problem.num_clients), frame.groupby("client", sort=False).size().to_numpy())
+    everything = problem_of_rows(frame, index, problem.scenario)
+    everything = everything.like(problem)
+    allowed = (
+        permitted(frame, problem.scenario)
+        & within_energy(frame, problem.scenario)
+        & np.isfinite(everything.work.latency_s(1.0))
+    )
+    position = {key: i for i, key in enumerate(_keys(frame))}
+    own = np.array([position[key] for key in _keys(problem.table)])
+    usable = np.zeros(len(frame), dtype=bool)
+    usable[own] = True
+    everything = replace(everything, limits=limits_of(everything, usable))
+    chosen = own[rows]
+    valued = _Valued(everything, point, round_latency_s)
+    values = valued.of(everything.work, point)
+    best = _argmax(everything, values, usable)
+    state = everything.server_state_bytes
+    room = np.inf if everything.server_memory_bytes is None else everything.server_memory_bytes - state[chosen].sum()
+    rivals: list[tuple[_Limit, IntArray, BoolArray]] = []
+    for limit in _LIMITS:
+        freed = _without_server_memory(point) if limit.lifts_server_memory else point
+        lifted = valued.of(limit.lifted(everything.work), freed)
+        rival = _argmax(everything, lifted, _pool(limit, usable, allowed, fits(frame)))
+        changes = lifted[rival] > lifted[chosen] + valued.tolerance
+        changes &= state[rival] - state[chosen] > room if limit.lifts_server_memory else rival != best
+        rivals.append((limit, rival, changes))
+    gains = values[best] > values[chosen] + valued.tolerance
+    named = _Naming(frame, len(problem.scenario.training.candidate_batch_sizes) > 1)
+    return [_sentence(named, i, int(best[i]), bool(gains[i]), rivals) for i in range(problem.num_clients)]
+
+
+def notes(prices: Prices, round_latency_s: float) -> tuple[str, ...]:
+    """Turn prices into sentences, the dearest resource first."""
+    named = (
+        (prices.uplink_s, "uplink bandwidth"),
+        (prices.downlink_s, "downlink bandwidth"),
+        (prices.server_s, "server compute"),
+    )
+    binding = sorted((pair for pair in named if pair[0] > _WORTH_SAYING * round_latency_s), key=lambda pair: -pair[0])
+    if not binding:
+        return ("no shared resource binds: more bandwidth or server compute would not shorten the round",)
+    return tuple(
+        f"{_EXTRA * 100:.0f} % more {what} saves about {format_seconds(_EXTRA * price)} a round"
+        for price, what in binding
+    )
+
+
+def _pool(limit: _Limit, usable: BoolArray, allowed: BoolArray, fitting: BoolArray) -> BoolArray:
+    """[K] rows to choose from once a limit is lifted."""
+    if limit.lifts_memory:
+        return usable | (allowed & ~fitting)
+    return usable | (allowed & fitting) if limit.lifts_server_memory else usable
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Multipliers at the plan's deadline, with the prices of limits by name."""
+
+    dual: DualPoint
+    reference_s: float
+    limit_prices: dict[str, float]
+
+
+def _without_server_memory(point: _Point) -> _Point:
+    return replace(point, limit_prices=point.limit_prices | {SERVER_MEMORY: 0.0})
+
+
+def _point(problem: PlanningProblem, rows: IntArray, deadline_s: float) -> _Point | None:
+    reference_s = max(problem.objective_of(rows, deadline_s), np.finfo(float).tiny)
+    classes = classify(problem).against(reference_s)
+    if classes.is_ratio:
+        solution = most_gain(classes, StaticShares(), deadline_s, smoothing=1e-6)
+    else:
+        solution = latency_certificate(classes, StaticShares(), deadline_s, smoothing=1e-6)
+    if solution is None:
+        return None
+    prices = dict(zip((limit.name for limit in classes.limits), solution.point.limit_prices.tolist(), strict=True))
+    return _Point(solution.point, reference_s, prices)
+
+
+class _Valued:
+    """Values of all rows at the plan's deadline and prices."""
+
+    def __init__(self, everything: PlanningProblem, point: _Point, deadline_s: float) -> None:
+        self._everything, self._deadline_s = everything, deadline_s
+        share = float(point.dual.prices.sum() + sum(point.limit_prices.values()) + point.dual.gain_weight)
+        share /= everything.num_clients
+        self.tolerance = _TOLERANCE * share
+        self._impatience = _IMPATIENCE * share
+
+    def of(self, work: Work, point: _Point) -> FloatArray:
+        """[K] value of every row; −inf where even the whole resources are too slow.
+
+        Among options equal in value, as all are at prices of zero, the faster one counts a little more.
+        """
+        everything = self._everything
+        with np.errstate(invalid="ignore"):
+            alone_s = work.latency_s(1.0)
+            timely = alone_s <= self._deadline_s * (1 + _TOLERANCE)
+        values = np.full(everything.num_rows, -np.inf)
+        priced = StaticShares().price(work.take(timely), point.dual.prices, self._deadline_s)
+        gain = everything.gain if everything.divides_by_progress else np.zeros(everything.num_rows)
+        gain = gain - everything.penalty_s / point.reference_s
+        values[timely] = point.dual.gain_weight * gain[timely] - priced.value
+        for limit in everything.limits:
+            price = point.limit_prices.get(limit.name, 0.0)
+            if price > 0:
+                values[timely] -= price * limit.loads[timely] / limit.capacity
+        values[timely] -= self._impatience * alone_s[timely] / self._deadline_s
+        return values
+
+
+def _argmax(everything: PlanningProblem, values: FloatArray, pool: BoolArray) -> IntArray:
+    """[N] best row of every client within a pool."""
+    masked = np.where(pool, values, -np.inf)
+    order = np.lexsort((-masked, ~pool, everything.client_index))
+    return np.asarray(order[everything.starts], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Naming:
+    """Names options in words, with their batch size where several are offered."""
+
+    frame: pd.DataFrame
+    names_batch: bool
+
+    def what(self, row: int) -> str:
+        """Name the option of a row."""
+        option = self.frame.iloc[row]
+        if option["mode"] == DROPPED:
+            return "being left out"
+        batch = f" with batch {option['batch_size']}" if self.names_batch else ""
+        return f"cut {option['cut']} {option['mode']}{batch}"
+
+
+def _sentence(
+    named: _Naming, client: int, best: int, gains: bool, rivals: list[tuple[_Limit, IntArray, BoolArray]]
+) -> str:
+    for limit, rival, changes in rivals:
+        if not changes[client]:
+            continue
+        other = named.frame.iloc[int(rival[client])]
+        what = named.what(int(rival[client]))
+        if limit.lifts_memory:
+            need, budget = format_bytes(other["client_peak_bytes"]), format_bytes(other["memory_budget_bytes"])
+            return f"memory: would take {what}, which needs {need} of {budget}"
+        return f"{limit.words}, {what} would be taken"
+    if gains:
+        what = named.what(best)
+        return f"the other clients: by itself {what} would pay, but the shares do not stretch to it"
+    return "nothing binds: more memory, a free link or server, or a faster device would not change the option"
+
+
+def _keys(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:
+    """List what identifies every row."""
+    return list(zip(*(frame[column] for column in OPTION_KEY), strict=True))

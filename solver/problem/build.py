@@ -1,0 +1,126 @@
+"""From an option table to the planning problem: which rows are usable, and their costs as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.units import bits
+from hybridsplit.solver.problem.arrays import BoolArray, IntArray
+from hybridsplit.solver.problem.costs import Work
+from hybridsplit.solver.problem.infeasible import no_carrying_option, no_fitting_option, unknown_energy
+from hybridsplit.solver.problem.links import downlink_bps, uplink_work
+from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.problem.usable_rows import fits, ordered, penalty_s, permitted, with_drop_rows, within_energy
+
+
+def build_problem(
+    table: OptionTable, scenario: Scenario, fixed: Mapping[str, tuple[int, str]] | None = None
+) -> PlanningProblem:
+    """Collect the usable options of a table.
+
+    Parameters
+    ----------
+    table
+        The option table, with a row for every client of the scenario.
+    scenario
+        Radio, server memory, objective, modes and clients.
+    fixed
+        By client, the cut and mode it is to have; all others are free.
+
+    Raises
+    ------
+    UsageError
+        If ``fixed`` names a client or option that does not exist or does not fit.
+    ContractError
+        If table and scenario disagree on the clients or their data weights.
+    InfeasibleError
+        If a client has no usable option, if the server's memory cannot hold the leanest options together, or if the
+        least progress is out of reach. The message names who, how much is missing and what would relax it.
+    """
+    clients = scenario.expanded_clients()
+    frame, index = with_drop_rows(*ordered(table, clients), clients)
+    usable = permitted(frame, scenario) & fits(frame) & within_energy(frame, scenario)
+    if len(np.unique(index[usable])) < len(clients):
+        raise no_fitting_option(frame, index, usable, clients, scenario)
+    everything = problem_of_rows(frame, index, scenario)
+    with np.errstate(invalid="ignore"):
+        carried = np.isfinite(everything.work.latency_s(1.0))
+    if len(np.unique(index[usable & carried])) < len(clients):
+        raise no_carrying_option(frame, index, usable, clients, scenario)
+    usable &= carried
+    if everything.objective == ENERGY or everything.energy_cap_j is not None:
+        known = ~np.isnan(everything.energy_j)
+        if len(np.unique(index[usable & known])) < len(clients):
+            raise unknown_energy(frame, index, usable & known, clients)
+        usable &= known
+    problem = everything.restricted(usable).within_limits()
+    return problem.restricted(_rows_as_fixed(problem, fixed)) if fixed else problem
+
+
+def _rows_as_fixed(problem: PlanningProblem, fixed: Mapping[str, tuple[int, str]]) -> BoolArray:
+    ids = [client.id for client in problem.clients]
+    mask = np.ones(problem.num_rows, dtype=bool)
+    for client_id, (cut, mode) in fixed.items():
+        if client_id not in ids:
+            raise UsageError(f"fixed: no client {client_id!r}; needs one of {', '.join(ids[:10])}")
+        own = problem.client_index == ids.index(client_id)
+        match = own & (problem.cuts == cut) & (problem.table["mode"] == str(mode)).to_numpy()
+        if not match.any():
+            choices = [f"{c} {m}" for c, m in zip(problem.cuts[own], problem.table["mode"][own], strict=True)]
+            raise UsageError(
+                f"fixed: client {client_id} has no usable option cut {cut} {mode}; needs one of {', '.join(choices)}"
+            )
+        mask &= ~own | match
+    return mask
+
+
+def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scenario) -> PlanningProblem:
+    """Turn rows into arrays without asking whether they are usable.
+
+    Parameters
+    ----------
+    frame
+        Rows of an option table, grouped by client in the scenario's order.
+    client_index
+        [K] index into the scenario's clients, rising.
+    scenario
+        Radio, server memory, objective and clients.
+    """
+    clients = scenario.expanded_clients()
+    uplink_bits = bits(1) * frame["uplink_bytes"].to_numpy(dtype=float)
+    downlink_bits = bits(1) * frame["downlink_bytes"].to_numpy(dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        rate = downlink_bps(scenario.radio, clients)[client_index]
+        downlink_s = np.where(downlink_bits > 0, downlink_bits / rate, 0.0)
+    work = Work(
+        frame["client_compute_s"].to_numpy(dtype=float),
+        uplink_work(scenario.radio, clients, client_index, uplink_bits),
+        downlink_s,
+        frame["server_compute_s"].to_numpy(dtype=float),
+    )
+    return PlanningProblem(
+        scenario=scenario,
+        clients=clients,
+        table=frame.reset_index(drop=True),
+        all_rows=frame,
+        client_index=client_index,
+        work=work,
+        uplink_bits=uplink_bits,
+        downlink_bits=downlink_bits,
+        progress=frame["progress"].to_numpy(dtype=float),
+        data_weight=np.array([client.data_weight for client in clients]),
+        server_state_bytes=frame["server_state_bytes"].to_numpy(dtype=np.int64),
+        server_memory_bytes=scenario.server.memory_bytes,
+        energy_j=frame["client_energy_j"].to_numpy(dtype=float),
+        penalty_s=penalty_s(frame, client_index, clients),
+        objective=scenario.objective.minimise,
+        minimum_progress=scenario.objective.minimum_progress,
+        coverage=scenario.objective.coverage,
+        energy_cap_j=scenario.objective.energy_cap_j,
+    )

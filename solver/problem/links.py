@@ -1,0 +1,285 @@
+"""Uplink models: how long a transfer takes at a share of the band, and the reverse.
+
+An object here is a *transfer per row*: a link and the bits it has to carry. All methods work element-wise on arrays of
+any shape, so that a row can be an option, a client, or a client within a batch of candidate plans. The rest of the
+solver knows links only through :class:`UplinkWork`; every model passes the same contract tests.
+
+The downlink needs no model of its own: its power density is constant, so its rate is linear in the share (DESIGN
+section 5) and one number, seconds at the full share, says everything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, Self
+
+import numpy as np
+
+from hybridsplit.scenarios.schema import Client, FixedLink, Radio, ShannonLink
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, Index
+
+_MAX_NEWTON_STEPS = 60
+_LOG_STEPS = 2
+_NEWTON_TOLERANCE = 1e-5
+"""Convergence is quadratic: after a last step this small the root is right to 1e-10, and a cost, which is flat there,
+to the precision of the numbers."""
+_SERIES_BELOW = 1e-3
+"""SNR under which ``y/ln(1+y)`` and its derivatives come from their series: the closed forms cancel there."""
+
+
+class UplinkWork(Protocol):
+    """What the solver needs to know about the uplink transfer of every row.
+
+    A transfer of zero bits takes zero seconds and needs no share. Durations fall and are convex in the share, shares
+    fall and are convex in the duration.
+    """
+
+    def take(self, index: Index) -> Self:
+        """Return the rows of an index on the leading axis."""
+        ...
+
+    @property
+    def is_idle(self) -> BoolArray:
+        """True where nothing has to be carried."""
+        ...
+
+    def seconds(self, share: FloatArray | float) -> FloatArray:
+        """Duration at a share of the band, seconds; infinite at share 0 with bits to carry."""
+        ...
+
+    def share_in(self, duration_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Share needed for a duration, with its first and second derivative in the duration.
+
+        A duration that no share can reach gives an infinite share. Idle rows give zeros.
+        """
+        ...
+
+    def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
+        """Minimise ``price·share(t) + rest/(slack_s − t)`` over the duration ``t``, seconds."""
+        ...
+
+
+class Balance(NamedTuple):
+    """A duration with the share that gives it and the share's first and second derivative in the duration."""
+
+    duration_s: FloatArray
+    share: FloatArray
+    first: FloatArray
+    second: FloatArray
+
+
+@dataclass(frozen=True)
+class FixedUplink:
+    """A link whose rate is ``share·B·η``.
+
+    Parameters
+    ----------
+    full_share_s
+        Seconds at the full share, ``bits/(B·η)``.
+    """
+
+    full_share_s: FloatArray
+
+    def take(self, index: Index) -> FixedUplink:
+        """Return the rows of an index on the leading axis."""
+        return FixedUplink(self.full_share_s[index])
+
+    @property
+    def is_idle(self) -> BoolArray:
+        """True where nothing has to be carried."""
+        return np.asarray(self.full_share_s == 0)
+
+    def seconds(self, share: FloatArray | float) -> FloatArray:
+        """Duration at a share of the band, seconds."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.is_idle, 0.0, self.full_share_s / share)
+
+    def share_in(self, duration_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Share needed for a duration, with its first and second derivative."""
+        duration_s = np.where(self.is_idle, 1.0, duration_s)
+        with np.errstate(divide="ignore"):
+            share = self.full_share_s / duration_s
+            slope = -share / duration_s
+        return share, slope, -2.0 * slope / duration_s
+
+    def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
+        """Divide the slack in the ratio of the square roots of the priced work (closed form)."""
+        own = np.sqrt(price * self.full_share_s)
+        total = own + np.sqrt(rest)
+        part = own / np.where(total > 0, total, 1.0)
+        duration_s = slack_s * np.where(total > 0, part, np.where(self.is_idle, 0.0, 1.0))
+        return Balance(duration_s, *self.share_in(duration_s))
+
+
+@dataclass(frozen=True)
+class ShannonUplink:
+    """A link with a fixed device power: rate ``share·B·log2(1 + snr/share)``.
+
+    With ``y = snr/share`` a duration is ``floor_s·g(y)``, where ``g(y) = y/ln(1+y)`` is concave and increasing from 1.
+
+    Parameters
+    ----------
+    floor_s
+        Seconds at infinite bandwidth, ``bits·ln2·N0/(P·g)``: no share is faster.
+    full_share_snr
+        ``P·g/(N0·B)``: signal-to-noise ratio at the full share.
+    """
+
+    floor_s: FloatArray
+    full_share_snr: FloatArray
+
+    def take(self, index: Index) -> ShannonUplink:
+        """Return the rows of an index on the leading axis."""
+        return ShannonUplink(self.floor_s[index], self.full_share_snr[index])
+
+    @property
+    def is_idle(self) -> BoolArray:
+        """True where nothing has to be carried."""
+        return np.asarray(self.floor_s == 0)
+
+    def seconds(self, share: FloatArray | float) -> FloatArray:
+        """Duration at a share of the band, seconds."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            snr = self.full_share_snr / np.asarray(share, dtype=float)
+            gain = np.where(np.isinf(snr), np.inf, _over_log(snr)[0])
+            return np.where(self.is_idle, 0.0, self.floor_s * gain)
+
+    def share_in(self, duration_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Share needed for a duration, with its first and second derivative."""
+        return self._shares(duration_s, duration_s, 0.0)[1:]
+
+    def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
+        """Solve the stationarity condition, a one-dimensional root in the SNR, by Newton from the left.
+
+        ``√(price·snr)·(slack − floor·g(y)) = √(rest·floor)·y·√g'(y)``: the left side falls in ``y``, the right side
+        rises.
+        """
+        left = np.sqrt(price * self.full_share_snr)
+        bend = np.sqrt(rest * self.floor_s) / np.where(left > 0, left, 1.0)
+        return self._shares(slack_s, slack_s, bend)
+
+    def _shares(self, target_s: FloatArray, limit_s: FloatArray, bend: FloatArray | float) -> Balance:
+        """Duration and share where ``floor·g(y) + bend·y·√g'(y) = target``; none reaches a target below the floor."""
+        reachable = (target_s > self.floor_s) & ~self.is_idle
+        everywhere = bool(reachable.all())
+        floor_s = self.floor_s if everywhere else np.where(reachable, self.floor_s, 1.0)
+        target_s = target_s if everywhere else np.where(reachable, target_s, 2.0)
+        snr, gain, slope, curvature = _snr_where(target_s, floor_s, bend)
+        share = self.full_share_snr / snr
+        share_per_snr = -share / snr
+        duration_per_snr = floor_s * slope
+        first = share_per_snr / duration_per_snr
+        second = (-2.0 * share_per_snr / snr - first * floor_s * curvature) / (duration_per_snr * duration_per_snr)
+        if everywhere:
+            return Balance(floor_s * gain, share, first, second)
+        lost = np.where(self.is_idle, 0.0, np.inf)
+        return Balance(
+            np.where(reachable, floor_s * gain, np.where(self.is_idle, 0.0, limit_s)),
+            np.where(reachable, share, lost),
+            np.where(reachable, first, -lost),
+            np.where(reachable, second, lost),
+        )
+
+
+def _over_log(y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """``g(y) = y/ln(1+y)`` with its first two derivatives (Gregory series where the closed forms cancel)."""
+    small = y < _SERIES_BELOW
+    z = np.where(small, 1.0, y)
+    log = np.log1p(z)
+    over = 1.0 / (1.0 + z)
+    inner = log - z * over
+    per_log = 1.0 / log
+    first = inner * per_log * per_log
+    second = over * per_log * (z * over * per_log - 2.0 * first)
+    if not small.any():
+        return z * per_log, first, second
+    return (
+        np.where(small, 1.0 + y * (1 / 2 - y * (1 / 12 - y * (1 / 24 - y * (19 / 720)))), z * per_log),
+        np.where(small, 1 / 2 - y * (1 / 6 - y * (1 / 8 - y * (19 / 180))), first),
+        np.where(small, -1 / 6 + y * (1 / 4 - y * (19 / 60)), second),
+    )
+
+
+def _snr_where(
+    target: FloatArray, slope: FloatArray, bend: FloatArray | float
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Solve ``slope·g(y) + bend·y·√g'(y) = target`` for ``y``, where ``target > slope``.
+
+    Also returns ``g, g', g''`` there. The left side is increasing and concave, and its logarithm is nearly linear in
+    ``ln(1+y)``: two Newton steps on those axes come within 1e-5 of the root from the tangent at zero. Plain Newton
+    steps, which converge from any start where the function is concave, do the rest.
+    """
+    y = (target - slope) / (slope / 2 + bend * math.sqrt(0.5))
+    for iteration in range(_MAX_NEWTON_STEPS):
+        value, first, second = _over_log(y)
+        reached, per_snr = slope * value, slope * first
+        if np.ndim(bend):
+            root = np.sqrt(first)
+            reached += bend * y * root
+            per_snr += bend * (root + 0.5 * y * second / root)
+        error = target - reached
+        step = error / per_snr
+        if np.all(np.abs(step) <= _NEWTON_TOLERANCE * y):
+            break
+        if iteration < _LOG_STEPS:
+            above = 1.0 + y
+            longer = above * np.expm1(np.log1p(error / reached) * reached / (per_snr * above))
+            y = np.maximum(y + longer, 0.1 * y)
+        else:
+            y = np.maximum(y + step, 0.1 * y)
+    return y + step, value + first * step, first + second * step, second
+
+
+def uplink_work(radio: Radio, clients: Sequence[Client], client_index: Index, uplink_bits: FloatArray) -> UplinkWork:
+    """Build the transfers of option rows.
+
+    Parameters
+    ----------
+    radio
+        Band and link model of the scenario.
+    clients
+        Clients of the scenario, with their links.
+    client_index
+        [K] index into ``clients`` of every row.
+    uplink_bits
+        [K] bits that every row carries in a round.
+
+    Notes
+    -----
+    Shannon's formula with a fixed device power is ``rate(β) = βB·log2(1 + P·g/(N0·βB))`` (DESIGN section 5). A band of
+    zero hertz gives infinite seconds, which the problem turns into a typed error.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if radio.link_model == "fixed":
+            efficiency = np.array([_fixed(client).uplink_bps_per_hz for client in clients])
+            rate_bps = radio.uplink_hz * efficiency[client_index]
+            return FixedUplink(np.where(uplink_bits > 0, uplink_bits / rate_bps, 0.0))
+        power_over_noise_hz = np.array([_power_over_noise_hz(_shannon(client), radio) for client in clients])[
+            client_index
+        ]
+        if radio.uplink_hz == 0:
+            power_over_noise_hz = np.zeros_like(power_over_noise_hz)
+        floor_s = np.where(uplink_bits > 0, uplink_bits * math.log(2.0) / power_over_noise_hz, 0.0)
+        return ShannonUplink(floor_s, power_over_noise_hz / (radio.uplink_hz or 1.0))
+
+
+def downlink_bps(radio: Radio, clients: Sequence[Client]) -> FloatArray:
+    """[N] downlink rate of every client at the full share, bit/s."""
+    return np.array([radio.downlink_hz * client.link.downlink_bps_per_hz for client in clients])
+
+
+def _fixed(client: Client) -> FixedLink:
+    assert isinstance(client.link, FixedLink)
+    return client.link
+
+
+def _shannon(client: Client) -> ShannonLink:
+    assert isinstance(client.link, ShannonLink)
+    return client.link
+
+
+def _power_over_noise_hz(link: ShannonLink, radio: Radio) -> float:
+    """``P·g/N0`` in hertz: the bandwidth at which the SNR is one."""
+    return float(10.0 ** ((link.transmit_power_dbm + link.path_gain_db - radio.noise_dbm_per_hz) / 10.0))

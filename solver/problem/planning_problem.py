@@ -1,0 +1,298 @@
+"""The planning problem: every usable option of every client, as arrays.
+
+The problem is the same for every strategy; a baseline is a restriction of it, so "optimal is no worse than the
+baseline" is an inequality that holds on any instance (DESIGN section 6).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
+from hybridsplit.scenarios.contracts.options import OPTION_KEY
+from hybridsplit.scenarios.schema import Client, Scenario
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.costs import Work
+from hybridsplit.solver.problem.infeasible import (
+    broken_limit,
+    no_progress_at_all,
+)
+from hybridsplit.solver.problem.limits import Limit, least_total, limits_of, possible_rows
+from hybridsplit.solver.problem.links import uplink_work
+from hybridsplit.solver.problem.usable_rows import DROPPED
+
+TIME_TO_PROGRESS = "time-to-progress"
+ROUND_LATENCY = "round-latency"
+ENERGY = "energy"
+
+
+@dataclass(frozen=True)
+class PlanningProblem:
+    """Usable options as arrays over ``K`` rows, grouped by client; ``N`` clients.
+
+    Make one with :func:`hybridsplit.solver.problem.build.build_problem`. A row is usable when it fits its client's
+    memory, keeps the scenario's ``min_cut`` and modes, and every link it uses can carry it.
+
+    Parameters
+    ----------
+    scenario
+        The scenario that the problem belongs to.
+    clients
+        [N] clients in the scenario's order.
+    table
+        The K usable rows of the option table, in the order of the arrays.
+    all_rows
+        Every row of the option table grouped by client, also what no plan may use: explanations need it.
+    client_index
+        [K] index into ``clients``, rising.
+    work
+        [K] seconds and transfers of every row.
+    uplink_bits, downlink_bits
+        [K] bits of a round, the exchange of the client part included.
+    progress
+        [K] expected progress of a round.
+    data_weight
+        [N] share of the data, summing to 1.
+    server_state_bytes
+        [K] server memory that a row takes.
+    server_memory_bytes
+        Memory for all server parts together; None when unlimited.
+    energy_j
+        [K] energy of the device in a round; NaN where unknown, which no plan uses where energy matters.
+    penalty_s
+        [K] seconds that a row adds to the objective: the price of a dropped client.
+    objective
+        ``time-to-progress``, ``round-latency`` or ``energy``.
+    minimum_progress
+        Least data-weighted progress of a plan.
+    coverage
+        Least share of the data on which every trainable block is trained exactly.
+    energy_cap_j
+        Energy for all clients together; None when unlimited.
+    limits
+        The limits that couple options whatever the shares.
+    """
+
+    scenario: Scenario
+    clients: tuple[Client, ...]
+    table: pd.DataFrame
+    all_rows: pd.DataFrame
+    client_index: IntArray
+    work: Work
+    uplink_bits: FloatArray
+    downlink_bits: FloatArray
+    progress: FloatArray
+    data_weight: FloatArray
+    server_state_bytes: IntArray
+    server_memory_bytes: int | None
+    energy_j: FloatArray
+    penalty_s: FloatArray
+    objective: str
+    minimum_progress: float
+    coverage: float
+    energy_cap_j: float | None
+    limits: tuple[Limit, ...] = ()
+
+    def within_limits(self) -> PlanningProblem:
+        """Return the same problem with its limits, without the rows that they exclude for every plan.
+
+        Raises
+        ------
+        InfeasibleError
+            If a limit is out of reach by itself, or no option makes progress where the objective divides by it.
+        """
+        problem = self.with_limits()
+        while True:
+            keep = np.ones(problem.num_rows, dtype=bool)
+            for limit in problem.limits:
+                keep &= possible_rows(limit, problem.starts, problem.client_index)
+            if keep.all() or len(np.unique(problem.client_index[keep])) < problem.num_clients:
+                break
+            fewer = problem.restricted(keep)
+            if not all(limit.keeps(least_total(limit, fewer.starts)) for limit in fewer.limits):
+                # Together the limits leave nothing; the search proves it and says which.
+                break
+            problem = fewer
+        if problem.divides_by_progress and not np.any(problem.gain > 0):
+            raise no_progress_at_all()
+        return problem
+
+    def with_limits(self) -> PlanningProblem:
+        """Return the same rows with the limits that follow from objective and scenario.
+
+        Raises
+        ------
+        InfeasibleError
+            If a limit is out of reach by itself.
+        """
+        limits = limits_of(self)
+        for limit in limits:
+            if not limit.keeps(least_total(limit, self.starts)):
+                raise broken_limit(limit, self.gain, self.starts, self.minimum_progress, self.coverage)
+        return dataclasses.replace(self, limits=limits)
+
+    def restricted(self, mask: BoolArray) -> PlanningProblem:
+        """Return the same problem with fewer options.
+
+        Parameters
+        ----------
+        mask
+            [K] True for the rows to keep.
+
+        Raises
+        ------
+        ValueError
+            If a client would be left without an option.
+        """
+        if len(np.unique(self.client_index[mask])) < self.num_clients:
+            left = set(np.unique(self.client_index[mask]).tolist())
+            lost = next(client.id for i, client in enumerate(self.clients) if i not in left)
+            raise ValueError(
+                f"a restriction leaves client {lost} without an option; keep at least one row of every client"
+            )
+        return dataclasses.replace(
+            self,
+            table=self.table[mask].reset_index(drop=True),
+            client_index=self.client_index[mask],
+            work=self.work.take(mask),
+            uplink_bits=self.uplink_bits[mask],
+            downlink_bits=self.downlink_bits[mask],
+            progress=self.progress[mask],
+            server_state_bytes=self.server_state_bytes[mask],
+            energy_j=self.energy_j[mask],
+            penalty_s=self.penalty_s[mask],
+            limits=tuple(limit.take(mask) for limit in self.limits),
+        )
+
+    def with_band(self, *, uplink_hz: float | None = None, downlink_hz: float | None = None) -> PlanningProblem:
+        """Return the same options over other bandwidths."""
+        radio = self.scenario.radio
+        changed = radio.model_copy(
+            update={
+                "uplink_hz": radio.uplink_hz if uplink_hz is None else uplink_hz,
+                "downlink_hz": radio.downlink_hz if downlink_hz is None else downlink_hz,
+            }
+        )
+        uplink = uplink_work(changed, self.clients, self.client_index, self.uplink_bits)
+        scale = radio.downlink_hz / changed.downlink_hz if changed.downlink_hz else 1.0
+        work = dataclasses.replace(self.work, uplink=uplink, downlink_s=self.work.downlink_s * scale)
+        return dataclasses.replace(self, work=work)
+
+    def like(self, other: PlanningProblem) -> PlanningProblem:
+        """Return these rows under the objective of another problem, with its limits' capacities."""
+        changed = dataclasses.replace(
+            self,
+            objective=other.objective,
+            minimum_progress=other.minimum_progress,
+            energy_cap_j=other.energy_cap_j,
+            coverage=other.coverage,
+        )
+        return dataclasses.replace(changed, limits=limits_of(changed))
+
+    @property
+    def keys(self) -> list[tuple[Hashable, ...]]:
+        """[K] what tells the rows apart."""
+        return list(zip(*(self.table[column] for column in OPTION_KEY), strict=True))
+
+    def without_limits(self) -> PlanningProblem:
+        """Return the same options without the limits that couple them."""
+        return dataclasses.replace(self, limits=())
+
+    def with_objective(
+        self, objective: str, minimum_progress: float, *, energy_cap_j: float | None = None
+    ) -> PlanningProblem:
+        """Return the same options under another objective, least progress and energy cap.
+
+        Raises
+        ------
+        InfeasibleError
+            If a limit is out of reach.
+        """
+        changed = dataclasses.replace(
+            self, objective=objective, minimum_progress=minimum_progress, energy_cap_j=energy_cap_j
+        )
+        return changed.with_limits()
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients ``N``."""
+        return len(self.clients)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of usable options ``K`` over all clients."""
+        return len(self.client_index)
+
+    @property
+    def starts(self) -> IntArray:
+        """[N] first row of every client."""
+        return np.searchsorted(self.client_index, np.arange(self.num_clients)).astype(np.int64)
+
+    @property
+    def gain(self) -> FloatArray:
+        """[K] what a row adds to the plan's progress: data weight times progress."""
+        return self.data_weight[self.client_index] * self.progress
+
+    @property
+    def cuts(self) -> IntArray:
+        """[K] cut of every row."""
+        return self.table["cut"].to_numpy(dtype=np.int64)
+
+    def total_progress(self, rows: IntArray) -> float:
+        """Progress of a plan that takes the given row of every client ([N])."""
+        return float(np.sum(self.gain[rows]))
+
+    @property
+    def divides_by_progress(self) -> bool:
+        """True if the objective is the round latency divided by progress."""
+        return self.objective == TIME_TO_PROGRESS
+
+    @property
+    def is_dropped(self) -> BoolArray:
+        """[K] True for the rows that leave their client out."""
+        return np.asarray(self.table["mode"].to_numpy() == DROPPED)
+
+    @property
+    def trains_exactly(self) -> BoolArray:
+        """[K] True where the client part is trained by exact gradients, or has nothing to train.
+
+        The server part always is, and a block lies in the server part of fewer clients the lower it is, so the share of
+        the data on which the lowest trainable block is trained exactly is the least over all blocks.
+        """
+        mode = self.table["mode"]
+        nothing_to_train = (mode == str(Mode.FROZEN)).to_numpy() & (self.progress >= 1.0)
+        return np.asarray(mode.isin([str(exact) for exact in EXACT_MODES]).to_numpy() | nothing_to_train)
+
+    @property
+    def has_penalties(self) -> bool:
+        """True if some client may be dropped at a price."""
+        return bool(self.penalty_s.any())
+
+    def limit(self, name: str) -> Limit | None:
+        """Return the limit of a name, or None if the problem has none."""
+        return next((limit for limit in self.limits if limit.name == name), None)
+
+    def keeps_limits(self, rows: IntArray) -> bool:
+        """Say whether the plan that takes the given row of every client ([N]) keeps every limit."""
+        return all(limit.keeps(limit.loads[rows].sum()) for limit in self.limits)
+
+    def objective_s(self, round_latency_s: float, progress: float, penalty_s: float = 0.0) -> float:
+        """Objective of a plan with a round latency, a progress and a price of dropped clients, seconds."""
+        if not self.divides_by_progress:
+            return round_latency_s + penalty_s
+        return (round_latency_s + penalty_s) / progress if progress > 0 else np.inf
+
+    def value_of(self, rows: IntArray, round_latency_s: float) -> float:
+        """What is minimised, of the plan that takes the given rows ([N]): seconds, or joules for energy."""
+        if self.objective == ENERGY:
+            return float(self.energy_j[rows].sum())
+        return self.objective_of(rows, round_latency_s)
+
+    def objective_of(self, rows: IntArray, round_latency_s: float) -> float:
+        """Objective of the plan that takes the given rows ([N]) with a round latency, seconds."""
+        return self.objective_s(round_latency_s, self.total_progress(rows), float(self.penalty_s[rows].sum()))

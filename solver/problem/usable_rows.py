@@ -1,0 +1,98 @@
+"""Rows of an option table before they are a problem: put in order, checked, and asked whether they are usable."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.schema import Client, Scenario
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+
+DROPPED = "dropped"
+"""Stands in the mode column of the row that leaves a client out of the round."""
+_WEIGHT_TOLERANCE = 1e-9
+_COSTS = (
+    "client_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes",
+    "server_compute_s", "client_peak_bytes", "server_state_bytes", "client_energy_j", "progress",
+)  # fmt: skip
+
+
+def fits(frame: pd.DataFrame) -> BoolArray:
+    """[K] True for the rows within their client's memory budget, to the byte."""
+    within = frame["client_peak_bytes"].to_numpy() <= frame["memory_budget_bytes"].to_numpy()
+    return np.asarray(frame["fits"].to_numpy(dtype=bool) & within)
+
+
+def permitted(frame: pd.DataFrame, scenario: Scenario) -> BoolArray:
+    """[K] True for the rows that keep the scenario's modes and their client's ``min_cut``, and those that drop it."""
+    min_cut = frame["client"].map({client.id: client.min_cut for client in scenario.expanded_clients()})
+    allowed = frame["mode"].isin([str(mode) for mode in scenario.training.modes])
+    kept = allowed.to_numpy() & (frame["cut"].to_numpy() >= min_cut.to_numpy())
+    return np.asarray(kept | (frame["mode"] == DROPPED).to_numpy())
+
+
+def within_energy(frame: pd.DataFrame, scenario: Scenario) -> BoolArray:
+    """[K] True for the rows within their client's energy cap; an unknown energy is within no cap."""
+    caps = {c.id: np.inf if c.energy_cap_j is None else c.energy_cap_j for c in scenario.expanded_clients()}
+    cap_j = frame["client"].map(caps).to_numpy(dtype=float)
+    energy_j = frame["client_energy_j"].to_numpy(dtype=float)
+    return np.asarray(np.isinf(cap_j) | (energy_j <= cap_j))
+
+
+def penalty_s(frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...]) -> FloatArray:
+    """[K] price of leaving a row's client out, for the rows that do; 0 for all others."""
+    prices = np.array([client.drop_price_s or 0.0 for client in clients])
+    return np.asarray(np.where(frame["mode"].to_numpy() == DROPPED, prices[client_index], 0.0))
+
+
+def with_drop_rows(
+    frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...]
+) -> tuple[pd.DataFrame, IntArray]:
+    """Add one row for every client that may be left out: no cost, no progress."""
+    extra = [
+        {"client": client.id, "device": client.device, "cut": 0, "mode": DROPPED, "recompute": "", "batch_size": 0}
+        | dict.fromkeys(_COSTS, 0)
+        | {"memory_budget_bytes": client.memory_budget_bytes, "data_weight": client.data_weight}
+        | {"fits": True, "confidence": ""}
+        for client in clients
+        if client.drop_price_s is not None
+    ]
+    if not extra:
+        return frame, client_index
+    index = np.array([i for i, client in enumerate(clients) if client.drop_price_s is not None])
+    joined = pd.concat([frame, pd.DataFrame(extra).astype(frame.dtypes.to_dict())], ignore_index=True)
+    joined_index = np.concatenate([client_index, index])
+    order = np.argsort(joined_index, kind="stable")
+    return joined.iloc[order].reset_index(drop=True), joined_index[order].astype(np.int64)
+
+
+def ordered(table: OptionTable, clients: tuple[Client, ...]) -> tuple[pd.DataFrame, IntArray]:
+    """Rows grouped by client in the scenario's order, and the client index of each."""
+    position = {client.id: i for i, client in enumerate(clients)}
+    index = table.table["client"].map(position)
+    if index.isna().any():
+        stranger = table.table["client"][index.isna()].iloc[0]
+        raise ContractError(
+            f"the option table has client {stranger}, which the scenario does not; needs the clients of the scenario: "
+            "profile this scenario again"
+        )
+    order = np.argsort(index.to_numpy(dtype=np.int64), kind="stable")
+    frame = table.table.iloc[order].reset_index(drop=True)
+    sorted_index = index.to_numpy(dtype=np.int64)[order].astype(np.int64)
+    present = set(table.table["client"])
+    if absent := [client.id for client in clients if client.id not in present]:
+        raise ContractError(
+            f"the option table has no row for client {absent[0]} ({len(absent)} clients in all); needs rows for every "
+            "client of the scenario: profile this scenario again"
+        )
+    expected = np.array([client.data_weight for client in clients])[sorted_index]
+    wrong = np.abs(frame["data_weight"].to_numpy(dtype=float) - expected) > _WEIGHT_TOLERANCE
+    if wrong.any():
+        row = frame.iloc[int(np.argmax(wrong))]
+        raise ContractError(
+            f"the option table gives client {row['client']} the data weight {row['data_weight']:.9g}; needs "
+            f"{expected[int(np.argmax(wrong))]:.9g} as the scenario has it: profile this scenario again"
+        )
+    return frame, sorted_index

@@ -1,0 +1,1 @@
+"""The search over options: joint, exact, rounded, exchanged."""

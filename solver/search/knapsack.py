@@ -1,0 +1,175 @@
+"""Options under the limits that shares cannot mend: a multiple-choice knapsack with several capacities."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import csr_array
+
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.kinds import Classes
+from hybridsplit.solver.problem.limits import PROGRESS
+
+_NODE_LIMIT = 300
+_NODE_ELEMENTS = 200_000
+"""Columns times nodes that one search may solve."""
+_VALUE_TOLERANCE = 1e-7
+_INTEGRAL = 1e-6
+_TIGHTENINGS = 6
+_LEAST_TIGHTENING = 1e-12
+
+
+def best_within_limits(
+    classes: Classes, values: FloatArray, allowed: BoolArray, *, max_nodes: int = _NODE_LIMIT
+) -> IntArray | None:
+    """Find the plan with the largest total value that keeps the limits.
+
+    Parameters
+    ----------
+    classes
+        The classes.
+    values
+        [R] value of an option for one client.
+    allowed
+        [R] options to choose from.
+    max_nodes
+        Relaxations that may be solved; few give a good plan, many the best.
+
+    Returns
+    -------
+    IntArray or None
+        [R] counts that keep the limits exactly; None if none was found.
+
+    Notes
+    -----
+    The linear solver keeps its constraints to a relative 1e-7, which is bytes too many here. A result that breaks a
+    limit tightens it by what it is over, and four times that at every further attempt.
+    """
+    room = np.ones(len(classes.limits))
+    for attempt in range(_TIGHTENINGS):
+        counts, _ = _solve(classes, values, allowed, room, max_nodes)
+        if counts is None or classes.keeps(counts):
+            return counts
+        room = room - np.maximum(0.0, classes.loads @ counts - 1.0 + _LEAST_TIGHTENING) * 4**attempt
+    return None
+
+
+def largest_total(classes: Classes, values: FloatArray) -> float:
+    """Upper bound on the total value of any plan within the limits."""
+    everything = np.ones(len(classes.rows), dtype=bool)
+    return _solve(classes, values, everything, np.ones(len(classes.limits)), _NODE_LIMIT)[1]
+
+
+def reachable_progress(classes: Classes) -> float:
+    """Upper bound on the progress of any plan within the other limits."""
+    others = [m for m, limit in enumerate(classes.limits) if limit.name != PROGRESS]
+    free = replace(classes, loads=classes.loads[others], limits=tuple(classes.limits[m] for m in others))
+    most = float(np.sum(classes.count * np.maximum.reduceat(classes.progress, classes.starts)))
+    return min(largest_total(free, classes.progress), most)
+
+
+@dataclass(frozen=True)
+class _Relaxed:
+    """The linear relaxation: one column for every option that may be chosen."""
+
+    columns: IntArray
+    cost: FloatArray
+    each: csr_array
+    count: IntArray
+    limits: FloatArray
+    limit_values: FloatArray
+    upper: FloatArray
+
+    def solve(self, low: FloatArray, high: FloatArray) -> tuple[FloatArray, float] | None:
+        """Columns' values and the objective of the relaxation within bounds; None if it is infeasible."""
+        result = linprog(
+            self.cost,
+            A_ub=self.limits if len(self.limits) else None,
+            b_ub=self.limit_values if len(self.limits) else None,
+            A_eq=self.each,
+            b_eq=self.count,
+            bounds=np.stack([low, high], axis=1),
+            method="highs-ds",
+        )
+        return (np.asarray(result.x), float(result.fun)) if result.status == 0 else None
+
+
+def _relaxed(classes: Classes, values: FloatArray, allowed: BoolArray, room: FloatArray) -> _Relaxed:
+    columns = np.flatnonzero(allowed)
+    size = len(columns)
+    each = csr_array((np.ones(size), (classes.row_class[columns], np.arange(size))), shape=(len(classes.count), size))
+    return _Relaxed(
+        columns=columns,
+        cost=-values[columns],
+        each=each,
+        count=classes.count,
+        limits=classes.loads[:, columns],
+        limit_values=room,
+        upper=classes.count[classes.row_class[columns]].astype(float),
+    )
+
+
+def _solve(
+    classes: Classes, values: FloatArray, allowed: BoolArray, room: FloatArray, max_nodes: int
+) -> tuple[IntArray | None, float]:
+    """Return counts with the largest value to the solver's tolerance, and an upper bound on any plan's value.
+
+    Best-first branch and bound on the linear relaxation, which leaves at most as many classes fractional as there are
+    limits. (The integer solver at hand prints to standard output, which belongs to the commands' results.)
+    """
+    scale = max(float(np.max(np.abs(values[allowed]))), np.finfo(float).tiny)
+    relaxed = _relaxed(classes, values / scale, allowed, room)
+    root = relaxed.solve(np.zeros(len(relaxed.columns)), relaxed.upper)
+    if root is None:
+        return None, -np.inf
+    best: IntArray | None = None
+    best_cost = np.inf
+    heap = [(root[1], 0, root[0], np.zeros(len(relaxed.columns)), relaxed.upper)]
+    ticket = itertools.count(1)
+    for _ in range(int(np.clip(_NODE_ELEMENTS // len(relaxed.columns), min(10, max_nodes), max_nodes))):
+        if not heap or heap[0][0] >= best_cost - _VALUE_TOLERANCE * abs(best_cost):
+            break
+        _, _, x, low, high = heapq.heappop(heap)
+        whole = bool(np.all(np.abs(x - np.round(x)) < _INTEGRAL))
+        for counts in _rounded(classes, relaxed, x):
+            cost = float(counts[relaxed.columns] @ relaxed.cost)
+            if cost < best_cost and (whole or bool(np.all(classes.loads @ counts <= room))):
+                best, best_cost = counts, cost
+        distance = np.abs(x - np.round(x))
+        branch = int(np.argmax(distance))
+        if distance[branch] < _INTEGRAL:
+            continue
+        for side in (0, 1):
+            child_low, child_high = low.copy(), high.copy()
+            if side == 0:
+                child_high[branch] = np.floor(x[branch])
+            else:
+                child_low[branch] = np.ceil(x[branch])
+            child = relaxed.solve(child_low, child_high)
+            if child is not None and child[1] < best_cost:
+                heapq.heappush(heap, (child[1], next(ticket), child[0], child_low, child_high))
+    return best, -min([best_cost, *(node[0] for node in heap)]) * scale
+
+
+def _rounded(classes: Classes, relaxed: _Relaxed, x: FloatArray) -> list[IntArray]:
+    """Whole plans next to a fractional one: clients in doubt take the option that is leanest in one limit."""
+    floor = np.floor(x + _INTEGRAL)
+    counts = np.zeros(len(classes.rows), dtype=np.int64)
+    counts[relaxed.columns] = floor.astype(np.int64)
+    left = classes.count - np.add.reduceat(counts, classes.starts)
+    if not left.any():
+        return [counts]
+    plans = []
+    open_ = np.full(len(classes.rows), np.inf)
+    for wish in classes.loads:
+        preference = open_.copy()
+        preference[relaxed.columns] = wish[relaxed.columns]
+        order = np.lexsort((preference, classes.row_class))
+        plan = counts.copy()
+        plan[order[classes.starts]] += left
+        plans.append(plan)
+    return plans

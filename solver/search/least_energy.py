@@ -1,0 +1,69 @@
+"""Least energy: shares do not change it, so it is a choice of options under the limits alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridsplit.solver.problem.arrays import IntArray
+from hybridsplit.solver.problem.kinds import Classes
+from hybridsplit.solver.search.first_plans import best_of_each, first_plans
+from hybridsplit.solver.search.knapsack import best_within_limits, largest_total
+from hybridsplit.solver.search.label_setting import best_by_labels
+
+_TIE = 1e-9
+"""Weight of speed among plans of equal energy, relative."""
+_NODES = 200
+_FEW_CLIENTS = 40
+
+
+@dataclass(frozen=True)
+class LeastEnergy:
+    """The thriftiest plan.
+
+    Parameters
+    ----------
+    counts
+        [R] how many clients take each option.
+    energy_j
+        Its energy in a round, joules.
+    lower_bound_j
+        Lower bound on the energy of every plan, joules.
+    """
+
+    counts: IntArray
+    energy_j: float
+    lower_bound_j: float
+
+
+def least_energy(classes: Classes) -> LeastEnergy:
+    """Find the plan with the least energy of all clients within the limits, the faster one of equals.
+
+    Raises
+    ------
+    InfeasibleError
+        If the limits leave no plan.
+    SolverFailure
+        If none was found although none of the proofs of infeasibility holds.
+    """
+    energy_j = classes.problem.energy_j[classes.rows]
+    alone_s = classes.work.latency_s(1.0 / classes.num_clients)
+    unit_j = max(float(energy_j.max()), np.finfo(float).tiny)
+    values = -energy_j / unit_j - _TIE * alone_s / max(float(alone_s.max()), np.finfo(float).tiny)
+    thriftiest = best_of_each(classes, values)
+    if classes.keeps(thriftiest):
+        total_j = float(thriftiest @ energy_j)
+        return LeastEnergy(thriftiest, total_j, total_j)
+    if classes.num_clients <= _FEW_CLIENTS:
+        found = best_by_labels(classes, values)
+        if found.complete and found.counts is not None:
+            total_j = float(found.counts @ energy_j)
+            # The tie-breaker may hide as much of a difference, and no more.
+            return LeastEnergy(found.counts, total_j, max(0.0, total_j - _TIE * classes.num_clients * unit_j))
+    everything = np.ones(len(classes.rows), dtype=bool)
+    plans = [best_within_limits(classes, values, everything, max_nodes=_NODES)]
+    known = [plan for plan in plans if plan is not None] or list(first_plans(classes, required=True))
+    best = min(known, key=lambda counts: float(counts @ energy_j))
+    total_j = float(best @ energy_j)
+    return LeastEnergy(best, total_j, min(total_j, max(0.0, -largest_total(classes, -energy_j))))

@@ -1,0 +1,1 @@
+"""Shares of uplink, downlink and server at fixed options."""

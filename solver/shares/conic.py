@@ -1,0 +1,191 @@
+"""Conic programs for the shares at fixed options, stated with cvxpy.
+
+The program (DESIGN sections 5 and 6): minimise ``T`` subject to ``C_i + t_u,i(β_i) + b_i/δ_i + c_i/φ_i ≤ T`` and
+``Σβ ≤ 1, Σδ ≤ 1, Σφ ≤ 1``. It is convex: ``t_u`` is ``a/β`` for a fixed link, and the bits over a concave rate,
+``−rel_entr(β, β + snr)``, for Shannon. Where all clients wait for each other after every step, ``T`` is a sum of
+maxima over clients, convex in the same durations. What the solver returns is never taken at its word: shares are
+rescaled onto the simplex and latencies recomputed with the true formulas.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridsplit.scenarios.errors import SolverFailure
+from hybridsplit.solver.problem.arrays import FloatArray, IntArray
+from hybridsplit.solver.problem.costs import NUM_RESOURCES, Work
+from hybridsplit.solver.problem.links import FixedUplink, ShannonUplink
+
+_INFLUENCE = 1e-12
+
+
+@dataclass(frozen=True)
+class ConicShares:
+    """What the conic solver returned, before repair.
+
+    Parameters
+    ----------
+    shares
+        [N, 3] shares.
+    prices_s
+        [3] fall of the latency per relative increase of each resource, seconds per 100 % (the dual solution).
+    compile_s, solve_s
+        Wall time of stating the program and of solving.
+    """
+
+    shares: FloatArray
+    prices_s: FloatArray
+    compile_s: float
+    solve_s: float
+
+
+@dataclass(frozen=True)
+class StepParts:
+    """How a round divides into steps that end together.
+
+    Parameters
+    ----------
+    num_steps
+        Steps of a round, at least 2.
+    download_part, upload_part
+        [N] parts of each client's downlink and uplink duration that carry the model, before the first step and after
+        the last one.
+    """
+
+    num_steps: int
+    download_part: FloatArray
+    upload_part: FloatArray
+
+
+def conic_shares(work: Work, steps: StepParts | None = None, count: FloatArray | None = None) -> ConicShares:
+    """State and solve the conic program with cvxpy.
+
+    Parameters
+    ----------
+    work
+        [N] work of every client at its option, or of every kind of client.
+    steps
+        How the round divides where clients wait for each other after every step; None where they meet at its end only.
+    count
+        [N] number of clients of every kind; 1 each when None. Alike clients get the same shares at the optimum.
+
+    Raises
+    ------
+    SolverFailure
+        If the solver stops without an optimal point.
+
+    Notes
+    -----
+    Shares are scaled by the number of clients and times by the latency at equal shares: unscaled, the solver loses
+    digits as clients grow. Each resource is stated over the clients that use it.
+    """
+    import cvxpy as cp  # late: a second of import time that commands without a plan need not pay
+
+    began = time.perf_counter()
+    kinds = len(work.compute_s)
+    number = np.ones(kinds) if count is None else count
+    num_clients = float(number.sum())
+    unit_s = float(work.latency_s(1.0 / num_clients).max())
+    durations: list[cp.Expression] = [cp.Constant(np.zeros(kinds))] * NUM_RESOURCES
+    capacities: dict[int, cp.Constraint] = {}
+    variables: list[tuple[int, IntArray, cp.Variable]] = []
+    for resource in range(NUM_RESOURCES):
+        full_s = (work.uplink.seconds(1.0), work.downlink_s, work.server_s)[resource]
+        users = np.flatnonzero(full_s > _INFLUENCE * unit_s)
+        if not len(users):
+            continue
+        share = cp.Variable(len(users), nonneg=True)
+        spread = np.zeros((kinds, len(users)))
+        spread[users, np.arange(len(users))] = 1.0
+        if resource == 0:
+            duration = _uplink_expression(cp, work.take(users), share, num_clients, unit_s)
+        else:
+            duration = cp.multiply(full_s[users] * num_clients / unit_s, cp.inv_pos(share))
+        durations[resource] = spread @ duration
+        capacities[resource] = number[users] @ share <= num_clients
+        variables.append((resource, users, share))
+    latency, meetings = _round_latency(cp, work.compute_s / unit_s, durations, steps)
+    program = cp.Problem(cp.Minimize(latency), [*capacities.values(), *meetings])
+    compile_s, solve_s = _solve(cp, program, kinds, began)
+    shares, prices_s = np.zeros((kinds, NUM_RESOURCES)), np.zeros(NUM_RESOURCES)
+    for resource, users, share in variables:
+        shares[users, resource] = np.asarray(share.value) / num_clients
+        prices_s[resource] = float(capacities[resource].dual_value) * num_clients * unit_s
+    return ConicShares(shares, prices_s, compile_s, solve_s)
+
+
+def _round_latency(cp, compute, durations, steps: StepParts | None):  # type: ignore[no-untyped-def]
+    """Latency to minimise, and what bounds it from below."""
+    up, down, server = durations
+    if steps is None:
+        latency = cp.Variable()
+        return latency, [compute + up + down + server <= latency]
+    number = steps.num_steps
+    download, upload = cp.multiply(steps.download_part, down), cp.multiply(steps.upload_part, up)
+    exchanged = cp.multiply(1.0 - steps.upload_part, up) + cp.multiply(1.0 - steps.download_part, down)
+    all_steps = compute + exchanged + server
+    first, between, last = cp.Variable(), cp.Variable(), cp.Variable()
+    meetings = [
+        download + all_steps / number <= first,
+        all_steps <= between,
+        all_steps / number + upload <= last,
+    ]
+    return first + (number - 2) / number * between + last, meetings
+
+
+def _solve(cp, program, kinds: int, began: float) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    """Solve a program; return the seconds of stating and of solving it."""
+    try:
+        program.get_problem_data(cp.CLARABEL)
+        compile_s = time.perf_counter() - began
+        began = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of inaccurate points, which are dealt with below
+            # Everything is scaled already; the solver's own equilibration made it fail on Shannon links.
+            program.solve(solver=cp.CLARABEL, equilibrate_enable=False)
+    except (cp.error.SolverError, ArithmeticError) as error:
+        raise SolverFailure(
+            f"the conic solver stopped on the share program of {kinds} kinds of clients ({error})"
+        ) from error
+    # An inaccurate point is a candidate like any other: it is repaired and compared with the water-filling dual.
+    if program.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+        raise SolverFailure(
+            f"the conic solver ended as {program.status!r} on the share program of {kinds} kinds of clients"
+        )
+    return compile_s, time.perf_counter() - began
+
+
+def repair(shares: FloatArray, work: Work) -> FloatArray:
+    """Make shares exactly feasible: non-negative, positive where there is work, each resource summing to at most 1.
+
+    Parameters
+    ----------
+    shares
+        [N, 3] shares from a solver of finite precision.
+    work
+        [N] work of every client.
+    """
+    used = np.stack([~work.uplink.is_idle, work.downlink_s > 0, work.server_s > 0], axis=1)
+    positive = np.where(used, np.maximum(shares, _INFLUENCE), 0.0)
+    totals = positive.sum(axis=0)
+    scaled = positive / np.where(totals > 0, totals, 1.0)
+    return np.asarray(scaled / np.maximum(scaled.sum(axis=0), 1.0))
+
+
+def _uplink_expression(cp, work: Work, share, num_clients: float, unit_s: float):  # type: ignore[no-untyped-def]
+    uplink = work.uplink
+    if isinstance(uplink, FixedUplink):
+        return cp.multiply(uplink.full_share_s * num_clients / unit_s, cp.inv_pos(share))
+    assert isinstance(uplink, ShannonUplink)
+    # ``x·ln(1 + k/x) = x·ln m − rel_entr(x, (x + k)/m)`` for any m; m = k keeps the cone's numbers near one at high
+    # SNR. The rate is in units of its value at the equal share.
+    snr = uplink.full_share_snr * num_clients
+    at_equal, level = np.log1p(snr), np.maximum(snr, 1.0)
+    entropy = cp.rel_entr(share, cp.multiply(1.0 / level, share + snr))
+    rate = cp.multiply(np.log(level) / at_equal, share) - cp.multiply(1.0 / at_equal, entropy)
+    seconds = uplink.floor_s * snr / at_equal
+    return cp.multiply(seconds / unit_s, cp.inv_pos(rate))

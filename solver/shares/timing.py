@@ -1,0 +1,190 @@
+"""When every client ends, and what it waits for, under each schedule of a round.
+
+``turns`` is a permutation flow shop with re-entry: in every step each client passes uplink, server and downlink in one
+order. A resource's job ``j`` ends at ``max(ready_j, end_{j−1}) + d_j``, which unrolls to a running maximum of
+``ready_j − Σ_{l<j} d_l`` plus a running sum, so a step costs three scans over the clients.
+
+Where the clients share one server model, all of them wait for the slowest after every step but the last: a round of
+``K ≥ 2`` steps then takes ``max(d + s_1) + max(s_2) + ... + max(s_K + u)``, with ``d, u`` a client's exchange of the
+model and ``s_k`` its steps. Turns are taken within each step, and so is a chain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridsplit.scenarios.contracts.phases import FORWARD_FRACTION, Phase
+from hybridsplit.scenarios.contracts.schedule import Chain, Schedule, Simultaneous, Turns
+from hybridsplit.solver.problem.arrays import FloatArray, IntArray
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+
+_SERVED = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When clients end.
+
+    Parameters
+    ----------
+    latency_s
+        [N] end of every client, from the start of the round, seconds.
+    waiting_s
+        [N] seconds that every client waits for its turn, by phase; empty where nobody waits.
+    """
+
+    latency_s: FloatArray
+    waiting_s: dict[Phase, FloatArray]
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What ``N`` clients do in a round at their shares, step by step; arrays [N], or [S, N] for ``S`` steps."""
+
+    model_download_s: FloatArray
+    forward_s: FloatArray
+    uplink_s: FloatArray
+    server_s: FloatArray
+    downlink_s: FloatArray
+    backward_s: FloatArray
+    model_upload_s: FloatArray
+
+    def ordered(self, order: IntArray) -> Jobs:
+        """Return the jobs with clients in the given order ([N] indices)."""
+        return Jobs(*(getattr(self, name)[..., order] for name in self.__dataclass_fields__))
+
+    @property
+    def between_meetings_s(self) -> FloatArray:
+        """[S, N] seconds of every step, the first with the model's download and the last with its upload."""
+        seconds = self.forward_s + self.uplink_s + self.server_s + self.downlink_s + self.backward_s
+        seconds[0] += self.model_download_s
+        seconds[-1] += self.model_upload_s
+        return np.asarray(seconds)
+
+
+def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float = 1.0) -> Jobs:
+    """Split the options' work of a round ([N] rows) at shares ([N, 3]) into jobs.
+
+    Bytes that do not divide go to the first steps.
+    """
+    steps = problem.scenario.training.local_steps
+    table = problem.table.iloc[rows]
+    uplink_s, downlink_s, server_s = problem.work.take(rows).shared_s(shares)
+    up_bytes, up_model = (table[name].to_numpy() for name in ("uplink_bytes", "model_upload_bytes"))
+    down_bytes, down_model = (table[name].to_numpy() for name in ("downlink_bytes", "model_download_bytes"))
+    per_up_byte, per_down_byte = uplink_s / np.maximum(up_bytes, 1), downlink_s / np.maximum(down_bytes, 1)
+    position = np.arange(steps)[:, None]
+
+    def spread(total: IntArray) -> FloatArray:
+        return np.asarray((total // steps)[None, :] + (position < (total % steps)[None, :]).astype(float))
+
+    compute_s = problem.work.compute_s[rows] / steps
+    return Jobs(
+        model_download_s=down_model * per_down_byte,
+        forward_s=compute_s * FORWARD_FRACTION,
+        uplink_s=spread(up_bytes - up_model) * per_up_byte,
+        server_s=np.broadcast_to(server_s / steps, (steps, len(rows))),
+        downlink_s=spread(down_bytes - down_model) * per_down_byte,
+        backward_s=compute_s - compute_s * FORWARD_FRACTION,
+        model_upload_s=up_model * per_up_byte,
+    )
+
+
+def turns_timing(jobs: Jobs, *, synchronise: bool = False) -> Timing:
+    """Time the clients, in the order of the jobs, when each resource serves them in that order.
+
+    Parameters
+    ----------
+    jobs
+        What they do.
+    synchronise
+        Whether all wait for the slowest between two steps.
+    """
+    steps, num = jobs.uplink_s.shape
+    free = {"up": 0.0, "server": 0.0, "down": 0.0}
+    waiting: dict[Phase, FloatArray] = {phase: np.zeros(num) for phase in _SERVED}
+    if synchronise:
+        waiting[Phase.BARRIER] = np.zeros(num)
+
+    def serve(resource: str, phase: Phase, ready: FloatArray, duration: FloatArray) -> FloatArray:
+        used = duration > 0
+        if not used.any():
+            return ready
+        length = duration[used]
+        before = np.cumsum(length) - length
+        start = before + np.maximum.accumulate(np.maximum(ready[used], free[resource]) - before)
+        # The sum of a job's slack may come out a rounding below zero.
+        waiting[phase][used] += np.maximum(start - ready[used], 0.0)
+        end = ready.copy()
+        end[used] = start + length
+        free[resource] = float(end[used][-1])
+        return end
+
+    now = serve("down", Phase.MODEL_DOWNLOAD, np.zeros(num), jobs.model_download_s)
+    for step in range(steps):
+        now = serve("up", Phase.UPLINK, now + jobs.forward_s, jobs.uplink_s[step])
+        now = serve("server", Phase.SERVER_COMPUTE, now, jobs.server_s[step])
+        now = serve("down", Phase.DOWNLINK, now, jobs.downlink_s[step]) + jobs.backward_s
+        if synchronise and step < steps - 1:
+            waiting[Phase.BARRIER] += now.max() - now
+            now = np.full(num, now.max())
+    now = serve("up", Phase.MODEL_UPLOAD, now, jobs.model_upload_s)
+    return Timing(now, waiting)
+
+
+def steps_timing(jobs: Jobs, chain: IntArray) -> Timing:
+    """Time the clients when all wait for the slowest between two steps.
+
+    Parameters
+    ----------
+    jobs
+        What they do.
+    chain
+        [M] clients that do each step one after another, in order; empty where all work at once.
+    """
+    seconds = jobs.between_meetings_s
+    turn_s = np.zeros_like(seconds)
+    turn_s[:, chain] = np.cumsum(seconds[:, chain], axis=1) - seconds[:, chain]
+    ends_s = turn_s + seconds
+    meetings_s = ends_s[:-1].max(axis=1, keepdims=True)
+    barrier_s = (meetings_s - ends_s[:-1]).sum(axis=0) + turn_s[1:].sum(axis=0)
+    waiting = {Phase.BARRIER: barrier_s} | ({Phase.MODEL_DOWNLOAD: turn_s[0]} if len(chain) else {})
+    return Timing(float(meetings_s.sum()) + ends_s[-1], waiting)
+
+
+def timing_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray, schedule: Schedule) -> Timing:
+    """Time a plan.
+
+    Parameters
+    ----------
+    problem
+        The planning problem.
+    rows
+        [N] row of the problem for every client.
+    shares
+        [N, 3] shares; all 1 where clients take turns.
+    schedule
+        The schedule; its orders name the clients that are not dropped.
+    """
+    alone_s = problem.work.take(rows).latency_s(shares)
+    synchronise = problem.scenario.training.steps_synchronise
+    position = {client.id: i for i, client in enumerate(problem.clients)}
+    names = () if isinstance(schedule, Simultaneous) else schedule.order
+    order = np.array([position[name] for name in names], dtype=np.int64)
+    if synchronise and not isinstance(schedule, Turns):
+        return steps_timing(jobs_of(problem, rows, shares), order)
+    if isinstance(schedule, Simultaneous):
+        return Timing(alone_s, {})
+    if isinstance(schedule, Chain):
+        start_s = np.zeros(problem.num_clients)
+        start_s[order] = np.cumsum(alone_s[order]) - alone_s[order]
+        return Timing(start_s + alone_s, {Phase.MODEL_DOWNLOAD: start_s})
+    timing = turns_timing(jobs_of(problem, rows[order]), synchronise=synchronise)
+    latency_s, waiting = np.zeros(problem.num_clients), {}
+    latency_s[order] = timing.latency_s
+    for phase, seconds in timing.waiting_s.items():
+        waiting[phase] = np.zeros(problem.num_clients)
+        waiting[phase][order] = seconds
+    return Timing(latency_s, waiting)

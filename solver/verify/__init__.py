@@ -1,0 +1,1 @@
+"""Check a plan in plain NumPy that shares nothing with the solver."""

@@ -1,0 +1,263 @@
+"""Check a plan from the scenario and the option table alone, with plain Python that shares no code with the solver.
+
+Every plan passes through here before anyone sees it (DESIGN section 6): a solver that says "optimal" is not evidence.
+The link formulas are written out a second time on purpose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+from hybridsplit.scenarios.contracts.options import OPTION_KEY, OptionTable
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
+from hybridsplit.scenarios.contracts.schedule import Chain, Turns
+from hybridsplit.scenarios.errors import SolverFailure
+from hybridsplit.scenarios.schema import Client, FixedLink, Scenario, Training
+from hybridsplit.scenarios.units import bits
+from hybridsplit.solver.verify.schedule import LATENCY_TOLERANCE, SHARE_TOLERANCE, schedule_violations
+
+_COSTS = (
+    "client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
+    "model_download_bytes", "client_peak_bytes", "memory_budget_bytes", "server_state_bytes", "progress", "data_weight",
+)  # fmt: skip
+
+
+def verify_plan(plan: Plan, scenario: Scenario, table: OptionTable) -> None:
+    """Check a plan against every hard limit and every formula.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    scenario
+        The scenario that the plan claims to be for.
+    table
+        The option table that its options must come from.
+
+    Raises
+    ------
+    SolverFailure
+        If anything is wrong: shares outside [0, 1] or summing to more than 1 (tolerance 1e-9), memory over budget by a
+        byte, a mode or cut that is not allowed, costs that are not the table's, latencies, objective, gap or bounds
+        that do not follow from the shares (relative tolerance 1e-6). The message lists all violations.
+    """
+    training = scenario.training
+    violations = [
+        *_of_plan(plan, scenario),
+        *schedule_violations(plan, training.local_steps, _synchronises(training)),
+        *_of_server_model(plan, training),
+        *_of_clients(plan, scenario, table),
+    ]
+    if violations:
+        shown = violations[:10]
+        more = [f"... and {len(violations) - len(shown)} more"] if len(violations) > len(shown) else []
+        raise SolverFailure(
+            f"the plan of strategy {plan.strategy!r} breaks {len(violations)} rules and is rejected (this is a defect "
+            "of the solver, or the plan was changed by hand): " + "; ".join([*shown, *more])
+        )
+
+
+def _synchronises(training: Training) -> bool:
+    """Say whether clients meet between steps: one server model takes every step with all of them."""
+    return training.server_model in ("shared-mean", "shared-sequential") and training.local_steps >= 2
+
+
+def _of_server_model(plan: Plan, training: Training) -> Iterator[str]:
+    one_after_another = isinstance(plan.schedule, Turns) or (
+        isinstance(plan.schedule, Chain) and len(plan.schedule.order) == len(plan.clients)
+    )
+    if training.server_model == "shared-sequential" and not one_after_another:
+        yield "the server serves one client after another, and its clients take no turns"
+
+
+def _of_plan(plan: Plan, scenario: Scenario) -> Iterator[str]:
+    prices = {client.id: client.drop_price_s for client in scenario.expanded_clients()}
+    dropped = set(plan.dropped)
+    if [client.id for client in plan.clients] != [name for name in prices if name not in dropped]:
+        yield "its clients are not the scenario's, in order"
+        return
+    for name in plan.dropped:
+        if prices.get(name) is None:
+            yield f"{name}: is left out, and the scenario has no drop_price_s for it"
+    if not _close(plan.drop_price_s, math.fsum(prices.get(name) or 0.0 for name in dropped)):
+        yield f"drop_price_s is {plan.drop_price_s:.9g}, which is not the price of the dropped clients"
+    if plan.scenario_hash != scenario.content_hash():
+        yield "its scenario hash is not the scenario's"
+    memory = scenario.server.memory_bytes
+    state = sum(client.server_state_bytes for client in plan.clients)
+    if memory is not None and state > memory:
+        yield f"server state takes {state} bytes of {memory}"
+    if not _close(plan.round_latency_s, max(client.latency_s for client in plan.clients)):
+        yield f"round_latency_s is {plan.round_latency_s:.9g}, the slowest client takes another time"
+    progress = math.fsum(client.data_weight * client.progress for client in plan.clients)
+    if not _close(plan.progress, progress):
+        yield f"progress is {plan.progress:.9g}, its clients make {progress:.9g}"
+    if progress < scenario.objective.minimum_progress * (1 - SHARE_TOLERANCE):
+        yield f"progress {progress:.9g} is below the least one, {scenario.objective.minimum_progress:.9g}"
+    covered = math.fsum(client.data_weight for client in plan.clients if _is_exact(client))
+    if covered < scenario.objective.coverage - SHARE_TOLERANCE:
+        yield f"coverage is {covered:.9g}, below the {scenario.objective.coverage:.9g} asked for"
+    yield from _of_energy(plan, scenario)
+    yield from _of_objective(plan, scenario, progress)
+
+
+def _is_exact(client: ClientPlan) -> bool:
+    """Say whether all of a client's blocks are trained exactly: a frozen part of progress 1 has nothing to train."""
+    return client.mode in ("fo", "fo-recompute") or (client.mode == "frozen" and client.progress >= 1)
+
+
+def _of_energy(plan: Plan, scenario: Scenario) -> Iterator[str]:
+    caps = {client.id: client.energy_cap_j for client in scenario.expanded_clients()}
+    for client in plan.clients:
+        cap = caps[client.id]
+        if cap is not None and (client.client_energy_j is None or client.client_energy_j > cap):
+            yield f"{client.id}: energy of {client.client_energy_j} J is not within its cap of {cap:g} J"
+    cap, by_energy = scenario.objective.energy_cap_j, scenario.objective.minimise == "energy"
+    if cap is None and not by_energy:
+        return
+    if unknown := [client.id for client in plan.clients if client.client_energy_j is None]:
+        yield f"{unknown[0]}: its energy is unknown"
+        return
+    total_j = math.fsum(client.client_energy_j or 0.0 for client in plan.clients)
+    if cap is not None and total_j > cap * (1 + SHARE_TOLERANCE):
+        yield f"energy of all clients is {total_j:.9g} J, over the cap of {cap:.9g} J"
+    if by_energy and (plan.objective_j is None or not _close(plan.objective_j, total_j)):
+        yield f"objective_j is {plan.objective_j}, its clients take {total_j:.9g} J"
+
+
+def _of_objective(plan: Plan, scenario: Scenario, progress: float) -> Iterator[str]:
+    if plan.objective != scenario.objective.minimise:
+        yield f"it minimises {plan.objective!r}, the scenario {scenario.objective.minimise!r}"
+    by_progress = scenario.objective.minimise == "time-to-progress"
+    if by_progress and progress <= 0:
+        yield "it makes no progress, so time-to-progress has no value"
+        return
+    total_s = plan.round_latency_s + plan.drop_price_s
+    objective_s = total_s / progress if by_progress else total_s
+    if not _close(plan.objective_s, objective_s):
+        yield f"objective_s is {plan.objective_s:.9g} where latency and progress give {objective_s:.9g}"
+    if plan.lower_bound_s > plan.objective_s * (1 + SHARE_TOLERANCE):
+        yield f"lower_bound_s {plan.lower_bound_s:.9g} is above objective_s {plan.objective_s:.9g}"
+    if plan.schedule_lower_bound_s > plan.lower_bound_s * (1 + SHARE_TOLERANCE):
+        yield f"schedule_lower_bound_s {plan.schedule_lower_bound_s:.9g} is above {plan.lower_bound_s:.9g}"
+    value, lower = plan.objective_s, plan.lower_bound_s
+    if scenario.objective.minimise == "energy":
+        value, lower = plan.objective_j or 0.0, plan.lower_bound_j or 0.0
+        if lower > value * (1 + SHARE_TOLERANCE):
+            yield f"lower_bound_j {lower:.9g} is above objective_j {value:.9g}"
+    gap = value / lower - 1 if lower > 0 else 0.0
+    if abs(plan.gap - max(0.0, gap)) > LATENCY_TOLERANCE * (1 + abs(gap)):
+        yield f"gap is {plan.gap:.9g} where objective and bound give {gap:.9g}"
+
+
+def _of_clients(plan: Plan, scenario: Scenario, table: OptionTable) -> Iterator[str]:
+    clients = {client.id: client for client in scenario.expanded_clients()}
+    rows = _chosen_rows(plan, table)
+    for planned in plan.clients:
+        if planned.id not in clients:
+            continue
+        client = clients[planned.id]
+        row = rows.get(_key(planned))
+        if row is None:
+            yield f"{planned.id}: cut {planned.cut} with {planned.mode} is not in the option table"
+        else:
+            for name in _COSTS:
+                if getattr(planned, name) != row[name]:
+                    yield f"{planned.id}: {name} is {getattr(planned, name)}, the option table has {row[name]}"
+            energy_j = row["client_energy_j"]
+            if planned.client_energy_j != (energy_j if math.isfinite(energy_j) else None):
+                yield f"{planned.id}: client_energy_j is {planned.client_energy_j}, the option table has {energy_j}"
+            if not row["fits"]:
+                yield f"{planned.id}: cut {planned.cut} with {planned.mode} is marked as not fitting"
+        yield from _of_limits(planned, client, scenario)
+        yield from _of_phases(planned, client, scenario)
+
+
+def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
+    return (planned.id, planned.cut, str(planned.mode), planned.recompute, planned.batch_size)
+
+
+def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], dict[Hashable, Any]]:
+    """Rows of the table by key, those of the plan's cuts only: a large table has hundreds of others a client."""
+    cut_of = {client.id: client.cut for client in plan.clients}
+    near = table.table[(table.table["client"].map(cut_of) == table.table["cut"]).to_numpy()]
+    return {tuple(row[name] for name in OPTION_KEY): row for row in near.to_dict("records")}
+
+
+def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
+    for name in ("uplink_share", "downlink_share", "server_share"):
+        share = getattr(planned, name)
+        if not 0 <= share <= 1:
+            yield f"{planned.id}: {name} is {share:.12g}, outside [0, 1]"
+    for name, budget in (
+        ("its budget", planned.memory_budget_bytes),
+        ("the scenario's budget", client.memory_budget_bytes),
+    ):
+        if planned.client_peak_bytes > budget:
+            yield f"{planned.id}: peak of {planned.client_peak_bytes} bytes exceeds {name} of {budget}"
+    if planned.cut < client.min_cut:
+        yield f"{planned.id}: cut {planned.cut} is shallower than min_cut {client.min_cut}"
+    if planned.mode not in scenario.training.modes:
+        yield f"{planned.id}: mode {planned.mode} is not among training.modes"
+    if planned.device != client.device:
+        yield f"{planned.id}: device is {planned.device!r}, the scenario has {client.device!r}"
+    if abs(planned.data_weight - client.data_weight) > SHARE_TOLERANCE:
+        yield f"{planned.id}: data_weight is {planned.data_weight:.9g}, the scenario gives {client.data_weight:.9g}"
+
+
+def _of_phases(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
+    up_s = _seconds(bits(planned.uplink_bytes), _uplink_bps(client, scenario, planned.uplink_share))
+    downlink_bps = planned.downlink_share * scenario.radio.downlink_hz * client.link.downlink_bps_per_hz
+    down_s = _seconds(bits(planned.downlink_bytes), downlink_bps)
+    server_s = _seconds(planned.server_compute_s, planned.server_share)
+    expected = {
+        Phase.CLIENT_COMPUTE: planned.client_compute_s,
+        Phase.SERVER_COMPUTE: server_s,
+        Phase.MODEL_UPLOAD: _part(up_s, planned.model_upload_bytes, planned.uplink_bytes),
+        Phase.UPLINK: _part(up_s, planned.uplink_bytes - planned.model_upload_bytes, planned.uplink_bytes),
+        Phase.MODEL_DOWNLOAD: _part(down_s, planned.model_download_bytes, planned.downlink_bytes),
+        Phase.DOWNLINK: _part(down_s, planned.downlink_bytes - planned.model_download_bytes, planned.downlink_bytes),
+    }
+    waits_s = math.fsum(planned.waiting_s.values())
+    if not all(wait >= 0 for wait in planned.waiting_s.values()):
+        yield f"{planned.id}: it waits for a negative time"
+    latency_s = planned.client_compute_s + up_s + down_s + server_s + waits_s
+    if not _close(planned.latency_s, latency_s):
+        yield f"{planned.id}: latency_s is {planned.latency_s:.9g}, its shares give {latency_s:.9g}"
+    if set(planned.phases_s) != set(expected):
+        yield f"{planned.id}: its phases are not those of a round"
+        return
+    for phase, seconds in expected.items():
+        # Relative to the latency: a phase of microseconds within a round of seconds carries rounding of the latter.
+        tolerance_s = LATENCY_TOLERANCE * max(seconds, planned.latency_s)
+        if not (math.isfinite(seconds) and abs(planned.phases_s[phase] - seconds) <= tolerance_s):
+            yield f"{planned.id}: {phase} is {planned.phases_s[phase]:.9g} s, its shares give {seconds:.9g} s"
+
+
+def _uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
+    band_hz = share * scenario.radio.uplink_hz
+    if isinstance(client.link, FixedLink):
+        return band_hz * client.link.uplink_bps_per_hz
+    if band_hz <= 0:
+        return 0.0
+    power_w = 10 ** ((client.link.transmit_power_dbm - 30) / 10)
+    gain = 10 ** (client.link.path_gain_db / 10)
+    noise_w = 10 ** ((scenario.radio.noise_dbm_per_hz - 30) / 10) * band_hz
+    return band_hz * math.log1p(power_w * gain / noise_w) / math.log(2)
+
+
+def _seconds(amount: float, rate: float) -> float:
+    if amount == 0:
+        return 0.0
+    return amount / rate if rate > 0 else math.inf
+
+
+def _part(seconds: float, part: int, whole: int) -> float:
+    return seconds * part / whole if whole else 0.0
+
+
+def _close(found: float, expected: float) -> bool:
+    return math.isfinite(expected) and abs(found - expected) <= LATENCY_TOLERANCE * abs(expected)

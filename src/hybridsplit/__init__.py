@@ -1,0 +1,1 @@
+"""Plan and run hybrid-order split learning over heterogeneous edge devices."""

@@ -15,9 +15,10 @@ from hybridsplit.profiler.options import build_options
 from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.runtime.executors.inline import InlineExecutor, InlineState
 from hybridsplit.runtime.run.rounds import train
-from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.problem.build import problem_of_rows
@@ -97,7 +98,12 @@ def run(study: Study, row: Row, cut: int, learning_rate: float, seed: int) -> Ou
     # Only recomputation has schedules to choose from.
     recompute = cost_of(study, row, cut).recompute if row.mode is Mode.FO_RECOMPUTE else ""
     budget = scenario.expanded_clients()[0].memory_budget_bytes
-    assignment = Assignment(CLIENT, cut, row.mode, 1.0, budget, recompute)
+    assignment = Assignment(
+        CLIENT,
+        Placement(cut=cut, mode=row.mode, recompute=recompute, batch_size=scenario.training.batch_size),
+        1.0,
+        budget,
+    )
     start_s = time.perf_counter()
     which = (study.name, cut, row.name, learning_rate, seed, study.steps)
     try:

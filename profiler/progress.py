@@ -54,7 +54,7 @@ def gradient_split(scenario: Scenario, costs: Sequence[BlockCost]) -> np.ndarray
 def measures_noise_scale(scenario: Scenario) -> bool:
     """Whether a noise scale is needed, not stated, and to be measured."""
     objective = scenario.objective
-    is_chosen = len(scenario.training.candidate_batch_sizes) > 1
+    is_chosen = scenario.training.chooses_batch_size
     return is_chosen and objective.gradient_noise_scale is None and objective.gradient_split == "measured"
 
 

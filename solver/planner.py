@@ -135,10 +135,7 @@ def rows_of_plan(problem: PlanningProblem, plan: Plan) -> IntArray | None:
     """
     position = {key: row for row, key in enumerate(problem.keys)}
     dropped = {problem.clients[int(problem.client_index[row])].id: row for row in np.flatnonzero(problem.is_dropped)}
-    chosen = {
-        client.id: (client.id, client.cut, str(client.mode), client.recompute, client.batch_size)
-        for client in plan.clients
-    }
+    chosen = {client.id: (client.id, *client.key) for client in plan.clients}
     rows = [position.get(chosen.get(client.id, ()), dropped.get(client.id)) for client in problem.clients]
     known = [row for row in rows if row is not None]
     found = np.array(known, dtype=np.int64)

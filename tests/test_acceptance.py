@@ -6,12 +6,11 @@ from functools import cache
 
 import pytest
 
-from hybridsplit.orchestrator.pipeline import frozen_assignments
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.replay import replay
-from hybridsplit.runtime.run.assignments import assignments_of
 from hybridsplit.runtime.run.rounds import train
+from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OptionTable

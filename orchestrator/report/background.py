@@ -51,17 +51,16 @@ def _option_row(data: ReportData, options: OptionTable, bunch: Bunch, modes: lis
             # Clients of a row may differ; the figure holds for each of them.
             cut = int(fits.groupby("client")["cut"].max().min())
             deepest.append(Cell(str(cut), value=cut, note=f"of {int(offered['cut'].max())}"))
-    chosen = Counter((client.cut, client.mode, client.batch_size) for client in bunch.clients)
-    (cut, mode, batch_size), count = chosen.most_common(1)[0]
-    batch = f", batch {batch_size}" if data.chooses_batch_size else ""
+    chosen = Counter(client.placement for client in bunch.clients)
+    placement, count = chosen.most_common(1)[0]
     return (
         Cell(bunch.label),
         Cell(f"{len(mine):,}", value=len(mine)),
         Cell(f"{len(fitting):,}", value=len(fitting), bar=len(fitting) / len(mine) if len(mine) else 0.0),
         *deepest,
         Cell(
-            f"cut {cut}, {mode}{batch}",
-            mark=f"mode-{mode}",
+            placement.described(names_batch=data.chooses_batch_size),
+            mark=f"mode-{placement.mode}",
             note="" if len(chosen) == 1 else f"{count:,} of {len(bunch.clients):,}",
         ),
     )

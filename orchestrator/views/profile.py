@@ -62,7 +62,7 @@ def fits_table(options: OptionTable, local_steps: int) -> Table:
     local_steps
         Steps of a round, to give compute and bytes a step.
     """
-    chooses_batch = len(options.batch_sizes) > 1
+    chooses_batch = options.varies("batch_size")
     batch = ("batch",) if chooses_batch else ()
     table = _table(
         "What fits, by kind of client and mode",

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from hybridsplit.runtime.aggregation.reliability import reliability
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.split.parts import SplitModel, State, block_of
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
 from hybridsplit.scenarios.schema import Training
 
@@ -123,14 +123,14 @@ class EntryWeights:
 
     def of(self, assignment: Assignment) -> Weights:
         """Return the weights of one client's entries."""
-        key = assignment.cut, assignment.mode
+        key = assignment.placement.cut, assignment.placement.mode
         if key not in self._known:
             self._known[key] = self._reliability(*key)
         return {name: assignment.data_weight * trust for name, trust in self._known[key].items()}
 
     def of_client(self, assignment: Assignment) -> float:
         """Return what a client's own deltas weigh."""
-        return assignment.data_weight * self._of_part(assignment.cut, assignment.mode)
+        return assignment.data_weight * self._of_part(assignment.placement.cut, assignment.placement.mode)
 
     def _of_part(self, cut: int, mode: Mode) -> float:
         return reliability(mode, self._training.zeroth_order, self._model.client_part(cut).num_trainable)

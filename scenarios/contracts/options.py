@@ -1,6 +1,6 @@
 """The option table: the contract between profiler and solver (DESIGN section 4).
 
-One row per (client, cut, mode, recompute, batch size). All costs are per round (``local_steps`` steps and one exchange
+One row per client and placement. All costs are per round (``local_steps`` steps and one exchange
 of the client part).
 Rows that break a client's memory budget stay in the table with ``fits`` false, so that a report can show them.
 """
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from hybridsplit.scenarios.contracts.ledger import read_parquet, write_parquet
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
 
 OPTIONS_SCHEMA_VERSION = 2
-OPTION_KEY = ("client", "cut", "mode", "recompute", "batch_size")
+OPTION_KEY = ("client", *PLACEMENT_COLUMNS)
 """What tells the rows of a table apart."""
 OPTION_COLUMNS: Mapping[str, str] = {
     "client": "str",
@@ -109,6 +110,10 @@ class OptionTable:
     def batch_sizes(self) -> list[int]:
         """Batch sizes on offer, smallest first."""
         return sorted({int(size) for size in self.table["batch_size"]})
+
+    def varies(self, column: str) -> bool:
+        """Whether a column has more than one value, so that it is a choice worth naming."""
+        return len(self.table[column].unique()) > 1
 
     def fitting(self) -> pd.DataFrame:
         """Return the rows within their client's memory budget."""

@@ -189,6 +189,11 @@ class Training(Section):
         """All batch sizes of a client, smallest first."""
         return tuple(sorted({self.batch_size, *self.batch_sizes}))
 
+    @property
+    def chooses_batch_size(self) -> bool:
+        """Whether the planner has several batch sizes to choose from."""
+        return len(self.candidate_batch_sizes) > 1
+
     @model_validator(mode="after")
     def _modes_once(self) -> Self:
         if len(set(self.modes)) != len(self.modes):

@@ -177,7 +177,7 @@ def _of_clients(plan: Plan, scenario: Scenario, table: OptionTable) -> Iterator[
 
 
 def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
-    return (planned.id, planned.cut, str(planned.mode), planned.recompute, planned.batch_size)
+    return (planned.id, *planned.key)
 
 
 def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], dict[Hashable, Any]]:

@@ -20,10 +20,12 @@ from hybridsplit.runtime.models.build import build_blocks, build_model, model_co
 from hybridsplit.runtime.models.traced.block import TracedBlock
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
 from hybridsplit.runtime.models.traced.scenario import trace_blocks, untie_tables
-from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import Part, SplitModel, task_loss
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import builtin_text, load_scenario
 from hybridsplit.scenarios.schema import Model, Scenario, TextTable
@@ -225,8 +227,9 @@ def test_every_mode_trains_as_predicted(name: str) -> None:
         for mode in Mode:
             if cut == model.num_blocks and mode not in LOCAL_MODES:
                 continue
+            placement = Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size)
             outcome = run_client_round(
-                model, start, Assignment("pi-0", cut, mode, 1.0, 1 << 40),
+                model, start, Assignment("pi-0", placement, 1.0, 1 << 40),
                 lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True,
             )  # fmt: skip
             predicted = client_memory(traced, scenario, cut, mode).peak_bytes

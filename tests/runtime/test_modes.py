@@ -10,11 +10,14 @@ import torch
 from hybridsplit.runtime.aggregation.reliability import reliability
 from hybridsplit.runtime.estimators import ESTIMATORS
 from hybridsplit.runtime.noise import NoiseKey
-from hybridsplit.runtime.session.client import Assignment, ClientRound, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.runtime.split.reports import ClientRound
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.schema import Scenario, ZerothOrder
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
 
@@ -25,7 +28,9 @@ NO_BATCH_NORM = [family for family in FAMILIES if not family.startswith("resnet"
 def one_round(
     scenario: Scenario, model: SplitModel, start: dict[str, torch.Tensor], cut: int, mode: Mode, batch: Batch
 ) -> ClientRound:
-    assignment = Assignment("pi-0", cut, mode, 1.0, 1 << 40)
+    assignment = Assignment(
+        "pi-0", Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), 1.0, 1 << 40
+    )
     return run_client_round(model, start, assignment, lambda step: batch, scenario, 0, measure_memory=False)
 
 
@@ -50,7 +55,9 @@ def test_recomputing_changes_no_result(family: str, optimizer: dict[str, object]
     batches = [family_batch(scenario, seed=seed) for seed in range(3)]
     states = []
     for mode in (Mode.FO, Mode.FO_RECOMPUTE):
-        assignment = Assignment("pi-0", 3, mode, 1.0, 1 << 40)
+        assignment = Assignment(
+            "pi-0", Placement(cut=3, mode=mode, batch_size=scenario.training.batch_size), 1.0, 1 << 40
+        )
         outcome = run_client_round(
             model, start, assignment, lambda step: batches[step], scenario, 0, measure_memory=False
         )

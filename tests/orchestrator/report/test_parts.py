@@ -79,7 +79,7 @@ def test_options_name_the_deepest_cut_and_what_is_missing(report_data):
     assert (pi4["fo"].text, pi4["fo"].note) == ("none", "needs 288.00 MiB")
     assert (pi4["fo-recompute"].value, pi4["fo-recompute"].note) == (2, "of 12")
     assert pi4["zo-projection"].value == 6
-    assert pi4["Chosen"].text == "cut 3, zo-projection"
+    assert pi4["Chosen"].text == "cut 3 zo-projection"
 
 
 def test_one_byte_too_many_is_shown(report_data):

@@ -39,7 +39,7 @@ class Assignment:
     memory_budget_bytes
         Hard limit on the peak of its part.
     recompute
-        The schedule of ``fo-recompute``; empty for one kept input per block.
+        Recompute order of ``fo-recompute``; empty for one kept input per block.
     batch_size
         Samples a step; the scenario's when None.
     resource

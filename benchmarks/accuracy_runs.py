@@ -63,7 +63,7 @@ class Cost:
     Parameters
     ----------
     recompute
-        Schedule with the least memory, for ``fo-recompute``.
+        Recompute order with the least memory, for ``fo-recompute``.
     client_flops, forward_flops
         Of a step on the client, and of one forward pass of its part.
     round_s
@@ -95,7 +95,7 @@ class _FinalAccuracy(InlineExecutor):
 def run(study: Study, row: Row, cut: int, learning_rate: float, seed: int) -> Outcome:
     """Train once, in this process and on one thread."""
     scenario = study.scenario(row, cut, seed, learning_rate)
-    # Only recomputation has schedules to choose from.
+    # Only recomputation has orders to choose from.
     recompute = cost_of(study, row, cut).recompute if row.mode is Mode.FO_RECOMPUTE else ""
     budget = scenario.expanded_clients()[0].memory_budget_bytes
     assignment = Assignment(

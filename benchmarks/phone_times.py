@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hybridsplit.profiler.calibration import Timing, fit_efficiency, relative_errors, with_efficiency
+from hybridsplit.profiler.calibration import MeasuredWork, fit_efficiency, relative_errors, with_efficiency
 from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.operators import OperatorCost, OperatorCounter
 from hybridsplit.profiler.shapes import shapes_only
@@ -75,30 +75,34 @@ def step(model: nn.Module, *shape: int) -> OperatorCost:
     return counter.cost()
 
 
-def dense_timings(path: Path) -> list[Timing]:
+def dense_timings(path: Path) -> list[MeasuredWork]:
     """Every 40th row of a dense layer's grid; a sequence is as many rows of a product."""
     with path.open(newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if row["seconds"]][::EVERY]
-    found: list[Timing] = []
+    found: list[MeasuredWork] = []
     for row in rows:
         inputs, outputs, batch, length = (int(row[key]) for key in ("in_size", "out_size", "batch_size", "seq_len"))
         with torch.device("meta"):
             layer = nn.Linear(inputs, outputs)
-        found.append(Timing(f"{inputs}x{outputs}", "dense", step(layer, batch * length, inputs), float(row["seconds"])))
+        found.append(
+            MeasuredWork(f"{inputs}x{outputs}", "dense", step(layer, batch * length, inputs), float(row["seconds"]))
+        )
     return found
 
 
-def cnn_timings(path: Path) -> dict[str, dict[str, Timing]]:
+def cnn_timings(path: Path) -> dict[str, dict[str, MeasuredWork]]:
     """Phone to data set to timing."""
     models = {"femnist": (femnist_cnn(), (10, 1, 28, 28)), "celeba": (celeba_cnn(), (10, 3, 84, 84))}
     work = {name: step(model, *shape) for name, (model, shape) in models.items()}
-    found: dict[str, dict[str, Timing]] = {phone: {} for phone in PHONES}
+    found: dict[str, dict[str, MeasuredWork]] = {phone: {} for phone in PHONES}
     with path.open(newline="") as handle:
         for row in csv.DictReader(handle):
             if row["dataset"] in work:
                 phone = row["phone"].split()[0]
                 seconds = float(row["mean_ms_per_batch"]) / 1e3
-                found[phone][row["dataset"]] = Timing(row["dataset"], row["dataset"], work[row["dataset"]], seconds)
+                found[phone][row["dataset"]] = MeasuredWork(
+                    row["dataset"], row["dataset"], work[row["dataset"]], seconds
+                )
     return found
 
 

@@ -31,7 +31,13 @@ from architectures import (
     vit,
 )
 
-from hybridsplit.profiler.calibration import Timing, carried_over, fit_efficiency, relative_errors, with_efficiency
+from hybridsplit.profiler.calibration import (
+    MeasuredWork,
+    carried_over,
+    fit_efficiency,
+    relative_errors,
+    with_efficiency,
+)
 from hybridsplit.scenarios.devices import Device, RooflineEfficiency, catalogue
 
 ARCHITECTURES: dict[str, tuple[str, Build]] = {
@@ -71,8 +77,8 @@ class Row:
     """One published row: full training and the forward pass of one architecture on one board."""
 
     board: str
-    full: Timing
-    forward: Timing
+    full: MeasuredWork
+    forward: MeasuredWork
 
 
 def read(path: Path) -> tuple[list[Row], list[str]]:
@@ -88,9 +94,9 @@ def read(path: Path) -> tuple[list[Row], list[str]]:
                 continue
             family, build = ARCHITECTURES[name]
             cost = costs.setdefault(name, step_cost(build, 16)) if name not in costs else costs[name]
-            full = Timing(name, family, cost.step, float(row["full_training_s_per_batch"]))
+            full = MeasuredWork(name, family, cost.step, float(row["full_training_s_per_batch"]))
             forward_s = float(row["head_only_training_s_per_batch"])
-            rows.append(Row(row["board"], full, Timing(name, family, cost.forward, forward_s, FORWARD_WEIGHT)))
+            rows.append(Row(row["board"], full, MeasuredWork(name, family, cost.forward, forward_s, FORWARD_WEIGHT)))
     return rows, sorted(others)
 
 

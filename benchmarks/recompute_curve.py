@@ -4,7 +4,7 @@
 
 Peaks are of the whole client part, work is forward work against one plain forward. The usual ways: one kept input per
 block, and segments of about the square root of the number of blocks, each run again with all its graphs (Chen et al.,
-arXiv 1604.06174). The last column is the peak of the planner's cheapest schedule in no more memory.
+arXiv 1604.06174). The last column is the peak of the planner's cheapest order in no more memory.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from hybridsplit.profiler.compute import block_costs
 from hybridsplit.profiler.memory import chain_memory
 from hybridsplit.profiler.memory.levels import recompute_levels
 from hybridsplit.profiler.memory.recompute import RecomputePlanner
-from hybridsplit.profiler.memory.schedules import schedule_peak_bytes
+from hybridsplit.profiler.memory.recompute_peaks import recompute_peak_bytes
 from hybridsplit.profiler.models import traced_model
 from hybridsplit.scenarios.contracts.recompute import (
     Action,
+    RecomputeOrder,
     RecomputeStep,
-    Schedule,
     most_kept_inputs,
     num_forwards,
     one_input_per_block,
-    parse_schedule,
+    parse_order,
 )
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.units import format_bytes
 
 
-def segments(cut: int, first: int, length: int) -> Schedule:
+def segments(cut: int, first: int, length: int) -> RecomputeOrder:
     """Keep one input a segment; run each segment again with all graphs."""
     starts = list(range(first, cut + 1, length))
     steps = [RecomputeStep(Action.ADVANCE, i) for i in range(1, first)]
@@ -58,22 +58,22 @@ def main() -> None:
     planner = RecomputePlanner(chain, work)
     plain = sum(work[:cut])
 
-    def line(name: str, schedule: Schedule) -> int:
-        peak_bytes = schedule_peak_bytes(chain, cut, schedule, steps)
-        done = sum(work[i - 1] * count for i, count in num_forwards(schedule).items()) / plain
-        print(f"{name:34} {format_bytes(peak_bytes):>12} {done:>9.3f} {most_kept_inputs(schedule):>7}")
+    def line(name: str, order: RecomputeOrder) -> int:
+        peak_bytes = recompute_peak_bytes(chain, cut, order, steps)
+        done = sum(work[i - 1] * count for i, count in num_forwards(order).items()) / plain
+        print(f"{name:34} {format_bytes(peak_bytes):>12} {done:>9.3f} {most_kept_inputs(order):>7}")
         return peak_bytes
 
     print(f"{arguments.scenario}, cut {cut}; parameters, batch and state: {format_bytes(chain.standing_bytes(cut))}")
     print(f"{'':34} {'peak':>12} {'forwards':>9} {'inputs':>7}")
     for level in recompute_levels(chain, planner, work, cut, steps):
-        line("planned level", parse_schedule(level.recompute))
-    for name, schedule in (
+        line("planned level", parse_order(level.recompute))
+    for name, order in (
         ("one input per block", one_input_per_block(cut, first)),
         ("segments of the square root", segments(cut, first, max(1, round(math.sqrt(cut - first + 1))))),
     ):
-        peak_bytes = line(name, schedule)
-        better = planner.schedule(cut, peak_bytes - chain.standing_bytes(cut))
+        peak_bytes = line(name, order)
+        better = planner.cheapest(cut, peak_bytes - chain.standing_bytes(cut))
         assert better is not None
         line("  planned in as much memory", better)
 

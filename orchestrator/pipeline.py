@@ -163,8 +163,8 @@ def run_plan(
     left_out = rounds_left_out(result.faults, scenario.faults.policy, num_rounds)
     summary = summarise(plan, ledger, rounds_table(result.records), control, result.peak_bytes, left_out)
     summary["executor"] = settings.executor
-    summary["happened"] = [*result.events, *(fault.told(scenario.faults.policy) for fault in result.faults)]
-    summary["notes"] += summary["happened"]
+    summary["events"] = [*result.events, *(fault.describe(scenario.faults.policy) for fault in result.faults)]
+    summary["notes"] += summary["events"]
     folder.save_summary(summary)
     write_report(folder)
     summary["report"] = str(folder.report)

@@ -29,7 +29,7 @@ _RATES = ("random_numbers_per_s",)
 
 
 @dataclass(frozen=True)
-class Timing:
+class MeasuredWork:
     """A piece of work and how long it took.
 
     Parameters
@@ -57,7 +57,7 @@ def with_efficiency(device: Device, efficiency: RooflineEfficiency) -> Device:
 
 
 def fit_efficiency(
-    timings: Sequence[Timing],
+    timings: Sequence[MeasuredWork],
     device: Device,
     start: RooflineEfficiency,
     free: Sequence[str],
@@ -114,7 +114,7 @@ def fit_efficiency(
     return RooflineEfficiency.model_validate(at(found.x).model_dump())
 
 
-def carried_over(known: Device, other: Device, timings: Sequence[Timing]) -> RooflineEfficiency:
+def carried_over(known: Device, other: Device, timings: Sequence[MeasuredWork]) -> RooflineEfficiency:
     """Starting point for a device that has few timings: a known device's seconds times one ratio.
 
     Parameters
@@ -152,6 +152,6 @@ def carried_over(known: Device, other: Device, timings: Sequence[Timing]) -> Roo
     return RooflineEfficiency.model_validate(scaled)
 
 
-def relative_errors(timings: Sequence[Timing], device: Device) -> np.ndarray:
+def relative_errors(timings: Sequence[MeasuredWork], device: Device) -> np.ndarray:
     """[N] predicted over measured seconds, minus one."""
     return np.array([seconds(one.work, device) / one.seconds - 1 for one in timings])

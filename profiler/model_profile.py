@@ -97,7 +97,7 @@ class BatchProfile:
         return sum(cost.exchanged_bytes for cost in self.costs[prefix_blocks:cut])
 
     def recomputes(self, choice: Choice) -> bool:
-        """Whether a choice is other than ``fo`` in work: all but the schedules that run every block once."""
+        """Whether a choice is other than ``fo`` in work: all but the orders that run every block once."""
         return choice not in self.forwards or max(self.forwards[choice]) > 1
 
     def peaks_on(self, cuda: CudaMemory | None) -> dict[Choice, int]:
@@ -233,7 +233,7 @@ class _Tracer:
         self._cuts = cuts
 
     def client_peaks(self, cuts: Sequence[int], mode: Mode) -> dict[int, int]:
-        """Client peaks of a mode without a schedule."""
+        """Client peaks of a mode without an order."""
         return self._composed(cuts, lambda cut: client_memory(self._traced, self._scenario, cut, mode).peak_bytes)
 
     def recomputing(self, cuts: Sequence[int], forwards: dict[Choice, tuple[int, ...]]) -> dict[Choice, int]:

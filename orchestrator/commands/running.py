@@ -113,7 +113,7 @@ def _print_run(summary: dict[str, Any], folder: Any) -> None:
 
     stdout().print(truth_table(folder.ledger()))
     stdout().print(memory_line(folder.plan(), summary["peak_bytes"]), highlight=False)
-    for note in summary["happened"]:
+    for note in summary["events"]:
         stdout().print(f"[yellow]{escape(note)}[/]", highlight=False)
     line = f"test accuracy [bold]{summary['test_accuracy']:.1%}[/] after {summary['num_rounds']} rounds"
     if summary["frozen_control_accuracy"] is not None:

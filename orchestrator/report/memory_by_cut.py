@@ -15,7 +15,7 @@ from hybridsplit.orchestrator.report.figures import styled
 from hybridsplit.orchestrator.report.palette import MODE_COLOURS, MUTED, WARNING
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OptionTable
-from hybridsplit.scenarios.contracts.recompute import most_kept_inputs, parse_schedule
+from hybridsplit.scenarios.contracts.recompute import most_kept_inputs, parse_order
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 _MOST_BUDGETS = 8
@@ -108,7 +108,7 @@ def _one_client_a_device(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _hover(row: dict[Hashable, Any], *, names_batch: bool) -> str:
-    kept = f", {most_kept_inputs(parse_schedule(row['recompute']))} inputs kept" if row["recompute"] else ""
+    kept = f", {most_kept_inputs(parse_order(row['recompute']))} inputs kept" if row["recompute"] else ""
     batch = f", batch {row['batch_size']}" if names_batch else ""
     compute = f"compute {format_seconds(row['client_compute_s'])} a round on {html.escape(row['device'])}"
     peak = f"peak {format_bytes(row['client_peak_bytes'])}"

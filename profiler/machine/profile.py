@@ -16,7 +16,7 @@ import torch
 import transformers
 from pydantic import BaseModel, ConfigDict
 
-from hybridsplit.profiler.calibration import Timing, fit_efficiency, relative_errors, with_efficiency
+from hybridsplit.profiler.calibration import MeasuredWork, fit_efficiency, relative_errors, with_efficiency
 from hybridsplit.profiler.compute import BlockCost
 from hybridsplit.profiler.machine.blocks import PASSES, BlockPass, time_blocks
 from hybridsplit.profiler.machine.kernels import Kernel, kernels
@@ -224,7 +224,7 @@ def measure_machine(
 
 
 def _measured(name: str, kind: str, work: OperatorCost, took: Timed, device: Device) -> Measured:
-    timing = Timing(name, kind, work, took.median_s)
+    timing = MeasuredWork(name, kind, work, took.median_s)
     predicted_s = float((relative_errors([timing], device)[0] + 1) * took.median_s)
     return Measured(
         name=name, kind=kind, time=took, flops=work.total_flops, moved_bytes=work.total_bytes, predicted_s=predicted_s
@@ -249,13 +249,13 @@ def _fitted(
         source=f"measured here with PyTorch {machine.torch_version} on operators and the blocks of {scenario}",
     )
     timings = [
-        Timing(k.name, k.name, w, t.median_s, _KERNEL_WEIGHT)
+        MeasuredWork(k.name, k.name, w, t.median_s, _KERNEL_WEIGHT)
         for k, w, t in single
         if k.operator_class is not OperatorClass.RANDOM
     ]
     longest_s = max((one.took.median_s for one in passes), default=1.0)
     timings += [
-        Timing(
+        MeasuredWork(
             one.block, f"{one.what} of {one.block}", one.work, one.took.median_s, (one.took.median_s / longest_s) ** 0.5
         )
         for one in passes

@@ -22,7 +22,7 @@ _SEGMENT_ROUNDING_BYTES = 2 * _MIB
 
 
 @dataclass(eq=False)
-class Block:
+class AllocatorBlock:
     """A piece of a segment, with its neighbours in it."""
 
     segment: int
@@ -30,8 +30,8 @@ class Block:
     size_bytes: int
     is_small: bool
     is_free: bool = False
-    before: Block | None = None
-    after: Block | None = None
+    before: AllocatorBlock | None = None
+    after: AllocatorBlock | None = None
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -56,9 +56,11 @@ class CachingAllocator:
     allocated_bytes: int = 0
     reserved_bytes: int = 0
     _num_segments: int = 0
-    _free: dict[bool, list[tuple[tuple[int, int, int], Block]]] = field(default_factory=lambda: {True: [], False: []})
+    _free: dict[bool, list[tuple[tuple[int, int, int], AllocatorBlock]]] = field(
+        default_factory=lambda: {True: [], False: []}
+    )
 
-    def allocate(self, size_bytes: int) -> Block | None:
+    def allocate(self, size_bytes: int) -> AllocatorBlock | None:
         """Take a block; None for nothing at all."""
         if size_bytes == 0:
             return None
@@ -74,7 +76,7 @@ class CachingAllocator:
         self.allocated_bytes += block.size_bytes
         return block
 
-    def release(self, block: Block | None) -> None:
+    def release(self, block: AllocatorBlock | None) -> None:
         """Give a block back; free neighbours in the same segment become one."""
         if block is None:
             return
@@ -85,7 +87,7 @@ class CachingAllocator:
             block = self._merge(block, block.after)
         self._put_back(block)
 
-    def _new_segment(self, wanted_bytes: int, *, is_small: bool) -> Block:
+    def _new_segment(self, wanted_bytes: int, *, is_small: bool) -> AllocatorBlock:
         if is_small:
             size_bytes = _SMALL_SEGMENT_BYTES
         elif wanted_bytes < _SMALLEST_OWN_SEGMENT_BYTES:
@@ -94,10 +96,10 @@ class CachingAllocator:
             size_bytes = _round_up(wanted_bytes, _SEGMENT_ROUNDING_BYTES)
         self.reserved_bytes += size_bytes
         self._num_segments += 1
-        return Block(self._num_segments, 0, size_bytes, is_small)
+        return AllocatorBlock(self._num_segments, 0, size_bytes, is_small)
 
-    def _split(self, block: Block, size_bytes: int) -> None:
-        rest = Block(
+    def _split(self, block: AllocatorBlock, size_bytes: int) -> None:
+        rest = AllocatorBlock(
             block.segment, block.start + size_bytes, block.size_bytes - size_bytes, block.is_small,
             before=block, after=block.after,
         )  # fmt: skip
@@ -106,7 +108,7 @@ class CachingAllocator:
         block.after, block.size_bytes = rest, size_bytes
         self._put_back(rest)
 
-    def _merge(self, left: Block, right: Block) -> Block:
+    def _merge(self, left: AllocatorBlock, right: AllocatorBlock) -> AllocatorBlock:
         """Join two neighbours, whichever of them are in the pool."""
         for block in (left, right):
             if block.is_free:
@@ -119,6 +121,6 @@ class CachingAllocator:
             right.after.before = left
         return left
 
-    def _put_back(self, block: Block) -> None:
+    def _put_back(self, block: AllocatorBlock) -> None:
         block.is_free = True
         bisect.insort(self._free[block.is_small], (block.order, block), key=lambda entry: entry[0])

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from hybridsplit.profiler.memory.blocks import ChainMemory
 from hybridsplit.profiler.memory.recompute import RecomputePlanner
-from hybridsplit.profiler.memory.schedules import schedule_peak_bytes
+from hybridsplit.profiler.memory.recompute_peaks import recompute_peak_bytes
 from hybridsplit.scenarios.contracts.recompute import (
     Action,
+    RecomputeOrder,
     RecomputeStep,
-    Schedule,
-    format_schedule,
+    format_order,
     num_forwards,
     one_input_per_block,
 )
@@ -28,7 +28,7 @@ class RecomputeLevel:
     Parameters
     ----------
     recompute
-        The schedule as text.
+        The recompute order as text.
     forwards
         How often each block below the cut runs forward.
     peak_bytes
@@ -46,7 +46,7 @@ def recompute_levels(
     """Return the levels of a cut, least work first; none is worse than another in both memory and work.
 
     Memory is stepped from what running everything again from the lowest trained block takes, over what one kept input
-    per block takes, to what keeping all graphs takes; at each step the schedule with the least work is found.
+    per block takes, to what keeping all graphs takes; at each step the order with the least work is found.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def recompute_levels(
     """
     first = chain.first_trained(cut)
     marks = [
-        schedule_peak_bytes(chain, cut, schedule, num_steps)
-        for schedule in (_one_kept_input(cut, first), one_input_per_block(cut, first), _all_graphs(cut, first))
+        recompute_peak_bytes(chain, cut, order, num_steps)
+        for order in (_one_kept_input(cut, first), one_input_per_block(cut, first), _all_graphs(cut, first))
     ]
     standing_bytes = chain.standing_bytes(cut)
     amounts = {round(marks[0] + (marks[1] - marks[0]) * step / _STEPS_DOWN) for step in range(_STEPS_DOWN + 1)}
@@ -70,21 +70,21 @@ def recompute_levels(
     levels: list[RecomputeLevel] = []
     works: list[float] = []
     for amount in sorted(amounts):
-        schedule = planner.schedule(cut, amount - standing_bytes)
-        if schedule is None:
+        order = planner.cheapest(cut, amount - standing_bytes)
+        if order is None:
             continue
-        counts = num_forwards(schedule)
+        counts = num_forwards(order)
         forwards = tuple(counts.get(i, 0) for i in range(1, cut + 1))
         work = sum(count * cost for count, cost in zip(forwards, forward_cost, strict=False))
-        peak_bytes = schedule_peak_bytes(chain, cut, schedule, num_steps)
-        # Rising memory brings less work; a schedule that does not is no level of its own.
+        peak_bytes = recompute_peak_bytes(chain, cut, order, num_steps)
+        # A level is kept only if the memory it adds saves work.
         if not works or work < works[-1] * (1 - 1e-9):
-            levels.append(RecomputeLevel(format_schedule(schedule), forwards, peak_bytes))
+            levels.append(RecomputeLevel(format_order(order), forwards, peak_bytes))
             works.append(work)
     return levels[::-1]
 
 
-def _one_kept_input(cut: int, first: int) -> Schedule:
+def _one_kept_input(cut: int, first: int) -> RecomputeOrder:
     """Run everything again from the lowest trained block for every block."""
     frozen = [RecomputeStep(Action.ADVANCE, i) for i in range(1, first)]
     up = [RecomputeStep(Action.KEEP, first), *(RecomputeStep(Action.ADVANCE, i) for i in range(first + 1, cut + 1))]
@@ -95,7 +95,7 @@ def _one_kept_input(cut: int, first: int) -> Schedule:
     return (*frozen, *up, *down)
 
 
-def _all_graphs(cut: int, first: int) -> Schedule:
+def _all_graphs(cut: int, first: int) -> RecomputeOrder:
     """Recompute nothing; the update is inside backward all the same."""
     frozen = [RecomputeStep(Action.ADVANCE, i) for i in range(1, first)]
     up = [RecomputeStep(Action.GRAPH, i) for i in range(first, cut + 1)]

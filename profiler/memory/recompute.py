@@ -1,10 +1,10 @@
-"""The cheapest recompute schedule for an amount of memory, by an exact dynamic programme.
+"""The cheapest recompute order for an amount of memory, by an exact dynamic programme.
 
 The recurrence is that of optimal checkpointing for chains of unequal blocks (Beaumont et al., arXiv 1911.13214): the
 part ``s..t`` of the chain, with the input of ``s`` at hand and ``m`` bytes to use, either runs up to some block without
 a graph, keeps its input, treats what is above with what memory is left and then what is below; or it keeps the graph
 of ``s`` and treats what is above. Blocks are as :class:`~hybridsplit.profiler.memory.blocks.BlockMemory` measures
-them, so that the memory of a schedule is exact; its cost is the forward work it does.
+them, so that the memory of an order is exact; its cost is the forward work it does.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import math
 from collections.abc import Sequence
 
 from hybridsplit.profiler.memory.blocks import ChainMemory
-from hybridsplit.scenarios.contracts.recompute import Action, RecomputeStep, Schedule
+from hybridsplit.scenarios.contracts.recompute import Action, RecomputeOrder, RecomputeStep
 
 _NO_WAY = (math.inf, 0)
 _KEEP_GRAPH = -1
 
 
 class RecomputePlanner:
-    """Finds schedules for any cut of one chain; sub-problems are shared between cuts and amounts of memory.
+    """Finds recompute orders for any cut of one chain; sub-problems are shared between cuts and amounts of memory.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class RecomputePlanner:
         self._forward_cost = forward_cost
         self._problems: dict[int, _Problem] = {}
 
-    def schedule(self, cut: int, available_bytes: int) -> Schedule | None:
-        """Return the cheapest schedule that fits, None if none does.
+    def cheapest(self, cut: int, available_bytes: int) -> RecomputeOrder | None:
+        """Return the cheapest order that fits, None if none does.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ class _Problem:
         return self._best(s, t, m, is_up)[0]
 
     def steps(self, s: int, t: int, m: int, *, is_up: bool) -> list[RecomputeStep]:
-        """Write out the schedule that :meth:`cost` found."""
+        """Write out the order that :meth:`cost` found."""
         choice = self._best(s, t, m, is_up)[1]
         graph, backward = RecomputeStep(Action.GRAPH, s), RecomputeStep(Action.BACKWARD, s)
         if choice == _KEEP_GRAPH:

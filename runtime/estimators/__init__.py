@@ -32,17 +32,17 @@ def make_estimator(mode: Mode, part: Part, training: Training, recompute: str = 
     part, training
         The client part, and the scenario's training section.
     recompute
-        The schedule of ``fo-recompute``; empty for one kept input per block, and for every other mode.
+        Recompute order of ``fo-recompute``; empty for one kept input per block, and for every other mode.
 
     Raises
     ------
     ContractError
-        If the schedule is not one for this part, or the mode has none.
+        If the recompute order does not fit this part, or the mode has none.
     """
     if mode is Mode.FO_RECOMPUTE:
         return FirstOrderRecompute(part, training, recompute)
     if recompute:
-        raise ContractError(f"{mode} recomputes nothing, yet a recompute schedule is given: {recompute[:40]}")
+        raise ContractError(f"{mode} recomputes nothing, yet a recompute order is given: {recompute[:40]}")
     return ESTIMATORS[mode](part, training)
 
 

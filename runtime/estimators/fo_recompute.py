@@ -15,7 +15,7 @@ from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.optimizers import NamedOptimizer, OptimizerInBackward
 from hybridsplit.runtime.split.parts import Part
 from hybridsplit.scenarios.contracts.modes import Mode
-from hybridsplit.scenarios.contracts.recompute import Action, check_schedule, one_input_per_block, parse_schedule
+from hybridsplit.scenarios.contracts.recompute import Action, check_order, one_input_per_block, parse_order
 from hybridsplit.scenarios.schema import Training
 
 
@@ -23,7 +23,7 @@ class FirstOrderRecompute(GradientEstimator):
     """Keeps some block inputs; backward recomputes what it needs, one block with a graph at a time.
 
     With one kept input per block every block is recomputed once (Chen et al., arXiv 1604.06174); with fewer, blocks are
-    run again from the kept input below them, in the order of the schedule. Each parameter is updated, and its gradient
+    run again from the kept input below them, in that order. Each parameter is updated, and its gradient
     freed, as soon as it exists. No activation outlives its block and no gradient its parameter's update.
 
     Parameters
@@ -31,12 +31,13 @@ class FirstOrderRecompute(GradientEstimator):
     part, training
         As for every mode.
     recompute
-        The schedule as text, see :mod:`hybridsplit.scenarios.contracts.recompute`; empty for one kept input per block.
+        The recompute order as text (see :mod:`hybridsplit.scenarios.contracts.recompute`); empty for one kept input per
+        block.
 
     Raises
     ------
     ContractError
-        If the schedule is not one for this part.
+        If the recompute order does not fit this part.
     """
 
     mode = Mode.FO_RECOMPUTE
@@ -50,17 +51,17 @@ class FirstOrderRecompute(GradientEstimator):
             len(part.blocks) + 1,
         )
         num_blocks = len(part.blocks)
-        self.schedule = parse_schedule(recompute) or one_input_per_block(num_blocks, self._first_trained)
-        check_schedule(self.schedule, num_blocks, self._first_trained)
+        self.order = parse_order(recompute) or one_input_per_block(num_blocks, self._first_trained)
+        check_order(self.order, num_blocks, self._first_trained)
 
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
-        """Carry out the schedule; the smashed data goes up when the last block has run for the first time."""
+        """Carry out the recompute order; the smashed data goes up when the last block has run for the first time."""
         blocks = self.part.ordered()
         kept: dict[int, Tensor] = {}
         graphs: dict[int, tuple[Tensor, Tensor]] = {}
         here, reached, loss = 1, 0, 0.0
         x, gradient = batch.inputs, None
-        for action, index in ((step.action, step.block) for step in self.schedule):
+        for action, index in ((step.action, step.block) for step in self.order):
             if action is Action.BACKWARD:
                 kept.pop(index, None)
                 gradient = _backward(*graphs.pop(index), gradient)

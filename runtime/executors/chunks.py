@@ -1,4 +1,4 @@
-"""What workers are handed next: several groups at first, single ones towards the end of a round."""
+"""Which groups a worker is given next: chunks of several at first, single groups towards the end of a round."""
 
 from __future__ import annotations
 
@@ -10,78 +10,89 @@ from hybridsplit.runtime.worker.groups import Group
 
 
 @dataclass(frozen=True)
-class Work:
-    """A group to train; on trial, to see which of another group's members fails."""
+class PendingGroup:
+    """A group to train.
+
+    Parameters
+    ----------
+    position
+        Its place among the groups of the round.
+    group
+        Its members.
+    on_trial
+        Whether it is one member of a group that failed, trained alone to see which member fails.
+    """
 
     position: int
     group: Group
     on_trial: bool = False
 
 
-class Hands:
-    """Groups of a round that nobody trains yet.
+class ChunkQueue:
+    """Groups of a round that no worker has yet.
 
-    They are dealt by factoring (Hummel, Schonberg and Flynn, Communications of the ACM 35(8), 1992): two thirds of
-    those that wait to all workers at once, then two thirds of the rest, and single ones at last. Clients that are alike
-    are neighbours in most scenarios, so that groups are dealt to and fro, one by one.
+    Chunk sizes follow factoring (Hummel, Schonberg and Flynn, Communications of the ACM 35(8), 1992): two thirds of the
+    waiting groups are divided among all workers, then two thirds of the rest, and single groups at last. Most scenarios
+    list clients that are alike next to each other, so groups are dealt to the chunks of one division in serpentine
+    order.
 
     Parameters
     ----------
     groups
         In the order of the round.
     most_at_once
-        Most groups in a hand.
+        Most groups in a chunk.
     """
 
     def __init__(self, groups: Iterable[Group], most_at_once: int) -> None:
-        self._waiting = deque(Work(position, group) for position, group in enumerate(groups))
-        self._dealt: defaultdict[str | None, deque[tuple[Work, ...]]] = defaultdict(deque)
+        self._waiting = deque(PendingGroup(position, group) for position, group in enumerate(groups))
+        self._chunks: defaultdict[str | None, deque[tuple[PendingGroup, ...]]] = defaultdict(deque)
         self._most_at_once = most_at_once
 
     def __len__(self) -> int:
-        """Groups that wait, dealt or not."""
-        return len(self._waiting) + sum(len(hand) for hands in self._dealt.values() for hand in hands)
+        """Groups that wait, in a chunk or not."""
+        return len(self._waiting) + sum(len(chunk) for chunks in self._chunks.values() for chunk in chunks)
 
-    def take(self, resource: str | None, num_workers: int, most: int | None = None) -> tuple[Work, ...]:
-        """Take the next hand.
+    def take(self, resource: str | None, num_workers: int, most: int | None = None) -> tuple[PendingGroup, ...]:
+        """Take the next chunk.
 
         Parameters
         ----------
         resource, num_workers
-            Whose groups, and the workers that share them.
+            The custom resource that the groups need, and the number of workers that have it.
         most
-            Most groups in it; any number when None.
+            Largest chunk to take; any size when None.
 
         Returns
         -------
-        The hand; nothing where there is none, or it is larger.
+        The chunk; empty where none is left, or where the next one is larger than ``most``.
         """
-        dealt = self._dealt[resource]
-        if not dealt:
-            dealt += self._deal(resource, num_workers)
-        if not dealt or (most is not None and len(dealt[0]) > most):
+        chunks = self._chunks[resource]
+        if not chunks:
+            chunks += self._divide(resource, num_workers)
+        if not chunks or (most is not None and len(chunks[0]) > most):
             return ()
-        return dealt.popleft()
+        return chunks.popleft()
 
-    def put_back(self, works: Sequence[Work]) -> None:
-        """Put works before all others that wait, which are dealt anew."""
-        dealt = [work for hands in self._dealt.values() for hand in hands for work in hand]
-        self._dealt.clear()
-        self._waiting.extendleft(reversed([*works, *dealt]))
+    def put_back(self, pending: Sequence[PendingGroup]) -> None:
+        """Put groups before all others that wait; these are divided into chunks anew."""
+        divided = [one for chunks in self._chunks.values() for chunk in chunks for one in chunk]
+        self._chunks.clear()
+        self._waiting.extendleft(reversed([*pending, *divided]))
 
-    def singly(self) -> None:
-        """Deal one at a time from now on."""
+    def limit_to_single_groups(self) -> None:
+        """Make every chunk a single group from now on."""
         self._most_at_once = 1
         self.put_back([])
 
-    def _deal(self, resource: str | None, num_workers: int) -> list[tuple[Work, ...]]:
-        mine = [work for work in self._waiting if work.group.resource == resource]
-        size = max(1, min(self._most_at_once, 2 * len(mine) // (3 * num_workers)))
-        taken = mine[: size * num_workers]
-        for work in taken:
-            self._waiting.remove(work)
-        hands: list[list[Work]] = [[] for _ in range(num_workers)]
-        for position, work in enumerate(taken):
+    def _divide(self, resource: str | None, num_workers: int) -> list[tuple[PendingGroup, ...]]:
+        eligible = [pending for pending in self._waiting if pending.group.resource == resource]
+        size = max(1, min(self._most_at_once, 2 * len(eligible) // (3 * num_workers)))
+        taken = eligible[: size * num_workers]
+        for pending in taken:
+            self._waiting.remove(pending)
+        chunks: list[list[PendingGroup]] = [[] for _ in range(num_workers)]
+        for position, pending in enumerate(taken):
             row, column = divmod(position, num_workers)
-            hands[column if row % 2 == 0 else num_workers - 1 - column].append(work)
-        return [tuple(hand) for hand in hands if hand]
+            chunks[column if row % 2 == 0 else num_workers - 1 - column].append(pending)
+        return [tuple(chunk) for chunk in chunks if chunk]

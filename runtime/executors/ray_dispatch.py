@@ -1,4 +1,4 @@
-"""One round on a pool of Ray workers: groups are handed out, repeated when a worker dies, and freed of culprits."""
+"""One round on a pool of Ray workers: groups are submitted, repeated when a worker dies, rid of clients that fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from hybridsplit.runtime.executors.base import RoundTask
-from hybridsplit.runtime.executors.chunks import Hands, Work
+from hybridsplit.runtime.executors.chunks import ChunkQueue, PendingGroup
 from hybridsplit.runtime.executors.ray_actors import EMPTY, KeptRef, PartRef
 from hybridsplit.runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
 from hybridsplit.runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
@@ -24,7 +24,7 @@ from hybridsplit.scenarios.schema import Faults
 _NAMES_SHOWN = 5
 
 Submit = Callable[[Any, Sequence[Group]], "tuple[Any, ...]"]
-"""Hands groups to a worker; returns references to their reports, their contributions and their optimizer states."""
+"""Submits groups to a worker; returns references to their reports, their contributions and their optimizer states."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class TrainedGroup:
     report
         The report.
     part, index
-        Its contribution: the object that holds those of all groups that were handed out together, and its place there.
+        Its contribution: the object that holds those of all groups of its chunk, and its place there.
     optimizer_states
-        Of the same groups.
+        Optimizer states of the same groups.
     """
 
     report: GroupReport
@@ -48,16 +48,16 @@ class TrainedGroup:
 
 
 @dataclass(frozen=True)
-class _Given:
-    works: tuple[Work, ...]
+class _SubmittedChunk:
+    groups: tuple[PendingGroup, ...]
     refs: tuple[Any, ...]
 
 
 @dataclass
-class _Line:
-    """What a worker has been given: it trains the first, and goes on with the next without waiting for the driver."""
+class _WorkerQueue:
+    """Chunks submitted to a worker: it trains the first, and goes on with the next without waiting for the driver."""
 
-    given: deque[_Given] = field(default_factory=deque)
+    chunks: deque[_SubmittedChunk] = field(default_factory=deque)
     deadline_s: float = float("inf")
 
 
@@ -73,7 +73,7 @@ class Dispatch:
     faults
         The scenario's section: time limit and retries.
     submit
-        Hands groups to a worker.
+        Submits groups to a worker.
     on_trained
         Called with groups that follow one another, and the position of the first, as soon as they and all before them
         are trained.
@@ -91,10 +91,10 @@ class Dispatch:
         most_at_once: int = 1,
     ) -> None:
         self._pool, self._task, self._limits, self._submit = pool, task, faults, submit
-        self._on_trained, self._num_told = on_trained, 0
-        # Whoever hangs or kills is found among single groups only.
-        self._hands = Hands(task.groups, most_at_once if faults.client_timeout_s is None else 1)
-        self._lines: dict[Slot, _Line] = {}
+        self._on_trained, self._num_reported = on_trained, 0
+        # With a time limit chunks are single groups: only then is it known which group exceeded it.
+        self._waiting = ChunkQueue(task.groups, most_at_once if faults.client_timeout_s is None else 1)
+        self._worker_queues: dict[Slot, _WorkerQueue] = {}
         self._works_ahead = True
         self._fail_together_only: set[int] = set()
         self._done: dict[int, TrainedGroup] = {}
@@ -118,51 +118,56 @@ class Dispatch:
             Whatever a worker finds wrong with scenario or data.
         """
         while len(self._done) < len(self._task.groups):
-            self._hand_out()
-            self._tell()
+            self._submit_chunks()
+            self._report()
             self._await_something()
-        self._tell()
+        self._report()
         return [self._done[position] for position in range(len(self._task.groups))]
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         """Report what can be reported in order, together."""
         trained: list[TrainedGroup] = []
-        while self._num_told + len(trained) in self._done:
-            trained.append(self._done[self._num_told + len(trained)])
+        while self._num_reported + len(trained) in self._done:
+            trained.append(self._done[self._num_reported + len(trained)])
         if trained:
-            self._on_trained(self._num_told, trained)
-            self._num_told += len(trained)
+            self._on_trained(self._num_reported, trained)
+            self._num_reported += len(trained)
 
-    def _hand_out(self) -> None:
+    def _submit_chunks(self) -> None:
         ready = self._pool.ready()
         for slot in ready:
-            line = self._lines.setdefault(slot, _Line())
-            if not line.given and self._give(slot, line):
-                self._set_deadline(line)
-        # One group more is handed out ahead, never several; the last ones go to whoever is free first.
+            queue = self._worker_queues.setdefault(slot, _WorkerQueue())
+            if not queue.chunks and self._submit_next(slot, queue):
+                self._set_deadline(queue)
+        # One group more is submitted ahead, never several; the last ones go to the worker that is free first.
         for slot in ready:
-            if self._works_ahead and len(self._lines[slot].given) == 1 and len(self._hands) > len(ready):
-                self._give(slot, self._lines[slot], most=1)
+            if self._works_ahead and len(self._worker_queues[slot].chunks) == 1 and len(self._waiting) > len(ready):
+                self._submit_next(slot, self._worker_queues[slot], most=1)
 
-    def _give(self, slot: Slot, line: _Line, most: int | None = None) -> bool:
+    def _submit_next(self, slot: Slot, queue: _WorkerQueue, most: int | None = None) -> bool:
         slots = [*self._pool.ready(), *self._pool.starting().values()]
-        works = self._hands.take(slot.resource, sum(s.resource == slot.resource for s in slots), most)
-        if works:
-            line.given.append(_Given(works, self._submit(slot.worker, [work.group for work in works])))
-        return bool(works)
+        groups = self._waiting.take(slot.resource, sum(s.resource == slot.resource for s in slots), most)
+        if groups:
+            queue.chunks.append(
+                _SubmittedChunk(groups, self._submit(slot.worker, [pending.group for pending in groups]))
+            )
+        return bool(groups)
 
-    def _set_deadline(self, line: _Line) -> None:
+    def _set_deadline(self, queue: _WorkerQueue) -> None:
         limit_s = self._limits.client_timeout_s
-        if limit_s is None or not line.given:
-            line.deadline_s = float("inf")
+        if limit_s is None or not queue.chunks:
+            queue.deadline_s = float("inf")
         else:
-            (work,) = line.given[0].works
-            line.deadline_s = monotonic() + limit_s * len(work.group.members)
+            (pending,) = queue.chunks[0].groups
+            queue.deadline_s = monotonic() + limit_s * len(pending.group.members)
 
     def _await_something(self) -> None:
         starting = self._pool.starting()
-        training = {line.given[0].refs[0]: slot for slot, line in self._lines.items() if line.given}
-        until_s = min((self._lines[slot].deadline_s for slot in training.values()), default=float("inf")) - monotonic()
+        training = {queue.chunks[0].refs[0]: slot for slot, queue in self._worker_queues.items() if queue.chunks}
+        until_s = (
+            min((self._worker_queues[slot].deadline_s for slot in training.values()), default=float("inf"))
+            - monotonic()
+        )
         ready, _ = ray.wait(
             [*training, *starting], num_returns=1, timeout=min(max(0.0, until_s), PLACEMENT_LIMIT_S)
         )  # fmt: skip
@@ -176,8 +181,8 @@ class Dispatch:
             self._end_what_is_overdue()
 
     def _take(self, slot: Slot) -> None:
-        line = self._lines[slot]
-        first = line.given[0]
+        queue = self._worker_queues[slot]
+        first = queue.chunks[0]
         try:
             reports: list[GroupReport] = ray.get(first.refs[0])
         except ray.exceptions.RayError as error:
@@ -186,53 +191,53 @@ class Dispatch:
                     raise error from None
             self._worker_died(slot, error)
         else:
-            line.given.popleft()
-            self._set_deadline(line)
+            queue.chunks.popleft()
+            self._set_deadline(queue)
             _, part, optimizer_states = first.refs
-            for index, (work, report) in enumerate(zip(first.works, reports, strict=True)):
-                self._end(work, None, TrainedGroup(report, part, index, optimizer_states))
+            for index, (pending, report) in enumerate(zip(first.groups, reports, strict=True)):
+                self._end(pending, None, TrainedGroup(report, part, index, optimizer_states))
 
-    def _replace(self, slot: Slot) -> list[Work]:
-        """Put another worker in the place of one, and return what that one had in hand."""
-        in_hand = [work for given in self._lines.pop(slot).given for work in given.works]
+    def _replace(self, slot: Slot) -> list[PendingGroup]:
+        """Put another worker in the place of one, and return the groups that it had not finished."""
+        unfinished = [pending for chunk in self._worker_queues.pop(slot).chunks for pending in chunk.groups]
         self._pool.replace(slot)
-        return in_hand
+        return unfinished
 
     def _worker_died(self, slot: Slot, error: Exception) -> None:
-        """Let another worker repeat what it had in hand, to the same bits."""
-        in_hand = self._replace(slot)
-        named = _names(Group(tuple(member for work in in_hand for member in work.group.members)))
+        """Let other workers repeat the groups that it had not finished, to the same bits."""
+        unfinished = self._replace(slot)
+        named = _names(Group(tuple(member for pending in unfinished for member in pending.group.members)))
         self._say(f"a worker died while it trained {named} ({first_line(error)}); they are trained again")
-        # It may have died over any of them: from now on a worker has one at a time.
+        # Any of the groups may be the cause: from now on a worker has one at a time.
         self._works_ahead = False
-        self._hands.singly()
-        if len(in_hand) > 1:
-            self._hands.put_back(in_hand)
+        self._waiting.limit_to_single_groups()
+        if len(unfinished) > 1:
+            self._waiting.put_back(unfinished)
             return
-        (work,) = in_hand
-        key = work.position, work.on_trial, work.group
+        (pending,) = unfinished
+        key = pending.position, pending.on_trial, pending.group
         self._deaths[key] += 1
         if self._deaths[key] <= self._limits.worker_retries:
-            self._hands.put_back(in_hand)
+            self._waiting.put_back(unfinished)
         else:
-            found = f"{self._deaths[key]} workers in a row died while they trained it"
-            self._end(work, (FaultKind.KILLS_WORKERS, found), None)
+            observed = f"{self._deaths[key]} workers in a row died while they trained it"
+            self._end(pending, (FaultKind.KILLS_WORKERS, observed), None)
 
     def _end_what_is_overdue(self) -> None:
         now_s = monotonic()
-        overdue = [slot for slot, line in self._lines.items() if line.deadline_s <= now_s]
+        overdue = [slot for slot, queue in self._worker_queues.items() if queue.deadline_s <= now_s]
         for slot in overdue:
-            work, *next_in_line = self._replace(slot)
-            self._hands.put_back(next_in_line)
-            self._say(f"{_names(work.group)}: not finished in time; the worker was killed")
-            found = f"it had not finished after {self._limits.client_timeout_s:g} s"
-            self._end(work, (FaultKind.HANGS, found), None)
-        if not overdue and not any(line.given for line in self._lines.values()):
+            pending, *next_ones = self._replace(slot)
+            self._waiting.put_back(next_ones)
+            self._say(f"{_names(pending.group)}: not finished in time; the worker was killed")
+            observed = f"it had not finished after {self._limits.client_timeout_s:g} s"
+            self._end(pending, (FaultKind.HANGS, observed), None)
+        if not overdue and not any(queue.chunks for queue in self._worker_queues.values()):
             raise no_place()
 
-    def _end(self, work: Work, failure: tuple[FaultKind, str] | None, trained: TrainedGroup | None) -> None:
-        position, members = work.position, work.group.members
-        if work.on_trial:
+    def _end(self, pending: PendingGroup, failure: tuple[FaultKind, str] | None, trained: TrainedGroup | None) -> None:
+        position, members = pending.position, pending.group.members
+        if pending.on_trial:
             if failure is not None:
                 self._culprits[position].append(ClientFault(members[0].client, self._task.round, *failure))
             self._on_trial[position] -= 1
@@ -242,10 +247,13 @@ class Dispatch:
             assert trained is not None
             self._finish(position, trained)
         else:
-            # Each member by itself shows who it is; a lone one is tried once more, for the same rule to decide.
+            # Each member is trained alone to see which fails; a group of one is tried once more, under the same rule.
             self._on_trial[position] = len(members)
-            self._hands.put_back(
-                [Work(position, Group((member,), resource=work.group.resource), on_trial=True) for member in members]
+            self._waiting.put_back(
+                [
+                    PendingGroup(position, Group((member,), resource=pending.group.resource), on_trial=True)
+                    for member in members
+                ]
             )
 
     def _finish(self, position: int, trained: TrainedGroup) -> None:
@@ -264,10 +272,10 @@ class Dispatch:
                 )
             self._fail_together_only.add(position)
             self._deaths.pop((position, False, group), None)
-            self._say(f"{_names(group)}: nobody fails alone; they are trained again")
+            self._say(f"{_names(group)}: none of them fails alone; they are trained again")
         rest = group.without(frozenset(fault.client for fault in culprits))
         if rest.members:
-            self._hands.put_back([Work(position, rest)])
+            self._waiting.put_back([PendingGroup(position, rest)])
         else:
             self._finish(position, TrainedGroup(GroupReport((), ()), ray.put([EMPTY]), 0, ray.put({})))
 

@@ -24,7 +24,7 @@ from hybridsplit.scenarios.contracts.files import synchronise, write_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.errors import ContractError, RunError
 
-CHECKPOINT_SCHEMA_VERSION = 4
+CHECKPOINT_SCHEMA_VERSION = 5
 _POINTER = "latest.json"
 _DOCUMENT = "checkpoint.json"
 _KEPT_ROUNDS = 2

@@ -153,4 +153,4 @@ def _apply_policy(
 
 
 def _named(faults: Sequence[ClientFault]) -> str:
-    return ", ".join(f"{fault.client} ({fault.kind}: {fault.found})" for fault in faults[:5])
+    return ", ".join(f"{fault.client} ({fault.kind}: {fault.observed})" for fault in faults[:5])

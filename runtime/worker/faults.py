@@ -1,4 +1,4 @@
-"""What can go wrong with a client, and how it is told."""
+"""What can go wrong with a client, and how it is described."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class ClientFault:
         Who, and when (rounds count from 0).
     kind
         What it did.
-    found
-        What was found, in words and figures.
+    observed
+        What was seen, in words and figures.
     peak_bytes
         Its measured peak, where that is the fault.
     step
@@ -47,14 +47,14 @@ class ClientFault:
     client: str
     round: int
     kind: FaultKind
-    found: str
+    observed: str
     peak_bytes: int | None = None
     step: int | None = None
 
-    def told(self, policy: str) -> str:
+    def describe(self, policy: str) -> str:
         """Say what happened, and what was done about it, in words."""
         then = {"drop-round": "left out of this round", "drop-client": "left out from then on"}.get(policy, policy)
-        return f"round {self.round + 1}: client {self.client} {self.kind} ({self.found}); {then}"
+        return f"round {self.round + 1}: client {self.client} {self.kind} ({self.observed}); {then}"
 
 
 def first_to_diverge(faults: Sequence[ClientFault], server_model: str) -> tuple[ClientFault, ...]:
@@ -106,22 +106,22 @@ def error_of(
         case FaultKind.OVER_BUDGET:
             fix = _option_that_fits(who, fault.peak_bytes or 0, options, min_cut)
             return BudgetExceededError(
-                f"client {who.client}: {mode} at cut {cut} used {fault.found}; the run stops, since a real "
+                f"client {who.client}: {mode} at cut {cut} used {fault.observed}; the run stops, since a real "
                 f"device would have died here: {fix}"
             )
         case FaultKind.NOT_FINITE:
             return RunError(
-                f"{name}: found {fault.found}; training diverged: lower training.optimizer.learning_rate, or "
+                f"{name}: found {fault.observed}; training diverged: lower training.optimizer.learning_rate, or "
                 f"training.zeroth_order.optimizer.learning_rate if its mode is zeroth-order, {go_on}"
             )
         case FaultKind.HANGS:
             return RunError(
-                f"{name}: {fault.found}; raise faults.client_timeout_s "
+                f"{name}: {fault.observed}; raise faults.client_timeout_s "
                 f"(found {scenario.faults.client_timeout_s:g} s) if it is only slow, {go_on}"
             )
         case FaultKind.KILLS_WORKERS:
             return RunError(
-                f"{name}: {fault.found}; the likely cause is memory: use fewer --workers or a smaller batch, {go_on}"
+                f"{name}: {fault.observed}; the likely cause is memory: use fewer --workers or a smaller batch, {go_on}"
             )
 
 

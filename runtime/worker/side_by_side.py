@@ -24,7 +24,7 @@ class TimedLink(ServerLink, Protocol):
     seconds: float
 
 
-class Cohort:
+class SideBySideClients:
     """Some clients of a round, each with a client part of its own.
 
     Parameters

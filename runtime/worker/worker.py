@@ -22,7 +22,7 @@ from hybridsplit.runtime.split.reports import ClientReport, ClientRound
 from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.runtime.worker.shared_server import SharedServer
-from hybridsplit.runtime.worker.side_by_side import Cohort, TimedLink, client_blocks_mean
+from hybridsplit.runtime.worker.side_by_side import SideBySideClients, TimedLink, client_blocks_mean
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.units import format_bytes
@@ -183,15 +183,15 @@ class Worker:
         after_step
             Called when all have taken a step.
         """
-        cohort = Cohort(
+        clients = SideBySideClients(
             self._model, state, groups, self._scenario, round_index, measure, optimizer_states, link_of
         )  # fmt: skip
         for step in range(self._scenario.training.local_steps):
-            for member in cohort.members:
+            for member in clients.members:
                 before_client(member.client)
-                cohort.step(step, member, self._draw)
+                clients.step(step, member, self._draw)
             after_step()
-        rounds = cohort.finish()
+        rounds = clients.finish()
         return [self._outcome(state, [rounds[a.client] for a in group.members], round_index) for group in groups]
 
     def _outcome(self, state: State, rounds: Sequence[ClientRound], round_index: int) -> GroupOutcome:

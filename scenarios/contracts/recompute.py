@@ -1,9 +1,9 @@
 """In which order ``fo-recompute`` runs its blocks: what is kept on the way up, what is computed again on the way down.
 
-A schedule is a list of steps, written as text such as ``k1 a2 k3 g4 b4 g3 b3 a1 g2 b2 g1 b1`` (blocks count from 1; a
-block whose input is not at hand starts from its kept input). The empty text stands for one kept input per block. Such
-schedules reverse a chain with any amount of memory
-(Griewank and Walther, ACM TOMS 26(1), 2000; for blocks of unequal cost Beaumont et al., arXiv 1911.13214).
+A recompute order is a list of steps, written as text such as ``k1 a2 k3 g4 b4 g3 b3 a1 g2 b2 g1 b1`` (blocks count from
+1; a block whose input was not just computed starts from its kept input). The empty text stands for one kept input per
+block. Such orders reverse a chain with any amount of memory (Griewank and Walther, ACM TOMS 26(1), 2000; for
+blocks of unequal cost Beaumont et al., arXiv 1911.13214).
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class RecomputeStep:
         return f"{self.action}{self.block}"
 
 
-Schedule = tuple[RecomputeStep, ...]
+RecomputeOrder = tuple[RecomputeStep, ...]
 _STEP = re.compile(r"([kagb])([1-9][0-9]{0,5})")
 
 
-def format_schedule(schedule: Iterable[RecomputeStep]) -> str:
-    """Write a schedule as text."""
-    return " ".join(map(str, schedule))
+def format_order(order: Iterable[RecomputeStep]) -> str:
+    """Write a recompute order as text."""
+    return " ".join(map(str, order))
 
 
-def parse_schedule(text: str) -> Schedule:
-    """Read a schedule from text.
+def parse_order(text: str) -> RecomputeOrder:
+    """Read a recompute order from text.
 
     Raises
     ------
@@ -61,12 +61,12 @@ def parse_schedule(text: str) -> Schedule:
     for word in text.split():
         match = _STEP.fullmatch(word)
         if match is None:
-            raise ContractError(f"recompute schedule: found {word!r}; needs steps such as k1, a2, g3 or b3")
+            raise ContractError(f"recompute order: found {word!r}; needs steps such as k1, a2, g3 or b3")
         steps.append(RecomputeStep(Action(match[1]), int(match[2])))
     return tuple(steps)
 
 
-def one_input_per_block(num_blocks: int, first_trained: int = 1) -> Schedule:
+def one_input_per_block(num_blocks: int, first_trained: int = 1) -> RecomputeOrder:
     """Keep the input of every block from the first trained one on, and recompute each block once.
 
     Parameters
@@ -83,8 +83,8 @@ def one_input_per_block(num_blocks: int, first_trained: int = 1) -> Schedule:
     return (*up, *down)
 
 
-def check_schedule(schedule: Schedule, num_blocks: int, first_trained: int = 1) -> None:
-    """Check that a schedule runs all blocks once on the way up and backward exactly once through each trained one.
+def check_order(order: RecomputeOrder, num_blocks: int, first_trained: int = 1) -> None:
+    """Check that an order runs all blocks once on the way up and backward exactly once through each trained one.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def check_schedule(schedule: Schedule, num_blocks: int, first_trained: int = 1) 
     here, reached, next_backward = 1, 1, num_blocks
     kept: set[int] = set()
     graphs: set[int] = set()
-    for step in schedule:
+    for step in order:
         block = step.block
         match step.action:
             case Action.BACKWARD:
@@ -112,19 +112,19 @@ def check_schedule(schedule: Schedule, num_blocks: int, first_trained: int = 1) 
                 here = block + 1
                 reached = max(reached, here)
         if not follows:
-            raise ContractError(f"recompute schedule: step {step} does not follow; the schedule is {_short(schedule)}")
+            raise ContractError(f"recompute order: step {step} does not follow; the order is {_short(order)}")
     if reached != num_blocks + 1 or next_backward != first_trained - 1:
         raise ContractError(
-            f"recompute schedule: reaches block {reached - 1} of {num_blocks} and goes back to block "
-            f"{next_backward + 1}, needs {first_trained}; the schedule is {_short(schedule)}"
+            f"recompute order: reaches block {reached - 1} of {num_blocks} and goes back to block "
+            f"{next_backward + 1}, needs {first_trained}; the order is {_short(order)}"
         )
 
 
-def most_kept_inputs(schedule: Schedule) -> int:
-    """Return the largest number of block inputs that a schedule keeps at once."""
+def most_kept_inputs(order: RecomputeOrder) -> int:
+    """Return the largest number of block inputs that an order keeps at once."""
     kept: set[int] = set()
     most = 0
-    for step in schedule:
+    for step in order:
         if step.action is Action.KEEP:
             kept.add(step.block)
         elif step.action is Action.BACKWARD:
@@ -133,15 +133,15 @@ def most_kept_inputs(schedule: Schedule) -> int:
     return most
 
 
-def num_forwards(schedule: Schedule) -> dict[int, int]:
-    """Return how often a schedule runs each block forward."""
+def num_forwards(order: RecomputeOrder) -> dict[int, int]:
+    """Return how often an order runs each block forward."""
     counts: dict[int, int] = {}
-    for step in schedule:
+    for step in order:
         if step.action in (Action.KEEP, Action.ADVANCE, Action.GRAPH):
             counts[step.block] = counts.get(step.block, 0) + 1
     return counts
 
 
-def _short(schedule: Schedule) -> str:
-    text = format_schedule(schedule)
+def _short(order: RecomputeOrder) -> str:
+    text = format_order(order)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -17,7 +17,7 @@ import numpy as np
 
 from hybridsplit.solver.bound.all_rows import Scanner
 from hybridsplit.solver.bound.dual import DualPoint
-from hybridsplit.solver.bound.few_rows import Node, interpolate, minimise
+from hybridsplit.solver.bound.few_rows import DualAtDeadline, interpolate, minimise
 from hybridsplit.solver.problem.arrays import FloatArray
 from hybridsplit.solver.problem.costs import SharingRule
 
@@ -49,7 +49,7 @@ class Certificate:
 
 def least_ratio(
     scanner: Scanner, start_s: float, smoothing: float, tolerance: float, start: DualPoint | None = None
-) -> list[Node]:
+) -> list[DualAtDeadline]:
     """Find the deadline at which latency over gain is least, and the dual at some deadlines around it.
 
     Parameters
@@ -67,43 +67,43 @@ def least_ratio(
 
     Returns
     -------
-    list of Node
-        Nodes of positive value, the one with the least ratio first.
+    list of DualAtDeadline
+        The dual where its value is positive, the one with the least ratio first.
     """
-    nodes: list[Node] = []
+    duals: list[DualAtDeadline] = []
     too_short, too_long = 0.0, math.inf
     step = math.inf if start is None else _WARM_STEP
-    deadline_s = max(start_s, scanner.classes.least_deadline_s * (1 + 1e-9))
+    deadline_s = max(start_s, scanner.kinds.least_deadline_s * (1 + 1e-9))
     for _ in range(_SECANT_STEPS):
-        point = interpolate(nodes, deadline_s) if nodes else start
-        node = minimise(scanner, deadline_s, point, smoothing)
-        if node is None or node.value <= 0:
+        point = interpolate(duals, deadline_s) if duals else start
+        dual = minimise(scanner, deadline_s, point, smoothing)
+        if dual is None or dual.value <= 0:
             too_short = max(too_short, deadline_s)
             deadline_s *= math.exp(min(step, 0.4)) if math.isinf(too_long) else math.sqrt(too_long / deadline_s)
             step *= 2.0
             continue
-        nodes.append(node)
-        excess = node.value - deadline_s * node.slope
+        duals.append(dual)
+        excess = dual.value - deadline_s * dual.slope
         if excess < 0:
             too_short = max(too_short, deadline_s)
         else:
             too_long = min(too_long, deadline_s)
-        deadline_s, least_s = _next_deadline(nodes, too_short, too_long, step)
+        deadline_s, least_s = _next_deadline(duals, too_short, too_long, step)
         step *= 2.0
-        if least_s >= min(known.deadline_s / known.value for known in nodes) * (1 - tolerance):
+        if least_s >= min(known.deadline_s / known.value for known in duals) * (1 - tolerance):
             break
-    return sorted(nodes, key=lambda node: node.deadline_s / node.value)
+    return sorted(duals, key=lambda dual: dual.deadline_s / dual.value)
 
 
-def _next_deadline(nodes: list[Node], too_short: float, too_long: float, step: float) -> tuple[float, float]:
+def _next_deadline(duals: list[DualAtDeadline], too_short: float, too_long: float, step: float) -> tuple[float, float]:
     """Where to look next, and the least ratio that may be found there; at most a step away while all are on one side.
 
     The dual's value is concave in the deadline up to rounding, so tangents at two deadlines on either side of the best
     one meet above it: there the ratio is least possible. Where a resource becomes the bottleneck the value has a kink,
     and the tangents meet in it at once.
     """
-    below = [node for node in nodes if node.value < node.deadline_s * node.slope]
-    above = [node for node in nodes if node.value >= node.deadline_s * node.slope]
+    below = [dual for dual in duals if dual.value < dual.deadline_s * dual.slope]
+    above = [dual for dual in duals if dual.value >= dual.deadline_s * dual.slope]
     if below and above:
         left, right = max(below, key=_deadline), min(above, key=_deadline)
         rise = left.slope - right.slope
@@ -114,7 +114,7 @@ def _next_deadline(nodes: list[Node], too_short: float, too_long: float, step: f
             room = 0.1 * (right.deadline_s - left.deadline_s)
             least = meet / max(left.value + left.slope * (meet - left.deadline_s), 1e-300)
             return float(np.clip(meet, left.deadline_s + room, right.deadline_s - room)), least
-    last = nodes[-1]
+    last = duals[-1]
     gap = math.log(max(last.value, 1e-300) / max(last.deadline_s * last.slope, 1e-300))
     proposal = last.deadline_s * math.exp(-float(np.clip(0.4 * gap, -min(0.5, step), min(0.35, step))))
     if not too_short < proposal < too_long:
@@ -124,13 +124,13 @@ def _next_deadline(nodes: list[Node], too_short: float, too_long: float, step: f
     return max(proposal, 1e-300), 0.0
 
 
-def _deadline(node: Node) -> float:
-    return node.deadline_s
+def _deadline(dual: DualAtDeadline) -> float:
+    return dual.deadline_s
 
 
 def certify(
     scanner: Scanner,
-    nodes: list[Node],
+    duals: list[DualAtDeadline],
     incumbent_s: float,
     loss: float,
     smoothing: float,
@@ -143,7 +143,7 @@ def certify(
     ----------
     scanner
         Rows and sharing rule.
-    nodes
+    duals
         The dual at some deadlines, the one with the least ratio first; more may be added.
     incumbent_s
         Objective of a plan; nothing above it needs proof.
@@ -156,35 +156,35 @@ def certify(
     refinements
         Minimisations that may be spent on deadlines where the interpolated multipliers are poor.
     """
-    classes = scanner.classes
-    best = nodes[0]
+    kinds = scanner.kinds
+    best = duals[0]
     target = min(incumbent_s, best.deadline_s / best.value) * (1 - loss)
     middle = best.deadline_s
-    longest = incumbent_s * classes.largest_gain
+    longest = incumbent_s * kinds.largest_gain
     proven = target
     for direction in (-1, 1):
         edge, width = middle, _FIRST_WIDTH
         for _ in range(_MAX_INTERVALS):
-            if (edge <= classes.least_deadline_s) if direction < 0 else (edge >= longest):
+            if (edge <= kinds.least_deadline_s) if direction < 0 else (edge >= longest):
                 break
             if is_over():
-                rest = 0.0 if direction < 0 else edge / classes.largest_gain
+                rest = 0.0 if direction < 0 else edge / kinds.largest_gain
                 return Certificate(min(proven, rest) * (1 - _SAFETY), False)
             # No plan is shorter than the least deadline, so nothing is left to prove there.
-            low = max(edge * (1 - width), classes.least_deadline_s) if direction < 0 else edge
+            low = max(edge * (1 - width), kinds.least_deadline_s) if direction < 0 else edge
             high = edge if direction < 0 else edge * (1 + width)
-            bound = _interval_bound(scanner, nodes, low, high, target)
+            bound = _interval_bound(scanner, duals, low, high, target)
             if math.isinf(bound) and direction < 0:
                 break
             if bound >= target:
                 edge, width = (low if direction < 0 else high), min(1.6 * width, 0.9)
             elif width > _LEAST_WIDTH:
                 width = max(0.5 * width, _LEAST_WIDTH)
-            elif refinements > 0 and all(abs(edge / node.deadline_s - 1) > 5 * _LEAST_WIDTH for node in nodes):
+            elif refinements > 0 and all(abs(edge / dual.deadline_s - 1) > 5 * _LEAST_WIDTH for dual in duals):
                 refinements -= 1
-                node = minimise(scanner, edge, interpolate(nodes, edge), smoothing)
-                if node is not None and node.value > 0:
-                    nodes.append(node)
+                dual = minimise(scanner, edge, interpolate(duals, edge), smoothing)
+                if dual is not None and dual.value > 0:
+                    duals.append(dual)
             else:
                 # The dual itself is lower here, or better multipliers would cost more than they gain.
                 proven = target = min(target, bound) * (1 - loss)
@@ -193,16 +193,18 @@ def certify(
     return Certificate(proven * (1 - _SAFETY), True)
 
 
-def _interval_bound(scanner: Scanner, nodes: list[Node], low_s: float, high_s: float, target_s: float) -> float:
+def _interval_bound(
+    scanner: Scanner, duals: list[DualAtDeadline], low_s: float, high_s: float, target_s: float
+) -> float:
     """Lower bound on the ratio of plans whose latency lies in an interval; infinite if there are none.
 
-    Interpolated multipliers come first; next to a kink, where multipliers jump, those of a neighbouring node serve
-    better.
+    Interpolated multipliers come first; next to a kink, where multipliers jump, those of a neighbouring deadline
+    serve better.
     """
     inside = math.sqrt(max(low_s, 0.5 * high_s) * high_s)
-    neighbours = sorted(nodes, key=lambda node: abs(math.log(node.deadline_s / inside)))[:2]
-    best = low_s / scanner.classes.largest_gain
-    for point in (interpolate(nodes, inside), *(node.point for node in neighbours)):
+    neighbours = sorted(duals, key=lambda dual: abs(math.log(dual.deadline_s / inside)))[:2]
+    best = low_s / scanner.kinds.largest_gain
+    for point in (interpolate(duals, inside), *(dual.point for dual in neighbours)):
         at_low, at_high = scanner.chord(point, low_s, high_s)
         if at_high <= 0:
             return math.inf
@@ -212,25 +214,25 @@ def _interval_bound(scanner: Scanner, nodes: list[Node], low_s: float, high_s: f
     return best
 
 
-def shared_prices(nodes: list[Node], small: list[Node], rule: SharingRule) -> list[Node]:
+def shared_prices(duals: list[DualAtDeadline], small: list[DualAtDeadline], rule: SharingRule) -> list[DualAtDeadline]:
     """Carry multipliers found on a sample over to all clients: their ratio to the sample's at the same deadline."""
-    reference = interpolate(small, nodes[0].deadline_s)
-    own = nodes[0].point
+    reference = interpolate(small, duals[0].deadline_s)
+    own = duals[0].point
 
     def ratio(mine: FloatArray, theirs: FloatArray) -> FloatArray:
         return np.asarray(np.clip(np.maximum(mine, 1e-30) / np.maximum(theirs, 1e-30), 0.5, 2.0))
 
     up, lim = ratio(own.prices, reference.prices), ratio(own.limit_prices, reference.limit_prices)
     carried = [
-        Node(
-            node.deadline_s,
-            DualPoint(node.point.prices * up, node.point.limit_prices * lim, node.point.gain_weight),
-            node.value,
-            node.slope,
-            node.classes,
-            node.fractions,
+        DualAtDeadline(
+            dual.deadline_s,
+            DualPoint(dual.point.prices * up, dual.point.limit_prices * lim, dual.point.gain_weight),
+            dual.value,
+            dual.slope,
+            dual.kinds,
+            dual.fractions,
         )
-        for node in small
-        if all(abs(node.deadline_s / exact.deadline_s - 1) > 0.02 for exact in nodes)
+        for dual in small
+        if all(abs(dual.deadline_s / exact.deadline_s - 1) > 0.02 for exact in duals)
     ]
-    return [*nodes, *carried]
+    return [*duals, *carried]

@@ -26,14 +26,14 @@ from hybridsplit.solver.bound.dual import (
     DualPoint,
     DualSolution,
     capacity_value,
-    class_total,
+    kind_total,
     latency_certificate,
     most_gain,
     option_values,
 )
 from hybridsplit.solver.problem.arrays import FloatArray
 from hybridsplit.solver.problem.costs import SharingRule
-from hybridsplit.solver.problem.kinds import Classes
+from hybridsplit.solver.problem.kinds import ClientKinds
 
 BOUND_SAFETY = 1e-9
 """Every bound is lowered by this fraction, more than rounding in the sums can amount to."""
@@ -46,7 +46,7 @@ Offer = Callable[[float, DualSolution], float]
 
 
 @dataclass(frozen=True)
-class Limits:
+class StopRule:
     """When the search over the deadline stops. Counts, not seconds, so that results repeat.
 
     Parameters
@@ -67,7 +67,7 @@ class Limits:
     smoothing: float = 1e-6
 
     @classmethod
-    def for_size(cls, num_clients: int) -> Limits:
+    def for_size(cls, num_clients: int) -> StopRule:
         """Fine limits where clients are few, coarse ones where rounding costs little anyway."""
         return cls() if num_clients <= _FEW_CLIENTS else cls(max_intervals=80, dual_gap=4e-4, smoothing=1e-5)
 
@@ -103,7 +103,7 @@ class DeadlineBound:
 
 
 def shortest_deadline(
-    classes: Classes,
+    kinds: ClientKinds,
     rule: SharingRule,
     longest_s: float,
     tolerance: float = 1e-10,
@@ -113,7 +113,7 @@ def shortest_deadline(
 
     Parameters
     ----------
-    classes, rule
+    kinds, rule
         The problem and how resources are shared.
     longest_s
         A deadline known to be met by some plan.
@@ -127,17 +127,17 @@ def shortest_deadline(
     At fixed multipliers the certificate's value rises with the deadline, so after each minimisation the deadline moves
     straight to the root (Dinkelbach's method): a handful of minimisations reach full precision.
     """
-    certified = min(classes.least_deadline_s, longest_s)
+    certified = min(kinds.least_deadline_s, longest_s)
     point: DualPoint | None = None
     for _ in range(_MAX_DINKELBACH_STEPS):
         # No dual exists at a deadline of zero; a vanishing one stands in for it.
         deadline = max(certified, _VANISHING * longest_s)
-        solution = latency_certificate(classes, rule, deadline, point, smoothing) if deadline > 0 else None
+        solution = latency_certificate(kinds, rule, deadline, point, smoothing) if deadline > 0 else None
         if solution is None or solution.value >= 0:
             point = solution.point if solution is not None else point
             break
         point = solution.point
-        moved = _certified_until(classes, rule, point, deadline, longest_s)
+        moved = _certified_until(kinds, rule, point, deadline, longest_s)
         done = moved <= certified * (1 + tolerance) or moved >= longest_s
         certified = moved
         if done:
@@ -145,11 +145,11 @@ def shortest_deadline(
     return DeadlineBound(certified * (1 - BOUND_SAFETY), (), point, certified)
 
 
-def _certified_until(classes: Classes, rule: SharingRule, point: DualPoint, low_s: float, high_s: float) -> float:
+def _certified_until(kinds: ClientKinds, rule: SharingRule, point: DualPoint, low_s: float, high_s: float) -> float:
     """Largest deadline at which the multipliers still prove infeasibility."""
 
     def value(deadline_s: float) -> float:
-        total = class_total(classes, option_values(classes, rule, point, deadline_s)[0])
+        total = kind_total(kinds, option_values(kinds, rule, point, deadline_s)[0])
         return total + capacity_value(point)
 
     if value(high_s) < 0:
@@ -163,33 +163,33 @@ def _certified_until(classes: Classes, rule: SharingRule, point: DualPoint, low_
 
 
 def best_ratio(
-    classes: Classes,
+    kinds: ClientKinds,
     rule: SharingRule,
     incumbent_s: float,
     *,
     offer: Offer | None = None,
-    limits: Limits | None = None,
+    stop: StopRule | None = None,
     is_over: Callable[[], bool] = lambda: False,
 ) -> DeadlineBound:
     """Bound the round latency divided by gain of every plan.
 
     Parameters
     ----------
-    classes, rule
+    kinds, rule
         The problem and how resources are shared.
     incumbent_s
         Objective of the best plan known.
     offer
         Called with fractional plans worth rounding.
-    limits
+    stop
         When to stop.
     is_over
         True stops the search; the bound is what is proven by then.
     """
-    limits = limits or Limits.for_size(classes.num_clients)
-    longest_s = incumbent_s * classes.largest_gain
-    shortest = shortest_deadline(classes, rule, longest_s, 1e-2, limits.smoothing)
-    search = _RatioSearch(classes, rule, incumbent_s, offer, limits.smoothing)
+    stop = stop or StopRule.for_size(kinds.num_clients)
+    longest_s = incumbent_s * kinds.largest_gain
+    shortest = shortest_deadline(kinds, rule, longest_s, 1e-2, stop.smoothing)
+    search = _RatioSearch(kinds, rule, incumbent_s, offer, stop.smoothing)
     low_s = shortest.lower_s
     pieces = (
         1 if low_s <= 0 or low_s >= longest_s else min(8, 1 + math.ceil(math.log(longest_s / low_s) / math.log(1.5)))
@@ -197,8 +197,8 @@ def best_ratio(
     cuts = np.geomspace(low_s, longest_s, pieces + 1) if pieces > 1 else np.array([low_s, max(longest_s, low_s)])
     for a, b in itertools.pairwise(cuts.tolist()):
         search.examine(a, b, 0.0, None)
-    for _ in range(limits.max_intervals):
-        if not search.heap or search.settled(limits) or is_over():
+    for _ in range(stop.max_intervals):
+        if not search.heap or search.settled(stop) or is_over():
             break
         worst = heapq.heappop(search.heap)
         if worst.high_s <= worst.low_s * (1 + 1e-9):
@@ -218,13 +218,13 @@ class _RatioSearch:
 
     def __init__(
         self,
-        classes: Classes,
+        kinds: ClientKinds,
         rule: SharingRule,
         incumbent_s: float,
         offer: Offer | None,
         smoothing: float,
     ) -> None:
-        self._classes, self._rule, self._offer = classes, rule, offer
+        self._kinds, self._rule, self._offer = kinds, rule, offer
         self._smoothing = smoothing
         self.incumbent_s = incumbent_s
         self.heap: list[Interval] = []
@@ -232,17 +232,17 @@ class _RatioSearch:
         self.best_point: DualPoint | None = None
         self.best_deadline_s = incumbent_s
 
-    def settled(self, limits: Limits) -> bool:
+    def settled(self, stop: StopRule) -> bool:
         """Say whether the bound is close to the best plan, or to the best this dual can give."""
         lowest = self.heap[0].bound_s
-        return lowest >= self.incumbent_s * (1 - limits.gap) or lowest >= self.best_dual_s * (1 - limits.dual_gap)
+        return lowest >= self.incumbent_s * (1 - stop.gap) or lowest >= self.best_dual_s * (1 - stop.dual_gap)
 
     def examine(self, low_s: float, high_s: float, known_s: float, start: DualPoint | None) -> None:
         """Bound one interval and keep it unless it cannot hold a better plan."""
         middle = _middle(low_s, high_s)
         enough = 0.5 * low_s / self.incumbent_s if np.isfinite(self.incumbent_s) else 0.0
         solution = most_gain(
-            self._classes,
+            self._kinds,
             self._rule,
             middle,
             start=start,
@@ -258,22 +258,22 @@ class _RatioSearch:
         point = solution.point if solution is not None else start
         bound_s = known_s
         if point is not None:
-            bound_s = max(bound_s, interval_bound(self._classes, self._rule, point, low_s, high_s))
+            bound_s = max(bound_s, interval_bound(self._kinds, self._rule, point, low_s, high_s))
         if point is None or bound_s < self.incumbent_s:
-            bound_s = max(bound_s, low_s / self._classes.largest_gain)
+            bound_s = max(bound_s, low_s / self._kinds.largest_gain)
         if bound_s < self.incumbent_s:
             heapq.heappush(self.heap, Interval(bound_s, low_s, high_s, point))
 
 
 def tangent_values(
-    classes: Classes, rule: SharingRule, point: DualPoint, low_s: float, high_s: float
+    kinds: ClientKinds, rule: SharingRule, point: DualPoint, low_s: float, high_s: float
 ) -> tuple[FloatArray, FloatArray]:
     """[R] values at the upper end of an interval, and upper bounds on them at its lower end."""
-    high, slope = option_values(classes, rule, point, high_s)
+    high, slope = option_values(kinds, rule, point, high_s)
     return high - slope * (high_s - low_s), high
 
 
-def interval_bound(classes: Classes, rule: SharingRule, point: DualPoint, low_s: float, high_s: float) -> float:
+def interval_bound(kinds: ClientKinds, rule: SharingRule, point: DualPoint, low_s: float, high_s: float) -> float:
     """Lower bound on latency over gain of every plan whose round latency lies in an interval.
 
     Returns
@@ -281,9 +281,9 @@ def interval_bound(classes: Classes, rule: SharingRule, point: DualPoint, low_s:
     float
         Infinite if no plan in the interval exists.
     """
-    at_low, at_high = tangent_values(classes, rule, point, low_s, high_s)
+    at_low, at_high = tangent_values(kinds, rule, point, low_s, high_s)
     worth = capacity_value(point)
-    gain_low, gain_high = class_total(classes, at_low) + worth, class_total(classes, at_high) + worth
+    gain_low, gain_high = kind_total(kinds, at_low) + worth, kind_total(kinds, at_high) + worth
     if gain_high <= 0:
         return math.inf
     bound_low = low_s / gain_low if gain_low > 0 else math.inf

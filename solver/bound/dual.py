@@ -19,7 +19,7 @@ import numpy as np
 
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray
 from hybridsplit.solver.problem.costs import NUM_RESOURCES, SharingRule
-from hybridsplit.solver.problem.kinds import Classes
+from hybridsplit.solver.problem.kinds import ClientKinds
 from hybridsplit.solver.shares.newton import solve_symmetric
 
 _FIRST_SMOOTHING, _WARM_SMOOTHING, _SMOOTHING_STEP = 0.03, 0.003, 0.1
@@ -60,7 +60,7 @@ class DualSolution:
     value
         ``L`` there.
     fractions
-        [R] fractional plan: share of each class that takes an option.
+        [R] fractional plan: share of each kind that takes an option.
     """
 
     point: DualPoint
@@ -69,19 +69,17 @@ class DualSolution:
 
 
 def option_values(
-    classes: Classes, rule: SharingRule, point: DualPoint, deadline_s: float
+    kinds: ClientKinds, rule: SharingRule, point: DualPoint, deadline_s: float
 ) -> tuple[FloatArray, FloatArray]:
     """[R] ``λ·gain − cost − q·load`` of every option, and its derivative in the deadline.
 
     Options that miss the deadline even with every resource to themselves are −inf (their derivative is 0).
     """
-    late = classes.full_share_s > deadline_s * (1 + _DEADLINE_SLACK)
+    late = kinds.full_share_s > deadline_s * (1 + _DEADLINE_SLACK)
     values, slopes = np.full(len(late), -np.inf), np.zeros(len(late))
     timely = ~late
-    priced = rule.price(classes.work.take(timely), point.prices, deadline_s)
-    values[timely] = (
-        point.gain_weight * classes.gain[timely] - priced.value - point.limit_prices @ classes.loads[:, timely]
-    )
+    priced = rule.price(kinds.work.take(timely), point.prices, deadline_s)
+    values[timely] = point.gain_weight * kinds.gain[timely] - priced.value - point.limit_prices @ kinds.loads[:, timely]
     slopes[timely] = -priced.slope
     return values, slopes
 
@@ -91,13 +89,13 @@ def capacity_value(point: DualPoint) -> float:
     return float(point.prices.sum() + point.limit_prices.sum())
 
 
-def class_total(classes: Classes, values: FloatArray) -> float:
+def kind_total(kinds: ClientKinds, values: FloatArray) -> float:
     """``Σ_i max_k`` of row values over clients."""
-    return float(np.sum(classes.count * np.maximum.reduceat(values, classes.starts)))
+    return float(np.sum(kinds.count * np.maximum.reduceat(values, kinds.starts)))
 
 
 def most_gain(
-    classes: Classes,
+    kinds: ClientKinds,
     rule: SharingRule,
     deadline_s: float,
     *,
@@ -109,7 +107,7 @@ def most_gain(
 
     Parameters
     ----------
-    classes, rule
+    kinds, rule
         The problem and how resources are shared.
     deadline_s
         The deadline ``T``, seconds.
@@ -127,11 +125,11 @@ def most_gain(
         meets the deadline.
     """
     # A negative value proves the deadline infeasible, and the prices would grow without end below it.
-    return _minimise(classes, rule, deadline_s, start, max(stop_below, 0.0), smoothing, gain_weight=1.0)
+    return _minimise(kinds, rule, deadline_s, start, max(stop_below, 0.0), smoothing, gain_weight=1.0)
 
 
 def latency_certificate(
-    classes: Classes,
+    kinds: ClientKinds,
     rule: SharingRule,
     deadline_s: float,
     start: DualPoint | None = None,
@@ -144,11 +142,11 @@ def latency_certificate(
     DualSolution or None
         A negative value proves that no plan within the limits meets the deadline; None proves it too.
     """
-    return _minimise(classes, rule, deadline_s, start, -np.inf, smoothing, gain_weight=0.0)
+    return _minimise(kinds, rule, deadline_s, start, -np.inf, smoothing, gain_weight=0.0)
 
 
 def _minimise(
-    classes: Classes,
+    kinds: ClientKinds,
     rule: SharingRule,
     deadline_s: float,
     start: DualPoint | None,
@@ -156,10 +154,10 @@ def _minimise(
     smoothing: float,
     gain_weight: float,
 ) -> DualSolution | None:
-    timely = classes.full_share_s <= deadline_s * (1 + _DEADLINE_SLACK)
-    if not np.logical_or.reduceat(timely, classes.starts).all():
+    timely = kinds.full_share_s <= deadline_s * (1 + _DEADLINE_SLACK)
+    if not np.logical_or.reduceat(timely, kinds.starts).all():
         return None
-    smooth = _Smoothed(classes, rule, deadline_s, timely, gain_weight)
+    smooth = _Smoothed(kinds, rule, deadline_s, timely, gain_weight)
     x, level = smooth.start(start), _FIRST_SMOOTHING if start is None else _WARM_SMOOTHING
     best_x, best_value = x, np.inf
     weights = np.zeros(int(timely.sum()))
@@ -185,21 +183,21 @@ class _Smoothed:
     """The smoothed dual at one deadline, over ``x = (p_u, p_d, p_s, q_1, ..., q_M)`` in relative Newton coordinates."""
 
     def __init__(
-        self, classes: Classes, rule: SharingRule, deadline_s: float, timely: BoolArray, gain_weight: float
+        self, kinds: ClientKinds, rule: SharingRule, deadline_s: float, timely: BoolArray, gain_weight: float
     ) -> None:
         self._rule, self._deadline_s = rule, deadline_s
-        self._work = classes.work.take(timely)
-        self._gain, self._loads = gain_weight * classes.gain[timely], classes.loads[:, timely]
-        self._class = classes.row_class[timely]
-        self._starts = np.flatnonzero(np.diff(self._class, prepend=-1))
-        self._sizes = np.diff(np.append(self._starts, len(self._class)))
-        self._count = classes.count
+        self._work = kinds.work.take(timely)
+        self._gain, self._loads = gain_weight * kinds.gain[timely], kinds.loads[:, timely]
+        self._kind = kinds.row_kind[timely]
+        self._starts = np.flatnonzero(np.diff(self._kind, prepend=-1))
+        self._sizes = np.diff(np.append(self._starts, len(self._kind)))
+        self._count = kinds.count
         self._gain_weight = gain_weight
         self._on_simplex = gain_weight == 0
         # Where every client that is left would rather be dropped the largest gain is negative; its size still scales.
-        largest = max(classes.largest_gain, float(np.abs(classes.gain).max()), np.finfo(float).tiny)
+        largest = max(kinds.largest_gain, float(np.abs(kinds.gain).max()), np.finfo(float).tiny)
         self.scale = 1.0 if self._on_simplex else largest
-        self._temperature = self.scale / classes.num_clients
+        self._temperature = self.scale / kinds.num_clients
         self._last_length = 1.0
 
     def start(self, point: DualPoint | None) -> FloatArray:
@@ -231,7 +229,7 @@ class _Smoothed:
         values, rows, curvature = self._values(x, curvature=True)
         exact, soft, weights = self._soft(values, x, level)
         jacobian = np.stack(rows, axis=1)
-        mass = weights * self._count[self._class]
+        mass = weights * self._count[self._kind]
         gradient = jacobian.T @ mass + 1.0
         means = np.add.reduceat(jacobian * weights[:, None], self._starts, axis=0)
         spread = jacobian.T @ (jacobian * mass[:, None]) - means.T @ (means * self._count[:, None])

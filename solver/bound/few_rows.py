@@ -15,20 +15,20 @@ from hybridsplit.solver.bound.all_rows import Scanner, sample, subset
 from hybridsplit.solver.bound.dual import DualPoint, latency_certificate, most_gain
 from hybridsplit.solver.problem.arrays import FloatArray
 from hybridsplit.solver.problem.costs import SharingRule
-from hybridsplit.solver.problem.kinds import Classes
+from hybridsplit.solver.problem.kinds import ClientKinds
 
 _MARGIN = 0.15
 """Rows within this many mean values of a client's best row enter the first minimisation."""
 _MOST_ROWS = 4
 """Rows a client that a minimisation should not exceed."""
-_GUESS_CLASSES = 150
+_GUESS_KINDS = 150
 _GUESS_SMOOTHING = 1e-3
 _MAX_PASSES = 4
 _AGREEMENT = 2e-6
 
 
 @dataclass(frozen=True)
-class Node:
+class DualAtDeadline:
     """The dual at one deadline.
 
     Parameters
@@ -41,7 +41,7 @@ class Node:
         The dual's value there, over all rows.
     slope
         Its derivative in the deadline.
-    classes
+    kinds
         The rows that can win.
     fractions
         [R'] fractional plan over those rows.
@@ -51,13 +51,13 @@ class Node:
     point: DualPoint
     value: float
     slope: float
-    classes: Classes
+    kinds: ClientKinds
     fractions: FloatArray
 
 
 def minimise(
     scanner: Scanner, deadline_s: float, start: DualPoint | None, smoothing: float, *, certificate: bool = False
-) -> Node | None:
+) -> DualAtDeadline | None:
     """Minimise the dual at a deadline.
 
     Parameters
@@ -75,43 +75,43 @@ def minimise(
 
     Returns
     -------
-    Node or None
+    DualAtDeadline or None
         None if some client misses the deadline with every resource to itself.
     """
-    classes, rule = scanner.classes, scanner.rule
-    if classes.least_deadline_s > deadline_s:
+    kinds, rule = scanner.kinds, scanner.rule
+    if kinds.least_deadline_s > deadline_s:
         return None
     solve = latency_certificate if certificate else most_gain
-    scale = (1.0 if certificate else max(classes.largest_gain, np.finfo(float).tiny)) / classes.num_clients
-    point = start or _guess(classes, rule, deadline_s, certificate)
+    scale = (1.0 if certificate else max(kinds.largest_gain, np.finfo(float).tiny)) / kinds.num_clients
+    point = start or _guess(kinds, rule, deadline_s, certificate)
     margin = scale * _MARGIN
     best: tuple[float, DualPoint] | None = None
-    keep = np.zeros(len(classes.rows), dtype=bool)
-    node: Node | None = None
+    keep = np.zeros(len(kinds.rows), dtype=bool)
+    dual: DualAtDeadline | None = None
     for passes in range(_MAX_PASSES):
         value, deficit = scanner.deficits(point, deadline_s)
-        close = deficit <= min(margin, _crowded(deficit, _MOST_ROWS * len(classes.starts)))
+        close = deficit <= min(margin, _crowded(deficit, _MOST_ROWS * len(kinds.starts)))
         if best is None or value < best[0]:
             best = (value, point)
-        if node is not None:
-            if value <= node.value + _AGREEMENT * max(abs(node.value), scale * classes.num_clients):
+        if dual is not None:
+            if value <= dual.value + _AGREEMENT * max(abs(dual.value), scale * kinds.num_clients):
                 break
             margin *= 1.5
         # The first rows were chosen at multipliers that may have been poor; they are not carried along.
-        keep = close if node is None or passes == 1 else keep | close
-        active = subset(classes, keep)
+        keep = close if dual is None or passes == 1 else keep | close
+        active = subset(kinds, keep)
         solution = solve(active, rule, deadline_s, start=point, smoothing=smoothing)
         if solution is None:
             return None
         point = solution.point
-        node = Node(deadline_s, point, solution.value, 0.0, active, solution.fractions)
-    assert node is not None
+        dual = DualAtDeadline(deadline_s, point, solution.value, 0.0, active, solution.fractions)
+    assert dual is not None
     assert best is not None
-    slope = _slope(node.classes, rule, node)
-    if best[1] is not node.point:
-        final = scanner.value(node.point, deadline_s)
-        best = min(best, (final, node.point), key=lambda pair: pair[0])
-    return Node(deadline_s, best[1], best[0], slope, node.classes, node.fractions)
+    slope = _slope(dual.kinds, rule, dual)
+    if best[1] is not dual.point:
+        final = scanner.value(dual.point, deadline_s)
+        best = min(best, (final, dual.point), key=lambda pair: pair[0])
+    return DualAtDeadline(deadline_s, best[1], best[0], slope, dual.kinds, dual.fractions)
 
 
 def _crowded(deficit: FloatArray, most: int) -> float:
@@ -119,27 +119,27 @@ def _crowded(deficit: FloatArray, most: int) -> float:
     return float(np.partition(deficit, most)[most]) if len(deficit) > most else np.inf
 
 
-def _guess(classes: Classes, rule: SharingRule, deadline_s: float, certificate: bool) -> DualPoint:
+def _guess(kinds: ClientKinds, rule: SharingRule, deadline_s: float, certificate: bool) -> DualPoint:
     """Multipliers to start from: those of some clients drawn at random."""
-    few = classes if len(classes.count) <= _GUESS_CLASSES else sample(classes, _GUESS_CLASSES)
+    few = kinds if len(kinds.count) <= _GUESS_KINDS else sample(kinds, _GUESS_KINDS)
     solve = latency_certificate if certificate else most_gain
     solution = solve(few, rule, deadline_s, smoothing=_GUESS_SMOOTHING)
     assert solution is not None
     return solution.point
 
 
-def _slope(classes: Classes, rule: SharingRule, node: Node) -> float:
-    priced = rule.price(classes.work, node.point.prices, node.deadline_s)
-    mass = node.fractions * classes.count[classes.row_class]
+def _slope(kinds: ClientKinds, rule: SharingRule, dual: DualAtDeadline) -> float:
+    priced = rule.price(kinds.work, dual.point.prices, dual.deadline_s)
+    mass = dual.fractions * kinds.count[kinds.row_kind]
     return float(-(mass @ np.where(mass > 0, priced.slope, 0.0)))
 
 
-def interpolate(nodes: list[Node], deadline_s: float) -> DualPoint:
+def interpolate(duals: list[DualAtDeadline], deadline_s: float) -> DualPoint:
     """Multipliers at a deadline from those known, straight lines on logarithmic axes."""
-    known = sorted(nodes, key=lambda node: node.deadline_s)
+    known = sorted(duals, key=lambda dual: dual.deadline_s)
     if len(known) == 1:
         return known[0].point
-    times = np.log([node.deadline_s for node in known])
+    times = np.log([dual.deadline_s for dual in known])
     right = int(np.clip(np.searchsorted(times, np.log(deadline_s)), 1, len(known) - 1))
     low, high = known[right - 1].point, known[right].point
     part = (np.log(deadline_s) - times[right - 1]) / max(times[right] - times[right - 1], 1e-12)

@@ -19,7 +19,7 @@ from hybridsplit.solver.bound.dual import DualPoint, latency_certificate, most_g
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.build import problem_of_rows
 from hybridsplit.solver.problem.costs import StaticShares, Work
-from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.limiting import limits_of, under_objective_of
 from hybridsplit.solver.problem.limits import SERVER_MEMORY
 from hybridsplit.solver.problem.links import FixedUplink
@@ -149,14 +149,14 @@ def _without_server_memory(point: _Point) -> _Point:
 
 def _point(problem: PlanningProblem, rows: IntArray, deadline_s: float) -> _Point | None:
     reference_s = max(problem.objective_of(rows, deadline_s), np.finfo(float).tiny)
-    classes = classify(problem).against(reference_s)
-    if classes.is_ratio:
-        solution = most_gain(classes, StaticShares(), deadline_s, smoothing=1e-6)
+    kinds = group_alike(problem).relative_to(reference_s)
+    if kinds.is_ratio:
+        solution = most_gain(kinds, StaticShares(), deadline_s, smoothing=1e-6)
     else:
-        solution = latency_certificate(classes, StaticShares(), deadline_s, smoothing=1e-6)
+        solution = latency_certificate(kinds, StaticShares(), deadline_s, smoothing=1e-6)
     if solution is None:
         return None
-    prices = dict(zip((limit.name for limit in classes.limits), solution.point.limit_prices.tolist(), strict=True))
+    prices = dict(zip((limit.name for limit in kinds.limits), solution.point.limit_prices.tolist(), strict=True))
     return _Point(solution.point, reference_s, prices)
 
 

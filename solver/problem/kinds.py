@@ -1,6 +1,6 @@
-"""The problem without repetition: identical clients become one class with a count, dominated options are dropped.
+"""The problem without repetition: identical clients become one kind with a count, dominated options are dropped.
 
-A thousand clients made of ten groups are ten classes; the dual then costs the same as for ten clients. An option that
+A thousand clients made of ten groups are ten kinds; the dual then costs the same as for ten clients. An option that
 is no better than another of its client in any respect is never needed: replacing it keeps every constraint and does not
 worsen either objective.
 """
@@ -16,27 +16,27 @@ from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.limits import Limit
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 
-_PRUNE_MAX_CLASSES = 400
+_PRUNE_MAX_KINDS = 400
 
 
 @dataclass(frozen=True)
-class Classes:
-    """``C`` classes of identical clients with ``R`` options in all.
+class ClientKinds:
+    """``C`` kinds of identical clients with ``R`` options in all.
 
     Parameters
     ----------
     problem
-        The problem that the classes stand for.
+        The problem that the kinds stand for.
     rows
-        [R] row of the problem: the option as the first member of its class has it.
-    row_class
-        [R] class of every option, rising.
+        [R] row of the problem: the option as the first member of its kind has it.
+    row_kind
+        [R] kind of every option, rising.
     starts
-        [C] first option of every class.
+        [C] first option of every kind.
     count
         [C] number of clients.
     members
-        Clients of every class, as indices into the problem's clients.
+        Clients of every kind, as indices into the problem's clients.
     work
         [R] seconds and transfers of one client.
     progress
@@ -55,7 +55,7 @@ class Classes:
 
     problem: PlanningProblem
     rows: IntArray
-    row_class: IntArray
+    row_kind: IntArray
     starts: IntArray
     count: IntArray
     members: tuple[IntArray, ...]
@@ -69,7 +69,7 @@ class Classes:
 
     @property
     def num_clients(self) -> int:
-        """Number of clients over all classes."""
+        """Number of clients over all kinds."""
         return self.problem.num_clients
 
     @property
@@ -82,8 +82,8 @@ class Classes:
         """
         return self.problem.divides_by_progress or self.problem.has_penalties
 
-    def against(self, reference_s: float) -> Classes:
-        """Return the classes with gains for comparing with a plan of a known objective, seconds.
+    def relative_to(self, reference_s: float) -> ClientKinds:
+        """Return the kinds with gains for comparing with a plan of a known objective, seconds.
 
         A lower bound on latency over gain is then a lower bound on the objective as long as the reference is no better
         than the optimum.
@@ -94,7 +94,7 @@ class Classes:
 
     @property
     def trivial_bound_s(self) -> float:
-        """Lower bound on the objective that needs no search: every client alone, everybody at its best gain."""
+        """Lower bound on the objective that needs no search: every client alone, and each at its best gain."""
         if not self.is_ratio:
             return self.least_deadline_s * (1 - 1e-9)
         return self.least_deadline_s / max(self.largest_gain, np.finfo(float).tiny) * (1 - 1e-9)
@@ -132,28 +132,28 @@ class Classes:
         return counts
 
     def rows_of(self, counts: IntArray) -> IntArray:
-        """[N] problem rows of a plan given as counts [R]; members of a class take options in order."""
+        """[N] problem rows of a plan given as counts [R]; members of a kind take options in order."""
         starts = self.problem.starts
         chosen = np.zeros(self.num_clients, dtype=np.int64)
         for c, clients in enumerate(self.members):
-            options = np.arange(self.starts[c], self.starts[c] + self.options_per_class[c])
+            options = np.arange(self.starts[c], self.starts[c] + self.options_per_kind[c])
             taken = np.repeat(self.rows[options], counts[options]) - starts[clients[0]]
             chosen[clients] = starts[clients] + taken
         return chosen
 
     @property
-    def options_per_class(self) -> IntArray:
-        """[C] number of options of every class."""
+    def options_per_kind(self) -> IntArray:
+        """[C] number of options of every kind."""
         return np.diff(np.append(self.starts, len(self.rows)))
 
     def _dominating(self, row: int, c: int) -> int:
         matrix = _criteria(self.problem)
-        options = np.arange(self.starts[c], self.starts[c] + self.options_per_class[c])
+        options = np.arange(self.starts[c], self.starts[c] + self.options_per_kind[c])
         better = np.all(matrix[self.rows[options]] <= matrix[row], axis=1)
         return int(options[np.argmax(better)])
 
 
-def classify(problem: PlanningProblem) -> Classes:
+def group_alike(problem: PlanningProblem) -> ClientKinds:
     """Group identical clients and drop dominated options."""
     starts, matrix = problem.starts, _criteria(problem)
     ends = np.append(starts[1:], problem.num_rows)
@@ -164,7 +164,7 @@ def classify(problem: PlanningProblem) -> Classes:
         groups.setdefault(key, []).append(i)
     members = tuple(np.array(group, dtype=np.int64) for group in groups.values())
     # Where clients are many and all different, finding what is dominated takes longer than pricing it.
-    prune = _undominated if len(members) <= _PRUNE_MAX_CLASSES else _everything
+    prune = _undominated if len(members) <= _PRUNE_MAX_KINDS else _everything
     kept = [starts[m[0]] + np.flatnonzero(prune(matrix[starts[m[0]] : ends[m[0]]])) for m in members]
     rows: IntArray = np.concatenate(kept).astype(np.int64)
     sizes = np.array([len(part) for part in kept])
@@ -173,10 +173,10 @@ def classify(problem: PlanningProblem) -> Classes:
     limits = tuple(limit for limit in problem.limits if _can_bind(limit, rows, first, count))
     loads = [limit.loads[rows] / max(limit.capacity, np.finfo(float).tiny) for limit in limits]
     work = problem.work.take(rows)
-    return Classes(
+    return ClientKinds(
         problem=problem,
         rows=rows,
-        row_class=np.repeat(np.arange(len(members)), sizes),
+        row_kind=np.repeat(np.arange(len(members)), sizes),
         starts=first,
         count=count,
         members=members,

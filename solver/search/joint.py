@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hybridsplit.scenarios.errors import SolverFailure
-from hybridsplit.solver.bound.deadline import BOUND_SAFETY, DeadlineBound, Limits, best_ratio, shortest_deadline
+from hybridsplit.solver.bound.deadline import BOUND_SAFETY, DeadlineBound, StopRule, best_ratio, shortest_deadline
 from hybridsplit.solver.bound.dual import latency_certificate
 from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.costs import AnySchedule, StaticShares
-from hybridsplit.solver.problem.kinds import Classes, classify
+from hybridsplit.solver.problem.kinds import ClientKinds, group_alike
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.exhaustive import EXACT_TOLERANCE, close_latency, close_ratio
 from hybridsplit.solver.search.first_plans import first_plans
 from hybridsplit.solver.search.least_energy import least_energy
-from hybridsplit.solver.search.many_kinds import MANY_CLASSES, gap_goal, priced_start, search_many
+from hybridsplit.solver.search.many_kinds import MANY_KINDS, gap_goal, priced_start, search_many
 from hybridsplit.solver.search.rounding import Recovery
 
 _ROUNDING_DEADLINES = (1.0, 1.001, 1.003, 1.01, 1.03, 1.1, 1.3)
@@ -100,13 +100,13 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
     effort = effort or Effort()
     if problem.objective == ENERGY:
         return _search_energy(problem)
-    classes = classify(problem)
-    if len(classes.count) > MANY_CLASSES and classes.is_ratio:
-        return _search_many(classes, effort)
-    recovery = Recovery(classes)
+    kinds = group_alike(problem)
+    if len(kinds.count) > MANY_KINDS and kinds.is_ratio:
+        return _search_many(kinds, effort)
+    recovery = Recovery(kinds)
     if effort.incumbent_rows is not None:
-        recovery.consider(classes.counts_of(effort.incumbent_rows)[None, :])
-    plans = first_plans(classes, required=not np.isfinite(recovery.best.objective_s))
+        recovery.consider(kinds.counts_of(effort.incumbent_rows)[None, :])
+    plans = first_plans(kinds, required=not np.isfinite(recovery.best.objective_s))
     if len(plans):
         recovery.consider(plans)
     if not np.isfinite(recovery.best.objective_s):
@@ -118,46 +118,46 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
     stopped = False
     for _ in range(_MAX_REFERENCES):
         if recovery.best.objective_s <= 0:
-            return SearchResult(classes.rows_of(recovery.best.counts), 0.0, 0.0, 0.0)
+            return SearchResult(kinds.rows_of(recovery.best.counts), 0.0, 0.0, 0.0)
         reference_s = recovery.best.objective_s
-        classes = recovery.classes = classes.against(reference_s)
-        lower_s = max(lower_s, classes.trivial_bound_s)
+        kinds = recovery.kinds = kinds.relative_to(reference_s)
+        lower_s = max(lower_s, kinds.trivial_bound_s)
         if stopped := effort.is_over:
             break
-        lower_s = max(lower_s, _bound_and_improve(classes, recovery, effort))
+        lower_s = max(lower_s, _bound_and_improve(kinds, recovery, effort))
         if not problem.has_penalties or recovery.best.objective_s >= reference_s * (1 - EXACT_TOLERANCE):
             break
     lower_s = min(lower_s, recovery.best.objective_s)
     return SearchResult(
-        rows=classes.rows_of(recovery.best.counts),
+        rows=kinds.rows_of(recovery.best.counts),
         objective_s=recovery.best.objective_s,
         lower_bound_s=lower_s,
-        schedule_lower_bound_s=0.0 if effort.is_over else min(lower_s, _schedule_bound(classes, recovery, effort)),
+        schedule_lower_bound_s=0.0 if effort.is_over else min(lower_s, _schedule_bound(kinds, recovery, effort)),
         stopped=stopped or effort.is_over,
     )
 
 
-def _search_many(classes: Classes, effort: Effort) -> SearchResult:
-    counts = None if effort.incumbent_rows is None else classes.counts_of(effort.incumbent_rows)
+def _search_many(kinds: ClientKinds, effort: Effort) -> SearchResult:
+    counts = None if effort.incumbent_rows is None else kinds.counts_of(effort.incumbent_rows)
     best_s, lower_s, schedule_s = np.inf, 0.0, 0.0
     reference_s = 1.0
-    if classes.problem.has_penalties:
-        reference_s = priced_start(classes, counts).objective_s
+    if kinds.problem.has_penalties:
+        reference_s = priced_start(kinds, counts).objective_s
     complete = True
     for _ in range(_MAX_REFERENCES):
-        compared = classes.against(reference_s)
+        compared = kinds.relative_to(reference_s)
         found = search_many(compared, counts, lambda: effort.is_over)
         lower_s = max(lower_s, compared.trivial_bound_s)
-        counts = found.plan.counts(classes)
+        counts = found.plan.counts(kinds)
         lower_s, schedule_s = max(lower_s, found.lower_s), max(schedule_s, found.schedule_lower_s)
-        settled = found.plan.objective_s >= reference_s * (1 - gap_goal(classes.num_clients))
+        settled = found.plan.objective_s >= reference_s * (1 - gap_goal(kinds.num_clients))
         best_s, reference_s, complete = found.plan.objective_s, found.plan.objective_s, found.complete
-        if settled or not classes.problem.has_penalties or effort.is_over:
+        if settled or not kinds.problem.has_penalties or effort.is_over:
             break
     assert counts is not None
     lower_s = min(lower_s, best_s)
     return SearchResult(
-        rows=classes.rows_of(counts),
+        rows=kinds.rows_of(counts),
         objective_s=best_s,
         lower_bound_s=lower_s,
         schedule_lower_bound_s=min(lower_s, schedule_s),
@@ -165,37 +165,37 @@ def _search_many(classes: Classes, effort: Effort) -> SearchResult:
     )
 
 
-def _bound_and_improve(classes: Classes, recovery: Recovery, effort: Effort) -> float:
+def _bound_and_improve(kinds: ClientKinds, recovery: Recovery, effort: Effort) -> float:
     """Lower bound on the objective; the recovery holds a better plan where one was met on the way."""
     bound = (
         best_ratio(
-            classes, StaticShares(), recovery.best.objective_s, offer=recovery.offer, is_over=lambda: effort.is_over
+            kinds, StaticShares(), recovery.best.objective_s, offer=recovery.offer, is_over=lambda: effort.is_over
         )
-        if classes.is_ratio
-        else _bound_latency(classes, recovery)
+        if kinds.is_ratio
+        else _bound_latency(kinds, recovery)
     )
     recovery.improve(is_over=lambda: effort.is_over)
     if effort.is_over:
         return bound.lower_s
     if bound.lower_s >= recovery.best.objective_s * (1 - EXACT_TOLERANCE):
         return bound.lower_s
-    closed = close_ratio(classes, recovery, bound.open) if classes.is_ratio else close_latency(classes, recovery)
+    closed = close_ratio(kinds, recovery, bound.open) if kinds.is_ratio else close_latency(kinds, recovery)
     proven = recovery.best.objective_s * (1 - EXACT_TOLERANCE - BOUND_SAFETY) if closed else 0.0
     return max(bound.lower_s, proven)
 
 
 def _search_energy(problem: PlanningProblem) -> SearchResult:
     """Energy depends on the options alone; the seconds are the round latency's own bounds over all plans."""
-    classes = classify(problem)
-    found = least_energy(classes)
-    recovery = Recovery(classes)
+    kinds = group_alike(problem)
+    found = least_energy(kinds)
+    recovery = Recovery(kinds)
     recovery.consider(found.counts[None, :])
     latency_s = recovery.best.latency_s
-    shortest = shortest_deadline(classes, StaticShares(), latency_s, 1e-6, 1e-6) if latency_s > 0 else None
+    shortest = shortest_deadline(kinds, StaticShares(), latency_s, 1e-6, 1e-6) if latency_s > 0 else None
     lower_s = min(shortest.lower_s, latency_s) if shortest is not None else 0.0
-    schedule_s = shortest_deadline(classes, AnySchedule(), latency_s, 1e-6, 1e-6).lower_s if latency_s > 0 else 0.0
+    schedule_s = shortest_deadline(kinds, AnySchedule(), latency_s, 1e-6, 1e-6).lower_s if latency_s > 0 else 0.0
     return SearchResult(
-        rows=classes.rows_of(found.counts),
+        rows=kinds.rows_of(found.counts),
         objective_s=latency_s,
         lower_bound_s=lower_s,
         schedule_lower_bound_s=min(lower_s, schedule_s),
@@ -204,24 +204,24 @@ def _search_energy(problem: PlanningProblem) -> SearchResult:
     )
 
 
-def _bound_latency(classes: Classes, recovery: Recovery) -> DeadlineBound:
-    limits = Limits.for_size(classes.num_clients)
-    bound = shortest_deadline(classes, StaticShares(), recovery.best.latency_s, smoothing=min(limits.smoothing, 1e-6))
+def _bound_latency(kinds: ClientKinds, recovery: Recovery) -> DeadlineBound:
+    stop = StopRule.for_size(kinds.num_clients)
+    bound = shortest_deadline(kinds, StaticShares(), recovery.best.latency_s, smoothing=min(stop.smoothing, 1e-6))
     point = bound.point
     for factor in _ROUNDING_DEADLINES:
         deadline_s = bound.deadline_s * factor
         if deadline_s >= recovery.best.latency_s:
             break
-        solution = latency_certificate(classes, StaticShares(), deadline_s, point, limits.smoothing)
+        solution = latency_certificate(kinds, StaticShares(), deadline_s, point, stop.smoothing)
         if solution is not None:
             recovery.offer(deadline_s, solution)
     return bound
 
 
-def _schedule_bound(classes: Classes, recovery: Recovery, effort: Effort) -> float:
+def _schedule_bound(kinds: ClientKinds, recovery: Recovery, effort: Effort) -> float:
     """Lower bound for any schedule; a coarser search than the main one, since nothing is recovered from it."""
     objective_s = recovery.best.objective_s
-    if not classes.is_ratio:
-        return shortest_deadline(classes, AnySchedule(), objective_s, 1e-6, 1e-6).lower_s
-    limits = Limits(max_intervals=60, dual_gap=1e-3, smoothing=1e-5)
-    return best_ratio(classes, AnySchedule(), objective_s, limits=limits, is_over=lambda: effort.is_over).lower_s
+    if not kinds.is_ratio:
+        return shortest_deadline(kinds, AnySchedule(), objective_s, 1e-6, 1e-6).lower_s
+    stop = StopRule(max_intervals=60, dual_gap=1e-3, smoothing=1e-5)
+    return best_ratio(kinds, AnySchedule(), objective_s, stop=stop, is_over=lambda: effort.is_over).lower_s

@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
-from hybridsplit.solver.problem.kinds import Classes
+from hybridsplit.solver.problem.kinds import ClientKinds
 from hybridsplit.solver.problem.limits import PROGRESS
 
 _NODE_LIMIT = 300
@@ -24,14 +24,14 @@ _LEAST_TIGHTENING = 1e-12
 
 
 def best_within_limits(
-    classes: Classes, values: FloatArray, allowed: BoolArray, *, max_nodes: int = _NODE_LIMIT
+    kinds: ClientKinds, values: FloatArray, allowed: BoolArray, *, max_nodes: int = _NODE_LIMIT
 ) -> IntArray | None:
     """Find the plan with the largest total value that keeps the limits.
 
     Parameters
     ----------
-    classes
-        The classes.
+    kinds
+        The kinds.
     values
         [R] value of an option for one client.
     allowed
@@ -49,27 +49,27 @@ def best_within_limits(
     The linear solver keeps its constraints to a relative 1e-7, which is bytes too many here. A result that breaks a
     limit tightens it by what it is over, and four times that at every further attempt.
     """
-    room = np.ones(len(classes.limits))
+    room = np.ones(len(kinds.limits))
     for attempt in range(_TIGHTENINGS):
-        counts, _ = _solve(classes, values, allowed, room, max_nodes)
-        if counts is None or classes.keeps(counts):
+        counts, _ = _solve(kinds, values, allowed, room, max_nodes)
+        if counts is None or kinds.keeps(counts):
             return counts
-        room = room - np.maximum(0.0, classes.loads @ counts - 1.0 + _LEAST_TIGHTENING) * 4**attempt
+        room = room - np.maximum(0.0, kinds.loads @ counts - 1.0 + _LEAST_TIGHTENING) * 4**attempt
     return None
 
 
-def largest_total(classes: Classes, values: FloatArray) -> float:
+def largest_total(kinds: ClientKinds, values: FloatArray) -> float:
     """Upper bound on the total value of any plan within the limits."""
-    everything = np.ones(len(classes.rows), dtype=bool)
-    return _solve(classes, values, everything, np.ones(len(classes.limits)), _NODE_LIMIT)[1]
+    everything = np.ones(len(kinds.rows), dtype=bool)
+    return _solve(kinds, values, everything, np.ones(len(kinds.limits)), _NODE_LIMIT)[1]
 
 
-def reachable_progress(classes: Classes) -> float:
+def reachable_progress(kinds: ClientKinds) -> float:
     """Upper bound on the progress of any plan within the other limits."""
-    others = [m for m, limit in enumerate(classes.limits) if limit.name != PROGRESS]
-    free = replace(classes, loads=classes.loads[others], limits=tuple(classes.limits[m] for m in others))
-    most = float(np.sum(classes.count * np.maximum.reduceat(classes.progress, classes.starts)))
-    return min(largest_total(free, classes.progress), most)
+    others = [m for m, limit in enumerate(kinds.limits) if limit.name != PROGRESS]
+    free = replace(kinds, loads=kinds.loads[others], limits=tuple(kinds.limits[m] for m in others))
+    most = float(np.sum(kinds.count * np.maximum.reduceat(kinds.progress, kinds.starts)))
+    return min(largest_total(free, kinds.progress), most)
 
 
 @dataclass(frozen=True)
@@ -98,31 +98,31 @@ class _Relaxed:
         return (np.asarray(result.x), float(result.fun)) if result.status == 0 else None
 
 
-def _relaxed(classes: Classes, values: FloatArray, allowed: BoolArray, room: FloatArray) -> _Relaxed:
+def _relaxed(kinds: ClientKinds, values: FloatArray, allowed: BoolArray, room: FloatArray) -> _Relaxed:
     columns = np.flatnonzero(allowed)
     size = len(columns)
-    each = csr_array((np.ones(size), (classes.row_class[columns], np.arange(size))), shape=(len(classes.count), size))
+    each = csr_array((np.ones(size), (kinds.row_kind[columns], np.arange(size))), shape=(len(kinds.count), size))
     return _Relaxed(
         columns=columns,
         cost=-values[columns],
         each=each,
-        count=classes.count,
-        limits=classes.loads[:, columns],
+        count=kinds.count,
+        limits=kinds.loads[:, columns],
         limit_values=room,
-        upper=classes.count[classes.row_class[columns]].astype(float),
+        upper=kinds.count[kinds.row_kind[columns]].astype(float),
     )
 
 
 def _solve(
-    classes: Classes, values: FloatArray, allowed: BoolArray, room: FloatArray, max_nodes: int
+    kinds: ClientKinds, values: FloatArray, allowed: BoolArray, room: FloatArray, max_nodes: int
 ) -> tuple[IntArray | None, float]:
     """Return counts with the largest value to the solver's tolerance, and an upper bound on any plan's value.
 
-    Best-first branch and bound on the linear relaxation, which leaves at most as many classes fractional as there are
+    Best-first branch and bound on the linear relaxation, which leaves at most as many kinds fractional as there are
     limits. (The integer solver at hand prints to standard output, which belongs to the commands' results.)
     """
     scale = max(float(np.max(np.abs(values[allowed]))), np.finfo(float).tiny)
-    relaxed = _relaxed(classes, values / scale, allowed, room)
+    relaxed = _relaxed(kinds, values / scale, allowed, room)
     root = relaxed.solve(np.zeros(len(relaxed.columns)), relaxed.upper)
     if root is None:
         return None, -np.inf
@@ -135,9 +135,9 @@ def _solve(
             break
         _, _, x, low, high = heapq.heappop(heap)
         whole = bool(np.all(np.abs(x - np.round(x)) < _INTEGRAL))
-        for counts in _rounded(classes, relaxed, x):
+        for counts in _rounded(kinds, relaxed, x):
             cost = float(counts[relaxed.columns] @ relaxed.cost)
-            if cost < best_cost and (whole or bool(np.all(classes.loads @ counts <= room))):
+            if cost < best_cost and (whole or bool(np.all(kinds.loads @ counts <= room))):
                 best, best_cost = counts, cost
         distance = np.abs(x - np.round(x))
         branch = int(np.argmax(distance))
@@ -155,21 +155,21 @@ def _solve(
     return best, -min([best_cost, *(node[0] for node in heap)]) * scale
 
 
-def _rounded(classes: Classes, relaxed: _Relaxed, x: FloatArray) -> list[IntArray]:
+def _rounded(kinds: ClientKinds, relaxed: _Relaxed, x: FloatArray) -> list[IntArray]:
     """Whole plans next to a fractional one: clients in doubt take the option that is leanest in one limit."""
     floor = np.floor(x + _INTEGRAL)
-    counts = np.zeros(len(classes.rows), dtype=np.int64)
+    counts = np.zeros(len(kinds.rows), dtype=np.int64)
     counts[relaxed.columns] = floor.astype(np.int64)
-    left = classes.count - np.add.reduceat(counts, classes.starts)
+    left = kinds.count - np.add.reduceat(counts, kinds.starts)
     if not left.any():
         return [counts]
     plans = []
-    open_ = np.full(len(classes.rows), np.inf)
-    for wish in classes.loads:
+    open_ = np.full(len(kinds.rows), np.inf)
+    for wish in kinds.loads:
         preference = open_.copy()
         preference[relaxed.columns] = wish[relaxed.columns]
-        order = np.lexsort((preference, classes.row_class))
+        order = np.lexsort((preference, kinds.row_kind))
         plan = counts.copy()
-        plan[order[classes.starts]] += left
+        plan[order[kinds.starts]] += left
         plans.append(plan)
     return plans

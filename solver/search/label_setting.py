@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
-from hybridsplit.solver.problem.kinds import Classes
+from hybridsplit.solver.problem.kinds import ClientKinds
 
 MAX_LABELS = 200_000
 _CHAMPIONS = 128
@@ -36,30 +36,30 @@ class LabelSearch:
     complete: bool
 
 
-def best_by_labels(classes: Classes, values: FloatArray, max_labels: int = MAX_LABELS) -> LabelSearch:
+def best_by_labels(kinds: ClientKinds, values: FloatArray, max_labels: int = MAX_LABELS) -> LabelSearch:
     """Find the plan with the largest total value within the limits.
 
     Parameters
     ----------
-    classes
-        The classes; their limits are those to keep.
+    kinds
+        The kinds; their limits are those to keep.
     values
         [R] value of an option for one client.
     max_labels
         Labels kept at a time; where more are needed the most valuable are, and the outcome is incomplete.
     """
-    limits = classes.problem.limits
-    loads: list[FloatArray | IntArray] = [limit.loads[classes.rows] for limit in limits]
-    order = np.repeat(np.arange(len(classes.count)), classes.count)
-    ahead = _completions(values, order, classes, np.maximum)
-    lean_ahead = [_completions(load, order, classes, np.minimum) for load in loads]
+    limits = kinds.problem.limits
+    loads: list[FloatArray | IntArray] = [limit.loads[kinds.rows] for limit in limits]
+    order = np.repeat(np.arange(len(kinds.count)), kinds.count)
+    ahead = _completions(values, order, kinds, np.maximum)
+    lean_ahead = [_completions(load, order, kinds, np.minimum) for load in loads]
     total = np.zeros(1)
     used: list[FloatArray | IntArray] = [np.zeros_like(load[:1]) for load in loads]
     trail: list[tuple[IntArray, IntArray]] = []
     last = np.zeros(1, dtype=np.int64)
     complete = True
     for depth, c in enumerate(order):
-        rows = np.arange(classes.starts[c], classes.starts[c] + classes.options_per_class[c])
+        rows = np.arange(kinds.starts[c], kinds.starts[c] + kinds.options_per_kind[c])
         fits = np.ones((len(total), len(rows)), dtype=bool)
         if depth and order[depth - 1] == c:
             fits &= rows[None, :] >= last[:, None]
@@ -79,7 +79,7 @@ def best_by_labels(classes: Classes, values: FloatArray, max_labels: int = MAX_L
             complete = False
         trail.append((parent[keep], last[keep]))
         total, used, last = total[keep], [sofar[keep] for sofar in used], last[keep]
-    counts = np.zeros(len(classes.rows), dtype=np.int64)
+    counts = np.zeros(len(kinds.rows), dtype=np.int64)
     position = int(np.argmax(total))
     for parents, chosen in reversed(trail):
         counts[chosen[position]] += 1
@@ -87,9 +87,9 @@ def best_by_labels(classes: Classes, values: FloatArray, max_labels: int = MAX_L
     return LabelSearch(counts, complete)
 
 
-def _completions(column: FloatArray | IntArray, order: IntArray, classes: Classes, best: np.ufunc) -> FloatArray:
+def _completions(column: FloatArray | IntArray, order: IntArray, kinds: ClientKinds, best: np.ufunc) -> FloatArray:
     """What clients after each position add at best."""
-    own = best.reduceat(column, classes.starts)[order]
+    own = best.reduceat(column, kinds.starts)[order]
     return np.append(np.cumsum(own[::-1])[::-1][1:], 0)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridsplit.solver.problem.arrays import IntArray
-from hybridsplit.solver.problem.kinds import Classes
+from hybridsplit.solver.problem.kinds import ClientKinds
 from hybridsplit.solver.search.first_plans import best_of_each, first_plans
 from hybridsplit.solver.search.knapsack import best_within_limits, largest_total
 from hybridsplit.solver.search.label_setting import best_by_labels
@@ -37,7 +37,7 @@ class LeastEnergy:
     lower_bound_j: float
 
 
-def least_energy(classes: Classes) -> LeastEnergy:
+def least_energy(kinds: ClientKinds) -> LeastEnergy:
     """Find the plan with the least energy of all clients within the limits, the faster one of equals.
 
     Raises
@@ -47,23 +47,23 @@ def least_energy(classes: Classes) -> LeastEnergy:
     SolverFailure
         If none was found although none of the proofs of infeasibility holds.
     """
-    energy_j = classes.problem.energy_j[classes.rows]
-    alone_s = classes.work.latency_s(1.0 / classes.num_clients)
+    energy_j = kinds.problem.energy_j[kinds.rows]
+    alone_s = kinds.work.latency_s(1.0 / kinds.num_clients)
     unit_j = max(float(energy_j.max()), np.finfo(float).tiny)
     values = -energy_j / unit_j - _TIE * alone_s / max(float(alone_s.max()), np.finfo(float).tiny)
-    thriftiest = best_of_each(classes, values)
-    if classes.keeps(thriftiest):
+    thriftiest = best_of_each(kinds, values)
+    if kinds.keeps(thriftiest):
         total_j = float(thriftiest @ energy_j)
         return LeastEnergy(thriftiest, total_j, total_j)
-    if classes.num_clients <= _FEW_CLIENTS:
-        found = best_by_labels(classes, values)
+    if kinds.num_clients <= _FEW_CLIENTS:
+        found = best_by_labels(kinds, values)
         if found.complete and found.counts is not None:
             total_j = float(found.counts @ energy_j)
             # The tie-breaker may hide as much of a difference, and no more.
-            return LeastEnergy(found.counts, total_j, max(0.0, total_j - _TIE * classes.num_clients * unit_j))
-    everything = np.ones(len(classes.rows), dtype=bool)
-    plans = [best_within_limits(classes, values, everything, max_nodes=_NODES)]
-    known = [plan for plan in plans if plan is not None] or list(first_plans(classes, required=True))
+            return LeastEnergy(found.counts, total_j, max(0.0, total_j - _TIE * kinds.num_clients * unit_j))
+    everything = np.ones(len(kinds.rows), dtype=bool)
+    plans = [best_within_limits(kinds, values, everything, max_nodes=_NODES)]
+    known = [plan for plan in plans if plan is not None] or list(first_plans(kinds, required=True))
     best = min(known, key=lambda counts: float(counts @ energy_j))
     total_j = float(best @ energy_j)
-    return LeastEnergy(best, total_j, min(total_j, max(0.0, -largest_total(classes, -energy_j))))
+    return LeastEnergy(best, total_j, min(total_j, max(0.0, -largest_total(kinds, -energy_j))))

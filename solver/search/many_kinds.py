@@ -14,16 +14,16 @@ import numpy as np
 
 from hybridsplit.solver.bound.all_rows import Scanner, sample, subset
 from hybridsplit.solver.bound.certify import Certificate, certify, least_ratio, shared_prices
-from hybridsplit.solver.bound.few_rows import Node
+from hybridsplit.solver.bound.few_rows import DualAtDeadline
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import AnySchedule, StaticShares
-from hybridsplit.solver.problem.kinds import Classes
+from hybridsplit.solver.problem.kinds import ClientKinds
 from hybridsplit.solver.search.first_plans import first_plans
 from hybridsplit.solver.search.knapsack import best_within_limits
 from hybridsplit.solver.search.rounding import objectives_s, round_fractions
 from hybridsplit.solver.shares.waterfill import Filled, fill
 
-MANY_CLASSES = 40
+MANY_KINDS = 40
 """Kinds of clients from which on this search is used: below, branching on the deadline closes the gap itself."""
 _SAMPLE = 300
 _SMOOTHING = 3e-5
@@ -38,13 +38,13 @@ _MAX_EXCHANGES = 60
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SparsePlan:
     """A plan as the options that are taken.
 
     Parameters
     ----------
     rows, number
-        [U] rows of the classes and how many clients take each.
+        [U] rows of the kinds and how many clients take each.
     latency_s
         Round latency at the best shares.
     prices
@@ -59,9 +59,9 @@ class Chosen:
     prices: FloatArray
     objective_s: float
 
-    def counts(self, classes: Classes) -> IntArray:
+    def counts(self, kinds: ClientKinds) -> IntArray:
         """[R] how many clients take each option."""
-        counts = np.zeros(len(classes.rows), dtype=np.int64)
+        counts = np.zeros(len(kinds.rows), dtype=np.int64)
         counts[self.rows] = self.number
         return counts
 
@@ -70,13 +70,13 @@ class Chosen:
 class ManyResult:
     """Outcome of the search: the plan, the bounds on the ratio, and whether the proof was complete."""
 
-    plan: Chosen
+    plan: SparsePlan
     lower_s: float
     schedule_lower_s: float
     complete: bool
 
 
-def priced_start(classes: Classes, incumbent: IntArray | None) -> Chosen:
+def priced_start(kinds: ClientKinds, incumbent: IntArray | None) -> SparsePlan:
     """Price a plan given as counts [R], or a simple one within the limits.
 
     Raises
@@ -86,7 +86,7 @@ def priced_start(classes: Classes, incumbent: IntArray | None) -> Chosen:
     SolverFailure
         If none was found although none of the proofs of infeasibility holds.
     """
-    return _first(classes) if incumbent is None else _priced_counts(classes, incumbent)
+    return _simple_plan(kinds) if incumbent is None else _priced_counts(kinds, incumbent)
 
 
 def gap_goal(num_clients: int) -> float:
@@ -94,13 +94,13 @@ def gap_goal(num_clients: int) -> float:
     return float(np.clip(0.02 / num_clients, 2e-4, 3e-4))
 
 
-def search_many(classes: Classes, incumbent: IntArray | None, is_over: Callable[[], bool]) -> ManyResult:
+def search_many(kinds: ClientKinds, incumbent: IntArray | None, is_over: Callable[[], bool]) -> ManyResult:
     """Find a plan and bounds for objectives that are a ratio of latency to gain.
 
     Parameters
     ----------
-    classes
-        The problem; ``classes.is_ratio`` holds.
+    kinds
+        The problem; ``kinds.is_ratio`` holds.
     incumbent
         [R] counts of a plan to start from.
     is_over
@@ -113,118 +113,122 @@ def search_many(classes: Classes, incumbent: IntArray | None, is_over: Callable[
     SolverFailure
         If none was found although none of the proofs of infeasibility holds.
     """
-    scanner = Scanner(classes, StaticShares())
-    best = priced_start(classes, incumbent)
-    nodes = _nodes(scanner, best.latency_s, _SMOOTHING, _TOLERANCE, is_over)
-    if not nodes:
+    scanner = Scanner(kinds, StaticShares())
+    best = priced_start(kinds, incumbent)
+    duals = _duals_near(scanner, best.latency_s, _SMOOTHING, _TOLERANCE, is_over)
+    if not duals:
         return ManyResult(best, 0.0, 0.0, False)
-    goal = gap_goal(classes.num_clients)
-    # Nodes carried over from a sample of the clients have multipliers for all, but a plan for few.
-    whole = [node for node in nodes if len(node.classes.count) == len(classes.count)]
-    for node in whole[:3]:
-        rounded = _rounded(classes, node, best.prices)
+    goal = gap_goal(kinds.num_clients)
+    # What is carried over from a sample of the clients has multipliers for all, but a plan for few.
+    whole = [dual for dual in duals if len(dual.kinds.count) == len(kinds.count)]
+    for dual in whole[:3]:
+        rounded = _rounded(kinds, dual, best.prices)
         if rounded is not None and rounded.objective_s < best.objective_s:
             best = rounded
-    certificate = certify(scanner, nodes, best.objective_s, max(0.5 * goal, _LEAST_LOSS), _SMOOTHING, is_over)
+    certificate = certify(scanner, duals, best.objective_s, max(0.5 * goal, _LEAST_LOSS), _SMOOTHING, is_over)
     lower_s = min(certificate.lower_s, best.objective_s)
-    best = _exchange(classes, whole[0], best, lower_s * (1 + goal), is_over)
-    schedule = _schedule_bound(classes, best.objective_s, is_over)
+    best = _exchange(kinds, whole[0], best, lower_s * (1 + goal), is_over)
+    schedule = _schedule_bound(kinds, best.objective_s, is_over)
     return ManyResult(best, lower_s, min(lower_s, schedule.lower_s), certificate.complete and schedule.complete)
 
 
-def _nodes(
+def _duals_near(
     scanner: Scanner, latency_s: float, smoothing: float, tolerance: float, is_over: Callable[[], bool]
-) -> list[Node]:
-    """Nodes around the best deadline; where clients are many, found on a sample and polished on all."""
-    classes = scanner.classes
-    if len(classes.count) <= 1.5 * _SAMPLE:
+) -> list[DualAtDeadline]:
+    """The dual at deadlines around the best one; where clients are many, found on a sample and polished on all."""
+    kinds = scanner.kinds
+    if len(kinds.count) <= 1.5 * _SAMPLE:
         return least_ratio(scanner, latency_s, smoothing, tolerance)
-    small = least_ratio(Scanner(sample(classes, _SAMPLE), scanner.rule), latency_s, smoothing, tolerance)
+    small = least_ratio(Scanner(sample(kinds, _SAMPLE), scanner.rule), latency_s, smoothing, tolerance)
     if not small or is_over():
         return []
-    nodes = least_ratio(scanner, small[0].deadline_s, smoothing, tolerance, small[0].point)
-    return shared_prices(nodes, small, scanner.rule) if nodes else []
+    duals = least_ratio(scanner, small[0].deadline_s, smoothing, tolerance, small[0].point)
+    return shared_prices(duals, small, scanner.rule) if duals else []
 
 
-def _schedule_bound(classes: Classes, objective_s: float, is_over: Callable[[], bool]) -> Certificate:
-    scanner = Scanner(classes, AnySchedule())
+def _schedule_bound(kinds: ClientKinds, objective_s: float, is_over: Callable[[], bool]) -> Certificate:
+    scanner = Scanner(kinds, AnySchedule())
     if is_over():
         return Certificate(0.0, False)
-    nodes = _nodes(scanner, 0.7 * objective_s * classes.largest_gain, _SCHEDULE_SMOOTHING, _SCHEDULE_TOLERANCE, is_over)
-    if not nodes:
+    duals = _duals_near(
+        scanner, 0.7 * objective_s * kinds.largest_gain, _SCHEDULE_SMOOTHING, _SCHEDULE_TOLERANCE, is_over
+    )
+    if not duals:
         return Certificate(0.0, False)
-    return certify(scanner, nodes, objective_s, _SCHEDULE_LOSS, _SCHEDULE_SMOOTHING, is_over, refinements=2)
+    return certify(scanner, duals, objective_s, _SCHEDULE_LOSS, _SCHEDULE_SMOOTHING, is_over, refinements=2)
 
 
-def _price(classes: Classes, rows: IntArray, numbers: IntArray, start: FloatArray | None, tolerance: float) -> Filled:
+def _price(kinds: ClientKinds, rows: IntArray, numbers: IntArray, start: FloatArray | None, tolerance: float) -> Filled:
     """Best shares of several plans: numbers ([M, U]) of clients on shared rows ([U])."""
     index = np.broadcast_to(rows, numbers.shape)
-    return fill(classes.work.take(index), numbers.astype(float), start=start, tolerance=tolerance)
+    return fill(kinds.work.take(index), numbers.astype(float), start=start, tolerance=tolerance)
 
 
-def _chosen(classes: Classes, rows: IntArray, number: IntArray, start: FloatArray | None) -> Chosen:
-    filled = _price(classes, rows, number[None, :], start, 1e-7)
-    objective_s = classes.problem.objective_s(
-        float(filled.latency_s[0]), float(number @ classes.progress[rows]), float(number @ classes.penalty_s[rows])
+def _priced_plan(kinds: ClientKinds, rows: IntArray, number: IntArray, start: FloatArray | None) -> SparsePlan:
+    filled = _price(kinds, rows, number[None, :], start, 1e-7)
+    objective_s = kinds.problem.objective_s(
+        float(filled.latency_s[0]), float(number @ kinds.progress[rows]), float(number @ kinds.penalty_s[rows])
     )
-    return Chosen(rows, number, float(filled.latency_s[0]), filled.prices[0], objective_s)
+    return SparsePlan(rows, number, float(filled.latency_s[0]), filled.prices[0], objective_s)
 
 
-def _priced_counts(classes: Classes, counts: IntArray) -> Chosen:
+def _priced_counts(kinds: ClientKinds, counts: IntArray) -> SparsePlan:
     rows = np.flatnonzero(counts)
-    return _chosen(classes, rows, counts[rows], None)
+    return _priced_plan(kinds, rows, counts[rows], None)
 
 
-def _first(classes: Classes) -> Chosen:
+def _simple_plan(kinds: ClientKinds) -> SparsePlan:
     """Price the best option of every client at equal shares, else what keeps the limits."""
-    latency_s = classes.work.latency_s(1.0 / classes.num_clients)
-    values = classes.gain * float(np.median(latency_s)) / max(float(classes.gain.max()), 1e-300) - latency_s
-    top = np.maximum.reduceat(values, classes.starts)
-    hits = np.flatnonzero(values == top[classes.row_class])
-    rows = hits[np.unique(classes.row_class[hits], return_index=True)[1]]
-    if _keeps(classes, rows, classes.count):
-        return _chosen(classes, rows, classes.count, None)
-    return _priced_counts(classes, first_plans(classes, required=True)[0])
+    latency_s = kinds.work.latency_s(1.0 / kinds.num_clients)
+    values = kinds.gain * float(np.median(latency_s)) / max(float(kinds.gain.max()), 1e-300) - latency_s
+    top = np.maximum.reduceat(values, kinds.starts)
+    hits = np.flatnonzero(values == top[kinds.row_kind])
+    rows = hits[np.unique(kinds.row_kind[hits], return_index=True)[1]]
+    if _keeps(kinds, rows, kinds.count):
+        return _priced_plan(kinds, rows, kinds.count, None)
+    return _priced_counts(kinds, first_plans(kinds, required=True)[0])
 
 
-def _keeps(classes: Classes, rows: IntArray, number: IntArray) -> bool:
-    limits = classes.problem.limits
-    return all(limit.keeps((number @ limit.loads[classes.rows[rows]]).item()) for limit in limits)
+def _keeps(kinds: ClientKinds, rows: IntArray, number: IntArray) -> bool:
+    limits = kinds.problem.limits
+    return all(limit.keeps((number @ limit.loads[kinds.rows[rows]]).item()) for limit in limits)
 
 
-def _rounded(classes: Classes, node: Node, start: FloatArray) -> Chosen | None:
-    """Round a node's fractional plan; where that breaks a limit, choose at higher prices of the limits."""
-    counts: IntArray | None = round_fractions(node.classes, node.fractions)
-    if counts is not None and not node.classes.keeps(counts):
-        counts = _leaner(node)
+def _rounded(kinds: ClientKinds, dual: DualAtDeadline, start: FloatArray) -> SparsePlan | None:
+    """Round the fractional plan at a deadline; where that breaks a limit, choose at higher prices of the limits."""
+    counts: IntArray | None = round_fractions(dual.kinds, dual.fractions)
+    if counts is not None and not dual.kinds.keeps(counts):
+        counts = _within_limits(dual)
     if counts is None:
         return None
     rows = np.flatnonzero(counts)
-    return _chosen(classes, np.searchsorted(classes.rows, node.classes.rows[rows]), counts[rows], start)
+    return _priced_plan(kinds, np.searchsorted(kinds.rows, dual.kinds.rows[rows]), counts[rows], start)
 
 
-def _leaner(node: Node) -> IntArray | None:
-    """[R'] counts of a plan within the limits, near the node's."""
-    classes, point = node.classes, node.point
-    priced = StaticShares().price(classes.work, point.prices, node.deadline_s)
-    value = np.where(classes.full_share_s <= node.deadline_s, classes.gain - priced.value, -np.inf)
+def _within_limits(dual: DualAtDeadline) -> IntArray | None:
+    """[R'] counts of a plan within the limits, near the fractional one."""
+    kinds, point = dual.kinds, dual.point
+    priced = StaticShares().price(kinds.work, point.prices, dual.deadline_s)
+    value = np.where(kinds.full_share_s <= dual.deadline_s, kinds.gain - priced.value, -np.inf)
     for inflation in _INFLATIONS:
-        scored = value - (point.limit_prices * (1 + inflation)) @ classes.loads
-        hits = np.flatnonzero(scored == np.maximum.reduceat(scored, classes.starts)[classes.row_class])
-        rows = hits[np.unique(classes.row_class[hits], return_index=True)[1]]
-        counts = np.zeros(len(classes.rows), dtype=np.int64)
-        counts[rows] = classes.count
-        if classes.keeps(counts):
+        scored = value - (point.limit_prices * (1 + inflation)) @ kinds.loads
+        hits = np.flatnonzero(scored == np.maximum.reduceat(scored, kinds.starts)[kinds.row_kind])
+        rows = hits[np.unique(kinds.row_kind[hits], return_index=True)[1]]
+        counts = np.zeros(len(kinds.rows), dtype=np.int64)
+        counts[rows] = kinds.count
+        if kinds.keeps(counts):
             return counts
-    return best_within_limits(classes, value, np.isfinite(value), max_nodes=6)
+    return best_within_limits(kinds, value, np.isfinite(value), max_nodes=6)
 
 
-def _exchange(classes: Classes, node: Node, best: Chosen, good_enough_s: float, is_over: Callable[[], bool]) -> Chosen:
+def _exchange(
+    kinds: ClientKinds, dual: DualAtDeadline, best: SparsePlan, good_enough_s: float, is_over: Callable[[], bool]
+) -> SparsePlan:
     """Exchange the option of one client at a time, by first-order estimates at the plan's own prices."""
-    keep = np.zeros(len(classes.rows), dtype=bool)
-    keep[np.searchsorted(classes.rows, node.classes.rows)] = True
+    keep = np.zeros(len(kinds.rows), dtype=bool)
+    keep[np.searchsorted(kinds.rows, dual.kinds.rows)] = True
     keep[best.rows] = True
-    space = subset(classes, keep)
+    space = subset(kinds, keep)
     inside = replace(best, rows=np.cumsum(keep)[best.rows] - 1)
     found = _Exchanges(space, inside, good_enough_s, is_over).run()
     return replace(found, rows=np.flatnonzero(keep)[found.rows])
@@ -233,11 +237,11 @@ def _exchange(classes: Classes, node: Node, best: Chosen, good_enough_s: float, 
 class _Exchanges:
     """Single exchanges among the rows that can win."""
 
-    def __init__(self, space: Classes, best: Chosen, good_enough_s: float, is_over: Callable[[], bool]) -> None:
+    def __init__(self, space: ClientKinds, best: SparsePlan, good_enough_s: float, is_over: Callable[[], bool]) -> None:
         self._space, self._best, self._good_enough_s, self._is_over = space, best, good_enough_s, is_over
         self._tried: set[tuple[int, int]] = set()
 
-    def run(self) -> Chosen:
+    def run(self) -> SparsePlan:
         """Exchange until good enough, or until no estimate promises anything."""
         for _ in range(_MAX_EXCHANGES):
             if self._best.objective_s <= self._good_enough_s or self._is_over() or not self._step():
@@ -250,8 +254,8 @@ class _Exchanges:
         number[best.rows] = best.number
         priced = StaticShares().price(space.work, best.prices, best.latency_s)
         timely = space.full_share_s <= best.latency_s
-        old = best.rows[np.unique(space.row_class[best.rows], return_index=True)[1]]
-        old_of = old[space.row_class]
+        old = best.rows[np.unique(space.row_kind[best.rows], return_index=True)[1]]
+        old_of = old[space.row_kind]
         slope = float(number @ np.where(number > 0, priced.slope, 0.0))
         spent = float(number @ np.where(number > 0, priced.value, 0.0))
         latency_s = best.latency_s + (spent + priced.value - priced.value[old_of] - 1.0) / max(
@@ -300,7 +304,7 @@ class _Exchanges:
         if not objective[winner] < best.objective_s:
             return True
         used = numbers[winner] > 0
-        self._best = Chosen(
+        self._best = SparsePlan(
             rows[used],
             numbers[winner][used],
             float(filled.latency_s[winner]),

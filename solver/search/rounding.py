@@ -10,7 +10,7 @@ import numpy as np
 from hybridsplit.solver.bound.dual import DualSolution, option_values
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.costs import StaticShares
-from hybridsplit.solver.problem.kinds import Classes
+from hybridsplit.solver.problem.kinds import ClientKinds
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.knapsack import best_within_limits
 from hybridsplit.solver.shares.waterfill import fill
@@ -46,15 +46,15 @@ class Incumbent:
     objective_s: float
 
 
-def round_fractions(classes: Classes, fractions: FloatArray) -> IntArray:
-    """[R] whole clients per option by largest remainder, class by class."""
-    target = fractions * classes.count[classes.row_class]
+def round_fractions(kinds: ClientKinds, fractions: FloatArray) -> IntArray:
+    """[R] whole clients per option by largest remainder, kind by kind."""
+    target = fractions * kinds.count[kinds.row_kind]
     counts = np.floor(target + 1e-9).astype(np.int64)
-    left = classes.count - np.add.reduceat(counts, classes.starts)
-    order = np.lexsort((counts - target, classes.row_class))
+    left = kinds.count - np.add.reduceat(counts, kinds.starts)
+    order = np.lexsort((counts - target, kinds.row_kind))
     rank = np.empty(len(target), dtype=np.int64)
-    rank[order] = np.arange(len(target)) - classes.starts[classes.row_class[order]]
-    return np.asarray(counts + (rank < left[classes.row_class]), dtype=np.int64)
+    rank[order] = np.arange(len(target)) - kinds.starts[kinds.row_kind[order]]
+    return np.asarray(counts + (rank < left[kinds.row_kind]), dtype=np.int64)
 
 
 def objectives_s(
@@ -80,19 +80,19 @@ def latency_cutoff_s(
 class Recovery:
     """Collects the best plan found so far."""
 
-    def __init__(self, classes: Classes) -> None:
-        self.classes = classes
-        self.best = Incumbent(np.zeros(len(classes.rows), dtype=np.int64), np.inf, np.full(3, 1 / 3), np.inf)
+    def __init__(self, kinds: ClientKinds) -> None:
+        self.kinds = kinds
+        self.best = Incumbent(np.zeros(len(kinds.rows), dtype=np.int64), np.inf, np.full(3, 1 / 3), np.inf)
         self._seen: set[bytes] = set()
 
     def offer(self, deadline_s: float, solution: DualSolution) -> float:
         """Round a fractional plan, repair it if it breaks a limit, and return the best objective so far."""
-        counts: IntArray | None = round_fractions(self.classes, solution.fractions)
-        if counts is not None and not self.classes.keeps(counts):
-            point = replace(solution.point, limit_prices=np.zeros(len(self.classes.limits)))
-            values, _ = option_values(self.classes, StaticShares(), point, deadline_s)
-            counts = best_within_limits(self.classes, values, np.isfinite(values), max_nodes=_REPAIR_NODES)
-        if counts is not None and self.classes.keeps(counts):
+        counts: IntArray | None = round_fractions(self.kinds, solution.fractions)
+        if counts is not None and not self.kinds.keeps(counts):
+            point = replace(solution.point, limit_prices=np.zeros(len(self.kinds.limits)))
+            values, _ = option_values(self.kinds, StaticShares(), point, deadline_s)
+            counts = best_within_limits(self.kinds, values, np.isfinite(values), max_nodes=_REPAIR_NODES)
+        if counts is not None and self.kinds.keeps(counts):
             self.consider(counts[None, :])
         return self.best.objective_s
 
@@ -104,11 +104,11 @@ class Recovery:
         plans = plans[fresh]
         self._seen.update(plan.tobytes() for plan in plans)
         used = np.flatnonzero(plans.any(axis=0))
-        progress, penalty_s = plans @ self.classes.progress, plans @ self.classes.penalty_s
-        problem = self.classes.problem
+        progress, penalty_s = plans @ self.kinds.progress, plans @ self.kinds.penalty_s
+        problem = self.kinds.problem
         cutoff = latency_cutoff_s(problem, self.best.objective_s, progress, penalty_s)
         index = np.broadcast_to(used, (len(plans), len(used)))
-        filled = fill(self.classes.work.take(index), plans[:, used].astype(float), start=start, cutoff_s=cutoff)
+        filled = fill(self.kinds.work.take(index), plans[:, used].astype(float), start=start, cutoff_s=cutoff)
         objectives = objectives_s(problem, filled.latency_s, progress, penalty_s)
         winner = int(np.argmin(objectives))
         if not objectives[winner] < self.best.objective_s:
@@ -127,11 +127,11 @@ class Recovery:
         for _ in range(max_rounds):
             if not np.isfinite(self.best.objective_s) or is_over():
                 return
-            moves = _Moves(self.classes, self.best)
+            moves = _Moves(self.kinds, self.best)
             plans = moves.single(self._batch_size())
             if len(plans) and self.consider(plans, self.best.prices):
                 continue
-            if self.classes.num_clients > _PAIR_MAX_CLIENTS:
+            if self.kinds.num_clients > _PAIR_MAX_CLIENTS:
                 return
             plans = moves.pairs(self._batch_size())
             if not (len(plans) and self.consider(plans, self.best.prices)):
@@ -145,23 +145,23 @@ class Recovery:
 class _Moves:
     """Exchanges of one client's option, with first-order estimates of what they bring."""
 
-    def __init__(self, classes: Classes, plan: Incumbent) -> None:
-        self._classes, self._plan = classes, plan
-        timely = classes.full_share_s <= plan.latency_s * (1 + 1e-9)
-        priced = StaticShares().price(classes.work.take(timely), plan.prices, plan.latency_s)
+    def __init__(self, kinds: ClientKinds, plan: Incumbent) -> None:
+        self._kinds, self._plan = kinds, plan
+        timely = kinds.full_share_s <= plan.latency_s * (1 + 1e-9)
+        priced = StaticShares().price(kinds.work.take(timely), plan.prices, plan.latency_s)
         self._cost, self._slope = np.full(len(timely), np.inf), np.zeros(len(timely))
         self._cost[timely], self._slope[timely] = priced.value, priced.slope
         used = np.flatnonzero(plan.counts)
-        size = classes.options_per_class[classes.row_class[used]]
+        size = kinds.options_per_kind[kinds.row_kind[used]]
         self.old = np.repeat(used, size)
-        first = np.repeat(classes.starts[classes.row_class[used]], size)
+        first = np.repeat(kinds.starts[kinds.row_kind[used]], size)
         self.new = first + np.arange(len(first)) - np.repeat(np.cumsum(size) - size, size)
         keep = (self.new != self.old) & np.isfinite(self._cost[self.new])
         self.old, self.new = self.old[keep], self.new[keep]
-        self._progress, self._penalty_s = float(plan.counts @ classes.progress), float(plan.counts @ classes.penalty_s)
+        self._progress, self._penalty_s = float(plan.counts @ kinds.progress), float(plan.counts @ kinds.penalty_s)
         self._total = float(self._sum(plan.counts, self._cost))
         self._total_slope = float(self._sum(plan.counts, self._slope))
-        self._limit_loads = [limit.loads[classes.rows] for limit in classes.problem.limits]
+        self._limit_loads = [limit.loads[kinds.rows] for limit in kinds.problem.limits]
         self._used = [plan.counts @ loads for loads in self._limit_loads]
 
     @staticmethod
@@ -174,16 +174,16 @@ class _Moves:
             np.sum([change[move] for move in moves], axis=0) for change in self._changes()
         )
         steep = np.minimum(self._total_slope + slope, -np.finfo(float).tiny)
-        latency = np.maximum(self._plan.latency_s + (self._total + cost - 1.0) / -steep, self._classes.least_deadline_s)
-        objective = objectives_s(self._classes.problem, latency, self._progress + progress, self._penalty_s + penalty_s)
+        latency = np.maximum(self._plan.latency_s + (self._total + cost - 1.0) / -steep, self._kinds.least_deadline_s)
+        objective = objectives_s(self._kinds.problem, latency, self._progress + progress, self._penalty_s + penalty_s)
         broken = np.zeros(len(objective), dtype=bool)
-        for limit, loads, used in zip(self._classes.problem.limits, self._limit_loads, self._used, strict=True):
+        for limit, loads, used in zip(self._kinds.problem.limits, self._limit_loads, self._used, strict=True):
             after = used + sum(loads[self.new[move]] - loads[self.old[move]] for move in moves)
             broken |= after > limit.capacity + limit.slack
         return np.where(broken, np.inf, objective)
 
     def _changes(self) -> tuple[FloatArray, ...]:
-        columns = (self._cost, self._slope, self._classes.progress, self._classes.penalty_s)
+        columns = (self._cost, self._slope, self._kinds.progress, self._kinds.penalty_s)
         return tuple(column[self.new] - column[self.old] for column in columns)
 
     def single(self, limit: int) -> IntArray:
@@ -203,7 +203,7 @@ class _Moves:
         # Rank by the estimate without the limits: one exchange may pay for what the other breaks.
         steep = np.minimum(self._total_slope + slope, -np.finfo(float).tiny)
         rank = cost / -steep / self._plan.latency_s
-        if self._classes.problem.divides_by_progress:
+        if self._kinds.problem.divides_by_progress:
             rank = rank - progress / max(self._progress, 1e-300)
         pool = np.argsort(np.abs(rank), kind="stable")[:_PAIR_POOL]
         first, second = np.triu_indices(len(pool), k=1)

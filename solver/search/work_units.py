@@ -24,10 +24,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.errors import ContractError, InfeasibleError, SolverFailure
-from hybridsplit.solver.bound.deadline import Limits, best_ratio, shortest_deadline
+from hybridsplit.solver.bound.deadline import StopRule, best_ratio, shortest_deadline
 from hybridsplit.solver.problem.arrays import BoolArray, IntArray
 from hybridsplit.solver.problem.costs import StaticShares
-from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.limiting import with_limits
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import search
@@ -171,13 +171,13 @@ def _solve(rows: IntArray, part: PlanningProblem, incumbent_s: float) -> UnitRes
 
 
 def _bound(part: PlanningProblem, incumbent_s: float) -> float:
-    classes = classify(part)
+    kinds = group_alike(part)
     if not math.isfinite(incumbent_s):
         return 0.0
-    classes = classes.against(incumbent_s)
-    if not classes.is_ratio:
-        return shortest_deadline(classes, StaticShares(), incumbent_s, 1e-6, 1e-6).lower_s
-    return best_ratio(classes, StaticShares(), incumbent_s, limits=Limits(max_intervals=60)).lower_s
+    kinds = kinds.relative_to(incumbent_s)
+    if not kinds.is_ratio:
+        return shortest_deadline(kinds, StaticShares(), incumbent_s, 1e-6, 1e-6).lower_s
+    return best_ratio(kinds, StaticShares(), incumbent_s, stop=StopRule(max_intervals=60)).lower_s
 
 
 def step(state: SearchState, done: Iterable[tuple[WorkUnit, UnitResult]]) -> SearchState:

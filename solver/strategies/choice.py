@@ -8,7 +8,7 @@ from hybridsplit.scenarios.contracts.modes import EXACT_MODES
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.infeasible import MAX_NAMED_CLIENTS
-from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.knapsack import best_within_limits
 from hybridsplit.solver.search.label_setting import best_by_labels
@@ -82,18 +82,18 @@ def choose_by_score(problem: PlanningProblem, mask: BoolArray, score: FloatArray
     if problem.keeps_limits(chosen):
         return np.asarray(chosen, dtype=np.int64)
     restricted = problem.restricted(mask)
-    classes = classify(restricted)
-    values = -score[rows][classes.rows]
-    found = best_by_labels(classes, values, _LABELS)
+    kinds = group_alike(restricted)
+    values = -score[rows][kinds.rows]
+    found = best_by_labels(kinds, values, _LABELS)
     counts = found.counts
     if counts is None and not found.complete:
-        counts = best_within_limits(classes, values, np.ones(len(values), dtype=bool))
+        counts = best_within_limits(kinds, values, np.ones(len(values), dtype=bool))
     if counts is None:
         names = " and ".join(limit.name for limit in problem.limits)
         raise InfeasibleError(
             f"{strategy}: none of its choices keeps {names}; relax that, or use the strategy 'optimal'"
         )
-    return np.asarray(rows[classes.rows_of(counts)], dtype=np.int64)
+    return np.asarray(rows[kinds.rows_of(counts)], dtype=np.int64)
 
 
 def choose_by_sum(problem: PlanningProblem, mask: BoolArray, seconds: FloatArray, strategy: str) -> IntArray:

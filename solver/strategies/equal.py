@@ -8,7 +8,7 @@ import numpy as np
 
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
-from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.knapsack import best_within_limits
 from hybridsplit.solver.search.label_setting import best_by_labels
@@ -120,22 +120,22 @@ def _within_deadline(problem: PlanningProblem, rows: IntArray, row_latency_s: Fl
     mask[rows] = True
     if len(np.unique(problem.client_index[rows])) < problem.num_clients:
         return None
-    classes = classify(problem.restricted(mask))
-    found = best_by_labels(classes, classes.progress, _LABELS)
+    kinds = group_alike(problem.restricted(mask))
+    found = best_by_labels(kinds, kinds.progress, _LABELS)
     counts = found.counts
     if counts is None and not found.complete:
-        counts = best_within_limits(classes, classes.progress, np.ones(len(classes.rows), dtype=bool))
+        counts = best_within_limits(kinds, kinds.progress, np.ones(len(kinds.rows), dtype=bool))
     if counts is None:
         return None
-    return np.asarray(np.flatnonzero(mask)[classes.rows_of(counts)], dtype=np.int64)
+    return np.asarray(np.flatnonzero(mask)[kinds.rows_of(counts)], dtype=np.int64)
 
 
 def _least_energy(problem: PlanningProblem, candidates: IntArray) -> EqualShareChoice | None:
     mask = np.zeros(problem.num_rows, dtype=bool)
     mask[candidates] = True
-    classes = classify(problem.restricted(mask))
+    kinds = group_alike(problem.restricted(mask))
     try:
-        found = least_energy(classes)
+        found = least_energy(kinds)
     except InfeasibleError:
         return None
-    return EqualShareChoice(np.flatnonzero(mask)[classes.rows_of(found.counts)], found.energy_j)
+    return EqualShareChoice(np.flatnonzero(mask)[kinds.rows_of(found.counts)], found.energy_j)

@@ -14,7 +14,7 @@ from hybridsplit.solver.bound.deadline import best_ratio, shortest_deadline
 from hybridsplit.solver.bound.dual import DualPoint, option_values
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.costs import AnySchedule
-from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort, SearchResult, search
 from hybridsplit.solver.shares.timing import Jobs, jobs_of, turns_timing
@@ -72,11 +72,11 @@ class TimeShared:
     def _choices(self, problem: PlanningProblem, bounds: SearchResult) -> list[IntArray]:
         choices: list[IntArray] = []
         if problem.objective != ENERGY and bounds.objective_s > 0:
-            classes = classify(problem).against(bounds.objective_s)
+            kinds = group_alike(problem).relative_to(bounds.objective_s)
             found = (
-                best_ratio(classes, AnySchedule(), bounds.objective_s)
-                if classes.is_ratio
-                else shortest_deadline(classes, AnySchedule(), bounds.objective_s, 1e-6, 1e-6)
+                best_ratio(kinds, AnySchedule(), bounds.objective_s)
+                if kinds.is_ratio
+                else shortest_deadline(kinds, AnySchedule(), bounds.objective_s, 1e-6, 1e-6)
             )
             if found.point is not None:
                 everything = _scores(problem, found.point, found.deadline_s)
@@ -96,12 +96,12 @@ class _Ordered:
 
 def _scores(problem: PlanningProblem, point: DualPoint, deadline_s: float) -> FloatArray:
     """[K] score of every row at multipliers for any schedule: what it costs less what it is worth, +inf if too slow."""
-    classes = classify(problem)
-    values, _ = option_values(classes, AnySchedule(), point, deadline_s)
+    kinds = group_alike(problem)
+    values, _ = option_values(kinds, AnySchedule(), point, deadline_s)
     score = np.full(problem.num_rows, np.inf)
-    for c, members in enumerate(classes.members):
-        own = np.arange(classes.starts[c], classes.starts[c] + classes.options_per_class[c])
-        offset = classes.rows[own] - problem.starts[members[0]]
+    for c, members in enumerate(kinds.members):
+        own = np.arange(kinds.starts[c], kinds.starts[c] + kinds.options_per_kind[c])
+        offset = kinds.rows[own] - problem.starts[members[0]]
         for client in members:
             score[problem.starts[client] + offset] = -values[own]
     return score

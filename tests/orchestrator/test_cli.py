@@ -193,7 +193,7 @@ def test_a_stopped_run_goes_on_under_another_policy(
         assert "--resume --set faults.policy=drop-client" in " ".join(stopped.stderr.split())
         summary = document(*arguments, "--resume", "--set", "faults.policy=drop-client")
     assert summary["num_rounds"] == 2
-    assert any("pi5-0" in line for line in summary["happened"])
+    assert any("pi5-0" in line for line in summary["events"])
     assert summary["bytes_agree"], "of those whose training counted"
     assert yaml.safe_load((out / "scenario.yaml").read_text())["faults"]["policy"] == "drop-client"
 

@@ -7,7 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hybridsplit.profiler.calibration import Timing, carried_over, fit_efficiency, relative_errors, with_efficiency
+from hybridsplit.profiler.calibration import (
+    MeasuredWork,
+    carried_over,
+    fit_efficiency,
+    relative_errors,
+    with_efficiency,
+)
 from hybridsplit.profiler.operators import OperatorClass, OperatorCost, OperatorKey
 from hybridsplit.profiler.roofline import seconds
 from hybridsplit.scenarios.devices import Device, RooflineEfficiency
@@ -21,7 +27,7 @@ BOARD = Device(name="board", kind="sbc", fp32_flops_per_s=1e10, memory_bandwidth
 TIED = {"convolution": "matmul"}
 
 
-def timings(on: Device) -> list[Timing]:
+def timings(on: Device) -> list[MeasuredWork]:
     rng = np.random.default_rng(0)
     found = []
     for index in range(12):
@@ -34,7 +40,7 @@ def timings(on: Device) -> list[Timing]:
                 }
             )
         )
-        found.append(Timing(f"t{index}", f"family {index % 4}", work, seconds(work, on)))
+        found.append(MeasuredWork(f"t{index}", f"family {index % 4}", work, seconds(work, on)))
     return found
 
 
@@ -54,14 +60,14 @@ def test_what_the_times_do_not_tell_stays_where_it_started() -> None:
 
 def test_one_odd_timing_does_not_bend_the_rest() -> None:
     honest = timings(BOARD)
-    odd = [*honest[:-1], Timing("odd", "odd", honest[-1].work, 20 * honest[-1].seconds)]
+    odd = [*honest[:-1], MeasuredWork("odd", "odd", honest[-1].work, 20 * honest[-1].seconds)]
     found = fit_efficiency(odd, BOARD, START, ("matmul", "memory", "grouped_call_s"), TIED)
     assert np.median(np.abs(relative_errors(honest, with_efficiency(BOARD, found)))) < 0.1
 
 
 def test_a_faster_board_starts_from_the_slower_ones_seconds() -> None:
     fast = BOARD.model_copy(update={"fp32_flops_per_s": 4e10, "memory_bandwidth_bytes_per_s": 3e9, "efficiency": None})
-    halved = [Timing(t.name, t.family, t.work, t.seconds / 2) for t in timings(BOARD)]
+    halved = [MeasuredWork(t.name, t.family, t.work, t.seconds / 2) for t in timings(BOARD)]
     start = carried_over(BOARD, fast, halved)
     assert np.abs(relative_errors(halved, with_efficiency(fast, start))).max() < 1e-9
 

@@ -1,4 +1,4 @@
-"""Recompute schedules: every order gives the bits of any other, and a wrong order is refused."""
+"""Recompute orders: every one gives the bits of any other, and a wrong order is refused."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.recompute import (
-    check_schedule,
-    format_schedule,
+    check_order,
+    format_order,
     most_kept_inputs,
     one_input_per_block,
-    parse_schedule,
+    parse_order,
 )
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
@@ -75,18 +75,18 @@ def test_an_order_that_does_not_follow_is_refused(recompute: str, told: str) -> 
         one_round(scenario, model, model.whole.snapshot(), Mode.FO_RECOMPUTE, recompute)
 
 
-def test_a_mode_that_recomputes_nothing_takes_no_schedule() -> None:
+def test_a_mode_that_recomputes_nothing_takes_no_order() -> None:
     scenario = family_scenario("opt-causal")
     model = family_model(scenario)
     with pytest.raises(ContractError, match="recomputes nothing"):
         one_round(scenario, model, model.whole.snapshot(), Mode.FO, "g1 b1")
 
 
-def test_schedules_survive_their_text() -> None:
+def test_orders_survive_their_text() -> None:
     for order in ORDERS:
-        schedule = parse_schedule(order)
-        check_schedule(schedule, 3)
-        assert format_schedule(schedule) == order
-    assert most_kept_inputs(parse_schedule(ORDERS[0])) == 1
+        steps = parse_order(order)
+        check_order(steps, 3)
+        assert format_order(steps) == order
+    assert most_kept_inputs(parse_order(ORDERS[0])) == 1
     assert most_kept_inputs(one_input_per_block(7)) == 7
-    assert format_schedule(one_input_per_block(3, first_trained=3)) == "a1 a2 k3 g3 b3"
+    assert format_order(one_input_per_block(3, first_trained=3)) == "a1 a2 k3 g3 b3"

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsplit.solver.bound.deadline import interval_bound, shortest_deadline
-from hybridsplit.solver.bound.dual import DualPoint, capacity_value, class_total, most_gain, option_values
+from hybridsplit.solver.bound.dual import DualPoint, capacity_value, kind_total, most_gain, option_values
 from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.costs import AnySchedule, StaticShares
-from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import search
 from hybridsplit.solver.shares.waterfill import fill
@@ -43,13 +43,13 @@ def random_point(rng: np.random.Generator, num_limits: int = 0) -> DualPoint:
 def test_any_multipliers_bound_the_progress_of_any_plan(seed: int, link_model: str) -> None:
     instance = random_instance(seed, num_clients=4, num_options=None, num_cuts=3, link_model=link_model)
     problem = build_problem(instance.table, instance.scenario)
-    classes, rng = classify(problem), np.random.default_rng(seed)
+    kinds, rng = group_alike(problem), np.random.default_rng(seed)
     _, latency_s, progress = random_plans(problem, seed)
     for rule in (StaticShares(), AnySchedule()):
         point = random_point(rng)
         for seconds, reached in zip(latency_s, progress, strict=True):
-            values, _ = option_values(classes, rule, point, seconds * (1 + 1e-9))
-            assert class_total(classes, values) + capacity_value(point) >= reached * (1 - 1e-9)
+            values, _ = option_values(kinds, rule, point, seconds * (1 + 1e-9))
+            assert kind_total(kinds, values) + capacity_value(point) >= reached * (1 - 1e-9)
 
 
 @few
@@ -57,11 +57,11 @@ def test_any_multipliers_bound_the_progress_of_any_plan(seed: int, link_model: s
 def test_interval_bounds_hold_for_any_plan_inside(seed: int, link_model: str) -> None:
     instance = random_instance(seed, num_clients=4, num_options=None, num_cuts=3, link_model=link_model)
     problem = build_problem(instance.table, instance.scenario)
-    classes, rng = classify(problem), np.random.default_rng(seed)
+    kinds, rng = group_alike(problem), np.random.default_rng(seed)
     _, latency_s, progress = random_plans(problem, seed)
     for _ in range(5):
         low_s, high_s = np.sort(rng.uniform(latency_s.min(), latency_s.max(), 2))
-        bound_s = interval_bound(classes, StaticShares(), random_point(rng), low_s, high_s)
+        bound_s = interval_bound(kinds, StaticShares(), random_point(rng), low_s, high_s)
         inside = (latency_s >= low_s) & (latency_s <= high_s)
         assert np.all(latency_s[inside] / progress[inside] >= bound_s * (1 - 1e-9))
 
@@ -112,13 +112,13 @@ def test_the_schedule_bound_holds_for_turns_on_one_uplink() -> None:
 @pytest.mark.parametrize("link_model", ["fixed", "shannon"])
 def test_progress_rises_with_the_deadline_and_infeasible_ones_are_certified(link_model: str) -> None:
     instance = random_instance(3, num_clients=6, num_options=None, link_model=link_model)
-    classes = classify(build_problem(instance.table, instance.scenario))
-    shortest_s = shortest_deadline(classes, StaticShares(), 1e6).deadline_s
-    too_short = most_gain(classes, StaticShares(), shortest_s * 0.98)
+    kinds = group_alike(build_problem(instance.table, instance.scenario))
+    shortest_s = shortest_deadline(kinds, StaticShares(), 1e6).deadline_s
+    too_short = most_gain(kinds, StaticShares(), shortest_s * 0.98)
     assert too_short is None or too_short.value < 0
     values = []
     for factor in (1.02, 1.1, 1.5, 3.0, 10.0):
-        solution = most_gain(classes, StaticShares(), shortest_s * factor)
+        solution = most_gain(kinds, StaticShares(), shortest_s * factor)
         assert solution is not None
         values.append(solution.value)
     assert np.all(np.diff(values) > -1e-5)
@@ -134,7 +134,7 @@ def test_dominated_options_change_nothing() -> None:
     problem = build_problem(instance.table, instance.scenario)
     both = type(instance.table)(__import__("pandas").concat([table, worse]))
     wider = build_problem(both, instance.scenario)
-    assert len(classify(wider).rows) == len(classify(problem).rows)
+    assert len(group_alike(wider).rows) == len(group_alike(problem).rows)
     assert search(wider).objective_s == pytest.approx(search(problem).objective_s, rel=1e-9)
 
 

@@ -30,7 +30,7 @@ def test_one_client_gets_everything() -> None:
 
 
 @pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency"])
-def test_identical_clients_are_solved_as_one_class(minimise: str) -> None:
+def test_identical_clients_are_solved_as_one_kind(minimise: str) -> None:
     instance = random_instance(4, num_clients=12, copies=12, num_options=None, minimise=minimise)
     plan = make_plan(instance.scenario, instance.table)
     assert plan.gap <= 0.02

@@ -154,14 +154,14 @@ def test_coverage_out_of_reach_names_what_is_in_reach() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_labels_find_the_best_plan(seed: int) -> None:
     from hybridsplit.solver.problem.build import build_problem
-    from hybridsplit.solver.problem.kinds import classify
+    from hybridsplit.solver.problem.kinds import group_alike
     from tests.solver.test_knapsack import every_plan
 
     instance = random_instance(seed, num_clients=5, num_options=5, server_memory=True, energy_cap=True)
-    classes = classify(build_problem(instance.table, instance.scenario))
-    values = np.random.default_rng(seed).normal(size=len(classes.rows))
-    found = best_by_labels(classes, values)
-    best = max(float(plan @ values) for plan in every_plan(classes) if classes.keeps(plan))
+    kinds = group_alike(build_problem(instance.table, instance.scenario))
+    values = np.random.default_rng(seed).normal(size=len(kinds.rows))
+    found = best_by_labels(kinds, values)
+    best = max(float(plan @ values) for plan in every_plan(kinds) if kinds.keeps(plan))
     assert found.complete
     assert found.counts is not None
     assert found.counts @ values == pytest.approx(best)

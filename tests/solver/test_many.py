@@ -17,7 +17,7 @@ from hybridsplit.solver.bound.all_rows import Scanner
 from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.costs import AnySchedule, SharingRule, StaticShares
-from hybridsplit.solver.problem.kinds import classify
+from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort, search
 from tests.solver.instances import random_instance
@@ -35,7 +35,7 @@ def test_agrees_with_the_exact_search(
     instance = random_instance(seed, num_clients=24, num_options=8, link_model=link_model, **limits)
     problem = build_problem(instance.table, instance.scenario)
     exact = search(problem)
-    monkeypatch.setattr(hybridsplit.solver.search.joint, "MANY_CLASSES", 1)
+    monkeypatch.setattr(hybridsplit.solver.search.joint, "MANY_KINDS", 1)
     fast = search(problem)
     assert problem.keeps_limits(fast.rows)
     assert fast.lower_bound_s <= exact.objective_s
@@ -52,7 +52,7 @@ def test_chords_bound_every_plan_inside(seed: int, link_model: str, any_schedule
     instance = random_instance(seed, num_clients=4, num_options=None, num_cuts=3, link_model=link_model)
     problem = build_problem(instance.table, instance.scenario)
     rule: SharingRule = AnySchedule() if any_schedule else StaticShares()
-    scanner, rng = Scanner(classify(problem), rule), np.random.default_rng(seed)
+    scanner, rng = Scanner(group_alike(problem), rule), np.random.default_rng(seed)
     _, latency_s, progress = random_plans(problem, seed)
     for _ in range(5):
         low_s, high_s = np.sort(rng.uniform(latency_s.min(), latency_s.max(), 2))

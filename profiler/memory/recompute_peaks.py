@@ -1,4 +1,4 @@
-"""Peak memory of a recompute schedule, composed from its blocks without running it.
+"""Peak memory of a recompute order, composed from its blocks without running it.
 
 Follows :class:`~hybridsplit.runtime.estimators.fo_recompute.FirstOrderRecompute` step by step; ``tests/profiler``
 proves the composition equal to full traces.
@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hybridsplit.profiler.memory.blocks import BlockMemory, ChainMemory, GraphMemory
-from hybridsplit.scenarios.contracts.recompute import Action, Schedule
+from hybridsplit.scenarios.contracts.recompute import Action, RecomputeOrder
 
 
-def schedule_peak_bytes(chain: ChainMemory, cut: int, schedule: Schedule, num_steps: int) -> int:
+def recompute_peak_bytes(chain: ChainMemory, cut: int, order: RecomputeOrder, num_steps: int) -> int:
     """Return the peak of live tensor bytes of a client part under ``fo-recompute``.
 
     Parameters
@@ -21,7 +21,7 @@ def schedule_peak_bytes(chain: ChainMemory, cut: int, schedule: Schedule, num_st
         Memory of all blocks.
     cut
         Blocks of the client part.
-    schedule
+    order
         What is kept and what is recomputed.
     num_steps
         Local steps of a round: with one, optimizer state is born during the only backward.
@@ -37,13 +37,13 @@ def schedule_peak_bytes(chain: ChainMemory, cut: int, schedule: Schedule, num_st
     for is_first in (True, False)[: min(num_steps, 2)]:
         state_bytes = 0 if is_first else sum(graph.state_bytes for graph in graphs[first_trained - 1 :] if graph)
         walk = _Walk(blocks, graphs, first_trained, loss_bytes, standing_bytes + state_bytes, is_first=is_first)
-        peaks.append(walk.run(schedule))
+        peaks.append(walk.run(order))
     return max(peaks)
 
 
 @dataclass
 class _Walk:
-    """Live bytes along a schedule; activation ``i`` is the input of block ``i``."""
+    """Live bytes along a recompute order; activation ``i`` is the input of block ``i``."""
 
     blocks: tuple[BlockMemory, ...]
     graphs: list[GraphMemory | None]
@@ -55,11 +55,11 @@ class _Walk:
     _kept: set[int] = field(default_factory=set)
     _graphs: set[int] = field(default_factory=set)
 
-    def run(self, schedule: Schedule) -> int:
+    def run(self, order: RecomputeOrder) -> int:
         last = len(self.blocks)
         x, reached = 1, 0
         gradient_bytes = 0
-        for action, index in ((step.action, step.block) for step in schedule):
+        for action, index in ((step.action, step.block) for step in order):
             block = self.blocks[index - 1]
             if action is Action.BACKWARD:
                 self._kept.discard(index)

@@ -1,4 +1,4 @@
-"""Recompute schedules: composed peaks against full traces, the dynamic programme against every schedule there is."""
+"""Recompute orders: composed peaks against full traces, the dynamic programme against every order there is."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hybridsplit.profiler.memory import ChainMemory, chain_memory, client_memory
 from hybridsplit.profiler.memory.blocks import BlockMemory, GraphMemory
 from hybridsplit.profiler.memory.levels import recompute_levels
 from hybridsplit.profiler.memory.recompute import RecomputePlanner
-from hybridsplit.profiler.memory.schedules import schedule_peak_bytes
+from hybridsplit.profiler.memory.recompute_peaks import recompute_peak_bytes
 from hybridsplit.profiler.models import TracedModel, traced_model
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.recompute import (
     Action,
+    RecomputeOrder,
     RecomputeStep,
-    Schedule,
-    check_schedule,
-    format_schedule,
+    check_order,
+    format_order,
     num_forwards,
     one_input_per_block,
 )
@@ -91,10 +91,10 @@ def test_every_bound_on_memory_is_kept() -> None:
     planner = RecomputePlanner(chain, [1.0] * len(chain.blocks))
     floor = chain.standing_bytes(5)
     for available in range(2_000, 400_000, 7_919):
-        schedule = planner.schedule(5, available)
-        if schedule is not None:
-            check_schedule(schedule, 5)
-            assert schedule_peak_bytes(chain, 5, schedule, 2) <= floor + available
+        order = planner.cheapest(5, available)
+        if order is not None:
+            check_order(order, 5)
+            assert recompute_peak_bytes(chain, 5, order, 2) <= floor + available
 
 
 def block(output: int, forward: int, graph: int, saved: int, backward: int) -> BlockMemory:
@@ -109,7 +109,7 @@ blocks = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(blocks, st.integers(1, 5)), min_size=1, max_size=4), st.integers(4, 60))
-def test_no_schedule_at_all_does_less_work_in_as_much_memory(
+def test_no_order_at_all_does_less_work_in_as_much_memory(
     chain_of: list[tuple[BlockMemory, int]], available: int
 ) -> None:
     """Against a search over every sequence of steps of small chains of random blocks."""
@@ -118,8 +118,8 @@ def test_no_schedule_at_all_does_less_work_in_as_much_memory(
     chain = ChainMemory(linked, batch_bytes=0, loss_bytes=0)
     work = [float(cost) for _, cost in chain_of]
     cut = len(work)
-    found = RecomputePlanner(chain, work).schedule(cut, available)
-    best = min((_work(s, work) for s in every_schedule(cut) if _fits(chain, s, available)), default=None)
+    found = RecomputePlanner(chain, work).cheapest(cut, available)
+    best = min((_work(s, work) for s in every_order(cut) if _fits(chain, s, available)), default=None)
     if found is None:
         assert best is None
     else:
@@ -127,23 +127,23 @@ def test_no_schedule_at_all_does_less_work_in_as_much_memory(
         assert _work(found, work) == best
 
 
-def _fits(chain: ChainMemory, schedule: Schedule, available: int) -> bool:
-    return schedule_peak_bytes(chain, len(chain.blocks), schedule, 1) <= available
+def _fits(chain: ChainMemory, order: RecomputeOrder, available: int) -> bool:
+    return recompute_peak_bytes(chain, len(chain.blocks), order, 1) <= available
 
 
-def _work(schedule: Schedule, work: list[float]) -> float:
-    return sum(work[index - 1] * count for index, count in num_forwards(schedule).items())
+def _work(order: RecomputeOrder, work: list[float]) -> float:
+    return sum(work[index - 1] * count for index, count in num_forwards(order).items())
 
 
 @functools.cache
-def every_schedule(num_blocks: int) -> tuple[Schedule, ...]:
-    """All schedules that keep, drop or rebuild inputs and graphs in some order, without running a block for nothing."""
+def every_order(num_blocks: int) -> tuple[RecomputeOrder, ...]:
+    """All orders that keep, drop or rebuild inputs and graphs in some order, without running a block for nothing."""
     return tuple(_continue((), 1, 0, frozenset(), frozenset(), num_blocks, num_blocks))
 
 
 def _continue(
-    done: Schedule, here: int, reached: int, kept: frozenset[int], graphs: frozenset[int], left: int, last: int
-) -> Iterator[Schedule]:
+    done: RecomputeOrder, here: int, reached: int, kept: frozenset[int], graphs: frozenset[int], left: int, last: int
+) -> Iterator[RecomputeOrder]:
     if left == 0:
         yield done
         return
@@ -174,17 +174,17 @@ def _continue(
 
 
 def test_a_level_takes_the_place_of_one_input_per_block() -> None:
-    """The default schedule recomputes the last block for nothing: some level does less work in no more memory."""
+    """The default order recomputes the last block for nothing: some level does less work in no more memory."""
     scenario = family_scenario("opt-causal", local_steps=2)
     chain = chain_memory(traced_model(scenario), scenario)
     work = [1.0] * len(chain.blocks)
-    usual_bytes = schedule_peak_bytes(chain, 4, one_input_per_block(4), 2)
+    usual_bytes = recompute_peak_bytes(chain, 4, one_input_per_block(4), 2)
     levels = recompute_levels(chain, RecomputePlanner(chain, work), work, 4, 2)
     assert any(level.peak_bytes <= usual_bytes and sum(level.forwards) < 8 for level in levels)
 
 
-def test_the_default_schedule_keeps_every_input_and_runs_every_block_twice() -> None:
-    schedule = one_input_per_block(4)
-    check_schedule(schedule, 4)
-    assert num_forwards(schedule) == {1: 2, 2: 2, 3: 2, 4: 2}
-    assert format_schedule(schedule) == "k1 k2 k3 k4 g4 b4 g3 b3 g2 b2 g1 b1"
+def test_the_default_order_keeps_every_input_and_runs_every_block_twice() -> None:
+    order = one_input_per_block(4)
+    check_order(order, 4)
+    assert num_forwards(order) == {1: 2, 2: 2, 3: 2, 4: 2}
+    assert format_order(order) == "k1 k2 k3 k4 g4 b4 g3 b3 g2 b2 g1 b1"

@@ -93,9 +93,9 @@ def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
     SolverFailure
         If a solver stopped without a plan.
     """
-    require_turns(scenario, "splitfed")
+    require_turns(scenario, find_strategy("splitfed"))
     problem = build_problem(table, scenario)
-    uniform = find_strategy("splitfed").assign(problem, Effort()).rows
+    uniform = find_strategy("splitfed").propose(problem, Effort()).rows
     progress = problem.total_progress(uniform) * (1 - 1e-12)
     equal = equal_shares(problem, uniform).shares
     splitfed_s = float(timing_of(problem, uniform, equal, Simultaneous()).latency_s.max())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
@@ -13,25 +11,23 @@ from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.problem.infeasible import MAX_NAMED_CLIENTS, cheapest_peak
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
-from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.base import Proposal, Strategy
 from hybridsplit.solver.strategies.equal import best_at_equal_shares
 
 _EXACT = [str(mode) for mode in EXACT_MODES]
 
 
-@dataclass(frozen=True)
-class FedAvg:
+class FedAvg(Strategy):
     """Federated averaging (McMahan et al., arXiv 1602.05629): cut ``L``, exact gradients, equal shares.
 
     The cut ``L`` is the deepest one of the option table, where the server computes nothing. Equal shares are our
     reconstruction: the paper does not treat the radio.
     """
 
-    name: str = "fedavg"
-    summary: str = "the whole model on every device with exact gradients, equal shares"
-    claims_optimality: bool = False
+    name = "fedavg"
+    summary = "the whole model on every device with exact gradients, equal shares"
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Keep the whole model on the device; choose between the exact modes.
 
         Raises
@@ -64,7 +60,7 @@ class FedAvg:
                 f"fedavg: the whole model on every device does not reach a progress of {problem.minimum_progress:g} "
                 "within the server's memory; lower objective.minimum_progress or raise server.memory_bytes"
             )
-        return Assignment(choice.rows, equal_shares=True, reason="the whole model on the device, at equal shares")
+        return Proposal(choice.rows, equal_shares=True, reason="the whole model on the device, at equal shares")
 
 
 def _missing(client_id: str, rows: pd.DataFrame | None) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hybridsplit.profiler.calibration import Timing, carried_over, fit_efficiency, relative_errors, with_efficiency
-from hybridsplit.profiler.operators import OperatorClass, OperatorCost, OperatorKey
+from hybridsplit.profiler.costs import OperatorClass, OperatorCost, OperatorKey
 from hybridsplit.profiler.roofline import seconds
 from hybridsplit.scenarios.devices import Device, RooflineEfficiency
 from hybridsplit.scenarios.errors import ProfileError

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.accuracy_studies import CLIENT, Row, Study
+from hybridsplit.profiler.costs import OperatorCost
 from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
-from hybridsplit.profiler.model_profile import Choice, profile_model
-from hybridsplit.profiler.operators import OperatorCost
+from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.options import build_options
+from hybridsplit.profiler.profiles import Choice
 from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.runtime.executors.inline import InlineExecutor, InlineState
 from hybridsplit.runtime.run.rounds import train

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from hybridsplit.profiler.compute import block_costs
+from hybridsplit.profiler.costs import OperatorCost
 from hybridsplit.profiler.machine import MachineProfile, measure_machine, timed
 from hybridsplit.profiler.machine.blocks import block_kinds, random_batch
 from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
 from hybridsplit.profiler.models import traced_model
-from hybridsplit.profiler.operators import OperatorCost
 from hybridsplit.profiler.roofline import seconds
 from hybridsplit.runtime.models.build import build_blocks
 from hybridsplit.runtime.split.optimizers import make_optimizer

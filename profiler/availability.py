@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybridsplit.profiler.compute import BlockCost
+from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.scenarios.contracts.modes import EXACT_MODES, LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Training

@@ -18,21 +18,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
+from hybridsplit.profiler.batch_worth import measures_noise_scale
 from hybridsplit.profiler.cache_folder import cache_folder
-from hybridsplit.profiler.compute import BlockCost
-from hybridsplit.profiler.memory import CudaMemory
-from hybridsplit.profiler.model_profile import BatchProfile, Choice, ModelProfile
-from hybridsplit.profiler.models import BlockGraph
-from hybridsplit.profiler.operators import NO_WORK, OperatorCost
-from hybridsplit.profiler.progress import measures_noise_scale
+from hybridsplit.profiler.costs import NO_WORK, BlockCost, OperatorCost
+from hybridsplit.profiler.cuda_memory import CudaMemory
+from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.schema import Scenario
 
-PROFILE_SCHEMA_VERSION = 2
+PROFILE_SCHEMA_VERSION = 3
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("hybridsplit.profiler", "hybridsplit.runtime", "hybridsplit.scenarios")
 
@@ -122,9 +119,7 @@ def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
     distinct = list({id(cost): cost for cost in profile.costs}.values())
     place = {id(cost): position for position, cost in enumerate(distinct)}
     return {
-        "nodes": [[node, dict(facts)] for node, facts in profile.graph.nodes(data=True)],
-        "edges": [[a, b, dict(facts)] for a, b, facts in profile.graph.edges(data=True)],
-        "graph": dict(profile.graph.graph),
+        "smashed_bytes": profile.smashed_bytes,
         "cuts": profile.cuts,
         "distinct_costs": [_cost_to_json(cost) for cost in distinct],
         "costs": [place[id(cost)] for cost in profile.costs],
@@ -143,13 +138,9 @@ def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
 
 
 def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
-    graph: BlockGraph = nx.DiGraph(**{k: tuple(v) if isinstance(v, list) else v for k, v in document["graph"].items()})
-    graph.add_nodes_from((node, facts) for node, facts in document["nodes"])
-    for a, b, facts in document["edges"]:
-        graph.add_edge(a, b, **{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})
     distinct = [_cost_from_json(cost) for cost in document["distinct_costs"]]
     return BatchProfile(
-        graph=graph,
+        smashed_bytes=tuple(document["smashed_bytes"]),
         cuts=tuple(document["cuts"]),
         costs=tuple(distinct[position] for position in document["costs"]),
         client_peak_bytes=_choices(document["client_peak_bytes"]),

@@ -9,9 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from hybridsplit.profiler.compute import BlockCost
-from hybridsplit.profiler.operators import OperatorCost
-from hybridsplit.runtime.estimators.loss_differences import LossProbes, num_sides
+from hybridsplit.profiler.costs import BlockCost, OperatorCost
+from hybridsplit.runtime.split.loss_probes import LossProbes, num_sides
 from hybridsplit.scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
 from hybridsplit.scenarios.schema import Training, ZerothOrder
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from hybridsplit.profiler.batch_worth import batch_worth, noise_scale
 from hybridsplit.profiler.cache import load_profile, profile_key, save_profile
+from hybridsplit.profiler.costs import OperatorCost
+from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.energy import client_energy_j
-from hybridsplit.profiler.memory import CudaMemory
 from hybridsplit.profiler.mode_costs import SCALAR_BYTES, BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
-from hybridsplit.profiler.model_profile import ModelProfile, OnProgress, profile_model
-from hybridsplit.profiler.models import smashed_bytes
-from hybridsplit.profiler.operators import OperatorCost
-from hybridsplit.profiler.progress import batch_worth, noise_scale
+from hybridsplit.profiler.profiles import ModelProfile, OnProgress
 from hybridsplit.profiler.roofline import check_can_train, seconds
 from hybridsplit.runtime.aggregation.reliability import expected_progress
-from hybridsplit.runtime.data.partition import partition
-from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
 from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
 from hybridsplit.scenarios.devices import Device, find_device
@@ -61,6 +58,9 @@ def _batch_sizes(scenario: Scenario) -> dict[str, tuple[int, ...]]:
     candidates = scenario.training.candidate_batch_sizes
     if len(candidates) == 1:
         return {client.id: candidates for client in scenario.expanded_clients()}
+    from hybridsplit.runtime.data.partition import partition
+    from hybridsplit.runtime.data.sources import load_dataset
+
     dealt = partition(load_dataset(scenario).train, scenario)
     return {client: tuple(size for size in candidates if size <= len(index)) for client, index in dealt.items()}
 
@@ -92,7 +92,7 @@ def _device_rows(
         client_trains = num_trainable > 0
         bytes_a_step = step_bytes(
             mode,
-            smashed_bytes(profile.graph, cut),
+            profile.smashed_bytes[cut - 1],
             profile.mask_bytes + (0 if training.label_holder == "server" else profile.label_bytes),
             profile.row_id_bytes if (cut, mode) in profile.row_ids_needed else 0,
             zeroth_order,
@@ -194,6 +194,9 @@ def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, 
     key = profile_key(scenario, cuda_devices)
     profile = load_profile(key) if key is not None else None
     if profile is None:
+        on_progress("loading PyTorch and Transformers", 0.0)
+        from hybridsplit.profiler.model_profile import profile_model  # late: seconds, which a kept profile saves
+
         profile = profile_model(scenario, on_progress, cuda_devices)
         if key is not None:
             save_profile(key, profile)

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.kernels import CPU_KERNELS, CUDA_KERNELS
 from hybridsplit.profiler.memory.breakdown import MemoryBreakdown, Role
-from hybridsplit.profiler.memory.cuda import CudaMemory
 from hybridsplit.profiler.memory.trace import MemoryTrace
 from hybridsplit.profiler.models import TracedModel
 from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.runtime.estimators import make_estimator
-from hybridsplit.runtime.estimators.loss_differences import LossProbes
 from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.session.client import MEASURED_STEPS, run_step
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.runtime.split.loss_probes import LossProbes
 from hybridsplit.runtime.split.parts import Part
 from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
 from hybridsplit.scenarios.errors import ProfileError

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from hybridsplit.runtime.estimators.base import StepResult, ZerothOrderEstimator
-from hybridsplit.runtime.estimators.loss_differences import LossProbes, estimate_from_losses
+from hybridsplit.runtime.estimators.loss_differences import estimate_from_losses
 from hybridsplit.runtime.noise import NoiseKey, Perturbed
 from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.runtime.split.loss_probes import LossProbes
 from hybridsplit.scenarios.contracts.modes import Mode
 
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hybridsplit.profiler.compute import BlockCost, block_costs
-from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
-from hybridsplit.profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
-from hybridsplit.profiler.operators import (
-    _PRODUCTS,
+from hybridsplit.profiler.compute import block_costs
+from hybridsplit.profiler.costs import (
     NO_WORK,
     PRODUCTS,
     RANDOM_FLOPS_PER_ELEMENT,
+    BlockCost,
     OperatorClass,
     OperatorCost,
-    OperatorCounter,
 )
+from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
+from hybridsplit.profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
+from hybridsplit.profiler.operators import _PRODUCTS, OperatorCounter
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.profiler.progress import gradient_split
 from hybridsplit.profiler.roofline import check_can_train, seconds

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from hybridsplit.runtime.estimators.loss_differences import LossProbes
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep, gradient_coefficients
 from hybridsplit.runtime.noise import Perturbed
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.loss_probes import LossProbes
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
 from hybridsplit.scenarios.errors import ContractError

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.accuracy_studies import CLIENT, Row, Study
 from hybridsplit.profiler.costs import OperatorCost
-from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
+from hybridsplit.profiler.mode_costs import block_seconds
 from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.options import build_options
 from hybridsplit.profiler.profiles import Choice
@@ -21,6 +21,7 @@ from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import RunError
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.problem.build import problem_of_rows
 
@@ -97,7 +98,7 @@ def run(study: Study, row: Row, cut: int, learning_rate: float, seed: int) -> Ou
     """Train once, in this process and on one thread."""
     scenario = study.scenario(row, cut, seed, learning_rate)
     # Only recomputation has orders to choose from.
-    recompute = cost_of(study, row, cut).recompute if row.mode is Mode.FO_RECOMPUTE else ""
+    recompute = cost_of(study, row, cut).recompute if row.mode == Mode.FO_RECOMPUTE else ""
     budget = scenario.expanded_clients()[0].memory_budget_bytes
     assignment = Assignment(
         CLIENT,
@@ -133,9 +134,9 @@ def cost_of(study: Study, row: Row, cut: int) -> Cost:
     rows = options[options["cut"] == cut].sort_values("client_peak_bytes").head(1)
     recompute = str(rows["recompute"].iloc[0])
     profile = model.by_batch_size[scenario.training.batch_size]
-    flops = BlockSeconds.on(_flops, profile.costs)
+    flops = block_seconds(_flops, profile.costs)
     forwards = profile.forwards.get(Choice(cut, mode, recompute))
-    step_flops = client_step_s(flops, mode, cut, scenario.training.zeroth_order, forwards)
+    step_flops = MODES[mode].client_step_s(flops, cut, scenario.training.zeroth_order, forwards)
     alone = problem_of_rows(rows, np.zeros(1, dtype=np.int64), scenario).work.latency_s(1.0)
     chosen = rows.iloc[0]
     exchanged = chosen["model_upload_bytes"] + chosen["model_download_bytes"]

@@ -26,7 +26,6 @@ from hybridsplit.profiler.costs import NO_WORK, BlockCost, OperatorCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile
 from hybridsplit.scenarios.contracts.files import write_text_whole
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.schema import Scenario
 
 PROFILE_SCHEMA_VERSION = 3
@@ -144,18 +143,18 @@ def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
         cuts=tuple(document["cuts"]),
         costs=tuple(distinct[position] for position in document["costs"]),
         client_peak_bytes=_choices(document["client_peak_bytes"]),
-        server_peak_bytes={(cut, Mode(mode)): size for cut, mode, size in document["server_peak_bytes"]},
-        forwards={Choice(cut, Mode(mode), text): tuple(counts) for cut, mode, text, counts in document["forwards"]},
+        server_peak_bytes={(cut, mode): size for cut, mode, size in document["server_peak_bytes"]},
+        forwards={Choice(cut, mode, text): tuple(counts) for cut, mode, text, counts in document["forwards"]},
         label_bytes=document["label_bytes"],
         mask_bytes=document["mask_bytes"],
         row_id_bytes=document["row_id_bytes"],
-        row_ids_needed=frozenset((cut, Mode(mode)) for cut, mode in document["row_ids_needed"]),
+        row_ids_needed=frozenset((cut, mode) for cut, mode in document["row_ids_needed"]),
         cuda_peak_bytes={CudaMemory(**device): _choices(peaks) for device, peaks in document["cuda_peak_bytes"]},
     )
 
 
 def _choices(rows: list[list[Any]]) -> dict[Choice, int]:
-    return {Choice(cut, Mode(mode), recompute): size for cut, mode, recompute, size in rows}
+    return {Choice(cut, mode, recompute): size for cut, mode, recompute, size in rows}
 
 
 def _cost_to_json(cost: BlockCost) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile, On
 from hybridsplit.profiler.progress import gradient_split, measured_noise_scale
 from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.runtime.session.client import needs_row_ids
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
+from hybridsplit.scenarios.modes import MODES, Asks
 from hybridsplit.scenarios.schema import Scenario
 
 _ROW_ID_BYTES = 4
@@ -96,12 +96,12 @@ def _profile_at(
     tracer = _Tracer(traced, scenario, cuts, costs)
     peaks: dict[Choice, int] = {}
     forwards: dict[Choice, tuple[int, ...]] = {}
-    server: dict[tuple[int, Mode], int] = {}
+    server: dict[tuple[int, str], int] = {}
     modes = scenario.training.modes
     for position, (mode, its_cuts) in enumerate(existing_cuts(cuts, costs, scenario.training).items()):
         on_progress(f"tracing memory of {mode}", 0.1 + 0.8 * position / len(modes))
-        if mode is Mode.FO_RECOMPUTE:
-            peaks |= tracer.recomputing(its_cuts, forwards)
+        if MODES[mode].has_recompute_orders:
+            peaks |= tracer.recomputing(its_cuts, mode, forwards)
         else:
             peaks |= {Choice(cut, mode): size for cut, size in tracer.client_peaks(its_cuts, mode).items()}
         server |= {(cut, mode): size for cut, size in tracer.server_peaks(its_cuts, mode).items()}
@@ -141,14 +141,14 @@ class _Tracer:
         self._scenario = scenario
         self._signatures = dict(zip(range(1, len(costs) + 1), _signatures(traced), strict=True))
         self._costs = costs
-        self._server_known: dict[tuple[bool, bool], dict[int, int]] = {}
+        self._server_known: dict[Asks, dict[int, int]] = {}
         self._cuts = cuts
 
-    def client_peaks(self, cuts: Sequence[int], mode: Mode) -> dict[int, int]:
+    def client_peaks(self, cuts: Sequence[int], mode: str) -> dict[int, int]:
         """Client peaks of a mode without an order."""
         return self._composed(cuts, lambda cut: client_memory(self._traced, self._scenario, cut, mode).peak_bytes)
 
-    def recomputing(self, cuts: Sequence[int], forwards: dict[Choice, tuple[int, ...]]) -> dict[Choice, int]:
+    def recomputing(self, cuts: Sequence[int], mode: str, forwards: dict[Choice, tuple[int, ...]]) -> dict[Choice, int]:
         """Client peaks of every recompute level; fills in how often each runs its blocks."""
         peaks: dict[Choice, int] = {}
         chain = chain_memory(self._traced, self._scenario)
@@ -156,18 +156,17 @@ class _Tracer:
         planner = RecomputePlanner(chain, work)
         for cut in cuts:
             if chain.first_trained(cut) > cut:
-                peaks[Choice(cut, Mode.FO_RECOMPUTE)] = self.client_peaks([cut], Mode.FO_RECOMPUTE)[cut]
+                peaks[Choice(cut, mode)] = self.client_peaks([cut], mode)[cut]
                 continue
             for level in recompute_levels(chain, planner, work, cut, self._scenario.training.local_steps):
-                choice = Choice(cut, Mode.FO_RECOMPUTE, level.recompute)
+                choice = Choice(cut, mode, level.recompute)
                 peaks[choice] = level.peak_bytes
                 forwards[choice] = level.forwards
         return peaks
 
-    def server_peaks(self, cuts: Sequence[int], mode: Mode) -> dict[int, int]:
+    def server_peaks(self, cuts: Sequence[int], mode: str) -> dict[int, int]:
         """Peaks of the server copy; modes that ask the same of the server share them."""
-        asks = mode is Mode.ZO_LOSS, mode in EXACT_MODES | {Mode.ZO_PROJECTION}
-        known = self._server_known.setdefault(asks, {})
+        known = self._server_known.setdefault(MODES[mode].asks, {})
         missing = [cut for cut in cuts if cut not in known]
         known |= self._composed(missing, lambda cut: server_memory(self._traced, self._scenario, cut, mode).peak_bytes)
         return {cut: known[cut] for cut in cuts}

@@ -10,7 +10,6 @@ import numpy as np
 
 from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
-from hybridsplit.scenarios.contracts.modes import Mode
 
 OnProgress = Callable[[str, float], None]
 
@@ -19,7 +18,7 @@ class Choice(NamedTuple):
     """A cut, a mode, and the order in which ``fo-recompute`` runs its blocks."""
 
     cut: int
-    mode: Mode
+    mode: str
     recompute: str = ""
 
 
@@ -53,12 +52,12 @@ class BatchProfile:
     cuts: tuple[int, ...]
     costs: tuple[BlockCost, ...]
     client_peak_bytes: dict[Choice, int]
-    server_peak_bytes: dict[tuple[int, Mode], int]
+    server_peak_bytes: dict[tuple[int, str], int]
     forwards: dict[Choice, tuple[int, ...]]
     label_bytes: int
     mask_bytes: int
     row_id_bytes: int
-    row_ids_needed: frozenset[tuple[int, Mode]]
+    row_ids_needed: frozenset[tuple[int, str]]
     cuda_peak_bytes: dict[CudaMemory, dict[Choice, int]] = field(default_factory=dict)
 
     @property

@@ -21,9 +21,9 @@ from hybridsplit.profiler.costs import RANDOM_FLOPS_PER_ELEMENT, BlockCost, Oper
 from hybridsplit.profiler.machine.blocks import PASSES, BlockPass, time_blocks
 from hybridsplit.profiler.machine.kernels import Kernel, kernels
 from hybridsplit.profiler.machine.timing import Clock, Timed, timed
-from hybridsplit.profiler.mode_costs import BlockSeconds
 from hybridsplit.scenarios.devices import Confidence, Device, RooflineEfficiency
 from hybridsplit.scenarios.errors import ProfileError
+from hybridsplit.scenarios.modes.passes import BlockSeconds
 from hybridsplit.scenarios.schema import Scenario
 
 MACHINE_SCHEMA_VERSION = 1

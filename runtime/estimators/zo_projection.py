@@ -10,7 +10,6 @@ from hybridsplit.runtime.estimators.scalar_steps import ScalarStep, gradient_coe
 from hybridsplit.runtime.noise import NoiseKey, Perturbed, tangent_along
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.scalars import host_floats, widened
-from hybridsplit.scenarios.contracts.modes import Mode
 
 
 class ZerothOrderProjection(ZerothOrderEstimator):
@@ -20,8 +19,6 @@ class ZerothOrderProjection(ZerothOrderEstimator):
     ``⟨λ, f(θ + μu) − f(θ − μu)⟩ / 2μ``, or in forward mode its limit ``⟨λ, J u⟩``, and the estimated gradient is the
     mean over directions of scalar times direction (methods note, section 2.2). No graph, no activation gradient.
     """
-
-    mode = Mode.ZO_PROJECTION
 
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
         """Anchor up, λ down, local probes, P scalars up."""

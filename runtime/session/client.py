@@ -19,8 +19,8 @@ from hybridsplit.runtime.split.live_bytes import LiveBytes
 from hybridsplit.runtime.split.parts import Part, SplitModel, State, block_of
 from hybridsplit.runtime.split.reports import ClientReport, ClientRound
 from hybridsplit.scenarios.contracts.assignment import Assignment
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.modes import MODES, Gradient, is_estimated
 from hybridsplit.scenarios.schema import Scenario
 
 MEASURED_STEPS = 2
@@ -55,6 +55,7 @@ class ClientSession:
         num_blocks: int,
         measure_memory: bool,
     ) -> None:
+        self._mode = MODES[assignment.placement.mode]
         self._part, self._assignment, self._round, self._seed = part, assignment, round_index, scenario.seed
         self._on_device = assignment.placement.cut == num_blocks
         self._meter = LiveBytes() if measure_memory else None
@@ -97,7 +98,7 @@ class ClientSession:
 
     def _count_averaged_scalars(self) -> None:
         """Blocks of the common prefix move by averaged scalars; ``zo-projection`` receives scalars in every step."""
-        if self._training.zo_prefix_blocks and self._assignment.placement.mode is Mode.ZO_LOSS:
+        if self._training.zo_prefix_blocks and not self._mode.receives_scalars:
             averaged = [torch.tensor(step.coefficients, dtype=torch.float32) for step in self._scalars]
             self._traffic.count(Phase.DOWNLINK, averaged)
 
@@ -113,7 +114,7 @@ class ClientSession:
             Seconds of the round that were the server's.
         """
         self.estimator.close()
-        if self._assignment.placement.mode in ZEROTH_ORDER_MODES:
+        if self._mode.gradient is Gradient.ESTIMATED:
             # The server never sees the client's weights: it replays the scalars on the weights the round started from.
             self._part.load(start)
             replay = ScalarDescent(self._part.trainable(), self._training.zeroth_order.optimizer)
@@ -121,7 +122,7 @@ class ClientSession:
             for scalar_step in self._scalars:
                 replay.step(scalar_step)
             self._count_averaged_scalars()
-        elif self._assignment.placement.mode in EXACT_MODES:
+        elif self._mode.gradient is Gradient.EXACT:
             self._traffic.count(Phase.MODEL_UPLOAD, self._part.exchanged().values())
         on_server_s = 0.0 if self._on_device else server_seconds
         return ClientReport(
@@ -221,11 +222,11 @@ def run_step(
         return estimator.step(batch, link, key)
 
 
-def needs_row_ids(part: Part, mode: Mode, *, labels_name_rows: bool) -> bool:
+def needs_row_ids(part: Part, mode: str, *, labels_name_rows: bool) -> bool:
     """Whether a zeroth-order client must send its token ids, so that the server can replay the update of an embedding.
 
     Only the rows a batch touches are perturbed. Where the labels of a causal language model cross, they name them.
     """
-    if mode not in ZEROTH_ORDER_MODES or labels_name_rows:
+    if not is_estimated(mode) or labels_name_rows:
         return False
     return any(m.weight.requires_grad for m in part.modules() if isinstance(m, nn.Embedding))

@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hybridsplit.scenarios.contracts.ledger import read_parquet, write_parquet
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.modes import MODES
 
 OPTIONS_SCHEMA_VERSION = 2
 OPTION_KEY = ("client", *PLACEMENT_COLUMNS)
@@ -84,7 +84,7 @@ class OptionTable:
             self._refuse(~np.isfinite(values) | (values < 0), column, "a missing cost is never zero")
         energy_j = self.table["client_energy_j"].to_numpy(dtype=float)
         self._refuse(np.isinf(energy_j) | (energy_j < 0), "client_energy_j", "an unknown energy is NaN")
-        modes = set(self.table["mode"]) - {str(mode) for mode in Mode}
+        modes = set(self.table["mode"]) - set(MODES)
         if modes:
             raise ContractError(f"the option table has the unknown modes {', '.join(sorted(modes))}")
         twice = self.table.duplicated(list(OPTION_KEY))

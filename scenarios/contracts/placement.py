@@ -13,7 +13,7 @@ from typing import Any, Self
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.modes import ModeName
 
 
 class Frozen(BaseModel):
@@ -32,7 +32,7 @@ class Placement(Frozen):
 
     cut: int = Field(ge=1)
     """Blocks on the client, counted from the input."""
-    mode: Mode
+    mode: ModeName
     """How the client part is trained."""
     recompute: str = ""
     """Order in which ``fo-recompute`` runs its blocks; empty for one kept input per block."""
@@ -70,7 +70,7 @@ class Placement(Frozen):
         """
         return described(dict(zip(PLACEMENT_COLUMNS, self._values(), strict=True)), names_batch=names_batch)
 
-    def trained_by(self, mode: Mode) -> Placement:
+    def trained_by(self, mode: str) -> Placement:
         """Return the same division with the client part trained by another mode, which keeps no recompute order."""
         return self.placement.model_copy(update={"mode": mode, "recompute": ""})
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
 from hybridsplit.scenarios.contracts.options import OPTION_KEY
+from hybridsplit.scenarios.modes import Gradient, modes_with
 from hybridsplit.scenarios.schema import Client, Scenario
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import Work
@@ -197,8 +197,8 @@ class PlanningProblem:
         the data on which the lowest trainable block is trained exactly is the least over all blocks.
         """
         mode = self.table["mode"]
-        nothing_to_train = (mode == str(Mode.FROZEN)).to_numpy() & (self.progress >= 1.0)
-        return np.asarray(mode.isin([str(exact) for exact in EXACT_MODES]).to_numpy() | nothing_to_train)
+        nothing_to_train = mode.isin(modes_with(Gradient.NONE)).to_numpy() & (self.progress >= 1.0)
+        return np.asarray(mode.isin(modes_with(Gradient.EXACT)).to_numpy() | nothing_to_train)
 
     @property
     def has_penalties(self) -> bool:

@@ -6,7 +6,7 @@ from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies.alternation import alternate, bandwidth_only
 from hybridsplit.solver.strategies.base import Proposal, Strategy
-from hybridsplit.solver.strategies.choice import EXACT, modes_mask, require_everybody
+from hybridsplit.solver.strategies.choice import exact_modes, modes_mask, require_everybody
 
 
 class EdgeSplit(Strategy):
@@ -28,7 +28,7 @@ class EdgeSplit(Strategy):
         InfeasibleError
             If a client has no exact option, or no choice keeps the limits.
         """
-        mask = modes_mask(problem, EXACT)
+        mask = modes_mask(problem, exact_modes())
         require_everybody(problem, mask, self.name, "in an exact mode")
         found = alternate(problem, mask, lambda rows: bandwidth_only(problem, rows), self.name)
         return Proposal(

@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.problem.infeasible import MAX_NAMED_CLIENTS, cheapest_peak
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies.base import Proposal, Strategy
+from hybridsplit.solver.strategies.choice import exact_modes
 from hybridsplit.solver.strategies.equal import best_at_equal_shares
-
-_EXACT = [str(mode) for mode in EXACT_MODES]
 
 
 class FedAvg(Strategy):
@@ -37,13 +35,13 @@ class FedAvg(Strategy):
         """
         rows = problem.all_rows
         whole_model = int(rows["cut"].max())
-        local = (rows["cut"] == whole_model) & rows["mode"].isin(_EXACT) & (rows["server_compute_s"] == 0)
+        local = (rows["cut"] == whole_model) & rows["mode"].isin(exact_modes()) & (rows["server_compute_s"] == 0)
         if not local.any():
             raise InfeasibleError(
                 "fedavg: the option table has no row with the whole model on the device in an exact mode; allow fo or "
                 "fo-recompute in training.modes and profile again"
             )
-        mask = (problem.cuts == whole_model) & problem.table["mode"].isin(_EXACT).to_numpy()
+        mask = (problem.cuts == whole_model) & problem.table["mode"].isin(exact_modes()).to_numpy()
         served = set(np.unique(problem.client_index[mask]).tolist())
         stuck = [client.id for i, client in enumerate(problem.clients) if i not in served]
         if stuck:

@@ -12,7 +12,13 @@ from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
-from hybridsplit.solver.strategies.choice import EXACT, choose_by_score, for_progress, modes_mask, require_everybody
+from hybridsplit.solver.strategies.choice import (
+    choose_by_score,
+    exact_modes,
+    for_progress,
+    modes_mask,
+    require_everybody,
+)
 
 _MAX_ROUNDS = 12
 _BANDS = np.linspace(0.05, 0.95, 19)
@@ -53,7 +59,7 @@ class Hsfl(Strategy):
         InfeasibleError
             If a client has no exact option, or no choice keeps the limits.
         """
-        exact = modes_mask(problem, EXACT)
+        exact = modes_mask(problem, exact_modes())
         require_everybody(problem, exact, self.name, "in an exact mode")
         local = exact & (problem.work.server_s == 0) & (problem.cuts == int(problem.all_rows["cut"].max()))
         best: _Mix | None = None

@@ -7,7 +7,13 @@ import numpy as np
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies.base import Proposal, Strategy
-from hybridsplit.solver.strategies.choice import EXACT, choose_by_score, for_progress, modes_mask, require_everybody
+from hybridsplit.solver.strategies.choice import (
+    choose_by_score,
+    exact_modes,
+    for_progress,
+    modes_mask,
+    require_everybody,
+)
 
 
 class SmartSplit(Strategy):
@@ -32,7 +38,7 @@ class SmartSplit(Strategy):
         InfeasibleError
             If a client has no exact option, or no choice keeps the limits.
         """
-        mask = modes_mask(problem, EXACT)
+        mask = modes_mask(problem, exact_modes())
         require_everybody(problem, mask, self.name, "in an exact mode")
         shares = np.repeat(problem.data_weight[:, None], 3, axis=1)
         shares = shares / np.maximum(shares.sum(axis=0), 1.0)

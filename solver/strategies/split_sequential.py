@@ -10,7 +10,7 @@ from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
-from hybridsplit.solver.strategies.choice import EXACT, choose_by_sum, modes_mask, require_everybody
+from hybridsplit.solver.strategies.choice import choose_by_sum, exact_modes, modes_mask, require_everybody
 
 
 class SplitSequential(Strategy):
@@ -34,7 +34,7 @@ class SplitSequential(Strategy):
         InfeasibleError
             If no single cut fits every client in an exact mode, or none keeps the limits.
         """
-        exact = modes_mask(problem, EXACT)
+        exact = modes_mask(problem, exact_modes())
         require_everybody(problem, exact, self.name, "in an exact mode")
         alone_s = problem.work.latency_s(1.0)
         best: IntArray | None = None

@@ -24,12 +24,13 @@ from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import Part, SplitModel, task_loss
 from hybridsplit.scenarios.contracts.assignment import Assignment
-from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import builtin_text, load_scenario
 from hybridsplit.scenarios.schema import Model, Scenario, TextTable
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, TRACED, family_batch, family_model, family_scenario
+from tests.modes import LOCAL_MODES, ZEROTH_ORDER_MODES
 from tests.runtime import test_derivatives, test_optimizers
 
 DECLARED = ["opt-causal", "opt-projected", "bert", "vit", "resnet", "resnet-bottleneck", "llama"]

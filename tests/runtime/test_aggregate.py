@@ -12,16 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hybridsplit.runtime.aggregation.reliability import reliability
 from hybridsplit.runtime.aggregation.weighted_mean import EntryWeights, WeightedMean, is_finite
 from hybridsplit.runtime.models.blocks import Block
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.runtime.worker.groups import MAX_GROUPS, groups_of
 from hybridsplit.scenarios.contracts.assignment import Assignment
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import ZerothOrder
+from tests.modes import EXACT_MODES
 
 NAMES = ("blocks.0.weight", "blocks.1.weight", "blocks.2.weight")
 STATISTIC = "blocks.0.norm.running_mean"
@@ -230,7 +231,7 @@ def test_adding_a_zeroth_order_client_never_lowers_expected_progress(
     as gradient), and an estimate of it along ``q`` signs errs by ``(d - 1) / q`` of its own norm (methods note, section
     0). With less batch noise than that, an exact gradient is best left alone.
     """
-    rho = reliability(Mode.ZO_LOSS, ZerothOrder(directions=directions), dimension)
+    rho = MODES[Mode.ZO_LOSS].reliability(ZerothOrder(directions=directions), dimension)
     exact_error = 1.0 + noise
     estimate_error = (1.0 + exact_error) * (1.0 + (dimension - 1) / directions) - 1.0
 

@@ -21,11 +21,12 @@ from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel, State, block_of
 from hybridsplit.runtime.worker.groups import groups_of
 from hybridsplit.scenarios.contracts.assignment import Assignment
-from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Scenario
+from tests.modes import ZEROTH_ORDER_MODES
 
 PREFIX = 2
 

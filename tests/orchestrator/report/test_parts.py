@@ -8,13 +8,13 @@ from hybridsplit.orchestrator.report.background import option_table
 from hybridsplit.orchestrator.report.cells import difference, percent
 from hybridsplit.orchestrator.report.data import bunches, group_of
 from hybridsplit.orchestrator.report.headline import tiles, what_training_bought
-from hybridsplit.orchestrator.report.palette import MODE_COLOURS, PHASE_COLOURS
+from hybridsplit.orchestrator.report.palette import PHASE_COLOURS
 from hybridsplit.orchestrator.report.tables import plan_table
 from hybridsplit.orchestrator.report.truth import truth_tables
 from hybridsplit.scenarios.contracts.ledger import Ledger
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.modes import MODES
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,8 @@ def test_differences(value, reference, text):
 
 def test_phases_and_modes_all_have_a_colour_of_their_own():
     assert set(PHASE_COLOURS) == set(Phase)
-    assert set(MODE_COLOURS) == set(Mode)
     assert len(set(PHASE_COLOURS.values())) == len(Phase)
-    assert len(set(MODE_COLOURS.values())) == len(Mode)
+    assert len({mode.colour for mode in MODES.values()}) == len(MODES)
 
 
 def test_rows_are_clients_then_groups_then_devices(plan_factory, scenario_factory):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hybridsplit.scenarios.schema import ZerothOrder
+if TYPE_CHECKING:
+    from hybridsplit.scenarios.sections.training import ZerothOrder
 
 
 @dataclass(frozen=True)

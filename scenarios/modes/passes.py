@@ -1,0 +1,58 @@
+"""Seconds of every block's passes on one device: what the cost of a mode's step is put together from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BlockSeconds:
+    """Seconds of each block's passes on one device, arrays of length L; NaN for a pass that was not traced.
+
+    Parameters
+    ----------
+    forward
+        [L] forward.
+    backward, backward_without_input
+        [L] backward with and without the gradient of the block's input.
+    update
+        [L] the optimizer's step along exact gradients.
+    perturbed_forward, forward_mode
+        [L] forward with parameters perturbed along a direction, and with a tangent along one.
+    descend, estimated_update
+        [L] one direction's part of an estimated gradient, and the optimizer's step along it.
+    trains
+        [L] whether the block has trainable parameters.
+    """
+
+    forward: FloatArray
+    backward: FloatArray
+    backward_without_input: FloatArray
+    update: FloatArray
+    perturbed_forward: FloatArray
+    forward_mode: FloatArray
+    descend: FloatArray
+    estimated_update: FloatArray
+    trains: NDArray[np.bool_]
+
+    def exact_backward_s(self, first: int, stop: int, *, wants_input: bool) -> float:
+        """Backward and update of blocks ``first..stop-1``, down to the lowest trained one if no input is wanted."""
+        if wants_input:
+            return float(self.backward[first:stop].sum() + self.update[first:stop].sum())
+        trained = self.trains[first:stop].nonzero()[0]
+        if len(trained) == 0:
+            return 0.0
+        lowest = first + int(trained[0])
+        below_top = self.backward[lowest + 1 : stop].sum()
+        return float(below_top + self.backward_without_input[lowest] + self.update[first:stop].sum())
+
+    def estimated_step_s(self, first: int, stop: int, directions: int) -> float:
+        """One step of blocks ``first..stop-1`` along an estimated gradient, its probes apart."""
+        return float(directions * self.descend[first:stop].sum() + self.estimated_update[first:stop].sum())

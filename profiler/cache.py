@@ -39,7 +39,7 @@ def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str |
     A checkpoint on the hub can change under its name, so that a profile of it is not kept.
     """
     model = scenario.model
-    named = [model.checkpoint, getattr(scenario.data, "path", None), getattr(scenario.data, "tokenizer", None)]
+    named = [model.checkpoint, *scenario.data.named_paths().values()]
     paths = [Path(name) for name in named if name is not None]
     if any(not path.exists() for path in paths):
         return None

@@ -50,6 +50,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._name_of = name_of
         self._make = make or _instance
         self._things: dict[str, T] = {}
+        self._listeners: list[Callable[[], object]] = []
         self._has_read_entry_points = False
 
     def register(self, thing: A) -> A:
@@ -71,7 +72,13 @@ class Registry(Mapping[str, T], Generic[T]):
                 f"give {_origin(made)} another name"
             )
         self._things[name] = made
+        for listener in self._listeners:
+            listener()
         return thing
+
+    def when_it_grows(self, listener: Callable[[], object]) -> None:
+        """Call a function whenever something is registered from now on."""
+        self._listeners.append(listener)
 
     def find(self, name: str) -> T:
         """Return the thing of a name.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from typing import Annotated
 
 from hybridsplit.scenarios.modes.base import Asks, Gradient, TrainingMode
 from hybridsplit.scenarios.registry import Registry
+from hybridsplit.scenarios.sections.registered import OneName
 
 
 def _name_of(mode: TrainingMode) -> str:
@@ -38,24 +36,5 @@ def is_estimated(mode: str) -> bool:
     return MODES[mode].gradient is Gradient.ESTIMATED
 
 
-class _Known:
-    """Accepts the names of registered modes, those of plug-ins included."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(cls._check, handler(source))
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "enum": list(MODES)}
-
-    @staticmethod
-    def _check(name: str) -> str:
-        if name in MODES:
-            return name
-        expected = ", ".join(f"{known!r}" for known in MODES)
-        raise PydanticCustomError("enum", "Input should be one of {expected}", {"expected": expected})
-
-
-ModeName = Annotated[str, _Known]
+ModeName = Annotated[str, OneName(MODES)]
 """Name of a registered mode."""

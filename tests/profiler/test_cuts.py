@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from hybridsplit.orchestrator.cli import app
 from hybridsplit.profiler.memory import client_memory
 from hybridsplit.profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts, with_batch_size
-from hybridsplit.runtime.models.blocks import families
+from hybridsplit.runtime.models.blocks import MODEL_FAMILIES
 from hybridsplit.runtime.models.build import build_blocks, build_model, model_config
 from hybridsplit.runtime.models.traced.block import TracedBlock
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
@@ -287,8 +287,8 @@ def test_another_mask_than_recorded_is_refused() -> None:
 
 
 def test_traced_types_are_not_declared_ones() -> None:
-    assert not {spec["config"]["model_type"] for spec in TRACED.values()} & set(families())
-    assert {spec["config"]["model_type"] for spec in FAMILIES.values()} <= set(families())
+    assert not {spec["config"]["model_type"] for spec in TRACED.values()} & set(MODEL_FAMILIES)
+    assert {spec["config"]["model_type"] for spec in FAMILIES.values()} <= set(MODEL_FAMILIES)
 
 
 def test_half_precision_is_traced_as_such() -> None:

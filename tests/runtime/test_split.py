@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import nn
 
-from hybridsplit.runtime.models.blocks import families
+from hybridsplit.runtime.models.blocks import MODEL_FAMILIES
 from hybridsplit.runtime.models.build import build_blocks, model_config, untie
 from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.parts import SplitModel, block_of, task_loss
@@ -31,7 +31,7 @@ AUTO = {
 
 def test_every_registered_family_is_tested() -> None:
     specs = [*FAMILIES.values(), *DECODERS.values()]
-    assert set(families()) == {spec["config"]["model_type"] for spec in specs}
+    assert set(MODEL_FAMILIES) == {spec["config"]["model_type"] for spec in specs}
 
 
 @pytest.mark.parametrize("padded", [False, True])

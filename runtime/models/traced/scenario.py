@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybridsplit.runtime.models.blocks import Block, families
+from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
 from hybridsplit.runtime.models.traced.record import UntraceableError
 from hybridsplit.scenarios.errors import ProfileError
@@ -37,7 +37,7 @@ def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
         untie_tables(model)
     model_type = shapes.config.model_type
     advice = (
-        f"use one of the declared families ({', '.join(sorted(families()))}), or declare the block list of "
+        f"use one of the declared families ({', '.join(sorted(MODEL_FAMILIES))}), or declare the block list of "
         f"{model_type} as runtime/models/vit.py does (see docs/models.md)"
     )
     try:

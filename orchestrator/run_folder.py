@@ -1,4 +1,4 @@
-"""The files of a run folder (DESIGN section 8): written once by a stage, read by the next."""
+"""The files of a run folder: written once by a stage, read by the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a training mode does in a step: passes over blocks on either side, and bytes on air (DESIGN section 3)."""
+"""What a training mode does in a step: passes over blocks on either side, and bytes on air.
+
+See docs/methods/costs.md, Passes of a step, and docs/methods/training-modes.md, What crosses per step.
+"""
 
 from __future__ import annotations
 
@@ -170,7 +173,7 @@ def step_bytes(
     on_device: bool,
     client_trains: bool,
 ) -> StepBytes:
-    """Bytes of one step, as DESIGN section 3 tabulates them.
+    """Bytes of one step, as tabulated in docs/methods/training-modes.md, What crosses per step.
 
     Parameters
     ----------

@@ -9,8 +9,9 @@ from hybridsplit.scenarios.schema import Training, ZerothOrder
 def reliability(mode: Mode, zeroth_order: ZerothOrder, num_trainable: int) -> float:
     """Expected squared cosine between a mode's step and the exact gradient of the client part.
 
-    1 for exact gradients, ``q / (d + q - 1)`` for an estimate from q directions in d dimensions (methods note,
-    section 0, estimator moments; the three distributions differ by 1/d of it at most), 0 for a frozen part. It is the
+    1 for exact gradients, ``q / (d + q - 1)`` for an estimate from q directions in d dimensions
+    (docs/methods/training-modes.md, Estimator moments; the three distributions differ by 1/d of it at most), 0
+    for a frozen part. It is the
     ``ρ`` of a client's expected progress and the weight of its deltas in the aggregation.
 
     Parameters

@@ -2,8 +2,8 @@
 
 Every replica of these blocks is a function of the averaged scalars alone, so that no weight of them is ever sent: a
 round is replayed from its scalars, and a client that missed rounds replays those it missed, in order (DeComFL, arXiv
-2405.15861; methods note, section 6.2). With plain SGD the replay of averaged scalars is the average of the clients' own
-steps, over several local steps too.
+2405.15861; docs/methods/training-modes.md, Scalars and replay). With plain SGD the replay of averaged scalars is the
+average of the clients' own steps, over several local steps too.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""Aggregation: one global state from clients with different cuts and modes (DESIGN section 7).
+"""Aggregation: one global state from clients with different cuts and modes.
+
+See docs/methods/training-modes.md, Aggregation weights.
 
 Block by block, the new state is the weighted mean of the states of those who trained the block:
 
 * a client trains blocks ``1..cut`` in its mode, and its server copy trains the blocks above;
-* the weight is the client's share of the data times the reliability of whoever trained the block (1 for exact
-  gradients, the expected squared cosine for estimates, 0 for frozen parts). Averaging exact and zeroth-order deltas
-  equally is worse than ignoring the latter (DESIGN section 7), and this weighting never lets an estimate drown an
-  exact gradient. Where everybody's deltas are estimates, they are averaged among themselves;
+* the weight is the client's share of the data times the reliability of the mode that trained the block (1 for
+  exact gradients, the expected squared cosine for estimates, 0 for frozen parts). Averaging exact and zeroth-order
+  deltas equally is worse than ignoring the latter; with this weighting an estimate never outweighs an exact gradient.
+  Where all deltas of a block are estimates, they are averaged among themselves;
 * BatchNorm statistics are averaged over exact contributors only: estimated and frozen parts run in evaluation mode and
   have gathered none;
 * a block nobody trained keeps its state.

@@ -123,7 +123,7 @@ class CountingLink:
         return self.server.exact_kept(batch)
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
-        """Send scalars up; seeds and the scalars to apply come down (HO-SFL, methods note 2.3)."""
+        """Send scalars up; seeds and the scalars to apply come down (HO-SFL, arXiv 2603.14773)."""
         self.traffic.count(Phase.UPLINK, [scalars_P])
         applied_P = self.server.share_scalars(scalars_P, seeds_P)
         self.traffic.count(Phase.DOWNLINK, [applied_P, seeds_P])

@@ -1,4 +1,4 @@
-"""Training modes of the client part (DESIGN section 3)."""
+"""Training modes of the client part (docs/methods/training-modes.md, The five modes)."""
 
 from __future__ import annotations
 

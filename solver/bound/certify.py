@@ -3,8 +3,8 @@
 ``h(T) = T / L(T)`` bounds the objective of plans that last ``T``. Its minimum lies where ``L = T·L'``, and tangents
 of ``L`` on both sides close in on it. From there intervals are proven one by one (``Scanner.chord``), each as wide as
 the last one's success allows, until too short deadlines are infeasible and too long ones cannot pay. Far from the
-minimum the proof has room, so widths grow geometrically. Our own construction; DESIGN section 6 asks for branching on
-``T``.
+minimum the proof has room, so widths grow geometrically. Our own construction, in place of branching on ``T``
+(docs/methods/planning.md, Ratio objectives).
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ deadline so certified. *Time to progress*: on an interval ``[a, b]`` of the dead
     G(T) ≤ L(p; T) ≤ Σ_i max_k [ v_ik(b) − v'_ik(b)·(b − T) ] + Σ p,
 
 because ``v_ik`` is concave in ``T``. The right side is convex in ``T``, so ``T/G ≥ θ`` holds on the whole interval as
-soon as it holds at both ends (DESIGN section 6 bounds the interval by ``a / G(b)``; the tangent makes the error
-quadratic instead of linear in the width, our addition). The interval with the smallest bound is split until the bound
-is good enough.
+soon as it holds at both ends (docs/methods/planning.md, Ratio objectives). The simpler bound ``a / G(b)`` is valid too;
+the tangent makes the error quadratic instead of linear in the width (our construction). The interval with the smallest
+bound is split until the bound is good enough.
 """
 
 from __future__ import annotations

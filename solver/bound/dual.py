@@ -8,7 +8,8 @@ and ``λ`` 1 or, where only feasibility is asked, 0. ``L`` is convex in ``(p, q)
 limit, whatever the number of clients. It is minimised by Newton's method
 on a smoothed copy (soft maximum over options, logarithmic barrier on the signs, both fading); the bound itself
 is always ``L`` as written, at a dual-feasible point. The soft maximum's weights are the fractional plan that primal
-recovery rounds. DESIGN section 6 states the decomposition; the smoothing is our reconstruction.
+recovery rounds. The decomposition is Lagrangian relaxation (docs/methods/planning.md, The dual bound); the smoothing is
+our own.
 """
 
 from __future__ import annotations

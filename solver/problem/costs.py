@@ -6,10 +6,10 @@ a client's work in time cost
     cost(p, T) = min p_u·β + p_d·δ + p_s·φ   subject to   C + t_u(β) + b/δ + c/φ ≤ T,
 
 with ``b, c`` the seconds of downlink and server work at the full share. The two linear terms share what the uplink
-leaves of the slack in closed form, so one scalar, the uplink's duration, remains: closed form for a fixed link, a
-root for Shannon (DESIGN section 6). ``cost`` is concave and homogeneous of degree one in ``p``, and convex and falling
-in ``T``; its gradient in ``p`` is the shares themselves (envelope theorem). Our reconstruction; the two-resource case
-is ``methods/planning.md`` section 1.
+leaves of the slack in closed form, so one scalar, the uplink's duration, remains: closed form for a fixed link, a root
+for Shannon (docs/methods/planning.md, Shares at a deadline). ``cost`` is concave and homogeneous of degree one in
+``p``, and convex and falling in ``T``; its gradient in ``p`` is the shares themselves (envelope theorem). Our
+reconstruction.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Work:
         return Work(self.compute_s[index], self.uplink.take(index), self.downlink_s[index], self.server_s[index])
 
     def latency_s(self, shares: FloatArray | float) -> FloatArray:
-        """Latency at shares [..., 3] (or one share of everything), seconds: formula of DESIGN section 5."""
+        """Latency [s] at shares [..., 3], or at one share of everything: docs/methods/costs.md, Latency of a client."""
         uplink_s, downlink_s, server_s = self.shared_s(shares)
         return self.compute_s + uplink_s + (downlink_s + server_s)
 

@@ -4,8 +4,8 @@ An object here is a *transfer per row*: a link and the bits it has to carry. All
 any shape, so that a row can be an option, a client, or a client within a batch of candidate plans. The rest of the
 solver knows links only through :class:`UplinkWork`; every model passes the same contract tests.
 
-The downlink needs no model of its own: its power density is constant, so its rate is linear in the share (DESIGN
-section 5) and one number, seconds at the full share, says everything.
+The downlink needs no model of its own: its power density is constant, so its rate is linear in the share
+(docs/methods/costs.md, Latency of a client) and one number, seconds at the full share, says everything.
 """
 
 from __future__ import annotations
@@ -248,8 +248,8 @@ def uplink_work(radio: Radio, clients: Sequence[Client], client_index: Index, up
 
     Notes
     -----
-    Shannon's formula with a fixed device power is ``rate(β) = βB·log2(1 + P·g/(N0·βB))`` (DESIGN section 5). A band of
-    zero hertz gives infinite seconds, which the problem turns into a typed error.
+    Shannon's formula with a fixed device power is ``rate(β) = βB·log2(1 + P·g/(N0·βB))`` (docs/methods/costs.md,
+    Latency of a client). A band of zero hertz gives infinite seconds, which the problem turns into a typed error.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if radio.link_model == "fixed":

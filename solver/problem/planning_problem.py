@@ -1,7 +1,7 @@
 """The planning problem: every usable option of every client, as arrays.
 
 The problem is the same for every strategy; a baseline is a restriction of it, so "optimal is no worse than the
-baseline" is an inequality that holds on any instance (DESIGN section 6).
+baseline" is an inequality that holds on any instance (docs/methods/planning.md, Baselines as restrictions).
 """
 
 from __future__ import annotations

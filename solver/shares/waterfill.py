@@ -1,8 +1,8 @@
 """The fast share solver: water-filling on the prices, for a batch of plans at once.
 
 At fixed options the smallest round latency is, by Lagrange duality, the largest ``T(p)`` over prices on the simplex,
-where ``T(p)`` solves ``Σ_i cost_i(p, T) = 1`` (``methods/planning.md`` section 1 gives the two-resource case; the
-general one is our reconstruction). Two nested Newton methods find it: one for ``T`` at given prices, which approaches
+where ``T(p)`` solves ``Σ_i cost_i(p, T) = 1`` (docs/methods/planning.md, Shares at a deadline;
+our reconstruction). Two nested Newton methods find it: one for ``T`` at given prices, which approaches
 the convex, falling sum from the left, and one for the prices at given ``T``, a smooth concave problem in three
 unknowns with a logarithmic barrier. Every iterate is a valid lower bound; the shares it implies, rescaled onto the
 simplex, give the plan.

@@ -29,7 +29,7 @@ _CANDIDATES: tuple[Strategy, ...] = (
 
 @dataclass(frozen=True)
 class Optimal:
-    """Joint optimisation with a Lagrangian bound; exhaustive where clients are few (DESIGN section 6)."""
+    """Joint optimisation with a Lagrangian bound; exhaustive where clients are few (docs/methods/planning.md)."""
 
     name: str = "optimal"
     summary: str = "cut, mode and shares of every client together, with a lower bound and gap"

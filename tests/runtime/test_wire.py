@@ -64,7 +64,7 @@ def size_of(tensor: torch.Tensor | None) -> int:
 @pytest.mark.parametrize(
     ("mode", "settings", "uplink", "downlink"),
     [
-        # DESIGN section 3 and the methods note, with Q = P = 3, A = 1 MiB and 100 bytes of labels
+        # docs/methods/training-modes.md, What crosses per step, with Q = P = 3, A = 1 MiB and 100 bytes of labels
         (Mode.FO, {}, A + 100, A),
         (Mode.ZO_PROJECTION, {}, A + 100 + 12, A + 24),
         (Mode.ZO_PROJECTION, {"projection_sides": "two"}, A + 100 + 12, A + 24),

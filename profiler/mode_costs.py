@@ -45,7 +45,17 @@ class BlockSeconds:
 
     @classmethod
     def on(cls, clock: Clock, costs: Sequence[BlockCost], *, is_server: bool = False) -> BlockSeconds:
-        """Evaluate all passes of all blocks on a device; a pass that was not traced takes NaN seconds, never zero."""
+        """Evaluate all passes of all blocks on a device; a pass that was not traced takes NaN seconds, never zero.
+
+        Parameters
+        ----------
+        clock
+            The device.
+        costs
+            Of every block, first to last.
+        is_server
+            Whether updates are those of the server's optimizer.
+        """
         known: dict[int, list[float]] = {}
         for cost in costs:
             if id(cost) not in known:
@@ -65,7 +75,15 @@ class BlockSeconds:
         return cls(*columns)
 
     def exact_backward_s(self, first: int, stop: int, *, wants_input: bool) -> float:
-        """Backward and update of blocks ``first..stop-1``, down to the lowest trained one if no input is wanted."""
+        """Seconds of backward and update.
+
+        Parameters
+        ----------
+        first, stop
+            Blocks ``first..stop-1``, counted from 0.
+        wants_input
+            Whether the gradient of the input is needed; if not, backward ends at the lowest trained block.
+        """
         if wants_input:
             return float(self.backward[first:stop].sum() + self.update[first:stop].sum())
         trained = np.flatnonzero(self.trains[first:stop])
@@ -76,7 +94,15 @@ class BlockSeconds:
         return float(below_top + self.backward_without_input[lowest] + self.update[first:stop].sum())
 
     def estimated_step_s(self, first: int, stop: int, directions: int) -> float:
-        """One step of blocks ``first..stop-1`` along an estimated gradient, its probes apart."""
+        """Seconds of one step along an estimated gradient, without its probes.
+
+        Parameters
+        ----------
+        first, stop
+            Blocks ``first..stop-1``, counted from 0.
+        directions
+            Directions of the estimate.
+        """
         return float(directions * self.descend[first:stop].sum() + self.estimated_update[first:stop].sum())
 
 

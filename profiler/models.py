@@ -60,7 +60,15 @@ def traced_model(scenario: Scenario) -> TracedModel:
 
 
 def with_batch_size(traced: TracedModel, scenario: Scenario, batch_size: int) -> TracedModel:
-    """Return the same model, and the shapes that are known, with a mini-batch of another size."""
+    """Return the same model with a mini-batch of another size; shapes that are known already are kept.
+
+    Parameters
+    ----------
+    traced, scenario
+        The model as shapes, and the scenario it was built for.
+    batch_size
+        Samples of the mini-batch.
+    """
     return replace(traced, batch=_batch(scenario, batch_size))
 
 

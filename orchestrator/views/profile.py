@@ -45,7 +45,10 @@ def by_group(options: OptionTable) -> list[tuple[str, str, pd.DataFrame]]:
 
 
 def deepest_fitting(rows: pd.DataFrame) -> pd.Series | None:
-    """Return the deepest option within the budget, with the least compute among those of its cut; None without one."""
+    """Return the row of the deepest option within the budget; of those of its cut, the one with the least compute.
+
+    None if no option fits.
+    """
     fitting = rows[rows["fits"]]
     if fitting.empty:
         return None

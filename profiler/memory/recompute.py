@@ -45,6 +45,11 @@ class RecomputePlanner:
             Blocks of the client part.
         available_bytes
             For activations, graphs, gradients and temporaries: what parameters, optimizer state and batch leave.
+
+        Raises
+        ------
+        ValueError
+            If nothing below the cut is trained.
         """
         first = self._chain.first_trained(cut)
         if first > cut:

@@ -140,7 +140,17 @@ class ScalarLog:
         return tuple(one for one in self._rounds if one.round > self._last_round[client])
 
     def add(self, averaged: AveragedRound | None, round_index: int, taking_part: Iterable[str]) -> None:
-        """Take in a round, whose participants then have its scalars, and drop what nobody needs any more."""
+        """Add a round, and drop the rounds that no client needs any more.
+
+        Parameters
+        ----------
+        averaged
+            The round's scalars; None where no client sent any.
+        round_index
+            Counts from 0.
+        taking_part
+            Clients that took part, and so have applied the scalars.
+        """
         if averaged is not None:
             self._rounds.append(averaged)
         self._last_round |= dict.fromkeys(taking_part, round_index)

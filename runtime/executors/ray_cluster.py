@@ -115,7 +115,15 @@ def _working_in(folder: str) -> Iterator[None]:
 
 @contextmanager
 def errors_of_workers() -> Iterator[None]:
-    """Let a worker's own error through as what it is, and tell any other one as a failed run."""
+    """Turn errors of Ray into errors of ours.
+
+    Raises
+    ------
+    HybridSplitError, OSError
+        A worker's own error, as what it is.
+    RunError
+        If a worker failed in another way, or the cluster did.
+    """
     try:
         yield
     except ray.exceptions.RayTaskError as error:

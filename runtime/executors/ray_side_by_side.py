@@ -80,7 +80,18 @@ class SideBySide:
     def carry_out(
         self, state: StateRef, optimizer_states: Mapping[str, KeptRef], task: RoundTask
     ) -> SideBySideOutcome | ClientFault:
-        """Train all clients of a round, whatever happens to processes; return the fault of one that hangs or kills.
+        """Train all clients of a round, whatever happens to processes.
+
+        Parameters
+        ----------
+        state, optimizer_states
+            Where the global state lies, and by client (and for the server) what an earlier round kept.
+        task
+            The round.
+
+        Returns
+        -------
+        The outcome, or the fault of one client that hangs or kills its workers.
 
         Raises
         ------

@@ -110,8 +110,7 @@ def train(
     if len(history.records) > len(round_ends_s):
         raise UsageError(
             f"{checkpoint_folder}: {len(history.records)} rounds are done already, more than the "
-            f"{len(round_ends_s)} asked for; "
-            "raise --rounds, or start another run"
+            f"{len(round_ends_s)} asked for; raise --rounds, or start another run"
         )
     for record in history.records:
         on_round(record)

@@ -133,7 +133,7 @@ class ServerSide:
             return loss
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
-        """Return the scalars to apply: directions are this client's own, so the average is over one client."""
+        """Return the scalars to apply, [P]: directions are this client's own, so the average is over one client."""
         return scalars_P
 
     def optimizer_state(self) -> OptimizerState:

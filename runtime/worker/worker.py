@@ -218,7 +218,19 @@ class Worker:
         measure_memory: bool,
         optimizer_state: State | None,
     ) -> ClientRound:
-        """Train one client for one round from a state; what is returned is good until the next client."""
+        """Train one client for one round; what is returned is valid until the next client.
+
+        Parameters
+        ----------
+        state
+            The state to start from.
+        assignment, round_index
+            The client's option, and the round, counted from 0.
+        measure_memory
+            Whether to measure its peak.
+        optimizer_state
+            What an earlier round kept; None to start afresh.
+        """
         return run_client_round(
             self._model,
             state,

@@ -70,7 +70,15 @@ class Scanner:
         """Return bounds on the dual's value at both ends of an interval of deadlines.
 
         Every plan whose latency lies in the interval has a gain of at most the line between them. Each row is bounded
-        by a tangent of its concave value; the largest of tangents is convex, so the line bounds their sum.
+        by a
+        tangent of its concave value; the largest of tangents is convex, so the line bounds their sum.
+
+        Parameters
+        ----------
+        point
+            Multipliers.
+        low_s, high_s
+            The interval, seconds.
         """
         middle, worth = 0.5 * (low_s + high_s), capacity_value(point)
         at_low, at_high = worth, worth
@@ -138,7 +146,15 @@ def subset(kinds: ClientKinds, keep: BoolArray) -> ClientKinds:
 
 
 def sample(kinds: ClientKinds, number: int, seed: int = 0) -> ClientKinds:
-    """Return some kinds drawn at random, each standing for as many more clients: cheap, and no bound on anything."""
+    """Return some kinds drawn at random, each standing for as many more clients: cheap, and no bound on anything.
+
+    Parameters
+    ----------
+    kinds, number
+        All kinds, and how many to draw.
+    seed
+        Of the draw.
+    """
     drawn = np.sort(np.random.default_rng(seed).choice(len(kinds.count), number, replace=False))
     keep = np.isin(kinds.row_kind, drawn)
     small = subset(kinds, keep)

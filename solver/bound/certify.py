@@ -215,7 +215,15 @@ def _interval_bound(
 
 
 def shared_prices(duals: list[DualAtDeadline], small: list[DualAtDeadline], rule: SharingRule) -> list[DualAtDeadline]:
-    """Carry multipliers found on a sample over to all clients: their ratio to the sample's at the same deadline."""
+    """Carry multipliers found on a sample over to all clients: their ratio to the sample's at the same deadline.
+
+    Parameters
+    ----------
+    duals, small
+        The dual of all clients at some deadlines, and that of the sample.
+    rule
+        How resources are shared.
+    """
     reference = interpolate(small, duals[0].deadline_s)
     own = duals[0].point
 

@@ -268,7 +268,17 @@ class _RatioSearch:
 def tangent_values(
     kinds: ClientKinds, rule: SharingRule, point: DualPoint, low_s: float, high_s: float
 ) -> tuple[FloatArray, FloatArray]:
-    """[R] values at the upper end of an interval, and upper bounds on them at its lower end."""
+    """[R] upper bounds on the values of options at the lower end of an interval, and [R] values at its upper end.
+
+    Parameters
+    ----------
+    kinds, rule
+        The problem and how resources are shared.
+    point
+        Multipliers.
+    low_s, high_s
+        The interval of deadlines, seconds.
+    """
     high, slope = option_values(kinds, rule, point, high_s)
     return high - slope * (high_s - low_s), high
 
@@ -276,10 +286,15 @@ def tangent_values(
 def interval_bound(kinds: ClientKinds, rule: SharingRule, point: DualPoint, low_s: float, high_s: float) -> float:
     """Lower bound on latency over gain of every plan whose round latency lies in an interval.
 
+    Parameters
+    ----------
+    kinds, rule, point, low_s, high_s
+        As of :func:`tangent_values`.
+
     Returns
     -------
     float
-        Infinite if no plan in the interval exists.
+        Seconds; infinite if no plan in the interval exists.
     """
     at_low, at_high = tangent_values(kinds, rule, point, low_s, high_s)
     worth = capacity_value(point)

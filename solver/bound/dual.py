@@ -72,9 +72,18 @@ class DualSolution:
 def option_values(
     kinds: ClientKinds, rule: SharingRule, point: DualPoint, deadline_s: float
 ) -> tuple[FloatArray, FloatArray]:
-    """[R] ``λ·gain − cost − q·load`` of every option, and its derivative in the deadline.
+    """[R] ``λ·gain − cost − q·load`` of every option, and [R] its derivative in the deadline.
 
     Options that miss the deadline even with every resource to themselves are −inf (their derivative is 0).
+
+    Parameters
+    ----------
+    kinds, rule
+        The problem and how resources are shared.
+    point
+        Multipliers.
+    deadline_s
+        The deadline ``T``, seconds.
     """
     late = kinds.full_share_s > deadline_s * (1 + _DEADLINE_SLACK)
     values, slopes = np.full(len(late), -np.inf), np.zeros(len(late))
@@ -137,6 +146,11 @@ def latency_certificate(
     smoothing: float = FINE_SMOOTHING,
 ) -> DualSolution | None:
     """Minimise ``L`` with ``λ = 0`` over the simplex of prices.
+
+    Parameters
+    ----------
+    kinds, rule, deadline_s, start, smoothing
+        As of :func:`most_gain`.
 
     Returns
     -------

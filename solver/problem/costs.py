@@ -58,7 +58,7 @@ class Work:
         return Work(self.compute_s[index], self.uplink.take(index), self.downlink_s[index], self.server_s[index])
 
     def latency_s(self, shares: FloatArray | float) -> FloatArray:
-        """Latency [s] at shares [..., 3], or at one share of everything: docs/methods/costs.md, Latency of a client."""
+        """[...] seconds at shares [..., 3], or one share of everything: docs/methods/costs.md, Latency of a client."""
         uplink_s, downlink_s, server_s = self.shared_s(shares)
         return self.compute_s + uplink_s + (downlink_s + server_s)
 
@@ -71,7 +71,7 @@ class Work:
 
     @property
     def shared_idle(self) -> BoolArray:
-        """True where a row needs no shared resource at all."""
+        """[...] True where a row needs no shared resource at all."""
         return np.asarray(self.uplink.is_idle & (self.downlink_s == 0) & (self.server_s == 0))
 
 
@@ -103,7 +103,19 @@ class SharingRule(Protocol):
     def price(
         self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False
     ) -> Priced:
-        """Price every row; prices are [3] or broadcast as [..., 3] against the rows."""
+        """Price every row.
+
+        Parameters
+        ----------
+        work
+            The rows; arrays [...].
+        prices
+            [3], or [..., 3] to be broadcast against the rows.
+        deadline_s
+            One deadline, or one for each row, seconds.
+        curvature
+            Whether second derivatives are wanted.
+        """
         ...
 
 
@@ -114,7 +126,7 @@ class StaticShares:
     def price(
         self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False
     ) -> Priced:
-        """Price every row by its cheapest constant shares."""
+        """Price every row by its cheapest constant shares, as :meth:`SharingRule.price`."""
         p_u, p_d, p_s = _split(prices)
         slack_s = np.maximum(deadline_s - work.compute_s, _LEAST_SLACK * deadline_s)
         root_d, root_s = np.sqrt(p_d * work.downlink_s), np.sqrt(p_s * work.server_s)
@@ -163,7 +175,7 @@ class AnySchedule:
     def price(
         self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False
     ) -> Priced:
-        """Price every row by its mean use of each resource."""
+        """Price every row by its mean use of each resource, as :meth:`SharingRule.price`."""
         p_u, p_d, p_s = _split(prices)
         deadline = np.broadcast_to(np.asarray(deadline_s, dtype=float), np.shape(work.compute_s))
         share_u, share_u_1, _ = work.uplink.share_in(deadline)

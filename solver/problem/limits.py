@@ -92,6 +92,14 @@ def least_total(limit: Limit, starts: IntArray) -> float:
 
 
 def possible_rows(limit: Limit, starts: IntArray, client_index: IntArray) -> BoolArray:
-    """[K] False for rows that break the limit even beside everybody else's leanest options."""
+    """[K] False for rows that break the limit even beside the leanest options of all other clients.
+
+    Parameters
+    ----------
+    limit
+        The limit, with loads [K].
+    starts, client_index
+        [N] first row of every client, and [K] the client of every row.
+    """
     lean = np.minimum.reduceat(limit.loads, starts)
     return np.asarray(lean.sum() - lean[client_index] + limit.loads <= limit.capacity + limit.slack)

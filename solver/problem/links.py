@@ -42,22 +42,32 @@ class UplinkWork(Protocol):
 
     @property
     def is_idle(self) -> BoolArray:
-        """True where nothing has to be carried."""
+        """[...] True where nothing has to be carried."""
         ...
 
     def seconds(self, share: FloatArray | float) -> FloatArray:
-        """Duration at a share of the band, seconds; infinite at share 0 with bits to carry."""
+        """[...] duration at a share of the band, seconds; infinite at share 0 with bits to carry."""
         ...
 
     def share_in(self, duration_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Share needed for a duration, with its first and second derivative in the duration.
+        """[...] share needed for a duration, with its first and second derivative in the duration.
 
         A duration that no share can reach gives an infinite share. Idle rows give zeros.
         """
         ...
 
     def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
-        """Minimise ``price·share(t) + rest/(slack_s − t)`` over the duration ``t``, seconds."""
+        """Minimise ``price·share(t) + rest/(slack_s − t)`` over the duration ``t``, seconds.
+
+        Parameters
+        ----------
+        price
+            [...] price of the whole band.
+        rest
+            [...] priced work of what the remaining slack is left to.
+        slack_s
+            [...] seconds for both, above zero.
+        """
         ...
 
 
@@ -88,16 +98,16 @@ class FixedUplink:
 
     @property
     def is_idle(self) -> BoolArray:
-        """True where nothing has to be carried."""
+        """[...] True where nothing has to be carried."""
         return np.asarray(self.full_share_s == 0)
 
     def seconds(self, share: FloatArray | float) -> FloatArray:
-        """Duration at a share of the band, seconds."""
+        """[...] duration at a share of the band, seconds."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.is_idle, 0.0, self.full_share_s / share)
 
     def share_in(self, duration_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Share needed for a duration, with its first and second derivative."""
+        """[...] share needed for a duration, with its first and second derivative."""
         duration_s = np.where(self.is_idle, 1.0, duration_s)
         with np.errstate(divide="ignore"):
             share = self.full_share_s / duration_s
@@ -105,7 +115,10 @@ class FixedUplink:
         return share, slope, -2.0 * slope / duration_s
 
     def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
-        """Divide the slack in the ratio of the square roots of the priced work (closed form)."""
+        """Divide the slack in the ratio of the square roots of the priced work (closed form).
+
+        Arguments as of :meth:`UplinkWork.balance`.
+        """
         own = np.sqrt(price * self.full_share_s)
         total = own + np.sqrt(rest)
         part = own / np.where(total > 0, total, 1.0)
@@ -136,18 +149,18 @@ class ShannonUplink:
 
     @property
     def is_idle(self) -> BoolArray:
-        """True where nothing has to be carried."""
+        """[...] True where nothing has to be carried."""
         return np.asarray(self.floor_s == 0)
 
     def seconds(self, share: FloatArray | float) -> FloatArray:
-        """Duration at a share of the band, seconds."""
+        """[...] duration at a share of the band, seconds."""
         with np.errstate(divide="ignore", invalid="ignore"):
             snr = self.full_share_snr / np.asarray(share, dtype=float)
             gain = np.where(np.isinf(snr), np.inf, _over_log(snr)[0])
             return np.where(self.is_idle, 0.0, self.floor_s * gain)
 
     def share_in(self, duration_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Share needed for a duration, with its first and second derivative."""
+        """[...] share needed for a duration, with its first and second derivative."""
         return self._shares(duration_s, duration_s, 0.0)[1:]
 
     def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
@@ -155,6 +168,7 @@ class ShannonUplink:
 
         ``√(price·snr)·(slack − floor·g(y)) = √(rest·floor)·y·√g'(y)``: the left side falls in ``y``, the right side
         rises.
+        Arguments as of :meth:`UplinkWork.balance`.
         """
         left = np.sqrt(price * self.full_share_snr)
         bend = np.sqrt(rest * self.floor_s) / np.where(left > 0, left, 1.0)

@@ -206,7 +206,16 @@ class PlanningProblem:
     def with_objective(
         self, objective: str, minimum_progress: float, *, energy_cap_j: float | None = None
     ) -> PlanningProblem:
-        """Return the same options under another objective, least progress and energy cap.
+        """Return the same options under another objective.
+
+        Parameters
+        ----------
+        objective
+            ``time-to-progress``, ``round-latency`` or ``energy``.
+        minimum_progress
+            Least data-weighted progress of a plan.
+        energy_cap_j
+            Energy for all clients together; None lifts the cap.
 
         Raises
         ------
@@ -282,7 +291,13 @@ class PlanningProblem:
         return all(limit.keeps(limit.loads[rows].sum()) for limit in self.limits)
 
     def objective_s(self, round_latency_s: float, progress: float, penalty_s: float = 0.0) -> float:
-        """Objective of a plan with a round latency, a progress and a price of dropped clients, seconds."""
+        """Objective of a plan, seconds; infinite where it makes no progress and the objective divides by it.
+
+        Parameters
+        ----------
+        round_latency_s, progress, penalty_s
+            The plan's round latency, progress, and price of dropped clients.
+        """
         if not self.divides_by_progress:
             return round_latency_s + penalty_s
         return (round_latency_s + penalty_s) / progress if progress > 0 else np.inf

@@ -41,6 +41,15 @@ class _Tests:
 def close_ratio(kinds: ClientKinds, recovery: Recovery, intervals: tuple[Interval, ...]) -> bool:
     """Search the open intervals of time-to-progress exhaustively.
 
+    Parameters
+    ----------
+    kinds
+        The problem.
+    recovery
+        Holds the incumbent, and takes better plans.
+    intervals
+        Ranges of the deadline that may hold a better plan.
+
     Returns
     -------
     bool

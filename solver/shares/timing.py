@@ -65,9 +65,14 @@ class Jobs:
 
 
 def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float = 1.0) -> Jobs:
-    """Split the options' work of a round ([N] rows) at shares ([N, 3]) into jobs.
+    """Split the options' work of a round into jobs; bytes that do not divide by the steps go to the first ones.
 
-    Bytes that do not divide go to the first steps.
+    Parameters
+    ----------
+    problem, rows
+        The planning problem, and [N] the row of every client.
+    shares
+        [N, 3] shares, or one share of everything.
     """
     steps = problem.scenario.training.local_steps
     table = problem.table.iloc[rows]

@@ -128,6 +128,15 @@ def deadline_at(
 
     Newton on the reciprocal of the sum converges fastest (it is linear for one row); from the right, where that may
     overshoot, plain Newton on the convex sum lands left of the root again. The result never exceeds the root.
+
+    Parameters
+    ----------
+    work, weight
+        Rows of the plans, and how many clients each stands for; arrays [M, N].
+    prices
+        [M, 3] prices on the simplex.
+    floor_s, start_s
+        [M] a deadline below which none can be, and one to start from, seconds.
     """
     deadline = np.maximum(start_s, floor_s)
     total = np.ones_like(deadline)

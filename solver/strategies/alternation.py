@@ -55,13 +55,15 @@ def alternate(
     strategy
         Name, for messages.
 
-    Notes ----- At fixed shares every option has one latency, and the best options for the objective are found
-    exactly; the shares at fixed options are too. It starts from equal shares.
-
     Raises
     ------
     InfeasibleError
         If no choice keeps the limits.
+
+    Notes
+    -----
+    The first shares are equal ones. At fixed shares every option has one latency, and the best options for the
+    objective are found exactly; so are the shares at fixed options.
     """
     shares = np.full((problem.num_clients, 3), 1.0 / problem.num_clients)
     best: Alternated | None = None

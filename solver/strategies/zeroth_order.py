@@ -44,8 +44,7 @@ class EverybodyOneMode:
         if best is None:
             raise InfeasibleError(
                 f"{self.name}: no single cut has {self.mode} for every client within the limits; relax them, or use "
-                "the "
-                "strategy 'optimal'"
+                "the strategy 'optimal'"
             )
         cut = int(problem.cuts[best.rows[0]])
         return Assignment(best.rows, equal_shares=True, reason=f"{self.mode} for everybody at cut {cut}, equal shares")

@@ -1,6 +1,6 @@
 """The model as a graph of blocks with the tensors between them, and its valid cuts.
 
-Nodes are blocks, edges carry what one block hands to the next. A cut is valid behind a block when the edges that cross
+Nodes are blocks, edges carry what one block passes to the next. A cut is valid behind a block when the edges that cross
 there are a single tensor and its companions (labels, mask), which is so behind every block: blocks are declared, or cut
 out of a recorded forward pass, such that one tensor crosses (several are packed into one,
 ``hybridsplit.runtime.models.traced``).

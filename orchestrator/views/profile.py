@@ -103,8 +103,8 @@ def worth_line(options: OptionTable) -> str:
     worth = options.table.groupby("batch_size")["progress"].max()
     if len(worth) < 2:
         return ""
-    told = ", ".join(f"{size}: {share:.3g}" for size, share in (worth / worth.iloc[-1]).items())
-    return f"worth of a step by batch size: {told}"
+    worths = ", ".join(f"{size}: {share:.3g}" for size, share in (worth / worth.iloc[-1]).items())
+    return f"worth of a step by batch size: {worths}"
 
 
 def breakdown_table(breakdowns: dict[str, MemoryBreakdown]) -> Table:

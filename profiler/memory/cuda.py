@@ -40,7 +40,7 @@ class CudaMemory:
         Workspace of each thread that calls cuBLAS: 32 MiB on compute capability 9.0, 8.125 MiB before, by PyTorch's
         defaults.
     workspaces_exist
-        True if cuBLAS was called before, so that its workspaces are not part of what is asked.
+        True if cuBLAS was called before, so that its workspaces are not counted.
     """
 
     multiprocessors: int = 132

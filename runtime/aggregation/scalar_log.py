@@ -57,7 +57,7 @@ def average_scalars(
 
     Returns
     -------
-    None where nobody sent scalars.
+    None where no client sent scalars.
     """
     sent = [report for report in reports if report.coefficients]
     if not sent:

@@ -11,7 +11,7 @@ Block by block, the new state is the weighted mean of the states of those who tr
   Where all deltas of a block are estimates, they are averaged among themselves;
 * BatchNorm statistics are averaged over exact contributors only: estimated and frozen parts run in evaluation mode and
   have gathered none;
-* a block nobody trained keeps its state.
+* a block that no client trained keeps its state.
 
 The mean of states with weights that sum to one equals the old state plus the weighted mean of deltas; with a single
 contributor it is that contributor's state, bit for bit. Clients are averaged in groups first and the groups then, both
@@ -169,6 +169,6 @@ def is_finite(state: Mapping[str, Tensor]) -> bool:
     entries = [entry for entry in state.values() if entry.numel()]
     if not entries:
         return True
-    # Norms are faster than asking, and finite only if all entries are; where squares overflow, one has to ask.
+    # Norms are faster than `isfinite`, and finite only if all entries are; where squares overflow, check entries.
     norms = torch.stack(torch._foreach_norm(entries, 2))
     return math.isfinite(norms.sum().item()) or all(bool(entry.isfinite().all()) for entry in entries)

@@ -23,7 +23,7 @@ class LossProbes:
     perturbed
         Perturbed forwards of the client, each with its loss at the server.
     clean_for_loss
-        Whether the unperturbed loss is asked for: one-sided differences compare with it.
+        Whether the server is asked for the unperturbed loss: one-sided differences compare with it.
     clean
         Whether the client runs unperturbed at all. One-sided, always: with ``first-plus`` or ``all-plus`` that upload
         serves the loss alone, so that these anchors then save nothing.

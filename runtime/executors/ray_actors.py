@@ -190,7 +190,7 @@ class RayModelServer:
 
 
 def _kept(optimizer_states: Mapping[str, Sequence[KeptRef]]) -> dict[str, State]:
-    """Read each client's optimizer state; references are in lists, so that Ray hands them over as they are."""
+    """Read each client's optimizer state; references are in lists, since Ray replaces bare ones by their values."""
     by_ref: dict[KeptRef, list[str]] = {}
     for client, (ref,) in optimizer_states.items():
         by_ref.setdefault(ref, []).append(client)
@@ -208,7 +208,7 @@ def pack(contribution: Contribution) -> PackedContribution:
 
 
 EMPTY = pack(Contribution({}, {}))
-"""Of nobody."""
+"""A contribution of no clients."""
 
 
 def _by_kind(

@@ -72,7 +72,7 @@ class RaySharedServer:
         self._at_work = {}
 
     async def begins(self, worker: int, client: str) -> None:
-        """Take note that a worker begins a client's step."""
+        """Note that a worker begins a client's step."""
         self._at_work[worker] = client
 
     async def at_work(self) -> dict[int, str]:
@@ -146,7 +146,7 @@ def _answer(
 
 
 class Announcer:
-    """Tells the server which client a worker begins, so that it is known when the worker then hangs or dies.
+    """Reports to the server which client a worker begins, so that the client is known if the worker then hangs or dies.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class Announcer:
 
 
 def announce_nothing(client: str) -> None:
-    """Do without, and without the round trip."""
+    """Report nothing, which saves the round trip."""
 
 
 class RemoteSide:
@@ -191,7 +191,7 @@ class RemoteSide:
         return True
 
     def begin_step(self, key: NoiseKey) -> None:
-        """Start a step; the server learns of it with the first request."""
+        """Start a step; the server is informed with the first request."""
         self._step, self._key = self._step + 1, key
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:

@@ -137,7 +137,7 @@ class ClientSession:
         self._on_device = assignment.cut == num_blocks
         self._meter = LiveBytes() if measure_memory else None
         self._traffic = Traffic()
-        # Blocks that everybody moves by the same averaged scalars are never sent again.
+        # Blocks that all clients move by the same averaged scalars are never sent again.
         prefix = scenario.training.zo_prefix_blocks
         sent = [tensor for name, tensor in part.exchanged().items() if block_of(name) >= prefix]
         self._traffic.count(Phase.MODEL_DOWNLOAD, sent)

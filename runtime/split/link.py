@@ -1,6 +1,6 @@
 """The link between a client and its server part, in one process: what crosses it is counted, byte by byte.
 
-Counting happens on the tensors that are handed over, so the run's ledger is measured, not computed from a formula.
+Bytes are counted on the tensors that cross, so the run's ledger is measured, not computed from a formula.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The dual over all rows, in pieces that stay in the processor's cache.
 
 With ten thousand clients of a hundred options, an evaluation touches a million rows; the minimisation itself needs only
-the few rows a client that can win. Here are the passes over everything: they tell which rows those are, and give bounds
-that hold whatever was left out before.
+the few rows a client that can win. This module passes over all rows: it finds the rows that can win, and gives
+bounds that hold whatever was left out before.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class StaticShares:
 
 @dataclass(frozen=True)
 class AnySchedule:
-    """Resources may be handed round within the round in any order: a relaxation of every schedule.
+    """Resources may pass from client to client in any order within the round: a relaxation of every schedule.
 
     A client that owns the mean share ``x`` of a resource over a round of ``T`` seconds gets at most the work of a
     constant share ``x`` (equal for linear rates; Jensen's inequality for the concave Shannon rate), and its phases can

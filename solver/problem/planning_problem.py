@@ -196,7 +196,7 @@ class PlanningProblem:
 
     @property
     def keys(self) -> list[tuple[Hashable, ...]]:
-        """[K] what tells the rows apart."""
+        """[K] the key of every row."""
         return list(zip(*(self.table[column] for column in OPTION_KEY), strict=True))
 
     def without_limits(self) -> PlanningProblem:

@@ -1,4 +1,4 @@
-"""Rows of an option table before they are a problem: put in order, checked, and asked whether they are usable."""
+"""Rows of an option table before they are a problem: put in order, checked, and marked where they are not usable."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def ordered(table: OptionTable, clients: tuple[Client, ...]) -> tuple[pd.DataFra
     position = {client.id: i for i, client in enumerate(clients)}
     index = table.table["client"].map(position)
     if index.isna().any():
-        stranger = table.table["client"][index.isna()].iloc[0]
+        unknown = table.table["client"][index.isna()].iloc[0]
         raise ContractError(
-            f"the option table has client {stranger}, which the scenario does not; needs the clients of the scenario: "
+            f"the option table has client {unknown}, which the scenario does not; needs the clients of the scenario: "
             "profile this scenario again"
         )
     order = np.argsort(index.to_numpy(dtype=np.int64), kind="stable")

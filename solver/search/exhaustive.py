@@ -147,7 +147,7 @@ def _list_plans(kinds: ClientKinds, tests: _Tests) -> IntArray | None:
 
 
 def _by_regret(kinds: ClientKinds, tests: _Tests) -> IntArray:
-    """Classes in the order that prunes soonest: those whose second-best option costs most come first."""
+    """Kinds in the order that prunes soonest: those whose second-best option costs most come first."""
     values = tests.values[1]
     top = np.maximum.reduceat(values, kinds.starts)
     regret = np.minimum(top[kinds.row_kind] - values, 1e300)

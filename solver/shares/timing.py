@@ -32,7 +32,7 @@ class Timing:
     latency_s
         [N] end of every client, from the start of the round, seconds.
     waiting_s
-        [N] seconds that every client waits for its turn, by phase; empty where nobody waits.
+        [N] seconds that every client waits for its turn, by phase; empty where no client waits.
     """
 
     latency_s: FloatArray
@@ -120,7 +120,7 @@ def turns_timing(jobs: Jobs, *, synchronise: bool = False) -> Timing:
         length = duration[used]
         before = np.cumsum(length) - length
         start = before + np.maximum.accumulate(np.maximum(ready[used], free[resource]) - before)
-        # The sum of a job's slack may come out a rounding below zero.
+        # Rounding may leave the difference slightly below zero.
         waiting[phase][used] += np.maximum(start - ready[used], 0.0)
         end = ready.copy()
         end[used] = start + length

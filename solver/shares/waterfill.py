@@ -77,7 +77,7 @@ def fill(
     Filled
         Bounds, latencies, prices and shares.
     """
-    # Rows nobody takes may be too slow for the deadline; without their device time every row has a finite cost.
+    # Rows that no client takes may be too slow for the deadline; without their device time every row has a finite cost.
     work = replace(work, compute_s=np.where(weight > 0, work.compute_s, 0.0))
     num_plans = work.compute_s.shape[0]
     floor_s = np.max(np.where(weight > 0, work.latency_s(1.0), 0.0), axis=1)

@@ -91,7 +91,7 @@ def all_shares(problem: PlanningProblem, rows: IntArray) -> FloatArray:
 
 
 def bandwidth_only(problem: PlanningProblem, rows: IntArray) -> FloatArray:
-    """[N, 3] best shares of uplink and downlink where everybody holds ``1/N`` of the server."""
+    """[N, 3] best shares of uplink and downlink where every client holds ``1/N`` of the server."""
     work, number = problem.work.take(rows), problem.num_clients
     on_device = Work(work.compute_s + number * work.server_s, work.uplink, work.downlink_s, np.zeros(number))
     shares = fill(replace_batch(on_device), np.ones((1, number))).shares[0].copy()

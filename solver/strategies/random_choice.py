@@ -16,7 +16,7 @@ _DRAWS = 200
 
 @dataclass(frozen=True)
 class RandomChoice:
-    """Uniformly drawn options at equal shares: what no thought at all gives. The scenario's seed decides."""
+    """Uniformly drawn options at equal shares: what a plan without any criterion gives. The scenario's seed decides."""
 
     name: str = "random"
     summary: str = "an option drawn at random for every client among those that fit, equal shares"

@@ -1,4 +1,4 @@
-"""Everybody trains by forward passes: HOSL and HO-SFL."""
+"""All clients train by forward passes: HOSL and HO-SFL."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ A = 1 << 20
 @pytest.mark.parametrize(("mode", "settings"), SETTINGS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bytes_on_air_are_those_of_the_cost_model(family: str, mode: Mode, settings: dict[str, object]) -> None:
-    """Whoever holds the labels, padded or not, under a memory meter or not."""
+    """Whichever side holds the labels, padded or not, under a memory meter or not."""
     for holder, padded, meter in (("client", False, None), ("client", True, LiveBytes()), ("server", True, None)):
         sides = Sides.of(family, label_holder=holder, zeroth_order={"directions": 3, **settings})
         batch = family_batch(sides.scenario, padded=padded)

@@ -91,7 +91,7 @@ def _numel(shape: Sequence[Any], batch_size: int) -> int:
 
 @dataclass(frozen=True)
 class _Instruction:
-    """A step of a block, and the values nobody needs after it."""
+    """A step of a block, and the values that are not needed after it."""
 
     index: int
     step: Step
@@ -129,9 +129,9 @@ class TracedBlock(Block):
         self.above = above
         self._is_padded = any(step.kind is Kind.MASK for step in program.steps)
         named = [program.steps[i] for i in steps if program.steps[i].kind in (Kind.MODULE, Kind.READ)]
-        # Where a name starts differs between alike layers; what is left of it does not.
+        # Alike layers have names with different beginnings (``layers.3.``) and equal endings.
         self._prefix_length = _common_prefix_length([str(step.target) for step in named])
-        # Below a child of its own, no name of the model's can meet one of a block's.
+        # In a child module, names taken from the model cannot clash with attributes of the block.
         self.body = nn.Module()
         self._place(named, model, taken)
         self._instructions = _instructions(program, steps, above.steps)

@@ -1,4 +1,4 @@
-"""The ``hybridsplit`` command line (DESIGN section 8).
+"""The ``hybridsplit`` command line.
 
 Heavy packages are imported inside the commands that need them, so that ``--help`` answers at once and ``plan`` never
 imports Ray.

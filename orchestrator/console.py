@@ -25,7 +25,7 @@ _WIDTH_WITHOUT_TERMINAL = 140
 
 class _Results(Console):
     def on_broken_pipe(self) -> None:
-        """End quietly: the reader of a pipe has seen enough."""
+        """End quietly where the reader of a pipe has closed it."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(ExitCode.DONE)
 
@@ -58,7 +58,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             stderr().print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
-            # The reader of a pipe has seen enough; Python would complain once more while closing stdout.
+            # The reader closed the pipe; Python would raise again while closing stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(ExitCode.DONE) from None
         except OSError as error:

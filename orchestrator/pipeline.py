@@ -88,6 +88,13 @@ def check_data(scenario: Scenario) -> None:
 def check_same_scenario(plan: Plan, scenario: Scenario, where: str) -> None:
     """Refuse a plan that was made for another scenario.
 
+    Parameters
+    ----------
+    plan, scenario
+        The plan and the scenario it is to be used for.
+    where
+        Where the plan came from, for the message.
+
     Raises
     ------
     UsageError
@@ -95,9 +102,9 @@ def check_same_scenario(plan: Plan, scenario: Scenario, where: str) -> None:
     """
     if plan.scenario_hash != scenario.content_hash():
         raise UsageError(
-            f"{where}: this plan was made for another scenario (or other --set values): "
-            f"found hash {plan.scenario_hash[:12]}, "
-            f"needs {scenario.content_hash()[:12]}; plan again, or run with the scenario it was made for"
+            f"{where}: this plan was made for another scenario (or other --set values): found hash "
+            f"{plan.scenario_hash[:12]}, needs {scenario.content_hash()[:12]}; plan again, or run with the scenario it "
+            "was made for"
         )
 
 
@@ -110,6 +117,17 @@ def run_plan(
     on_progress: Progress = _silent,
 ) -> dict[str, Any]:
     """Train by a plan, replay its network, and write the run folder with its report.
+
+    Parameters
+    ----------
+    scenario, options, plan
+        The scenario, its option table, and a verified plan for it.
+    folder
+        Where to write; it is created.
+    settings
+        Executor, workers, rounds, and whether to resume.
+    on_progress
+        Called with what is being done and the share that is done, in [0, 1].
 
     Returns
     -------
@@ -182,7 +200,15 @@ def _round_shown(on_progress: Progress, what: str, num_rounds: int) -> Callable[
 
 
 def planned_ledger(plan: Plan, scenario: Scenario, num_rounds: int) -> Ledger:
-    """Return the planned ledger of those who take part in each round."""
+    """Return the planned ledger of those who take part in each round.
+
+    Parameters
+    ----------
+    plan, scenario
+        The plan, and the scenario that draws the participants.
+    num_rounds
+        Rounds of the ledger.
+    """
     from hybridsplit.runtime.data.participation import attendance
 
     return plan.ledger(num_rounds, attendance(scenario, [client.id for client in plan.clients], num_rounds))
@@ -200,7 +226,23 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
 
 
 def replay_plan(plan: Plan, folder: RunFolder, num_rounds: int, traces: Any = None) -> dict[str, Any]:
-    """Replay a plan's network without training, and write a folder with its report."""
+    """Replay a plan's network without training, and write a folder with its report.
+
+    Parameters
+    ----------
+    plan
+        The plan; it carries its scenario.
+    folder
+        Where to write; it is created.
+    num_rounds
+        Rounds to replay.
+    traces
+        By client, a recorded bandwidth trace; constant links when None.
+
+    Returns
+    -------
+    The document of ``summary.json``.
+    """
     scenario = scenario_of(plan)
     check_same_scenario(plan, scenario, "the plan's scenario")
     replayed = replay(plan, scenario, num_rounds=num_rounds, traces=traces)

@@ -1,4 +1,4 @@
-"""The files of a run folder (DESIGN section 8): written once by a stage, read by the next."""
+"""The files of a run folder: written once by a stage, read by the next."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class RunFolder:
         write_parquet(rounds, self.path / f"{name}.parquet", "rounds", ROUNDS_SCHEMA_VERSION)
 
     def rounds(self, name: str = "rounds") -> pd.DataFrame | None:
-        """Read ``rounds.parquet``, or None where nothing was trained."""
+        """Read ``rounds.parquet``, one row a round; None where nothing was trained."""
         path = self.path / f"{name}.parquet"
         return read_parquet(path, "rounds", ROUNDS_SCHEMA_VERSION) if path.exists() else None
 

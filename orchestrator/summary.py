@@ -27,7 +27,19 @@ def summarise(
     peak_bytes: dict[str, int],
     left_out: Collection[tuple[str, int]] = (),
 ) -> dict[str, Any]:
-    """Return the document of ``summary.json``: final (not best) figures, planned beside replayed beside measured."""
+    """Return the document of ``summary.json``: final (not best) figures, planned beside replayed beside measured.
+
+    Parameters
+    ----------
+    plan, ledger
+        The plan, and the entries of all sources.
+    rounds, control
+        One row a round, of the run and of the frozen control; None where there was none.
+    peak_bytes
+        Measured peaks by client.
+    left_out
+        Clients and rounds whose training did not count.
+    """
     replayed = ledger.of(Source.REPLAYED)
     num_rounds = int(replayed["round"].max()) + 1
     first = replayed[(replayed["round"] == 0)]
@@ -92,7 +104,15 @@ def bytes_agree(ledger: Ledger, left_out: Collection[tuple[str, int]] = ()) -> b
 
 
 def rounds_left_out(faults: Iterable[ClientFault], policy: str, num_rounds: int) -> set[tuple[str, int]]:
-    """Return clients and rounds that faults took out of the training, from then on under ``drop-client``."""
+    """Return the clients and rounds that faults took out of the training.
+
+    Parameters
+    ----------
+    faults, policy
+        The faults, and ``faults.policy``: ``drop-client`` leaves a client out from then on, all others for that round.
+    num_rounds
+        Rounds of the run.
+    """
     return {
         (fault.client, round_index)
         for fault in faults
@@ -116,5 +136,5 @@ def round_ends_s(replayed: Replay) -> list[float]:
 
 
 def rounds_table(records: Iterable[RoundRecord]) -> pd.DataFrame:
-    """Return metrics by round."""
+    """Return metrics, one row a round."""
     return pd.DataFrame([asdict(record) for record in records], columns=list(ROUND_COLUMNS))

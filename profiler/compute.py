@@ -26,7 +26,15 @@ _Run = Callable[[Tensor], Tensor]
 
 
 def signature(block: Block, x: Tensor, *, is_last: bool) -> Hashable:
-    """What makes two blocks cost the same."""
+    """Return what two blocks share if they cost the same.
+
+    Parameters
+    ----------
+    block, x
+        The block and its input.
+    is_last
+        Whether it computes the loss as well.
+    """
     shapes = tuple((name, tuple(p.shape), p.requires_grad) for name, p in block.named_parameters())
     buffers = tuple((name, tuple(b.shape)) for name, b in block.named_buffers())
     return block.kind, shapes, buffers, tuple(x.shape), x.dtype, is_last

@@ -2,7 +2,7 @@
 
 Both powers are published figures of a device. The radio has no term of its own: no catalogue device publishes its
 transmit power as drawn from the battery, and idle power, where known, was measured with the radio on. An energy that
-needs a figure nobody published is not a number; it is never zero and never part of a sum.
+needs an unpublished figure is not a number; it is never zero and never part of a sum.
 """
 
 from __future__ import annotations

@@ -46,7 +46,10 @@ def cpu_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attention as the CPU computes it."""
+    """Attention as the CPU computes it: [B, H, S, D], as the queries are.
+
+    Arguments as of ``torch.nn.functional.scaled_dot_product_attention``.
+    """
     mask = _additive(attn_mask, query)
     fused = (
         _fused_allowed()
@@ -75,7 +78,10 @@ def cuda_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attention as a CUDA device of compute capability 8.0 or more computes it."""
+    """Attention as a CUDA device of compute capability 8.0 or more computes it: [B, H, S, D], as the queries are.
+
+    Arguments as of ``torch.nn.functional.scaled_dot_product_attention``.
+    """
     mask = _additive(attn_mask, query)
     groups = query.shape[1] // key.shape[1]
     if not _fused_allowed():

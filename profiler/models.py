@@ -1,6 +1,6 @@
 """The model as a graph of blocks with the tensors between them, and its valid cuts.
 
-Nodes are blocks, edges carry what one block hands to the next. A cut is valid behind a block when the edges that cross
+Nodes are blocks, edges carry what one block passes to the next. A cut is valid behind a block when the edges that cross
 there are a single tensor and its companions (labels, mask), which is so behind every block: blocks are declared, or cut
 out of a recorded forward pass, such that one tensor crosses (several are packed into one,
 ``hybridsplit.runtime.models.traced``).
@@ -60,7 +60,15 @@ def traced_model(scenario: Scenario) -> TracedModel:
 
 
 def with_batch_size(traced: TracedModel, scenario: Scenario, batch_size: int) -> TracedModel:
-    """Return the same model, and the shapes that are known, with a mini-batch of another size."""
+    """Return the same model with a mini-batch of another size; shapes that are known already are kept.
+
+    Parameters
+    ----------
+    traced, scenario
+        The model as shapes, and the scenario it was built for.
+    batch_size
+        Samples of the mini-batch.
+    """
     return replace(traced, batch=_batch(scenario, batch_size))
 
 

@@ -151,7 +151,7 @@ def _clock_of(device: Device) -> Clock:
 
 
 def cuda_memory(device: Device) -> CudaMemory | None:
-    """Return what to follow of a device's allocator and kernels; None where live tensor bytes are asked."""
+    """Return what to follow of a device's allocator and kernels; None where live tensor bytes are counted."""
     if device.cuda is None:
         return None
     return CudaMemory(

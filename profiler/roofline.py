@@ -2,7 +2,7 @@
 
 An operator takes its arithmetic at the reached compute rate and its traffic at the reached memory bandwidth: the
 larger of the two where a device hides one behind the other (GPUs), their sum where it does not (the cores of a small
-board). What CPU kernels add is modelled, not fudged: patches unfolded for a convolution are traffic, and the groups of
+board). What CPU kernels add is modelled: patches unfolded for a convolution are traffic, and the groups of
 a grouped convolution are calls. The reached shares of the peaks come with the device, and so does how surely they are
 known.
 """

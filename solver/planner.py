@@ -157,6 +157,11 @@ def compute_bounds(
 ) -> SearchResult:
     """Compute the bounds once, for several calls of :func:`make_plan` on the same problem.
 
+    Parameters
+    ----------
+    scenario, table, fixed
+        As of :func:`make_plan`.
+
     Raises
     ------
     UsageError, ContractError, InfeasibleError, SolverFailure

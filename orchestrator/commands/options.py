@@ -83,7 +83,15 @@ AddressOption = Annotated[
 
 
 def load_and_profile(scenario: str, overrides: list[str] | None, *, quiet: bool) -> tuple[Scenario, OptionTable]:
-    """Load a scenario and profile it, with a progress bar on stderr unless it is to be quiet."""
+    """Load a scenario and profile it.
+
+    Parameters
+    ----------
+    scenario, overrides
+        Name or path, and ``key=value`` settings.
+    quiet
+        Whether to leave out the progress bar on stderr.
+    """
     from hybridsplit.scenarios.loader import load_scenario
 
     loaded = load_scenario(scenario, overrides or [])
@@ -94,7 +102,13 @@ def load_and_profile(scenario: str, overrides: list[str] | None, *, quiet: bool)
 
 
 def writing(path: Path, write: Any) -> None:
-    """Write a file the user named; a failure is told with its path."""
+    """Write a file that the user named.
+
+    Raises
+    ------
+    RunError
+        If it cannot be written; the message names its path.
+    """
     from hybridsplit.scenarios.errors import RunError
 
     try:

@@ -141,8 +141,7 @@ def pareto(
     stdout().print(pareto_table(document))
     stdout().print(
         f"hypervolume {document['hypervolume']:.4f} (certified between that and "
-        f"{document['hypervolume_bound']:.4f}) of "
-        "the unit square between the best and the worst of both",
+        f"{document['hypervolume_bound']:.4f}) of the unit square between the best and the worst of both",
         highlight=False,
     )
     if out is not None:

@@ -159,8 +159,7 @@ def replay(
     planned_s, total_s = loaded.round_latency_s, summary["simulated_s"]
     stdout().print(
         f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round, "
-        f"planned {format_seconds(planned_s)} "
-        f"({total_s / rounds / planned_s - 1:+.2%})",
+        f"planned {format_seconds(planned_s)} ({total_s / rounds / planned_s - 1:+.2%})",
         highlight=False,
     )
     if out is not None:

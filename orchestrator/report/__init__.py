@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page that tells what was planned, replayed and measured."""
+"""The report: one self-contained HTML page with what was planned, replayed and measured."""
 
 from hybridsplit.orchestrator.report.data import ReportData
 from hybridsplit.orchestrator.report.render import render_report

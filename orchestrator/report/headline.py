@@ -164,7 +164,7 @@ def what_training_bought(data: ReportData) -> str:
         return "Nothing was trained here, so there is no accuracy to show."
     if frozen is None or data.control is None:
         return (
-            "There is no frozen control to compare with, so this accuracy does not tell what training the client parts "
+            "There is no frozen control to compare with, so this accuracy does not say what training the client parts "
             "bought: a run in which they stay frozen would."
         )
     gained = (final - frozen) * 100

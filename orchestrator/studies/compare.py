@@ -19,6 +19,13 @@ def compare_plans(
 ) -> tuple[list[dict[str, Any]], dict[str, Plan]]:
     """Plan with each strategy.
 
+    Parameters
+    ----------
+    scenario, options
+        The scenario and its option table.
+    strategies
+        Their names.
+
     Returns
     -------
     One row a strategy (an infeasible one says why), and the plans that exist. ``ratio`` is time to progress relative to
@@ -94,7 +101,21 @@ def train_plans(
     settings: RunSettings,
     on_progress: Callable[[str, float], None],
 ) -> None:
-    """Train with each plan and put final accuracy and simulated time into its row; the frozen control comes last."""
+    """Train with each plan, and with its frozen control.
+
+    Parameters
+    ----------
+    scenario, options
+        The scenario and its option table.
+    plans
+        By strategy.
+    rows
+        Those of :func:`compare_plans`; final accuracies and the simulated time are added to them.
+    settings
+        Executor, workers and rounds.
+    on_progress
+        Called with what is being done and the share that is done, in [0, 1].
+    """
     from hybridsplit.orchestrator.pipeline import worker_pool
     from hybridsplit.orchestrator.summary import round_ends_s
     from hybridsplit.runtime.replay import replay

@@ -86,7 +86,7 @@ def pareto_front(
     Raises
     ------
     InfeasibleError
-        If the scenario has no plan at all, or energy is asked for and unknown.
+        If the scenario has no plan at all, or energy is an axis and unknown.
     """
     base = _with_objective(scenario, minimise="round-latency")
     tight, loose = _ends(base, options, axis)

@@ -38,7 +38,10 @@ def by_group(options: OptionTable) -> list[tuple[str, str, pd.DataFrame]]:
 
 
 def deepest_fitting(rows: pd.DataFrame) -> pd.Series | None:
-    """Return the deepest option within the budget, with the least compute among those of its cut; None without one."""
+    """Return the row of the deepest option within the budget; of those of its cut, the one with the least compute.
+
+    None if no option fits.
+    """
     fitting = rows[rows["fits"]]
     if fitting.empty:
         return None
@@ -93,8 +96,8 @@ def worth_line(options: OptionTable) -> str:
     worth = options.table.groupby("batch_size")["progress"].max()
     if len(worth) < 2:
         return ""
-    told = ", ".join(f"{size}: {share:.3g}" for size, share in (worth / worth.iloc[-1]).items())
-    return f"worth of a step by batch size: {told}"
+    worths = ", ".join(f"{size}: {share:.3g}" for size, share in (worth / worth.iloc[-1]).items())
+    return f"worth of a step by batch size: {worths}"
 
 
 def breakdown_table(breakdowns: dict[str, MemoryBreakdown]) -> Table:

@@ -1,4 +1,4 @@
-"""Operators that tell a machine's operator classes apart, at the sizes that training meets."""
+"""Operators by whose times a machine's operator classes are distinguished, at the sizes that training meets."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Machine(_Value):
     cpu, architecture, system
         Its processor and operating system.
     memory_bytes
-        Physical memory, where the system tells.
+        Physical memory, where the system reports it.
     threads
         Threads that PyTorch computes with.
     torch_version, transformers_version
@@ -131,7 +131,7 @@ class MachineProfile(_Value):
                         "measure again with the scenario that is meant"
                     )
                 table[what].append(found or 0.0)
-        # No machine is timed on these: without work they take no time, and otherwise an unknown one, never zero.
+        # These passes are not timed: one without work takes no time, any other an unknown time, never zero.
         for what in ("forward_mode", "estimated_update"):
             works = [getattr(cost, what) for cost in costs]
             table[what] = [math.nan if work is None or len(work.count) else 0.0 for work in works]
@@ -157,7 +157,7 @@ def this_machine() -> Machine:
 
 
 def _memory_bytes() -> int | None:
-    """Physical memory; None where the system does not tell."""
+    """Physical memory; None where the system does not report it."""
     if not hasattr(os, "sysconf"):
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

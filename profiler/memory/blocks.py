@@ -56,7 +56,7 @@ class BlockMemory:
     forward_bytes
         Largest excess over the input while the block runs without a graph, its output included.
     inner, lowest
-        With a graph: for a block that hands a gradient on to the one below, and for the lowest that trains; None where
+        With a graph: for a block that passes a gradient on to the one below, and for the lowest that trains; None where
         the model's first block, or one without trainable parameters, cannot be that.
     """
 

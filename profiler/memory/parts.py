@@ -30,7 +30,7 @@ _TRACED_DIRECTIONS = 2
 
 @dataclass(frozen=True)
 class _WatchedLink:
-    """Tells a memory trace what the client keeps while the other side works.
+    """Marks in a memory trace what the client keeps while the other side works.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """The cheapest recompute order for an amount of memory, by an exact dynamic programme.
 
 The recurrence is that of optimal checkpointing for chains of unequal blocks (Beaumont et al., arXiv 1911.13214): the
-part ``s..t`` of the chain, with the input of ``s`` at hand and ``m`` bytes to use, either runs up to some block without
-a graph, keeps its input, treats what is above with what memory is left and then what is below; or it keeps the graph
-of ``s`` and treats what is above. Blocks are as :class:`~hybridsplit.profiler.memory.blocks.BlockMemory` measures
+part ``s..t`` of the chain, with the input of ``s`` in memory and ``m`` bytes to use, either runs up to some block
+without a graph, keeps its input, treats what is above with what memory is left and then what is below; or it keeps the
+graph of ``s`` and treats what is above. Blocks are as :class:`~hybridsplit.profiler.memory.blocks.BlockMemory` measures
 them, so that the memory of an order is exact; its cost is the forward work it does.
 """
 
@@ -45,6 +45,11 @@ class RecomputePlanner:
             Blocks of the client part.
         available_bytes
             For activations, graphs, gradients and temporaries: what parameters, optimizer state and batch leave.
+
+        Raises
+        ------
+        ValueError
+            If nothing below the cut is trained.
         """
         first = self._chain.first_trained(cut)
         if first > cut:
@@ -109,7 +114,7 @@ class _Problem:
         return self._forward[index] + (self.activation[index] if index > start else 0)
 
     def _best(self, s: int, t: int, m: int, is_up: bool) -> tuple[float, int]:
-        # More than all graphs take changes nothing, so that such amounts are one.
+        # Memory beyond what all graphs take changes nothing, so such amounts share one entry.
         m = min(m, self._held_below[t] - self._held_below[s - 1] + self._worst + self.activation[t + 1])
         key = (s, t, m, is_up)
         found = self._solved.get(key)

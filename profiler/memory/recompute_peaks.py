@@ -25,6 +25,11 @@ def recompute_peak_bytes(chain: ChainMemory, cut: int, order: RecomputeOrder, nu
         What is kept and what is recomputed.
     num_steps
         Local steps of a round: with one, optimizer state is born during the only backward.
+
+    Raises
+    ------
+    ValueError
+        If nothing below the cut is trained.
     """
     blocks = chain.blocks[:cut]
     first_trained = chain.first_trained(cut)

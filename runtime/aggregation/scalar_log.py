@@ -2,8 +2,8 @@
 
 Every replica of these blocks is a function of the averaged scalars alone, so that no weight of them is ever sent: a
 round is replayed from its scalars, and a client that missed rounds replays those it missed, in order (DeComFL, arXiv
-2405.15861; methods note, section 6.2). With plain SGD the replay of averaged scalars is the average of the clients' own
-steps, over several local steps too.
+2405.15861; docs/methods/training-modes.md, Scalars and replay). With plain SGD the replay of averaged scalars is the
+average of the clients' own steps, over several local steps too.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def average_scalars(
 
     Returns
     -------
-    None where nobody sent scalars.
+    None where no client sent scalars.
     """
     sent = [report for report in reports if report.coefficients]
     if not sent:
@@ -140,7 +140,17 @@ class ScalarLog:
         return tuple(one for one in self._rounds if one.round > self._last_round[client])
 
     def add(self, averaged: AveragedRound | None, round_index: int, taking_part: Iterable[str]) -> None:
-        """Take in a round, whose participants then have its scalars, and drop what nobody needs any more."""
+        """Add a round, and drop the rounds that no client needs any more.
+
+        Parameters
+        ----------
+        averaged
+            The round's scalars; None where no client sent any.
+        round_index
+            Counts from 0.
+        taking_part
+            Clients that took part, and so have applied the scalars.
+        """
         if averaged is not None:
             self._rounds.append(averaged)
         self._last_round |= dict.fromkeys(taking_part, round_index)

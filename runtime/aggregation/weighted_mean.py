@@ -1,15 +1,17 @@
-"""Aggregation: one global state from clients with different cuts and modes (DESIGN section 7).
+"""Aggregation: one global state from clients with different cuts and modes.
+
+See docs/methods/training-modes.md, Aggregation weights.
 
 Block by block, the new state is the weighted mean of the states of those who trained the block:
 
 * a client trains blocks ``1..cut`` in its mode, and its server copy trains the blocks above;
-* the weight is the client's share of the data times the reliability of whoever trained the block (1 for exact
-  gradients, the expected squared cosine for estimates, 0 for frozen parts). Averaging exact and zeroth-order deltas
-  equally is worse than ignoring the latter (DESIGN section 7), and this weighting never lets an estimate drown an
-  exact gradient. Where everybody's deltas are estimates, they are averaged among themselves;
+* the weight is the client's share of the data times the reliability of the mode that trained the block (1 for
+  exact gradients, the expected squared cosine for estimates, 0 for frozen parts). Averaging exact and zeroth-order
+  deltas equally is worse than ignoring the latter; with this weighting an estimate never outweighs an exact gradient.
+  Where all deltas of a block are estimates, they are averaged among themselves;
 * BatchNorm statistics are averaged over exact contributors only: estimated and frozen parts run in evaluation mode and
   have gathered none;
-* a block nobody trained keeps its state.
+* a block that no client trained keeps its state.
 
 The mean of states with weights that sum to one equals the old state plus the weighted mean of deltas; with a single
 contributor it is that contributor's state, bit for bit. Clients are averaged in groups first and the groups then, both
@@ -167,6 +169,6 @@ def is_finite(state: Mapping[str, Tensor]) -> bool:
     entries = [entry for entry in state.values() if entry.numel()]
     if not entries:
         return True
-    # Norms are faster than asking, and finite only if all entries are; where squares overflow, one has to ask.
+    # Norms are faster than `isfinite`, and finite only if all entries are; where squares overflow, check entries.
     norms = torch.stack(torch._foreach_norm(entries, 2))
     return math.isfinite(norms.sum().item()) or all(bool(entry.isfinite().all()) for entry in entries)

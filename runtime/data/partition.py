@@ -18,7 +18,7 @@ _DRAWS = 100
 
 
 def partition(samples: Samples, scenario: Scenario) -> Mapping[str, Tensor]:
-    """Return the sample indices of every client.
+    """Return the sample indices of every client: [M] each, rising, every sample in one of them.
 
     Raises
     ------
@@ -43,8 +43,8 @@ def partition(samples: Samples, scenario: Scenario) -> Mapping[str, Tensor]:
         if len(index) < batch_size:
             raise ScenarioError(
                 f"data.partition: client {client.id} gets {len(index)} samples; needs at least one batch of "
-                f"{batch_size}: "
-                "lower training.batch_size or the number of clients, raise its data_share, or use more data"
+                f"{batch_size}: lower training.batch_size or the number of clients, raise its data_share, or use more "
+                "data"
             )
     return {client.id: torch.from_numpy(np.sort(index)) for client, index in zip(clients, dealt, strict=True)}
 

@@ -127,7 +127,13 @@ def load_digits(data: Digits, scenario: Scenario) -> tuple[Samples, int]:
 
 
 def prepared_images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenario: Scenario) -> Samples:
-    """Standardise, resize and give the images the number of channels that the model reads."""
+    """Standardise, resize and give the images the number of channels that the model reads.
+
+    Raises
+    ------
+    ScenarioError
+        If the model reads another number of channels.
+    """
     scaled = F.interpolate(images_NCHW, size=(image_size, image_size), mode="bilinear", align_corners=False)
     scaled = (scaled - scaled.mean()) / scaled.std().clamp_min(1e-8)
     channels = int(getattr(model_config(scenario.model), "num_channels", scaled.shape[1]))
@@ -148,6 +154,11 @@ def load_synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Sa
     """Draw sequences of a few Markov chains; the chain is the class, and the next token mostly follows the chain.
 
     Every token is above the special ones, so that nothing is padding.
+
+    Raises
+    ------
+    ScenarioError
+        If the vocabulary is too small.
     """
     config = model_config(scenario.model)
     length = scenario.training.sequence_length
@@ -175,7 +186,13 @@ def load_synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Sa
 
 
 def load_text_table(data: TextTable, scenario: Scenario) -> tuple[Samples, int]:
-    """Return the tokenized sentences of a table, and the number of classes."""
+    """Return the tokenized sentences of a table, and the number of classes.
+
+    Raises
+    ------
+    ScenarioError
+        If the table lacks a column or holds other labels, or the tokenizer is not that of the model.
+    """
     path = Path(data.path)
     separator = "\t" if path.suffix == ".tsv" else ","
     try:
@@ -231,7 +248,13 @@ def _tokenize(data: TextTable, texts: list[str], scenario: Scenario) -> tuple[Te
 
 
 def load_image_archive(data: ImageArchive, scenario: Scenario) -> tuple[Samples, int]:
-    """Return the images of an archive, resized, and the number of classes."""
+    """Return the images of an archive, resized, and the number of classes.
+
+    Raises
+    ------
+    ScenarioError
+        If the file is no archive of images [N, H, W(, C)] and labels [N].
+    """
     try:
         with np.load(data.path, allow_pickle=False) as archive:
             images, labels = np.asarray(archive["images"]), np.asarray(archive["labels"])

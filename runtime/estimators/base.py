@@ -50,7 +50,17 @@ class GradientEstimator(ABC):
 
     @abstractmethod
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
-        """Train on one mini-batch with the help of the other side."""
+        """Train on one mini-batch with the help of the other side.
+
+        Parameters
+        ----------
+        batch
+            The mini-batch.
+        link
+            The link to the server part.
+        key
+            The step's noise key; exact modes need none.
+        """
 
     def close(self) -> None:  # noqa: B027
         """Release what the mode attached to the part."""

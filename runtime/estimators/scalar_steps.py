@@ -43,7 +43,7 @@ class ScalarStep:
 def gradient_coefficients(derivatives: Sequence[float], settings: ZerothOrder) -> list[float]:
     """Return the weight of each direction in the estimated gradient: clipped derivatives over their number."""
     limit = settings.clip_derivative
-    # In this order of arguments, what is not a number stays so, and divergence shows.
+    # min and max return their first argument where one is NaN: in this order NaN stays, and divergence shows.
     clipped = derivatives if limit is None else [min(max(value, -limit), limit) for value in derivatives]
     return [value / len(derivatives) for value in clipped]
 

@@ -16,10 +16,10 @@ class ZerothOrderLoss(ZerothOrderEstimator):
     """Probes with the server part fixed; then the server trains once.
 
     Two-sided, with the clean anchor, it is HOSL as published: 2Q probes, then the unperturbed smashed data train the
-    server (methods note, section 1.1). One-sided, the unperturbed smashed data go up first, and once: the server
-    answers their loss and trains on them when all probes are done. With the anchors ``first-plus`` and ``all-plus`` the
-    server trains on positive probes instead, on the mean of their losses; unperturbed smashed data then go up only
-    where one-sided differences need their loss.
+    server (docs/methods/training-modes.md, Anchors). One-sided, the unperturbed smashed data go up first, and once: the
+    server answers their loss and trains on them when all probes are done. With the anchors ``first-plus`` and
+    ``all-plus`` the server trains on positive probes instead, on the mean of their losses; unperturbed smashed data
+    then go up only where one-sided differences need their loss.
 
     With the whole model on the device nothing trains a server, and the method is federated zeroth-order training in the
     manner of DeComFL (arXiv 2405.15861).

@@ -111,7 +111,7 @@ class Executor(Protocol[Handle]):
 def without_culprits(
     scenario: Scenario, task: RoundTask, train: Callable[[RoundTask], RoundOutcome[Handle]]
 ) -> RoundOutcome[Handle]:
-    """Carry out a round in which a client that fails spoils the shared server: it is repeated without the client.
+    """Carry out a round with a shared server; it is repeated without a client that fails, which affects the server.
 
     Parameters
     ----------

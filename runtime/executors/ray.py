@@ -35,7 +35,7 @@ from hybridsplit.scenarios.schema import Scenario
 _Result = TypeVar("_Result")
 
 _HELD_BYTES = 16 << 20
-"""States that a worker may hold until it hands them over together: a tenth of what its process takes anyway."""
+"""Bytes of states that a worker may collect and return together: a tenth of what its process takes anyway."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class RayState:
 class _Trained:
     """Outcome of a round before it is averaged.
 
-    ``hand_over`` asks the model server to add the contributions, ``num_groups`` of them.
+    ``add_contributions`` asks the model server to add the contributions, ``num_groups`` of them.
     """
 
     reports: list[GroupReport]
     optimizer_states: Mapping[str, KeptRef]
-    hand_over: Callable[[Any], list[Any]]
+    add_contributions: Callable[[Any], list[Any]]
     num_groups: int
 
 
@@ -222,7 +222,7 @@ class RayExecutor:
         trained = dispatch.carry_out()
         self.events += dispatch.events
 
-        def hand_over(server: Any) -> list[Any]:
+        def add_contributions(server: Any) -> list[Any]:
             early = added[:]
             added.clear()
             return early or [add(server, 0, trained)]
@@ -230,7 +230,7 @@ class RayExecutor:
         return _Trained(
             [group.report for group in trained],
             {r.assignment.client: group.optimizer_states for group in trained for r in group.report.clients},
-            hand_over,
+            add_contributions,
             len(trained),
         )
 
@@ -258,7 +258,7 @@ class RayExecutor:
         arguments = handle.state, trained.num_groups, task.round, read
 
         def ask(server: Any) -> tuple[AveragedRound | None, StateRef]:
-            added = trained.hand_over(server)
+            added = trained.add_contributions(server)
             done, state = server.finish.options(num_returns=2).remote(*arguments)
             ray.get(added)
             return ray.get(done), state

@@ -92,7 +92,12 @@ class RayWorker:
     ) -> tuple[list[GroupReport], list[PackedContribution], dict[str, bytes]]:
         """Train groups against a shared server.
 
-        See :meth:`hybridsplit.runtime.worker.worker.Worker.train_side_by_side`.
+        Parameters
+        ----------
+        state, groups, round_index, measure, optimizer_states
+            As of :meth:`train_groups`.
+        link_of, before_client
+            As of :meth:`hybridsplit.runtime.worker.worker.Worker.train_side_by_side`.
 
         Returns
         -------
@@ -142,7 +147,17 @@ class RayModelServer:
     def finish(
         self, state: bytes, num_groups: int, round_index: int, reports: Sequence[ClientReport]
     ) -> tuple[AveragedRound | None, bytes]:
-        """Return the scalars that moved the common blocks, if there are any, and the next global state."""
+        """Return the scalars that moved the common blocks, if there are any, and the next global state.
+
+        Parameters
+        ----------
+        state
+            The global state that the round started from.
+        num_groups
+            Groups whose contributions were added.
+        round_index, reports
+            The round, and the reports of the clients whose training counts.
+        """
         averaged, new = self._server.finish(load(state), num_groups, round_index, reports)
         return averaged, save(new)
 
@@ -151,7 +166,17 @@ class RayModelServer:
         return self._server.evaluate(load(state))
 
     def save(self, state: bytes, optimizer_states: Mapping[str, Sequence[KeptRef]], folder: Path) -> None:
-        """Write a state, and the optimizer states of clients, into a folder."""
+        """Write states into a folder.
+
+        Parameters
+        ----------
+        state
+            The global state.
+        optimizer_states
+            By client, where its state lies.
+        folder
+            A folder on the driver's machine.
+        """
         save_states(folder, load(state), _kept(optimizer_states))
 
     def kept_clients(self, folder: Path) -> list[str]:
@@ -165,7 +190,7 @@ class RayModelServer:
 
 
 def _kept(optimizer_states: Mapping[str, Sequence[KeptRef]]) -> dict[str, State]:
-    """Read each client's optimizer state; references are in lists, so that Ray hands them over as they are."""
+    """Read each client's optimizer state; references are in lists, since Ray replaces bare ones by their values."""
     by_ref: dict[KeptRef, list[str]] = {}
     for client, (ref,) in optimizer_states.items():
         by_ref.setdefault(ref, []).append(client)
@@ -183,7 +208,7 @@ def pack(contribution: Contribution) -> PackedContribution:
 
 
 EMPTY = pack(Contribution({}, {}))
-"""Of nobody."""
+"""A contribution of no clients."""
 
 
 def _by_kind(

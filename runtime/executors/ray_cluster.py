@@ -42,7 +42,7 @@ class RayCluster:
     def __enter__(self) -> Self:
         # Ray would warn on every start that a worker without accelerators keeps the variable of its parent.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # What happens to processes is told in our own words, once.
+        # Ray's own messages about dead processes would repeat what `events` says.
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
         # It announces on every start that authentication is on, which is documented and as it should be.
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
@@ -115,7 +115,15 @@ def _working_in(folder: str) -> Iterator[None]:
 
 @contextmanager
 def errors_of_workers() -> Iterator[None]:
-    """Let a worker's own error through as what it is, and tell any other one as a failed run."""
+    """Turn errors of Ray into errors of ours.
+
+    Raises
+    ------
+    HybridSplitError, OSError
+        A worker's own error, as what it is.
+    RunError
+        If a worker failed in another way, or the cluster did.
+    """
     try:
         yield
     except ray.exceptions.RayTaskError as error:

@@ -1,4 +1,4 @@
-"""One round on a pool of Ray workers: groups are submitted, repeated when a worker dies, rid of clients that fail."""
+"""One round on a pool of Ray workers: submit groups, repeat them when a worker dies, leave out clients that fail."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Dispatch:
         RunError
             If no worker can be kept alive.
         HybridSplitError
-            Whatever a worker finds wrong with scenario or data.
+            An error in scenario or data that a worker found.
         """
         while len(self._done) < len(self._task.groups):
             self._submit_chunks()

@@ -96,7 +96,7 @@ class WorkerPool:
         self._start(slot)
 
     def take_in(self, slot: Slot) -> bool:
-        """Take in that a worker is ready, or died before it was and is replaced; return whether it is ready.
+        """Register that a worker is ready, or died before and is replaced; return whether it is ready.
 
         Raises
         ------

@@ -52,7 +52,19 @@ class RaySharedServer:
         round_index: int,
         optimizer_state: Sequence[KeptRef],
     ) -> None:
-        """Begin a round from a state; ``optimizer_state`` holds a reference to what an earlier round kept, or none."""
+        """Begin a round.
+
+        Parameters
+        ----------
+        state
+            The global state.
+        assignments
+            The clients that take part.
+        round_index
+            Counts from 0.
+        optimizer_state
+            A reference to what an earlier round kept, in a list; an empty list if there is none.
+        """
         self._worker.load(load(state))
         self._server = self._worker.shared_server(assignments, round_index)
         self._server.load_optimizer_state(load(ray.get(optimizer_state[0])[SERVER]) if optimizer_state else {})
@@ -60,7 +72,7 @@ class RaySharedServer:
         self._at_work = {}
 
     async def begins(self, worker: int, client: str) -> None:
-        """Take note that a worker begins a client's step."""
+        """Note that a worker begins a client's step."""
         self._at_work[worker] = client
 
     async def at_work(self) -> dict[int, str]:
@@ -134,7 +146,7 @@ def _answer(
 
 
 class Announcer:
-    """Tells the server which client a worker begins, so that it is known when the worker then hangs or dies.
+    """Reports to the server which client a worker begins, so that the client is known if the worker then hangs or dies.
 
     Parameters
     ----------
@@ -153,7 +165,7 @@ class Announcer:
 
 
 def announce_nothing(client: str) -> None:
-    """Do without, and without the round trip."""
+    """Report nothing, which saves the round trip."""
 
 
 class RemoteSide:
@@ -179,16 +191,22 @@ class RemoteSide:
         return True
 
     def begin_step(self, key: NoiseKey) -> None:
-        """Start a step; the server learns of it with the first request."""
+        """Start a step; the server is informed with the first request."""
         self._step, self._key = self._step + 1, key
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
-        """Train the server part on smashed data; return λ if wanted, and the loss."""
+        """Train the server part on smashed data; return λ in their shape, if wanted, and the loss.
+
+        As :meth:`hybridsplit.runtime.split.link.ServerLink.exact`.
+        """
         gradient, loss = self._ask("exact", h, batch, {"wants_gradient": wants_gradient})
         return gradient, loss
 
     def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
-        """Return the loss of smashed data."""
+        """Return the loss of smashed data, shape [].
+
+        As :meth:`hybridsplit.runtime.split.link.ServerLink.probe`.
+        """
         loss, _ = self._ask("probe", h, batch, {"keep": keep})
         assert loss is not None
         return loss
@@ -198,7 +216,7 @@ class RemoteSide:
         return self._ask("exact_kept", None, batch, {})[1]
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
-        """Return the scalars to apply: directions are this client's own."""
+        """Return the scalars to apply, [P]: directions are this client's own."""
         return scalars_P
 
     def _ask(

@@ -80,7 +80,18 @@ class SideBySide:
     def carry_out(
         self, state: StateRef, optimizer_states: Mapping[str, KeptRef], task: RoundTask
     ) -> SideBySideOutcome | ClientFault:
-        """Train all clients of a round, whatever happens to processes; return the fault of one that hangs or kills.
+        """Train all clients of a round, whatever happens to processes.
+
+        Parameters
+        ----------
+        state, optimizer_states
+            Where the global state lies, and by client (and for the server) what an earlier round kept.
+        task
+            The round.
+
+        Returns
+        -------
+        The outcome, or the fault of one client that hangs or kills its workers.
 
         Raises
         ------
@@ -90,7 +101,8 @@ class SideBySide:
         retries = self._limits.worker_retries
         deaths: list[str | None] = []
         for attempt in range(retries + 1):
-            # Saying who begins costs a round trip a client and step: only where somebody may have to be found.
+            # Reporting each client costs a round trip a step, so it is done only where a failing client may have to be
+            # found.
             announces = attempt > 0 or retries == 0 or self._limits.client_timeout_s is not None
             self._died_over = None
             try:
@@ -103,13 +115,13 @@ class SideBySide:
             if announces:
                 deaths.append(self._died_over)
             self.events.append(f"round {task.round + 1}: a process died ({lost}); the round is trained again")
-            # Whoever waits for the server is set free by its end.
+            # Workers that wait for the server get an error when it ends.
             self.stop()
             self._pool.check()
         culprit = deaths[0] if len(set(deaths)) == 1 else None
         if culprit is not None:
-            found = f"{len(deaths)} workers in a row died while they trained it"
-            return ClientFault(culprit, task.round, FaultKind.KILLS_WORKERS, found)
+            observed = f"{len(deaths)} workers in a row died while they trained it"
+            return ClientFault(culprit, task.round, FaultKind.KILLS_WORKERS, observed)
         raise RunError(
             f"round {task.round + 1}: processes died {retries + 1} times in a row ({lost}); the "
             "likely cause is memory: use fewer --workers, or --executor inline"
@@ -125,7 +137,7 @@ class SideBySide:
         own = [optimizer_states[SERVER]] if SERVER in optimizer_states else []
         ray.get(self._server.open.remote(state, members, task.round, own))
         link_of = partial(RemoteSide, self._server)
-        shares = self._deal(task.groups)
+        shares = self._divide(task.groups)
         running: dict[Any, tuple[Slot, tuple[Any, ...]]] = {}
         for number, (slot, positions) in enumerate(shares):
             groups = [task.groups[position] for position in positions]
@@ -159,12 +171,12 @@ class SideBySide:
             if not ready and lacks:
                 raise no_place()
             if not ready:
-                # Whoever comes later takes part in later rounds: the bits do not depend on the workers.
+                # Workers that start later take part in later rounds: the bits do not depend on the workers.
                 self._patience_s = 0.0
                 return
 
-    def _deal(self, groups: Sequence[Group]) -> list[tuple[Slot, list[int]]]:
-        """Deal groups to workers in turn, so that neighbours in the order compute at the same time."""
+    def _divide(self, groups: Sequence[Group]) -> list[tuple[Slot, list[int]]]:
+        """Divide groups among workers round robin, so that neighbours in the order compute at the same time."""
         shares: list[tuple[Slot, list[int]]] = []
         for resource in dict.fromkeys(group.resource for group in groups):
             slots = [slot for slot in self._pool.ready() if slot.resource == resource]

@@ -40,7 +40,13 @@ class BertLayer(Block):
 
 @register_family("bert")
 def decompose_bert(model: Any, task: str) -> list[Block]:
-    """Return the blocks of ``BertForSequenceClassification``."""
+    """Return the blocks of ``BertForSequenceClassification``.
+
+    Raises
+    ------
+    ScenarioError
+        If the task is another one.
+    """
     if task != "sequence-classification":
         raise ScenarioError(f"model.task: found {task!r}; the bert family is supported for 'sequence-classification'")
     bert = model.bert

@@ -44,7 +44,10 @@ class Block(nn.Module):
 
     @abstractmethod
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
-        """Map the activation of the previous block (or the input batch) to this block's activation."""
+        """Map the activation of the previous block (or the input batch) to this block's activation.
+
+        The first dimension of both is the batch; the others are the family's, such as [B, S, D] or [B, C, H, W].
+        """
 
 
 class PooledHead(Block):

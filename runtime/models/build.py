@@ -49,7 +49,8 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
             setattr(config, name, type(value)(0))
     config.use_cache = False
     if model.config is not None:
-        # Tied, it would live on both sides of every cut. A checkpoint is untied after loading: it stores one copy.
+        # A head tied to the embedding would live on both sides of every cut. A checkpoint, which stores one copy, is
+        # untied after loading.
         config.tie_word_embeddings = False
     return config
 
@@ -167,7 +168,7 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
     """
     auto = _AUTO_CLASSES[scenario.model.task]
     _name_class(config, auto)
-    # What is not declared takes the attention transformers would choose: not every model has every kind.
+    # A model without a declared kernel keeps the attention that transformers chooses: not every model has every kind.
     attention = "sdpa" if config.model_type in MODEL_FAMILIES and config.model_type != "resnet" else None
     device = torch.device("meta") if meta else contextlib.nullcontext()
     with torch.random.fork_rng(devices=[]), device:
@@ -191,7 +192,7 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
             _apply_lora(model, scenario.training.trainable)
             _train_task_head(model, scenario.model.task)
         elif isinstance(scenario.training.trainable, TrainBiasesAndNorms):
-            # Whatever a family calls them, they are its parameters with a single dimension.
+            # Biases and normalisation are the parameters with a single dimension, whatever a family names them.
             for parameter in model.parameters():
                 parameter.requires_grad_(parameter.dim() == 1)
             _train_task_head(model, scenario.model.task)

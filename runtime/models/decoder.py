@@ -43,7 +43,7 @@ class DecoderLayer(Block):
         """Map activations [B, S, D] to activations of the same shape."""
         positions_1S = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
         create_mask = create_sliding_window_causal_mask if self._slides else create_causal_mask
-        # Given positions, it would look for several sequences packed into one, which these never hold.
+        # With position ids transformers would look for several sequences packed into one; these batches hold none.
         mask = create_mask(config=self._config, inputs_embeds=x, attention_mask=mask_BS, past_key_values=None)
         tables = self.rotary(x, position_ids=positions_1S)
         return cast("Tensor", self.layer(x, attention_mask=mask, position_embeddings=tables, position_ids=positions_1S))

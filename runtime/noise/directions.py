@@ -31,7 +31,7 @@ class NoiseKey:
     seed
         The run's seed.
     side
-        ``client`` or ``server``; the two never share a stream (methods note, section 1.6 test 7).
+        ``client`` or ``server``; the two never share a stream (docs/methods/training-modes.md, Noise keys).
     client, round, step
         Whose step, and which.
     distribution

@@ -76,13 +76,22 @@ class Substitution(ABC):
         """Return what is read instead of a parameter; the noise is fresh and may be overwritten."""
 
     def read(self, name: str, original: Tensor) -> Tensor:
-        """Return what is read instead of a parameter."""
+        """Return what is read instead of a parameter, in its shape."""
         if self._names_nothing:
             return original
         return self._stand_in(original, self.key.draw(name, self.direction, original))
 
     def embed(self, name: str, original: Tensor, ids: Tensor, others: Any, options: Any) -> Tensor:
-        """Return what is read instead of rows of a parameter.
+        """Return what is read instead of rows of a parameter: [..., D] for token ids [...].
+
+        Parameters
+        ----------
+        name, original
+            The embedding's name, and its table [V, D].
+        ids
+            The token ids.
+        others, options
+            Further arguments of ``torch.nn.functional.embedding``, by position and by name.
 
         Raises
         ------

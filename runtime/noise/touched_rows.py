@@ -33,7 +33,17 @@ class TouchedRows:
 
     @classmethod
     def of(cls, ids: Tensor, num_rows: int, padding_idx: int | None) -> TouchedRows:
-        """Find the rows of a table that the ids touch; the padding row is not trained."""
+        """Find the rows of a table that token ids touch.
+
+        Parameters
+        ----------
+        ids
+            The token ids, of any shape.
+        num_rows
+            Rows of the table.
+        padding_idx
+            The padding row, which is not trained; None if there is none.
+        """
         ids_N = ids.flatten().long()
         if ids_N.numel() >= num_rows:
             rows_M, slots_N = torch.arange(num_rows, device=ids.device), ids_N

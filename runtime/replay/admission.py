@@ -1,7 +1,7 @@
 """Who may start when: turns on shared resources, as events of the simulation.
 
 A resource that serves in turns has the sequence of its jobs of a round from the plan's schedule; a client waits until
-all jobs before its own have ended. Without turns nobody waits.
+all jobs before its own have ended. Without turns no client waits.
 """
 
 from __future__ import annotations

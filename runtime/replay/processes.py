@@ -121,7 +121,8 @@ def simulate(
     synchronise
         Whether all clients wait for the slowest between two steps.
     attendance
-        For every round, who takes part, and the bytes each downloads beyond its work; everybody, and none, when None.
+        For every round, the clients that take part, and the bytes each downloads beyond its work. When None: all
+        clients, and no bytes.
 
     Returns
     -------
@@ -188,7 +189,7 @@ def _client(
     downlink_bytes = _spread(work.phase_bytes[Phase.DOWNLINK], steps)
     for round_index, (turn, extra_bytes) in enumerate(zip(turns, catch_up_bytes, strict=True)):
         if extra_bytes is None:
-            yield from _sit_out(environment, name, steps, turn, round_end, step_end)
+            yield from _skip_round(environment, name, steps, turn, round_end, step_end)
             rounds.append({})
             continue
         totals: RoundTotals = {phase: PhaseTotals() for phase in ROUND_ORDER}
@@ -216,7 +217,7 @@ def _client(
         rounds.append(totals)
 
 
-def _sit_out(
+def _skip_round(
     environment: simpy.Environment,
     name: str,
     steps: int,
@@ -224,7 +225,7 @@ def _sit_out(
     round_end: Barrier,
     step_end: Barrier | None,
 ) -> Generator[simpy.Event, None, None]:
-    """Let a round pass that a client takes no part in: nobody waits for it."""
+    """Let a round pass in which a client takes no part: the others do not wait for it."""
     unheeded = PhaseTotals()
     for step in range(steps if step_end is not None else 1):
         if step_end is not None and step > 0:

@@ -1,6 +1,6 @@
 """Reading recorded traces from files, and dealing the files of a folder to clients.
 
-Two formats are told apart by content, not by file name: a JSON list of ``duration_ms``, ``bandwidth_kbps`` (and
+Two formats are recognised by content, not by file name: a JSON list of ``duration_ms``, ``bandwidth_kbps`` (and
 ``latency_ms``, which is not used), as the 4G and 3G commute logs have it; and lines of ``seconds<TAB>Mbit/s``, as
 iperf3 logs of Wi-Fi have it. Rates are SI: 1 kbit is 1,000 bit.
 """

@@ -109,7 +109,7 @@ class BandwidthTrace:
 
     @property
     def relative(self) -> FloatArray:
-        """Rate of each sample over the time-weighted mean, without a unit: what modulates a planned rate."""
+        """[S] rate of each sample over the time-weighted mean, without a unit: what modulates a planned rate."""
         return self.rates_bps / self.mean_bps
 
     def shifted(self, by_s: float) -> BandwidthTrace:

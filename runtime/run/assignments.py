@@ -35,7 +35,17 @@ def groups_by(schedule: Schedule, assignments: Sequence[Assignment], training: T
 
 
 def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule = Simultaneous()) -> str:
-    """Identify scenario, options and order: what decides the trained bits."""
+    """Hash what decides the trained bits.
+
+    Parameters
+    ----------
+    scenario
+        All settings.
+    assignments
+        The clients' options, in the order of the scenario.
+    schedule
+        The order in which clients follow each other, if they do.
+    """
     text = "\n".join(
         [
             scenario.content_hash(),

@@ -40,7 +40,7 @@ class RoundRecord:
     """One row of ``rounds.parquet``: metrics of the global model after a round.
 
     ``simulated_s`` is the replay's clock at the end of the round, counted from the start of training; ``train_loss`` is
-    None where nobody's training counted.
+    None where no client's training counted.
     """
 
     round: int

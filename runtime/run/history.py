@@ -55,7 +55,13 @@ class History:
 
     @classmethod
     def after(cls, checkpoint: Checkpoint, assignments: Sequence[Assignment]) -> History:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        ContractError
+            If the checkpoint does not name the clients of the plan that have not left.
+        """
         expected = {a.client for a in assignments} - set(checkpoint.left)
         if set(checkpoint.last_round) != expected:
             raise ContractError(
@@ -96,7 +102,17 @@ class History:
         """Return what is to be done in the next round.
 
         A client's peak is measured in the first round it takes part in, since its option does not change within a run,
-        and again where it was over its budget.
+        and
+        again where it was over its budget.
+
+        Parameters
+        ----------
+        scenario
+            Participation, seed and server model.
+        assignments
+            All clients of the plan, in the order of the scenario.
+        schedule
+            The plan's.
         """
         round_index = len(self.records)
         present = self.present(assignments)
@@ -108,7 +124,19 @@ class History:
         return RoundTask(round_index, groups_by(schedule, taking_part, scenario.training), measure)
 
     def add(self, outcome: RoundOutcome[Any], scenario: Scenario, end_s: float, accuracy: float) -> RoundRecord:
-        """Take in a round."""
+        """Add a round.
+
+        Parameters
+        ----------
+        outcome
+            What the executor returned.
+        scenario
+            Says what becomes of clients that failed.
+        end_s
+            The simulated clock at the end of the round, seconds.
+        accuracy
+            On the test data, in [0, 1].
+        """
         reports, round_index = outcome.reports, len(self.records)
         weight = math.fsum(report.assignment.data_weight for report in reports)
         loss = math.fsum(r.assignment.data_weight * r.train_loss for r in reports) / weight if reports else None

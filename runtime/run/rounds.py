@@ -97,7 +97,7 @@ def train(
     ScenarioError
         If clients of a chain are bound to different devices.
     """
-    # Whoever cannot be carried out together is to show now, not in the first round in which they meet.
+    # Check now that the groups can be formed; drawn participants may not meet until a later round.
     groups_by(schedule, assignments, scenario.training)
     fingerprint = plan_fingerprint(scenario, assignments, schedule)
     found = load_checkpoint(checkpoint_folder, fingerprint, executor.load) if resume and checkpoint_folder else None
@@ -110,8 +110,7 @@ def train(
     if len(history.records) > len(round_ends_s):
         raise UsageError(
             f"{checkpoint_folder}: {len(history.records)} rounds are done already, more than the "
-            f"{len(round_ends_s)} asked for; "
-            "raise --rounds, or start another run"
+            f"{len(round_ends_s)} asked for; raise --rounds, or start another run"
         )
     for record in history.records:
         on_round(record)
@@ -125,7 +124,7 @@ def train(
             save_checkpoint(checkpoint_folder, history.checkpoint(fingerprint), partial(executor.save, handle))
     history.events += executor.take_events()
     if history.records and all(record.train_loss is None for record in history.records):
-        raise RunError(f"nobody was trained in {len(history.records)} rounds: {_named(history.faults)}")
+        raise RunError(f"no client was trained in {len(history.records)} rounds: {_named(history.faults)}")
     return TrainingResult(
         tuple(history.records),
         tuple(history.clients),
@@ -140,7 +139,7 @@ def train(
 def _apply_policy(
     outcome: RoundOutcome[Any], present: Sequence[Assignment], scenario: Scenario, options: OptionTable | None
 ) -> None:
-    """Stop the run where the scenario says so, or where everybody has failed; a few participants may in some round."""
+    """Stop the run where the scenario says so, or where all clients have failed; the participants of one round may."""
     if outcome.faults and scenario.faults.policy == "fail":
         fault = outcome.faults[0]
         who = next(a for a in present if a.client == fault.client)

@@ -60,7 +60,7 @@ class ClientSession:
         self._on_device = assignment.placement.cut == num_blocks
         self._meter = LiveBytes() if measure_memory else None
         self._traffic = Traffic()
-        # Blocks that everybody moves by the same averaged scalars are never sent again.
+        # Blocks that all clients move by the same averaged scalars are never sent again.
         prefix = scenario.training.zo_prefix_blocks
         sent = [tensor for name, tensor in part.exchanged().items() if block_of(name) >= prefix]
         self._traffic.count(Phase.MODEL_DOWNLOAD, sent)
@@ -207,9 +207,17 @@ def of_side(state: State, side: str) -> State:
 def run_step(
     estimator: GradientEstimator, batch: Batch, link: ServerLink, key: NoiseKey, meter: LiveBytes | None
 ) -> StepResult:
-    """Run one step, under a memory meter if one is given.
+    """Run one step.
 
-    The client holds its part (parameters and buffers, frozen ones too) and the batch throughout.
+    Parameters
+    ----------
+    estimator, link
+        The mode, and the link to the server part.
+    batch, key
+        The step's mini-batch and noise key.
+    meter
+        Counts the client's memory: its part (parameters and buffers, frozen ones too) and the batch throughout. None to
+        measure nothing.
     """
     link.begin_step(key)
     if meter is None:
@@ -225,7 +233,12 @@ def run_step(
 def needs_row_ids(part: Part, mode: str, *, labels_name_rows: bool) -> bool:
     """Whether a zeroth-order client must send its token ids, so that the server can replay the update of an embedding.
 
-    Only the rows a batch touches are perturbed. Where the labels of a causal language model cross, they name them.
+    Parameters
+    ----------
+    part, mode
+        The client part and its mode.
+    labels_name_rows
+        True where the labels of a causal language model cross: they name the touched rows already.
     """
     if not is_estimated(mode) or labels_name_rows:
         return False

@@ -101,7 +101,7 @@ class ServerSide:
         Raises
         ------
         ContractError
-            If λ is asked of a server that does not back-propagate.
+            If λ is wanted and the server does not back-propagate.
         """
         with self._timed():
             return self._train([_as_sent(h)], batch, wants_gradient=wants_gradient)
@@ -133,7 +133,7 @@ class ServerSide:
             return loss
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
-        """Return the scalars to apply: directions are this client's own, so the average is over one client."""
+        """Return the scalars to apply, [P]: directions are this client's own, so the average is over one client."""
         return scalars_P
 
     def optimizer_state(self) -> OptimizerState:
@@ -161,7 +161,7 @@ class ServerSide:
                 )
             return None, self._estimate(self._estimated, anchors, batch)
         if self._is_shared and not all(bool(h.isfinite().all()) for h in anchors):
-            # They would get into the running statistics of everybody.
+            # Values that are not finite would enter the running statistics that all clients share.
             return torch.full_like(anchors[0], math.nan) if wants_gradient else None, math.nan
         gradient: Tensor | None = None
         losses: list[Tensor] = []

@@ -1,6 +1,6 @@
 """The link between a client and its server part, in one process: what crosses it is counted, byte by byte.
 
-Counting happens on the tensors that are handed over, so the run's ledger is measured, not computed from a formula.
+Bytes are counted on the tensors that cross, so the run's ledger is measured, not computed from a formula.
 """
 
 from __future__ import annotations
@@ -44,16 +44,38 @@ class ServerLink(Protocol):
         """Start a step; ``key`` is the client's, from which the other side derives directions of its own."""
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
-        """Train the server part on smashed data; return λ = ∂loss/∂h if wanted, and the loss."""
+        """Train the server part on smashed data.
+
+        Parameters
+        ----------
+        h
+            Smashed data, in the shape of the activation at the cut.
+        batch
+            Labels and mask.
+        wants_gradient
+            Whether the client needs λ = ∂loss/∂h.
+
+        Returns
+        -------
+        λ in the shape of ``h`` (None if not wanted), and the loss.
+        """
 
     def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
-        """Return the loss (a scalar tensor) of smashed data, kept for :meth:`exact_kept` if asked; trains nothing."""
+        """Return the loss of smashed data, shape []; trains nothing.
+
+        Parameters
+        ----------
+        h, batch
+            Smashed data, and their labels and mask.
+        keep
+            Whether to keep the smashed data for :meth:`exact_kept`.
+        """
 
     def exact_kept(self, batch: Batch) -> float:
         """Train the server part once on the smashed data kept in this step; return their mean loss."""
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
-        """Report the scalar of each direction; return what all replicas are to apply."""
+        """Report the scalar of each direction ([P]); return what all replicas are to apply ([P])."""
 
     @property
     def trains_server(self) -> bool:
@@ -105,14 +127,14 @@ class CountingLink:
         self.server.begin_step(key)
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
-        """Send smashed data up and λ down."""
+        """Send smashed data up and λ, in their shape, down; as :meth:`ServerLink.exact`."""
         self._send_up(h, batch)
         gradient, loss = self.server.exact(h, batch, wants_gradient=wants_gradient)
         self.traffic.count(Phase.DOWNLINK, [gradient])
         return gradient, loss
 
     def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
-        """Send smashed data up and their loss down."""
+        """Send smashed data up and their loss, shape [], down; as :meth:`ServerLink.probe`."""
         self._send_up(h, batch)
         loss = self.server.probe(h, batch, keep=keep)
         self.traffic.count(Phase.DOWNLINK, [loss])
@@ -123,7 +145,7 @@ class CountingLink:
         return self.server.exact_kept(batch)
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
-        """Send scalars up; seeds and the scalars to apply come down (HO-SFL, methods note 2.3)."""
+        """Send scalars up; seeds and the scalars to apply come down, all [P] (HO-SFL, arXiv 2603.14773)."""
         self.traffic.count(Phase.UPLINK, [scalars_P])
         applied_P = self.server.share_scalars(scalars_P, seeds_P)
         self.traffic.count(Phase.DOWNLINK, [applied_P, seeds_P])
@@ -165,7 +187,7 @@ class MeteredLink:
         self.link.begin_step(key)
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
-        """Let the server train; the client holds λ."""
+        """Let the server train; the client holds λ, in the shape of ``h``. As :meth:`ServerLink.exact`."""
         with self.meter.paused():
             gradient, loss = self.link.exact(h, batch, wants_gradient=wants_gradient)
         if gradient is not None:
@@ -173,7 +195,10 @@ class MeteredLink:
         return gradient, loss
 
     def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
-        """Let the server evaluate a probe; the client holds the loss, and what the server keeps is the server's."""
+        """Let the server evaluate a probe, as :meth:`ServerLink.probe`.
+
+        The client holds the loss, shape []; smashed data that the server keeps are not the client's memory.
+        """
         with self.meter.paused():
             loss = self.link.probe(h.clone() if keep else h, batch, keep=keep)
         self.meter.track([loss])
@@ -185,7 +210,7 @@ class MeteredLink:
             return self.link.exact_kept(batch)
 
     def share_scalars(self, scalars_P: Tensor, seeds_P: Tensor) -> Tensor:
-        """Exchange scalars; the client holds those to apply."""
+        """Exchange scalars; the client holds those to apply, [P]."""
         with self.meter.paused():
             applied_P = self.link.share_scalars(scalars_P, seeds_P)
         self.meter.track([applied_P])

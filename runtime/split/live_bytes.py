@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_iter
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Tracks the bytes of live storages born inside the mode, or handed to :meth:`track`.
+    """Tracks the bytes of live storages born inside the mode, or given to :meth:`track`.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
         self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._paused = False
-        # Whether it is shapes that are followed: then, and only then, those on the meta device stand for memory.
+        # On the meta device tensors are shapes: they count as memory only where shapes are traced.
         self._of_shapes: bool | None = None
 
     def track(self, tensors: Iterable[Tensor]) -> None:

@@ -62,7 +62,7 @@ class NamedOptimizer:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over a state; parameters it does not name start afresh, and names of others are passed over."""
+        """Load a state; parameters that it does not name start without one, and names of others are skipped."""
         for name, optimizer in self._optimizers.items():
             parameter = self._parameters[name]
             found = {key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")}

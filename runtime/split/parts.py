@@ -41,7 +41,11 @@ class Part(nn.Module):
         self.blocks = nn.ModuleDict({str(index): block for index, block in blocks.items()})
 
     def forward(self, x: Tensor, mask_BS: Tensor | None = None) -> Tensor:
-        """Run the blocks in order."""
+        """Run the blocks in order.
+
+        The shape is the last block's: the activation at the cut, or logits ([B, K], [B, S, V] for a causal language
+        model).
+        """
         for block in self.blocks.values():
             x = block(x, mask_BS)
         return x

@@ -14,5 +14,5 @@ def host_floats(values: Tensor) -> list[float]:
 
 
 def widened(values: Tensor) -> Tensor:
-    """Return half-precision values in single precision, for sums; all others as they are."""
+    """Return half-precision values in single precision, for sums; all others as they are. The shape stays."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

@@ -58,20 +58,20 @@ class ClientFault:
 
 
 def first_to_diverge(faults: Sequence[ClientFault], server_model: str) -> tuple[ClientFault, ...]:
-    """Leave out clients that are not finite only because another one had spoilt the shared server before.
+    """Leave out faults that only follow from those of another client, which had reached the shared server before.
 
     Parameters
     ----------
     faults
         In the order in which the server serves the clients.
     server_model
-        ``shared-mean`` is spoilt from the next step on, ``shared-sequential`` from the next client on.
+        ``shared-mean`` is affected from the next step on, ``shared-sequential`` from the next client on.
 
     Notes
     -----
     Our own rule, by when losses cease to be finite. What is not finite never reaches a shared server
-    (:class:`hybridsplit.runtime.session.server.ServerSide`); gradients that are merely far too large do, and are felt
-    a step later.
+    (:class:`hybridsplit.runtime.session.server.ServerSide`); gradients that are finite but far too
+    large do, and their effect shows a step later.
     """
     diverged = [fault for fault in faults if fault.kind is FaultKind.NOT_FINITE and fault.step is not None]
     if not diverged:

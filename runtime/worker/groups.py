@@ -41,7 +41,7 @@ class Group:
         return Group(tuple(a for a in self.members if a.client not in clients), self.chained, self.resource)
 
     def emulated(self) -> Group:
-        """Return the group with nobody bound to a real device."""
+        """Return the group with no client bound to a real device."""
         return Group(tuple(replace(a, resource=None) for a in self.members), self.chained)
 
 

@@ -17,7 +17,7 @@ from hybridsplit.scenarios.schema import Scenario
 
 
 class ModelServer:
-    """Keeps no state between rounds: each is handed to it, so that a new server can take over at any time.
+    """Keeps no state between rounds: calls bring the state they need, so that a new server can take over at any time.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class ModelServer:
         Parameters
         ----------
         state
-            The state the round started from: entries that nobody trained keep it.
+            The state the round started from: entries that no client trained keep it.
         num_groups
             Groups that must have been added.
         round_index, reports

@@ -1,8 +1,10 @@
-"""One server model for all clients: ``shared-mean`` and ``shared-sequential`` (DESIGN section 7).
+"""One server model for all clients: ``shared-mean`` and ``shared-sequential``.
+
+See docs/methods/training-modes.md, Shared servers.
 
 ``shared-sequential`` steps on every client's smashed data in turn (SplitFed V2, arXiv 2004.12088). ``shared-mean``
 steps once a step on the mean of all clients' gradients, block by block over the clients whose cut lies below the block,
-weighted by data; λ is taken at the parameters before that step, the same for all (HO-SFL, methods note section 2.2).
+weighted by data; λ is taken at the parameters before that step, the same for all (HO-SFL, arXiv 2603.14773).
 """
 
 from __future__ import annotations

@@ -87,7 +87,17 @@ class SideBySideClients:
         return of_side(self._kept.get(member.client, {}), "client") if self._keeps else {}
 
     def step(self, step: int, member: Assignment, draw: Callable[[Assignment, int], Batch]) -> None:
-        """Take one client's step of the round."""
+        """Take one client's step of the round.
+
+        Parameters
+        ----------
+        step
+            Counts from 0 within the round.
+        member
+            The client.
+        draw
+            Returns a client's mini-batch of a step, counted from the start of training.
+        """
         session, _, _ = self._sessions[member.client]
         session.step(step, draw(member, self._first_step + step))
 

@@ -220,7 +220,19 @@ class Worker:
         measure_memory: bool,
         optimizer_state: State | None,
     ) -> ClientRound:
-        """Train one client for one round from a state; what is returned is good until the next client."""
+        """Train one client for one round; what is returned is valid until the next client.
+
+        Parameters
+        ----------
+        state
+            The state to start from.
+        assignment, round_index
+            The client's option, and the round, counted from 0.
+        measure_memory
+            Whether to measure its peak.
+        optimizer_state
+            What an earlier round kept; None to start without.
+        """
         return run_client_round(
             self._model,
             state,
@@ -239,9 +251,9 @@ def _fault_of(outcome: ClientRound, round_index: int) -> ClientFault | None:
     state_is_finite = is_finite(outcome.state)
     if not (math.isfinite(report.train_loss) and state_is_finite):
         finite = "finite" if state_is_finite else "non-finite"
-        found = f"a train loss of {report.train_loss} and {finite} weights"
-        return ClientFault(who.client, round_index, FaultKind.NOT_FINITE, found, step=report.diverged_at_step)
+        observed = f"a train loss of {report.train_loss} and {finite} weights"
+        return ClientFault(who.client, round_index, FaultKind.NOT_FINITE, observed, step=report.diverged_at_step)
     if report.peak_bytes is not None and report.peak_bytes > who.memory_budget_bytes:
-        found = f"{format_bytes(report.peak_bytes)} of its budget of {format_bytes(who.memory_budget_bytes)}"
-        return ClientFault(who.client, round_index, FaultKind.OVER_BUDGET, found, report.peak_bytes)
+        observed = f"{format_bytes(report.peak_bytes)} of its budget of {format_bytes(who.memory_budget_bytes)}"
+        return ClientFault(who.client, round_index, FaultKind.OVER_BUDGET, observed, report.peak_bytes)
     return None

@@ -117,7 +117,15 @@ class Ledger:
 
 
 def write_parquet(table: pd.DataFrame, path: Path, kind: str, schema_version: int) -> None:
-    """Write a table as Parquet, stamped with what it is and its schema version."""
+    """Write a table as Parquet, stamped with what it is and its schema version.
+
+    Parameters
+    ----------
+    table, path
+        The table, and the file; a file that exists is replaced as a whole.
+    kind, schema_version
+        What :func:`read_parquet` will ask for.
+    """
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     stamp = {b"hybridsplit.kind": kind.encode(), b"hybridsplit.schema_version": str(schema_version).encode()}
     stamped = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **stamp})
@@ -126,6 +134,18 @@ def write_parquet(table: pd.DataFrame, path: Path, kind: str, schema_version: in
 
 def read_parquet(path: Path, kind: str, schema_version: int) -> pd.DataFrame:
     """Read a table that :func:`write_parquet` wrote, refusing another kind or version.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind, schema_version
+        What it must be stamped with.
+
+    Returns
+    -------
+    DataFrame
+        The rows as they were written.
 
     Raises
     ------

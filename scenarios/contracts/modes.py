@@ -1,4 +1,7 @@
-"""Names of our own training modes; what each is stands in :mod:`hybridsplit.scenarios.modes`."""
+"""Names of our own training modes (docs/methods/training-modes.md, The five modes).
+
+What each is stands in :mod:`hybridsplit.scenarios.modes`.
+"""
 
 from __future__ import annotations
 

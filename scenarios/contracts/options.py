@@ -1,4 +1,4 @@
-"""The option table: the contract between profiler and solver (DESIGN section 4).
+"""The option table: the contract between profiler and solver (docs/methods/costs.md, The option table).
 
 One row per client and placement. All costs are per round (``local_steps`` steps and one exchange
 of the client part).

@@ -86,6 +86,15 @@ def one_input_per_block(num_blocks: int, first_trained: int = 1) -> RecomputeOrd
 def check_order(order: RecomputeOrder, num_blocks: int, first_trained: int = 1) -> None:
     """Check that an order runs all blocks once on the way up and backward exactly once through each trained one.
 
+    Parameters
+    ----------
+    order
+        What is run, step by step.
+    num_blocks
+        Blocks of the client part.
+    first_trained
+        The first block that has something to train.
+
     Raises
     ------
     ContractError

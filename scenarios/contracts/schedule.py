@@ -40,7 +40,7 @@ class Turns(Frozen):
 
     The downlink serves the model downloads in ``order`` and then, step after step, the gradients in ``order``; the
     server serves step after step in ``order``; the uplink likewise, and the model uploads in ``order`` last. A job
-    starts when it is ready and the one before it in the sequence has ended: nobody overtakes.
+    starts when it is ready and the one before it in the sequence has ended: no job overtakes another.
     """
 
     kind: Literal["turns"] = "turns"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -31,12 +32,12 @@ class LinkModel(Section):
     trace: str | None = None
     """A recorded bandwidth trace for the replay, relative to the scenario file; it modulates the planned rate."""
 
+    @abstractmethod
     def uplink_bps(self, radio: Radio, share: float) -> float:
         """Rate at a share of the uplink band, bit/s.
 
         Verification and replay ask it for models of plug-ins; for ours each has a formula of its own.
         """
-        raise NotImplementedError(f"the link model {self.name!r} states no uplink_bps")
 
 
 def _link_name(link: type[LinkModel]) -> str:

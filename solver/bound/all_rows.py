@@ -1,8 +1,8 @@
 """The dual over all rows, in pieces that stay in the processor's cache.
 
 With ten thousand clients of a hundred options, an evaluation touches a million rows; the minimisation itself needs only
-the few rows a client that can win. Here are the passes over everything: they tell which rows those are, and give bounds
-that hold whatever was left out before.
+the few rows a client that can win. This module passes over all rows: it finds the rows that can win, and gives
+bounds that hold whatever was left out before.
 """
 
 from __future__ import annotations
@@ -71,7 +71,15 @@ class Scanner:
         """Return bounds on the dual's value at both ends of an interval of deadlines.
 
         Every plan whose latency lies in the interval has a gain of at most the line between them. Each row is bounded
-        by a tangent of its concave value; the largest of tangents is convex, so the line bounds their sum.
+        by a
+        tangent of its concave value; the largest of tangents is convex, so the line bounds their sum.
+
+        Parameters
+        ----------
+        point
+            Multipliers.
+        low_s, high_s
+            The interval, seconds.
         """
         middle, worth = 0.5 * (low_s + high_s), capacity_value(point)
         at_low, at_high = worth, worth
@@ -139,7 +147,13 @@ def subset(kinds: ClientKinds, keep: BoolArray) -> ClientKinds:
 
 
 def sample(kinds: ClientKinds, number: int) -> ClientKinds:
-    """Return some kinds drawn at random, each standing for as many more clients: cheap, and no bound on anything."""
+    """Return some kinds drawn at random, each standing for as many more clients: cheap, and no bound on anything.
+
+    Parameters
+    ----------
+    kinds, number
+        All kinds, and how many to draw.
+    """
     seed = stream_seed(kinds.problem.scenario.seed, "sampled kinds", number)
     drawn = np.sort(np.random.default_rng(seed).choice(len(kinds.count), number, replace=False))
     keep = np.isin(kinds.row_kind, drawn)

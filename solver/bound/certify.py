@@ -3,8 +3,8 @@
 ``h(T) = T / L(T)`` bounds the objective of plans that last ``T``. Its minimum lies where ``L = T·L'``, and tangents
 of ``L`` on both sides close in on it. From there intervals are proven one by one (``Scanner.chord``), each as wide as
 the last one's success allows, until too short deadlines are infeasible and too long ones cannot pay. Far from the
-minimum the proof has room, so widths grow geometrically. Our own construction; DESIGN section 6 asks for branching on
-``T``.
+minimum the proof has room, so widths grow geometrically. Our own construction, in place of branching on ``T``
+(docs/methods/planning.md, Ratio objectives).
 """
 
 from __future__ import annotations
@@ -215,7 +215,15 @@ def _interval_bound(
 
 
 def shared_prices(duals: list[DualAtDeadline], small: list[DualAtDeadline], rule: SharingRule) -> list[DualAtDeadline]:
-    """Carry multipliers found on a sample over to all clients: their ratio to the sample's at the same deadline."""
+    """Carry multipliers found on a sample over to all clients: their ratio to the sample's at the same deadline.
+
+    Parameters
+    ----------
+    duals, small
+        The dual of all clients at some deadlines, and that of the sample.
+    rule
+        How resources are shared.
+    """
     reference = interpolate(small, duals[0].deadline_s)
     own = duals[0].point
 

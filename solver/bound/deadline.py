@@ -6,9 +6,9 @@ deadline so certified. *Time to progress*: on an interval ``[a, b]`` of the dead
     G(T) ≤ L(p; T) ≤ Σ_i max_k [ v_ik(b) − v'_ik(b)·(b − T) ] + Σ p,
 
 because ``v_ik`` is concave in ``T``. The right side is convex in ``T``, so ``T/G ≥ θ`` holds on the whole interval as
-soon as it holds at both ends (DESIGN section 6 bounds the interval by ``a / G(b)``; the tangent makes the error
-quadratic instead of linear in the width, our addition). The interval with the smallest bound is split until the bound
-is good enough.
+soon as it holds at both ends (docs/methods/planning.md, Ratio objectives). The simpler bound ``a / G(b)`` is valid too;
+the tangent makes the error quadratic instead of linear in the width (our construction). The interval with the smallest
+bound is split until the bound is good enough.
 """
 
 from __future__ import annotations
@@ -268,7 +268,17 @@ class _RatioSearch:
 def tangent_values(
     kinds: ClientKinds, rule: SharingRule, point: DualPoint, low_s: float, high_s: float
 ) -> tuple[FloatArray, FloatArray]:
-    """[R] values at the upper end of an interval, and upper bounds on them at its lower end."""
+    """[R] upper bounds on the values of options at the lower end of an interval, and [R] values at its upper end.
+
+    Parameters
+    ----------
+    kinds, rule
+        The problem and how resources are shared.
+    point
+        Multipliers.
+    low_s, high_s
+        The interval of deadlines, seconds.
+    """
     high, slope = option_values(kinds, rule, point, high_s)
     return high - slope * (high_s - low_s), high
 
@@ -276,10 +286,15 @@ def tangent_values(
 def interval_bound(kinds: ClientKinds, rule: SharingRule, point: DualPoint, low_s: float, high_s: float) -> float:
     """Lower bound on latency over gain of every plan whose round latency lies in an interval.
 
+    Parameters
+    ----------
+    kinds, rule, point, low_s, high_s
+        As of :func:`tangent_values`.
+
     Returns
     -------
     float
-        Infinite if no plan in the interval exists.
+        Seconds; infinite if no plan in the interval exists.
     """
     at_low, at_high = tangent_values(kinds, rule, point, low_s, high_s)
     worth = capacity_value(point)

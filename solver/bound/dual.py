@@ -8,7 +8,8 @@ and ``λ`` 1 or, where only feasibility is asked, 0. ``L`` is convex in ``(p, q)
 limit, whatever the number of clients. It is minimised by Newton's method
 on a smoothed copy (soft maximum over options, logarithmic barrier on the signs, both fading); the bound itself
 is always ``L`` as written, at a dual-feasible point. The soft maximum's weights are the fractional plan that primal
-recovery rounds. DESIGN section 6 states the decomposition; the smoothing is our reconstruction.
+recovery rounds. The decomposition is Lagrangian relaxation (docs/methods/planning.md, The dual bound); the smoothing is
+our own.
 """
 
 from __future__ import annotations
@@ -71,9 +72,18 @@ class DualSolution:
 def option_values(
     kinds: ClientKinds, rule: SharingRule, point: DualPoint, deadline_s: float
 ) -> tuple[FloatArray, FloatArray]:
-    """[R] ``λ·gain − cost − q·load`` of every option, and its derivative in the deadline.
+    """[R] ``λ·gain − cost − q·load`` of every option, and [R] its derivative in the deadline.
 
     Options that miss the deadline even with every resource to themselves are −inf (their derivative is 0).
+
+    Parameters
+    ----------
+    kinds, rule
+        The problem and how resources are shared.
+    point
+        Multipliers.
+    deadline_s
+        The deadline ``T``, seconds.
     """
     late = kinds.full_share_s > deadline_s * (1 + _DEADLINE_SLACK)
     values, slopes = np.full(len(late), -np.inf), np.zeros(len(late))
@@ -136,6 +146,11 @@ def latency_certificate(
     smoothing: float = FINE_SMOOTHING,
 ) -> DualSolution | None:
     """Minimise ``L`` with ``λ = 0`` over the simplex of prices.
+
+    Parameters
+    ----------
+    kinds, rule, deadline_s, start, smoothing
+        As of :func:`most_gain`.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """Where the advantage of the joint plan comes from: shares, cuts, or modes.
 
 A chain of restrictions of one problem from the best uniform cut to the joint optimum, at the same modes offered and no
-less progress, each step allowing more than the one before. So the latencies never rise along it (DESIGN section 6:
-baselines are restrictions of the same problem).
+less progress, each step allowing more than the one before. So the latencies never rise along it
+(docs/methods/planning.md, Baselines as restrictions).
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def _rows_as_fixed(problem: PlanningProblem, fixed: Mapping[str, tuple[int, str]
 
 
 def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scenario) -> PlanningProblem:
-    """Turn rows into arrays without asking whether they are usable.
+    """Turn rows into arrays, usable or not.
 
     Parameters
     ----------

@@ -6,10 +6,10 @@ a client's work in time cost
     cost(p, T) = min p_u·β + p_d·δ + p_s·φ   subject to   C + t_u(β) + b/δ + c/φ ≤ T,
 
 with ``b, c`` the seconds of downlink and server work at the full share. The two linear terms share what the uplink
-leaves of the slack in closed form, so one scalar, the uplink's duration, remains: closed form for a fixed link, a
-root for Shannon (DESIGN section 6). ``cost`` is concave and homogeneous of degree one in ``p``, and convex and falling
-in ``T``; its gradient in ``p`` is the shares themselves (envelope theorem). Our reconstruction; the two-resource case
-is ``methods/planning.md`` section 1.
+leaves of the slack in closed form, so one scalar, the uplink's duration, remains: closed form for a fixed link, a root
+for Shannon (docs/methods/planning.md, Shares at a deadline). ``cost`` is concave and homogeneous of degree one in
+``p``, and convex and falling in ``T``; its gradient in ``p`` is the shares themselves (envelope theorem). Our
+reconstruction.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Work:
         return Work(self.compute_s[index], self.uplink.take(index), self.downlink_s[index], self.server_s[index])
 
     def latency_s(self, shares: FloatArray | float) -> FloatArray:
-        """Latency at shares [..., 3] (or one share of everything), seconds: formula of DESIGN section 5."""
+        """[...] seconds at shares [..., 3], or one share of everything: docs/methods/costs.md, Latency of a client."""
         uplink_s, downlink_s, server_s = self.shared_s(shares)
         return self.compute_s + uplink_s + (downlink_s + server_s)
 
@@ -71,7 +71,7 @@ class Work:
 
     @property
     def shared_idle(self) -> BoolArray:
-        """True where a row needs no shared resource at all."""
+        """[...] True where a row needs no shared resource at all."""
         return np.asarray(self.uplink.is_idle & (self.downlink_s == 0) & (self.server_s == 0))
 
 
@@ -103,7 +103,19 @@ class SharingRule(Protocol):
     def price(
         self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False
     ) -> Priced:
-        """Price every row; prices are [3] or broadcast as [..., 3] against the rows."""
+        """Price every row.
+
+        Parameters
+        ----------
+        work
+            The rows; arrays [...].
+        prices
+            [3], or [..., 3] to be broadcast against the rows.
+        deadline_s
+            One deadline, or one for each row, seconds.
+        curvature
+            Whether second derivatives are wanted.
+        """
         ...
 
 
@@ -114,7 +126,7 @@ class StaticShares:
     def price(
         self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False
     ) -> Priced:
-        """Price every row by its cheapest constant shares."""
+        """Price every row by its cheapest constant shares, as :meth:`SharingRule.price`."""
         p_u, p_d, p_s = _split(prices)
         slack_s = np.maximum(deadline_s - work.compute_s, _LEAST_SLACK * deadline_s)
         root_d, root_s = np.sqrt(p_d * work.downlink_s), np.sqrt(p_s * work.server_s)
@@ -152,7 +164,7 @@ class StaticShares:
 
 @dataclass(frozen=True)
 class AnySchedule:
-    """Resources may be handed round within the round in any order: a relaxation of every schedule.
+    """Resources may pass from client to client in any order within the round: a relaxation of every schedule.
 
     A client that owns the mean share ``x`` of a resource over a round of ``T`` seconds gets at most the work of a
     constant share ``x`` (equal for linear rates; Jensen's inequality for the concave Shannon rate), and its phases can
@@ -163,7 +175,7 @@ class AnySchedule:
     def price(
         self, work: Work, prices: FloatArray, deadline_s: FloatArray | float, *, curvature: bool = False
     ) -> Priced:
-        """Price every row by its mean use of each resource."""
+        """Price every row by its mean use of each resource, as :meth:`SharingRule.price`."""
         p_u, p_d, p_s = _split(prices)
         deadline = np.broadcast_to(np.asarray(deadline_s, dtype=float), np.shape(work.compute_s))
         share_u, share_u_1, _ = work.uplink.share_in(deadline)

@@ -40,7 +40,7 @@ def no_fitting_option(
 
 
 def cheapest_peak(rows: pd.DataFrame) -> pd.Series:
-    """Return the row that needs the least memory beyond its budget."""
+    """Return the row of least memory beyond its budget, by column."""
     missing = (rows["client_peak_bytes"] - rows["memory_budget_bytes"]).to_numpy()
     return rows.iloc[int(np.argmin(missing))]
 
@@ -95,7 +95,17 @@ def _why_client(rows: pd.DataFrame, client: Client, scenario: Scenario) -> str:
 def no_carrying_option(
     frame: pd.DataFrame, client_index: IntArray, usable: BoolArray, clients: Sequence[Client], scenario: Scenario
 ) -> InfeasibleError:
-    """Explain clients whose every fitting option needs a link that carries nothing."""
+    """Explain clients whose every fitting option needs a link that carries nothing.
+
+    Parameters
+    ----------
+    frame, client_index, clients
+        Rows [K] of the option table, [K] the client of each, and the clients.
+    usable
+        [K] rows that fit and are permitted, whatever their link.
+    scenario
+        Gives the bands.
+    """
     dead = [key for key, hertz in _bands(scenario).items() if hertz == 0]
     link = (
         " and ".join(f"{key} = 0 Hz" for key in dead) or "its link's gain or efficiency, whose rate is zero in numbers"
@@ -120,7 +130,17 @@ def no_carrying_option(
 def broken_limit(
     limit: Limit, gain: FloatArray, starts: IntArray, minimum_progress: float, coverage: float
 ) -> InfeasibleError:
-    """Explain a limit that even the leanest options together break."""
+    """Explain a limit that even the leanest options together break.
+
+    Parameters
+    ----------
+    limit
+        The limit.
+    gain, starts
+        [K] what each row adds to the progress, and [N] the first row of every client.
+    minimum_progress, coverage
+        What the objective asks for.
+    """
     least = float(np.minimum.reduceat(limit.loads, starts).sum())
     if limit.name == SERVER_MEMORY:
         over = int(least - limit.capacity)
@@ -170,7 +190,15 @@ def limits_together(names: Sequence[str]) -> InfeasibleError:
 def unknown_energy(
     frame: pd.DataFrame, client_index: IntArray, known: BoolArray, clients: Sequence[Client]
 ) -> InfeasibleError:
-    """Explain clients whose energy nobody knows where energy is minimised or capped."""
+    """Explain clients of unknown energy where energy is minimised or capped.
+
+    Parameters
+    ----------
+    frame, client_index, clients
+        Rows [K] of the option table, [K] the client of each, and the clients.
+    known
+        [K] True for the rows whose energy is known.
+    """
     served = set(np.unique(client_index[known]).tolist())
     stuck = [client for i, client in enumerate(clients) if i not in served]
     lines = [

@@ -46,7 +46,7 @@ class ClientKinds:
     gain
         [R] what the latency is weighed against, see :attr:`is_ratio`.
     loads
-        [M, R] share of every limit that one client takes; limits that bind nobody are left out.
+        [M, R] share of every limit that one client takes; limits that no plan can break are left out.
     limits
         M names of the limits.
     full_share_s

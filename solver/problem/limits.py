@@ -1,7 +1,8 @@
 """Limits that couple the clients' options whatever the shares: loads, summed over a plan, must fit a capacity.
 
-Server memory and an energy cap are of this form as they stand. A least progress is: what the plan stays below every
-client's best option. A least coverage is: the data of clients whose own part is not trained exactly. With loads that
+Server memory and an energy cap are of this form as they stand. For a least progress the load of an option is the
+progress that it lacks to its client's best one; for a least coverage it is the data of a client whose own part is not
+trained exactly. With loads that
 are never negative and one capacity each, all of them share one dual, one knapsack and one check.
 """
 
@@ -59,6 +60,14 @@ def least_total(limit: Limit, starts: IntArray) -> float:
 
 
 def possible_rows(limit: Limit, starts: IntArray, client_index: IntArray) -> BoolArray:
-    """[K] False for rows that break the limit even beside everybody else's leanest options."""
+    """[K] False for rows that break the limit even beside the leanest options of all other clients.
+
+    Parameters
+    ----------
+    limit
+        The limit, with loads [K].
+    starts, client_index
+        [N] first row of every client, and [K] the client of every row.
+    """
     lean = np.minimum.reduceat(limit.loads, starts)
     return np.asarray(lean.sum() - lean[client_index] + limit.loads <= limit.capacity + limit.slack)

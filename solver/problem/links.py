@@ -4,8 +4,8 @@ An object here is a *transfer per row*: a link and the bits it has to carry. All
 any shape, so that a row can be an option, a client, or a client within a batch of candidate plans. The rest of the
 solver knows links only through :class:`UplinkWork`; every model passes the same contract tests.
 
-The downlink needs no model of its own: its power density is constant, so its rate is linear in the share (DESIGN
-section 5) and one number, seconds at the full share, says everything.
+The downlink needs no model of its own: its power density is constant, so its rate is linear in the share
+(docs/methods/costs.md, Latency of a client) and one number, seconds at the full share, says everything.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class UplinkWork(Protocol):
 
     @property
     def is_idle(self) -> BoolArray:
-        """True where nothing has to be carried."""
+        """[...] True where nothing has to be carried."""
         ...
 
     def seconds(self, share: FloatArray | float) -> FloatArray:
-        """Duration at a share of the band, seconds; infinite at share 0 with bits to carry."""
+        """[...] duration at a share of the band, seconds; infinite at share 0 with bits to carry."""
         ...
 
     def share_in(self, duration_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Share needed for a duration, with its first and second derivative in the duration.
+        """[...] share needed for a duration, with its first and second derivative in the duration.
 
         A duration that no share can reach gives an infinite share. Idle rows give zeros.
         """
@@ -75,7 +75,17 @@ class UplinkWork(Protocol):
         ...
 
     def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
-        """Minimise ``price·share(t) + rest/(slack_s − t)`` over the duration ``t``, seconds."""
+        """Minimise ``price·share(t) + rest/(slack_s − t)`` over the duration ``t``, seconds.
+
+        Parameters
+        ----------
+        price
+            [...] price of the whole band.
+        rest
+            [...] priced work of what the remaining slack is left to.
+        slack_s
+            [...] seconds for both, above zero.
+        """
         ...
 
 
@@ -106,16 +116,16 @@ class FixedUplink:
 
     @property
     def is_idle(self) -> BoolArray:
-        """True where nothing has to be carried."""
+        """[...] True where nothing has to be carried."""
         return np.asarray(self.full_share_s == 0)
 
     def seconds(self, share: FloatArray | float) -> FloatArray:
-        """Duration at a share of the band, seconds."""
+        """[...] duration at a share of the band, seconds."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.is_idle, 0.0, self.full_share_s / share)
 
     def share_in(self, duration_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Share needed for a duration, with its first and second derivative."""
+        """[...] share needed for a duration, with its first and second derivative."""
         duration_s = np.where(self.is_idle, 1.0, duration_s)
         with np.errstate(divide="ignore"):
             share = self.full_share_s / duration_s
@@ -127,7 +137,10 @@ class FixedUplink:
         return cp.multiply(self.full_share_s * per_whole / unit_s, cp.inv_pos(share))
 
     def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
-        """Divide the slack in the ratio of the square roots of the priced work (closed form)."""
+        """Divide the slack in the ratio of the square roots of the priced work (closed form).
+
+        Arguments as of :meth:`UplinkWork.balance`.
+        """
         own = np.sqrt(price * self.full_share_s)
         total = own + np.sqrt(rest)
         part = own / np.where(total > 0, total, 1.0)
@@ -158,18 +171,18 @@ class ShannonUplink:
 
     @property
     def is_idle(self) -> BoolArray:
-        """True where nothing has to be carried."""
+        """[...] True where nothing has to be carried."""
         return np.asarray(self.floor_s == 0)
 
     def seconds(self, share: FloatArray | float) -> FloatArray:
-        """Duration at a share of the band, seconds."""
+        """[...] duration at a share of the band, seconds."""
         with np.errstate(divide="ignore", invalid="ignore"):
             snr = self.full_share_snr / np.asarray(share, dtype=float)
             gain = np.where(np.isinf(snr), np.inf, _over_log(snr)[0])
             return np.where(self.is_idle, 0.0, self.floor_s * gain)
 
     def share_in(self, duration_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Share needed for a duration, with its first and second derivative."""
+        """[...] share needed for a duration, with its first and second derivative."""
         return self._shares(duration_s, duration_s, 0.0)[1:]
 
     def expression(self, cp: Any, share: Any, per_whole: float, unit_s: float) -> Any:
@@ -189,6 +202,7 @@ class ShannonUplink:
 
         ``√(price·snr)·(slack − floor·g(y)) = √(rest·floor)·y·√g'(y)``: the left side falls in ``y``, the right side
         rises.
+        Arguments as of :meth:`UplinkWork.balance`.
         """
         left = np.sqrt(price * self.full_share_snr)
         bend = np.sqrt(rest * self.floor_s) / np.where(left > 0, left, 1.0)
@@ -282,8 +296,8 @@ def uplink_work(radio: Radio, clients: Sequence[Client], client_index: Index, up
 
     Notes
     -----
-    Shannon's formula with a fixed device power is ``rate(β) = βB·log2(1 + P·g/(N0·βB))`` (DESIGN section 5). A band of
-    zero hertz gives infinite seconds, which the problem turns into a typed error.
+    Shannon's formula with a fixed device power is ``rate(β) = βB·log2(1 + P·g/(N0·βB))`` (docs/methods/costs.md,
+    Latency of a client). A band of zero hertz gives infinite seconds, which the problem turns into a typed error.
     """
     module, _, name = LINK_MODELS[radio.link_model].work.partition(":")
     make: Callable[..., UplinkWork] = getattr(importlib.import_module(module), name)

@@ -1,7 +1,7 @@
 """The planning problem: every usable option of every client, as arrays.
 
 The problem is the same for every strategy; a baseline is a restriction of it, so "optimal is no worse than the
-baseline" is an inequality that holds on any instance (DESIGN section 6).
+baseline" is an inequality that holds on any instance (docs/methods/planning.md, Baselines as restrictions).
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class PlanningProblem:
 
     @property
     def keys(self) -> list[tuple[Hashable, ...]]:
-        """[K] what tells the rows apart."""
+        """[K] the key of every row."""
         return list(zip(*(self.table[column] for column in OPTION_KEY), strict=True))
 
     def without_limits(self) -> PlanningProblem:
@@ -214,7 +214,13 @@ class PlanningProblem:
         return all(limit.keeps(limit.loads[rows].sum()) for limit in self.limits)
 
     def objective_s(self, round_latency_s: float, progress: float, penalty_s: float = 0.0) -> float:
-        """Objective of a plan with a round latency, a progress and a price of dropped clients, seconds."""
+        """Objective of a plan, seconds; infinite where it makes no progress and the objective divides by it.
+
+        Parameters
+        ----------
+        round_latency_s, progress, penalty_s
+            The plan's round latency, progress, and price of dropped clients.
+        """
         if not self.divides_by_progress:
             return round_latency_s + penalty_s
         return (round_latency_s + penalty_s) / progress if progress > 0 else np.inf

@@ -1,4 +1,4 @@
-"""Rows of an option table before they are a problem: put in order, checked, and asked whether they are usable."""
+"""Rows of an option table before they are a problem: put in order, checked, and marked where they are not usable."""
 
 from __future__ import annotations
 
@@ -42,7 +42,13 @@ def within_energy(frame: pd.DataFrame, scenario: Scenario) -> BoolArray:
 
 
 def penalty_s(frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...]) -> FloatArray:
-    """[K] price of leaving a row's client out, for the rows that do; 0 for all others."""
+    """[K] price of leaving a row's client out, seconds, for the rows that do so; 0 for all others.
+
+    Parameters
+    ----------
+    frame, client_index, clients
+        Rows [K] of the option table, [K] the client of each, and the clients.
+    """
     prices = np.array([client.drop_price_s or 0.0 for client in clients])
     return np.asarray(np.where(frame["mode"].to_numpy() == DROPPED, prices[client_index], 0.0))
 
@@ -50,7 +56,17 @@ def penalty_s(frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client
 def with_drop_rows(
     frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...]
 ) -> tuple[pd.DataFrame, IntArray]:
-    """Add one row for every client that may be left out: no cost, no progress."""
+    """Add one row, without cost and without progress, for every client that may be left out.
+
+    Parameters
+    ----------
+    frame, client_index, clients
+        Rows [K] of the option table grouped by client, [K] the client of each, and the clients.
+
+    Returns
+    -------
+    The rows ([K + D], still grouped by client), and the client of each.
+    """
     extra = [
         {"client": client.id, "device": client.device, "cut": 0, "mode": DROPPED, "recompute": "", "batch_size": 0}
         | dict.fromkeys(_COSTS, 0)
@@ -69,13 +85,19 @@ def with_drop_rows(
 
 
 def ordered(table: OptionTable, clients: tuple[Client, ...]) -> tuple[pd.DataFrame, IntArray]:
-    """Rows grouped by client in the scenario's order, and the client index of each."""
+    """Return the rows of a table ([K]) grouped by client in the scenario's order, and the client index of each ([K]).
+
+    Raises
+    ------
+    ContractError
+        If the table has a client that the scenario does not, lacks one, or gives one another share of the data.
+    """
     position = {client.id: i for i, client in enumerate(clients)}
     index = table.table["client"].map(position)
     if index.isna().any():
-        stranger = table.table["client"][index.isna()].iloc[0]
+        unknown = table.table["client"][index.isna()].iloc[0]
         raise ContractError(
-            f"the option table has client {stranger}, which the scenario does not; needs the clients of the scenario: "
+            f"the option table has client {unknown}, which the scenario does not; needs the clients of the scenario: "
             "profile this scenario again"
         )
     order = np.argsort(index.to_numpy(dtype=np.int64), kind="stable")

@@ -41,6 +41,15 @@ class _Tests:
 def close_ratio(kinds: ClientKinds, recovery: Recovery, intervals: tuple[Interval, ...]) -> bool:
     """Search the open intervals of time-to-progress exhaustively.
 
+    Parameters
+    ----------
+    kinds
+        The problem.
+    recovery
+        Holds the incumbent, and takes better plans.
+    intervals
+        Ranges of the deadline that may hold a better plan.
+
     Returns
     -------
     bool
@@ -138,7 +147,7 @@ def _list_plans(kinds: ClientKinds, tests: _Tests) -> IntArray | None:
 
 
 def _by_regret(kinds: ClientKinds, tests: _Tests) -> IntArray:
-    """Classes in the order that prunes soonest: those whose second-best option costs most come first."""
+    """Kinds in the order that prunes soonest: those whose second-best option costs most come first."""
     values = tests.values[1]
     top = np.maximum.reduceat(values, kinds.starts)
     regret = np.minimum(top[kinds.row_kind] - values, 1e300)

@@ -74,7 +74,7 @@ def _by_exact_search(kinds: ClientKinds, values: FloatArray) -> IntArray:
     names = " and ".join(limit.name for limit in kinds.limits)
     raise SolverFailure(
         f"no plan was found that keeps {names}, and none of the proofs that there is none holds: the limits are so "
-        "tight that the search gave up; relax one of them a little"
+        "tight that the search ended without one; relax one of them a little"
     )
 
 

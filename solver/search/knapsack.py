@@ -1,4 +1,4 @@
-"""Options under the limits that shares cannot mend: a multiple-choice knapsack with several capacities."""
+"""Options under the limits that do not depend on shares: a multiple-choice knapsack with several capacities."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _solve(
     """Return counts with the largest value to the solver's tolerance, and an upper bound on any plan's value.
 
     Best-first branch and bound on the linear relaxation, which leaves at most as many kinds fractional as there are
-    limits. (The integer solver at hand prints to standard output, which belongs to the commands' results.)
+    limits. (SciPy's integer solver prints to standard output, which belongs to the commands' results.)
     """
     scale = max(float(np.max(np.abs(values[allowed]))), np.finfo(float).tiny)
     relaxed = _relaxed(kinds, values / scale, allowed, room)

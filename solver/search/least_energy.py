@@ -20,7 +20,7 @@ _FEW_CLIENTS = 40
 
 @dataclass(frozen=True)
 class LeastEnergy:
-    """The thriftiest plan.
+    """The plan with the least energy.
 
     Parameters
     ----------

@@ -60,7 +60,15 @@ def round_fractions(kinds: ClientKinds, fractions: FloatArray) -> IntArray:
 def objectives_s(
     problem: PlanningProblem, latency_s: FloatArray, progress: FloatArray, penalty_s: FloatArray
 ) -> FloatArray:
-    """Objectives of several plans, seconds; infinite where a plan makes no progress and the objective divides by it."""
+    """[M] objectives of several plans, seconds; infinite where one makes no progress and the objective divides by it.
+
+    Parameters
+    ----------
+    problem
+        Says what is minimised.
+    latency_s, progress, penalty_s
+        [M] round latency (seconds), progress and price of dropped clients (seconds) of each plan.
+    """
     total_s = latency_s + penalty_s
     if not problem.divides_by_progress:
         return np.asarray(total_s)
@@ -70,7 +78,17 @@ def objectives_s(
 def latency_cutoff_s(
     problem: PlanningProblem, objective_s: float, progress: FloatArray, penalty_s: FloatArray
 ) -> FloatArray:
-    """Round latencies from which on plans are no better than a known objective, seconds."""
+    """[M] round latencies from which on plans are no better than a known objective, seconds.
+
+    Parameters
+    ----------
+    problem
+        Says what is minimised.
+    objective_s
+        The known objective.
+    progress, penalty_s
+        [M] progress and price of dropped clients (seconds) of each plan.
+    """
     if not np.isfinite(objective_s):
         return np.full(np.shape(progress), np.inf)
     worth = objective_s * progress if problem.divides_by_progress else np.full(np.shape(progress), objective_s)

@@ -255,8 +255,7 @@ def check_state(problem: PlanningProblem, state: SearchState) -> None:
     if covered != 1:
         raise ContractError(
             f"the work units cover {float(covered):.9g} of the search space instead of all of it once: some were "
-            "lost or "
-            "occur twice; start the search again"
+            "lost or occur twice; start the search again"
         )
 
 

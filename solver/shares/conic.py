@@ -1,9 +1,9 @@
 """Conic programs for the shares at fixed options, stated with cvxpy.
 
-The program (DESIGN sections 5 and 6): minimise ``T`` subject to ``C_i + t_u,i(β_i) + b_i/δ_i + c_i/φ_i ≤ T`` and
-``Σβ ≤ 1, Σδ ≤ 1, Σφ ≤ 1``. It is convex: ``t_u`` is ``a/β`` for a fixed link, and the bits over a concave rate,
-``−rel_entr(β, β + snr)``, for Shannon. Where all clients wait for each other after every step, ``T`` is a sum of
-maxima over clients, convex in the same durations. What the solver returns is never taken at its word: shares are
+The program (docs/methods/planning.md, Shares at a deadline): minimise ``T`` subject to ``C_i + t_u,i(β_i) + b_i/δ_i +
+c_i/φ_i ≤ T`` and ``Σβ ≤ 1, Σδ ≤ 1, Σφ ≤ 1``. It is convex: ``t_u`` is ``a/β`` for a fixed link, and the bits over a
+concave rate, ``−rel_entr(β, β + snr)``, for Shannon. Where all clients wait for each other after every step, ``T`` is a
+sum of maxima over clients, convex in the same durations. What the solver returns is never taken at its word: shares are
 rescaled onto the simplex and latencies recomputed with the true formulas.
 """
 

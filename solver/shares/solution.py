@@ -67,7 +67,15 @@ def equal_shares(problem: PlanningProblem, rows: IntArray) -> ShareSolution:
 
 
 def given_shares(problem: PlanningProblem, rows: IntArray, shares: FloatArray) -> ShareSolution:
-    """Take shares ([N, 3]) that a strategy decided; prices follow from the slowest client."""
+    """Take shares that a strategy decided; prices follow from the slowest client.
+
+    Parameters
+    ----------
+    problem, rows
+        The planning problem, and [N] the row of every client.
+    shares
+        [N, 3] shares.
+    """
     work = problem.work.take(rows)
     latency_s = work.latency_s(shares)
     worst = int(np.argmax(latency_s))

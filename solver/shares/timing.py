@@ -32,7 +32,7 @@ class Timing:
     latency_s
         [N] end of every client, from the start of the round, seconds.
     waiting_s
-        [N] seconds that every client waits for its turn, by phase; empty where nobody waits.
+        [N] seconds that every client waits for its turn, by phase; empty where no client waits.
     """
 
     latency_s: FloatArray
@@ -65,9 +65,14 @@ class Jobs:
 
 
 def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float = 1.0) -> Jobs:
-    """Split the options' work of a round ([N] rows) at shares ([N, 3]) into jobs.
+    """Split the options' work of a round into jobs; bytes that do not divide by the steps go to the first ones.
 
-    Bytes that do not divide go to the first steps.
+    Parameters
+    ----------
+    problem, rows
+        The planning problem, and [N] the row of every client.
+    shares
+        [N, 3] shares, or one share of everything.
     """
     steps = problem.scenario.training.local_steps
     table = problem.table.iloc[rows]
@@ -115,7 +120,7 @@ def turns_timing(jobs: Jobs, *, synchronise: bool = False) -> Timing:
         length = duration[used]
         before = np.cumsum(length) - length
         start = before + np.maximum.accumulate(np.maximum(ready[used], free[resource]) - before)
-        # The sum of a job's slack may come out a rounding below zero.
+        # Rounding may leave the difference slightly below zero.
         waiting[phase][used] += np.maximum(start - ready[used], 0.0)
         end = ready.copy()
         end[used] = start + length

@@ -1,8 +1,8 @@
 """The fast share solver: water-filling on the prices, for a batch of plans at once.
 
 At fixed options the smallest round latency is, by Lagrange duality, the largest ``T(p)`` over prices on the simplex,
-where ``T(p)`` solves ``Σ_i cost_i(p, T) = 1`` (``methods/planning.md`` section 1 gives the two-resource case; the
-general one is our reconstruction). Two nested Newton methods find it: one for ``T`` at given prices, which approaches
+where ``T(p)`` solves ``Σ_i cost_i(p, T) = 1`` (docs/methods/planning.md, Shares at a deadline;
+our reconstruction). Two nested Newton methods find it: one for ``T`` at given prices, which approaches
 the convex, falling sum from the left, and one for the prices at given ``T``, a smooth concave problem in three
 unknowns with a logarithmic barrier. Every iterate is a valid lower bound; the shares it implies, rescaled onto the
 simplex, give the plan.
@@ -77,7 +77,7 @@ def fill(
     Filled
         Bounds, latencies, prices and shares.
     """
-    # Rows nobody takes may be too slow for the deadline; without their device time every row has a finite cost.
+    # Rows that no client takes may be too slow for the deadline; without their device time every row has a finite cost.
     work = replace(work, compute_s=np.where(weight > 0, work.compute_s, 0.0))
     num_plans = work.compute_s.shape[0]
     floor_s = np.max(np.where(weight > 0, work.latency_s(1.0), 0.0), axis=1)
@@ -128,6 +128,15 @@ def deadline_at(
 
     Newton on the reciprocal of the sum converges fastest (it is linear for one row); from the right, where that may
     overshoot, plain Newton on the convex sum lands left of the root again. The result never exceeds the root.
+
+    Parameters
+    ----------
+    work, weight
+        Rows of the plans, and how many clients each stands for; arrays [M, N].
+    prices
+        [M, 3] prices on the simplex.
+    floor_s, start_s
+        [M] a deadline below which none can be, and one to start from, seconds.
     """
     deadline = np.maximum(start_s, floor_s)
     total = np.ones_like(deadline)

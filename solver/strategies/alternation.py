@@ -55,13 +55,15 @@ def alternate(
     strategy
         Name, for messages.
 
-    Notes ----- At fixed shares every option has one latency, and the best options for the objective are found
-    exactly; the shares at fixed options are too. It starts from equal shares.
-
     Raises
     ------
     InfeasibleError
         If no choice keeps the limits.
+
+    Notes
+    -----
+    The first shares are equal ones. At fixed shares every option has one latency, and the best options for the
+    objective are found exactly; so are the shares at fixed options.
     """
     shares = np.full((problem.num_clients, 3), 1.0 / problem.num_clients)
     best: Alternated | None = None
@@ -89,7 +91,7 @@ def all_shares(problem: PlanningProblem, rows: IntArray) -> FloatArray:
 
 
 def bandwidth_only(problem: PlanningProblem, rows: IntArray) -> FloatArray:
-    """[N, 3] best shares of uplink and downlink where everybody holds ``1/N`` of the server."""
+    """[N, 3] best shares of uplink and downlink where every client holds ``1/N`` of the server."""
     work, number = problem.work.take(rows), problem.num_clients
     on_device = Work(work.compute_s + number * work.server_s, work.uplink, work.downlink_s, np.zeros(number))
     shares = fill(replace_batch(on_device), np.ones((1, number))).shares[0].copy()

@@ -31,7 +31,14 @@ _LEAST_PROGRESS = 1e-9
 
 
 def require_everybody(problem: PlanningProblem, mask: BoolArray, strategy: str, what: str) -> None:
-    """Raise unless every client has a row in a mask ([K]).
+    """Check that every client has a row in a mask.
+
+    Parameters
+    ----------
+    problem, mask
+        The planning problem, and [K] the rows that count.
+    strategy, what
+        For the message: who asks, and what the rows have in common.
 
     Raises
     ------
@@ -44,8 +51,7 @@ def require_everybody(problem: PlanningProblem, mask: BoolArray, strategy: str, 
         named = ", ".join(stuck[:MAX_NAMED_CLIENTS]) + (" and others" if len(stuck) > MAX_NAMED_CLIENTS else "")
         raise InfeasibleError(
             f"{strategy}: {len(stuck)} of {problem.num_clients} clients have no usable option {what}: {named}; "
-            "give them "
-            "more memory, allow more modes in training.modes, or use the strategy 'optimal'"
+            "give them more memory, allow more modes in training.modes, or use the strategy 'optimal'"
         )
 
 
@@ -101,10 +107,19 @@ def choose_by_score(problem: PlanningProblem, mask: BoolArray, score: FloatArray
 
 
 def choose_by_sum(problem: PlanningProblem, mask: BoolArray, seconds: FloatArray, strategy: str) -> IntArray:
-    """Choose rows ([N]) that minimise the objective where the round lasts the sum of the clients' seconds ([K]).
+    """Choose rows ([N]) that minimise the objective where the round lasts the sum of the clients' seconds.
 
     The sum over the progress is a ratio of sums, minimised by Dinkelbach's method: the choice for a ratio gives the
     next ratio, which falls until it repeats.
+
+    Parameters
+    ----------
+    problem, mask
+        The planning problem, and [K] the rows to choose from.
+    seconds
+        [K] seconds that a row adds to the round.
+    strategy
+        Name, for messages.
 
     Raises
     ------

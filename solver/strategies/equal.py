@@ -36,7 +36,10 @@ class EqualShareChoice:
 def best_at_equal_shares(
     problem: PlanningProblem, mask: BoolArray, better_than_s: float = np.inf
 ) -> EqualShareChoice | None:
-    """Choose options among some rows so that the objective at equal shares is smallest (:func:`best_at_shares`)."""
+    """Choose options among some rows so that the objective at equal shares is smallest.
+
+    Arguments and result as of :func:`best_at_shares`.
+    """
     return best_at_shares(problem, mask, problem.work.latency_s(1.0 / problem.num_clients), better_than_s)
 
 

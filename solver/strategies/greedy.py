@@ -1,4 +1,4 @@
-"""Everybody for itself."""
+"""Every client for itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HO-SFL: everybody zeroth order by projection."""
+"""HO-SFL: all clients zeroth order by projection."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hybridsplit.solver.strategies.zeroth_order import EverybodyOneMode
 class HoSfl(EverybodyOneMode):
     """Zeroth-order clients that project on the gradient at the cut, in the style of HO-SFL.
 
-    Stated there: forward differences on the device projected on the returned gradient. One cut for everybody (the best)
-    and equal shares are our reconstruction.
+    Stated there: forward differences on the device projected on the returned gradient. One cut for all clients (the
+    best) and equal shares are our reconstruction.
     """
 
     name = "ho-sfl"

@@ -1,4 +1,4 @@
-"""HOSL: everybody zeroth order by loss differences."""
+"""HOSL: all clients zeroth order by loss differences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hybridsplit.solver.strategies.zeroth_order import EverybodyOneMode
 class Hosl(EverybodyOneMode):
     """Zeroth-order clients by loss differences under an exact server, in the style of HOSL.
 
-    Stated there: clients train by forward passes and the server by backpropagation. One cut for everybody (the best)
+    Stated there: clients train by forward passes and the server by backpropagation. One cut for all clients (the best)
     and equal shares are our reconstruction.
     """
 

@@ -111,8 +111,7 @@ class Hsfl(Strategy):
         if not mixes:
             raise InfeasibleError(
                 f"{self.name}: no division of the clients into federated and split ones keeps the limits; relax them, "
-                "or "
-                "use the strategy 'optimal'"
+                "or use the strategy 'optimal'"
             )
         return min(mixes, key=lambda one: one.value)
 

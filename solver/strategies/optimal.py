@@ -14,7 +14,7 @@ from hybridsplit.solver.strategies.splitfed import SplitFed
 
 
 class Optimal(Strategy):
-    """Joint optimisation with a Lagrangian bound; exhaustive where clients are few (DESIGN section 6)."""
+    """Joint optimisation with a Lagrangian bound; exhaustive where clients are few (docs/methods/planning.md)."""
 
     name = "optimal"
     summary = "cut, mode and shares of every client together, with a lower bound and gap"

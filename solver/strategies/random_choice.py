@@ -14,7 +14,7 @@ _DRAWS = 200
 
 
 class RandomChoice(Strategy):
-    """Uniformly drawn options at equal shares: what no thought at all gives. The scenario's seed decides."""
+    """Uniformly drawn options at equal shares: what a plan without any criterion gives. The scenario's seed decides."""
 
     name = "random"
     summary = "an option drawn at random for every client among those that fit, equal shares"

@@ -17,7 +17,7 @@ class SplitSequential(Strategy):
     """One client after another at the best uniform cut, in the style of split learning (Gupta and Raskar, 1810.06060).
 
     Each client has all resources while it trains; then the next one starts, so the round lasts the sum. One cut for
-    everybody and exact gradients are the paper's; choosing the cut and between the exact modes to minimise the
+    all clients and exact gradients are the paper's; choosing the cut and between the exact modes to minimise the
     objective is our reconstruction of a fair baseline.
     """
 

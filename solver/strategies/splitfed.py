@@ -1,4 +1,4 @@
-"""SplitFed as deployed by hand: one cut for all clients, equal shares."""
+"""SplitFed as deployed without a planner: one cut for all clients, equal shares."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hybridsplit.solver.strategies.equal import EqualShareChoice, best_at_equal_
 class SplitFed(Strategy):
     """The best uniform cut at equal shares, in the style of SplitFed (Thapa et al., arXiv 2004.12088).
 
-    SplitFed prescribes one cut for every client and says nothing about shares; giving everybody the same share, and
+    SplitFed prescribes one cut for every client and says nothing about shares; giving every client the same share, and
     choosing the cut and each client's mode to minimise the objective, is our reconstruction of a fair baseline.
     """
 

@@ -30,7 +30,9 @@ _MAX_EXCHANGES = 200
 
 
 class TimeShared(Strategy):
-    """Every transfer and server job at the whole resource, clients in one order (our own; DESIGN section 6).
+    """Every transfer and server job at the whole resource, clients in one order (our own).
+
+    See docs/methods/planning.md, Turns and chains.
 
     Static shares leave a resource idle while its owner computes; taking turns does not, and beats every static split
     where a round has several steps that overlap. Options come from the relaxation that bounds any schedule, from the

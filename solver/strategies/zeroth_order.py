@@ -1,4 +1,4 @@
-"""Everybody trains by forward passes: HOSL and HO-SFL."""
+"""All clients train by forward passes: HOSL and HO-SFL."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ class EverybodyOneMode(Strategy):
         if best is None:
             raise InfeasibleError(
                 f"{self.name}: no single cut has {self.mode} for every client within the limits; relax them, or use "
-                "the "
-                "strategy 'optimal'"
+                "the strategy 'optimal'"
             )
         cut = int(problem.cuts[best.rows[0]])
         return Proposal(best.rows, equal_shares=True, reason=f"{self.mode} for everybody at cut {cut}, equal shares")

@@ -1,6 +1,7 @@
 """Check a plan from the scenario and the option table alone, with plain Python that shares no code with the solver.
 
-Every plan passes through here before anyone sees it (DESIGN section 6): a solver that says "optimal" is not evidence.
+Every plan passes through here before it is shown (docs/methods/planning.md, Independent checks): a solver that says
+"optimal" is not evidence.
 The link formulas are written out a second time on purpose.
 """
 

@@ -101,7 +101,7 @@ def test_a_client_without_data_for_a_batch_keeps_the_smaller_sizes() -> None:
     sizes = {str(client): set(rows["batch_size"]) for client, rows in table.groupby("client")}
     assert sizes.pop("orin-0") == {16, 32, 200}
     assert list(sizes.values()) == [{16, 32}] * 5
-    # Worth counts from the largest candidate, whoever can choose it.
+    # Worth is relative to the largest candidate, whichever clients can choose it.
     assert table[table["client"] != "orin-0"]["progress"].max() < 1
     assert table[table["client"] == "orin-0"]["progress"].max() == 1
 

@@ -90,8 +90,8 @@ def test_a_prefix_beyond_the_last_cut_names_the_key_and_the_blocks(modes: list[s
     last = num_blocks if "zo-loss" in modes else num_blocks - 1
     assert set(profile_scenario(prefix(last, modes)).table["cut"]) == {last}
     for k in (last + 1, 10 * last):
-        told = rf"training\.zo_prefix_blocks: found {k}; the model has {num_blocks} blocks.*last cut is {last}"
-        with pytest.raises(ScenarioError, match=told):
+        said = rf"training\.zo_prefix_blocks: found {k}; the model has {num_blocks} blocks.*last cut is {last}"
+        with pytest.raises(ScenarioError, match=said):
             profile_scenario(prefix(k, modes))
 
 

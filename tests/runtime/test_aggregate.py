@@ -228,8 +228,9 @@ def test_adding_a_zeroth_order_client_never_lowers_expected_progress(
     """The error of the averaged step does not grow, from one estimating client to the next.
 
     Squared norms, in units of the gradient's: a mini-batch gradient has noise of 1 + ``noise`` (at least as much noise
-    as gradient), and an estimate of it along ``q`` signs errs by ``(d - 1) / q`` of its own norm (methods note, section
-    0). With less batch noise than that, an exact gradient is best left alone.
+    as gradient), and an estimate of it along ``q`` signs errs by ``(d - 1) / q`` of its own norm
+    (docs/methods/training-modes.md, Estimator moments). With less batch noise than that, an exact gradient is best left
+    alone.
     """
     rho = MODES[Mode.ZO_LOSS].reliability(ZerothOrder(directions=directions), dimension)
     exact_error = 1.0 + noise

@@ -170,7 +170,7 @@ def test_a_zeroth_order_server_has_no_gradient_to_send() -> None:
 
 
 def test_a_shared_stream_would_bias_the_client() -> None:
-    """Client and server never draw the same numbers, whatever the names (methods note, section 1.6 test 7)."""
+    """Client and server never draw the same numbers, whatever the names: docs/methods/training-modes.md, Noise keys."""
     like = torch.empty(4096)
     client, server = (replace(KEY, side=side).draw("blocks.1.weight", 0, like) for side in ("client", "server"))
     assert abs(float(torch.dot(client, server)) / 4096) < 5 / 64

@@ -1,4 +1,7 @@
-"""Every estimate is a directional derivative, with the error its formula says (methods note, sections 1.6 and 2.8)."""
+"""Every estimate is a directional derivative, with the error its formula says.
+
+See docs/methods/training-modes.md, The five modes; docs/methods/training-modes.md, Identities that tests check.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def test_error_falls_with_the_radius_one_sided_and_with_its_square_two_sided(fam
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_forward_mode_is_exact(family: str) -> None:
-    """At every cut, to rounding: the limit of all differences (methods note, section 2.8 test 1)."""
+    """At every cut, to rounding: docs/methods/training-modes.md, Directional derivatives."""
     for distribution in ("gaussian", "sphere", "rademacher"):
         settings = {"derivative": "forward-mode", "distribution": distribution}
         assert errors(family, Mode.ZO_PROJECTION, 1.0, **settings).max() < 1e-12
@@ -63,7 +66,7 @@ def test_every_distribution_gives_its_own_derivatives(mode: Mode, distribution: 
 
 @pytest.mark.parametrize("family", NO_BATCH_NORM)
 def test_loss_and_projection_agree_to_second_order(family: str) -> None:
-    """HOSL and HO-SFL, both two-sided, along the same directions (methods note, key identity)."""
+    """HOSL and HO-SFL, both two-sided, along the same directions."""
     gaps = []
     for radius in (1e-4, 1e-5):
         settings = {"directions": 3, "radius": radius, "projection_sides": "two"}

@@ -86,7 +86,7 @@ def carried_out(
     most_at_once: int = 1,
     handed_out: list[Ref] | None = None,
 ) -> list[TrainedGroup]:
-    """Carry out a round; no worker may ever get a group of nobody, or more than it may hold."""
+    """Carry out a round; no worker may ever get an empty group, or more than it may hold."""
 
     def submit(worker: Any, groups: Sequence[Group]) -> tuple[Any, ...]:
         assert 0 < len(groups) <= most_at_once
@@ -97,15 +97,15 @@ def carried_out(
         return ref, ref.groups, None
 
     def hear(first: int, trained: Sequence[TrainedGroup]) -> None:
-        assert first == len(told)
-        told.extend(trained)
+        assert first == len(reported)
+        reported.extend(trained)
 
     monkeypatch.setattr(ray_dispatch, "ray", Workers(dies))
-    told: list[TrainedGroup] = []
+    reported: list[TrainedGroup] = []
     task = RoundTask(0, tuple(Group(tuple(assignment(c) for c in clients)) for clients in groups))
     faults = Faults(policy="drop-client", worker_retries=1)
     trained = Dispatch(Pool(num_workers), task, faults, submit, hear, most_at_once).carry_out()  # type: ignore[arg-type]
-    assert told == trained
+    assert reported == trained
     return trained
 
 
@@ -141,7 +141,7 @@ def test_a_group_that_fails_together_only_ends_the_run(monkeypatch: pytest.Monke
 
 
 def test_many_are_handed_out_at_first_and_single_ones_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few messages, and nobody waits long for the last one."""
+    """Few messages, and no worker waits long for the last group."""
     handed_out: list[Ref] = []
     carried_out(monkeypatch, [[str(i)] for i in range(32)], lambda _: False, 2, 10, handed_out)
     sizes = [len(ref.groups) for ref in handed_out]

@@ -1,4 +1,4 @@
-"""Every training mode is right by identity (methods note, sections 1.6 and 2.8)."""
+"""Every training mode is right by identity (docs/methods/training-modes.md, Identities that tests check)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_frozen_trains_the_server_part_only() -> None:
 @pytest.mark.parametrize("mode", sorted(Mode))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bytes_on_air_are_those_of_the_table(family: str, mode: Mode) -> None:
-    """DESIGN section 3, from the tensors that crossed."""
+    """docs/methods/training-modes.md, What crosses per step: from the tensors that crossed."""
     directions = 3
     scenario = family_scenario(family, local_steps=2, zeroth_order={"directions": directions})
     batch, model = family_batch(scenario), family_model(scenario)

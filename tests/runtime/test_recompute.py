@@ -57,7 +57,7 @@ def test_every_order_gives_the_bits_of_one_input_per_block(family: str, recomput
 
 
 @pytest.mark.parametrize(
-    ("recompute", "told"),
+    ("recompute", "said"),
     [
         ("k1 k2 k3 g3 b3 g2 b2", "back to block 2"),
         ("k1 a2 k3 g3 b3 g2 b2 g1 b1", "g2"),
@@ -68,10 +68,10 @@ def test_every_order_gives_the_bits_of_one_input_per_block(family: str, recomput
         ("k1 k2 x3", "x3"),
     ],
 )
-def test_an_order_that_does_not_follow_is_refused(recompute: str, told: str) -> None:
+def test_an_order_that_does_not_follow_is_refused(recompute: str, said: str) -> None:
     scenario = family_scenario("opt-causal")
     model = family_model(scenario)
-    with pytest.raises(ContractError, match=told):
+    with pytest.raises(ContractError, match=said):
         one_round(scenario, model, model.whole.snapshot(), Mode.FO_RECOMPUTE, recompute)
 
 

@@ -228,7 +228,7 @@ def test_damaged_checkpoints_are_refused_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "said"),
     [
         ({"averaged": None}, "averaged"),
         ({"averaged": [{"round": "0", "coefficients": [[0.5]]}]}, r"averaged\.0\.round"),
@@ -241,11 +241,11 @@ def test_damaged_checkpoints_are_refused_with_the_reason(
     ],
 )
 def test_wrong_entries_of_a_checkpoint_are_named(
-    checkpointed: Path, scenario: Scenario, assignments: list[Assignment], change: dict[str, Any], told: str
+    checkpointed: Path, scenario: Scenario, assignments: list[Assignment], change: dict[str, Any], said: str
 ) -> None:
     path = checkpointed / "round-000001" / "checkpoint.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with InlineExecutor(scenario) as executor, pytest.raises(ContractError, match=f"damaged.*{told}"):
+    with InlineExecutor(scenario) as executor, pytest.raises(ContractError, match=f"damaged.*{said}"):
         train(scenario, assignments, executor, [1.0, 2.0], checkpoint_folder=checkpointed, resume=True)
 
 

@@ -1,4 +1,4 @@
-"""Dimension-free aggregation: scalars alone reconstruct the common blocks, whoever missed what."""
+"""Dimension-free aggregation: scalars alone reconstruct the common blocks, whatever rounds a client missed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def prefix_of(state: State) -> State:
 
 @pytest.mark.parametrize("mode", sorted(ZEROTH_ORDER_MODES))
 def test_averaged_scalars_are_the_average_of_the_clients_own_steps(mode: Mode) -> None:
-    """True over several local steps, since plain SGD is linear in the scalars and everybody shares the directions."""
+    """True over several local steps, since plain SGD is linear in the scalars and all clients share the directions."""
     scenario = scenario_with()
     assignments = assignments_of(scenario, mode)
     samples = load_dataset(scenario).train

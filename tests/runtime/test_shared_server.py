@@ -128,7 +128,7 @@ def test_one_client_alone_has_its_server_for_itself(server_model: str, mode: Mod
 @pytest.mark.parametrize("server_model", SHARED)
 @pytest.mark.parametrize("what", ["smashed data", "gradient"])
 def test_what_is_not_finite_never_reaches_a_shared_server(server_model: str, what: str) -> None:
-    """Its client gets a loss of NaN; to everybody else it is as if there had been no such step, statistics included."""
+    """Its client gets a loss of NaN; to all others it is as if there had been no such step, statistics included."""
     scenario = scenario_with(f"training.server_model={server_model}", "training.optimizer.momentum=0.9")
     bad, *good = all_clients(scenario, [3] * 6)
     results = []

@@ -33,7 +33,7 @@ A = 1 << 20
 @pytest.mark.parametrize(("mode", "settings"), SETTINGS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bytes_on_air_are_those_of_the_cost_model(family: str, mode: Mode, settings: dict[str, object]) -> None:
-    """Whoever holds the labels, padded or not, under a memory meter or not."""
+    """Whichever side holds the labels, padded or not, under a memory meter or not."""
     for holder, padded, meter in (("client", False, None), ("client", True, LiveBytes()), ("server", True, None)):
         sides = Sides.of(family, label_holder=holder, zeroth_order={"directions": 3, **settings})
         batch = family_batch(sides.scenario, padded=padded)
@@ -62,7 +62,7 @@ def size_of(tensor: torch.Tensor | None) -> int:
 @pytest.mark.parametrize(
     ("mode", "settings", "uplink", "downlink"),
     [
-        # DESIGN section 3 and the methods note, with Q = P = 3, A = 1 MiB and 100 bytes of labels
+        # docs/methods/training-modes.md, What crosses per step, with Q = P = 3, A = 1 MiB and 100 bytes of labels
         (Mode.FO, {}, A + 100, A),
         (Mode.ZO_PROJECTION, {}, A + 100 + 12, A + 24),
         (Mode.ZO_PROJECTION, {"projection_sides": "two"}, A + 100 + 12, A + 24),

@@ -1,5 +1,4 @@
-"""The search for many different clients: bounds that hold, plans close to them, the same answers as "
-"the exact search."""
+"""The search for many different clients: bounds that hold, plans close to them, answers of the exact search."""
 
 from __future__ import annotations
 

@@ -47,7 +47,15 @@ class Boundary:
 
     @classmethod
     def of(cls, program: Program, steps: Sequence[int], wire_dtype: torch.dtype) -> Boundary:
-        """Describe the values of some steps."""
+        """Describe the values of some steps.
+
+        Parameters
+        ----------
+        program, steps
+            The recorded forward pass, and the steps whose values cross.
+        wire_dtype
+            Type in which several values cross.
+        """
         chosen = [program.steps[step] for step in steps]
         dtypes = tuple(step.dtype for step in chosen if step.dtype is not None)
         return cls(tuple(steps), tuple(step.shape or () for step in chosen), dtypes, wire_dtype)
@@ -59,13 +67,13 @@ class Boundary:
         return (x.numel() - offset) // slope
 
     def pack(self, values: Sequence[Tensor]) -> Tensor:
-        """Return one tensor that holds all values; a single value is that tensor itself."""
+        """Return one tensor that holds all values, shape [E] for E elements; a single value is that tensor itself."""
         if len(values) == 1:
             return values[0]
         return torch.cat([value.reshape(-1).to(self.wire_dtype) for value in values])
 
     def unpack(self, x: Tensor, batch_size: int) -> list[Tensor]:
-        """Undo :meth:`pack`."""
+        """Undo :meth:`pack`: return the values, each in the shape it was recorded with."""
         if len(self.steps) == 1:
             return [x]
         shapes = [tuple(_at(size, batch_size) for size in shape) for shape in self.shapes]
@@ -83,7 +91,7 @@ def _numel(shape: Sequence[Any], batch_size: int) -> int:
 
 @dataclass(frozen=True)
 class _Instruction:
-    """A step of a block, and the values nobody needs after it."""
+    """A step of a block, and the values that are not needed after it."""
 
     index: int
     step: Step
@@ -121,9 +129,9 @@ class TracedBlock(Block):
         self.above = above
         self._is_padded = any(step.kind is Kind.MASK for step in program.steps)
         named = [program.steps[i] for i in steps if program.steps[i].kind in (Kind.MODULE, Kind.READ)]
-        # Where a name starts differs between alike layers; what is left of it does not.
+        # Alike layers have names with different beginnings (``layers.3.``) and equal endings.
         self._prefix_length = _common_prefix_length([str(step.target) for step in named])
-        # Below a child of its own, no name of the model's can meet one of a block's.
+        # In a child module, names taken from the model cannot clash with attributes of the block.
         self.body = nn.Module()
         self._place(named, model, taken)
         self._instructions = _instructions(program, steps, above.steps)
@@ -152,7 +160,7 @@ class TracedBlock(Block):
                 _hold_tensor(holder, path[-1], str(step.target), model, taken)
 
     def forward(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
-        """Map what crosses the cut below to what crosses the cut above.
+        """Map what crosses the cut below to what crosses the cut above, each in the shape of :meth:`Boundary.pack`.
 
         Raises
         ------

@@ -68,7 +68,7 @@ class ProgramGraph:
         return self.source in self.graph
 
     def size_bytes(self, steps: Iterable[int]) -> int:
-        """Bytes that a batch of nominal size hands across a cut."""
+        """Bytes that cross a cut for a batch of nominal size."""
         return sum(self._numel(step) for step in steps) * wire_dtype(self.program, steps).itemsize
 
     def _numel(self, step: int) -> int:
@@ -197,7 +197,7 @@ def _checked(graph: ProgramGraph, below: DownSet) -> Cut | None:
     if len(steps) > MAX_TENSORS or any(dtype is None or dtype.is_complex for dtype in dtypes):
         return None
     if not any(dtype is not None and dtype.is_floating_point for dtype in dtypes):
-        # Nothing a gradient could come back for: this side of it trains nothing.
+        # Below this cut nothing is trained, so no gradient has to come back.
         return None
     if any(not group <= below and not group.isdisjoint(below) for group in graph.inseparable):
         return None
@@ -209,9 +209,9 @@ def worthwhile_cuts(graph: ProgramGraph, cuts: Sequence[Cut]) -> list[Cut]:
 
     1. Of the cuts with the same parameters below, the one with the fewest bytes stays, the last of equals. A cut with
        no parameters below, or none above, goes.
-    2. A block that holds vectors only (norms, biases) joins a neighbour: the block after if it hands on more bytes than
-       it takes; otherwise the block before, unless that ends a layer, where the cut between them stays and the one
-       behind the vectors stays only if it has fewer bytes.
+    2. A block that holds vectors only (norms, biases) joins a neighbour: the block after if it passes on more bytes
+       than it takes; otherwise the block before, unless that ends a layer, where the cut between them stays and the
+       one behind the vectors stays only if it has fewer bytes.
     """
     everything = graph.parameters_below(graph.graph)
     by_parameters: dict[frozenset[str], Cut] = {}

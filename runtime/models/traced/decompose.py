@@ -58,7 +58,7 @@ def trace(
     UntraceableError
         If the forward pass cannot be written down as steps.
     Exception
-        Whatever the model raises for shapes without values.
+        An error that the model raises for shapes without values.
     """
     was_training = model.training
     model.eval()

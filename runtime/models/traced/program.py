@@ -132,7 +132,10 @@ def leaves_of(value: Any) -> list[Any]:
 
 
 def transposed(x: Tensor) -> Tensor:
-    """Swap the last two dimensions: ``x.mT``, and ``x.T`` of a matrix, as an operator that probes can see."""
+    """Swap the last two dimensions, [..., M, N] to [..., N, M], as an operator that probes can see.
+
+    It stands for ``x.mT``, and for ``x.T`` of a matrix.
+    """
     return x.transpose(-2, -1)
 
 

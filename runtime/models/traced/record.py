@@ -59,7 +59,7 @@ class _Recorder(TorchFunctionMode):
             for name, tensor in [*model.named_parameters(), *model.named_buffers(remove_duplicate=False)]
         }
         self._step_of: dict[int, int] = {}
-        # Tensors are told apart by identity and storages by address object, so none may die while this records.
+        # Tensors are recognised by identity and storages by address object, so none may be freed while this records.
         self._alive: list[Any] = []
         self._sharing: dict[int, list[int]] = {}
         self._last_write: dict[int, int] = {}
@@ -96,7 +96,7 @@ class _Recorder(TorchFunctionMode):
                 self._property(func.__self__.__name__, args[0], result)
             return result
         if _RANDOM.fullmatch(getattr(func, "__name__", "")):
-            # From the global generator: no run would repeat, and no recomputation would agree.
+            # These draw from the global generator: no run would repeat, and no recomputation would agree.
             raise UntraceableError(f"it draws random numbers ({func.__name__})")
         return self._call(Kind.FUNCTION, func, func, args, kwargs)
 
@@ -217,7 +217,7 @@ def _with_shape(step: Step, tensor: Tensor) -> Step:
 
 def _is_leaf(module: nn.Module) -> bool:
     if isinstance(module, nn.Embedding):
-        # Also where a model derives its own: row ids of embeddings are asked of modules.
+        # This holds for modules that a model derives as well: the row ids of embeddings come from module calls.
         return True
     return type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, _CONTAINERS)
 
@@ -239,7 +239,7 @@ def record(model: nn.Module, call: Callable[[Tensor, Tensor | None], Any], x: Te
     UntraceableError
         If the forward pass cannot be written down.
     Exception
-        Whatever the model raises for shapes without values.
+        An error that the model raises for shapes without values.
     """
     recorder = _Recorder(model)
     with _all_calls_to(recorder), torch.device("meta"), torch.enable_grad(), recorder:
@@ -266,7 +266,7 @@ def _all_calls_to(recorder: _Recorder) -> Iterator[None]:
         # A mask may always hold padding; sequences are never packed, since no position ids are given.
         stack.enter_context(mock.patch("transformers.masking_utils.is_tracing", return_value=True))
         stack.enter_context(mock.patch("transformers.masking_utils.find_packed_sequence_indices", return_value=None))
-        # It only warns, and would read the token ids for it.
+        # This method only issues warnings, and would read the token ids to do so.
         silent = "transformers.modeling_utils.PreTrainedModel.warn_if_padding_and_no_attention_mask"
         stack.enter_context(mock.patch(silent, return_value=None))
         yield

@@ -147,7 +147,7 @@ def test_a_round_whose_only_participant_fails_changes_nothing(server_model: str)
 def test_nobody_trained_at_all_is_an_error() -> None:
     scenario = scenario_with("faults.policy=drop-round", "training.participation=0.1")
     tight = [dataclasses.replace(a, memory_budget_bytes=1) for a in assignments_of(scenario)]
-    with pytest.raises(RunError, match=r"nobody was trained in 3 rounds: .*over-budget"):
+    with pytest.raises(RunError, match=r"no client was trained in 3 rounds: .*over-budget"):
         run_with(scenario, InlineExecutor(scenario), tight)
 
 

@@ -96,24 +96,24 @@ def train_plans(
 ) -> None:
     """Train with each plan and put final accuracy and simulated time into its row; the frozen control comes last."""
     from hybridsplit.orchestrator.pipeline import frozen_assignments, worker_pool
-    from hybridsplit.orchestrator.summary import round_ends_s
-    from hybridsplit.runtime.replay import replay
-    from hybridsplit.runtime.run.assignments import assignments_of
-    from hybridsplit.runtime.run.rounds import train
+    from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     with worker_pool(scenario, settings) as executor:
         for position, (strategy, plan) in enumerate(plans.items()):
             on_progress(strategy, position / len(plans))
-            ends_s = round_ends_s(replay(plan, scenario, num_rounds=num_rounds))
-            result = train(
-                scenario, assignments_of(plan, scenario), executor, ends_s, options=options, schedule=plan.schedule
+            trained = train_by_plan(
+                plan, scenario, options, executor, num_rounds, _unheard, control=frozen_assignments(plan)
             )
-            control = train(scenario, frozen_assignments(plan), executor, ends_s)
             row = next(row for row in rows if row["strategy"] == strategy)
-            row["test_accuracy"] = result.records[-1].test_accuracy
-            row["frozen_control_accuracy"] = control.records[-1].test_accuracy
-            row["simulated_s"] = ends_s[-1]
+            row["test_accuracy"] = trained.result.records[-1].test_accuracy
+            if trained.control is not None:
+                row["frozen_control_accuracy"] = trained.control.records[-1].test_accuracy
+            row["simulated_s"] = trained.result.records[-1].simulated_s
+
+
+def _unheard(what: str, share: float) -> None:
+    """Show nothing: the progress of a comparison is told by strategy."""
 
 
 def _tally(values: Iterable[str]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.modes import Mode
@@ -164,7 +164,7 @@ class Plan(_Frozen):
                 return client
         raise KeyError(client_id)
 
-    def ledger(self, num_rounds: int = 1, attendance: Sequence[Mapping[str, int]] | None = None) -> Ledger:
+    def ledger(self, num_rounds: int = 1, attendance: Attendance | None = None) -> Ledger:
         """Planned ledger: the same figures for every round, the barrier wait included.
 
         Parameters
@@ -172,12 +172,12 @@ class Plan(_Frozen):
         num_rounds
             Rounds.
         attendance
-            For every round, who takes part, and the bytes each has to catch up with, whose seconds are not planned;
+            Who takes part in these rounds, and the bytes each has to catch up with, whose seconds are not planned;
             everybody always, and nothing, when None.
         """
         entries: list[LedgerEntry] = []
-        for round_index in range(num_rounds):
-            taking_part = {c.id: 0 for c in self.clients} if attendance is None else attendance[round_index]
+        present = attendance or Attendance.of_everybody((c.id for c in self.clients), num_rounds)
+        for round_index, taking_part in enumerate(present.rounds):
             for client in self.clients:
                 if client.id not in taking_part:
                     continue

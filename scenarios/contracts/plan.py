@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,7 +17,7 @@ from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASE
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.errors import ContractError
 
-PLAN_SCHEMA_VERSION = 3
+PLAN_SCHEMA_VERSION = 4
 
 
 class PlanStatus(StrEnum):
@@ -101,13 +101,26 @@ class Prices(_Frozen):
 
 
 class Marginal(_Frozen):
-    """What a little more of one resource saves: the difference of two solved problems, the other options kept."""
+    """What more of one resource saves: the difference of two solved problems, the other options kept.
 
-    resource: str
-    amount: str
+    Of the amounts, the one in the resource's unit is given, as far as it is known.
+    """
+
+    resource: Literal["uplink", "downlink", "server", "memory"]
+    clients: tuple[str, ...] = ()
+    """Alike clients; the saving is for the memory of any one of them. Empty for shared resources."""
+    amount_hz: float | None = None
+    """More bandwidth: a tenth of what there is."""
+    amount_flops_per_s: float | None = None
+    """More server speed: a tenth of what there is; None where it is not published."""
+    amount_bytes: int | None = None
+    """More memory: what the option lacks, rounded up to three digits."""
+    amount_fraction: float = Field(ge=0)
+    """The amount, relative to the band, the server or the client's budget."""
+    option: str = ""
+    """What a client would take with the memory, in words."""
     saves_s: float = Field(ge=0)
-    """Fall of the objective, seconds."""
-    detail: str = ""
+    """Fall of the objective, seconds; 0 up to 1e-6 of it."""
 
 
 class Plan(_Frozen):
@@ -147,7 +160,8 @@ class Plan(_Frozen):
     solve_s: float = Field(ge=0)
     prices: Prices = Prices()
     marginals: tuple[Marginal, ...] = ()
-    """What 1 MHz, 1 GFLOP/s at the server and 100 MiB at a client would save; not computed for baselines."""
+    """What a tenth more of each shared resource would save, and the memory of each client that better options lack; not
+    computed for baselines."""
     notes: tuple[str, ...] = ()
     clients: tuple[ClientPlan, ...]
 

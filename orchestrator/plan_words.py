@@ -104,8 +104,8 @@ def no_bottlenecks(plan: Plan) -> str:
     if not idle:
         return ""
     if len(idle) == sum(not m.clients for m in plan.marginals):
-        return f"no shared resource binds: {', '.join(idle)} would each save nothing"
-    return f"{', '.join(idle)}: saves nothing" if len(idle) == 1 else f"{', '.join(idle)}: each saves nothing"
+        return f"no shared resource binds: {', '.join(idle)} would {'each ' if len(idle) > 1 else ''}save nothing"
+    return f"{', '.join(idle)}: {'each ' if len(idle) > 1 else ''}saves nothing"
 
 
 def amount(marginal: Marginal) -> str:

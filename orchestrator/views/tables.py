@@ -78,7 +78,10 @@ def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
     for client in clients:
         key = (client.id.rsplit("-", 1)[0], client.cut, client.mode, client.batch_size)
         groups.setdefault(key, []).append(client)
-    return [(f"{key[0]} x{len(members)}", members[0]) for key, members in groups.items()]
+    return [
+        (f"{key[0]} x{len(members)}" if len(members) > 1 else members[0].id, members[0])
+        for key, members in groups.items()
+    ]
 
 
 def _percent(share: float) -> str:

@@ -15,16 +15,17 @@ import numpy as np
 from hybridsplit.scenarios.contracts.options import OPTION_KEY
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.build import problem_of_rows
-from hybridsplit.solver.problem.costs import StaticShares
+from hybridsplit.solver.problem.costs import NUM_RESOURCES, StaticShares
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.problem.usable_rows import DROPPED, fits, permitted, within_energy
 from hybridsplit.solver.shares.solution import replace_batch
 from hybridsplit.solver.shares.waterfill import fill
 
-_MOST_ROWS = 60_000
-"""Rows in all plans that are solved for their shares: about a second of work."""
+_MOST_ROWS = 400_000
+"""Rows in all plans that are solved for their shares: a second or two of work."""
 _MOST_ROWS_AT_ONCE = 8_000
 _ROUNDING = 1e-9
+_TINY = 1e-300
 _COSTS = (
     "client_compute_s", "uplink_bytes", "downlink_bytes", "server_compute_s", "client_peak_bytes",
     "memory_budget_bytes", "server_state_bytes", "client_energy_j", "progress", "data_weight",
@@ -84,8 +85,8 @@ def memory_steps(problem: PlanningProblem, rows: IntArray, objective_s: float, w
     -------
     MemorySteps
         For alike clients, of the options that fit with at most twice the budget the one that saves most, else the one
-        that needs least beyond. Where kinds of clients are too many to look into all of them, those that promise most
-        are.
+        that needs least beyond. Where kinds of clients are too many to solve all their options (hundreds), the option
+        that promises most is solved for each, and where even that is too much, for those that promise most.
     """
     everything = _everything(problem)
     chosen = _positions(problem, everything, rows)
@@ -128,13 +129,22 @@ def _is_better(lacks: FloatArray, budget: FloatArray, row: int, saves_s: float, 
 
 @dataclass(frozen=True)
 class _Trials:
-    """Options to be tried, the most promising first: their row [M], and the kind of client [M] that takes them."""
+    """Options to be tried, the most promising of every kind first.
+
+    Parameters
+    ----------
+    row, kind
+        [M] the option's row, and the kind of clients that it is for.
+    prices
+        [3] prices at the plan.
+    """
 
     row: IntArray
     kind: IntArray
+    prices: FloatArray
 
     def take(self, index: slice) -> _Trials:
-        return _Trials(self.row[index], self.kind[index])
+        return _Trials(self.row[index], self.kind[index], self.prices)
 
 
 def _everything(problem: PlanningProblem) -> PlanningProblem:
@@ -179,7 +189,7 @@ def _trials(everything: PlanningProblem, chosen: IntArray, first: IntArray, coun
         may &= limit.loads[chosen].sum() + change <= limit.capacity + limit.slack
     row = np.flatnonzero(may)
     if not len(row):
-        return _Trials(row, row)
+        return _Trials(row, row, np.ones(NUM_RESOURCES))
     # The deadline at which the objective would be what is aimed at.
     old = chosen[everything.client_index[row]]
     gain = everything.total_progress(chosen) + everything.gain[row] - everything.gain[old]
@@ -196,11 +206,16 @@ def _trials(everything: PlanningProblem, chosen: IntArray, first: IntArray, coun
     others, slope = float(count @ now.value) - now.value[kind], float(count @ now.slope) - now.slope[kind]
     then = StaticShares().price(everything.work.take(row), prices, target_s)
     least = others + slope * (target_s - latency_s) + then.value
-    order = np.argsort(least, kind="stable")
+    # Room left at the deadline that is aimed at, in seconds, relative to it: what the option promises.
+    promise = (1.0 - least) / np.maximum(-slope, _TINY) / target_s
+    peak_bytes = frame["client_peak_bytes"].to_numpy(dtype=float)[row]
+    beyond_bytes = np.maximum(peak_bytes - 2.0 * frame["memory_budget_bytes"].to_numpy()[row], 0.0)
+    order = np.lexsort((peak_bytes, -promise, beyond_bytes, kind))
     order = order[least[order] <= 1.0 + _ROUNDING]
-    frame_lacks = frame["client_peak_bytes"].to_numpy() - 2 * frame["memory_budget_bytes"].to_numpy()
-    order = order[np.argsort(frame_lacks[row[order]] > 0, kind="stable")]
-    return _Trials(row[order], kind[order])
+    begins = np.flatnonzero(np.r_[True, kind[order][1:] != kind[order][:-1]]) if len(order) else order
+    place = np.arange(len(order)) - np.repeat(begins, np.diff(np.r_[begins, len(order)]))
+    order = order[np.lexsort((-promise[order], place))]
+    return _Trials(row[order], kind[order], prices)
 
 
 def _saved_s(
@@ -217,7 +232,7 @@ def _saved_s(
         index = np.concatenate([np.tile(chosen, (len(row), 1)), row[:, None]], axis=1)
         weight = np.concatenate([np.tile(count, (len(row), 1)), np.ones((len(row), 1))], axis=1)
         weight[np.arange(len(row)), kind] -= 1.0
-        latency_s = fill(everything.work.take(index), weight).latency_s
+        latency_s = fill(everything.work.take(index), weight, start=trials.prices).latency_s
         own = chosen[kind]
         gain = progress + everything.gain[row] - everything.gain[own]
         price_s = penalty_s + everything.penalty_s[row] - everything.penalty_s[own]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from ray.cluster_utils import Cluster
 
+from hybridsplit.orchestrator import pipeline
 from hybridsplit.orchestrator.pipeline import frozen_assignments
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import bytes_agree
@@ -16,7 +17,7 @@ from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.executors.base import Executor
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.executors.ray import RayExecutor
-from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.ledger import Ledger, Source
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Plan
@@ -154,3 +155,25 @@ def test_another_policy_on_resuming_does_not_change_what_was(tmp_path: Path) -> 
     assert "left out of this round" in resumed.result.faults[0].in_words()
     assert_they_agree(resumed, plan)
     assert isinstance(resumed.result.measured.table, pd.DataFrame)
+
+
+def test_the_run_folder_shows_the_clock_of_those_who_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario, options, plan = case("faults.policy=drop-client", "training.frozen_control=true")
+    executor = CulpritInline(scenario, Fails("not-finite", CULPRIT))
+    monkeypatch.setattr(pipeline, "worker_pool", lambda *_: executor)
+    folder = RunFolder(tmp_path / "run")
+    summary = pipeline.run_plan(scenario, options, plan, folder, pipeline.RunSettings(num_rounds=ROUNDS))
+    assert summary["bytes_agree"]
+    (happened,) = summary["happened"]
+    assert happened.startswith(f"round 2: client {CULPRIT} not-finite")
+    assert happened.endswith("left out from then on")
+    rounds, control = folder.rounds(), folder.rounds("control")
+    assert rounds is not None
+    assert control is not None
+    assert list(control["simulated_s"]) == list(rounds["simulated_s"])
+    replayed = folder.ledger().of(Source.REPLAYED)
+    elapsed_s = (replayed["seconds"] + replayed["waiting_s"]).groupby([replayed["round"], replayed["client"]]).sum()
+    ends_s = elapsed_s.groupby(level="round").max().cumsum()
+    assert list(rounds["simulated_s"]) == pytest.approx(list(ends_s))
+    assert summary["simulated_s"] == pytest.approx(float(ends_s.iloc[-1]))
+    assert CULPRIT not in set(replayed[replayed["round"] > 1]["client"])

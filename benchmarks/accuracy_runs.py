@@ -110,7 +110,7 @@ def run(study: Study, row: Row, cut: int, learning_rate: float, seed: int) -> Ou
     which = (study.name, cut, row.name, learning_rate, seed, study.steps)
     try:
         with _FinalAccuracy(scenario) as executor:
-            done = train(scenario, [assignment], executor, [0.0] * scenario.training.rounds)
+            done = train(scenario, [assignment], executor, scenario.training.rounds)
     except RunError:
         return Outcome(*which, float("nan"), float("nan"), 0, 0, 0, time.perf_counter() - start_s)
     table = done.measured.table

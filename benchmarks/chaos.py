@@ -72,7 +72,7 @@ def assignments_of(scenario: Scenario) -> list[Assignment]:
 
 def undisturbed(scenario: Scenario) -> State:
     with InlineExecutor(scenario) as executor:
-        return train(scenario, assignments_of(scenario), executor, [1.0] * _ROUNDS).state
+        return train(scenario, assignments_of(scenario), executor, _ROUNDS).state
 
 
 def disturbed(scenario: Scenario, num_kills: int, chance: random.Random) -> tuple[TrainingResult, list[str]]:
@@ -80,14 +80,14 @@ def disturbed(scenario: Scenario, num_kills: int, chance: random.Random) -> tupl
     killed: list[str] = []
     over = threading.Event()
     with RayExecutor(scenario, 2) as executor:
-        train(scenario, assignments_of(scenario), executor, [1.0])  # workers load model and data
+        train(scenario, assignments_of(scenario), executor, 1)  # workers load model and data
         start_s = time.perf_counter()
-        train(scenario, assignments_of(scenario), executor, [1.0])
+        train(scenario, assignments_of(scenario), executor, 1)
         expected_s = (time.perf_counter() - start_s) * _ROUNDS
         moments_s = [chance.uniform(0, expected_s / num_kills) for _ in range(num_kills)]
         killer = threading.Thread(target=kill_some, args=(moments_s, chance, killed, over))
         killer.start()
-        result = train(scenario, assignments_of(scenario), executor, [1.0] * _ROUNDS)
+        result = train(scenario, assignments_of(scenario), executor, _ROUNDS)
         over.set()
         killer.join()
     return result, killed

@@ -28,12 +28,12 @@ def main() -> None:
         scenario = load_scenario("quickstart", [f"seed={seed}"])
         options = profile_scenario(scenario)
         plan = make_plan(scenario, options)
-        ends_s = [plan.round_latency_s * (i + 1) for i in range(scenario.training.rounds)]
+        rounds = scenario.training.rounds
         with InlineExecutor(scenario) as executor:
             trained = train(
-                scenario, assignments_of(plan, scenario), executor, ends_s, options=options, schedule=plan.schedule
+                scenario, assignments_of(plan, scenario), executor, rounds, options=options, schedule=plan.schedule
             )
-            frozen = train(scenario, frozen_assignments(plan), executor, ends_s)
+            frozen = train(scenario, frozen_assignments(assignments_of(plan, scenario)), executor, rounds)
         fullest = max(trained.peak_bytes[c.id] / c.memory_budget_bytes for c in plan.clients)
         trained_all.append(trained.records[-1].test_accuracy)
         frozen_all.append(frozen.records[-1].test_accuracy)

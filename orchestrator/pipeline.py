@@ -12,9 +12,9 @@ import pandas as pd
 
 from hybridsplit.orchestrator.report import ReportData, render_report
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
-from hybridsplit.orchestrator.summary import round_ends_s, rounds_left_out, rounds_table, summarise
+from hybridsplit.orchestrator.summary import rounds_table, summarise
+from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay import replay, scenario_of
-from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
@@ -25,7 +25,6 @@ from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.executors.base import Executor
-    from hybridsplit.runtime.run.checkpoint import RoundRecord
 
 Progress = Callable[[str, float], None]
 
@@ -138,80 +137,43 @@ def run_plan(
     BudgetExceededError, RunError
         If a client exceeds its budget or training fails.
     """
-    from hybridsplit.runtime.run.rounds import train
+    from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     folder.create().save_scenario(scenario)
     if not settings.resume:
         folder.save_options(options)
         folder.save_plan(plan)
-    replayed = replay(plan, scenario, num_rounds=num_rounds)
-    ends_s = round_ends_s(replayed)
-    control: pd.DataFrame | None = None
     with worker_pool(scenario, settings) as executor:
         on_progress("starting workers and loading data", 0.0)
-        result = train(
+        trained = train_by_plan(
+            plan,
             scenario,
-            assignments_of(plan, scenario),
+            options,
             executor,
-            ends_s,
-            schedule=plan.schedule,
-            checkpoint_folder=folder.checkpoints,
+            num_rounds,
+            on_progress,
+            with_control=scenario.training.frozen_control,
+            folder=folder,
             resume=settings.resume,
-            options=options,
-            on_round=_round_shown(on_progress, "", num_rounds),
         )
-        if scenario.training.frozen_control:
-            frozen = train(
-                scenario,
-                frozen_assignments(assignments_of(plan, scenario)),
-                executor,
-                ends_s,
-                schedule=plan.schedule,
-                checkpoint_folder=folder.path / "checkpoints-control",
-                resume=settings.resume,
-                on_round=_round_shown(on_progress, "frozen control, ", num_rounds),
-            )
-            control = rounds_table(frozen.records)
-            folder.save_rounds(control, "control")
+    result = trained.result
+    control = None if trained.control is None else rounds_table(trained.control.records)
+    if control is not None:
+        folder.save_rounds(control, "control")
     folder.save_rounds(rounds_table(result.records))
     folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
-    ledger = Ledger.concat([planned_ledger(plan, scenario, num_rounds), replayed.ledger, result.measured])
+    ledger = Ledger.concat([plan.ledger(num_rounds, result.attendance), trained.replayed.ledger, result.measured])
     folder.save_ledger(ledger)
-    left_out = rounds_left_out(result.faults, scenario.faults.policy, num_rounds)
+    left_out = {(fault.client, fault.round) for fault in result.faults}
     summary = summarise(plan, ledger, rounds_table(result.records), control, result.peak_bytes, left_out)
     summary["executor"] = settings.executor
-    summary["events"] = [*result.events, *(fault.describe(scenario.faults.policy) for fault in result.faults)]
+    summary["events"] = [*result.events, *(fault.describe() for fault in result.faults)]
     summary["notes"] += summary["events"]
     folder.save_summary(summary)
     write_report(folder)
     summary["report"] = str(folder.report)
     return summary
-
-
-def _round_shown(on_progress: Progress, what: str, num_rounds: int) -> Callable[[RoundRecord], None]:
-    """Return what shows a round that is done."""
-
-    def show(record: RoundRecord) -> None:
-        done = record.round + 1
-        on_progress(f"{what}round {done}/{num_rounds}  accuracy {record.test_accuracy:.1%}", done / num_rounds)
-
-    return show
-
-
-def planned_ledger(plan: Plan, scenario: Scenario, num_rounds: int) -> Ledger:
-    """Return the planned ledger of those who take part in each round.
-
-    Parameters
-    ----------
-    plan, scenario
-        The plan, and the scenario that draws the participants.
-    num_rounds
-        Rounds of the ledger.
-    """
-    from hybridsplit.runtime.data.participation import attendance
-
-    return plan.ledger(num_rounds, attendance(scenario, [client.id for client in plan.clients], num_rounds))
 
 
 def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
@@ -245,11 +207,12 @@ def replay_plan(plan: Plan, folder: RunFolder, num_rounds: int, traces: Any = No
     """
     scenario = scenario_of(plan)
     check_same_scenario(plan, scenario, "the plan's scenario")
-    replayed = replay(plan, scenario, num_rounds=num_rounds, traces=traces)
+    attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
+    replayed = replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces)
     folder.create()
     folder.save_scenario(scenario)
     folder.save_plan(plan)
-    ledger = Ledger.concat([planned_ledger(plan, scenario, num_rounds), replayed.ledger])
+    ledger = Ledger.concat([plan.ledger(num_rounds, attendance), replayed.ledger])
     folder.save_ledger(ledger)
     summary = summarise(plan, ledger, None, None, {})
     folder.save_summary(summary)

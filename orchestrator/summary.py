@@ -16,7 +16,6 @@ from hybridsplit.scenarios.contracts.plan import Plan
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.run.checkpoint import RoundRecord
-    from hybridsplit.runtime.worker.faults import ClientFault
 
 
 def summarise(
@@ -94,6 +93,7 @@ def bytes_agree(ledger: Ledger, left_out: Collection[tuple[str, int]] = ()) -> b
         Of all sources.
     left_out
         Clients and rounds in which their training did not count, so that nothing was measured: they are not compared.
+        Those who have left are in no source's later rounds.
     """
     sent = ledger.table[ledger.table["phase"] != str(Phase.BARRIER)]
     sent = sent[~pd.MultiIndex.from_frame(sent[["client", "round"]]).isin(list(left_out))]
@@ -101,23 +101,6 @@ def bytes_agree(ledger: Ledger, left_out: Collection[tuple[str, int]] = ()) -> b
         "bytes", ["client", "round", "phase"], "source", aggfunc="sum", fill_value=0, observed=True
     )
     return bool(by_source.nunique(axis=1).le(1).all())
-
-
-def rounds_left_out(faults: Iterable[ClientFault], policy: str, num_rounds: int) -> set[tuple[str, int]]:
-    """Return the clients and rounds that faults took out of the training.
-
-    Parameters
-    ----------
-    faults, policy
-        The faults, and ``faults.policy``: ``drop-client`` leaves a client out from then on, all others for that round.
-    num_rounds
-        Rounds of the run.
-    """
-    return {
-        (fault.client, round_index)
-        for fault in faults
-        for round_index in range(fault.round, num_rounds if policy == "drop-client" else fault.round + 1)
-    }
 
 
 def _simulated_s(replayed: pd.DataFrame) -> float:

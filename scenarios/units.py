@@ -172,6 +172,37 @@ def format_bytes_of(used_bytes: float, limit_bytes: float) -> str:
     return f"{used_bytes / factor:.{0 if unit == 'B' else 2}f} / {limit}"
 
 
+def round_up_bytes(size_bytes: int) -> int:
+    """Round an amount of memory up to three digits of the unit it is printed in: 411.5 KiB to 412 KiB."""
+    step = _step_bytes(size_bytes)
+    return math.ceil(math.ceil(size_bytes / step) * step)
+
+
+def format_bytes_short(size_bytes: float) -> str:
+    """Render an amount of memory with three digits, for example ``"412 KiB"`` or ``"1.5 MiB"``."""
+    factor, unit = _binary_unit(size_bytes)
+    decimals = _decimals(size_bytes / factor)
+    text = f"{size_bytes / factor:.{decimals}f}"
+    return f"{text.rstrip('0').rstrip('.') if decimals else text} {unit}"
+
+
+def _binary_unit(size_bytes: float) -> tuple[int, str]:
+    for factor, unit in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if size_bytes >= factor:
+            return factor, unit
+    return 1, "B"
+
+
+def _decimals(value: float) -> int:
+    """Return how many decimals make three digits of a number."""
+    return 2 if value < 10 else 1 if value < 100 else 0
+
+
+def _step_bytes(size_bytes: float) -> float:
+    factor, _ = _binary_unit(size_bytes)
+    return float(max(1.0, factor / 10.0 ** _decimals(size_bytes / factor)))
+
+
 def format_rate(rate_bps: float) -> str:
     """Render a link rate with an SI prefix, for example ``"30.0 Mbit/s"``."""
     return _format_si(rate_bps, "bit/s", digits=1)
@@ -180,6 +211,11 @@ def format_rate(rate_bps: float) -> str:
 def format_hertz(bandwidth_hz: float) -> str:
     """Render a bandwidth with an SI prefix, for example ``"20 MHz"``."""
     return _format_si(bandwidth_hz, "Hz", digits=0 if bandwidth_hz % 1e6 == 0 else 2)
+
+
+def format_flops_per_s(rate_flops_per_s: float) -> str:
+    """Render a compute rate, for example ``"4.0 GFLOP/s"``."""
+    return _format_si(rate_flops_per_s, "FLOP/s", digits=0 if rate_flops_per_s >= 1e14 else 1)
 
 
 def format_flops(amount_flops: float) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from hybridsplit.scenarios.contracts.options import OptionTable
-from hybridsplit.scenarios.contracts.plan import Marginal, Plan, Prices
+from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.assemble import Decision, assemble
-from hybridsplit.solver.explain.marginal_values import marginals
-from hybridsplit.solver.explain.reasons import notes, reasons
+from hybridsplit.solver.explain.marginal_values import counterfactuals, no_counterfactuals
+from hybridsplit.solver.explain.reasons import reasons
 from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
@@ -87,12 +87,13 @@ def make_plan(
     solution = _shares(problem, proposal)
     known = bounds or proposal.bounds or search(problem, effort.starting_at(proposal.rows))
     schedule = proposal.schedule or Simultaneous()
+    is_valued = chosen.claims_optimality and not effort.is_over and problem.num_clients <= _VALUED_CLIENTS
+    found = counterfactuals(problem, proposal.rows, solution) if is_valued else no_counterfactuals(problem)
     if proposal.reason is None:
-        why = reasons(problem, proposal.rows, solution.round_latency_s)
+        why = reasons(problem, proposal.rows, solution.round_latency_s, found)
     else:
         why = [proposal.reason] * problem.num_clients
-    prices = Prices(**dict(zip(("uplink_s", "downlink_s", "server_s"), solution.prices_s.tolist(), strict=True)))
-    remarks = (*notes(prices, solution.round_latency_s), *solution.notes) if proposal.schedule is None else ()
+    remarks = solution.notes if proposal.schedule is None else ()
     decision = Decision(
         rows=proposal.rows,
         solution=solution,
@@ -102,25 +103,12 @@ def make_plan(
         claims_optimality=chosen.claims_optimality,
         reasons=why,
         notes=(*remarks, *proposal.notes),
-        marginals=_marginals(problem, proposal.rows, solution)
-        if chosen.claims_optimality and not effort.is_over
-        else (),
+        marginals=found.marginals,
         solve_s=time.perf_counter() - began - solution.compile_s,
     )
     plan = assemble(problem, decision)
     verify_plan(plan, scenario, table)
     return plan
-
-
-def _marginals(problem: PlanningProblem, rows: IntArray, solution: ShareSolution) -> tuple[Marginal, ...]:
-    """Value a little more of every resource, where clients are few enough to solve again.
-
-    Marginals are differences of solved problems, and none is solved with waits between steps.
-    """
-    if problem.num_clients > _VALUED_CLIENTS or problem.scenario.training.steps_synchronise:
-        return ()
-    objective_s = problem.objective_of(rows, solution.round_latency_s)
-    return marginals(problem, rows, objective_s, solution.prices_s / max(solution.prices_s.sum(), 1e-300))
 
 
 def rows_of_plan(problem: PlanningProblem, plan: Plan) -> IntArray | None:

@@ -90,7 +90,7 @@ def test_bytes_agree_between_plan_replay_and_run(name: str, strategy: str) -> No
     plan = make_plan(scenario, options, strategy)
     check_replay(plan, scenario)
     with InlineExecutor(scenario) as executor:
-        result = train(scenario, assignments_of(plan, scenario), executor, [1.0], schedule=plan.schedule)
+        result = train(scenario, assignments_of(plan, scenario), executor, 1, schedule=plan.schedule)
     expected = plan.ledger(1).table.set_index(["client", "phase"])["bytes"]
     measured = result.measured.table.set_index(["client", "phase"])["bytes"]
     for key, size in measured.items():
@@ -106,7 +106,7 @@ def test_bytes_agree_in_every_mode(name: str, mode: Mode) -> None:
     scenario, options = profiled(name, *SHRUNKEN[name], *lifted, f"training.modes=[{mode}]")
     plan = make_plan(scenario, options, "splitfed")
     with InlineExecutor(scenario) as executor:
-        result = train(scenario, assignments_of(plan, scenario), executor, [1.0], schedule=plan.schedule)
+        result = train(scenario, assignments_of(plan, scenario), executor, 1, schedule=plan.schedule)
     expected = plan.ledger(1).table.set_index(["client", "phase"])["bytes"]
     for key, size in result.measured.table.set_index(["client", "phase"])["bytes"].items():
         assert size == expected[key], key
@@ -154,12 +154,12 @@ def test_lifting_the_radio_limit_moves_cuts() -> None:
 def test_quickstart_learns_under_budget_and_beats_the_frozen_control() -> None:
     """One seed here; ``python benchmarks/quickstart_accuracy.py`` runs three."""
     scenario, options, plan = planned("quickstart")
-    ends_s = [1.0] * scenario.training.rounds
+    rounds = scenario.training.rounds
     with InlineExecutor(scenario) as executor:
         trained = train(
-            scenario, assignments_of(plan, scenario), executor, ends_s, options=options, schedule=plan.schedule
+            scenario, assignments_of(plan, scenario), executor, rounds, options=options, schedule=plan.schedule
         )
-        frozen = train(scenario, frozen_assignments(plan), executor, ends_s)
+        frozen = train(scenario, frozen_assignments(assignments_of(plan, scenario)), executor, rounds)
     assert trained.records[-1].test_accuracy >= 0.97
     assert frozen.records[-1].test_accuracy < trained.records[-1].test_accuracy
     for client in plan.clients:

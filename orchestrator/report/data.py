@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from hybridsplit.orchestrator.plan_words import group_of
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
@@ -115,12 +116,6 @@ class Bunch:
         return frozenset(client.id for client in self.clients)
 
 
-def group_of(client_id: str) -> str:
-    """Group of a client: its id without the number behind the last hyphen."""
-    head, separator, _ = client_id.rpartition("-")
-    return head if separator else client_id
-
-
 def bunches(plan: Plan) -> tuple[Bunch, ...]:
     """Divide the clients into rows, at most about forty.
 
@@ -139,6 +134,19 @@ def bunches(plan: Plan) -> tuple[Bunch, ...]:
         return tuple(Bunch(client.id, (client,)) for client in plan.clients)
     by_group = _bunched(plan, lambda client: group_of(client.id))
     return by_group if len(by_group) <= MOST_ROWS else _bunched(plan, lambda client: client.device)
+
+
+def replayed_s(replayed: pd.DataFrame) -> float:
+    """Return the length of a replay, seconds.
+
+    Parameters
+    ----------
+    replayed
+        Replayed entries of a ledger. The phases of a client's round, the barrier included, sum to the length of the
+        round; not every client takes part in every round.
+    """
+    elapsed_s = (replayed["seconds"] + replayed["waiting_s"]).groupby([replayed["round"], replayed["client"]]).sum()
+    return float(elapsed_s.groupby(level="round").max().sum())
 
 
 def device_name(scenario: Scenario, device_id: str) -> str:

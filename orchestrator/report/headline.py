@@ -7,21 +7,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hybridsplit.orchestrator.report.cells import percent
-from hybridsplit.orchestrator.report.data import ReportData
+from hybridsplit.orchestrator.report.data import ReportData, replayed_s
 from hybridsplit.orchestrator.report.palette import PHASE_LABELS
 from hybridsplit.scenarios.contracts.ledger import Source
-from hybridsplit.scenarios.contracts.plan import PlanStatus
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.units import format_seconds
 
 _LAST_ROUNDS = 5
-
-STATUS_WORDS = {
-    PlanStatus.OPTIMAL: "Proven: within the solver's tolerance of the lower bound.",
-    PlanStatus.FEASIBLE: "Verified against every limit; how far it can be from the best is the gap.",
-    PlanStatus.TIME_LIMIT: "The best verified plan when the time was up; how far it can be from the best is the gap.",
-    PlanStatus.BASELINE: "A baseline: verified against every limit, with no claim to be the best.",
-}
 
 
 @dataclass(frozen=True)
@@ -125,11 +117,9 @@ def _time_tile(data: ReportData) -> Tile:
     replayed = data.ledger.of(Source.REPLAYED)
     if replayed.empty:
         return Tile("Simulated time", "–", "a plan only: nothing was replayed or trained")
-    one = replayed[replayed["client"] == replayed["client"].iloc[0]]
-    total_s = float(one["seconds"].sum() + one["waiting_s"].sum())
-    return Tile(
-        "Simulated time", format_seconds(total_s), f"{one['round'].nunique():,} rounds replayed, not trained", total_s
-    )
+    total_s = replayed_s(replayed)
+    num_rounds = replayed["round"].nunique()
+    return Tile("Simulated time", format_seconds(total_s), f"{num_rounds:,} rounds replayed, not trained", total_s)
 
 
 def _memory_tile(data: ReportData) -> Tile:

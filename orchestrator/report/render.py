@@ -10,13 +10,14 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from hybridsplit.orchestrator.plan_words import no_bottlenecks, proof
 from hybridsplit.orchestrator.report import palette
 from hybridsplit.orchestrator.report.background import confidence_table, option_table
 from hybridsplit.orchestrator.report.data import ReportData
 from hybridsplit.orchestrator.report.figures import FONT, learning_figure, memory_figure, phase_figure
-from hybridsplit.orchestrator.report.headline import STATUS_WORDS, tiles, what_training_bought
+from hybridsplit.orchestrator.report.headline import tiles, what_training_bought
 from hybridsplit.orchestrator.report.memory_by_cut import memory_by_cut_figure
-from hybridsplit.orchestrator.report.tables import client_list, plan_table, resource_table
+from hybridsplit.orchestrator.report.tables import bottleneck_table, client_list, plan_table, resource_table
 from hybridsplit.orchestrator.report.truth import truth_tables
 from hybridsplit.scenarios.contracts.phases import ROUND_ORDER
 from hybridsplit.scenarios.modes import MODES
@@ -53,10 +54,12 @@ def render_report(data: ReportData) -> str:
         font=Markup(FONT),
         plotly_js=Markup(get_plotlyjs()),
         tiles=tiles(data),
-        status_words=STATUS_WORDS[data.plan.status],
+        proof=proof(data.plan),
         plan_table=plan_table(data),
         client_list=client_list(data) if data.is_grouped else None,
         resource_table=resource_table(data),
+        bottleneck_table=bottleneck_table(data.plan),
+        no_bottlenecks=no_bottlenecks(data.plan),
         phase_figure=_as_json(phase_figure(data)),
         memory_figure=_as_json(memory_figure(data)),
         memory_by_cut=None if data.options is None else _as_json(memory_by_cut_figure(data.options)),

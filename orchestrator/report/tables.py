@@ -8,11 +8,12 @@ from statistics import fmean
 
 import pandas as pd
 
+from hybridsplit.orchestrator.plan_words import SCREENFUL, bottlenecks
 from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, percent
-from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches, device_name
+from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches, device_name, replayed_s
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
-from hybridsplit.scenarios.contracts.plan import ClientPlan, PlanStatus
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 _SHARES = (("Uplink", "uplink_share"), ("Downlink", "downlink_share"), ("Server", "server_share"))
@@ -117,7 +118,7 @@ def client_list(data: ReportData) -> Table:
 
 
 def resource_table(data: ReportData) -> Table:
-    """Return what the plan gives out of each shared resource, how much of it is used, and what more would be worth.
+    """Return what the plan gives out of each shared resource, and how much of it is used.
 
     Parameters
     ----------
@@ -126,8 +127,6 @@ def resource_table(data: ReportData) -> Table:
     """
     plan = data.plan
     replayed = data.ledger.of(Source.REPLAYED)
-    prices = {"Uplink": plan.prices.uplink_s, "Downlink": plan.prices.downlink_s, "Server": plan.prices.server_s}
-    is_priced = plan.status is not PlanStatus.BASELINE or any(prices.values())
     phases = {"Uplink": UPLINK_PHASES, "Downlink": DOWNLINK_PHASES, "Server": (Phase.SERVER_COMPUTE,)}
     rows = []
     for name, share in _SHARES:
@@ -139,14 +138,12 @@ def resource_table(data: ReportData) -> Table:
         )
         planned = served_s / plan.round_latency_s if plan.round_latency_s > 0 else 0.0
         shares = {client.id: getattr(client, share) for client in plan.clients}
-        price = Cell(f"saves {format_seconds(prices[name] / 10)}", value=prices[name] / 10)
         rows.append(
             (
                 Cell(name),
                 Cell(percent(given), value=given),
                 Cell(percent(planned), value=planned, bar=planned),
                 _replayed_use(replayed, shares, phases[name]),
-                (price if prices[name] > 0 else Cell("saves nothing", value=0.0)) if is_priced else NOTHING,
             )
         )
     columns = (
@@ -154,17 +151,33 @@ def resource_table(data: ReportData) -> Table:
         Column("Given out", is_number=True),
         Column("Used, planned", is_number=True),
         Column("Used, replayed", is_number=True),
-        Column("10 % more of it", is_number=True),
     )
+    return Table(columns, tuple(rows))
+
+
+def bottleneck_table(plan: Plan) -> Table:
+    """Return what more of each resource would save, a screenful of rows at most, the largest saving first.
+
+    Parameters
+    ----------
+    plan
+        The plan; without marginals the table has no rows.
+    """
+    columns = (Column("Resource"), Column("More of it"), Column("Saves", is_number=True), Column("Then", is_prose=True))
+    found = bottlenecks(plan)
+    rows = [
+        (Cell(one.what), Cell(one.more), Cell(format_seconds(one.saves_s), value=one.saves_s), Cell(one.then))
+        for one in found[:SCREENFUL]
+    ]
+    if len(found) > SCREENFUL:
+        rows.append((Cell(f"and {len(found) - SCREENFUL:,} more", note="see plan.json"), NOTHING, NOTHING, NOTHING))
     return Table(columns, tuple(rows))
 
 
 def _replayed_use(replayed: pd.DataFrame, shares: dict[str, float], phases: tuple[Phase, ...]) -> Cell:
     if replayed.empty:
         return NOTHING
-    first = replayed[replayed["client"] == replayed["client"].iloc[0]]
-    # Every client's phases, the barrier included, sum to the length of the replay.
-    total_s = float(first["seconds"].sum() + first["waiting_s"].sum())
+    total_s = replayed_s(replayed)
     rows = replayed[replayed["phase"].isin([str(phase) for phase in phases])]
     used = float((rows["seconds"] * rows["client"].map(shares).fillna(0.0)).sum()) / total_s if total_s > 0 else 0.0
     return Cell(percent(used), value=used, bar=used)

@@ -117,23 +117,22 @@ def train_plans(
         Called with what is being done and the share that is done, in [0, 1].
     """
     from hybridsplit.orchestrator.pipeline import worker_pool
-    from hybridsplit.orchestrator.summary import round_ends_s
-    from hybridsplit.runtime.replay import replay
-    from hybridsplit.runtime.run.rounds import train
-    from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
+    from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     with worker_pool(scenario, settings) as executor:
         for position, (strategy, plan) in enumerate(plans.items()):
             on_progress(strategy, position / len(plans))
-            ends_s = round_ends_s(replay(plan, scenario, num_rounds=num_rounds))
-            assignments = assignments_of(plan, scenario)
-            result = train(scenario, assignments, executor, ends_s, options=options, schedule=plan.schedule)
-            control = train(scenario, frozen_assignments(assignments), executor, ends_s)
+            trained = train_by_plan(plan, scenario, options, executor, num_rounds, _unheard, with_control=True)
             row = next(row for row in rows if row["strategy"] == strategy)
-            row["test_accuracy"] = result.records[-1].test_accuracy
-            row["frozen_control_accuracy"] = control.records[-1].test_accuracy
-            row["simulated_s"] = ends_s[-1]
+            row["test_accuracy"] = trained.result.records[-1].test_accuracy
+            if trained.control is not None:
+                row["frozen_control_accuracy"] = trained.control.records[-1].test_accuracy
+            row["simulated_s"] = trained.result.records[-1].simulated_s
+
+
+def _unheard(what: str, share: float) -> None:
+    """Show nothing: the progress of a comparison is told by strategy."""
 
 
 def _tally(values: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 _CHART_ROWS = 14
 _MOST_COLUMNS = 60
+_MOST_KINDS = 24
 
 
 def _table(title: str, columns: Iterable[str], left: frozenset[str]) -> Table:
@@ -65,7 +66,8 @@ def fits_table(options: OptionTable, local_steps: int) -> Table:
         ("client", "device", "mode", *batch, "deepest cut", "peak", "of budget", "compute a step", "on air a round"),
         frozenset({"client", "device", "mode"}),
     )
-    for label, device, rows in by_group(options):
+    kinds = by_group(options)
+    for label, device, rows in kinds[:_MOST_KINDS]:
         name, kind = escape(label), device
         for (mode, batch_size), of_mode in rows.groupby(["mode", "batch_size"], sort=False):
             best = deepest_fitting(of_mode)
@@ -88,6 +90,9 @@ def fits_table(options: OptionTable, local_steps: int) -> Table:
                 ]
             table.add_row(name, kind, str(mode), *([str(batch_size)] if chooses_batch else []), *cells)
             name, kind = "", ""
+    if len(kinds) > _MOST_KINDS:
+        table.caption = f"and {len(kinds) - _MOST_KINDS:,} kinds more: see the option table (--out F.parquet)"
+        table.caption_justify = "left"
     return table
 
 

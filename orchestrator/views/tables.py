@@ -10,10 +10,10 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from hybridsplit.orchestrator import plan_words as words
 from hybridsplit.scenarios.contracts.ledger import Ledger, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 _MOST_ROWS = 24
@@ -34,7 +34,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_column("up/down/srv %", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
     table.add_column("peak / budget", justify="right", no_wrap=True)
-    for names, client in _rows(plan.clients):
+    rows = _rows(plan.clients)
+    for names, client in rows[:_MOST_ROWS]:
         shares = (client.uplink_share, client.downlink_share, client.server_share)
         table.add_row(
             escape(names),
@@ -46,6 +47,9 @@ def plan_table(plan: Plan) -> Table:
             format_seconds(client.latency_s),
             format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes),
         )
+    if len(rows) > _MOST_ROWS:
+        table.caption = f"and {len(rows) - _MOST_ROWS:,} rows more: see plan.json (--out)"
+        table.caption_justify = "left"
     return table
 
 
@@ -67,14 +71,6 @@ def worth_line(plan: Plan) -> str:
     return f"batch sizes are weighed by {scale}"
 
 
-def reason_lines(plan: Plan) -> list[str]:
-    """What decided each client's option: one line a reason, with the clients it holds for."""
-    who: dict[str, list[str]] = {}
-    for names, client in _rows(plan.clients):
-        who.setdefault(client.reason, []).append(names)
-    return [f"[bold]{escape(', '.join(names))}[/]: {escape(reason)}" for reason, names in who.items() if reason]
-
-
 def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
     if len(clients) <= _MOST_ROWS:
         return [(client.id, client) for client in clients]
@@ -82,7 +78,10 @@ def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
     for client in clients:
         key = (client.id.rsplit("-", 1)[0], client.key)
         groups.setdefault(key, []).append(client)
-    return [(f"{key[0]} x{len(members)}", members[0]) for key, members in groups.items()]
+    return [
+        (f"{key[0]} x{len(members)}" if len(members) > 1 else members[0].id, members[0])
+        for key, members in groups.items()
+    ]
 
 
 def _percent(share: float) -> str:
@@ -90,53 +89,36 @@ def _percent(share: float) -> str:
 
 
 def plan_headline(plan: Plan) -> str:
-    """What a plan achieves, and how good it provably is, in two lines."""
-    is_static = isinstance(plan.schedule, Simultaneous)
-    objective = f"{plan.objective_j:.4g} J" if plan.objective_j is not None else format_seconds(plan.objective_s)
-    bound = f"{plan.lower_bound_j:.4g} J" if plan.lower_bound_j is not None else format_seconds(plan.lower_bound_s)
-    scope = f"any static shares; no schedule at all can beat {format_seconds(plan.schedule_lower_bound_s)}"
+    """What a plan achieves, how good it provably is, what holds it back, and why each client got its option."""
+    whole = plan.objective.replace("-", " ")
     lines = [
         (
             f"round latency [bold]{format_seconds(plan.round_latency_s)}[/], expected progress {plan.progress:.3f}: "
-            f"{plan.objective.replace('-', ' ')} {objective}"
+            f"{whole} {words.objective_text(plan)}"
         ),
-        (
-            f"{plan.status}: {_gap(plan)} the lower bound of {bound} for {scope if is_static else 'any schedule'} "
-            f"(solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)})"
-        ),
-        *([f"left out, at their price: {escape(', '.join(plan.dropped))}"] if plan.dropped else []),
+        escape(words.proof(plan)),
+        f"Solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)}.",
+        *([f"left out, at their price: {escape(words.dropped(plan))}"] if plan.dropped else []),
         *([worth_line(plan)] if offers_batch_sizes(plan) else []),
-        *binding_lines(plan),
+        *bottleneck_lines(plan),
         *reason_lines(plan),
         *(escape(note) for note in plan.notes),
     ]
     return "\n".join(lines)
 
 
-def binding_lines(plan: Plan, most: int = 6) -> list[str]:
-    """What binds: what a little more of each resource saves, the most valuable first; what saves nothing is named."""
-    worth = sorted((m for m in plan.marginals if m.saves_s > 1e-6 * plan.objective_s), key=lambda m: -m.saves_s)
-    lines = [
-        f"{escape(m.amount)} more {escape(m.resource)} saves {format_seconds(m.saves_s)}"
-        + (f" ({escape(m.detail)})" if m.detail else "")
-        for m in worth[:most]
-    ]
-    if len(worth) > most:
-        lines.append(f"... and {len(worth) - most} more")
-    idle = [f"{m.amount} more {m.resource}" for m in plan.marginals if m not in worth]
-    if idle:
-        lines.append(f"saves nothing: {escape(', '.join(idle))}")
-    return [f"[bold]what binds[/] {lines[0]}", *(f"           {line}" for line in lines[1:])] if lines else []
+def bottleneck_lines(plan: Plan) -> list[str]:
+    """What more of each resource would save, the most valuable first; nothing where it was not looked into."""
+    rows = words.capped((row.in_words() for row in words.bottlenecks(plan)), "rows")
+    idle = words.no_bottlenecks(plan)
+    lines = [f"  {escape(line)}" for line in [*rows, *([idle] if idle else [])]]
+    return [f"[bold]Bottlenecks[/] (savings of the {words.objective_text(plan)})", *lines] if lines else []
 
 
-def _gap(plan: Plan) -> str:
-    return (
-        "equal, to 1e-6, to"
-        if plan.gap <= 1e-6
-        else f"{plan.gap:.2%} above"
-        if plan.gap >= 1e-4
-        else f"{plan.gap:.1e} above"
-    )
+def reason_lines(plan: Plan) -> list[str]:
+    """What decided each client's option: one line a reason, with the clients it holds for."""
+    lines = words.capped((f"{who}: {why}" for who, why in words.reasons(plan)), "reasons")
+    return ["[bold]Reasons[/]", *(f"  {escape(line)}" for line in lines)] if lines else []
 
 
 def truth_table(ledger: Ledger) -> Table:

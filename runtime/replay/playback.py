@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from hybridsplit.runtime.data.participation import attendance
+from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
 from hybridsplit.runtime.replay.processes import ClientWork, Timeline, simulate
 from hybridsplit.runtime.replay.trace_files import scenario_traces
 from hybridsplit.runtime.replay.traces import BandwidthTrace
+from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, ROUND_ORDER, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
@@ -76,6 +77,7 @@ def replay(
     scenario: Scenario,
     *,
     num_rounds: int,
+    attendance: Attendance | None = None,
     traces: Mapping[str, BandwidthTrace] | None = None,
     compute_scale: Mapping[str, float] | None = None,
     start_offsets_s: Mapping[str, float] | None = None,
@@ -91,6 +93,8 @@ def replay(
         model (:func:`scenario_of` rebuilds it from the plan).
     num_rounds
         Rounds to replay.
+    attendance
+        Who takes part in these rounds; drawn from the plan's clients, none of whom fails, when None.
     traces
         Recorded bandwidth by client; it modulates the rate that the plan's share gives, on the uplink and the downlink
         alike. Clients not named have constant links. When None, the traces that the scenario's links name are used.
@@ -107,7 +111,8 @@ def replay(
     Raises
     ------
     UsageError
-        If there is no round to replay, or an argument names an unknown client or holds a value out of range.
+        If there is no round to replay, the attendance is of another number of rounds, or an argument names an unknown
+        client or holds a value out of range.
     ContractError
         If the plan has no clients, names one the scenario lacks, or shares out more than there is.
     ScenarioError
@@ -135,7 +140,8 @@ def replay(
         )
         for client in plan.clients
     ]
-    present = attendance(scenario, [client.id for client in plan.clients], num_rounds)
+    present = attendance or draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
+    _check_attendance(known, present, num_rounds)
     timeline = simulate(
         work, num_rounds, plan.schedule, synchronise=scenario.training.steps_synchronise, attendance=present
     )
@@ -183,6 +189,13 @@ def _check_arguments(
             raise UsageError(
                 f"start_offsets_s of {client_id} is {offset_s}; needs a finite number that is not negative"
             )
+
+
+def _check_attendance(known: set[str], attendance: Attendance, num_rounds: int) -> None:
+    if attendance.num_rounds != num_rounds:
+        raise UsageError(f"the attendance is of {attendance.num_rounds} rounds; needs {num_rounds}, as are replayed")
+    if unknown := sorted(set().union(*attendance.rounds) - known):
+        raise UsageError(f"attendance names the clients {', '.join(unknown[:5])}, which the plan does not have")
 
 
 def _scenario_client(clients: Mapping[str, Client], client_id: str) -> Client:
@@ -268,7 +281,7 @@ def _utilisation(
     return served_s / latency_s if latency_s > 0 else 0.0
 
 
-def _check_timeline(plan: Plan, timeline: Timeline, present: Sequence[Mapping[str, int]]) -> None:
+def _check_timeline(plan: Plan, timeline: Timeline, attendance: Attendance) -> None:
     """Check what must hold whatever the links do; a broken simulation is an error, never a wrong figure."""
     starts_s = (0.0, *timeline.round_ends_s[:-1])
     for index, (start_s, end_s) in enumerate(zip(starts_s, timeline.round_ends_s, strict=True)):
@@ -278,7 +291,8 @@ def _check_timeline(plan: Plan, timeline: Timeline, present: Sequence[Mapping[st
             )
         for client, rounds in zip(plan.clients, timeline.totals, strict=True):
             spent = rounds[index]
-            if client.id not in present[index]:
+            present = attendance.rounds[index]
+            if client.id not in present:
                 continue
             where = f"client {client.id}, round {index} of the replay"
             elapsed_s = math.fsum(total.seconds + total.waiting_s for total in spent.values())
@@ -287,7 +301,7 @@ def _check_timeline(plan: Plan, timeline: Timeline, present: Sequence[Mapping[st
             for phase in ROUND_ORDER:
                 if spent[phase].seconds < 0 or spent[phase].waiting_s < 0:
                     raise RunError(f"{where}, phase {phase}: a negative time, {spent[phase]}")
-                extra = present[index][client.id] if phase is Phase.MODEL_DOWNLOAD else 0
+                extra = present[client.id] if phase is Phase.MODEL_DOWNLOAD else 0
                 planned_bytes = client.phase_bytes(phase) + extra
                 if spent[phase].bytes != planned_bytes:
                     raise RunError(f"{where}, phase {phase}: carried {spent[phase].bytes} of {planned_bytes} bytes")

@@ -10,6 +10,7 @@ import simpy
 
 from hybridsplit.runtime.replay.admission import ClientJobs, Job, RoundTurns
 from hybridsplit.runtime.replay.traces import BandwidthTrace, Transfer
+from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.phases import FORWARD_FRACTION, ROUND_ORDER, Phase
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.errors import RunError
@@ -106,7 +107,7 @@ def simulate(
     schedule: Schedule | None = None,
     *,
     synchronise: bool = False,
-    attendance: Sequence[Mapping[str, int]] | None = None,
+    attendance: Attendance | None = None,
 ) -> Timeline:
     """Run all clients through all rounds.
 
@@ -121,8 +122,7 @@ def simulate(
     synchronise
         Whether all clients wait for the slowest between two steps.
     attendance
-        For every round, the clients that take part, and the bytes each downloads beyond its work. When None: all
-        clients, and no bytes.
+        Who takes part in these rounds, and the bytes each downloads beyond its work; everybody, and none, when None.
 
     Returns
     -------
@@ -140,8 +140,8 @@ def simulate(
     totals: list[list[RoundTotals]] = [[] for _ in work]
     steps = work[0].local_steps if work else 1
     order = schedule or Simultaneous()
-    everybody = {item.client_id: 0 for item in work}
-    present = [everybody] * num_rounds if attendance is None else attendance
+    everybody = Attendance.of_everybody((item.client_id for item in work), num_rounds)
+    present = (attendance or everybody).rounds
     turns = [
         RoundTurns(environment, order, [_jobs(item, taking_part) for item in work], steps, step_by_step=synchronise)
         for taking_part in present

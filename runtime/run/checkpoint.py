@@ -80,9 +80,7 @@ class Checkpoint:
     peak_bytes
         Measured peak of every client that has taken part.
     faults
-        Clients that failed so far.
-    left
-        Clients that are left out for good.
+        Clients that failed so far, and which of them have left.
     averaged, last_round
         The log of averaged scalars, and by client the last round it took part in
         (:mod:`hybridsplit.runtime.aggregation.scalar_log`).
@@ -96,7 +94,6 @@ class Checkpoint:
     measured: Ledger
     peak_bytes: dict[str, int]
     faults: tuple[ClientFault, ...] = ()
-    left: tuple[str, ...] = ()
     averaged: tuple[AveragedRound, ...] = ()
     last_round: dict[str, int] = field(default_factory=dict)
     events: tuple[str, ...] = ()
@@ -112,7 +109,6 @@ class _Document:
     clients: tuple[ClientRecord, ...]
     peak_bytes: dict[str, int]
     faults: tuple[ClientFault, ...]
-    left: tuple[str, ...]
     averaged: tuple[AveragedRound, ...]
     last_round: dict[str, int]
     events: tuple[str, ...]
@@ -151,7 +147,6 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
             "clients": [asdict(record) for record in checkpoint.clients],
             "peak_bytes": checkpoint.peak_bytes,
             "faults": [asdict(fault) for fault in checkpoint.faults],
-            "left": list(checkpoint.left),
             "averaged": [asdict(one) for one in checkpoint.averaged],
             "last_round": checkpoint.last_round,
             "events": list(checkpoint.events),
@@ -240,7 +235,6 @@ def _read(folder: Path) -> Checkpoint:
         Ledger.load(folder / "measured.parquet"),
         document.peak_bytes,
         document.faults,
-        document.left,
         document.averaged,
         document.last_round,
         document.events,

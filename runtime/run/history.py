@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hybridsplit.runtime.aggregation.scalar_log import ScalarLog
-from hybridsplit.runtime.data.participation import participants
+from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask
 from hybridsplit.runtime.run.assignments import groups_by
 from hybridsplit.runtime.run.checkpoint import Checkpoint, ClientRecord, RoundRecord
 from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.attendance import Absence, Attendance
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import Schedule
@@ -35,9 +36,9 @@ class History:
     peak_bytes
         Largest measured peak of every client part.
     faults
-        Clients that failed, and when.
-    left
-        Those who take part no longer.
+        Clients that failed, when, and whether they have left for that.
+    excluded
+        Clients that sit out rounds of this run, since their training did not count in the run it is compared with.
     log
         Averaged scalars that some client has yet to catch up with.
     events
@@ -49,35 +50,38 @@ class History:
     measured: Ledger = field(default_factory=lambda: Ledger.from_entries([]))
     peak_bytes: dict[str, int] = field(default_factory=dict)
     faults: list[ClientFault] = field(default_factory=list)
-    left: set[str] = field(default_factory=set)
+    excluded: tuple[Absence, ...] = ()
     log: ScalarLog = field(default_factory=lambda: ScalarLog(()))
     events: list[str] = field(default_factory=list)
 
     @classmethod
-    def after(cls, checkpoint: Checkpoint, assignments: Sequence[Assignment]) -> History:
+    def after(
+        cls, checkpoint: Checkpoint, assignments: Sequence[Assignment], excluded: Sequence[Absence] = ()
+    ) -> History:
         """Go on from a checkpoint.
 
         Raises
         ------
         ContractError
-            If the checkpoint does not name the clients of the plan that have not left.
+            If the checkpoint does not keep the scalars of the clients that are still there.
         """
-        expected = {a.client for a in assignments} - set(checkpoint.left)
-        if set(checkpoint.last_round) != expected:
-            raise ContractError(
-                f"the checkpoint is damaged: last_round names {len(checkpoint.last_round)} clients, needs the "
-                f"{len(expected)} of the plan that have not left; remove the folder of checkpoints to start again"
-            )
-        return cls(
+        history = cls(
             list(checkpoint.records),
             list(checkpoint.clients),
             checkpoint.measured,
             dict(checkpoint.peak_bytes),
             list(checkpoint.faults),
-            set(checkpoint.left),
+            tuple(excluded),
             ScalarLog((), checkpoint.averaged, checkpoint.last_round),
             list(checkpoint.events),
         )
+        expected = {a.client for a in history.present(assignments)}
+        if set(checkpoint.last_round) != expected:
+            raise ContractError(
+                f"the checkpoint is damaged: last_round names {len(checkpoint.last_round)} clients, needs the "
+                f"{len(expected)} of the plan that have not left; remove the folder of checkpoints to start again"
+            )
+        return history
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
         """Return what is to be kept of it."""
@@ -88,17 +92,27 @@ class History:
             self.measured,
             self.peak_bytes,
             tuple(self.faults),
-            tuple(sorted(self.left)),
             self.log.rounds,
             self.log.last_round,
             tuple(self.events),
         )
 
     def present(self, assignments: Sequence[Assignment]) -> list[Assignment]:
-        """Return those who have not left."""
-        return [a for a in assignments if a.client not in self.left]
+        """Return those who have not left by the next round."""
+        left = {one.client for one in self._absences if one.for_good and one.round < len(self.records)}
+        return [a for a in assignments if a.client not in left]
 
-    def task(self, scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule) -> RoundTask:
+    def attendance(self, scenario: Scenario, assignments: Sequence[Assignment], num_rounds: int) -> Attendance:
+        """Return who takes part in each round, as far as is known by now."""
+        return draw_attendance(scenario, [a.client for a in assignments], num_rounds, self._absences)
+
+    @property
+    def _absences(self) -> list[Absence]:
+        return [*self.excluded, *(fault.absence for fault in self.faults)]
+
+    def task(
+        self, scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule, attendance: Attendance
+    ) -> RoundTask:
         """Return what is to be done in the next round.
 
         A client's peak is measured in the first round it takes part in, since its option does not change within a run,
@@ -115,10 +129,9 @@ class History:
             The plan's.
         """
         round_index = len(self.records)
-        present = self.present(assignments)
-        fraction = scenario.training.participation
-        chosen = set(participants([a.client for a in present], fraction, scenario.seed, round_index))
-        taking_part = [a for a in present if a.client in chosen]
+        sits_out = {one.client for one in self.excluded if one.round == round_index}
+        chosen = attendance.rounds[round_index].keys() - sits_out
+        taking_part = [a for a in assignments if a.client in chosen]
         over = {fault.client for fault in self.faults if fault.peak_bytes is not None}
         measure = frozenset(a.client for a in taking_part if a.client not in self.peak_bytes or a.client in over)
         return RoundTask(round_index, groups_by(schedule, taking_part, scenario.training), measure)
@@ -149,14 +162,12 @@ class History:
         self.log.add(outcome.averaged, round_index, caught_up)
         self.clients += [ClientRecord(round_index, r.assignment.client, r.train_loss) for r in reports]
         self.clients += [ClientRecord(round_index, f.client, None, str(f.kind)) for f in outcome.faults]
-        self.faults += outcome.faults
+        leaves = scenario.faults.policy == "drop-client"
+        self.faults += [replace(fault, leaves=leaves) for fault in outcome.faults]
         self.events += outcome.events
-        if scenario.faults.policy == "drop-client":
-            gone = {fault.client for fault in outcome.faults}
-            self.left |= gone
-            self.log.forget(gone)
         record = RoundRecord(round_index, end_s, loss, accuracy)
         self.records.append(record)
+        self.log.forget(one.client for one in self._absences if one.for_good and one.round <= round_index)
         return record
 
 

@@ -16,11 +16,20 @@ from hybridsplit.runtime.run.history import History
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.worker.faults import ClientFault, error_of
 from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.attendance import Absence, Attendance
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.errors import RunError, UsageError
 from hybridsplit.scenarios.schema import Scenario
+
+Clock = Callable[[Attendance], Sequence[float]]
+"""Gives the time at the end of every round, in seconds from the start, by who takes part in each."""
+
+
+def one_second_a_round(attendance: Attendance) -> Sequence[float]:
+    """Return a clock for runs whose time does not matter."""
+    return [float(round_index + 1) for round_index in range(attendance.num_rounds)]
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,9 @@ class TrainingResult:
     peak_bytes
         Measured peak of live tensor bytes of every client part.
     faults
-        Clients that failed, and when.
+        Clients that failed, when, and whether they have left for that.
+    attendance
+        Who took part in each round; those who failed in it are among them.
     events
         What happened to workers, in words.
     state
@@ -50,6 +61,7 @@ class TrainingResult:
     measured: Ledger
     peak_bytes: dict[str, int]
     faults: tuple[ClientFault, ...]
+    attendance: Attendance
     events: tuple[str, ...]
     state: State
 
@@ -58,15 +70,17 @@ def train(
     scenario: Scenario,
     assignments: Sequence[Assignment],
     executor: Executor[Any],
-    round_ends_s: Sequence[float],
+    num_rounds: int,
     *,
+    clock: Clock = one_second_a_round,
     schedule: Schedule = Simultaneous(),
     checkpoint_folder: Path | None = None,
     resume: bool = False,
+    excluded: Sequence[Absence] = (),
     options: OptionTable | None = None,
     on_round: Callable[[RoundRecord], None] = lambda record: None,
 ) -> TrainingResult:
-    """Train for ``len(round_ends_s)`` rounds.
+    """Train by rounds.
 
     Parameters
     ----------
@@ -74,14 +88,20 @@ def train(
         What to train, and who does what.
     executor
         An entered executor.
-    round_ends_s
-        The replay's clock at the end of every round: training time is simulated time.
+    num_rounds
+        Rounds, those of a checkpoint among them.
+    clock
+        The replay's clock: training time is simulated time. Asked anew when a client's failure changes who takes part
+        in later rounds.
     schedule
         Who trains before whom, see :func:`hybridsplit.runtime.run.assignments.groups_by`.
     checkpoint_folder
         Where to write a checkpoint after every round; none when None.
     resume
         Continue from the newest checkpoint, if there is one.
+    excluded
+        Clients and rounds that do not count here, since they did not count in the run that this one is compared with;
+        those who left that run leave this one.
     options
         Option table, to name an option that would fit when a budget is exceeded.
     on_round
@@ -102,23 +122,29 @@ def train(
     fingerprint = plan_fingerprint(scenario, assignments, schedule)
     found = load_checkpoint(checkpoint_folder, fingerprint, executor.load) if resume and checkpoint_folder else None
     history = (
-        History.after(found[0], assignments)
+        History.after(found[0], assignments, excluded)
         if found is not None
-        else History(log=ScalarLog(a.client for a in assignments))
+        else History(log=ScalarLog(a.client for a in assignments), excluded=tuple(excluded))
     )
     handle = found[1] if found is not None else executor.initial_state()
-    if len(history.records) > len(round_ends_s):
+    if len(history.records) > num_rounds:
         raise UsageError(
             f"{checkpoint_folder}: {len(history.records)} rounds are done already, more than the "
-            f"{len(round_ends_s)} asked for; raise --rounds, or start another run"
+            f"{num_rounds} asked for; raise --rounds, or start another run"
         )
     for record in history.records:
         on_round(record)
-    for end_s in round_ends_s[len(history.records) :]:
-        outcome = executor.train_round(handle, history.task(scenario, assignments, schedule))
+    attendance = history.attendance(scenario, assignments, num_rounds)
+    ends_s = clock(attendance)
+    for round_index in range(len(history.records), num_rounds):
+        task = history.task(scenario, assignments, schedule, attendance)
+        outcome = executor.train_round(handle, task) if task.groups else RoundOutcome(handle, ())
         _apply_policy(outcome, history.present(assignments), scenario, options)
         handle = outcome.handle
-        on_round(history.add(outcome, scenario, end_s, executor.evaluate(handle)))
+        on_round(history.add(outcome, scenario, ends_s[round_index], executor.evaluate(handle)))
+        before, attendance = attendance, history.attendance(scenario, assignments, num_rounds)
+        if attendance != before:
+            ends_s = clock(attendance)
         history.events += executor.take_events()
         if checkpoint_folder is not None:
             save_checkpoint(checkpoint_folder, history.checkpoint(fingerprint), partial(executor.save, handle))
@@ -131,6 +157,7 @@ def train(
         history.measured,
         history.peak_bytes,
         tuple(history.faults),
+        attendance,
         tuple(history.events),
         executor.fetch(handle),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.attendance import Absence
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.errors import BudgetExceededError, RunError
 from hybridsplit.scenarios.schema import Scenario
@@ -42,6 +43,8 @@ class ClientFault:
         Its measured peak, where that is the fault.
     step
         First local step whose loss was not finite, where that is the fault.
+    leaves
+        Whether the client takes part in no later round, by the fault policy at that time.
     """
 
     client: str
@@ -50,10 +53,16 @@ class ClientFault:
     observed: str
     peak_bytes: int | None = None
     step: int | None = None
+    leaves: bool = False
 
-    def describe(self, policy: str) -> str:
-        """Say what happened, and what was done about it, in words."""
-        then = {"drop-round": "left out of this round", "drop-client": "left out from then on"}.get(policy, policy)
+    @property
+    def absence(self) -> Absence:
+        """What it means for who takes part."""
+        return Absence(self.client, self.round, self.leaves)
+
+    def describe(self) -> str:
+        """Say what happened, and what was done about it."""
+        then = "left out from then on" if self.leaves else "left out of this round"
         return f"round {self.round + 1}: client {self.client} {self.kind} ({self.observed}); {then}"
 
 

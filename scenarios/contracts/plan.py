@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
@@ -17,7 +17,7 @@ from hybridsplit.scenarios.contracts.placement import Frozen, Placement
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.errors import ContractError
 
-PLAN_SCHEMA_VERSION = 3
+PLAN_SCHEMA_VERSION = 4
 
 
 class PlanStatus(StrEnum):
@@ -92,13 +92,26 @@ class Prices(Frozen):
 
 
 class Marginal(Frozen):
-    """What a little more of one resource saves: the difference of two solved problems, the other options kept."""
+    """What more of one resource saves: the difference of two solved problems, the other options kept.
 
-    resource: str
-    amount: str
+    Of the amounts, the one in the resource's unit is given, as far as it is known.
+    """
+
+    resource: Literal["uplink", "downlink", "server", "memory"]
+    clients: tuple[str, ...] = ()
+    """Alike clients; the saving is for the memory of any one of them. Empty for shared resources."""
+    amount_hz: float | None = None
+    """More bandwidth: a tenth of what there is."""
+    amount_flops_per_s: float | None = None
+    """More server speed: a tenth of what there is; None where it is not published."""
+    amount_bytes: int | None = None
+    """More memory: what the option lacks, rounded up to three digits."""
+    amount_fraction: float = Field(ge=0)
+    """The amount, relative to the band, the server or the client's budget."""
+    option: str = ""
+    """What a client would take with the memory, in words."""
     saves_s: float = Field(ge=0)
-    """Fall of the objective, seconds."""
-    detail: str = ""
+    """Fall of the objective, seconds; 0 up to 1e-6 of it."""
 
 
 class Plan(Frozen):
@@ -138,7 +151,8 @@ class Plan(Frozen):
     solve_s: float = Field(ge=0)
     prices: Prices = Prices()
     marginals: tuple[Marginal, ...] = ()
-    """What 1 MHz, 1 GFLOP/s at the server and 100 MiB at a client would save; not computed for baselines."""
+    """What a tenth more of each shared resource would save, and the memory of each client that better options lack; not
+    computed for baselines."""
     notes: tuple[str, ...] = ()
     clients: tuple[ClientPlan, ...]
 
@@ -155,7 +169,7 @@ class Plan(Frozen):
                 return client
         raise KeyError(client_id)
 
-    def ledger(self, num_rounds: int = 1, attendance: Sequence[Mapping[str, int]] | None = None) -> Ledger:
+    def ledger(self, num_rounds: int = 1, attendance: Attendance | None = None) -> Ledger:
         """Planned ledger: the same figures for every round, the barrier wait included.
 
         Parameters
@@ -163,12 +177,12 @@ class Plan(Frozen):
         num_rounds
             Rounds.
         attendance
-            For every round, who takes part, and the bytes each has to catch up with, whose seconds are not planned;
+            Who takes part in these rounds, and the bytes each has to catch up with, whose seconds are not planned;
             everybody always, and nothing, when None.
         """
         entries: list[LedgerEntry] = []
-        for round_index in range(num_rounds):
-            taking_part = {c.id: 0 for c in self.clients} if attendance is None else attendance[round_index]
+        present = attendance or Attendance.of_everybody((c.id for c in self.clients), num_rounds)
+        for round_index, taking_part in enumerate(present.rounds):
             for client in self.clients:
                 if client.id not in taking_part:
                     continue

@@ -148,7 +148,8 @@ class Training(Section):
     rounds: SmallCount = 1
     """Rounds of a run."""
     participation: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the clients that take part in a round, drawn anew every round; at least one does."""
+    """Share of the plan's clients that take part in a round, drawn anew every round; at least one does. A client that
+    has left (``faults.policy: drop-client``) is taken out of the draw and not replaced, unless nobody would be left."""
     modes: Annotated[tuple[ModeName, ...], Field(min_length=1)] = (
         "fo",
         "fo-recompute",

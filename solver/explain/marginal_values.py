@@ -1,155 +1,153 @@
-"""What a little more of everything is worth: 1 MHz, 1 GFLOP/s at the server, 100 MiB at a client.
+"""What more of a resource is worth: a tenth of a band or of the server, and the memory that a better option lacks.
 
 Every value is a difference of two solved problems, not a derivative: the shares are solved again with the resource
-enlarged, and for memory with the client's newly fitting options as well. The other clients keep their options, so
-planning everything again saves as much or more.
+enlarged, and for memory with an option that does not fit put in place of the client's own. The other clients keep
+their options, so planning everything again saves as much or more. Reasons are read from the same differences
+(``hybridsplit.solver.explain.reasons``).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hybridsplit.scenarios.contracts.plan import Marginal
 from hybridsplit.scenarios.devices import find_device
-from hybridsplit.scenarios.units import format_bytes
-from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
-from hybridsplit.solver.problem.build import problem_of_rows
-from hybridsplit.solver.problem.costs import StaticShares, Work
-from hybridsplit.solver.problem.limiting import under_objective_of
+from hybridsplit.scenarios.units import round_up_bytes
+from hybridsplit.solver.explain.more_memory import Step, memory_steps
+from hybridsplit.solver.problem.arrays import BoolArray, IntArray
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
-from hybridsplit.solver.problem.usable_rows import DROPPED, permitted, within_energy
-from hybridsplit.solver.shares.solution import replace_batch
+from hybridsplit.solver.shares.conic import repair
+from hybridsplit.solver.shares.solution import CONIC_MAX_CLIENTS, ShareSolution, replace_batch
+from hybridsplit.solver.shares.synchronised import synchronised_shares
 from hybridsplit.solver.shares.waterfill import fill
 
-EXTRA_HZ = 1e6
-EXTRA_FLOPS_PER_S = 1e9
-EXTRA_BYTES = 100 * 1024**2
-_MAX_TRIALS = 64
-"""Newly fitting options that are priced, the most promising first."""
-_NOTHING = 1e-9
+MORE = 0.1
+"""How much more of a shared resource is asked about, as a fraction of what there is."""
+WORTH = 1e-6
+"""Savings up to this fraction of the objective count as none: plans are proven no closer."""
 
 
-def marginals(problem: PlanningProblem, rows: IntArray, objective_s: float, prices: FloatArray) -> tuple[Marginal, ...]:
-    """Value a little more of every resource.
+@dataclass(frozen=True)
+class Counterfactuals:
+    """What more of each resource would save, at a plan.
+
+    Parameters
+    ----------
+    marginals
+        Shared resources first, then the memory of clients.
+    memory_row
+        [N] row of ``problem.all_rows`` that each client would take with more memory; -1 where none would save
+        anything.
+    memory_is_known
+        [N] whether more memory of a client was looked into.
+    """
+
+    marginals: tuple[Marginal, ...]
+    memory_row: IntArray
+    memory_is_known: BoolArray
+
+
+def no_counterfactuals(problem: PlanningProblem) -> Counterfactuals:
+    """Return what is known where nothing was looked into."""
+    return Counterfactuals(
+        (), np.full(problem.num_clients, -1, dtype=np.int64), np.zeros(problem.num_clients, dtype=bool)
+    )
+
+
+def counterfactuals(problem: PlanningProblem, rows: IntArray, solution: ShareSolution) -> Counterfactuals:
+    """Value more of every resource.
+
+    Of a shared resource a tenth more is valued. Of a client's memory, the option that saves most among those that
+    fit with at most twice the budget; where none of these saves anything, the one that needs least beyond that.
 
     Parameters
     ----------
     problem
         The planning problem.
     rows
-        [N] the plan's row of every client; its shares are the best for them.
-    objective_s
-        The plan's objective, seconds.
-    prices
-        [3] prices of the resources at the plan, for ranking what to try.
+        [N] the plan's row of every client.
+    solution
+        The best shares for them.
 
     Returns
     -------
-    tuple of Marginal
-        Both links, the server (where its speed is published), and every client that more memory would help. None where
-        energy is minimised: shares do not change it.
+    Counterfactuals
+        Nothing where energy is minimised: shares do not change it. No memory where clients meet between two steps:
+        shares are then polished for few plans only.
     """
+    objective_s = problem.objective_of(rows, solution.round_latency_s)
+    nothing = no_counterfactuals(problem)
     if problem.objective == ENERGY or objective_s <= 0:
-        return ()
-    found = [*_bands(problem, rows, objective_s), *_server(problem, rows, objective_s)]
-    return (*found, *_memory(problem, rows, objective_s, prices))
+        return nothing
+    synchronised = problem.scenario.training.steps_synchronise
+    if synchronised and problem.num_clients > CONIC_MAX_CLIENTS:
+        return nothing
+    shared = _shared(problem, rows, solution, objective_s)
+    if synchronised:
+        return replace(nothing, marginals=tuple(shared))
+    steps = memory_steps(problem, rows, objective_s, WORTH)
+    memory_row, known = nothing.memory_row.copy(), nothing.memory_is_known.copy()
+    for clients in steps.looked_into:
+        known[clients] = True
+    for step in steps.found:
+        memory_row[step.clients] = step.rows
+    marginals = (*shared, *(_memory_marginal(problem, step) for step in steps.found))
+    return Counterfactuals(marginals, memory_row, known)
 
 
-def _saved_s(problem: PlanningProblem, work: Work, rows: IntArray, objective_s: float) -> float:
-    """Fall of the objective when the shares are solved for other work ([N]) of the same options."""
-    latency_s = float(fill(replace_batch(work), np.ones((1, problem.num_clients))).latency_s[0])
-    return max(0.0, objective_s - problem.objective_of(rows, latency_s))
-
-
-def _bands(problem: PlanningProblem, rows: IntArray, objective_s: float) -> list[Marginal]:
-    radio = problem.scenario.radio
-    marginals = []
-    for name, key, current_hz in (
-        ("uplink", "uplink_hz", radio.uplink_hz),
-        ("downlink", "downlink_hz", radio.downlink_hz),
+def _shared(problem: PlanningProblem, rows: IntArray, solution: ShareSolution, objective_s: float) -> list[Marginal]:
+    """Value a tenth more of each shared resource that there is any of."""
+    radio, faster = problem.scenario.radio, problem.work.server_s / (1.0 + MORE)
+    found = []
+    for name, has_hz, more in (
+        ("uplink", radio.uplink_hz, problem.with_band(uplink_hz=radio.uplink_hz * (1.0 + MORE))),
+        ("downlink", radio.downlink_hz, problem.with_band(downlink_hz=radio.downlink_hz * (1.0 + MORE))),
+        ("server", None, replace(problem, work=replace(problem.work, server_s=faster))),
     ):
-        if current_hz <= 0:
+        if has_hz is not None and has_hz <= 0:
             continue
-        wider = problem.with_band(**{key: current_hz + EXTRA_HZ})
-        saved_s = _saved_s(problem, wider.work.take(rows), rows, objective_s)
-        marginals.append(Marginal(resource=name, amount="1 MHz", saves_s=saved_s))
-    return marginals
+        latency_s = min(_latency_s(more, rows, solution), solution.round_latency_s)
+        saved_s = max(0.0, objective_s - problem.objective_of(rows, latency_s))
+        found.append(
+            Marginal(
+                resource=name,
+                amount_fraction=MORE,
+                amount_hz=None if has_hz is None else MORE * has_hz,
+                amount_flops_per_s=_more_flops_per_s(problem) if name == "server" else None,
+                saves_s=saved_s if saved_s > WORTH * objective_s else 0.0,
+            )
+        )
+    return found
 
 
-def _server(problem: PlanningProblem, rows: IntArray, objective_s: float) -> list[Marginal]:
+def _latency_s(problem: PlanningProblem, rows: IntArray, solution: ShareSolution) -> float:
+    """Round latency of the same options over other resources, at their best shares."""
+    if problem.scenario.training.steps_synchronise:
+        return synchronised_shares(problem, rows, repair(solution.shares, problem.work.take(rows))).round_latency_s
+    return float(fill(replace_batch(problem.work.take(rows)), np.ones((1, problem.num_clients))).latency_s[0])
+
+
+def _more_flops_per_s(problem: PlanningProblem) -> float | None:
+    """Return a tenth of what the server computes a second, FLOP/s; None where its speed is not published."""
     server = problem.scenario.server
     device = find_device(server.device, problem.scenario.devices, "server.device")
     if not device.fp32_flops_per_s or device.efficiency is None:
-        return []
-    planned = device.fp32_flops_per_s * device.efficiency.matmul * (1.0 - server.load)
-    work = problem.work.take(rows)
-    faster = replace(work, server_s=work.server_s * planned / (planned + EXTRA_FLOPS_PER_S))
-    saved_s = _saved_s(problem, faster, rows, objective_s)
-    return [Marginal(resource="server", amount="1 GFLOP/s", saves_s=saved_s)]
+        return None
+    return MORE * device.fp32_flops_per_s * device.efficiency.matmul * (1.0 - server.load)
 
 
-def _memory(problem: PlanningProblem, rows: IntArray, objective_s: float, prices: FloatArray) -> list[Marginal]:
-    """Price every client's newly fitting options, all shares solved again."""
-    everything, fitting = _everything(problem)
-    if not fitting.any():
-        return []
-    chosen = _positions(problem, everything, rows)
-    old_of = chosen[everything.client_index]
-    latency_s = float(fill(replace_batch(problem.work.take(rows)), np.ones((1, len(rows)))).lower_s[0])
-    with np.errstate(invalid="ignore"):
-        timely = everything.work.latency_s(1.0) <= latency_s
-    candidates = np.flatnonzero(fitting & timely)
-    costs = [StaticShares().price(everything.work.take(index), prices, latency_s) for index in (candidates, chosen)]
-    change = costs[0].value - costs[1].value[everything.client_index[candidates]]
-    slope = max(-float(costs[1].slope.sum()), np.finfo(float).tiny)
-    gain = problem.total_progress(rows) + everything.gain[candidates] - everything.gain[old_of[candidates]]
-    estimate = latency_s + change / slope
-    if problem.divides_by_progress:
-        estimate = estimate / np.maximum(gain, 1e-300)
-    best: dict[int, tuple[float, int]] = {}
-    for trial in candidates[np.argsort(estimate, kind="stable")][:_MAX_TRIALS].tolist():
-        client = int(everything.client_index[trial])
-        plan = chosen.copy()
-        plan[client] = trial
-        if not everything.keeps_limits(plan):
-            continue
-        saved_s = _saved_s(everything, everything.work.take(plan), plan, objective_s)
-        if saved_s > best.get(client, (_NOTHING * objective_s, 0))[0]:
-            best[client] = (saved_s, trial)
-    return [_memory_marginal(problem, everything, client, *value) for client, value in sorted(best.items())]
-
-
-def _memory_marginal(
-    problem: PlanningProblem, everything: PlanningProblem, client: int, saved_s: float, row: int
-) -> Marginal:
-    option = everything.table.iloc[row]
-    missing = int(option["client_peak_bytes"]) - int(option["memory_budget_bytes"])
+def _memory_marginal(problem: PlanningProblem, step: Step) -> Marginal:
+    option = problem.all_rows.iloc[int(step.rows[0])]
     names_batch = len(problem.scenario.training.candidate_batch_sizes) > 1
     batch = f" with batch {option['batch_size']}" if names_batch else ""
+    amount_bytes = round_up_bytes(int(option["client_peak_bytes"]) - int(option["memory_budget_bytes"]))
     return Marginal(
-        resource=f"memory of {problem.clients[client].id}",
-        amount="100 MiB",
-        saves_s=saved_s,
-        detail=f"cut {option['cut']} {option['mode']}{batch} would fit with {format_bytes(missing)} more",
+        resource="memory",
+        clients=tuple(problem.clients[i].id for i in step.clients.tolist()),
+        amount_bytes=amount_bytes,
+        amount_fraction=amount_bytes / max(1, int(option["memory_budget_bytes"])),
+        option=f"cut {option['cut']} {option['mode']}{batch}",
+        saves_s=step.saves_s,
     )
-
-
-def _everything(problem: PlanningProblem) -> tuple[PlanningProblem, BoolArray]:
-    """All rows as a problem with the same limits, and which of them fit only with the extra memory ([K])."""
-    frame = problem.all_rows
-    position = {client.id: i for i, client in enumerate(problem.clients)}
-    index: IntArray = frame["client"].map(position).to_numpy(dtype=np.int64).astype(np.int64)
-    everything = problem_of_rows(frame, index, problem.scenario)
-    everything = under_objective_of(everything, problem)
-    over = frame["client_peak_bytes"].to_numpy() - frame["memory_budget_bytes"].to_numpy()
-    newly = (over > 0) & (over <= EXTRA_BYTES) & (frame["mode"] != DROPPED).to_numpy()
-    return everything, newly & permitted(frame, problem.scenario) & within_energy(frame, problem.scenario)
-
-
-def _positions(problem: PlanningProblem, everything: PlanningProblem, rows: IntArray) -> IntArray:
-    """[N] where the plan's rows are among all rows."""
-    position = {key: i for i, key in enumerate(everything.keys)}
-    keys = problem.keys
-    return np.array([position[keys[row]] for row in rows], dtype=np.int64)

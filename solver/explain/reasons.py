@@ -1,7 +1,8 @@
-"""Why every client got its option, by counterfactual, and what more of each resource would bring.
+"""Why every client got its option, by counterfactual.
 
 At the plan's deadline and prices every option has a value (``hybridsplit.solver.bound.dual``). A limit decided an
-option if, with that limit lifted for this client alone, another one would be worth more.
+option if, with that limit lifted for this client alone, another one would be worth more. Memory is named exactly where
+more of it saves something, with the same option (``hybridsplit.solver.explain.marginal_values``).
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from hybridsplit.scenarios.contracts.options import OPTION_KEY
-from hybridsplit.scenarios.contracts.plan import Prices
-from hybridsplit.scenarios.units import format_bytes, format_seconds
+from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.bound.dual import DualPoint, latency_certificate, most_gain
+from hybridsplit.solver.explain.marginal_values import Counterfactuals
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.build import problem_of_rows
 from hybridsplit.solver.problem.costs import StaticShares, Work
@@ -29,10 +30,6 @@ from hybridsplit.solver.problem.usable_rows import DROPPED, fits, permitted, wit
 _TOLERANCE = 1e-6
 _IMPATIENCE = 1e-4
 """Weight of speed among options of equal value: far below any difference that prices make."""
-_EXTRA = 0.1
-"""Extra resource that the notes speak of."""
-_WORTH_SAYING = 1e-3
-"""Savings below this fraction of the round are not worth a sentence."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ _LIMITS = (
 """In the order of the questions; the first limit that changes the choice is named."""
 
 
-def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float) -> list[str]:
+def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float, found: Counterfactuals) -> list[str]:
     """Name what decided each client's option.
 
     Parameters
@@ -69,6 +66,9 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float) ->
         [N] row of the problem for every client.
     round_latency_s
         Deadline at which options are valued: the plan's round latency.
+    found
+        What more of each resource would save. Where it knows nothing of a client's memory, memory is judged by prices,
+        as all other limits are.
 
     Returns
     -------
@@ -105,26 +105,13 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float) ->
         rival = _argmax(everything, lifted, _pool(limit, usable, allowed, fits(frame)))
         changes = lifted[rival] > lifted[chosen] + valued.tolerance
         changes &= state[rival] - state[chosen] > room if limit.lifts_server_memory else rival != best
+        if limit.lifts_memory:
+            rival = np.where(found.memory_row >= 0, found.memory_row, rival)
+            changes = np.where(found.memory_is_known, found.memory_row >= 0, changes)
         rivals.append((limit, rival, changes))
     gains = values[best] > values[chosen] + valued.tolerance
     named = _Naming(frame, len(problem.scenario.training.candidate_batch_sizes) > 1)
     return [_sentence(named, i, int(best[i]), bool(gains[i]), rivals) for i in range(problem.num_clients)]
-
-
-def notes(prices: Prices, round_latency_s: float) -> tuple[str, ...]:
-    """Turn prices into sentences, the dearest resource first."""
-    named = (
-        (prices.uplink_s, "uplink bandwidth"),
-        (prices.downlink_s, "downlink bandwidth"),
-        (prices.server_s, "server compute"),
-    )
-    binding = sorted((pair for pair in named if pair[0] > _WORTH_SAYING * round_latency_s), key=lambda pair: -pair[0])
-    if not binding:
-        return ("no shared resource binds: more bandwidth or server compute would not shorten the round",)
-    return tuple(
-        f"{_EXTRA * 100:.0f} % more {what} saves about {format_seconds(_EXTRA * price)} a round"
-        for price, what in binding
-    )
 
 
 def _pool(limit: _Limit, usable: BoolArray, allowed: BoolArray, fitting: BoolArray) -> BoolArray:
@@ -230,7 +217,7 @@ def _sentence(
     if gains:
         what = named.what(best)
         return f"the other clients: by itself {what} would pay, but the shares do not stretch to it"
-    return "nothing binds: more memory, a free link or server, or a faster device would not change the option"
+    return "nothing binds: no more memory, no free link or server and no faster device would make another option pay"
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:

@@ -144,7 +144,8 @@ class StaticShares:
         # Without uplink, or with nothing but uplink, the duration is pinned and does not react to prices.
         bend = p_u * share_u_2 + 2.0 * rest * per_rest**3
         inverse = np.where(work.uplink.is_idle | (rest == 0), 0.0, 1.0 / np.where(bend > 0, bend, np.inf))
-        uu, ur, rr = -(share_u_1**2) * inverse, -share_u_1 * per_rest**2 * inverse, -(per_rest**4) * inverse
+        with np.errstate(invalid="ignore"):  # where no share is enough, the cost is infinite and has no curvature
+            uu, ur, rr = -(share_u_1**2) * inverse, -share_u_1 * per_rest**2 * inverse, -(per_rest**4) * inverse
         rest_d, rest_s = root * root_d / p_d, root * root_s / p_s
         cross = 0.5 * root_d * root_s
         return Priced(
@@ -187,7 +188,7 @@ class AnySchedule:
 
 
 def _split(prices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    floored = np.maximum(prices, _PRICE_FLOOR * prices.max(axis=-1, keepdims=True))
+    floored = np.maximum(prices, np.maximum(_PRICE_FLOOR * prices.max(axis=-1, keepdims=True), _TINY))
     return floored[..., 0], floored[..., 1], floored[..., 2]
 
 

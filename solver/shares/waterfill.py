@@ -209,7 +209,7 @@ def _repaired(
 
 def _total(values: FloatArray, weight: FloatArray) -> FloatArray:
     """[M] weighted sum over rows; rows of weight 0 may hold anything."""
-    return np.asarray(np.where(weight > 0, weight * values, 0.0).sum(axis=1))
+    return np.asarray((weight * np.where(weight > 0, values, 0.0)).sum(axis=1))
 
 
 def _start_prices(work: Work, weight: FloatArray) -> FloatArray:

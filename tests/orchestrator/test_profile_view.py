@@ -110,3 +110,9 @@ def test_the_picture_needs_no_network_and_escapes_names() -> None:
     assert names == {"fo", "fo-recompute", "zo-loss"}
     hovers = [text for trace in figure.data if trace.customdata is not None for text in trace.customdata]
     assert any("1 inputs kept" in text for text in hovers)
+
+
+def test_a_thousand_kinds_fill_one_screen() -> None:
+    table = fits_table(options({f"g{i}-0": 64 * MIB for i in range(1000)}, PEAKS), local_steps=1)
+    assert table.row_count <= 24 * 3
+    assert table.caption == "and 976 kinds more: see the option table (--out F.parquet)"

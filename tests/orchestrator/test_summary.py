@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hybridsplit.orchestrator.summary import bytes_agree, rounds_left_out
-from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
+from hybridsplit.orchestrator.summary import bytes_agree
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 
@@ -36,12 +35,6 @@ def test_a_client_that_did_not_count_in_a_round_is_not_compared_there() -> None:
     assert agree(without, {("pi-1", 1)})
     assert not agree(without), "nobody said that it was left out"
     assert not agree(without, {("pi-1", 0)})
-
-
-def test_under_drop_client_a_fault_takes_out_all_later_rounds() -> None:
-    faults = [ClientFault("pi-0", 1, FaultKind.HANGS, ""), ClientFault("pi-1", 3, FaultKind.HANGS, "")]
-    assert rounds_left_out(faults, "drop-round", 4) == {("pi-0", 1), ("pi-1", 3)}
-    assert rounds_left_out(faults, "drop-client", 4) == {("pi-0", 1), ("pi-0", 2), ("pi-0", 3), ("pi-1", 3)}
 
 
 @pytest.mark.parametrize("key", sorted(SENT))

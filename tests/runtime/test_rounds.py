@@ -60,7 +60,7 @@ def assignments(scenario: Scenario) -> list[Assignment]:
 @pytest.fixture(scope="module")
 def reference(scenario: Scenario, assignments: list[Assignment]) -> TrainingResult:
     with InlineExecutor(scenario) as executor:
-        return train(scenario, assignments, executor, [1.0, 2.0, 3.0])
+        return train(scenario, assignments, executor, 3)
 
 
 def assert_same(one: TrainingResult, other: TrainingResult) -> None:
@@ -77,7 +77,7 @@ def test_inline_repeats_to_the_bit(
 ) -> None:
     threads = torch.get_num_threads()
     with InlineExecutor(scenario) as executor:
-        again = train(scenario, assignments, executor, [1.0, 2.0, 3.0])
+        again = train(scenario, assignments, executor, 3)
     assert_same(reference, again)
     assert torch.get_num_threads() == threads
 
@@ -96,7 +96,7 @@ def test_ray_gives_the_same_bits(
     (tmp_path / "runtime.py").write_text("raise ImportError('the user\\'s own runtime.py')\n")
     monkeypatch.chdir(tmp_path)
     with RayExecutor(scenario, num_workers) as executor:
-        result = train(scenario, assignments, executor, [1.0, 2.0, 3.0])
+        result = train(scenario, assignments, executor, 3)
     assert Path.cwd() == tmp_path
     assert_same(reference, result)
 
@@ -105,7 +105,7 @@ def test_ray_gives_the_same_bits(
 def test_errors_of_workers_keep_their_type(scenario: Scenario, assignments: list[Assignment]) -> None:
     broken = scenario.model_copy(update={"training": scenario.training.model_copy(update={"batch_size": 500})})
     with pytest.raises(ScenarioError, match="needs at least one batch of 500"), RayExecutor(broken, 1) as executor:
-        train(broken, assignments, executor, [1.0])
+        train(broken, assignments, executor, 1)
 
 
 def test_one_executor_serves_several_runs(
@@ -113,8 +113,8 @@ def test_one_executor_serves_several_runs(
 ) -> None:
     """The control starts from the same weights as the run before it."""
     with InlineExecutor(scenario) as executor:
-        train(scenario, assignments, executor, [1.0])
-        assert_same(reference, train(scenario, assignments, executor, [1.0, 2.0, 3.0]))
+        train(scenario, assignments, executor, 1)
+        assert_same(reference, train(scenario, assignments, executor, 3))
 
 
 def test_training_improves_and_measures(reference: TrainingResult, assignments: list[Assignment]) -> None:
@@ -146,12 +146,12 @@ def test_resume_continues_to_the_same_bits(
     scenario: Scenario, assignments: list[Assignment], reference: TrainingResult, tmp_path: Path, killed: int
 ) -> None:
     with InlineExecutor(scenario) as executor, pytest.raises(Stops):
-        train(scenario, assignments, killed_at(killed, executor), [1.0, 2.0, 3.0], checkpoint_folder=tmp_path)
+        train(scenario, assignments, killed_at(killed, executor), 3, checkpoint_folder=tmp_path)
     with InlineExecutor(scenario) as executor:
-        resumed = train(scenario, assignments, executor, [1.0, 2.0, 3.0], checkpoint_folder=tmp_path, resume=True)
+        resumed = train(scenario, assignments, executor, 3, checkpoint_folder=tmp_path, resume=True)
     assert_same(reference, resumed)
     with InlineExecutor(scenario) as executor:
-        finished = train(scenario, assignments, executor, [1.0, 2.0, 3.0], checkpoint_folder=tmp_path, resume=True)
+        finished = train(scenario, assignments, executor, 3, checkpoint_folder=tmp_path, resume=True)
     assert finished.records == reference.records
 
 
@@ -172,9 +172,7 @@ class Eventful(InlineExecutor):
 def test_what_happened_is_kept_over_a_resume(scenario: Scenario, assignments: list[Assignment], tmp_path: Path) -> None:
     for rounds in (1, 3):
         with Eventful(scenario) as executor:
-            result = train(
-                scenario, assignments, executor, [1.0] * rounds, checkpoint_folder=tmp_path, resume=rounds > 1
-            )
+            result = train(scenario, assignments, executor, rounds, checkpoint_folder=tmp_path, resume=rounds > 1)
         assert result.events == ("evaluated",) * rounds
 
 
@@ -183,8 +181,8 @@ def test_a_new_run_in_an_old_folder_keeps_its_own_checkpoints(
 ) -> None:
     with InlineExecutor(scenario) as executor:
         for rounds in (3, 1):
-            train(scenario, assignments, executor, [1.0] * rounds, checkpoint_folder=tmp_path)
-        result = train(scenario, assignments, executor, [1.0, 2.0], checkpoint_folder=tmp_path, resume=True)
+            train(scenario, assignments, executor, rounds, checkpoint_folder=tmp_path)
+        result = train(scenario, assignments, executor, 2, checkpoint_folder=tmp_path, resume=True)
     assert len(result.records) == 2
     assert sorted(path.name for path in tmp_path.glob("round-*")) == ["round-000001", "round-000002"]
 
@@ -193,13 +191,13 @@ def test_fewer_rounds_than_done_are_refused(
     checkpointed: Path, scenario: Scenario, assignments: list[Assignment]
 ) -> None:
     with InlineExecutor(scenario) as executor, pytest.raises(UsageError, match="1 rounds are done already"):
-        train(scenario, assignments, executor, [], checkpoint_folder=checkpointed, resume=True)
+        train(scenario, assignments, executor, 0, checkpoint_folder=checkpointed, resume=True)
 
 
 @pytest.fixture
 def checkpointed(scenario: Scenario, assignments: list[Assignment], tmp_path: Path) -> Iterator[Path]:
     with InlineExecutor(scenario) as executor:
-        train(scenario, assignments, executor, [1.0], checkpoint_folder=tmp_path)
+        train(scenario, assignments, executor, 1, checkpoint_folder=tmp_path)
     return tmp_path
 
 
@@ -232,7 +230,10 @@ def test_damaged_checkpoints_are_refused_with_the_reason(
     [
         ({"averaged": None}, "averaged"),
         ({"averaged": [{"round": "0", "coefficients": [[0.5]]}]}, r"averaged\.0\.round"),
-        ({"left": [1]}, r"left\.0"),
+        (
+            {"faults": [{"client": "pi4-0", "round": 0, "kind": "hangs", "found": "", "leaves": 1}]},
+            r"faults\.0\.leaves",
+        ),
         ({"peak_bytes": {"pi4-0": "much"}}, r"peak_bytes\.pi4-0"),
         ({"records": [{"round": 5, "simulated_s": 1.0, "train_loss": 1.0, "test_accuracy": 0.5}]}, "rounds 0, 1"),
         ({"faults": [{"client": "pi4-0", "round": 0, "kind": "tired", "found": ""}]}, r"faults\.0\.kind"),
@@ -246,7 +247,7 @@ def test_wrong_entries_of_a_checkpoint_are_named(
     path = checkpointed / "round-000001" / "checkpoint.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with InlineExecutor(scenario) as executor, pytest.raises(ContractError, match=f"damaged.*{said}"):
-        train(scenario, assignments, executor, [1.0, 2.0], checkpoint_folder=checkpointed, resume=True)
+        train(scenario, assignments, executor, 2, checkpoint_folder=checkpointed, resume=True)
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "optimizers.safetensors"])
@@ -269,7 +270,7 @@ def test_a_pointer_cannot_leave_the_folder(
 def test_unwritable_checkpoints_say_so(scenario: Scenario, assignments: list[Assignment], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with InlineExecutor(scenario) as executor, pytest.raises(RunError, match="cannot write the checkpoint"):
-        train(scenario, assignments, executor, [1.0], checkpoint_folder=tmp_path / "file")
+        train(scenario, assignments, executor, 1, checkpoint_folder=tmp_path / "file")
 
 
 def test_a_client_over_budget_stops_the_run_by_name(scenario: Scenario, assignments: list[Assignment]) -> None:
@@ -278,7 +279,7 @@ def test_a_client_over_budget_stops_the_run_by_name(scenario: Scenario, assignme
         for a in assignments
     ]
     with InlineExecutor(scenario) as executor, pytest.raises(BudgetExceededError) as caught:
-        train(scenario, tight, executor, [1.0])
+        train(scenario, tight, executor, 1)
     assert "client pi5-0: fo-recompute at cut 3" in str(caught.value)
     assert "97.66 KiB" in str(caught.value)
     assert isinstance(caught.value, HybridSplitError)

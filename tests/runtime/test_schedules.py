@@ -82,7 +82,7 @@ def test_only_participants_train_and_are_counted() -> None:
     ]
     clients = [a.client for a in assignments]
     with InlineExecutor(scenario) as executor:
-        result = train(scenario, assignments, executor, [1.0, 2.0, 3.0])
+        result = train(scenario, assignments, executor, 3)
     for round_index in range(3):
         expected = set(participants(clients, 0.5, scenario.seed, round_index))
         assert {record.client for record in result.clients if record.round == round_index} == expected

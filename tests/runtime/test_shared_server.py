@@ -43,7 +43,7 @@ def all_clients(scenario: Scenario, cuts: Sequence[int], mode: Mode = Mode.FO) -
 
 def trained(scenario: Scenario, assignments: Sequence[Assignment], rounds: int = 1, **more: object) -> TrainingResult:
     with InlineExecutor(scenario) as executor:
-        return train(scenario, assignments, executor, [float(r + 1) for r in range(rounds)], **more)  # type: ignore[arg-type]
+        return train(scenario, assignments, executor, rounds, **more)  # type: ignore[arg-type]
 
 
 def fresh(scenario: Scenario) -> tuple[SplitModel, dict[str, Batch]]:
@@ -171,7 +171,7 @@ def test_ray_serves_in_the_same_order(server_model: str) -> None:
     ]
     inline = trained(scenario, assignments, rounds=3)
     with RayExecutor(scenario, 2) as executor:
-        on_ray = train(scenario, assignments, executor, [1.0, 2.0, 3.0])
+        on_ray = train(scenario, assignments, executor, 3)
     assert all(torch.equal(tensor, on_ray.state[name]) for name, tensor in inline.state.items())
     assert inline.records == on_ray.records
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from hybridsplit.orchestrator.plan_words import no_bottlenecks
 from hybridsplit.scenarios.contracts.plan import PlanStatus
 from hybridsplit.scenarios.errors import ContractError, HybridSplitError, InfeasibleError
 from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.strategies import STRATEGIES
-from tests.solver.instances import group, make_scenario, make_table, random_instance
+from tests.solver.instances import group, make_scenario, make_table, random_instance, random_rows
 
 MIB = 1024**2
 
@@ -235,3 +237,31 @@ def test_ranges_of_scale_where_clients_are_many(scale: float) -> None:
     plan = make_plan(instance.scenario, type(instance.table)(table))
     assert plan.gap <= 0.05
     assert plan.status is not PlanStatus.BASELINE
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("seed", range(8))
+def test_links_of_very_different_gain_are_planned_without_warnings(seed: int) -> None:
+    """From -90 to -150 dB: at most deadlines some rows cannot be carried at all."""
+    gains = (-90.0, -100.0, -110.0, -120.0, -150.0)
+    groups = [
+        group(f"g{i}", link_model="shannon") | {"link": {"path_gain_db": gain, "downlink_bps_per_hz": 3.0}}
+        for i, gain in enumerate(gains)
+    ]
+    scenario = make_scenario(groups, link_model="shannon", uplink_hz=80e6, downlink_hz=80e6)
+    rng = np.random.default_rng(seed)
+    rows = [row for client in scenario.expanded_clients() for row in random_rows(client.id, 4, ("fo",), rng)]
+    make_plan(scenario, make_table(scenario, rows))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_client_alone_has_bottlenecks_and_no_warnings() -> None:
+    """Its band is priced at nothing where the deadline is that of the client alone; more of it saves nevertheless."""
+    scenario = make_scenario([group("a")])
+    plan = make_plan(
+        scenario, make_table(scenario, [row("a-0", uplink_bytes=10**6, downlink_bytes=0, server_compute_s=0)])
+    )
+    saves = {m.resource: m.saves_s for m in plan.marginals}
+    assert saves["uplink"] > 0
+    assert saves["downlink"] == saves["server"] == 0
+    assert no_bottlenecks(plan).startswith("downlink +1 MHz (10 %), server ")

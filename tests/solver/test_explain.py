@@ -1,4 +1,4 @@
-"""Reasons by counterfactual, prices in words, and where the advantage comes from."""
+"""Reasons by counterfactual, savings that agree with them, and where the advantage comes from."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridsplit.scenarios.contracts.plan import Prices
+from hybridsplit.orchestrator.plan_words import bottlenecks, no_bottlenecks
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.explain.decomposition import decompose
-from hybridsplit.solver.explain.reasons import notes
 from hybridsplit.solver.planner import make_plan
 from tests.solver.instances import group, make_scenario, make_table, random_instance
 
@@ -65,15 +64,37 @@ def test_nothing_binds_where_there_is_one_option() -> None:
     assert plan_reason([option(1)]).startswith("nothing binds")
 
 
-def test_notes_put_prices_into_sentences() -> None:
-    lines = notes(Prices(uplink_s=0.8, downlink_s=2.0, server_s=0.0), 10.0)
-    assert lines == (
-        "10 % more downlink bandwidth saves about 200 ms a round",
-        "10 % more uplink bandwidth saves about 80 ms a round",
-    )
-    assert notes(Prices(), 10.0) == (
-        "no shared resource binds: more bandwidth or server compute would not shorten the round",
-    )
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    link_model=st.sampled_from(["fixed", "shannon"]),
+    minimise=st.sampled_from(["time-to-progress", "round-latency"]),
+    copies=st.sampled_from([1, 2]),
+    limits=st.sampled_from([{}, {"server_memory": True}, {"drop": True}, {"coverage": True}]),
+)
+def test_a_reason_names_memory_exactly_where_more_of_it_saves_something(
+    seed: int, link_model: str, minimise: str, copies: int, limits: dict[str, bool]
+) -> None:
+    instance = random_instance(
+        seed, num_clients=4, num_options=None, link_model=link_model, minimise=minimise, copies=copies,
+        budgets=(3e6, 8e6), **limits,
+    )  # fmt: skip
+    try:
+        plan = make_plan(instance.scenario, instance.table)
+    except InfeasibleError:
+        return
+    saving = {client: m for m in plan.marginals for client in m.clients}
+    for client in plan.clients:
+        named = client.reason.startswith("memory: would take ")
+        assert named == (client.id in saving), client.reason
+        if named:
+            assert client.reason.startswith(f"memory: would take {saving[client.id].option}, which needs ")
+    assert all(m.saves_s > 1e-6 * plan.objective_s for m in saving.values())
+    shared = [m for m in plan.marginals if not m.clients]
+    assert [m.resource for m in shared] == ["uplink", "downlink", "server"]
+    assert no_bottlenecks(plan).startswith("no shared resource binds") == all(m.saves_s == 0 for m in shared)
+    listed = [row.what for row in bottlenecks(plan)]
+    assert {m.resource for m in shared if m.saves_s > 0} == {what for what in listed if not what.endswith("memory")}
 
 
 @settings(max_examples=8, deadline=None)

@@ -8,9 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hybridsplit.orchestrator.plan_words import SCREENFUL
 from hybridsplit.orchestrator.report import render_report
-from hybridsplit.scenarios.contracts.ledger import Ledger
-from hybridsplit.scenarios.contracts.plan import PlanStatus, Prices
+from hybridsplit.orchestrator.report.headline import tiles
+from hybridsplit.orchestrator.report.tables import bottleneck_table
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.plan import Marginal, PlanStatus, Prices
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 SECTIONS = ["headline", "plan", "latency", "memory", "learning", "truth", "confidence", "options", "notes", "scenario"]
@@ -185,6 +189,38 @@ def test_a_baseline_without_bound_or_prices_claims_none(report_data, scenario_fa
     page = Page(render_report(report_data(6, is_run=False, scenario=scenario, plan=plan, ledger=plan.ledger())))
     assert "no lower bound is known" in page.words
     assert "saves" not in re.sub("saves 402 MiB", "", page.words)  # a client's reason
+
+
+def test_bottlenecks_are_a_table_of_a_screenful_at_most(report_data, scenario_factory, plan_factory):
+    scenario = scenario_factory(6)
+    saving = [
+        Marginal(
+            resource="memory", clients=(f"g{i}-0",), amount_bytes=1024 * (i + 1), amount_fraction=0.5,
+            option="cut 2 fo", saves_s=1.0 + i,
+        )
+        for i in range(1000)
+    ]  # fmt: skip
+    idle = Marginal(resource="server", amount_fraction=0.1, saves_s=0.0)
+    plan = plan_factory(scenario, marginals=(idle, *saving))
+    table = bottleneck_table(plan)
+    assert len(table.rows) == SCREENFUL + 1
+    assert [cell.text for cell in table.rows[0]] == ["g999-0 memory", "+1000 KiB", "16.7 min", "then cut 2 fo fits"]
+    assert table.rows[-1][0].text == "and 988 more"
+    page = Page(render_report(report_data(6, is_run=False, scenario=scenario, plan=plan, ledger=plan.ledger())))
+    assert "g999-0 memory" in page.words
+    assert "no shared resource binds: server +10 % would save nothing" in page.words
+
+
+def test_the_time_of_a_replay_counts_rounds_in_which_some_sit_out(report_data, scenario_factory, plan_factory):
+    plan = plan_factory(scenario_factory(3))
+    one, two, _ = (client.id for client in plan.clients)
+    entries = [
+        LedgerEntry(Source.REPLAYED, client, round_index, Phase.BARRIER, 0.0, seconds)
+        for client, round_index, seconds in ((one, 0, 1.0), (two, 0, 1.0), (two, 1, 2.0), (one, 2, 4.0))
+    ]
+    data = report_data(3, is_run=False, plan=plan, ledger=Ledger.from_entries(entries))
+    tile = next(tile for tile in tiles(data) if tile.label == "Simulated time")
+    assert (tile.value, tile.note) == (7.0, "3 rounds replayed, not trained")
 
 
 def test_the_scenario_is_there_as_yaml(report_data):

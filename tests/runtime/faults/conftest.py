@@ -10,14 +10,14 @@ from ray.cluster_utils import Cluster
 
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.run.rounds import TrainingResult, train
-from tests.runtime.faults.runs import ENDS_S, assignments_of, scenario_with
+from tests.runtime.faults.runs import ROUNDS, assignments_of, scenario_with
 
 
 @pytest.fixture(scope="package")
 def undisturbed() -> TrainingResult:
     scenario = scenario_with()
     with InlineExecutor(scenario) as executor:
-        return train(scenario, assignments_of(scenario), executor, ENDS_S)
+        return train(scenario, assignments_of(scenario), executor, ROUNDS)
 
 
 @pytest.fixture(scope="package")

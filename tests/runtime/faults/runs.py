@@ -18,7 +18,7 @@ from hybridsplit.scenarios.schema import Scenario
 
 SMALL = ["training.local_steps=1", "training.zeroth_order.directions=1", "training.rounds=3"]
 OPTIONS = [(1, Mode.FO), (2, Mode.ZO_PROJECTION), (3, Mode.FO_RECOMPUTE), (4, Mode.ZO_LOSS), (2, Mode.FO), (7, Mode.FO)]
-ENDS_S = [1.0, 2.0, 3.0]
+ROUNDS = 3
 
 
 def scenario_with(*settings: str) -> Scenario:
@@ -41,4 +41,4 @@ def assert_same_bits(one: State, other: State) -> None:
 
 def run_with(scenario: Scenario, executor: Executor[Any], assignments: Sequence[Assignment]) -> TrainingResult:
     with executor:
-        return train(scenario, assignments, executor, ENDS_S)
+        return train(scenario, assignments, executor, ROUNDS)

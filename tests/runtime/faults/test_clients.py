@@ -19,7 +19,7 @@ from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
 from hybridsplit.runtime.worker.groups import groups_of
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import BudgetExceededError, RunError
-from tests.runtime.faults.runs import ENDS_S, assert_same_bits, assignments_of, run_with, scenario_with
+from tests.runtime.faults.runs import ROUNDS, assert_same_bits, assignments_of, run_with, scenario_with
 from tests.runtime.faulty_workers import CulpritInline, Fails
 
 POLICY_OUTCOMES = {"drop-round": {0, 2}, "drop-client": {0}}
@@ -94,7 +94,7 @@ def test_a_shared_server_outlives_all_its_workers(cluster: Cluster, monkeypatch:
                 ray.kill(slot.worker)
 
     with executor:
-        result = train(scenario, assignments_of(scenario), executor, ENDS_S, on_round=kill_all)
+        result = train(scenario, assignments_of(scenario), executor, ROUNDS, on_round=kill_all)
     (fault,) = result.faults
     assert (fault.client, fault.round, fault.kind) == ("pi4-1", 1, FaultKind.KILLS_WORKERS)
     inline = run_with(scenario, CulpritInline(scenario, Fails("not-finite", "pi4-1")), assignments_of(scenario))
@@ -131,12 +131,12 @@ def test_a_round_whose_only_participant_fails_changes_nothing(server_model: str)
         "faults.policy=drop-round", "training.participation=0.1", f"training.server_model={server_model}"
     )
     own = assignments_of(scenario)
-    alone = [participants([a.client for a in own], 0.1, scenario.seed, r) for r in range(len(ENDS_S))]
+    alone = [participants([a.client for a in own], 0.1, scenario.seed, r) for r in range(ROUNDS)]
     tight = [dataclasses.replace(a, memory_budget_bytes=1) if (a.client,) == tuple(alone[1]) else a for a in own]
     failed = {r for r, names in enumerate(alone) if names == alone[1]}
     with InlineExecutor(scenario) as executor:
         accuracies = [executor.evaluate(executor.initial_state())]
-        result = train(scenario, tight, executor, ENDS_S)
+        result = train(scenario, tight, executor, ROUNDS)
     accuracies += [record.test_accuracy for record in result.records]
     assert failed != {0, 1, 2}
     assert {record.round for record in result.records if record.train_loss is None} == failed
@@ -171,8 +171,8 @@ def test_who_spoils_a_shared_server_is_told_from_who_suffers(server_model: str) 
         for a, (cut, mode) in zip(assignments_of(scenario), options, strict=False)
     ]
     with InlineExecutor(scenario) as executor:
-        result = train(scenario, own, executor, [1.0])
-        without = train(scenario, [own[0], *own[2:]], executor, [1.0])
+        result = train(scenario, own, executor, 1)
+        without = train(scenario, [own[0], *own[2:]], executor, 1)
     assert [fault.client for fault in result.faults] == [own[1].client]
     assert_same_bits(result.state, without.state)
     failing = scenario_with(*settings)

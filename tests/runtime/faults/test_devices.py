@@ -13,7 +13,7 @@ from hybridsplit.runtime.run.rounds import TrainingResult, train
 from hybridsplit.runtime.worker.groups import groups_of
 from hybridsplit.scenarios.contracts.schedule import Chain
 from hybridsplit.scenarios.errors import RunError, ScenarioError
-from tests.runtime.faults.runs import ENDS_S, assert_same_bits, assignments_of, run_with, scenario_with
+from tests.runtime.faults.runs import ROUNDS, assert_same_bits, assignments_of, run_with, scenario_with
 
 
 @pytest.mark.ray
@@ -23,7 +23,7 @@ def test_a_real_device_gets_its_own_client(cluster: Cluster, undisturbed: Traini
     own = [dataclasses.replace(a, resource=bound[a.client]) for a in assignments_of(scenario)]
     assert {a.resource for a in own} == {None, "pi5"}
     with RayExecutor(scenario, 1, address=cluster.address) as executor:
-        result = train(scenario, own, executor, ENDS_S)
+        result = train(scenario, own, executor, ROUNDS)
     assert_same_bits(result.state, undisturbed.state)
     table = result.measured.table
     emulated = table[table["phase"] == "client_compute"].groupby("client")["emulated"].all()
@@ -56,7 +56,7 @@ def test_a_chain_on_two_devices_is_refused_before_any_training() -> None:
     own = [dataclasses.replace(first, resource="pi5"), *others]
     schedule = Chain(order=tuple(a.client for a in own))
     with InlineExecutor(scenario) as executor, pytest.raises(ScenarioError, match=r"pi4-0: pi5, pi4-1: any"):
-        train(scenario, own, executor, ENDS_S, schedule=schedule, on_round=lambda _: pytest.fail("it trained"))
+        train(scenario, own, executor, ROUNDS, schedule=schedule, on_round=lambda _: pytest.fail("it trained"))
 
 
 @pytest.mark.ray
@@ -67,7 +67,7 @@ def test_a_device_that_never_joined_is_named(cluster: Cluster) -> None:
         RayExecutor(scenario, 1, address=cluster.address) as executor,
         pytest.raises(RunError, match=r"no machine of the cluster offers 'jetson'.*ray start"),
     ):
-        train(scenario, own, executor, ENDS_S)
+        train(scenario, own, executor, ROUNDS)
 
 
 @pytest.mark.ray

@@ -18,7 +18,7 @@ from hybridsplit.runtime.executors.state_files import load_states
 from hybridsplit.runtime.run.rounds import TrainingResult, train
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.scenarios.errors import RunError
-from tests.runtime.faults.runs import ENDS_S, SMALL, assert_same_bits, assignments_of, scenario_with
+from tests.runtime.faults.runs import ROUNDS, SMALL, assert_same_bits, assignments_of, scenario_with
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, undisturbed: TrainingResult) -> None:
@@ -31,11 +31,11 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, undisturbed:
 
     try:
         with InlineExecutor(scenario) as executor, pytest.raises(RunError, match=r"cannot write.*--resume"):
-            train(scenario, assignments_of(scenario), executor, ENDS_S, checkpoint_folder=tmp_path, on_round=fill)
+            train(scenario, assignments_of(scenario), executor, ROUNDS, checkpoint_folder=tmp_path, on_round=fill)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with InlineExecutor(scenario) as executor:
-        resumed = train(scenario, assignments_of(scenario), executor, ENDS_S, checkpoint_folder=tmp_path, resume=True)
+        resumed = train(scenario, assignments_of(scenario), executor, ROUNDS, checkpoint_folder=tmp_path, resume=True)
     assert_same_bits(resumed.state, undisturbed.state)
 
 

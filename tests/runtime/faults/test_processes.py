@@ -12,7 +12,7 @@ from hybridsplit.runtime.executors.ray import RayExecutor
 from hybridsplit.runtime.executors.state_files import load_states
 from hybridsplit.runtime.run.checkpoint import RoundRecord
 from hybridsplit.runtime.run.rounds import TrainingResult, train
-from tests.runtime.faults.runs import ENDS_S, assert_same_bits, assignments_of, scenario_with
+from tests.runtime.faults.runs import ROUNDS, assert_same_bits, assignments_of, scenario_with
 from tests.runtime.faulty_workers import Fails
 
 
@@ -21,7 +21,7 @@ def test_a_killed_worker_changes_no_bit(cluster: Cluster, undisturbed: TrainingR
     scenario = scenario_with()
     fails = Fails("killed", "pi4-1", once=tmp_path / "killed")
     with RayExecutor(scenario, 2, address=cluster.address, make_worker=fails) as executor:
-        result = train(scenario, assignments_of(scenario), executor, ENDS_S)
+        result = train(scenario, assignments_of(scenario), executor, ROUNDS)
     assert (tmp_path / "killed").exists()
     assert_same_bits(result.state, undisturbed.state)
     assert result.records == undisturbed.records
@@ -39,7 +39,7 @@ def test_a_killed_model_server_changes_no_bit(cluster: Cluster, undisturbed: Tra
             if record.round < 2:
                 ray.kill(executor._server)
 
-        result = train(scenario, assignments_of(scenario), executor, ENDS_S, checkpoint_folder=tmp_path, on_round=kill)
+        result = train(scenario, assignments_of(scenario), executor, ROUNDS, checkpoint_folder=tmp_path, on_round=kill)
     assert_same_bits(result.state, undisturbed.state)
     assert any("the model server died" in event for event in result.events)
     assert_same_bits(load_states(tmp_path / "round-000003")[0], undisturbed.state)
@@ -52,7 +52,7 @@ def test_a_killed_machine_changes_no_bit(cluster: Cluster, undisturbed: Training
     second = cluster.add_node(num_cpus=2)
     with RayExecutor(scenario, 3, address=cluster.address) as executor:
         result = train(
-            scenario, assignments_of(scenario), executor, ENDS_S,
+            scenario, assignments_of(scenario), executor, ROUNDS,
             on_round=lambda record: cluster.remove_node(second, allow_graceful=False) if record.round == 0 else None,
         )  # fmt: skip
     assert_same_bits(result.state, undisturbed.state)

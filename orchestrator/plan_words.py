@@ -1,0 +1,186 @@
+"""What a plan achieves, how good it provably is, and what holds it back: sentences for terminal and report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hybridsplit.scenarios.contracts.plan import Marginal, Plan, PlanStatus
+from hybridsplit.scenarios.contracts.schedule import Simultaneous
+from hybridsplit.scenarios.units import format_bytes_short, format_flops_per_s, format_hertz, format_seconds
+
+SCREENFUL = 12
+"""Most lines of a list; the rest is counted, and stands in plan.json."""
+_MOST_NAMES = 4
+_PROVEN = 1e-6
+
+
+def objective_text(plan: Plan) -> str:
+    """Return the value of what the plan minimises."""
+    return f"{plan.objective_j:.4g} J" if plan.objective_j is not None else format_seconds(plan.objective_s)
+
+
+def proof(plan: Plan) -> str:
+    """Say how good a plan provably is, and among which plans."""
+    by_energy = plan.lower_bound_j is not None
+    is_static = isinstance(plan.schedule, Simultaneous)
+    lower = plan.lower_bound_j if plan.lower_bound_j is not None else plan.lower_bound_s
+    if lower <= 0 and plan.status is not PlanStatus.OPTIMAL:
+        return _of_status(plan, "no lower bound is known")
+    bound = f"{lower:.4g} J" if by_energy else format_seconds(lower)
+    # Shares and order do not change the energy; every other bound holds for static shares or for any schedule.
+    of_all = "" if by_energy else " for static shares" if is_static else " for any schedule"
+    if plan.status is PlanStatus.OPTIMAL:
+        text = f"Proven optimal{of_all} (bound {bound}, gap below 1e-6)."
+    elif plan.gap <= _PROVEN:
+        text = _of_status(plan, f"equal, to 1e-6, to the bound of {bound}{of_all}")
+    else:
+        text = _of_status(plan, f"at most {_percent(plan.gap)} above the best{of_all} (bound {bound})")
+    if is_static and not by_energy and plan.schedule_lower_bound_s > 0:
+        text += f" Any schedule: at least {format_seconds(plan.schedule_lower_bound_s)}."
+    return text
+
+
+def _of_status(plan: Plan, known: str) -> str:
+    begin = {
+        PlanStatus.OPTIMAL: "Optimal",
+        PlanStatus.FEASIBLE: "Not proven optimal",
+        PlanStatus.TIME_LIMIT: "Stopped at the time limit",
+        PlanStatus.BASELINE: "A baseline, which claims no optimum",
+    }[plan.status]
+    return f"{begin}: {known}."
+
+
+def _percent(gap: float) -> str:
+    return f"{gap * 100:.3g} %"
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """One row of what holds a plan back.
+
+    Parameters
+    ----------
+    what
+        The resource, and whose.
+    more
+        How much more of it.
+    saves_s
+        What that saves of the objective, seconds.
+    then
+        What a client would do with it; empty for shared resources.
+    """
+
+    what: str
+    more: str
+    saves_s: float
+    then: str
+
+    def in_words(self) -> str:
+        """Return the row as a line."""
+        return f"{self.what} {self.more}: saves {format_seconds(self.saves_s)}" + (
+            f" ({self.then})" if self.then else ""
+        )
+
+
+def bottlenecks(plan: Plan) -> list[Bottleneck]:
+    """Return what would save something, the largest saving first; alike clients share a row."""
+    worth = sorted((m for m in plan.marginals if m.saves_s > 0), key=lambda m: -m.saves_s)
+    sizes = _group_sizes(plan)
+    return [
+        Bottleneck(
+            f"{names(m.clients, sizes)} memory" if m.clients else m.resource,
+            amount(m) + (" in one of them" if len(m.clients) > 1 else ""),
+            m.saves_s,
+            f"then {m.option} fits" if m.option else "",
+        )
+        for m in worth
+    ]
+
+
+def no_bottlenecks(plan: Plan) -> str:
+    """Say which resources more of would save nothing; empty where all would, or nothing was looked into."""
+    idle = [f"{m.resource} {amount(m)}" for m in plan.marginals if m.saves_s == 0 and not m.clients]
+    if not idle:
+        return ""
+    if len(idle) == sum(not m.clients for m in plan.marginals):
+        return f"no shared resource binds: {', '.join(idle)} would {'each ' if len(idle) > 1 else ''}save nothing"
+    return f"{', '.join(idle)}: {'each ' if len(idle) > 1 else ''}saves nothing"
+
+
+def amount(marginal: Marginal) -> str:
+    """Return how much more of a resource is meant, for example ``"+412 KiB"`` or ``"+8 MHz (10 %)"``."""
+    relative = f"{marginal.amount_fraction * 100:.0f} %"
+    if marginal.amount_bytes is not None:
+        return f"+{format_bytes_short(marginal.amount_bytes)}"
+    if marginal.amount_hz is not None:
+        return f"+{format_hertz(marginal.amount_hz)} ({relative})"
+    if marginal.amount_flops_per_s is not None:
+        return f"+{format_flops_per_s(marginal.amount_flops_per_s)} ({relative})"
+    return f"+{relative}"
+
+
+def group_of(client_id: str) -> str:
+    """Return the group of a client: its id without the number behind the last hyphen."""
+    head, separator, _ = client_id.rpartition("-")
+    return head if separator else client_id
+
+
+def names(clients: Sequence[str], group_sizes: dict[str, int]) -> str:
+    """Name clients by group: ``pi4-0, pi4-1``, ``kiosk-2..5``, ``kiosk x10`` for a whole group; many are counted."""
+    members: dict[str, list[str]] = {}
+    for client in clients:
+        members.setdefault(group_of(client), []).append(client)
+    parts: list[str] = []
+    for group, own in members.items():
+        if len(own) <= 2:
+            parts += own
+        elif len(own) == group_sizes.get(group):
+            parts.append(f"{group} x{len(own)}")
+        else:
+            parts += _ranges(group, own)
+    more = len(parts) - _MOST_NAMES
+    return ", ".join(parts[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _ranges(group: str, clients: Sequence[str]) -> list[str]:
+    """Shorten consecutive numbers: ``kiosk-2..5``."""
+    numbers = [client.rpartition("-")[2] for client in clients]
+    if not all(number.isdecimal() for number in numbers):
+        return list(clients)
+    runs: list[list[int]] = []
+    for number in sorted(map(int, numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return [f"{group}-{run[0]}" + (f"..{run[-1]}" if len(run) > 1 else "") for run in runs]
+
+
+def _group_sizes(plan: Plan) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for client in (*(c.id for c in plan.clients), *plan.dropped):
+        sizes[group_of(client)] = sizes.get(group_of(client), 0) + 1
+    return sizes
+
+
+def reasons(plan: Plan) -> list[tuple[str, str]]:
+    """Return what decided each client's option: one pair of names and reason for each reason."""
+    of: dict[str, list[str]] = {}
+    for client in plan.clients:
+        if client.reason:
+            of.setdefault(client.reason, []).append(client.id)
+    sizes = _group_sizes(plan)
+    return [(names(clients, sizes), reason) for reason, clients in of.items()]
+
+
+def dropped(plan: Plan) -> str:
+    """Name the clients that are left out; empty where there are none."""
+    return names(plan.dropped, _group_sizes(plan))
+
+
+def capped(lines: Iterable[str], what: str) -> list[str]:
+    """Return at most a screenful of lines; the last one counts the rest, and says where they are."""
+    every = list(lines)
+    more = len(every) - SCREENFUL
+    return every if more <= 0 else [*every[:SCREENFUL], f"... and {more:,} more {what}: see plan.json (--out)"]

@@ -1,0 +1,124 @@
+"""Train by a plan, on the clock of its replay, and the frozen control beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.orchestrator.summary import round_ends_s
+from hybridsplit.runtime.executors.base import Executor
+from hybridsplit.runtime.replay import Replay, replay
+from hybridsplit.runtime.run.checkpoint import RoundRecord
+from hybridsplit.runtime.run.rounds import TrainingResult, train
+from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
+from hybridsplit.scenarios.contracts.attendance import Attendance
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.schema import Scenario
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training by a plan came to.
+
+    Parameters
+    ----------
+    result
+        The run.
+    control
+        The same rounds with every client part frozen; None where it was not asked for.
+    replayed
+        The plan's replay of the clients that took part in each round: the clock of ``result``.
+    """
+
+    result: TrainingResult
+    control: TrainingResult | None
+    replayed: Replay
+
+
+def train_by_plan(
+    plan: Plan,
+    scenario: Scenario,
+    options: OptionTable,
+    executor: Executor[Any],
+    num_rounds: int,
+    on_progress: Callable[[str, float], None],
+    *,
+    with_control: bool,
+    folder: RunFolder | None = None,
+    resume: bool = False,
+) -> Trained:
+    """Train by a plan on the clock of its replay, and then the frozen control.
+
+    The control follows the run: a client that left the run leaves the control after the same round, and training that
+    did not count in the run does not count in the control, so that both train on the same data in the same time.
+
+    Parameters
+    ----------
+    plan, scenario, options
+        What to train, and the options to name when a budget is exceeded.
+    executor
+        An entered executor.
+    num_rounds
+        Rounds.
+    on_progress
+        Called after every round with what is done and its share.
+    with_control
+        Whether to train the frozen control as well.
+    folder
+        Where checkpoints are kept; nowhere when None.
+    resume
+        Continue from the newest checkpoints.
+
+    Raises
+    ------
+    BudgetExceededError, RunError
+        If a client exceeds its budget or training fails.
+    """
+
+    def clock(attendance: Attendance) -> list[float]:
+        return round_ends_s(replay(plan, scenario, num_rounds=num_rounds, attendance=attendance))
+
+    assignments = assignments_of(plan, scenario)
+    result = train(
+        scenario,
+        assignments,
+        executor,
+        num_rounds,
+        clock=clock,
+        schedule=plan.schedule,
+        checkpoint_folder=None if folder is None else folder.checkpoints,
+        resume=resume,
+        options=options,
+        on_round=_round_shown(on_progress, "", num_rounds),
+    )
+    beside = None
+    if with_control:
+        beside = train(
+            scenario,
+            frozen_assignments(assignments),
+            executor,
+            num_rounds,
+            clock=clock,
+            schedule=plan.schedule,
+            checkpoint_folder=None if folder is None else folder.path / "checkpoints-control",
+            resume=resume,
+            excluded=[fault.absence for fault in result.faults],
+            on_round=_round_shown(on_progress, "frozen control, ", num_rounds),
+        )
+    replayed = replay(plan, scenario, num_rounds=num_rounds, attendance=result.attendance)
+    return Trained(result, beside, replayed)
+
+
+def _round_shown(
+    on_progress: Callable[[str, float], None], what: str, num_rounds: int
+) -> Callable[[RoundRecord], None]:
+    """Return what shows a round that is done."""
+
+    def show(record: RoundRecord) -> None:
+        done = record.round + 1
+        on_progress(f"{what}round {done}/{num_rounds}  accuracy {record.test_accuracy:.1%}", done / num_rounds)
+
+    return show

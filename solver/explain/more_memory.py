@@ -1,0 +1,242 @@
+"""Which option each client would take if more of its memory could be used, and what that would save.
+
+Alike clients are looked into once. What the plan's prices prove to save nothing is not solved: at any prices the
+priced shares of a plan that meets a deadline sum to at most one, and their sum is convex in the deadline, so its
+tangent is a lower bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridsplit.scenarios.contracts.options import OPTION_KEY
+from hybridsplit.solver.problem.arrays import FloatArray, IntArray
+from hybridsplit.solver.problem.build import problem_of_rows
+from hybridsplit.solver.problem.costs import NUM_RESOURCES, StaticShares
+from hybridsplit.solver.problem.limiting import under_objective_of
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.problem.usable_rows import DROPPED, fits, permitted, within_energy
+from hybridsplit.solver.shares.solution import replace_batch
+from hybridsplit.solver.shares.waterfill import fill
+
+_MOST_ROWS = 400_000
+"""Rows in all plans that are solved for their shares: a second or two of work."""
+_MOST_ROWS_AT_ONCE = 8_000
+_ROUNDING = 1e-9
+_TINY = 1e-300
+_COSTS = (
+    "client_compute_s", "uplink_bytes", "downlink_bytes", "server_compute_s", "client_peak_bytes",
+    "memory_budget_bytes", "server_state_bytes", "client_energy_j", "progress", "data_weight",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """An option that any one of some alike clients would take with more memory.
+
+    Parameters
+    ----------
+    clients
+        Indices of the clients.
+    rows
+        For each of them, the option's row in ``problem.all_rows``.
+    saves_s
+        Fall of the objective if one of them takes it, seconds.
+    """
+
+    clients: IntArray
+    rows: IntArray
+    saves_s: float
+
+
+@dataclass(frozen=True)
+class MemorySteps:
+    """What was found.
+
+    Parameters
+    ----------
+    found
+        Steps that save something, the largest saving first.
+    looked_into
+        All clients that were looked into, alike ones together.
+    """
+
+    found: tuple[Step, ...]
+    looked_into: tuple[IntArray, ...]
+
+
+def memory_steps(problem: PlanningProblem, rows: IntArray, objective_s: float, worth: float) -> MemorySteps:
+    """Look for options that do not fit and would make the plan better.
+
+    Parameters
+    ----------
+    problem
+        The planning problem.
+    rows
+        [N] the plan's row of every client; its shares are the best for them.
+    objective_s
+        The plan's objective, seconds.
+    worth
+        Savings up to this fraction of the objective count as none.
+
+    Returns
+    -------
+    MemorySteps
+        For alike clients, of the options that fit with at most twice the budget the one that saves most, else the one
+        that needs least beyond. Where kinds of clients are too many to solve all their options (hundreds), the option
+        that promises most is solved for each, and where even that is too much, for those that promise most.
+    """
+    everything = _everything(problem)
+    chosen = _positions(problem, everything, rows)
+    kinds = _kinds(everything, chosen)
+    first = np.array([members[0] for members in kinds])
+    count = np.array([len(members) for members in kinds], dtype=float)
+    trials = _trials(everything, chosen, first, count, objective_s * (1.0 - worth))
+    most = max(1, _MOST_ROWS // (len(kinds) + 1))
+    left_out = set(trials.kind[most:].tolist())
+    saved_s = _saved_s(everything, chosen[first], count, trials.take(slice(0, most)), objective_s)
+    found: dict[int, tuple[float, int]] = {}
+    frame = everything.all_rows
+    budget = frame["memory_budget_bytes"].to_numpy(dtype=float)
+    lacks = frame["client_peak_bytes"].to_numpy(dtype=float) - budget
+    for kind, row, saving_s in zip(trials.kind[:most].tolist(), trials.row[:most].tolist(), saved_s, strict=True):
+        if saving_s <= worth * objective_s:
+            continue
+        best = found.get(kind)
+        if best is None or _is_better(lacks, budget, row, saving_s, best):
+            found[kind] = (float(saving_s), row)
+    starts = everything.starts
+    steps = [
+        Step(kinds[kind], starts[kinds[kind]] + (row - starts[first[kind]]), saving_s)
+        for kind, (saving_s, row) in found.items()
+    ]
+    known = tuple(members for kind, members in enumerate(kinds) if kind not in left_out or kind in found)
+    return MemorySteps(tuple(sorted(steps, key=lambda step: (-step.saves_s, int(step.clients[0])))), known)
+
+
+def _is_better(lacks: FloatArray, budget: FloatArray, row: int, saves_s: float, best: tuple[float, int]) -> bool:
+    """Compare two options that save something."""
+    best_s, best_row = best
+    near, best_near = lacks[row] <= budget[row], lacks[best_row] <= budget[best_row]
+    if near != best_near:
+        return bool(near)
+    if near and abs(saves_s - best_s) > _ROUNDING * best_s:
+        return saves_s > best_s
+    return bool(lacks[row] < lacks[best_row])
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """Options to be tried, the most promising of every kind first.
+
+    Parameters
+    ----------
+    row, kind
+        [M] the option's row, and the kind of clients that it is for.
+    prices
+        [3] prices at the plan.
+    """
+
+    row: IntArray
+    kind: IntArray
+    prices: FloatArray
+
+    def take(self, index: slice) -> _Trials:
+        return _Trials(self.row[index], self.kind[index], self.prices)
+
+
+def _everything(problem: PlanningProblem) -> PlanningProblem:
+    """All rows as a problem with the same limits."""
+    frame = problem.all_rows
+    position = {client.id: i for i, client in enumerate(problem.clients)}
+    index: IntArray = frame["client"].map(position).to_numpy(dtype=np.int64).astype(np.int64)
+    return under_objective_of(problem_of_rows(frame, index, problem.scenario), problem)
+
+
+def _positions(problem: PlanningProblem, everything: PlanningProblem, rows: IntArray) -> IntArray:
+    """[N] where the plan's rows are among all rows."""
+    position = {key: i for i, key in enumerate(everything.keys)}
+    keys = problem.keys
+    return np.array([position[keys[row]] for row in rows], dtype=np.int64)
+
+
+def _kinds(everything: PlanningProblem, chosen: IntArray) -> list[IntArray]:
+    """Put clients with the same link, the same rows and the same choice together."""
+    frame = everything.all_rows
+    costs = np.ascontiguousarray(frame[list(_COSTS)].to_numpy(dtype=float))
+    names = [column for column in OPTION_KEY if column != "client"]
+    keys = list(zip(*(frame[column] for column in names), strict=True))
+    bounds = [*everything.starts.tolist(), len(frame)]
+    members: dict[Hashable, list[int]] = {}
+    for i, client in enumerate(everything.clients):
+        own = slice(bounds[i], bounds[i + 1])
+        alike = (client.link, client.min_cut, client.energy_cap_j, client.drop_price_s, int(chosen[i]) - bounds[i])
+        members.setdefault((alike, tuple(keys[own]), costs[own].tobytes()), []).append(i)
+    return [np.array(clients, dtype=np.int64) for clients in members.values()]
+
+
+def _trials(everything: PlanningProblem, chosen: IntArray, first: IntArray, count: FloatArray, aim_s: float) -> _Trials:
+    """Return the options that do not fit, keep every limit, and may bring the objective below ``aim_s``."""
+    frame = everything.all_rows
+    kind_of = np.full(everything.num_clients, -1, dtype=np.int64)
+    kind_of[first] = np.arange(len(first))
+    may = permitted(frame, everything.scenario) & within_energy(frame, everything.scenario)
+    may &= ~fits(frame) & (frame["mode"] != DROPPED).to_numpy() & (kind_of[everything.client_index] >= 0)
+    for limit in everything.limits:
+        change = limit.loads - limit.loads[chosen][everything.client_index]
+        may &= limit.loads[chosen].sum() + change <= limit.capacity + limit.slack
+    row = np.flatnonzero(may)
+    if not len(row):
+        return _Trials(row, row, np.ones(NUM_RESOURCES))
+    # The deadline at which the objective would be what is aimed at.
+    old = chosen[everything.client_index[row]]
+    gain = everything.total_progress(chosen) + everything.gain[row] - everything.gain[old]
+    penalty_s = everything.penalty_s[chosen].sum() - everything.penalty_s[old]
+    target_s = (aim_s * gain if everything.divides_by_progress else np.full(len(row), aim_s)) - penalty_s
+    with np.errstate(invalid="ignore", over="ignore"):
+        timely = everything.work.take(row).latency_s(1.0) < target_s
+    row, old, target_s = row[timely], old[timely], target_s[timely]
+    kind = kind_of[everything.client_index[row]]
+    work = everything.work.take(chosen[first])
+    plan = fill(replace_batch(work), count[None])
+    prices, latency_s = plan.prices[0], float(plan.lower_s[0])
+    now = StaticShares().price(work, prices, latency_s)
+    others, slope = float(count @ now.value) - now.value[kind], float(count @ now.slope) - now.slope[kind]
+    then = StaticShares().price(everything.work.take(row), prices, target_s)
+    least = others + slope * (target_s - latency_s) + then.value
+    # Room left at the deadline that is aimed at, in seconds, relative to it: what the option promises.
+    promise = (1.0 - least) / np.maximum(-slope, _TINY) / target_s
+    peak_bytes = frame["client_peak_bytes"].to_numpy(dtype=float)[row]
+    beyond_bytes = np.maximum(peak_bytes - 2.0 * frame["memory_budget_bytes"].to_numpy()[row], 0.0)
+    order = np.lexsort((peak_bytes, -promise, beyond_bytes, kind))
+    order = order[least[order] <= 1.0 + _ROUNDING]
+    begins = np.flatnonzero(np.r_[True, kind[order][1:] != kind[order][:-1]]) if len(order) else order
+    place = np.arange(len(order)) - np.repeat(begins, np.diff(np.r_[begins, len(order)]))
+    order = order[np.lexsort((-promise[order], place))]
+    return _Trials(row[order], kind[order], prices)
+
+
+def _saved_s(
+    everything: PlanningProblem, chosen: IntArray, count: FloatArray, trials: _Trials, objective_s: float
+) -> FloatArray:
+    """[M] fall of the objective when one client of a kind takes a trial's row, all shares solved again."""
+    progress = float(count @ everything.gain[chosen])
+    penalty_s = float(count @ everything.penalty_s[chosen])
+    saved = np.zeros(len(trials.row))
+    at_once = max(1, _MOST_ROWS_AT_ONCE // (len(chosen) + 1))
+    for start in range(0, len(saved), at_once):
+        part = slice(start, start + at_once)
+        row, kind = trials.row[part], trials.kind[part]
+        index = np.concatenate([np.tile(chosen, (len(row), 1)), row[:, None]], axis=1)
+        weight = np.concatenate([np.tile(count, (len(row), 1)), np.ones((len(row), 1))], axis=1)
+        weight[np.arange(len(row)), kind] -= 1.0
+        latency_s = fill(everything.work.take(index), weight, start=trials.prices).latency_s
+        own = chosen[kind]
+        gain = progress + everything.gain[row] - everything.gain[own]
+        price_s = penalty_s + everything.penalty_s[row] - everything.penalty_s[own]
+        value_s = [everything.objective_s(*each) for each in zip(latency_s.tolist(), gain, price_s, strict=True)]
+        saved[part] = np.maximum(0.0, objective_s - np.array(value_s))
+    return saved

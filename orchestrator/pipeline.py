@@ -8,25 +8,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from hybridsplit.orchestrator.report import ReportData, render_report
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import round_ends_s, rounds_left_out, rounds_table, summarise
 from hybridsplit.runtime.replay import replay, scenario_of
 from hybridsplit.scenarios.contracts.files import write_text_whole
-from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.modes import Mode
-from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hybridsplit.runtime.executors.base import Executor
     from hybridsplit.runtime.run.checkpoint import RoundRecord
     from hybridsplit.runtime.session.client import Assignment
+    from hybridsplit.scenarios.contracts.options import OptionTable
 
 Progress = Callable[[str, float], None]
 
@@ -63,13 +62,6 @@ class RunSettings:
 def default_workers() -> int:
     """One worker a core."""
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def make_options(scenario: Scenario, on_progress: Progress = _silent) -> OptionTable:
-    """Profile a scenario."""
-    from hybridsplit.profiler.options import profile_scenario
-
-    return profile_scenario(scenario, on_progress)
 
 
 def check_data(scenario: Scenario) -> None:
@@ -121,6 +113,9 @@ def run_plan(
     BudgetExceededError, RunError
         If a client exceeds its budget or training fails.
     """
+    on_progress("loading PyTorch", 0.0)
+    import pandas as pd
+
     from hybridsplit.runtime.run.assignments import assignments_of
     from hybridsplit.runtime.run.rounds import train
 
@@ -160,10 +155,11 @@ def run_plan(
             folder.save_rounds(control, "control")
     folder.save_rounds(rounds_table(result.records))
     folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
-    ledger = Ledger.concat([planned_ledger(plan, scenario, num_rounds), replayed.ledger, result.measured])
+    entries = [*planned_entries(plan, scenario, num_rounds), *replayed.entries, *result.measured.entries()]
+    ledger = Ledger.from_entries(entries)
     folder.save_ledger(ledger)
     left_out = rounds_left_out(result.faults, scenario.faults.policy, num_rounds)
-    summary = summarise(plan, ledger, rounds_table(result.records), control, result.peak_bytes, left_out)
+    summary = summarise(plan, entries, rounds_table(result.records), control, result.peak_bytes, left_out)
     summary["executor"] = settings.executor
     summary["happened"] = [*result.events, *(fault.told(scenario.faults.policy) for fault in result.faults)]
     summary["notes"] += summary["happened"]
@@ -178,16 +174,16 @@ def _round_shown(on_progress: Progress, what: str, num_rounds: int) -> Callable[
 
     def show(record: RoundRecord) -> None:
         done = record.round + 1
-        on_progress(f"{what}round {done}/{num_rounds}  accuracy {record.test_accuracy:.1%}", done / num_rounds)
+        on_progress(f"{what}round {done} of {num_rounds}, accuracy {record.test_accuracy:.1%}", done / num_rounds)
 
     return show
 
 
-def planned_ledger(plan: Plan, scenario: Scenario, num_rounds: int) -> Ledger:
-    """Return the planned ledger of those who take part in each round."""
+def planned_entries(plan: Plan, scenario: Scenario, num_rounds: int) -> list[LedgerEntry]:
+    """Return the planned entries of those who take part in each round."""
     from hybridsplit.runtime.data.participation import attendance
 
-    return plan.ledger(num_rounds, attendance(scenario, [client.id for client in plan.clients], num_rounds))
+    return plan.ledger_entries(num_rounds, attendance(scenario, [client.id for client in plan.clients], num_rounds))
 
 
 def frozen_assignments(plan: Plan) -> tuple[Assignment, ...]:
@@ -211,21 +207,40 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
     return RayExecutor(scenario, settings.num_workers, address=settings.address)
 
 
-def replay_plan(plan: Plan, folder: RunFolder, num_rounds: int, traces: Any = None) -> dict[str, Any]:
-    """Replay a plan's network without training, and write a folder with its report."""
+def replay_plan(
+    plan: Plan, folder: RunFolder | None, num_rounds: int, traces: Any = None
+) -> tuple[dict[str, Any], list[LedgerEntry]]:
+    """Replay a plan's network without training.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    folder
+        Where to write the run's files with its report; None writes nothing.
+    num_rounds
+        Rounds to replay.
+    traces
+        Recorded bandwidth by client; those of the scenario when None.
+
+    Returns
+    -------
+    The document of ``summary.json``, with the report's path if there is one, and the entries of the ledger.
+    """
     scenario = scenario_of(plan)
     check_same_scenario(plan, scenario, "the plan's scenario")
     replayed = replay(plan, scenario, num_rounds=num_rounds, traces=traces)
-    folder.create()
-    folder.save_scenario(scenario)
-    folder.save_plan(plan)
-    ledger = Ledger.concat([planned_ledger(plan, scenario, num_rounds), replayed.ledger])
-    folder.save_ledger(ledger)
-    summary = summarise(plan, ledger, None, None, {})
-    folder.save_summary(summary)
-    write_report(folder)
-    summary["report"] = str(folder.report)
-    return summary
+    entries = [*planned_entries(plan, scenario, num_rounds), *replayed.entries]
+    summary = summarise(plan, entries, None, None, {})
+    if folder is not None:
+        folder.create()
+        folder.save_scenario(scenario)
+        folder.save_plan(plan)
+        folder.save_ledger(Ledger.from_entries(entries))
+        folder.save_summary(summary)
+        write_report(folder)
+        summary["report"] = str(folder.report)
+    return summary, entries
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -236,6 +251,10 @@ def write_report(folder: RunFolder) -> Path:
     ContractError
         If the folder holds no complete run.
     """
+    import pandas as pd
+
+    from hybridsplit.orchestrator.report import ReportData, render_report
+
     summary = folder.summary()
     plan = folder.plan()
     rounds = folder.rounds()

@@ -123,12 +123,13 @@ def _valid_keys(path: Sequence[str]) -> list[str]:
 def _step(model: type[BaseModel], part: str) -> list[type[BaseModel]]:
     if part not in model.model_fields:
         return [model] if part.isdigit() or model.__name__ == "Device" else []
-    return _models_in(model.model_fields[part].annotation)
+    return models_in(model.model_fields[part].annotation)
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that an annotation names, over all members of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Union, UnionType, tuple, list, dict) or hasattr(annotation, "__metadata__"):
-        return [model for inner in get_args(annotation) for model in _models_in(inner)]
+        return [model for inner in get_args(annotation) for model in models_in(inner)]
     return []

@@ -14,6 +14,7 @@ import numpy as np
 from hybridsplit.scenarios.contracts.plan import Marginal
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.units import format_bytes
+from hybridsplit.solver.explain.trials import latencies_with
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.build import problem_of_rows
 from hybridsplit.solver.problem.costs import StaticShares, Work
@@ -108,13 +109,14 @@ def _memory(problem: PlanningProblem, rows: IntArray, objective_s: float, prices
     if problem.divides_by_progress:
         estimate = estimate / np.maximum(gain, 1e-300)
     best: dict[int, tuple[float, int]] = {}
-    for trial in candidates[np.argsort(estimate, kind="stable")][:_MAX_TRIALS].tolist():
+    trials = candidates[np.argsort(estimate, kind="stable")][:_MAX_TRIALS]
+    for trial, latency_s in zip(trials.tolist(), latencies_with(everything, chosen, trials).tolist(), strict=True):
         client = int(everything.client_index[trial])
         plan = chosen.copy()
         plan[client] = trial
         if not everything.keeps_limits(plan):
             continue
-        saved_s = _saved_s(everything, everything.work.take(plan), plan, objective_s)
+        saved_s = max(0.0, objective_s - everything.objective_of(plan, latency_s))
         if saved_s > best.get(client, (_NOTHING * objective_s, 0))[0]:
             best[client] = (saved_s, trial)
     return [_memory_marginal(problem, everything, client, *value) for client, value in sorted(best.items())]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -21,6 +23,8 @@ R = TypeVar("R")
 
 _WIDTH_WITHOUT_TERMINAL = 140
 """Tables keep their columns when stdout is a file or a pipe."""
+_SECONDS_BETWEEN_LINES = 3.0
+"""Progress in a log: often enough to see that work goes on, rarely enough to be read."""
 
 
 class _Results(Console):
@@ -82,11 +86,38 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
+def _lines(title: str) -> Callable[[str, float], None]:
+    """Return what writes a line: whenever something begins, and then at most one every few seconds."""
+    due_s = -math.inf
+
+    def show(what: str, share: float) -> None:
+        nonlocal due_s
+        now_s = time.monotonic()
+        if share == 0 or now_s >= due_s:
+            due_s = now_s + _SECONDS_BETWEEN_LINES
+            done = f" ({share:.0%} done)" if share > 0 else ""
+            sys.stderr.write(f"{title}: {what}{done}\n")
+            sys.stderr.flush()
+
+    return show
+
+
 @contextmanager
-def progress_bar(title: str, *, quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
-    """Show a progress bar on stderr; yields a function of what is being done and the share done."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda what, share: None
+def progress_bar(title: str) -> Iterator[Callable[[str, float], None]]:
+    """Show on stderr what is being done: a bar on a terminal, now and then a line elsewhere.
+
+    Parameters
+    ----------
+    title
+        The stage, with what it is about.
+
+    Yields
+    ------
+    callable
+        Takes what is being done and the share done, and is to be called before anything that takes long.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(title)
         return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

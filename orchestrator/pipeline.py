@@ -8,16 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from hybridsplit.orchestrator.report import ReportData, render_report
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import rounds_table, summarise
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay import replay, scenario_of
 from hybridsplit.scenarios.contracts.files import write_text_whole
-from hybridsplit.scenarios.contracts.ledger import Ledger
-from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.loader import validate_scenario
@@ -25,6 +21,7 @@ from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.executors.base import Executor
+    from hybridsplit.scenarios.contracts.options import OptionTable
 
 Progress = Callable[[str, float], None]
 
@@ -61,13 +58,6 @@ class RunSettings:
 def default_workers() -> int:
     """One worker a core."""
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def make_options(scenario: Scenario, on_progress: Progress = _silent) -> OptionTable:
-    """Profile a scenario."""
-    from hybridsplit.profiler.options import profile_scenario
-
-    return profile_scenario(scenario, on_progress)
 
 
 def check_data(scenario: Scenario) -> None:
@@ -137,6 +127,9 @@ def run_plan(
     BudgetExceededError, RunError
         If a client exceeds its budget or training fails.
     """
+    on_progress("loading PyTorch", 0.0)
+    import pandas as pd
+
     from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
@@ -163,10 +156,11 @@ def run_plan(
         folder.save_rounds(control, "control")
     folder.save_rounds(rounds_table(result.records))
     folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
-    ledger = Ledger.concat([plan.ledger(num_rounds, result.attendance), trained.replayed.ledger, result.measured])
-    folder.save_ledger(ledger)
+    attended = plan.ledger_entries(num_rounds, result.attendance)
+    entries = [*attended, *trained.replayed.entries, *result.measured.entries()]
+    folder.save_ledger(Ledger.from_entries(entries))
     left_out = {(fault.client, fault.round) for fault in result.faults}
-    summary = summarise(plan, ledger, rounds_table(result.records), control, result.peak_bytes, left_out)
+    summary = summarise(plan, entries, rounds_table(result.records), control, result.peak_bytes, left_out)
     summary["executor"] = settings.executor
     summary["events"] = [*result.events, *(fault.describe() for fault in result.faults)]
     summary["notes"] += summary["events"]
@@ -187,38 +181,41 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
     return RayExecutor(scenario, settings.num_workers, address=settings.address)
 
 
-def replay_plan(plan: Plan, folder: RunFolder, num_rounds: int, traces: Any = None) -> dict[str, Any]:
-    """Replay a plan's network without training, and write a folder with its report.
+def replay_plan(
+    plan: Plan, folder: RunFolder | None, num_rounds: int, traces: Any = None
+) -> tuple[dict[str, Any], list[LedgerEntry]]:
+    """Replay a plan's network without training.
 
     Parameters
     ----------
     plan
-        The plan; it carries its scenario.
+        The plan.
     folder
-        Where to write; it is created.
+        Where to write the run's files with its report; None writes nothing.
     num_rounds
         Rounds to replay.
     traces
-        By client, a recorded bandwidth trace; constant links when None.
+        Recorded bandwidth by client; those of the scenario when None.
 
     Returns
     -------
-    The document of ``summary.json``.
+    The document of ``summary.json``, with the report's path if there is one, and the entries of the ledger.
     """
     scenario = scenario_of(plan)
     check_same_scenario(plan, scenario, "the plan's scenario")
     attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
     replayed = replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces)
-    folder.create()
-    folder.save_scenario(scenario)
-    folder.save_plan(plan)
-    ledger = Ledger.concat([plan.ledger(num_rounds, attendance), replayed.ledger])
-    folder.save_ledger(ledger)
-    summary = summarise(plan, ledger, None, None, {})
-    folder.save_summary(summary)
-    write_report(folder)
-    summary["report"] = str(folder.report)
-    return summary
+    entries = [*plan.ledger_entries(num_rounds, attendance), *replayed.entries]
+    summary = summarise(plan, entries, None, None, {})
+    if folder is not None:
+        folder.create()
+        folder.save_scenario(scenario)
+        folder.save_plan(plan)
+        folder.save_ledger(Ledger.from_entries(entries))
+        folder.save_summary(summary)
+        write_report(folder)
+        summary["report"] = str(folder.report)
+    return summary, entries
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -229,6 +226,10 @@ def write_report(folder: RunFolder) -> Path:
     ContractError
         If the folder holds no complete run.
     """
+    import pandas as pd
+
+    from hybridsplit.orchestrator.report import ReportData, render_report
+
     summary = folder.summary()
     plan = folder.plan()
     rounds = folder.rounds()

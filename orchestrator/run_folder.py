@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import yaml
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from hybridsplit.scenarios.contracts.files import write_text_whole
-from hybridsplit.scenarios.contracts.ledger import Ledger, read_parquet, write_parquet
-from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
 from hybridsplit.scenarios.schema import Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hybridsplit.scenarios.contracts.options import OptionTable
 
 ROUNDS_SCHEMA_VERSION = 1
 CLIENTS_SCHEMA_VERSION = 1
@@ -64,6 +64,8 @@ class RunFolder:
         RunError
             If it cannot be made or written.
         """
+        from filelock import FileLock, Timeout
+
         is_new = not self.path.exists()
         lock = FileLock(self.create().path / _LOCK, timeout=0)
         try:
@@ -94,6 +96,8 @@ class RunFolder:
 
     def save_scenario(self, scenario: Scenario) -> None:
         """Write the resolved scenario as ``scenario.yaml``."""
+        import yaml
+
         text = yaml.safe_dump(scenario.resolved(), sort_keys=False, allow_unicode=True)
         write_text_whole(self.path / "scenario.yaml", text)
 
@@ -112,7 +116,11 @@ class RunFolder:
     def options(self) -> OptionTable | None:
         """Read ``options.parquet``, or None where a replay made the folder."""
         path = self.path / "options.parquet"
-        return OptionTable.load(path) if path.exists() else None
+        if not path.exists():
+            return None
+        from hybridsplit.scenarios.contracts.options import OptionTable
+
+        return OptionTable.load(path)
 
     def save_ledger(self, ledger: Ledger) -> None:
         """Write ``ledger.parquet``."""
@@ -124,15 +132,23 @@ class RunFolder:
 
     def save_rounds(self, rounds: pd.DataFrame, name: str = "rounds") -> None:
         """Write ``rounds.parquet``, or the rounds of the frozen control."""
+        from hybridsplit.scenarios.contracts.parquet import write_parquet
+
         write_parquet(rounds, self.path / f"{name}.parquet", "rounds", ROUNDS_SCHEMA_VERSION)
 
     def rounds(self, name: str = "rounds") -> pd.DataFrame | None:
         """Read ``rounds.parquet``, one row a round; None where nothing was trained."""
         path = self.path / f"{name}.parquet"
-        return read_parquet(path, "rounds", ROUNDS_SCHEMA_VERSION) if path.exists() else None
+        if not path.exists():
+            return None
+        from hybridsplit.scenarios.contracts.parquet import read_parquet
+
+        return read_parquet(path, "rounds", ROUNDS_SCHEMA_VERSION)
 
     def save_clients(self, clients: pd.DataFrame) -> None:
         """Write ``clients.parquet``: a row a round and client that took part."""
+        from hybridsplit.scenarios.contracts.parquet import write_parquet
+
         write_parquet(clients, self.path / "clients.parquet", "clients", CLIENTS_SCHEMA_VERSION)
 
     def save_summary(self, summary: dict[str, Any]) -> None:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import math
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from hybridsplit.orchestrator.run_folder import ROUND_COLUMNS
 from hybridsplit.runtime.replay import Replay
-from hybridsplit.scenarios.contracts.ledger import Ledger, Source
+from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Plan
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hybridsplit.runtime.run.checkpoint import RoundRecord
 
 
 def summarise(
     plan: Plan,
-    ledger: Ledger,
+    entries: Sequence[LedgerEntry],
     rounds: pd.DataFrame | None,
     control: pd.DataFrame | None,
     peak_bytes: dict[str, int],
@@ -30,7 +31,7 @@ def summarise(
 
     Parameters
     ----------
-    plan, ledger
+    plan, entries
         The plan, and the entries of all sources.
     rounds, control
         One row a round, of the run and of the frozen control; None where there was none.
@@ -39,12 +40,8 @@ def summarise(
     left_out
         Clients and rounds whose training did not count.
     """
-    replayed = ledger.of(Source.REPLAYED)
-    num_rounds = int(replayed["round"].max()) + 1
-    first = replayed[(replayed["round"] == 0)]
-    elapsed = first["seconds"] + first["waiting_s"]
-    replayed_s = float(elapsed.groupby(first["client"]).sum().max())
-    totals = bytes_by_source(ledger)
+    latencies_s = _replayed_latencies_s(entries)
+    num_rounds = max(latencies_s) + 1
     accuracy = None if rounds is None or rounds.empty else float(rounds["test_accuracy"].iloc[-1])
     frozen = None if control is None else float(control["test_accuracy"].iloc[-1])
     notes = list(plan.notes)
@@ -62,50 +59,63 @@ def summarise(
         "gap": plan.gap,
         "num_rounds": num_rounds,
         "round_latency_planned_s": plan.round_latency_s,
-        "round_latency_replayed_s": replayed_s,
-        "simulated_s": _simulated_s(replayed),
+        "round_latency_replayed_s": latencies_s[0],
+        "simulated_s": math.fsum(latencies_s.values()),
         "test_accuracy": accuracy,
         "frozen_control_accuracy": frozen,
-        "bytes": totals,
-        "bytes_agree": bytes_agree(ledger, left_out),
+        "bytes": bytes_by_source(entries),
+        "bytes_agree": bytes_agree(entries, left_out),
         "peak_bytes": peak_bytes,
         "within_budget": all(peak_bytes.get(c.id, 0) <= c.memory_budget_bytes for c in plan.clients),
         "notes": notes,
     }
 
 
-def bytes_by_source(ledger: Ledger) -> dict[str, dict[str, int]]:
+def bytes_by_source(entries: Iterable[LedgerEntry]) -> dict[str, dict[str, int]]:
     """Total bytes by source and phase, zero phases left out."""
-    totals = ledger.table.groupby(["source", "phase"])["bytes"].sum()
+    totals: dict[tuple[str, str], int] = {}
+    for entry in entries:
+        if entry.bytes and entry.phase is not Phase.BARRIER:
+            place = str(entry.source), str(entry.phase)
+            totals[place] = totals.get(place, 0) + entry.bytes
     result: dict[str, dict[str, int]] = {}
-    for source, phase, size in totals.reset_index().itertuples(index=False):
-        if size and phase != Phase.BARRIER:
-            result.setdefault(str(source), {})[str(phase)] = int(size)
+    for (source, phase), size in sorted(totals.items()):
+        result.setdefault(source, {})[phase] = size
     return result
 
 
-def bytes_agree(ledger: Ledger, left_out: Collection[tuple[str, int]] = ()) -> bool:
+def bytes_agree(entries: Iterable[LedgerEntry], left_out: Collection[tuple[str, int]] = ()) -> bool:
     """Whether all sources count the same bytes, by client, round and phase.
 
     Parameters
     ----------
-    ledger
+    entries
         Of all sources.
     left_out
         Clients and rounds in which their training did not count, so that nothing was measured: they are not compared.
         Those who have left are in no source's later rounds.
     """
-    sent = ledger.table[ledger.table["phase"] != str(Phase.BARRIER)]
-    sent = sent[~pd.MultiIndex.from_frame(sent[["client", "round"]]).isin(list(left_out))]
-    by_source = sent.pivot_table(
-        "bytes", ["client", "round", "phase"], "source", aggfunc="sum", fill_value=0, observed=True
-    )
-    return bool(by_source.nunique(axis=1).le(1).all())
+    passed_over = set(left_out)
+    sent: dict[Source, dict[tuple[str, int, Phase], int]] = {}
+    for entry in entries:
+        if entry.phase is Phase.BARRIER or (entry.client, entry.round) in passed_over:
+            continue
+        of_source = sent.setdefault(entry.source, {})
+        if entry.bytes:
+            place = entry.client, entry.round, entry.phase
+            of_source[place] = of_source.get(place, 0) + entry.bytes
+    first, *others = sent.values() or [{}]
+    return all(other == first for other in others)
 
 
-def _simulated_s(replayed: pd.DataFrame) -> float:
-    elapsed = (replayed["seconds"] + replayed["waiting_s"]).groupby([replayed["client"], replayed["round"]]).sum()
-    return float(elapsed.groupby(level="round").max().sum())
+def _replayed_latencies_s(entries: Iterable[LedgerEntry]) -> dict[int, float]:
+    """Replayed latency of every round: of the client that takes longest, its waits included."""
+    elapsed_s: dict[int, dict[str, list[float]]] = {}
+    for entry in entries:
+        if entry.source is Source.REPLAYED:
+            parts = elapsed_s.setdefault(entry.round, {}).setdefault(entry.client, [])
+            parts += (entry.seconds, entry.waiting_s)
+    return {index: max(math.fsum(parts) for parts in clients.values()) for index, clients in elapsed_s.items()}
 
 
 def round_ends_s(replayed: Replay) -> list[float]:
@@ -120,4 +130,6 @@ def round_ends_s(replayed: Replay) -> list[float]:
 
 def rounds_table(records: Iterable[RoundRecord]) -> pd.DataFrame:
     """Return metrics, one row a round."""
+    import pandas as pd
+
     return pd.DataFrame([asdict(record) for record in records], columns=list(ROUND_COLUMNS))

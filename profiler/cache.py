@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from hybridsplit.scenarios.schema import Scenario
 
 PROFILE_SCHEMA_VERSION = 3
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
-_OWN_PACKAGES = ("hybridsplit.profiler", "hybridsplit.runtime", "hybridsplit.scenarios")
+_OWN_PACKAGES = ("profiler", "runtime", "scenarios")
 
 
 def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str | None:
@@ -85,7 +84,7 @@ def save_profile(key: str, profile: ModelProfile) -> None:
 def _sources_digest() -> str:
     digest = hashlib.sha256()
     for package in _OWN_PACKAGES:
-        root = Path(str(files(package)))
+        root = Path(__file__).parent.parent / package
         for path in sorted(root.rglob("*.py")):
             digest.update(str(path.relative_to(root)).encode())
             digest.update(path.read_bytes())

@@ -69,6 +69,7 @@ def profile_model(
     for position, size in enumerate(sizes):
         show = _one_of(len(sizes), position, size, on_progress)
         by_batch_size[size] = _profile_at(with_batch_size(traced, scenario, size), scenario, show, devices)
+    on_progress("how the gradient divides over the blocks", 0.9)
     split = gradient_split(scenario, by_batch_size[sizes[0]].costs)
     measured = measured_noise_scale(scenario) if measures_noise_scale(scenario) else None
     on_progress("done", 1.0)
@@ -91,7 +92,7 @@ def _profile_at(
     """Trace a model at the size of its batch."""
     graph = block_graph(traced)
     cuts = tuple(valid_cuts(graph))
-    on_progress("counting operators", 0.05)
+    on_progress(f"counting operators of {graph.number_of_nodes() - 1} blocks", 0.05)
     costs = tuple(block_costs(traced, scenario))
     tracer = _Tracer(traced, scenario, cuts, costs)
     peaks: dict[Choice, int] = {}
@@ -99,16 +100,21 @@ def _profile_at(
     server: dict[tuple[int, str], int] = {}
     modes = scenario.training.modes
     for position, (mode, its_cuts) in enumerate(existing_cuts(cuts, costs, scenario.training).items()):
-        on_progress(f"tracing memory of {mode}", 0.1 + 0.8 * position / len(modes))
+        tracer.on_cut = _cuts_shown(on_progress, f"client memory of {mode}", 2 * position, 2 * len(modes), len(costs))
         if MODES[mode].has_recompute_orders:
             peaks |= tracer.recomputing(its_cuts, mode, forwards)
         else:
             peaks |= {Choice(cut, mode): size for cut, size in tracer.client_peaks(its_cuts, mode).items()}
+        tracer.on_cut = _cuts_shown(
+            on_progress, f"server memory of {mode}", 2 * position + 1, 2 * len(modes), len(costs)
+        )
         server |= {(cut, mode): size for cut, size in tracer.server_peaks(its_cuts, mode).items()}
     on_cuda: dict[CudaMemory, dict[Choice, int]] = {}
     for cuda in cuda_devices:
-        on_progress("following the CUDA allocator", 0.9)
-        on_cuda[cuda] = {choice: client_memory(traced, scenario, *choice, cuda).peak_bytes for choice in peaks}
+        on_cuda[cuda] = {}
+        for position, choice in enumerate(peaks, start=1):
+            on_progress(f"following the CUDA allocator: choice {position} of {len(peaks)}", 0.9)
+            on_cuda[cuda][choice] = client_memory(traced, scenario, *choice, cuda).peak_bytes
     batch = traced.batch
     is_language = scenario.model.task == "causal-lm"
     needed = {
@@ -131,6 +137,20 @@ def _profile_at(
     )
 
 
+def _cuts_shown(
+    on_progress: OnProgress, what: str, position: int, num_stages: int, num_blocks: int
+) -> Callable[[int], None]:
+    """Return what shows the cut that is being traced; a stage traces its cuts in an order of its own."""
+    traced: set[int] = set()
+
+    def show(cut: int) -> None:
+        traced.add(cut)
+        share = 0.1 + 0.8 * (position + (len(traced) - 1) / num_blocks) / num_stages
+        on_progress(f"{what} ({position + 1} of {num_stages}), cut {cut} of {num_blocks}", share)
+
+    return show
+
+
 class _Tracer:
     """Peaks of all cuts, tracing as few of them as exactness allows."""
 
@@ -143,6 +163,7 @@ class _Tracer:
         self._costs = costs
         self._server_known: dict[Asks, dict[int, int]] = {}
         self._cuts = cuts
+        self.on_cut: Callable[[int], None] = lambda cut: None
 
     def client_peaks(self, cuts: Sequence[int], mode: str) -> dict[int, int]:
         """Client peaks of a mode without an order."""
@@ -155,6 +176,7 @@ class _Tracer:
         work = [cost.forward.total_flops + _FLOPS_PER_BYTE * cost.forward.total_bytes for cost in self._costs]
         planner = RecomputePlanner(chain, work)
         for cut in cuts:
+            self.on_cut(cut)
             if chain.first_trained(cut) > cut:
                 peaks[Choice(cut, mode)] = self.client_peaks([cut], mode)[cut]
                 continue
@@ -172,9 +194,13 @@ class _Tracer:
         return {cut: known[cut] for cut in cuts}
 
     def _composed(self, cuts: Sequence[int], peak: Callable[[int], int]) -> dict[int, int]:
+        def shown(cut: int) -> int:
+            self.on_cut(cut)
+            return peak(cut)
+
         found: dict[int, int] = {}
         for run in homogeneous_runs(cuts, [self._signatures[cut] for cut in cuts]):
-            found |= peaks_of_run(run, peak)
+            found |= peaks_of_run(run, shown)
         return found
 
 

@@ -7,14 +7,14 @@ import json
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.units import Bytes, BytesPerSecond, FlopsPerSecond, Seconds, Watts
+from hybridsplit.scenarios.yaml_text import plain_yaml
 
 Efficiency = Annotated[float, Field(gt=0, le=1)]
 
@@ -38,7 +38,7 @@ class RooflineEfficiency(BaseModel):
     device that leaves them out has none of these costs.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     matmul: Efficiency
     """Of the peak compute rate, for matrix products and attention."""
@@ -69,7 +69,7 @@ class RooflineEfficiency(BaseModel):
 class Cuda(BaseModel):
     """What decides memory on a CUDA device beside live tensors: its allocator and kernels are then followed."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     multiprocessors: Annotated[int, Field(ge=1)]
     """Number of streaming multiprocessors."""
@@ -85,7 +85,7 @@ class Device(BaseModel):
     A figure that is not published is absent, and using it is an error: an unknown cost is never zero.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     name: str
     """Name for people."""
@@ -119,10 +119,8 @@ class Device(BaseModel):
 @cache
 def catalogue() -> Mapping[str, Device]:
     """Return the devices that ship with the package, by id."""
-    text = files("hybridsplit.scenarios").joinpath("devices.yaml").read_text(encoding="utf-8")
-    return {
-        key: Device.model_validate_json(json.dumps(value)) for key, value in yaml.safe_load(text)["devices"].items()
-    }
+    text = Path(__file__).with_name("devices.yaml").read_text(encoding="utf-8")
+    return {key: Device.model_validate_json(json.dumps(value)) for key, value in plain_yaml(text)["devices"].items()}
 
 
 def find_device(device_id: str, own: Mapping[str, Device], where: str) -> Device:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
-from collections.abc import Hashable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +18,9 @@ from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.sections.data import DATA_SOURCES
 from hybridsplit.scenarios.units import format_bytes
+from hybridsplit.scenarios.yaml_text import strict_yaml
 
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses duplicate keys and reads ``1e-3`` as a number (YAML 1.2 core schema)."""
-
-
-def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, Hashable):
-            raise yaml.MarkedYAMLError(
-                problem="found a key that is a list or a mapping", problem_mark=key_node.start_mark
-            )
-        if key in seen:
-            raise yaml.MarkedYAMLError(problem=f"found the key {key!r} twice", problem_mark=key_node.start_mark)
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
+_LIBRARY = Path(__file__).with_name("library")
 
 
 _UNREADABLE = (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError)
@@ -53,9 +30,7 @@ _UNREADABLE = (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, 
 def builtin_names() -> list[str]:
     """Names of the scenarios that ship with the package, from small to large."""
     order = ["quickstart", "smart-home", "campus", "city"]
-    names = sorted(
-        item.name.removesuffix(".yaml") for item in files("hybridsplit.scenarios").joinpath("library").iterdir()
-    )
+    names = sorted(path.stem for path in _LIBRARY.glob("*.yaml"))
     return sorted(
         (name for name in names if not name.startswith("_")), key=lambda n: (order.index(n) if n in order else 99, n)
     )
@@ -63,7 +38,7 @@ def builtin_names() -> list[str]:
 
 def builtin_text(name: str) -> str:
     """Return the text of a built-in scenario, comments included."""
-    return files("hybridsplit.scenarios").joinpath("library", f"{name}.yaml").read_text(encoding="utf-8")
+    return (_LIBRARY / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
@@ -85,7 +60,7 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     """
     origin, text, folder = _find(name_or_path)
     try:
-        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+        document = strict_yaml(text)
     except _UNREADABLE as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
@@ -165,7 +140,7 @@ def _override(document: dict[str, Any], item: str) -> None:
     if not separator or not path:
         raise ScenarioError(f"--set {item}: needs key.path=value, for example --set training.rounds=3")
     try:
-        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+        value = strict_yaml(text)
     except _UNREADABLE as error:
         raise ScenarioError(f"--set {item}: the value is not readable as YAML") from error
     target: Any = document
@@ -266,11 +241,3 @@ def _check_files(scenario: Scenario, origin: str) -> None:
     if key not in scenario.data.natural_keys:
         choices = " or ".join(map(repr, scenario.data.natural_keys))
         raise ScenarioError(f"{origin}: data.partition.key: found {key!r}; this source has the keys {choices}")
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of a scenario, for editors."""
-    schema = Scenario.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "hybridsplit scenario"
-    return schema

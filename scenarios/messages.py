@@ -125,14 +125,15 @@ def _step(model: type[BaseModel], part: str) -> list[type[BaseModel]]:
     if part not in model.model_fields:
         return [model] if part.isdigit() or model.__name__ == "Device" else []
     field = model.model_fields[part]
-    return [kind for found in (*field.metadata, field.annotation) for kind in _models_in(found)]
+    return [kind for found in (*field.metadata, field.annotation) for kind in models_in(found)]
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that an annotation names, over all members of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if isinstance(annotation, OneOf):
         return annotation.members()
     if get_origin(annotation) in (Union, UnionType, tuple, list, dict) or hasattr(annotation, "__metadata__"):
-        return [model for inner in get_args(annotation) for model in _models_in(inner)]
+        return [model for inner in get_args(annotation) for model in models_in(inner)]
     return []

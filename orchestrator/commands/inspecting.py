@@ -32,7 +32,9 @@ def scenarios(
     from hybridsplit.scenarios import loader
 
     if schema:
-        print_json(loader.json_schema())
+        from hybridsplit.scenarios.json_schema import json_schema
+
+        print_json(json_schema())
     elif name is not None:
         scenario = loader.load_scenario(name)
         if as_json:
@@ -73,7 +75,7 @@ def profile(
     if machine:
         _profile_machine(scenario, out, overrides, as_json)
         return
-    loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
+    loaded, options = load_and_profile(scenario, overrides)
     if out is not None:
         writing(out, lambda: options.save(out))
     if picture is not None:
@@ -104,11 +106,13 @@ def profile(
 
 def _profile_machine(scenario: str, out: Path | None, overrides: list[str] | None, as_json: bool) -> None:
     from hybridsplit.orchestrator.views.machine import machine_document, machine_summary, measured_table
-    from hybridsplit.profiler.machine import machine_profile
     from hybridsplit.scenarios.loader import load_scenario
 
     loaded = load_scenario(scenario, overrides or [])
-    with progress_bar("measuring this computer", quiet=as_json) as show:
+    with progress_bar("measuring this computer") as show:
+        show("loading PyTorch and Transformers", 0.0)
+        from hybridsplit.profiler.machine import machine_profile
+
         profile, device_file = machine_profile(loaded, on_progress=show)
     if out is not None:
         from hybridsplit.scenarios.contracts.files import write_text_whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,23 +83,31 @@ AddressOption = Annotated[
 ]
 
 
-def load_and_profile(scenario: str, overrides: list[str] | None, *, quiet: bool) -> tuple[Scenario, OptionTable]:
-    """Load a scenario and profile it.
+def load_and_profile(
+    scenario: str, overrides: list[str] | None, strategies: Iterable[str] = ()
+) -> tuple[Scenario, OptionTable]:
+    """Load a scenario, check that there are strategies of some names, and profile the scenario.
 
     Parameters
     ----------
     scenario, overrides
         Name or path, and ``key=value`` settings.
-    quiet
-        Whether to leave out the progress bar on stderr.
+    strategies
+        Names to check before anything is computed.
     """
     from hybridsplit.scenarios.loader import load_scenario
 
+    # What is wrong with a scenario is said before anything heavy is imported.
     loaded = load_scenario(scenario, overrides or [])
-    from hybridsplit.orchestrator.pipeline import make_options
+    with progress_bar(f"profiling {loaded.name}") as show:
+        show("looking for a kept profile", 0.0)
+        for name in strategies:
+            from hybridsplit.solver.strategies import find_strategy
 
-    with progress_bar("profiling", quiet=quiet) as show:
-        return loaded, make_options(loaded, show)
+            find_strategy(name)
+        from hybridsplit.profiler.options import profile_scenario
+
+        return loaded, profile_scenario(loaded, show)
 
 
 def writing(path: Path, write: Any) -> None:

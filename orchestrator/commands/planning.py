@@ -41,16 +41,13 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Choose cut, mode and shares for every client, with a lower bound beside the plan."""
-    from hybridsplit.solver.strategies import find_strategy
-
-    find_strategy(strategy)
-    loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
+    loaded, options = load_and_profile(scenario, overrides, [strategy])
     from hybridsplit.scenarios.contracts.plan import Plan
     from hybridsplit.solver.planner import make_plan
 
     earlier = Plan.load(warm_start) if warm_start is not None else None
-    with progress_bar("planning", quiet=as_json) as show:
-        show(strategy, 0.0)
+    with progress_bar(f"planning {loaded.name}") as show:
+        show(f"{strategy}, {loaded.num_clients} clients", 0.0)
         made = make_plan(loaded, options, strategy, time_limit_s=time_limit_s, warm_start=earlier)
     if out is not None:
         writing(out, lambda: made.save(out))
@@ -79,23 +76,22 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare strategies on the same problem, and say where the difference comes from."""
-    from hybridsplit.solver.strategies import STRATEGIES, find_strategy
+    asked = [name.strip() for name in (strategies or "").split(",") if name.strip()]
+    loaded, options = load_and_profile(scenario, overrides, asked)
+    from hybridsplit.solver.strategies import STRATEGIES
 
-    names = [name.strip() for name in strategies.split(",") if name.strip()] if strategies else list(STRATEGIES)
-    for name in names:
-        find_strategy(name)
-    loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
+    names = asked if strategies else list(STRATEGIES)
     from hybridsplit.orchestrator.studies.compare import compare_plans, decompose_against_uniform, train_plans
 
-    with progress_bar("planning", quiet=as_json) as show:
-        show(", ".join(names), 0.0)
-        rows, plans = compare_plans(loaded, options, names)
+    with progress_bar(f"planning {loaded.name}") as show:
+        rows, plans = compare_plans(loaded, options, names, show)
+        show("where the difference comes from", 1.0)
         steps = decompose_against_uniform(loaded, options)
     if train:
         from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
 
         settings = RunSettings(executor.value, workers or default_workers(), address=address)
-        with progress_bar("training", quiet=as_json) as show:
+        with progress_bar(f"training {loaded.name}") as show:
             train_plans(loaded, options, plans, rows, settings, show)
     if as_json:
         print_json({"scenario": loaded.name, "strategies": rows, "decomposition": steps})
@@ -124,11 +120,11 @@ def pareto(
     """Trade latency against memory, energy or progress: every point is a plan with its bound."""
     import json
 
-    loaded, options = load_and_profile(scenario, overrides, quiet=as_json)
+    loaded, options = load_and_profile(scenario, overrides)
     from hybridsplit.orchestrator.studies.pareto import front_document, pareto_front
     from hybridsplit.scenarios.contracts.files import write_text_whole
 
-    with progress_bar("planning", quiet=as_json) as show:
+    with progress_bar(f"planning {loaded.name}") as show:
         front = pareto_front(loaded, options, x.value, points, lambda done: show(f"{x.value} against {y.value}", done))
     document = front_document(loaded, front)
     if out is not None:

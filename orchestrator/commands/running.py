@@ -50,19 +50,20 @@ def run(
     from hybridsplit.orchestrator.run_folder import choose_folder
     from hybridsplit.scenarios.errors import UsageError
     from hybridsplit.scenarios.loader import load_scenario
-    from hybridsplit.solver.strategies import find_strategy
 
     if address is not None and executor is not ExecutorName.RAY:
         raise UsageError("--address names a Ray cluster: leave it out, or use --executor ray")
     if strategy is not None and (resume or plan_file is not None):
         raise UsageError("--strategy makes a plan, and --resume and --plan bring one: leave --strategy out")
-    chosen = find_strategy(strategy or "optimal").name
     loaded = load_scenario(scenario, overrides or [])
+    from hybridsplit.solver.strategies import find_strategy
+
+    chosen = find_strategy(strategy or "optimal").name
     folder = choose_folder(out.resolve() if out is not None else None, loaded.name, resume=resume)
     settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume, address)
     with folder.claimed():
         plan, options = _plan_of_run(loaded, folder, plan_file, chosen, resume=resume, quiet=as_json)
-        with progress_bar("training", quiet=as_json) as show:
+        with progress_bar(f"training {loaded.name}") as show:
             summary = pipeline.run_plan(loaded, options, plan, folder, settings, show)
     if as_json:
         print_json(summary)
@@ -86,9 +87,12 @@ def _plan_of_run(
         plan = begun
     if plan is not None:
         pipeline.check_same_scenario(plan, scenario, str(plan_file or folder.path / "plan.json"))
-    pipeline.check_data(scenario)
-    with progress_bar("profiling", quiet=quiet) as show:
-        options = pipeline.make_options(scenario, show)
+    with progress_bar(f"profiling {scenario.name}") as show:
+        show("loading PyTorch, and checking the data", 0.0)
+        pipeline.check_data(scenario)
+        from hybridsplit.profiler.options import profile_scenario
+
+        options = profile_scenario(scenario, show)
     if plan is not None:
         from hybridsplit.solver.verify.plan import verify_plan
 
@@ -96,8 +100,8 @@ def _plan_of_run(
     else:
         from hybridsplit.solver.planner import make_plan
 
-        with progress_bar("planning", quiet=quiet) as show:
-            show(strategy, 0.0)
+        with progress_bar(f"planning {scenario.name}") as show:
+            show(f"{strategy}, {scenario.num_clients} clients", 0.0)
             plan = make_plan(scenario, options, strategy)
     if not quiet:
         from hybridsplit.orchestrator.views.tables import plan_headline, plan_table
@@ -111,7 +115,7 @@ def _print_run(summary: dict[str, Any], folder: Any) -> None:
     from hybridsplit.orchestrator.views.tables import memory_line, truth_table
     from hybridsplit.scenarios.units import format_seconds
 
-    stdout().print(truth_table(folder.ledger()))
+    stdout().print(truth_table(folder.ledger().entries()))
     stdout().print(memory_line(folder.plan(), summary["peak_bytes"]), highlight=False)
     for note in summary["events"]:
         stdout().print(f"[yellow]{escape(note)}[/]", highlight=False)
@@ -134,28 +138,24 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training."""
-    import tempfile
-
     from hybridsplit.orchestrator import pipeline
-    from hybridsplit.orchestrator.run_folder import RunFolder, choose_folder
+    from hybridsplit.orchestrator.run_folder import choose_folder
     from hybridsplit.orchestrator.views.tables import truth_table
-    from hybridsplit.runtime.replay import assign_traces
     from hybridsplit.scenarios.contracts.plan import Plan
     from hybridsplit.scenarios.units import format_seconds
 
     loaded = Plan.load(plan_file)
     dealt = None
     if traces is not None:
+        from hybridsplit.runtime.replay.trace_files import assign_traces
+
         dealt = assign_traces(traces, [client.id for client in loaded.clients], int(loaded.scenario.get("seed", 0)))
-    with tempfile.TemporaryDirectory(prefix="hybridsplit-") as scratch:
-        folder = choose_folder(out, "", resume=False) if out is not None else RunFolder(Path(scratch))
-        summary = pipeline.replay_plan(loaded, folder, rounds, dealt)
-        if out is None:
-            summary.pop("report")
-        if as_json:
-            print_json(summary)
-            return
-        stdout().print(truth_table(folder.ledger()))
+    folder = choose_folder(out, "", resume=False) if out is not None else None
+    summary, entries = pipeline.replay_plan(loaded, folder, rounds, dealt)
+    if as_json:
+        print_json(summary)
+        return
+    stdout().print(truth_table(entries))
     planned_s, total_s = loaded.round_latency_s, summary["simulated_s"]
     stdout().print(
         f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round, "

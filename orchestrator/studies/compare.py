@@ -15,7 +15,10 @@ from hybridsplit.solver.planner import compute_bounds, make_plan
 
 
 def compare_plans(
-    scenario: Scenario, options: OptionTable, strategies: Sequence[str]
+    scenario: Scenario,
+    options: OptionTable,
+    strategies: Sequence[str],
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> tuple[list[dict[str, Any]], dict[str, Plan]]:
     """Plan with each strategy.
 
@@ -31,11 +34,13 @@ def compare_plans(
     One row a strategy (an infeasible one says why), and the plans that exist. ``ratio`` is time to progress relative to
     ``optimal``, where that is among the strategies.
     """
+    on_progress(f"bounds, {scenario.num_clients} clients", 0.0)
     bounds = compute_bounds(scenario, options)
     chooses_batch = scenario.training.chooses_batch_size
     rows: list[dict[str, Any]] = []
     plans: dict[str, Plan] = {}
-    for strategy in strategies:
+    for position, strategy in enumerate(strategies):
+        on_progress(f"{strategy}, {position + 1} of {len(strategies)}", position / len(strategies))
         try:
             plan = make_plan(scenario, options, strategy, bounds=bounds)
         except InfeasibleError as error:
@@ -122,7 +127,7 @@ def train_plans(
     num_rounds = settings.num_rounds or scenario.training.rounds
     with worker_pool(scenario, settings) as executor:
         for position, (strategy, plan) in enumerate(plans.items()):
-            on_progress(strategy, position / len(plans))
+            on_progress(f"{strategy}, {position + 1} of {len(plans)}", position / len(plans))
             trained = train_by_plan(plan, scenario, options, executor, num_rounds, _unheard, with_control=True)
             row = next(row for row in rows if row["strategy"] == strategy)
             row["test_accuracy"] = trained.result.records[-1].test_accuracy

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from hybridsplit.orchestrator import plan_words as words
-from hybridsplit.scenarios.contracts.ledger import Ledger, Source
+from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
@@ -121,34 +121,37 @@ def reason_lines(plan: Plan) -> list[str]:
     return ["[bold]Reasons[/]", *(f"  {escape(line)}" for line in lines)] if lines else []
 
 
-def truth_table(ledger: Ledger) -> Table:
+def truth_table(entries: Iterable[LedgerEntry]) -> Table:
     """Planned, replayed and measured, by phase: mean seconds of a client's round, and all bytes."""
     title = "Planned, replayed, measured (mean seconds of a client's round; bytes of the whole run)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("phase", "planned", "replayed", "waiting", "bytes planned", "bytes replayed", "bytes measured"):
         table.add_column(name, justify="left" if name == "phase" else "right")
-    frames = {source: ledger.of(source) for source in Source}
+    found: dict[tuple[Phase, Source], list[LedgerEntry]] = {}
+    for entry in entries:
+        found.setdefault((entry.phase, entry.source), []).append(entry)
     for phase in Phase:
-        of_phase = {source: frame[frame["phase"] == str(phase)] for source, frame in frames.items()}
-        if not any(len(frame) for frame in of_phase.values()):
+        planned, replayed, measured = (
+            found.get((phase, source), []) for source in (Source.PLANNED, Source.REPLAYED, Source.MEASURED)
+        )
+        if not (planned or replayed or measured):
             continue
-        sizes = [_total_bytes(of_phase[source]) for source in (Source.PLANNED, Source.REPLAYED, Source.MEASURED)]
         table.add_row(
             str(phase),
-            _mean_s(of_phase[Source.PLANNED], "seconds"),
-            _mean_s(of_phase[Source.REPLAYED], "seconds"),
-            _mean_s(of_phase[Source.REPLAYED], "waiting_s"),
-            *sizes,
+            _mean_s([entry.seconds for entry in planned]),
+            _mean_s([entry.seconds for entry in replayed]),
+            _mean_s([entry.waiting_s for entry in replayed]),
+            *(_total_bytes(of_source) for of_source in (planned, replayed, measured)),
         )
     return table
 
 
-def _mean_s(frame: pd.DataFrame, column: str) -> str:
-    return format_seconds(float(frame[column].mean())) if len(frame) else "-"
+def _mean_s(seconds: Sequence[float]) -> str:
+    return format_seconds(math.fsum(seconds) / len(seconds)) if seconds else "-"
 
 
-def _total_bytes(frame: pd.DataFrame) -> str:
-    return f"{int(frame['bytes'].sum()):,}" if len(frame) else "-"
+def _total_bytes(entries: Sequence[LedgerEntry]) -> str:
+    return f"{sum(entry.bytes for entry in entries):,}" if entries else "-"
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from hybridsplit.scenarios.contracts.attendance import Absence, Attendance
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.schema import Scenario
@@ -31,6 +29,8 @@ def participants(clients: Sequence[str], fraction: float, seed: int, round_index
     wanted = max(1, round(fraction * len(clients)))
     if wanted >= len(clients):
         return tuple(clients)
+    import numpy as np  # late: where everybody takes part, nothing is drawn
+
     rng = np.random.default_rng(stream_seed(seed, "participants", round_index))
     chosen = set(rng.choice(len(clients), size=wanted, replace=False).tolist())
     return tuple(client for position, client in enumerate(clients) if position in chosen)

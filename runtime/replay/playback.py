@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-
-import pandas as pd
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
 from hybridsplit.runtime.replay.processes import ClientWork, Timeline, simulate
-from hybridsplit.runtime.replay.trace_files import scenario_traces
-from hybridsplit.runtime.replay.traces import BandwidthTrace
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, ROUND_ORDER, UPLINK_PHASES, Phase
@@ -22,8 +20,41 @@ from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Client, Scenario
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hybridsplit.runtime.replay.traces import BandwidthTrace
+
 _SHARE_TOLERANCE = 1e-6
 _CLOCK_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class PlayedRound:
+    """One round of a replay.
+
+    Parameters
+    ----------
+    round
+        Counts from 0.
+    latency_s, simulated_s
+        How long it took, and the clock at its end.
+    uplink_utilisation, downlink_utilisation, server_utilisation
+        Share of the resource times seconds it served, over the round's latency.
+    slowest_client
+        The one that waited least at the barrier.
+    barrier_wait_s
+        Mean over clients.
+    """
+
+    round: int
+    latency_s: float
+    simulated_s: float
+    uplink_utilisation: float
+    downlink_utilisation: float
+    server_utilisation: float
+    slowest_client: str
+    barrier_wait_s: float
 
 
 @dataclass(frozen=True)
@@ -32,28 +63,37 @@ class Replay:
 
     Parameters
     ----------
-    ledger
+    entries
         Source ``replayed``: every client, round and phase, those at zero included. Seconds and waiting of a client's
         round sum to the latency of that round.
-    rounds
-        One row a round: ``round`` (from 0), ``latency_s``, ``simulated_s`` (clock at its end), ``uplink_utilisation``,
-        ``downlink_utilisation``, ``server_utilisation`` (share of the resource times seconds it served, over the
-        round's latency), ``slowest_client`` (the one that waited least at the barrier) and ``barrier_wait_s`` (mean
-        over clients).
+    played
+        The rounds in order.
     """
 
-    ledger: Ledger
-    rounds: pd.DataFrame
+    entries: tuple[LedgerEntry, ...]
+    played: tuple[PlayedRound, ...]
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The entries as a table."""
+        return Ledger.from_entries(self.entries)
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """The rounds as a table, one row each."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(one) for one in self.played])
 
     @property
     def round_latency_s(self) -> tuple[float, ...]:
         """Latency of each round, s."""
-        return tuple(float(value) for value in self.rounds["latency_s"])
+        return tuple(one.latency_s for one in self.played)
 
     @property
     def total_s(self) -> float:
         """Clock at the end of the last round, s."""
-        return float(self.rounds["simulated_s"].iloc[-1])
+        return self.played[-1].simulated_s
 
 
 def scenario_of(plan: Plan) -> Scenario:
@@ -123,7 +163,7 @@ def replay(
     if num_rounds < 1:
         raise UsageError(f"found {num_rounds} rounds to replay; needs at least 1")
     _check_plan(plan)
-    used_traces = scenario_traces(scenario) if traces is None else traces
+    used_traces = _traces_of(scenario) if traces is None else traces
     scales, offsets_s = compute_scale or {}, start_offsets_s or {}
     known = {client.id for client in plan.clients}
     # The scenario's own traces may name clients that a plan has dropped; what a caller passes may not.
@@ -146,7 +186,15 @@ def replay(
         work, num_rounds, plan.schedule, synchronise=scenario.training.steps_synchronise, attendance=present
     )
     _check_timeline(plan, timeline, present)
-    return Replay(Ledger.from_entries(_entries(plan, timeline)), _rounds(plan, timeline))
+    return Replay(tuple(_entries(plan, timeline)), tuple(_rounds(plan, timeline)))
+
+
+def _traces_of(scenario: Scenario) -> Mapping[str, BandwidthTrace]:
+    if not any(group.link.trace for group in scenario.clients):
+        return {}
+    from hybridsplit.runtime.replay.trace_files import scenario_traces  # late: constant links need no NumPy
+
+    return scenario_traces(scenario)
 
 
 def _check_plan(plan: Plan) -> None:
@@ -241,8 +289,8 @@ def _entries(plan: Plan, timeline: Timeline) -> Iterator[LedgerEntry]:
                 )
 
 
-def _rounds(plan: Plan, timeline: Timeline) -> pd.DataFrame:
-    rows, start_s = [], 0.0
+def _rounds(plan: Plan, timeline: Timeline) -> Iterator[PlayedRound]:
+    start_s = 0.0
     for index, end_s in enumerate(timeline.round_ends_s):
         latency_s = end_s - start_s
         waits_s = {
@@ -250,24 +298,25 @@ def _rounds(plan: Plan, timeline: Timeline) -> pd.DataFrame:
             for client, rounds in zip(plan.clients, timeline.totals, strict=True)
             if rounds[index]
         }
-        rows.append(
-            {
-                "round": index,
-                "latency_s": latency_s,
-                "simulated_s": end_s,
-                "uplink_utilisation": _utilisation(plan, timeline, index, latency_s, "uplink_share", UPLINK_PHASES),
-                "downlink_utilisation": _utilisation(
-                    plan, timeline, index, latency_s, "downlink_share", DOWNLINK_PHASES
-                ),
-                "server_utilisation": _utilisation(
-                    plan, timeline, index, latency_s, "server_share", (Phase.SERVER_COMPUTE,)
-                ),
-                "slowest_client": min(waits_s, key=lambda client: waits_s[client]),
-                "barrier_wait_s": math.fsum(waits_s.values()) / len(waits_s),
-            }
+        uplink, downlink, server = (
+            _utilisation(plan, timeline, index, latency_s, share, phases)
+            for share, phases in (
+                ("uplink_share", UPLINK_PHASES),
+                ("downlink_share", DOWNLINK_PHASES),
+                ("server_share", (Phase.SERVER_COMPUTE,)),
+            )
+        )
+        yield PlayedRound(
+            round=index,
+            latency_s=latency_s,
+            simulated_s=end_s,
+            uplink_utilisation=uplink,
+            downlink_utilisation=downlink,
+            server_utilisation=server,
+            slowest_client=min(waits_s, key=lambda client: waits_s[client]),
+            barrier_wait_s=math.fsum(waits_s.values()) / len(waits_s),
         )
         start_s = end_s
-    return pd.DataFrame(rows)
 
 
 def _utilisation(

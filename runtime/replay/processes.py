@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import simpy
 
 from hybridsplit.runtime.replay.admission import ClientJobs, Job, RoundTurns
-from hybridsplit.runtime.replay.traces import BandwidthTrace, Transfer
+from hybridsplit.runtime.replay.transfer import Transfer
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.phases import FORWARD_FRACTION, ROUND_ORDER, Phase
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.units import bits
+
+if TYPE_CHECKING:
+    from hybridsplit.runtime.replay.traces import BandwidthTrace
 
 
 @dataclass(frozen=True)

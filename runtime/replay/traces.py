@@ -12,30 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridsplit.runtime.replay.transfer import Transfer
 from hybridsplit.scenarios.errors import ScenarioError, UsageError
 
 FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """How long a transfer takes.
-
-    Parameters
-    ----------
-    elapsed_s
-        From start to finish.
-    waiting_s
-        The part of it during which the link was at rate zero.
-    """
-
-    elapsed_s: float
-    waiting_s: float
-
-    @property
-    def served_s(self) -> float:
-        """The part of the elapsed time during which bits moved, s."""
-        return self.elapsed_s - self.waiting_s
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,18 +6,17 @@ zero). Elapsed time is their sum. ``emulated`` marks seconds taken on the emulat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from hybridsplit.scenarios.contracts.files import write_whole
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.errors import ContractError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEDGER_SCHEMA_VERSION = 1
 LEDGER_COLUMNS: Mapping[str, str] = {
@@ -84,6 +83,8 @@ class Ledger:
     @classmethod
     def from_entries(cls, entries: Iterable[LedgerEntry]) -> Ledger:
         """Build a ledger from entries, in their order."""
+        import pandas as pd  # late: a replay that writes nothing has no need of tables
+
         rows = [
             (str(e.source), e.client, e.round, str(e.phase), e.seconds, e.waiting_s, e.bytes, e.emulated)
             for e in entries
@@ -93,6 +94,8 @@ class Ledger:
     @classmethod
     def concat(cls, ledgers: Iterable[Ledger]) -> Ledger:
         """Join ledgers, for example planned, replayed and measured ones."""
+        import pandas as pd
+
         tables = [ledger.table for ledger in ledgers if len(ledger.table)]
         return cls(pd.concat(tables, ignore_index=True)) if tables else cls.from_entries([])
 
@@ -100,8 +103,16 @@ class Ledger:
         """Return the rows of one source."""
         return self.table[self.table["source"] == str(source)]
 
+    def entries(self) -> Iterator[LedgerEntry]:
+        """Return the rows as entries, in their order."""
+        columns = (self.table[name].tolist() for name in LEDGER_COLUMNS)
+        for source, client, round_index, phase, *figures in zip(*columns, strict=True):
+            yield LedgerEntry(Source(source), client, round_index, Phase(phase), *figures)
+
     def save(self, path: Path) -> None:
         """Write Parquet with the schema version in its metadata."""
+        from hybridsplit.scenarios.contracts.parquet import write_parquet
+
         write_parquet(self.table, path, "ledger", LEDGER_SCHEMA_VERSION)
 
     @classmethod
@@ -113,58 +124,6 @@ class Ledger:
         ContractError
             If the file is missing, damaged or of another schema version.
         """
+        from hybridsplit.scenarios.contracts.parquet import read_parquet
+
         return cls(read_parquet(path, "ledger", LEDGER_SCHEMA_VERSION))
-
-
-def write_parquet(table: pd.DataFrame, path: Path, kind: str, schema_version: int) -> None:
-    """Write a table as Parquet, stamped with what it is and its schema version.
-
-    Parameters
-    ----------
-    table, path
-        The table, and the file; a file that exists is replaced as a whole.
-    kind, schema_version
-        What :func:`read_parquet` will ask for.
-    """
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    stamp = {b"hybridsplit.kind": kind.encode(), b"hybridsplit.schema_version": str(schema_version).encode()}
-    stamped = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **stamp})
-    write_whole(path, lambda partial: pq.write_table(stamped, partial))
-
-
-def read_parquet(path: Path, kind: str, schema_version: int) -> pd.DataFrame:
-    """Read a table that :func:`write_parquet` wrote, refusing another kind or version.
-
-    Parameters
-    ----------
-    path
-        The file.
-    kind, schema_version
-        What it must be stamped with.
-
-    Returns
-    -------
-    DataFrame
-        The rows as they were written.
-
-    Raises
-    ------
-    ContractError
-        If the file is missing, damaged, or of another kind or schema version.
-    """
-    if not path.is_file():
-        raise ContractError(f"{path}: no such file; a {kind} table is needed here")
-    try:
-        arrow = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ContractError(f"{path}: not a readable Parquet file ({error}); write it again") from error
-    metadata = arrow.schema.metadata or {}
-    found_kind = metadata.get(b"hybridsplit.kind", b"").decode() or "unmarked"
-    found_version = metadata.get(b"hybridsplit.schema_version", b"none").decode()
-    if found_kind != kind or found_version != str(schema_version):
-        raise ContractError(
-            f"{path}: found a {found_kind} table of schema version {found_version}; "
-            f"needs a {kind} table of version {schema_version}: write it again with this version"
-        )
-    frame: pd.DataFrame = arrow.to_pandas()
-    return frame

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hybridsplit.scenarios.contracts.ledger import read_parquet, write_parquet
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes import MODES
@@ -121,6 +120,8 @@ class OptionTable:
 
     def save(self, path: Path) -> None:
         """Write Parquet with the schema version in its metadata."""
+        from hybridsplit.scenarios.contracts.parquet import write_parquet
+
         write_parquet(self.table, path, "options", OPTIONS_SCHEMA_VERSION)
 
     @classmethod
@@ -132,4 +133,6 @@ class OptionTable:
         ContractError
             If the file is missing, damaged or of another schema version.
         """
+        from hybridsplit.scenarios.contracts.parquet import read_parquet
+
         return cls(read_parquet(path, "options", OPTIONS_SCHEMA_VERSION))

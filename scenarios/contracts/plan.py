@@ -170,7 +170,11 @@ class Plan(Frozen):
         raise KeyError(client_id)
 
     def ledger(self, num_rounds: int = 1, attendance: Attendance | None = None) -> Ledger:
-        """Planned ledger: the same figures for every round, the barrier wait included.
+        """Planned ledger of :meth:`ledger_entries`."""
+        return Ledger.from_entries(self.ledger_entries(num_rounds, attendance))
+
+    def ledger_entries(self, num_rounds: int = 1, attendance: Attendance | None = None) -> list[LedgerEntry]:
+        """Entries of the planned ledger: the same figures for every round, the barrier wait included.
 
         Parameters
         ----------
@@ -202,7 +206,7 @@ class Plan(Frozen):
                 between_steps_s = client.waiting_s.get(Phase.BARRIER, 0.0)
                 wait_s = between_steps_s + max(0.0, self.round_latency_s - client.latency_s)
                 entries.append(LedgerEntry(Source.PLANNED, client.id, round_index, Phase.BARRIER, 0.0, wait_s))
-        return Ledger.from_entries(entries)
+        return entries
 
     def save(self, path: Path) -> None:
         """Write ``plan.json``."""

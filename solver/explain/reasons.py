@@ -7,8 +7,9 @@ more of it saves something, with the same option (``hybridsplit.solver.explain.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,8 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float, fo
             changes = np.where(found.memory_is_known, found.memory_row >= 0, changes)
         rivals.append((limit, rival, changes))
     gains = values[best] > values[chosen] + valued.tolerance
-    named = _Naming(frame, len(problem.scenario.training.candidate_batch_sizes) > 1)
+    names_batch = len(problem.scenario.training.candidate_batch_sizes) > 1
+    named = _Naming.of(frame, [best, *(rival for _, rival, _ in rivals)], names_batch=names_batch)
     return [_sentence(named, i, int(best[i]), bool(gains[i]), rivals) for i in range(problem.num_clients)]
 
 
@@ -190,12 +192,20 @@ def _argmax(everything: PlanningProblem, values: FloatArray, pool: BoolArray) ->
 class _Naming:
     """Names options in words, with their batch size where several are offered."""
 
-    frame: pd.DataFrame
+    options: Mapping[int, Mapping[Hashable, Any]]
     names_batch: bool
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, rows: list[IntArray], *, names_batch: bool) -> _Naming:
+        """Take what names the options of some rows."""
+        named = np.unique(np.concatenate(rows))
+        columns = ["cut", "mode", "batch_size", "client_peak_bytes", "memory_budget_bytes"]
+        options = frame[columns].iloc[named].to_dict("records")
+        return cls(dict(zip(named.tolist(), options, strict=True)), names_batch)
 
     def what(self, row: int) -> str:
         """Name the option of a row."""
-        option = self.frame.iloc[row]
+        option = self.options[row]
         if option["mode"] == DROPPED:
             return "being left out"
         batch = f" with batch {option['batch_size']}" if self.names_batch else ""
@@ -208,7 +218,7 @@ def _sentence(
     for limit, rival, changes in rivals:
         if not changes[client]:
             continue
-        other = named.frame.iloc[int(rival[client])]
+        other = named.options[int(rival[client])]
         what = named.what(int(rival[client]))
         if limit.lifts_memory:
             need, budget = format_bytes(other["client_peak_bytes"]), format_bytes(other["memory_budget_bytes"])
@@ -222,4 +232,4 @@ def _sentence(
 
 def _keys(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:
     """List what identifies every row."""
-    return list(zip(*(frame[column] for column in OPTION_KEY), strict=True))
+    return list(zip(*(frame[column].tolist() for column in OPTION_KEY), strict=True))

@@ -144,7 +144,7 @@ class PlanningProblem:
     @property
     def keys(self) -> list[tuple[Hashable, ...]]:
         """[K] the key of every row."""
-        return list(zip(*(self.table[column] for column in OPTION_KEY), strict=True))
+        return list(zip(*(self.table[column].tolist() for column in OPTION_KEY), strict=True))
 
     def without_limits(self) -> PlanningProblem:
         """Return the same options without the limits that couple them."""

@@ -51,6 +51,8 @@ def best_within_limits(
     The linear solver keeps its constraints to a relative 1e-7, which is bytes too many here. A result that breaks a
     limit tightens it by what it is over, and four times that at every further attempt.
     """
+    if not kinds.limits:
+        return _best_without_limits(kinds, values, allowed)
     room = np.ones(len(kinds.limits))
     for attempt in range(_TIGHTENINGS):
         counts, _ = _solve(kinds, values, allowed, room, max_nodes)
@@ -58,6 +60,17 @@ def best_within_limits(
             return counts
         room = room - np.maximum(0.0, kinds.loads @ counts - 1.0 + _LEAST_TIGHTENING) * 4**attempt
     return None
+
+
+def _best_without_limits(kinds: ClientKinds, values: FloatArray, allowed: BoolArray) -> IntArray | None:
+    """[R] counts that give every client its best option; None if some kind has none to choose from."""
+    order = np.lexsort((-values, ~allowed, kinds.row_kind))
+    best = order[kinds.starts]
+    if not allowed[best].all():
+        return None
+    counts = np.zeros(len(kinds.rows), dtype=np.int64)
+    counts[best] = kinds.count
+    return counts
 
 
 def largest_total(kinds: ClientKinds, values: FloatArray) -> float:

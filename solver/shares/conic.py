@@ -1,10 +1,11 @@
-"""Conic programs for the shares at fixed options, stated with cvxpy.
+"""Conic programs for the shares at fixed options, stated with cvxpy and solved by Clarabel.
 
 The program (docs/methods/planning.md, Shares at a deadline): minimise ``T`` subject to ``C_i + t_u,i(β_i) + b_i/δ_i +
-c_i/φ_i ≤ T`` and ``Σβ ≤ 1, Σδ ≤ 1, Σφ ≤ 1``. It is convex: ``t_u`` is ``a/β`` for a fixed link, and the bits over a
-concave rate, ``−rel_entr(β, β + snr)``, for Shannon. Where all clients wait for each other after every step, ``T`` is a
-sum of maxima over clients, convex in the same durations. What the solver returns is never taken at its word: shares are
-rescaled onto the simplex and latencies recomputed with the true formulas.
+c_i/φ_i ≤ T`` and ``Σβ ≤ 1, Σδ ≤ 1, Σφ ≤ 1``. It is convex: every link model states its own convex duration. Where all
+clients wait for each other after every step, ``T`` is a sum of maxima over clients, convex in the same durations. The
+data that cvxpy makes of the most common statement are written out in :mod:`hybridsplit.solver.shares.cone_data`, so
+that a plan need not import and compile it. What the solver returns is never taken at its word: shares are rescaled onto
+the simplex and latencies recomputed with the true formulas.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ import numpy as np
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.costs import NUM_RESOURCES, Work
+from hybridsplit.solver.problem.links import FixedUplink
+from hybridsplit.solver.shares.cone_data import fixed_link_program
 
 _INFLUENCE = 1e-12
+_USABLE = ("Solved", "AlmostSolved")
+"""Ends at which there is a point; an inaccurate one is repaired and compared like any other."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class StepParts:
 
 
 def conic_shares(work: Work, steps: StepParts | None = None, count: FloatArray | None = None) -> ConicShares:
-    """State and solve the conic program with cvxpy.
+    """Solve the conic program.
 
     Parameters
     ----------
@@ -82,13 +87,52 @@ def conic_shares(work: Work, steps: StepParts | None = None, count: FloatArray |
     Shares are scaled by the number of clients and times by the latency at equal shares: unscaled, the solver loses
     digits as clients grow. Each resource is stated over the clients that use it.
     """
-    import cvxpy as cp  # late: a second of import time that commands without a plan need not pay
+    if steps is None and isinstance(work.uplink, FixedUplink):
+        return _written_out(work, count)
+    return stated_shares(work, steps, count)
 
+
+def _written_out(work: Work, count: FloatArray | None) -> ConicShares:
+    """Solve the program of fixed links from the data of its statement."""
     began = time.perf_counter()
+    kinds, number, num_clients, unit_s = _scales(work, count)
+    used = [
+        (resource, users, full_s[users] * num_clients / unit_s)
+        for resource, full_s in enumerate((work.uplink.seconds(1.0), work.downlink_s, work.server_s))
+        if len(users := np.flatnonzero(full_s > _INFLUENCE * unit_s))
+    ]
+    if not used:
+        return stated_shares(work, None, count)
+    users_of, works = [users for _, users, _ in used], [scaled for _, _, scaled in used]
+    program = fixed_link_program(work.compute_s / unit_s, users_of, works, number)
+    compile_s = time.perf_counter() - began
+    began = time.perf_counter()
+    status, scaled, duals = program.solve()
+    if status not in _USABLE:
+        raise SolverFailure(f"the conic solver ended as {status!r} on the share program of {kinds} kinds of clients")
+    shares, prices_s = np.zeros((kinds, NUM_RESOURCES)), np.zeros(NUM_RESOURCES)
+    start = 0
+    for (resource, users, _), dual in zip(used, duals.tolist(), strict=True):
+        shares[users, resource] = scaled[start : start + len(users)] / num_clients
+        prices_s[resource] = dual * num_clients * unit_s
+        start += len(users)
+    return ConicShares(shares, prices_s, compile_s, time.perf_counter() - began)
+
+
+def _scales(work: Work, count: FloatArray | None) -> tuple[int, FloatArray, float, float]:
+    """Kinds, clients of each and in all, and the latency at equal shares, which the program is scaled by."""
     kinds = len(work.compute_s)
     number = np.ones(kinds) if count is None else count
     num_clients = float(number.sum())
-    unit_s = float(work.latency_s(1.0 / num_clients).max())
+    return kinds, number, num_clients, float(work.latency_s(1.0 / num_clients).max())
+
+
+def stated_shares(work: Work, steps: StepParts | None = None, count: FloatArray | None = None) -> ConicShares:
+    """State the program with cvxpy, and solve it; parameters and errors are those of :func:`conic_shares`."""
+    import cvxpy as cp  # late: a second of import time that commands without a plan need not pay
+
+    began = time.perf_counter()
+    kinds, number, num_clients, unit_s = _scales(work, count)
     durations: list[cp.Expression] = [cp.Constant(np.zeros(kinds))] * NUM_RESOURCES
     capacities: dict[int, cp.Constraint] = {}
     variables: list[tuple[int, IntArray, cp.Variable]] = []

@@ -1,5 +1,5 @@
 """``python -m hybridsplit`` is the ``hybridsplit`` command."""
 
-from hybridsplit.orchestrator.cli import main
+from hybridsplit.orchestrator.start import main
 
 main()

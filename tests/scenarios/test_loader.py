@@ -9,7 +9,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from hybridsplit.scenarios.errors import ExitCode, ScenarioError
-from hybridsplit.scenarios.loader import builtin_names, builtin_text, json_schema, load_scenario, validate_scenario
+from hybridsplit.scenarios.json_schema import json_schema
+from hybridsplit.scenarios.loader import builtin_names, builtin_text, load_scenario, validate_scenario
 
 
 def test_builtin_scenarios_are_the_documented_four() -> None:

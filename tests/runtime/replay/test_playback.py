@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import hybridsplit.runtime.replay.links as replay_links
-from hybridsplit.runtime.replay import BandwidthTrace, replay, scenario_of
+from hybridsplit.runtime.replay import replay, scenario_of
+from hybridsplit.runtime.replay.traces import BandwidthTrace
 from hybridsplit.scenarios.contracts.ledger import LEDGER_COLUMNS
 from hybridsplit.scenarios.contracts.phases import ROUND_ORDER
 from hybridsplit.scenarios.errors import ContractError, RunError, UsageError

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridsplit.runtime.replay import assign_traces, load_trace, parse_trace, replay, scenario_traces
+from hybridsplit.runtime.replay import replay
+from hybridsplit.runtime.replay.trace_files import assign_traces, load_trace, parse_trace, scenario_traces
 from hybridsplit.scenarios.errors import ScenarioError
 
 REAL_TRACES = Path(__file__).resolve().parents[4] / "shared" / "data" / "traces"

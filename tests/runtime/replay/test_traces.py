@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridsplit.runtime.replay import BandwidthTrace
+from hybridsplit.runtime.replay.traces import BandwidthTrace
 from hybridsplit.scenarios.errors import ScenarioError, UsageError
 
 

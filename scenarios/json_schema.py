@@ -1,0 +1,60 @@
+"""The JSON Schema of a scenario, for editors, with the attribute docstrings of the sections as descriptions.
+
+Pydantic can read the docstrings while it builds a model, which parses the source of every section whenever a scenario
+is loaded; here they are read when a schema is asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from hybridsplit.scenarios.messages import models_in
+from hybridsplit.scenarios.schema import Scenario
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema."""
+    schema = Scenario.model_json_schema()
+    for model in _models(Scenario, set()):
+        described = schema if model is Scenario else schema["$defs"][model.__name__]
+        for name, text in _attribute_docstrings(model).items():
+            if name in model.model_fields and model.model_fields[name].description is None:
+                described["properties"][name]["description"] = text
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "hybridsplit scenario"
+    return schema
+
+
+def _models(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:
+    if model in seen:
+        return
+    seen.add(model)
+    yield model
+    for field in model.model_fields.values():
+        for inner in models_in(field.annotation):
+            yield from _models(inner, seen)
+
+
+def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Docstrings below the attributes of a class and of those it inherits from."""
+    found: dict[str, str] = {}
+    for parent in reversed(model.__mro__):
+        if parent is BaseModel or not issubclass(parent, BaseModel):
+            continue
+        (definition,) = ast.parse(inspect.cleandoc(f"\n{inspect.getsource(parent)}")).body
+        assert isinstance(definition, ast.ClassDef)
+        for statement, after in zip(definition.body, definition.body[1:], strict=False):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+                and isinstance(after.value.value, str)
+            ):
+                found[statement.target.id] = inspect.cleandoc(after.value.value)
+    return found

@@ -15,6 +15,7 @@ from hybridsplit.runtime.replay import replay, scenario_of
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.summary import Summary
 from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
@@ -104,7 +105,7 @@ def run_plan(
     folder: RunFolder,
     settings: RunSettings,
     on_progress: Progress = _silent,
-) -> dict[str, Any]:
+) -> Summary:
     """Train by a plan, replay its network, and write the run folder with its report.
 
     Parameters
@@ -120,7 +121,8 @@ def run_plan(
 
     Returns
     -------
-    The document of ``summary.json``.
+    Summary
+        The document of ``summary.json``.
 
     Raises
     ------
@@ -161,12 +163,11 @@ def run_plan(
     folder.save_ledger(Ledger.from_entries(entries))
     left_out = {(fault.client, fault.round) for fault in result.faults}
     summary = summarise(plan, entries, rounds_table(result.records), control, result.peak_bytes, left_out)
-    summary["executor"] = settings.executor
-    summary["events"] = [*result.events, *(fault.describe() for fault in result.faults)]
-    summary["notes"] += summary["events"]
+    events = (*result.events, *(fault.describe() for fault in result.faults))
+    changes = {"executor": settings.executor, "events": events, "notes": (*summary.notes, *events)}
+    summary = summary.model_copy(update=changes)
     folder.save_summary(summary)
     write_report(folder)
-    summary["report"] = str(folder.report)
     return summary
 
 
@@ -183,7 +184,7 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
 
 def replay_plan(
     plan: Plan, folder: RunFolder | None, num_rounds: int, traces: Any = None
-) -> tuple[dict[str, Any], list[LedgerEntry]]:
+) -> tuple[Summary, list[LedgerEntry]]:
     """Replay a plan's network without training.
 
     Parameters
@@ -199,7 +200,7 @@ def replay_plan(
 
     Returns
     -------
-    The document of ``summary.json``, with the report's path if there is one, and the entries of the ledger.
+    The final figures, and the entries of the ledger.
     """
     scenario = scenario_of(plan)
     check_same_scenario(plan, scenario, "the plan's scenario")
@@ -214,7 +215,6 @@ def replay_plan(
         folder.save_ledger(Ledger.from_entries(entries))
         folder.save_summary(summary)
         write_report(folder)
-        summary["report"] = str(folder.report)
     return summary, entries
 
 
@@ -233,7 +233,7 @@ def write_report(folder: RunFolder) -> Path:
     summary = folder.summary()
     plan = folder.plan()
     rounds = folder.rounds()
-    peaks = summary.get("peak_bytes", {})
+    peaks = summary.peak_bytes
     memory = pd.DataFrame(
         {
             "client": [c.id for c in plan.clients],
@@ -250,7 +250,7 @@ def write_report(folder: RunFolder) -> Path:
         rounds=rounds if rounds is not None else pd.DataFrame(columns=list(ROUND_COLUMNS)),
         memory=memory,
         control=folder.rounds("control"),
-        notes=tuple(note for note in summary.get("notes", ()) if note not in plan.notes),
+        notes=tuple(note for note in summary.notes if note not in plan.notes),
     )
     write_text_whole(folder.report, render_report(data))
     return folder.report

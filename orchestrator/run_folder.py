@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.summary import Summary
 from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
 from hybridsplit.scenarios.schema import Scenario
 
@@ -151,11 +153,11 @@ class RunFolder:
 
         write_parquet(clients, self.path / "clients.parquet", "clients", CLIENTS_SCHEMA_VERSION)
 
-    def save_summary(self, summary: dict[str, Any]) -> None:
+    def save_summary(self, summary: Summary) -> None:
         """Write ``summary.json``."""
-        write_text_whole(self.path / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
+        write_text_whole(self.path / "summary.json", summary.model_dump_json(indent=1) + "\n")
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """Read ``summary.json``.
 
         Raises
@@ -169,12 +171,11 @@ class RunFolder:
                 f"{self.path}: holds no complete run (no summary.json); needs a folder that 'run' or 'replay' wrote"
             )
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ContractError(f"{path}: not readable as JSON ({error}); run again") from error
-        if not isinstance(document, dict):
-            raise ContractError(f"{path}: found {type(document).__name__}; needs an object: run again")
-        return document
+            return Summary.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ContractError(f"{path}: {where + ': ' if where else ''}{first['msg']}; run again") from error
 
 
 _RUN_FILES = ("plan.json", "checkpoints", "summary.json", "ledger.parquet", "report.html")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hybridsplit.orchestrator.run_folder import ROUND_COLUMNS
 from hybridsplit.runtime.replay import Replay
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.summary import Summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +27,8 @@ def summarise(
     control: pd.DataFrame | None,
     peak_bytes: dict[str, int],
     left_out: Collection[tuple[str, int]] = (),
-) -> dict[str, Any]:
-    """Return the document of ``summary.json``: final (not best) figures, planned beside replayed beside measured.
+) -> Summary:
+    """Return the final (not best) figures, planned beside replayed beside measured.
 
     Parameters
     ----------
@@ -50,25 +51,24 @@ def summarise(
             f"Training the client parts brought {accuracy:.1%} test accuracy after {num_rounds} rounds; "
             f"with all of them frozen the same rounds bring {frozen:.1%}."
         )
-    return {
-        "schema_version": 1,
-        "scenario": plan.scenario["name"],
-        "scenario_hash": plan.scenario_hash,
-        "strategy": plan.strategy,
-        "status": str(plan.status),
-        "gap": plan.gap,
-        "num_rounds": num_rounds,
-        "round_latency_planned_s": plan.round_latency_s,
-        "round_latency_replayed_s": latencies_s[0],
-        "simulated_s": math.fsum(latencies_s.values()),
-        "test_accuracy": accuracy,
-        "frozen_control_accuracy": frozen,
-        "bytes": bytes_by_source(entries),
-        "bytes_agree": bytes_agree(entries, left_out),
-        "peak_bytes": peak_bytes,
-        "within_budget": all(peak_bytes.get(c.id, 0) <= c.memory_budget_bytes for c in plan.clients),
-        "notes": notes,
-    }
+    return Summary(
+        scenario=plan.scenario["name"],
+        scenario_hash=plan.scenario_hash,
+        strategy=plan.strategy,
+        status=str(plan.status),
+        gap=plan.gap,
+        num_rounds=num_rounds,
+        round_latency_planned_s=plan.round_latency_s,
+        round_latency_replayed_s=latencies_s[0],
+        simulated_s=math.fsum(latencies_s.values()),
+        test_accuracy=accuracy,
+        frozen_control_accuracy=frozen,
+        bytes=bytes_by_source(entries),
+        bytes_agree=bytes_agree(entries, left_out),
+        peak_bytes=peak_bytes,
+        within_budget=all(peak_bytes.get(c.id, 0) <= c.memory_budget_bytes for c in plan.clients),
+        notes=tuple(notes),
+    )
 
 
 def bytes_by_source(entries: Iterable[LedgerEntry]) -> dict[str, dict[str, int]]:

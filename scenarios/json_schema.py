@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from hybridsplit.scenarios.messages import models_in
+from hybridsplit.scenarios.messages import models_of
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -36,7 +36,7 @@ def _models(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[type
     seen.add(model)
     yield model
     for field in model.model_fields.values():
-        for inner in models_in(field.annotation):
+        for inner in models_of(field):
             yield from _models(inner, seen)
 
 

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from hybridsplit.scenarios.schema import Scenario
@@ -124,16 +125,19 @@ def _valid_keys(path: Sequence[str]) -> list[str]:
 def _step(model: type[BaseModel], part: str) -> list[type[BaseModel]]:
     if part not in model.model_fields:
         return [model] if part.isdigit() or model.__name__ == "Device" else []
-    field = model.model_fields[part]
-    return [kind for found in (*field.metadata, field.annotation) for kind in models_in(found)]
+    return models_of(model.model_fields[part])
 
 
-def models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_of(field: FieldInfo) -> list[type[BaseModel]]:
+    """Return the models that a field may hold, those of plug-ins included."""
+    registered = [kind for one in field.metadata if isinstance(one, OneOf) for kind in one.members()]
+    return registered or _models_in(field.annotation)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     """Return the models that an annotation names, over all members of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    if isinstance(annotation, OneOf):
-        return annotation.members()
     if get_origin(annotation) in (Union, UnionType, tuple, list, dict) or hasattr(annotation, "__metadata__"):
-        return [model for inner in get_args(annotation) for model in models_in(inner)]
+        return [model for inner in get_args(annotation) for model in _models_in(inner)]
     return []

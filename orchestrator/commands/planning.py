@@ -81,30 +81,28 @@ def compare(
     from hybridsplit.solver.strategies import STRATEGIES
 
     names = asked if strategies else list(STRATEGIES)
-    from hybridsplit.orchestrator.studies.compare import compare_plans, decompose_against_uniform, train_plans
+    from hybridsplit.orchestrator.studies.compare import compare_plans, train_plans
 
     with progress_bar(f"planning {loaded.name}") as show:
-        rows, plans = compare_plans(loaded, options, names, show)
-        show("where the difference comes from", 1.0)
-        steps = decompose_against_uniform(loaded, options)
+        comparison = compare_plans(loaded, options, names, show)
     if train:
         from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
 
         settings = RunSettings(executor.value, workers or default_workers(), address=address)
         with progress_bar(f"training {loaded.name}") as show:
-            train_plans(loaded, options, plans, rows, settings, show)
+            comparison = train_plans(loaded, options, comparison, settings, show)
     if as_json:
-        print_json({"scenario": loaded.name, "strategies": rows, "decomposition": steps})
+        print_json(comparison.document())
         return
     from hybridsplit.orchestrator.views.tables import comparison_table, decomposition_table, infeasible_lines
 
-    stdout().print(comparison_table(rows))
-    if any(row.get("ratio") and row["ratio"] < 1 - 1e-6 for row in rows):
+    stdout().print(comparison_table(comparison.rows))
+    if any(row.ratio is not None and row.ratio < 1 - 1e-6 for row in comparison.rows):
         # The proof of ``optimal`` is for static shares; serving transfers in turns can beat every one of them.
         stdout().print("below 1.00x: a schedule, one transfer after another; optimal is the best with static shares")
-    for line in infeasible_lines(rows):
+    for line in infeasible_lines(comparison.rows):
         stdout().print(line, highlight=False, soft_wrap=True)
-    stdout().print(decomposition_table(steps))
+    stdout().print(decomposition_table(comparison.steps))
 
 
 @reports_errors

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hybridsplit.orchestrator.run_folder import RunFolder
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.contracts.plan import Plan
+    from hybridsplit.scenarios.contracts.summary import Summary
     from hybridsplit.scenarios.schema import Scenario
 
 
@@ -66,7 +67,7 @@ def run(
         with progress_bar(f"training {loaded.name}") as show:
             summary = pipeline.run_plan(loaded, options, plan, folder, settings, show)
     if as_json:
-        print_json(summary)
+        print_json(_document(summary, folder))
         return
     _print_run(summary, folder)
 
@@ -111,19 +112,24 @@ def _plan_of_run(
     return plan, options
 
 
-def _print_run(summary: dict[str, Any], folder: Any) -> None:
+def _document(summary: Summary, folder: RunFolder | None) -> dict[str, Any]:
+    document = summary.model_dump(mode="json")
+    return document if folder is None else document | {"report": str(folder.report)}
+
+
+def _print_run(summary: Summary, folder: RunFolder) -> None:
     from hybridsplit.orchestrator.views.tables import memory_line, truth_table
     from hybridsplit.scenarios.units import format_seconds
 
     stdout().print(truth_table(folder.ledger().entries()))
-    stdout().print(memory_line(folder.plan(), summary["peak_bytes"]), highlight=False)
-    for note in summary["events"]:
+    stdout().print(memory_line(folder.plan(), summary.peak_bytes), highlight=False)
+    for note in summary.events:
         stdout().print(f"[yellow]{escape(note)}[/]", highlight=False)
-    line = f"test accuracy [bold]{summary['test_accuracy']:.1%}[/] after {summary['num_rounds']} rounds"
-    if summary["frozen_control_accuracy"] is not None:
-        line += f" (all client parts frozen: {summary['frozen_control_accuracy']:.1%})"
-    stdout().print(f"{line}, {format_seconds(summary['simulated_s'])} of simulated time", highlight=False)
-    stdout().print(f"report: [bold]{escape(str(summary['report']))}[/]", highlight=False, soft_wrap=True)
+    line = f"test accuracy [bold]{summary.test_accuracy:.1%}[/] after {summary.num_rounds} rounds"
+    if summary.frozen_control_accuracy is not None:
+        line += f" (all client parts frozen: {summary.frozen_control_accuracy:.1%})"
+    stdout().print(f"{line}, {format_seconds(summary.simulated_s)} of simulated time", highlight=False)
+    stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)
 
 
 @reports_errors
@@ -153,14 +159,14 @@ def replay(
     folder = choose_folder(out, "", resume=False) if out is not None else None
     summary, entries = pipeline.replay_plan(loaded, folder, rounds, dealt)
     if as_json:
-        print_json(summary)
+        print_json(_document(summary, folder))
         return
     stdout().print(truth_table(entries))
-    planned_s, total_s = loaded.round_latency_s, summary["simulated_s"]
+    planned_s, total_s = loaded.round_latency_s, summary.simulated_s
     stdout().print(
         f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round, "
         f"planned {format_seconds(planned_s)} ({total_s / rounds / planned_s - 1:+.2%})",
         highlight=False,
     )
-    if out is not None:
-        stdout().print(f"report: [bold]{escape(summary['report'])}[/]", highlight=False, soft_wrap=True)
+    if folder is not None:
+        stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)

@@ -4,22 +4,104 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from hybridsplit.orchestrator.pipeline import RunSettings
+from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.placement import Frozen
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.planner import compute_bounds, make_plan
+from hybridsplit.solver.strategies import Strategy, find_strategy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ComparedStrategy(Frozen):
+    """What one strategy comes to. Figures are None where it has no plan, and of training where nothing was trained."""
+
+    strategy: str
+    infeasible: str | None = None
+    """Why it has no plan."""
+    round_latency_s: float | None = None
+    progress: float | None = None
+    objective_s: float | None = None
+    ratio: float | None = None
+    """Objective relative to that of ``optimal``, where that is among the strategies."""
+    cuts: str | None = None
+    modes: str | None = None
+    batch_sizes: str | None = None
+    """How often each was chosen; None where they are no choice."""
+    test_accuracy: float | None = None
+    frozen_control_accuracy: float | None = None
+    simulated_s: float | None = None
+
+
+class DecompositionStep(Frozen):
+    """One freedom on the way from the best uniform cut to the joint plan."""
+
+    step: str
+    round_latency_s: float
+    gain: float
+    """By this freedom alone."""
+    total_gain: float
+    """By all so far."""
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
+    """Strategies side by side.
+
+    Parameters
+    ----------
+    scenario
+        Name of the scenario.
+    rows
+        One a strategy, in the order asked for.
+    plans
+        The plans that exist, by strategy.
+    steps
+        Where the gain over the best uniform cut comes from; empty where no uniform cut is feasible.
+    """
+
+    scenario: str
+    rows: tuple[ComparedStrategy, ...]
+    plans: Mapping[str, Plan]
+    steps: tuple[DecompositionStep, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a strategy, columns as the fields of :class:`ComparedStrategy`."""
+        import pandas as pd
+
+        return pd.DataFrame([row.model_dump() for row in self.rows])
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON values; what there is no figure for is left out."""
+        return {
+            "scenario": self.scenario,
+            "strategies": [row.model_dump(mode="json", exclude_none=True) for row in self.rows],
+            "decomposition": [step.model_dump(mode="json") for step in self.steps],
+        }
+
+    def __repr__(self) -> str:
+        """Return the strategies from the best to the worst."""
+        known = sorted((r for r in self.rows if r.objective_s is not None), key=lambda r: r.objective_s or 0.0)
+        named = [f"{r.strategy} {r.ratio:.2f}x" if r.ratio is not None else r.strategy for r in known]
+        named += [f"{r.strategy} infeasible" for r in self.rows if r.infeasible is not None]
+        return f"Comparison of {self.scenario}: {', '.join(named)}"
 
 
 def compare_plans(
     scenario: Scenario,
     options: OptionTable,
-    strategies: Sequence[str],
+    strategies: Sequence[str | Strategy],
     on_progress: Callable[[str, float], None] = lambda what, share: None,
-) -> tuple[list[dict[str, Any]], dict[str, Plan]]:
+) -> Comparison:
     """Plan with each strategy.
 
     Parameters
@@ -27,45 +109,53 @@ def compare_plans(
     scenario, options
         The scenario and its option table.
     strategies
-        Their names.
+        Their names, or strategies themselves.
+    on_progress
+        Called with what is being done and the share that is done, in [0, 1].
 
-    Returns
-    -------
-    One row a strategy (an infeasible one says why), and the plans that exist. ``ratio`` is time to progress relative to
-    ``optimal``, where that is among the strategies.
+    Raises
+    ------
+    UsageError
+        If there is no strategy of a name.
+    InfeasibleError
+        If the scenario has no plan at all.
     """
+    chosen = [find_strategy(strategy) for strategy in strategies]
     on_progress(f"bounds, {scenario.num_clients} clients", 0.0)
     bounds = compute_bounds(scenario, options)
-    chooses_batch = scenario.training.chooses_batch_size
-    rows: list[dict[str, Any]] = []
+    rows: list[ComparedStrategy] = []
     plans: dict[str, Plan] = {}
-    for position, strategy in enumerate(strategies):
-        on_progress(f"{strategy}, {position + 1} of {len(strategies)}", position / len(strategies))
+    for position, strategy in enumerate(chosen):
+        on_progress(f"{strategy.name}, {position + 1} of {len(chosen)}", position / len(chosen))
         try:
             plan = make_plan(scenario, options, strategy, bounds=bounds)
         except InfeasibleError as error:
-            rows.append({"strategy": strategy, "infeasible": str(error).splitlines()[0]})
+            rows.append(ComparedStrategy(strategy=strategy.name, infeasible=str(error).splitlines()[0]))
             continue
-        plans[strategy] = plan
-        rows.append(
-            {
-                "strategy": strategy,
-                "round_latency_s": plan.round_latency_s,
-                "progress": plan.progress,
-                "objective_s": plan.objective_s,
-                "cuts": _tally(str(c.cut) for c in plan.clients),
-                "modes": _tally(str(c.mode) for c in plan.clients),
-                **({"batch_sizes": _tally(str(c.batch_size) for c in plan.clients)} if chooses_batch else {}),
-            }
-        )
-    if "optimal" in plans:
-        for row in rows:
-            if "objective_s" in row:
-                row["ratio"] = row["objective_s"] / plans["optimal"].objective_s
-    return rows, plans
+        plans[strategy.name] = plan
+        rows.append(_row(plan, chooses_batch=scenario.training.chooses_batch_size))
+    best = plans.get("optimal")
+    if best is not None:
+        rows = [
+            row if row.objective_s is None else row.model_copy(update={"ratio": row.objective_s / best.objective_s})
+            for row in rows
+        ]
+    return Comparison(scenario.name, tuple(rows), plans, decompose_against_uniform(scenario, options))
 
 
-def decompose_against_uniform(scenario: Scenario, options: OptionTable) -> list[dict[str, Any]]:
+def _row(plan: Plan, *, chooses_batch: bool) -> ComparedStrategy:
+    return ComparedStrategy(
+        strategy=plan.strategy,
+        round_latency_s=plan.round_latency_s,
+        progress=plan.progress,
+        objective_s=plan.objective_s,
+        cuts=_tally(str(c.cut) for c in plan.clients),
+        modes=_tally(str(c.mode) for c in plan.clients),
+        batch_sizes=_tally(str(c.batch_size) for c in plan.clients) if chooses_batch else None,
+    )
+
+
+def decompose_against_uniform(scenario: Scenario, options: OptionTable) -> tuple[DecompositionStep, ...]:
     """Round latency from the best uniform cut to the joint plan, one freedom at a time.
 
     All steps offer the same modes and make at least the progress of the uniform plan, so each gain comes from the
@@ -76,7 +166,7 @@ def decompose_against_uniform(scenario: Scenario, options: OptionTable) -> list[
     try:
         steps = decompose(scenario, options)
     except InfeasibleError:
-        return []
+        return ()
     own = "cut and batch size" if scenario.training.chooses_batch_size else "cut"
     chain = [
         ("splitfed: one cut for all, equal shares", steps.splitfed_s),
@@ -84,56 +174,57 @@ def decompose_against_uniform(scenario: Scenario, options: OptionTable) -> list[
         (f"+ a {own} of its own for each client", steps.cuts_s),
         ("+ a mode of its own for each client", steps.modes_s),
     ]
-    rows: list[dict[str, Any]] = []
-    for position, (name, latency_s) in enumerate(chain):
-        before_s = chain[max(position - 1, 0)][1]
-        rows.append(
-            {
-                "step": name,
-                "round_latency_s": latency_s,
-                "gain": before_s / latency_s,
-                "total_gain": chain[0][1] / latency_s,
-            }
+    first_s = chain[0][1]
+    return tuple(
+        DecompositionStep(
+            step=name, round_latency_s=latency_s, gain=before_s / latency_s, total_gain=first_s / latency_s
         )
-    return rows
+        for (name, latency_s), before_s in zip(chain, [first_s, *(s for _, s in chain)], strict=False)
+    )
 
 
 def train_plans(
     scenario: Scenario,
     options: OptionTable,
-    plans: Mapping[str, Plan],
-    rows: Sequence[dict[str, Any]],
+    comparison: Comparison,
     settings: RunSettings,
-    on_progress: Callable[[str, float], None],
-) -> None:
-    """Train with each plan, and with its frozen control.
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
+) -> Comparison:
+    """Train with each plan, and with its frozen control; return the comparison with accuracies and simulated time.
 
     Parameters
     ----------
     scenario, options
         The scenario and its option table.
-    plans
-        By strategy.
-    rows
-        Those of :func:`compare_plans`; final accuracies and the simulated time are added to them.
+    comparison
+        Of :func:`compare_plans`.
     settings
         Executor, workers and rounds.
     on_progress
         Called with what is being done and the share that is done, in [0, 1].
+
+    Raises
+    ------
+    BudgetExceededError, RunError
+        If a client exceeds its budget or training fails.
     """
     from hybridsplit.orchestrator.pipeline import worker_pool
     from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
+    trained_rows: dict[str, dict[str, float]] = {}
+    plans = comparison.plans
     with worker_pool(scenario, settings) as executor:
         for position, (strategy, plan) in enumerate(plans.items()):
             on_progress(f"{strategy}, {position + 1} of {len(plans)}", position / len(plans))
             trained = train_by_plan(plan, scenario, options, executor, num_rounds, _unheard, with_control=True)
-            row = next(row for row in rows if row["strategy"] == strategy)
-            row["test_accuracy"] = trained.result.records[-1].test_accuracy
+            last = trained.result.records[-1]
+            row = {"test_accuracy": last.test_accuracy, "simulated_s": last.simulated_s}
             if trained.control is not None:
                 row["frozen_control_accuracy"] = trained.control.records[-1].test_accuracy
-            row["simulated_s"] = trained.result.records[-1].simulated_s
+            trained_rows[strategy] = row
+    rows = tuple(row.model_copy(update=trained_rows.get(row.strategy, {})) for row in comparison.rows)
+    return replace(comparison, rows=rows)
 
 
 def _unheard(what: str, share: float) -> None:

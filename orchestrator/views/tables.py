@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.markup import escape
@@ -15,6 +15,9 @@ from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
+
+if TYPE_CHECKING:
+    from hybridsplit.orchestrator.studies.compare import ComparedStrategy, DecompositionStep
 
 _MOST_ROWS = 24
 """Longer plans are shown by group of like clients."""
@@ -154,50 +157,49 @@ def _total_bytes(entries: Sequence[LedgerEntry]) -> str:
     return f"{sum(entry.bytes for entry in entries):,}" if entries else "-"
 
 
-def comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def comparison_table(rows: Sequence[ComparedStrategy]) -> Table:
     """One row a strategy, with time to progress relative to ``optimal``."""
     title = "Strategies on the same problem"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    trained = any("test_accuracy" in row for row in rows)
+    trained = any(row.test_accuracy is not None for row in rows)
     names = ["strategy", "round latency", "progress", "time to progress", "vs optimal", "cuts", "modes"]
-    chooses_batch = any("batch_sizes" in row for row in rows)
+    chooses_batch = any(row.batch_sizes is not None for row in rows)
     names += ["batch sizes"] if chooses_batch else []
     for name in [*names, *(["accuracy", "frozen control"] if trained else [])]:
         is_text = name in ("strategy", "cuts", "modes", "batch sizes")
         table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=name == "strategy")
     for row in rows:
-        if row.get("infeasible"):
-            table.add_row(str(row["strategy"]), "[red]infeasible[/]")
+        if row.infeasible is not None:
+            table.add_row(row.strategy, "[red]infeasible[/]")
             continue
+        accuracies = (row.test_accuracy, row.frozen_control_accuracy) if trained else ()
         table.add_row(
-            str(row["strategy"]),
-            format_seconds(row["round_latency_s"]),
-            f"{row['progress']:.3f}",
-            format_seconds(row["objective_s"]),
-            f"{row['ratio']:.2f}x" if row.get("ratio") else "-",
-            str(row["cuts"]),
-            str(row["modes"]),
-            *([str(row["batch_sizes"])] if chooses_batch else []),
-            *(f"{row[key]:.1%}" for key in ("test_accuracy", "frozen_control_accuracy") if key in row),
+            row.strategy,
+            format_seconds(row.round_latency_s or 0.0),
+            f"{row.progress:.3f}",
+            format_seconds(row.objective_s or 0.0),
+            "-" if row.ratio is None else f"{row.ratio:.2f}x",
+            row.cuts,
+            row.modes,
+            *([row.batch_sizes] if chooses_batch else []),
+            *("-" if accuracy is None else f"{accuracy:.1%}" for accuracy in accuracies),
         )
     return table
 
 
-def infeasible_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def infeasible_lines(rows: Sequence[ComparedStrategy]) -> list[str]:
     """Why the strategies that have no plan have none."""
-    return [escape(str(row["infeasible"])) for row in rows if row.get("infeasible")]
+    return [escape(row.infeasible) for row in rows if row.infeasible is not None]
 
 
-def decomposition_table(steps: Sequence[Mapping[str, Any]]) -> Table:
+def decomposition_table(steps: Sequence[DecompositionStep]) -> Table:
     """Where the gain over the best uniform cut comes from, at equal modes offered and no less progress."""
     title = "From the best uniform cut to the joint plan (same modes offered, no less progress)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("step", "round latency", "gain", "all together"):
         table.add_column(name, justify="left" if name == "step" else "right")
     for step in steps:
-        table.add_row(
-            step["step"], format_seconds(step["round_latency_s"]), f"{step['gain']:.2f}x", f"{step['total_gain']:.2f}x"
-        )
+        table.add_row(step.step, format_seconds(step.round_latency_s), f"{step.gain:.2f}x", f"{step.total_gain:.2f}x")
     if not steps:
         table.add_row("no uniform cut is feasible", "-", "-", "-")
     return table

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes import MODES
@@ -57,8 +58,8 @@ _NEVER_NEGATIVE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class OptionTable:
+@dataclass(frozen=True, repr=False)
+class OptionTable(Shown):
     """A checked option table.
 
     Parameters
@@ -99,6 +100,15 @@ class OptionTable:
                 f"the option table has {column} = {row[column]} for client {row['client']}, cut {row['cut']}, "
                 f"mode {row['mode']}; needs a finite number that is not negative: {remark}"
             )
+
+    def __repr__(self) -> str:
+        """Return its size and what it offers, in one line."""
+        fitting = len(self.fitting())
+        modes = ", ".join(dict.fromkeys(self.table["mode"]))
+        return (
+            f"OptionTable: {len(self.table)} options of {len(self.clients)} clients, {fitting} within memory; cuts "
+            f"{self.table['cut'].min()} to {self.table['cut'].max()}; modes {modes}"
+        )
 
     @property
     def clients(self) -> list[str]:

@@ -23,6 +23,18 @@ def write_parquet(table: pd.DataFrame, path: Path, kind: str, schema_version: in
 def read_parquet(path: Path, kind: str, schema_version: int) -> pd.DataFrame:
     """Read a table that :func:`write_parquet` wrote, refusing another kind or version.
 
+    Parameters
+    ----------
+    path
+        The file.
+    kind, schema_version
+        What it must be stamped with.
+
+    Returns
+    -------
+    DataFrame
+        [N] rows as they were written.
+
     Raises
     ------
     ContractError

@@ -10,12 +10,14 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from hybridsplit.scenarios.contracts.attendance import Attendance
+from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.placement import Frozen, Placement
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.units import format_seconds
 
 PLAN_SCHEMA_VERSION = 4
 
@@ -114,7 +116,7 @@ class Marginal(Frozen):
     """Fall of the objective, seconds; 0 up to 1e-6 of it."""
 
 
-class Plan(Frozen):
+class Plan(Shown, Frozen):
     """A verified plan.
 
     ``lower_bound_s`` holds for every plan with static shares, ``schedule_lower_bound_s`` for any schedule; both bound
@@ -155,6 +157,14 @@ class Plan(Frozen):
     computed for baselines."""
     notes: tuple[str, ...] = ()
     clients: tuple[ClientPlan, ...]
+
+    def __repr__(self) -> str:
+        """Return what the plan is and achieves, in one line."""
+        value = f"{self.objective_j:.4g} J" if self.objective_j is not None else format_seconds(self.objective_s)
+        return (
+            f"Plan of {self.scenario['name']} by {self.strategy}: {len(self.clients)} clients, round latency "
+            f"{format_seconds(self.round_latency_s)}, {self.objective} {value}, {self.status} (gap {self.gap:.1e})"
+        )
 
     def client(self, client_id: str) -> ClientPlan:
         """Return the plan of one client.

@@ -73,7 +73,7 @@ class FixedLinkProgram:
     num_resources: int
 
     def solve(self) -> tuple[str, FloatArray, FloatArray]:
-        """Return Clarabel's status, the shares in order, and the price of each resource.
+        """Return Clarabel's status, the shares in order [S], and the price of each resource [R].
 
         Its own equilibration stays off, as in the statement: everything is scaled already.
         """

@@ -45,7 +45,7 @@ def report_page(scenario: Scenario, options: OptionTable, plan: Plan) -> str:
 
 def test_one_batch_size_adds_nothing() -> None:
     scenario, options, plan = planned([])
-    rows, _ = compare_plans(scenario, options, ["optimal"])
+    rows = compare_plans(scenario, options, ["optimal"]).rows
     shown = [plan_table(plan), plan_headline(plan), comparison_table(rows), fits_table(options, 1)]
     assert not any("batch" in printed(one) for one in shown)
     assert worth_line(options) == ""
@@ -56,10 +56,10 @@ def test_one_batch_size_adds_nothing() -> None:
 def test_several_batch_sizes_are_told_apart() -> None:
     scenario, options, plan = planned([4], gradient_noise_scale=1e-3)
     assert re.search(r"pi-0 +rpi5_8gb +\d+ +\S+ +4 ", printed(plan_table(plan)))
-    rows, _ = compare_plans(scenario, options, ["optimal", "hsfl"])
+    rows = compare_plans(scenario, options, ["optimal", "hsfl"]).rows
     assert [row["batch_sizes"] for row in rows] == ["4 x2", "4 x2"]
     assert "batch sizes" in printed(comparison_table(rows))
-    assert any("cut and batch size" in row["step"] for row in decompose_against_uniform(scenario, options))
+    assert any("cut and batch size" in row.step for row in decompose_against_uniform(scenario, options))
     fits = printed(fits_table(options, 1))
     assert re.search(r"fo +4 ", fits)
     assert re.search(r"fo +8 ", fits)

@@ -162,8 +162,8 @@ def test_the_run_folder_shows_the_clock_of_those_who_trained(tmp_path: Path, mon
     monkeypatch.setattr(pipeline, "worker_pool", lambda *_: executor)
     folder = RunFolder(tmp_path / "run")
     summary = pipeline.run_plan(scenario, options, plan, folder, pipeline.RunSettings(num_rounds=ROUNDS))
-    assert summary["bytes_agree"]
-    (happened,) = summary["events"]
+    assert summary.bytes_agree
+    (happened,) = summary.events
     assert happened.startswith(f"round 2: client {CULPRIT} not-finite")
     assert happened.endswith("left out from then on")
     rounds, control = folder.rounds(), folder.rounds("control")
@@ -174,5 +174,5 @@ def test_the_run_folder_shows_the_clock_of_those_who_trained(tmp_path: Path, mon
     elapsed_s = (replayed["seconds"] + replayed["waiting_s"]).groupby([replayed["round"], replayed["client"]]).sum()
     ends_s = elapsed_s.groupby(level="round").max().cumsum()
     assert list(rounds["simulated_s"]) == pytest.approx(list(ends_s))
-    assert summary["simulated_s"] == pytest.approx(float(ends_s.iloc[-1]))
+    assert summary.simulated_s == pytest.approx(float(ends_s.iloc[-1]))
     assert CULPRIT not in set(replayed[replayed["round"] > 1]["client"])

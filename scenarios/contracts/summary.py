@@ -1,0 +1,44 @@
+"""The final figures of a run or a replay: planned beside replayed beside measured."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hybridsplit.scenarios.contracts.placement import Frozen
+
+SUMMARY_SCHEMA_VERSION = 1
+
+
+class Summary(Frozen):
+    """The document of ``summary.json``. Figures are final ones, never the best of a run."""
+
+    schema_version: Literal[1] = 1
+    scenario: str
+    """Name of the scenario."""
+    scenario_hash: str
+    strategy: str
+    status: str
+    gap: float
+    num_rounds: int
+    round_latency_planned_s: float
+    round_latency_replayed_s: float
+    """Of the first round."""
+    simulated_s: float
+    """The replay's clock at the end."""
+    test_accuracy: float | None
+    """A fraction; None where nothing was trained."""
+    frozen_control_accuracy: float | None
+    """Of the run in which every client part stayed frozen; None without one."""
+    bytes: dict[str, dict[str, int]]
+    """By source and phase."""
+    bytes_agree: bool
+    """Whether all sources count the same bytes, by client, round and phase."""
+    peak_bytes: dict[str, int]
+    """Measured peak by client."""
+    within_budget: bool
+    notes: tuple[str, ...]
+    """Sentences for the reader, the events among them."""
+    executor: str | None = None
+    """None for a replay."""
+    events: tuple[str, ...] = ()
+    """What happened to clients and workers, in words."""

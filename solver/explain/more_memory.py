@@ -18,7 +18,7 @@ from hybridsplit.solver.problem.build import problem_of_rows
 from hybridsplit.solver.problem.costs import NUM_RESOURCES, StaticShares
 from hybridsplit.solver.problem.limiting import under_objective_of
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
-from hybridsplit.solver.problem.usable_rows import DROPPED, fits, permitted, within_energy
+from hybridsplit.solver.problem.usable_rows import DROPPED, permitted, within_energy
 from hybridsplit.solver.shares.solution import replace_batch
 from hybridsplit.solver.shares.waterfill import fill
 
@@ -184,7 +184,8 @@ def _trials(everything: PlanningProblem, chosen: IntArray, first: IntArray, coun
     kind_of = np.full(everything.num_clients, -1, dtype=np.int64)
     kind_of[first] = np.arange(len(first))
     may = permitted(frame, everything.scenario) & within_energy(frame, everything.scenario)
-    may &= ~fits(frame) & (frame["mode"] != DROPPED).to_numpy() & (kind_of[everything.client_index] >= 0)
+    lacks_memory = (frame["client_peak_bytes"] > frame["memory_budget_bytes"]).to_numpy()
+    may &= lacks_memory & (frame["mode"] != DROPPED).to_numpy() & (kind_of[everything.client_index] >= 0)
     for limit in everything.limits:
         change = limit.loads - limit.loads[chosen][everything.client_index]
         may &= limit.loads[chosen].sum() + change <= limit.capacity + limit.slack

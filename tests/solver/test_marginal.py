@@ -137,3 +137,11 @@ def test_a_resource_that_nobody_waits_for_saves_nothing() -> None:
     plan = make_plan(memory_instance(500).scenario, memory_instance(500).table)
     assert value(plan, "server") == 0
     assert value(plan, "downlink") == 0
+
+
+def test_options_that_are_ruled_out_within_the_budget_lack_no_memory() -> None:
+    """A front over memory rules options out that would fit."""
+    instance = memory_instance(500)
+    table = instance.table.table
+    narrow = table.assign(fits=table["client_peak_bytes"] <= 100 * MIB)
+    assert not [m for m in make_plan(instance.scenario, OptionTable(narrow)).marginals if m.clients]

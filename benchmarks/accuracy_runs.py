@@ -8,17 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.accuracy_studies import CLIENT, Row, Study
-from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
-from hybridsplit.profiler.model_profile import Choice, profile_model
-from hybridsplit.profiler.operators import OperatorCost
+from hybridsplit.profiler.costs import OperatorCost
+from hybridsplit.profiler.mode_costs import block_seconds
+from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.options import build_options
+from hybridsplit.profiler.profiles import Choice
 from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.runtime.executors.inline import InlineExecutor, InlineState
 from hybridsplit.runtime.run.rounds import train
-from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import RunError
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.problem.build import problem_of_rows
 
@@ -95,9 +98,14 @@ def run(study: Study, row: Row, cut: int, learning_rate: float, seed: int) -> Ou
     """Train once, in this process and on one thread."""
     scenario = study.scenario(row, cut, seed, learning_rate)
     # Only recomputation has orders to choose from.
-    recompute = cost_of(study, row, cut).recompute if row.mode is Mode.FO_RECOMPUTE else ""
+    recompute = cost_of(study, row, cut).recompute if row.mode == Mode.FO_RECOMPUTE else ""
     budget = scenario.expanded_clients()[0].memory_budget_bytes
-    assignment = Assignment(CLIENT, cut, row.mode, 1.0, budget, recompute)
+    assignment = Assignment(
+        CLIENT,
+        Placement(cut=cut, mode=row.mode, recompute=recompute, batch_size=scenario.training.batch_size),
+        1.0,
+        budget,
+    )
     start_s = time.perf_counter()
     which = (study.name, cut, row.name, learning_rate, seed, study.steps)
     try:
@@ -126,9 +134,9 @@ def cost_of(study: Study, row: Row, cut: int) -> Cost:
     rows = options[options["cut"] == cut].sort_values("client_peak_bytes").head(1)
     recompute = str(rows["recompute"].iloc[0])
     profile = model.by_batch_size[scenario.training.batch_size]
-    flops = BlockSeconds.on(_flops, profile.costs)
+    flops = block_seconds(_flops, profile.costs)
     forwards = profile.forwards.get(Choice(cut, mode, recompute))
-    step_flops = client_step_s(flops, mode, cut, scenario.training.zeroth_order, forwards)
+    step_flops = MODES[mode].client_step_s(flops, cut, scenario.training.zeroth_order, forwards)
     alone = problem_of_rows(rows, np.zeros(1, dtype=np.int64), scenario).work.latency_s(1.0)
     chosen = rows.iloc[0]
     exchanged = chosen["model_upload_bytes"] + chosen["model_download_bytes"]

@@ -13,8 +13,9 @@ import torch
 import transformers as tf
 from torch import nn
 
+from hybridsplit.profiler.costs import OperatorCost
 from hybridsplit.profiler.kernels import CPU_KERNELS
-from hybridsplit.profiler.operators import OperatorCost, OperatorCounter
+from hybridsplit.profiler.operators import OperatorCounter
 from hybridsplit.profiler.shapes import shapes_only
 
 Build = Callable[[], nn.Module]

@@ -22,9 +22,10 @@ import torch
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.executors.ray import RayExecutor
 from hybridsplit.runtime.run.rounds import TrainingResult, train
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.split.parts import State
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Scenario
 
@@ -64,7 +65,7 @@ def assignments_of(scenario: Scenario) -> list[Assignment]:
     modes = [Mode.FO, Mode.ZO_PROJECTION, Mode.FO_RECOMPUTE, Mode.ZO_LOSS, Mode.FO, Mode.FO]
     cuts = [1, 2, 3, 4, 2, 7]
     return [
-        Assignment(c.id, cut, mode, c.data_weight, 1 << 30)
+        Assignment(c.id, Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), c.data_weight, 1 << 30)
         for c, cut, mode in zip(scenario.expanded_clients(), cuts, modes, strict=True)
     ]
 

@@ -18,13 +18,16 @@ import torch
 from hybridsplit.profiler.memory import client_memory, server_memory
 from hybridsplit.profiler.models import traced_model
 from hybridsplit.runtime.models.build import build_blocks, torch_dtype
-from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.live_bytes import LiveBytes
 from hybridsplit.runtime.split.parts import SplitModel
-from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, Mode
+from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import Scenario
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -123,9 +126,11 @@ def main() -> None:
         start = model.whole.snapshot()
         for cut in (1, model.num_blocks // 2, model.num_blocks):
             for mode in Mode:
-                if cut == model.num_blocks and mode not in LOCAL_MODES:
+                if cut == model.num_blocks and not MODES[mode].runs_whole_model:
                     continue
-                assignment = Assignment("pi-0", cut, mode, 1.0, 1 << 40)
+                assignment = Assignment(
+                    "pi-0", Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), 1.0, 1 << 40
+                )
                 outcome = run_client_round(
                     model, start, assignment, lambda _, batch=batch: batch, scenario, 0, measure_memory=True
                 )

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from transformers import OPTConfig
 from transformers.models.opt.modeling_opt import OPTDecoder
 
+from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.kernels import CUDA_KERNELS
-from hybridsplit.profiler.memory import CudaMemory, MemoryTrace
+from hybridsplit.profiler.memory import MemoryTrace
 from hybridsplit.profiler.shapes import ShapeMemo, shapes_only
 
 MEASURED = Path(__file__).parents[2] / "shared/data/measured/h200_client_peak_memory.csv"

@@ -22,10 +22,12 @@ import torch
 from hybridsplit.runtime.data.partition import draw_batch
 from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.runtime.models.build import build_blocks
-from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
 
@@ -111,7 +113,7 @@ def accuracy(job: Job) -> tuple[Job, float]:
         mask_BS = None if batch.mask_BS is None else batch.mask_BS.to(device)
         return Batch(batch.inputs.to(device), batch.labels.to(device), mask_BS)
 
-    who = Assignment("pi-0", CUT, job.mode, 1.0, 1 << 40)
+    who = Assignment("pi-0", Placement(cut=CUT, mode=job.mode, batch_size=scenario.training.batch_size), 1.0, 1 << 40)
     trained = run_client_round(model, model.whole.snapshot(), who, draw, scenario, 0, measure_memory=False)
     model.whole.load(trained.state)
     model.whole.eval()

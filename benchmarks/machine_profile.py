@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from hybridsplit.profiler.compute import block_costs
+from hybridsplit.profiler.costs import OperatorCost
 from hybridsplit.profiler.machine import MachineProfile, measure_machine, timed
 from hybridsplit.profiler.machine.blocks import block_kinds, random_batch
-from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
+from hybridsplit.profiler.mode_costs import block_seconds
 from hybridsplit.profiler.models import traced_model
-from hybridsplit.profiler.operators import OperatorCost
 from hybridsplit.profiler.roofline import seconds
 from hybridsplit.runtime.models.build import build_blocks
 from hybridsplit.runtime.split.optimizers import make_optimizer
@@ -31,6 +31,7 @@ from hybridsplit.runtime.split.parts import SplitModel, task_loss
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.loader import load_scenario, validate_scenario
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import Scenario, ZerothOrder
 
 IMAGES: dict[str, Any] = {"source": "digits", "image_size": 32}
@@ -94,8 +95,8 @@ def predicted_step_s(scenario: Scenario, device: Device, profile: MachineProfile
         return seconds(cost, device)
 
     costs = block_costs(traced_model(scenario), scenario)
-    passes = profile.block_seconds(costs, block_kinds(scenario)) if profile else BlockSeconds.on(clock, costs)
-    return client_step_s(passes, Mode.FO, len(costs), ZerothOrder())
+    passes = profile.block_seconds(costs, block_kinds(scenario)) if profile else block_seconds(clock, costs)
+    return MODES[Mode.FO].client_step_s(passes, len(costs), ZerothOrder())
 
 
 def main() -> None:

@@ -22,8 +22,9 @@ import torch
 from torch import nn
 
 from hybridsplit.profiler.calibration import MeasuredWork, fit_efficiency, relative_errors, with_efficiency
+from hybridsplit.profiler.costs import OperatorCost
 from hybridsplit.profiler.kernels import CPU_KERNELS
-from hybridsplit.profiler.operators import OperatorCost, OperatorCounter
+from hybridsplit.profiler.operators import OperatorCounter
 from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.scenarios.devices import Device, RooflineEfficiency, catalogue
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from hybridsplit.orchestrator.pipeline import frozen_assignments
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.executors.inline import InlineExecutor
-from hybridsplit.runtime.run.assignments import assignments_of
 from hybridsplit.runtime.run.rounds import train
+from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.solver.planner import make_plan
 

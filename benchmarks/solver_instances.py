@@ -10,6 +10,7 @@ import pandas as pd
 
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.problem.limiting import within_limits
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 
 MODES = ("fo", "fo-recompute", "zo-projection", "zo-loss")
@@ -125,4 +126,4 @@ def _problem(
         coverage=0.0,
         energy_cap_j=None,
     )
-    return problem.within_limits()
+    return within_limits(problem)

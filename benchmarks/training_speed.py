@@ -27,11 +27,12 @@ from hybridsplit.runtime.executors.base import Executor, RoundTask
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.executors.ray import RayExecutor
 from hybridsplit.runtime.models.build import build_blocks, model_config
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.split.optimizers import make_optimizer
 from hybridsplit.runtime.split.parts import Part, SplitModel, State, task_loss
 from hybridsplit.runtime.worker.groups import groups_of
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Scenario
 
@@ -68,7 +69,12 @@ def scenario_of(num_clients: int, settings: list[str]) -> Scenario:
 
 def assignments_of(scenario: Scenario) -> list[Assignment]:
     """Everybody trains with exact gradients, cut low in the model."""
-    return [Assignment(c.id, 2, Mode.FO, c.data_weight, 1 << 40) for c in scenario.expanded_clients()]
+    return [
+        Assignment(
+            c.id, Placement(cut=2, mode=Mode.FO, batch_size=scenario.training.batch_size), c.data_weight, 1 << 40
+        )
+        for c in scenario.expanded_clients()
+    ]
 
 
 class PlainModel(nn.Module):

@@ -14,9 +14,9 @@ from hybridsplit.orchestrator.report import ReportData, render_report
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import round_ends_s, rounds_left_out, rounds_table, summarise
 from hybridsplit.runtime.replay import replay, scenario_of
+from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import UsageError
@@ -26,7 +26,6 @@ from hybridsplit.scenarios.schema import Scenario
 if TYPE_CHECKING:
     from hybridsplit.runtime.executors.base import Executor
     from hybridsplit.runtime.run.checkpoint import RoundRecord
-    from hybridsplit.runtime.session.client import Assignment
 
 Progress = Callable[[str, float], None]
 
@@ -139,7 +138,6 @@ def run_plan(
     BudgetExceededError, RunError
         If a client exceeds its budget or training fails.
     """
-    from hybridsplit.runtime.run.assignments import assignments_of
     from hybridsplit.runtime.run.rounds import train
 
     num_rounds = settings.num_rounds or scenario.training.rounds
@@ -166,7 +164,7 @@ def run_plan(
         if scenario.training.frozen_control:
             frozen = train(
                 scenario,
-                frozen_assignments(plan),
+                frozen_assignments(assignments_of(plan, scenario)),
                 executor,
                 ends_s,
                 schedule=plan.schedule,
@@ -214,16 +212,6 @@ def planned_ledger(plan: Plan, scenario: Scenario, num_rounds: int) -> Ledger:
     from hybridsplit.runtime.data.participation import attendance
 
     return plan.ledger(num_rounds, attendance(scenario, [client.id for client in plan.clients], num_rounds))
-
-
-def frozen_assignments(plan: Plan) -> tuple[Assignment, ...]:
-    """Return the control: the plan's cuts with no client part trained."""
-    from hybridsplit.runtime.session.client import Assignment
-
-    return tuple(
-        Assignment(c.id, c.cut, Mode.FROZEN, c.data_weight, c.memory_budget_bytes, batch_size=c.batch_size)
-        for c in plan.clients
-    )
 
 
 def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybridsplit.profiler.compute import BlockCost
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.modes import MODES, is_estimated
 from hybridsplit.scenarios.schema import Training
 
 
-def existing_cuts(cuts: Sequence[int], costs: Sequence[BlockCost], training: Training) -> dict[Mode, list[int]]:
+def existing_cuts(cuts: Sequence[int], costs: Sequence[BlockCost], training: Training) -> dict[str, list[int]]:
     """Return the cuts at which each mode exists.
 
     Parameters
@@ -43,11 +43,11 @@ def existing_cuts(cuts: Sequence[int], costs: Sequence[BlockCost], training: Tra
     return {mode: [cut for cut in its_cuts if cut >= prefix] for mode, its_cuts in found.items()}
 
 
-def _exists(mode: Mode, cut: int, costs: Sequence[BlockCost], training: Training) -> bool:
-    if cut == len(costs) and (mode not in LOCAL_MODES or training.label_holder == "server"):
+def _exists(mode: str, cut: int, costs: Sequence[BlockCost], training: Training) -> bool:
+    if cut == len(costs) and (not MODES[mode].runs_whole_model or training.label_holder == "server"):
         return False
     if any(cost.num_trainable for cost in costs[:cut]):
         return True
     # With nothing to train below the cut every mode is one forward pass: the first exact one, or frozen, stands in.
-    stand_ins = [m for m in training.modes if m in EXACT_MODES or m is Mode.FROZEN]
-    return mode not in ZEROTH_ORDER_MODES and mode is stand_ins[0]
+    stand_ins = [m for m in training.modes if not is_estimated(m)]
+    return mode in stand_ins[:1]

@@ -18,21 +18,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
+from hybridsplit.profiler.batch_worth import measures_noise_scale
 from hybridsplit.profiler.cache_folder import cache_folder
-from hybridsplit.profiler.compute import BlockCost
-from hybridsplit.profiler.memory import CudaMemory
-from hybridsplit.profiler.model_profile import BatchProfile, Choice, ModelProfile
-from hybridsplit.profiler.models import BlockGraph
-from hybridsplit.profiler.operators import NO_WORK, OperatorCost
-from hybridsplit.profiler.progress import measures_noise_scale
+from hybridsplit.profiler.costs import NO_WORK, BlockCost, OperatorCost
+from hybridsplit.profiler.cuda_memory import CudaMemory
+from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile
 from hybridsplit.scenarios.contracts.files import write_text_whole
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.schema import Scenario
 
-PROFILE_SCHEMA_VERSION = 2
+PROFILE_SCHEMA_VERSION = 3
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("hybridsplit.profiler", "hybridsplit.runtime", "hybridsplit.scenarios")
 
@@ -43,7 +39,7 @@ def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str |
     A checkpoint on the hub can change under its name, so that a profile of it is not kept.
     """
     model = scenario.model
-    named = [model.checkpoint, getattr(scenario.data, "path", None), getattr(scenario.data, "tokenizer", None)]
+    named = [model.checkpoint, *scenario.data.named_paths().values()]
     paths = [Path(name) for name in named if name is not None]
     if any(not path.exists() for path in paths):
         return None
@@ -122,9 +118,7 @@ def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
     distinct = list({id(cost): cost for cost in profile.costs}.values())
     place = {id(cost): position for position, cost in enumerate(distinct)}
     return {
-        "nodes": [[node, dict(facts)] for node, facts in profile.graph.nodes(data=True)],
-        "edges": [[a, b, dict(facts)] for a, b, facts in profile.graph.edges(data=True)],
-        "graph": dict(profile.graph.graph),
+        "smashed_bytes": profile.smashed_bytes,
         "cuts": profile.cuts,
         "distinct_costs": [_cost_to_json(cost) for cost in distinct],
         "costs": [place[id(cost)] for cost in profile.costs],
@@ -143,28 +137,24 @@ def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
 
 
 def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
-    graph: BlockGraph = nx.DiGraph(**{k: tuple(v) if isinstance(v, list) else v for k, v in document["graph"].items()})
-    graph.add_nodes_from((node, facts) for node, facts in document["nodes"])
-    for a, b, facts in document["edges"]:
-        graph.add_edge(a, b, **{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})
     distinct = [_cost_from_json(cost) for cost in document["distinct_costs"]]
     return BatchProfile(
-        graph=graph,
+        smashed_bytes=tuple(document["smashed_bytes"]),
         cuts=tuple(document["cuts"]),
         costs=tuple(distinct[position] for position in document["costs"]),
         client_peak_bytes=_choices(document["client_peak_bytes"]),
-        server_peak_bytes={(cut, Mode(mode)): size for cut, mode, size in document["server_peak_bytes"]},
-        forwards={Choice(cut, Mode(mode), text): tuple(counts) for cut, mode, text, counts in document["forwards"]},
+        server_peak_bytes={(cut, mode): size for cut, mode, size in document["server_peak_bytes"]},
+        forwards={Choice(cut, mode, text): tuple(counts) for cut, mode, text, counts in document["forwards"]},
         label_bytes=document["label_bytes"],
         mask_bytes=document["mask_bytes"],
         row_id_bytes=document["row_id_bytes"],
-        row_ids_needed=frozenset((cut, Mode(mode)) for cut, mode in document["row_ids_needed"]),
+        row_ids_needed=frozenset((cut, mode) for cut, mode in document["row_ids_needed"]),
         cuda_peak_bytes={CudaMemory(**device): _choices(peaks) for device, peaks in document["cuda_peak_bytes"]},
     )
 
 
 def _choices(rows: list[list[Any]]) -> dict[Choice, int]:
-    return {Choice(cut, Mode(mode), recompute): size for cut, mode, recompute, size in rows}
+    return {Choice(cut, mode, recompute): size for cut, mode, recompute, size in rows}
 
 
 def _cost_to_json(cost: BlockCost) -> dict[str, Any]:

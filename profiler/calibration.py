@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
-from hybridsplit.profiler.operators import OperatorCost
+from hybridsplit.profiler.costs import OperatorCost
 from hybridsplit.profiler.roofline import seconds
 from hybridsplit.scenarios.devices import Device, RooflineEfficiency
 from hybridsplit.scenarios.errors import ProfileError

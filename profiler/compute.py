@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from hybridsplit.profiler.costs import NO_WORK, BlockCost, OperatorCost
 from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.models import TracedModel
-from hybridsplit.profiler.operators import NO_WORK, OperatorCost, OperatorCounter
+from hybridsplit.profiler.operators import OperatorCounter
 from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.runtime.models.blocks import Block
 from hybridsplit.runtime.noise import NoiseKey, Perturbed, descend, tangent_along
@@ -23,46 +23,6 @@ from hybridsplit.runtime.split.parts import Part, task_loss
 from hybridsplit.scenarios.schema import GradientClip, Optimizer, Scenario, Training, ZerothOrder
 
 _Run = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class BlockCost:
-    """What one block costs a step.
-
-    Parameters
-    ----------
-    forward
-        Forward pass; with the loss, for the last block.
-    backward, backward_without_input
-        Backward pass with and without the gradient of the block's input (the lowest trained block needs none).
-    update, server_update
-        Step of the client's and of the server's optimizer, clipping included.
-    perturbed_forward
-        Forward pass with one perturbation direction, noise included.
-    forward_mode
-        Forward pass of dual numbers with one direction as tangents, noise included; None where the scenario does not
-        use it.
-    descend
-        Moving the parameters along one direction, or adding it to the estimated gradient; noise included.
-    estimated_update
-        Step of the optimizer of estimated gradients; no work for plain SGD, which moves along directions.
-    exchanged_bytes
-        What travels between rounds: trained parameters and statistics.
-    num_trainable
-        Trained scalars.
-    """
-
-    forward: OperatorCost
-    backward: OperatorCost
-    backward_without_input: OperatorCost
-    update: OperatorCost
-    server_update: OperatorCost
-    perturbed_forward: OperatorCost
-    forward_mode: OperatorCost | None
-    descend: OperatorCost
-    estimated_update: OperatorCost
-    exchanged_bytes: int
-    num_trainable: int
 
 
 def signature(block: Block, x: Tensor, *, is_last: bool) -> Hashable:

@@ -22,7 +22,7 @@ from hybridsplit.runtime.models.build import build_blocks, model_config, torch_d
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
-from hybridsplit.scenarios.schema import Digits, ImageArchive, Scenario, TextTable
+from hybridsplit.scenarios.schema import ImageSource, Scenario, TextSource
 
 BlockGraph: TypeAlias = "nx.DiGraph[int]"
 """Blocks 1..L after the input, node 0."""
@@ -75,7 +75,7 @@ def with_batch_size(traced: TracedModel, scenario: Scenario, batch_size: int) ->
 def _batch(scenario: Scenario, batch_size: int) -> Batch:
     data = scenario.data
     device = torch.device("meta")
-    if isinstance(data, (Digits, ImageArchive)):
+    if isinstance(data, ImageSource):
         channels = int(getattr(model_config(scenario.model), "num_channels", 1))
         shape = batch_size, channels, data.image_size, data.image_size
         images = torch.empty(shape, dtype=torch_dtype(scenario.model), device=device)
@@ -83,7 +83,7 @@ def _batch(scenario: Scenario, batch_size: int) -> Batch:
     length = scenario.training.sequence_length
     assert length is not None
     tokens = torch.empty(batch_size, length, dtype=torch.long, device=device)
-    is_padded = isinstance(data, TextTable)
+    is_padded = isinstance(data, TextSource) and data.is_padded
     mask_BS = torch.empty(batch_size, length, dtype=torch.bool, device=device) if is_padded else None
     if scenario.model.task == "causal-lm":
         # A label tensor of its own where padding is masked out, the ids themselves otherwise: both cross the air.

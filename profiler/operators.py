@@ -12,135 +12,20 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from enum import IntEnum
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
+from hybridsplit.profiler.costs import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost, OperatorKey
 from hybridsplit.scenarios.errors import ProfileError
 
 aten = torch.ops.aten
 _NAMES_OF_PRODUCTS = re.compile(r"(^|_|add|b)mm(_|$)|matmul|convolution|attention|(^|_)linear|gemm|lstm|gru(_|$)")
-
-
-class OperatorClass(IntEnum):
-    """Classes of operators that reach different shares of a device's peaks."""
-
-    MEMORY = 0
-    """No products: elementwise work, normalisation, copies, gathers, sums."""
-    RANDOM = 1
-    """Draws normal random numbers, or words of random bits."""
-    MATMUL = 2
-    """Matrix products and attention."""
-    CONVOLUTION = 3
-    """Convolutions over all channels, both directions, except a 1x1 one's forward pass."""
-    POINTWISE_FORWARD = 4
-    """Forward pass of a 1x1 convolution over all channels."""
-    GROUPED_FORWARD = 5
-    """Forward pass of a grouped or depthwise convolution."""
-    GROUPED_BACKWARD = 6
-    """Backward pass of a grouped or depthwise convolution."""
-
-
-PRODUCTS = frozenset(OperatorClass) - {OperatorClass.MEMORY, OperatorClass.RANDOM}
-"""Classes whose floating-point operations are multiply-adds of the model."""
-
-RANDOM_FLOPS_PER_ELEMENT = 300
-"""Cost of a normal random number, or of a word of random bits, in units of peak arithmetic: a canonical generator is
-serial, so that noise does not depend on the device. From one x86 core of 60 GFLOP/s that draws 200 million a second; an
-assumption on devices that state no rate of their own."""
-
-
-class OperatorKey(NamedTuple):
-    """What operators must share to be counted together.
-
-    Parameters
-    ----------
-    operator_class
-        Its class.
-    flops
-        Floating-point operations.
-    moved_bytes
-        Sizes of inputs and outputs.
-    unfolded_bytes
-        Extra traffic where a convolution is carried out as a product of unfolded patches: each patch written and read.
-    groups
-        Groups of a convolution, 1 for all else.
-    """
-
-    operator_class: OperatorClass
-    flops: float
-    moved_bytes: float
-    unfolded_bytes: float = 0.0
-    groups: int = 1
-
-
-@dataclass(frozen=True)
-class OperatorCost:
-    """Operators of a piece of work, alike ones counted together.
-
-    Parameters
-    ----------
-    operator_class
-        [N] values of :class:`OperatorClass`.
-    flops
-        [N] floating-point operations of each.
-    moved_bytes, unfolded_bytes
-        [N] bytes read and written by each, and the extra where patches are unfolded (see :class:`OperatorKey`).
-    groups
-        [N] groups of a convolution, 1 for all else.
-    count
-        [N] how often it occurs.
-    """
-
-    operator_class: np.ndarray
-    flops: np.ndarray
-    moved_bytes: np.ndarray
-    unfolded_bytes: np.ndarray
-    groups: np.ndarray
-    count: np.ndarray
-
-    @classmethod
-    def of(cls, counted: Counter[OperatorKey]) -> OperatorCost:
-        """Build from a counter."""
-        keys = list(counted)
-        return cls(
-            operator_class=np.array([key.operator_class for key in keys], dtype=np.int8),
-            flops=np.array([key.flops for key in keys], dtype=float),
-            moved_bytes=np.array([key.moved_bytes for key in keys], dtype=float),
-            unfolded_bytes=np.array([key.unfolded_bytes for key in keys], dtype=float),
-            groups=np.array([key.groups for key in keys], dtype=float),
-            count=np.array([counted[key] for key in keys], dtype=float),
-        )
-
-    @classmethod
-    def joined(cls, parts: Sequence[OperatorCost]) -> OperatorCost:
-        """Return several pieces of work, one after the other, as one."""
-        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
-
-    def of_class(self, *classes: OperatorClass) -> np.ndarray:
-        """[N] flags of the operators of some classes."""
-        return np.isin(self.operator_class, [int(one) for one in classes])
-
-    @property
-    def total_flops(self) -> float:
-        """Floating-point operations of matmul-class operators, all together."""
-        return float((self.flops * self.count)[self.of_class(*PRODUCTS)].sum())
-
-    @property
-    def total_bytes(self) -> float:
-        """Bytes moved, all together."""
-        return float((self.moved_bytes * self.count).sum())
-
-
-NO_WORK = OperatorCost.of(Counter())
 
 
 class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

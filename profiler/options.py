@@ -9,21 +9,21 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from hybridsplit.profiler.batch_worth import batch_worth, noise_scale
 from hybridsplit.profiler.cache import load_profile, profile_key, save_profile
+from hybridsplit.profiler.costs import OperatorCost
+from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.energy import client_energy_j
-from hybridsplit.profiler.memory import CudaMemory
-from hybridsplit.profiler.mode_costs import SCALAR_BYTES, BlockSeconds, Clock, client_step_s, server_step_s, step_bytes
-from hybridsplit.profiler.model_profile import ModelProfile, OnProgress, profile_model
-from hybridsplit.profiler.models import smashed_bytes
-from hybridsplit.profiler.operators import OperatorCost
-from hybridsplit.profiler.progress import batch_worth, noise_scale
+from hybridsplit.profiler.mode_costs import Clock, block_seconds, server_step_s
+from hybridsplit.profiler.profiles import ModelProfile, OnProgress
 from hybridsplit.profiler.roofline import check_can_train, seconds
 from hybridsplit.runtime.aggregation.reliability import expected_progress
-from hybridsplit.runtime.data.partition import partition
-from hybridsplit.runtime.data.sources import load_dataset
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
 from hybridsplit.scenarios.devices import Device, find_device
+from hybridsplit.scenarios.modes import MODES, Gradient, StepSizes, TrainingMode
+from hybridsplit.scenarios.modes.base import SCALAR_BYTES
+from hybridsplit.scenarios.modes.passes import BlockSeconds
 from hybridsplit.scenarios.schema import Client, Scenario, Server, Training
 
 
@@ -37,7 +37,7 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
     """
     server_clock = _clock_of(server_device(scenario.server, scenario))
     on_server = {
-        size: BlockSeconds.on(server_clock, of.costs, is_server=True) for size, of in profile.by_batch_size.items()
+        size: block_seconds(server_clock, of.costs, is_server=True) for size, of in profile.by_batch_size.items()
     }
     by_device: dict[str, pd.DataFrame] = {}
     for position, group in enumerate(scenario.clients):
@@ -61,6 +61,9 @@ def _batch_sizes(scenario: Scenario) -> dict[str, tuple[int, ...]]:
     candidates = scenario.training.candidate_batch_sizes
     if len(candidates) == 1:
         return {client.id: candidates for client in scenario.expanded_clients()}
+    from hybridsplit.runtime.data.partition import partition
+    from hybridsplit.runtime.data.sources import load_dataset
+
     dealt = partition(load_dataset(scenario).train, scenario)
     return {client: tuple(size for size in candidates if size <= len(index)) for client, index in dealt.items()}
 
@@ -82,27 +85,27 @@ def _device_rows(
     scenario: Scenario, model: ModelProfile, batch_size: int, device: Device, server_clock: BlockSeconds
 ) -> pd.DataFrame:
     profile, training, load = model.by_batch_size[batch_size], scenario.training, scenario.server.load
-    clock = BlockSeconds.on(_clock_of(device), profile.costs)
+    clock = block_seconds(_clock_of(device), profile.costs)
     of_batch = batch_worth(batch_size, max(model.by_batch_size), noise_scale(scenario, model.noise_scale))
     zeroth_order, steps = training.zeroth_order, training.local_steps
     rows: list[dict[str, object]] = []
     for choice, peak_bytes in profile.peaks_on(cuda_memory(device)).items():
-        cut, mode, recompute = choice
+        cut, mode = choice.cut, MODES[choice.mode]
         num_trainable = profile.num_trainable_below(cut)
         client_trains = num_trainable > 0
-        bytes_a_step = step_bytes(
-            mode,
-            smashed_bytes(profile.graph, cut),
-            profile.mask_bytes + (0 if training.label_holder == "server" else profile.label_bytes),
-            profile.row_id_bytes if (cut, mode) in profile.row_ids_needed else 0,
-            zeroth_order,
-            on_device=cut == profile.num_blocks,
-            client_trains=client_trains,
+        sizes = StepSizes(
+            smashed=profile.smashed_bytes[cut - 1],
+            labels=profile.mask_bytes + (0 if training.label_holder == "server" else profile.label_bytes),
+            row_ids=profile.row_id_bytes if (cut, choice.mode) in profile.row_ids_needed else 0,
         )
+        if cut == profile.num_blocks:
+            bytes_a_step = mode.bytes_without_server(sizes, zeroth_order)
+        else:
+            bytes_a_step = mode.step_bytes(sizes, zeroth_order, client_trains=client_trains)
         exchanged = profile.exchanged_bytes(cut, training.zo_prefix_blocks)
         averaged = _averaged_scalar_bytes(mode, training)
-        upload = exchanged if mode in EXACT_MODES else 0
-        compute_s = steps * client_step_s(clock, mode, cut, zeroth_order, profile.forwards.get(choice))
+        upload = exchanged if mode.gradient is Gradient.EXACT else 0
+        compute_s = steps * mode.client_step_s(clock, cut, zeroth_order, profile.forwards.get(choice))
         # Others' load leaves this much of the server to all clients together.
         server_s = steps * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
         num_above = profile.num_trainable_below(profile.num_blocks) - num_trainable
@@ -110,8 +113,8 @@ def _device_rows(
         rows.append(
             {
                 "cut": cut,
-                "mode": str(mode),
-                "recompute": recompute,
+                "mode": mode.name,
+                "recompute": choice.recompute,
                 "recomputes": profile.recomputes(choice),
                 "batch_size": batch_size,
                 "client_compute_s": compute_s,
@@ -121,7 +124,7 @@ def _device_rows(
                 "model_download_bytes": exchanged,
                 "server_compute_s": server_s,
                 "client_peak_bytes": peak_bytes,
-                "server_state_bytes": profile.server_peak_bytes[cut, mode],
+                "server_state_bytes": profile.server_peak_bytes[cut, mode.name],
                 "client_energy_j": client_energy_j(device, compute_s),
                 "progress": of_batch * progress,
                 "confidence": str(device.confidence),
@@ -130,12 +133,12 @@ def _device_rows(
     return pd.DataFrame(rows)
 
 
-def _averaged_scalar_bytes(mode: Mode, training: Training) -> int:
+def _averaged_scalar_bytes(mode: TrainingMode, training: Training) -> int:
     """Bytes of the averaged scalars that a client replays in the lowest blocks, where these are never downloaded.
 
-    ``zo-projection`` receives the scalars to apply in every step already; ``zo-loss`` does once a round.
+    A mode that receives the scalars to apply in every step has them already; all others receive them once a round.
     """
-    if mode is not Mode.ZO_LOSS or training.zo_prefix_blocks == 0:
+    if mode.receives_scalars or training.zo_prefix_blocks == 0:
         return 0
     return SCALAR_BYTES * training.zeroth_order.directions * training.local_steps
 
@@ -194,6 +197,9 @@ def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, 
     key = profile_key(scenario, cuda_devices)
     profile = load_profile(key) if key is not None else None
     if profile is None:
+        on_progress("loading PyTorch and Transformers", 0.0)
+        from hybridsplit.profiler.model_profile import profile_model  # late: seconds, which a kept profile saves
+
         profile = profile_model(scenario, on_progress, cuda_devices)
         if key is not None:
             save_profile(key, profile)

@@ -1,4 +1,4 @@
-"""What a step is worth: how the squared gradient norm divides over blocks, and how it grows with the batch."""
+"""What a step is worth, measured: how the squared gradient norm divides over blocks, and how noisy it is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hybridsplit.profiler.compute import BlockCost
+from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.runtime.data.partition import draw_batch
 from hybridsplit.runtime.data.sources import Dataset, load_dataset
 from hybridsplit.runtime.models.build import build_blocks
@@ -51,13 +51,6 @@ def gradient_split(scenario: Scenario, costs: Sequence[BlockCost]) -> np.ndarray
     return np.asarray(squared / squared.sum())
 
 
-def measures_noise_scale(scenario: Scenario) -> bool:
-    """Whether a noise scale is needed, not stated, and to be measured."""
-    objective = scenario.objective
-    is_chosen = len(scenario.training.candidate_batch_sizes) > 1
-    return is_chosen and objective.gradient_noise_scale is None and objective.gradient_split == "measured"
-
-
 def measured_noise_scale(scenario: Scenario) -> float:
     """Return the simple noise scale of the gradient of all trainable parameters at the starting weights.
 
@@ -81,31 +74,6 @@ def measured_noise_scale(scenario: Scenario) -> float:
         of_large.append(gradients.squared_norm(batch))
         of_small += [gradients.squared_norm(part) for part in _divided(batch, smallest)]
     return noise_estimate(smallest, float(np.mean(of_small)), largest, float(np.mean(of_large))).scale
-
-
-def noise_scale(scenario: Scenario, measured: float | None) -> float:
-    """Return the noise scale that counts: stated, else measured, else ``training.batch_size`` (an assumption)."""
-    stated = scenario.objective.gradient_noise_scale
-    if stated is not None:
-        return stated
-    return float(scenario.training.batch_size) if measured is None else measured
-
-
-def batch_worth(batch_size: int, largest: int, scale: float) -> float:
-    """What a step with a batch is worth relative to one with the largest batch: in (0, 1], 1 for the largest.
-
-    With the best learning rate, a step with ``B`` samples lowers the loss by a share of ``1 / (1 + S / B)`` of what a
-    step
-    along the true gradient does, ``S`` being the noise scale (McCandlish et al., arXiv 1812.06162, section 2.2).
-
-    Parameters
-    ----------
-    batch_size, largest
-        Samples of the batch and of the largest one on offer.
-    scale
-        The noise scale ``S``, samples.
-    """
-    return (1.0 + scale / largest) / (1.0 + scale / batch_size)
 
 
 @dataclass(frozen=True)

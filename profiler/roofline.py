@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybridsplit.profiler.operators import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost
+from hybridsplit.profiler.costs import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost
 from hybridsplit.scenarios.devices import Device, RooflineEfficiency
 from hybridsplit.scenarios.errors import ScenarioError
 

@@ -18,6 +18,7 @@ from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.sections.data import DATA_SOURCES
 from hybridsplit.scenarios.units import format_bytes
 
 
@@ -200,23 +201,28 @@ def _index_of(items: list[Any], key: str, where: str) -> int:
     )
 
 
-_FILE_KEYS = ("data.path", "data.tokenizer", "model.checkpoint")
-
-
 def _with_absolute_paths(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Resolve file names against the scenario's folder, so that a run may change directory."""
     resolved = json.loads(json.dumps(document, default=_not_plain)) if _is_plain(document) else dict(document)
-    for key_path in _FILE_KEYS:
-        section, key = key_path.split(".")
+    for section, key, must_be_file in _file_keys(resolved):
         holder = resolved.get(section)
         if isinstance(holder, dict) and isinstance(holder.get(key), str):
-            holder[key] = _located(holder[key], folder, must_be_file=key == "path")
+            holder[key] = _located(holder[key], folder, must_be_file=must_be_file)
     groups = resolved.get("clients")
     for group in groups if isinstance(groups, list) else []:
         link = group.get("link") if isinstance(group, dict) else None
         if isinstance(link, dict) and isinstance(link.get("trace"), str):
             link["trace"] = _located(link["trace"], folder, must_be_file=True)
     return resolved
+
+
+def _file_keys(document: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Sections and keys that name files, and whether it must be a file: a folder may be a name on the hub."""
+    data = document.get("data")
+    source = DATA_SOURCES.get(str(data.get("source"))) if isinstance(data, dict) else None
+    files = [] if source is None else [("data", key, True) for key in source.file_keys]
+    folders = [] if source is None else [("data", key, False) for key in source.folder_keys]
+    return [*files, *folders, ("model", "checkpoint", False)]
 
 
 def _is_plain(document: Mapping[str, Any]) -> bool:
@@ -251,15 +257,14 @@ def _check_devices(scenario: Scenario, origin: str) -> None:
 
 def _check_files(scenario: Scenario, origin: str) -> None:
     """Check that named files exist, and that a partition's key is one the data has."""
-    named_files = [("data.path", getattr(scenario.data, "path", None))]
+    named_files = [(f"data.{key}", getattr(scenario.data, key)) for key in scenario.data.file_keys]
     named_files += [(f"clients.{index}.link.trace", group.link.trace) for index, group in enumerate(scenario.clients)]
     for where, name in named_files:
         if name is not None and not Path(name).is_file():
             raise ScenarioError(f"{origin}: {where}: no such file {name!r}; needs a path relative to the scenario file")
     key = getattr(scenario.data.partition, "key", "label")
-    if key not in ("label", getattr(scenario.data, "key_column", None)):
-        column = getattr(scenario.data, "key_column", None)
-        choices = "'label'" + (f" or {column!r}" if column else "")
+    if key not in scenario.data.natural_keys:
+        choices = " or ".join(map(repr, scenario.data.natural_keys))
         raise ScenarioError(f"{origin}: data.partition.key: found {key!r}; this source has the keys {choices}")
 
 

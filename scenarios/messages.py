@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.sections.registered import OneOf
 
 
 def explain(error: ValidationError, document: Mapping[str, Any], origin: str) -> str:
@@ -123,12 +124,15 @@ def _valid_keys(path: Sequence[str]) -> list[str]:
 def _step(model: type[BaseModel], part: str) -> list[type[BaseModel]]:
     if part not in model.model_fields:
         return [model] if part.isdigit() or model.__name__ == "Device" else []
-    return _models_in(model.model_fields[part].annotation)
+    field = model.model_fields[part]
+    return [kind for found in (*field.metadata, field.annotation) for kind in _models_in(found)]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
+    if isinstance(annotation, OneOf):
+        return annotation.members()
     if get_origin(annotation) in (Union, UnionType, tuple, list, dict) or hasattr(annotation, "__metadata__"):
         return [model for inner in get_args(annotation) for model in _models_in(inner)]
     return []

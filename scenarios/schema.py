@@ -17,19 +17,32 @@ from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, Section
-from hybridsplit.scenarios.sections.model_and_data import (
+from hybridsplit.scenarios.sections.data import (
+    DATA_SOURCES,
     ByKey,
     Data,
+    DataSource,
     Digits,
     Dirichlet,
     Iid,
     ImageArchive,
-    Model,
+    ImageSource,
     Partition,
     SyntheticTokens,
+    TextSource,
     TextTable,
 )
-from hybridsplit.scenarios.sections.network import ClientGroup, FixedLink, Link, Radio, Server, ShannonLink
+from hybridsplit.scenarios.sections.model import Model
+from hybridsplit.scenarios.sections.network import (
+    LINK_MODELS,
+    ClientGroup,
+    FixedLink,
+    Link,
+    LinkModel,
+    Radio,
+    Server,
+    ShannonLink,
+)
 from hybridsplit.scenarios.sections.training import (
     AdamW,
     GradientClip,
@@ -51,6 +64,7 @@ __all__ = [
     "Client",
     "ClientGroup",
     "Data",
+    "DataSource",
     "Digits",
     "Dirichlet",
     "Faults",
@@ -58,8 +72,10 @@ __all__ = [
     "GradientClip",
     "Iid",
     "ImageArchive",
+    "ImageSource",
     "LearningRateSchedule",
     "Link",
+    "LinkModel",
     "Model",
     "Objective",
     "Optimizer",
@@ -71,6 +87,7 @@ __all__ = [
     "Sgd",
     "ShannonLink",
     "SyntheticTokens",
+    "TextSource",
     "TextTable",
     "TrainAll",
     "TrainBiasesAndNorms",
@@ -126,7 +143,7 @@ class Client:
     group: str
     device: str
     memory_budget_bytes: int
-    link: FixedLink | ShannonLink
+    link: LinkModel
     data_weight: float
     min_cut: int
     energy_cap_j: float | None = None
@@ -172,14 +189,10 @@ class Scenario(Section):
         names = [group.group for group in self.clients]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"clients: the group names {', '.join(sorted(twice))} occur twice; each needs its own")
-        needed = ShannonLink if self.radio.link_model == "shannon" else FixedLink
+        needed = LINK_MODELS[self.radio.link_model]
         for index, group in enumerate(self.clients):
             if not isinstance(group.link, needed):
-                keys = (
-                    "path_gain_db, downlink_bps_per_hz"
-                    if needed is ShannonLink
-                    else "uplink_bps_per_hz, downlink_bps_per_hz"
-                )
+                keys = ", ".join(name for name, field in needed.model_fields.items() if field.is_required())
                 raise ValueError(
                     f"clients.{index}.link: radio.link_model is {self.radio.link_model!r}, which needs the keys {keys}"
                 )
@@ -189,7 +202,7 @@ class Scenario(Section):
                     "minimise time-to-progress or round-latency"
                 )
         is_image = self.model.task == "image-classification"
-        if is_image != isinstance(self.data, (Digits, ImageArchive)):
+        if is_image != isinstance(self.data, ImageSource):
             raise ValueError(
                 f"data.source: found {self.data.source!r}, which does not fit model.task {self.model.task!r}"
             )
@@ -233,3 +246,8 @@ class Scenario(Section):
         facts = {key: value for key, value in self.resolved().items() if key != "faults"}
         canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+for _registry in (DATA_SOURCES, LINK_MODELS):
+    # What is registered after this module was imported is part of the schema too.
+    _registry.when_it_grows(lambda: (ClientGroup.model_rebuild(force=True), Scenario.model_rebuild(force=True)))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Marginal, Plan, PlanStatus, Prices
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
@@ -166,10 +167,7 @@ def _client_plan(
     return ClientPlan(
         id=row["client"],
         device=row["device"],
-        cut=int(row["cut"]),
-        mode=row["mode"],
-        recompute=row["recompute"],
-        batch_size=row["batch_size"],
+        **{name: row[name] for name in PLACEMENT_COLUMNS},
         uplink_share=uplink_share,
         downlink_share=downlink_share,
         server_share=server_share,

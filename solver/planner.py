@@ -20,7 +20,7 @@ from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort, SearchResult, search
 from hybridsplit.solver.shares.solution import ShareSolution, equal_shares, given_shares
 from hybridsplit.solver.shares.synchronised import best_shares
-from hybridsplit.solver.strategies import Assignment, find_strategy, require_turns
+from hybridsplit.solver.strategies import Proposal, Strategy, find_strategy, require_turns
 from hybridsplit.solver.verify.plan import verify_plan
 
 _VALUED_CLIENTS = 2_000
@@ -30,7 +30,7 @@ _VALUED_CLIENTS = 2_000
 def make_plan(
     scenario: Scenario,
     table: OptionTable,
-    strategy: str = "optimal",
+    strategy: str | Strategy = "optimal",
     *,
     fixed: Mapping[str, tuple[int, str]] | None = None,
     bounds: SearchResult | None = None,
@@ -46,7 +46,7 @@ def make_plan(
     table
         Its option table.
     strategy
-        Name of a strategy, see :data:`hybridsplit.solver.strategies.STRATEGIES`.
+        Name of a strategy (:data:`hybridsplit.solver.strategies.STRATEGIES`), or a strategy itself.
     fixed
         Client id to (cut, mode): options that are decided already.
     bounds
@@ -76,33 +76,33 @@ def make_plan(
         If a solver stopped, or its plan does not pass verification.
     """
     chosen = find_strategy(strategy)
-    require_turns(scenario, strategy)
+    require_turns(scenario, chosen)
     began = time.perf_counter()
     problem = build_problem(table, scenario, fixed)
     effort = Effort(
         stop_at=None if time_limit_s is None else began + time_limit_s,
         incumbent_rows=None if warm_start is None else rows_of_plan(problem, warm_start),
     )
-    assignment = chosen.assign(problem, effort)
-    solution = _shares(problem, assignment)
-    known = bounds or assignment.bounds or search(problem, effort.starting_at(assignment.rows))
-    schedule = assignment.schedule or Simultaneous()
-    if assignment.reason is None:
-        why = reasons(problem, assignment.rows, solution.round_latency_s)
+    proposal = chosen.propose(problem, effort)
+    solution = _shares(problem, proposal)
+    known = bounds or proposal.bounds or search(problem, effort.starting_at(proposal.rows))
+    schedule = proposal.schedule or Simultaneous()
+    if proposal.reason is None:
+        why = reasons(problem, proposal.rows, solution.round_latency_s)
     else:
-        why = [assignment.reason] * problem.num_clients
+        why = [proposal.reason] * problem.num_clients
     prices = Prices(**dict(zip(("uplink_s", "downlink_s", "server_s"), solution.prices_s.tolist(), strict=True)))
-    remarks = (*notes(prices, solution.round_latency_s), *solution.notes) if assignment.schedule is None else ()
+    remarks = (*notes(prices, solution.round_latency_s), *solution.notes) if proposal.schedule is None else ()
     decision = Decision(
-        rows=assignment.rows,
+        rows=proposal.rows,
         solution=solution,
         schedule=schedule,
         bounds=known,
-        strategy=strategy,
+        strategy=chosen.name,
         claims_optimality=chosen.claims_optimality,
         reasons=why,
-        notes=(*remarks, *assignment.notes),
-        marginals=_marginals(problem, assignment.rows, solution)
+        notes=(*remarks, *proposal.notes),
+        marginals=_marginals(problem, proposal.rows, solution)
         if chosen.claims_optimality and not effort.is_over
         else (),
         solve_s=time.perf_counter() - began - solution.compile_s,
@@ -135,24 +135,21 @@ def rows_of_plan(problem: PlanningProblem, plan: Plan) -> IntArray | None:
     """
     position = {key: row for row, key in enumerate(problem.keys)}
     dropped = {problem.clients[int(problem.client_index[row])].id: row for row in np.flatnonzero(problem.is_dropped)}
-    chosen = {
-        client.id: (client.id, client.cut, str(client.mode), client.recompute, client.batch_size)
-        for client in plan.clients
-    }
+    chosen = {client.id: (client.id, *client.key) for client in plan.clients}
     rows = [position.get(chosen.get(client.id, ()), dropped.get(client.id)) for client in problem.clients]
     known = [row for row in rows if row is not None]
     found = np.array(known, dtype=np.int64)
     return found if len(known) == problem.num_clients and problem.keeps_limits(found) else None
 
 
-def _shares(problem: PlanningProblem, assignment: Assignment) -> ShareSolution:
-    if assignment.solution is not None:
-        return assignment.solution
-    if assignment.shares is not None:
-        return given_shares(problem, assignment.rows, assignment.shares)
-    if assignment.equal_shares:
-        return equal_shares(problem, assignment.rows)
-    return best_shares(problem, assignment.rows)
+def _shares(problem: PlanningProblem, proposal: Proposal) -> ShareSolution:
+    if proposal.solution is not None:
+        return proposal.solution
+    if proposal.shares is not None:
+        return given_shares(problem, proposal.rows, proposal.shares)
+    if proposal.equal_shares:
+        return equal_shares(problem, proposal.rows)
+    return best_shares(problem, proposal.rows)
 
 
 def compute_bounds(

@@ -6,12 +6,11 @@ from functools import cache
 
 import pytest
 
-from hybridsplit.orchestrator.pipeline import frozen_assignments
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.replay import replay
-from hybridsplit.runtime.run.assignments import assignments_of
 from hybridsplit.runtime.run.rounds import train
+from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OptionTable
@@ -134,15 +133,15 @@ def option_of(client: str, *overrides: str) -> tuple[int, Mode]:
 
 
 def test_shrinking_a_budget_forces_the_mode_that_fits() -> None:
-    assert option_of("orin-0")[1] is Mode.FO
-    assert option_of("orin-0", "clients.orin.memory_budget_bytes=400 KiB")[1] is Mode.ZO_PROJECTION
+    assert option_of("orin-0")[1] == Mode.FO
+    assert option_of("orin-0", "clients.orin.memory_budget_bytes=400 KiB")[1] == Mode.ZO_PROJECTION
 
 
 def test_enlarging_a_budget_brings_exact_gradients() -> None:
-    assert option_of("pi5-0")[1] is Mode.ZO_PROJECTION
+    assert option_of("pi5-0")[1] == Mode.ZO_PROJECTION
     assert option_of("pi5-0", "clients.pi5.memory_budget_bytes=4 MiB")[1] in (Mode.FO, Mode.FO_RECOMPUTE)
-    assert option_of("phone-0")[1] is Mode.FO_RECOMPUTE
-    assert option_of("phone-0", "clients.phone.memory_budget_bytes=4 MiB")[1] is Mode.FO
+    assert option_of("phone-0")[1] == Mode.FO_RECOMPUTE
+    assert option_of("phone-0", "clients.phone.memory_budget_bytes=4 MiB")[1] == Mode.FO
 
 
 def test_lifting_the_radio_limit_moves_cuts() -> None:

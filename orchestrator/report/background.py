@@ -7,11 +7,11 @@ from collections import Counter
 
 from hybridsplit.orchestrator.report.cells import Cell, Column, Table, percent
 from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches, device_name
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan
 from hybridsplit.scenarios.devices import Confidence
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.units import format_bytes
 
 
@@ -25,7 +25,7 @@ def option_table(data: ReportData) -> Table | None:
     """
     if data.options is None:
         return None
-    modes = [mode for mode in Mode if str(mode) in set(data.options.table["mode"])]
+    modes = [mode for mode in MODES if mode in set(data.options.table["mode"])]
     columns = (
         Column("Client"),
         Column("Options", is_number=True),
@@ -37,7 +37,7 @@ def option_table(data: ReportData) -> Table | None:
     return Table(columns, tuple(rows))
 
 
-def _option_row(data: ReportData, options: OptionTable, bunch: Bunch, modes: list[Mode]) -> tuple[Cell, ...]:
+def _option_row(data: ReportData, options: OptionTable, bunch: Bunch, modes: list[str]) -> tuple[Cell, ...]:
     mine = options.table[options.table["client"].isin(bunch.ids)]
     fitting = mine[mine["fits"]]
     deepest: list[Cell] = []
@@ -51,17 +51,16 @@ def _option_row(data: ReportData, options: OptionTable, bunch: Bunch, modes: lis
             # Clients of a row may differ; the figure holds for each of them.
             cut = int(fits.groupby("client")["cut"].max().min())
             deepest.append(Cell(str(cut), value=cut, note=f"of {int(offered['cut'].max())}"))
-    chosen = Counter((client.cut, client.mode, client.batch_size) for client in bunch.clients)
-    (cut, mode, batch_size), count = chosen.most_common(1)[0]
-    batch = f", batch {batch_size}" if data.chooses_batch_size else ""
+    chosen = Counter(client.placement for client in bunch.clients)
+    placement, count = chosen.most_common(1)[0]
     return (
         Cell(bunch.label),
         Cell(f"{len(mine):,}", value=len(mine)),
         Cell(f"{len(fitting):,}", value=len(fitting), bar=len(fitting) / len(mine) if len(mine) else 0.0),
         *deepest,
         Cell(
-            f"cut {cut}, {mode}{batch}",
-            mark=f"mode-{mode}",
+            placement.described(names_batch=data.chooses_batch_size),
+            mark=f"mode-{placement.mode}",
             note="" if len(chosen) == 1 else f"{count:,} of {len(bunch.clients):,}",
         ),
     )

@@ -86,7 +86,7 @@ class ReportData:
     @property
     def chooses_batch_size(self) -> bool:
         """Whether the planner had several batch sizes to choose from."""
-        return len(self.scenario.training.candidate_batch_sizes) > 1
+        return self.scenario.training.chooses_batch_size
 
     @property
     def slowest(self) -> ClientPlan:

@@ -12,10 +12,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hybridsplit.orchestrator.report.figures import styled
-from hybridsplit.orchestrator.report.palette import MODE_COLOURS, MUTED, WARNING
-from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.orchestrator.report.palette import MUTED, WARNING
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.recompute import most_kept_inputs, parse_order
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 _MOST_BUDGETS = 8
@@ -36,13 +36,13 @@ def memory_by_cut_figure(options: OptionTable) -> go.Figure:
     figure = go.Figure()
     rows = _one_client_a_device(options.table)
     sizes = sorted(rows["batch_size"].unique())
-    for mode, (dash, batch_size) in itertools.product(Mode, zip(itertools.cycle(_DASHES), reversed(sizes))):
+    for mode, (dash, batch_size) in itertools.product(MODES, zip(itertools.cycle(_DASHES), reversed(sizes))):
         of_mode = rows[(rows["mode"] == str(mode)) & (rows["batch_size"] == batch_size)]
         if of_mode.empty:
             continue
         by_cut = of_mode.groupby("cut")["client_peak_bytes"]
         least, most = by_cut.min(), by_cut.max()
-        colour = MODE_COLOURS[mode]
+        colour = MODES[mode].colour
         if (most > least).any():
             figure.add_scatter(
                 x=list(most.index), y=list(most), mode="lines", line={"width": 0}, hoverinfo="skip",

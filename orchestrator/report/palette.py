@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.modes import MODES, Gradient
 
 INK = "#1f2933"
 MUTED = "#52606d"
@@ -42,18 +42,12 @@ PHASE_LABELS: Mapping[Phase, str] = MappingProxyType(
         Phase.BARRIER: "Waiting at the barrier",
     }
 )
-MODE_COLOURS: Mapping[Mode, str] = MappingProxyType(
-    {
-        Mode.FO: "#332288",
-        Mode.FO_RECOMPUTE: "#117733",
-        Mode.ZO_PROJECTION: "#882255",
-        Mode.ZO_LOSS: "#cc6677",
-        Mode.FROZEN: "#7b8794",
-    }
+_MODE_SHAPES: Mapping[Gradient, str] = MappingProxyType(
+    {Gradient.EXACT: "circle", Gradient.ESTIMATED: "diamond", Gradient.NONE: "square"}
 )
 
 
-def mode_shape(mode: Mode) -> str:
+def mode_shape(mode: str) -> str:
     """Return the shape of a mode's mark, so that colour is never the only cue.
 
     Parameters
@@ -66,6 +60,4 @@ def mode_shape(mode: Mode) -> str:
     str
         ``circle`` for exact gradients, ``diamond`` for zeroth-order ones, ``square`` for a frozen client part.
     """
-    if mode in EXACT_MODES:
-        return "circle"
-    return "diamond" if mode in ZEROTH_ORDER_MODES else "square"
+    return _MODE_SHAPES[MODES[mode].gradient]

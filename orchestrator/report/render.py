@@ -18,8 +18,8 @@ from hybridsplit.orchestrator.report.headline import STATUS_WORDS, tiles, what_t
 from hybridsplit.orchestrator.report.memory_by_cut import memory_by_cut_figure
 from hybridsplit.orchestrator.report.tables import client_list, plan_table, resource_table
 from hybridsplit.orchestrator.report.truth import truth_tables
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import ROUND_ORDER
+from hybridsplit.scenarios.modes import MODES
 
 
 def render_report(data: ReportData) -> str:
@@ -49,7 +49,7 @@ def render_report(data: ReportData) -> str:
         scenario=data.scenario,
         palette=palette,
         phases=ROUND_ORDER,
-        modes=tuple(Mode),
+        modes=tuple(MODES.values()),
         font=Markup(FONT),
         plotly_js=Markup(get_plotlyjs()),
         tiles=tiles(data),

@@ -11,7 +11,6 @@ import pandas as pd
 from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, percent
 from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches, device_name
 from hybridsplit.scenarios.contracts.ledger import Source
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, PlanStatus
 from hybridsplit.scenarios.units import format_bytes, format_seconds
@@ -20,7 +19,7 @@ _SHARES = (("Uplink", "uplink_share"), ("Downlink", "downlink_share"), ("Server"
 
 
 def plan_table(data: ReportData) -> Table:
-    """Return one row a client, or one row for the clients of a group with the same cut, mode and batch size.
+    """Return one row a client, or one row for the clients of a group with the same placement.
 
     Parameters
     ----------
@@ -40,9 +39,9 @@ def plan_table(data: ReportData) -> Table:
     )
     rows = []
     for bunch in bunches(data.plan):
-        choices: dict[tuple[int, Mode, int], list[ClientPlan]] = {}
+        choices: dict[tuple[object, ...], list[ClientPlan]] = {}
         for client in bunch.clients:
-            choices.setdefault((client.cut, client.mode, client.batch_size), []).append(client)
+            choices.setdefault(client.key, []).append(client)
         rows += [_plan_row(data, bunch, tuple(clients)) for clients in choices.values()]
     return Table(columns, tuple(rows))
 

@@ -32,7 +32,7 @@ def compare_plans(
     ``optimal``, where that is among the strategies.
     """
     bounds = compute_bounds(scenario, options)
-    chooses_batch = len(scenario.training.candidate_batch_sizes) > 1
+    chooses_batch = scenario.training.chooses_batch_size
     rows: list[dict[str, Any]] = []
     plans: dict[str, Plan] = {}
     for strategy in strategies:
@@ -72,7 +72,7 @@ def decompose_against_uniform(scenario: Scenario, options: OptionTable) -> list[
         steps = decompose(scenario, options)
     except InfeasibleError:
         return []
-    own = "cut and batch size" if len(scenario.training.candidate_batch_sizes) > 1 else "cut"
+    own = "cut and batch size" if scenario.training.chooses_batch_size else "cut"
     chain = [
         ("splitfed: one cut for all, equal shares", steps.splitfed_s),
         ("+ shares of band and server", steps.shares_s),
@@ -116,21 +116,20 @@ def train_plans(
     on_progress
         Called with what is being done and the share that is done, in [0, 1].
     """
-    from hybridsplit.orchestrator.pipeline import frozen_assignments, worker_pool
+    from hybridsplit.orchestrator.pipeline import worker_pool
     from hybridsplit.orchestrator.summary import round_ends_s
     from hybridsplit.runtime.replay import replay
-    from hybridsplit.runtime.run.assignments import assignments_of
     from hybridsplit.runtime.run.rounds import train
+    from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     with worker_pool(scenario, settings) as executor:
         for position, (strategy, plan) in enumerate(plans.items()):
             on_progress(strategy, position / len(plans))
             ends_s = round_ends_s(replay(plan, scenario, num_rounds=num_rounds))
-            result = train(
-                scenario, assignments_of(plan, scenario), executor, ends_s, options=options, schedule=plan.schedule
-            )
-            control = train(scenario, frozen_assignments(plan), executor, ends_s)
+            assignments = assignments_of(plan, scenario)
+            result = train(scenario, assignments, executor, ends_s, options=options, schedule=plan.schedule)
+            control = train(scenario, frozen_assignments(assignments), executor, ends_s)
             row = next(row for row in rows if row["strategy"] == strategy)
             row["test_accuracy"] = result.records[-1].test_accuracy
             row["frozen_control_accuracy"] = control.records[-1].test_accuracy

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hybridsplit.profiler.memory import MemoryBreakdown, client_memory
 from hybridsplit.profiler.models import traced_model, with_batch_size
 from hybridsplit.profiler.options import cuda_memory
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.recompute import most_kept_inputs, parse_order
 from hybridsplit.scenarios.devices import find_device
@@ -43,6 +42,6 @@ def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, Memory
             levels = of_mode.sort_values("client_peak_bytes", ascending=False)["recompute"]
             for recompute in dict.fromkeys((levels.iloc[0], levels.iloc[-1])):
                 kept = f", {most_kept_inputs(parse_order(recompute))} inputs kept" if recompute else ""
-                breakdown = client_memory(traced, scenario, cut, Mode(str(mode)), recompute, cuda)
+                breakdown = client_memory(traced, scenario, cut, str(mode), recompute, cuda)
                 found[f"cut {cut} {mode}{kept}{batch}{where}"] = breakdown
     return found

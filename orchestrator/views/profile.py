@@ -14,16 +14,9 @@ from rich.text import Text
 from hybridsplit.profiler.memory import MemoryBreakdown, Role
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
-_LETTERS = {Mode.FO: "F", Mode.FO_RECOMPUTE: "R", Mode.ZO_PROJECTION: "P", Mode.ZO_LOSS: "L", Mode.FROZEN: "Z"}
-_STYLES = {
-    Mode.FO: "blue",
-    Mode.FO_RECOMPUTE: "green",
-    Mode.ZO_PROJECTION: "magenta",
-    Mode.ZO_LOSS: "red",
-    Mode.FROZEN: "dim",
-}
 _CHART_ROWS = 14
 _MOST_COLUMNS = 60
 
@@ -65,7 +58,7 @@ def fits_table(options: OptionTable, local_steps: int) -> Table:
     local_steps
         Steps of a round, to give compute and bytes a step.
     """
-    chooses_batch = len(options.batch_sizes) > 1
+    chooses_batch = options.varies("batch_size")
     batch = ("batch",) if chooses_batch else ()
     table = _table(
         "What fits, by kind of client and mode",
@@ -78,7 +71,7 @@ def fits_table(options: OptionTable, local_steps: int) -> Table:
             best = deepest_fitting(of_mode)
             plain = rows[(rows["mode"] == Mode.FO) & (rows["batch_size"] == batch_size)]
             budget_bytes = int(of_mode["memory_budget_bytes"].iloc[0])
-            if best is None and mode == Mode.FO_RECOMPUTE and deepest_fitting(plain) is not None:
+            if best is None and MODES[str(mode)].has_recompute_orders and deepest_fitting(plain) is not None:
                 # Where ``fo`` fits, keeping all graphs is not offered a second time.
                 cells = ["no deeper than fo", "-", "-", "-", "-"]
             elif best is None:
@@ -145,10 +138,12 @@ def memory_chart(options: OptionTable) -> Text:
         share = math.log(size_bytes / low) / math.log(high / low) if high > low else 0.0
         return round(share * (_CHART_ROWS - 1))
 
-    cells: dict[tuple[int, int], Mode] = {}
-    # The modes that need least are drawn last, so that they are never hidden.
-    for mode in (Mode.FO_RECOMPUTE, Mode.FO, Mode.FROZEN, Mode.ZO_LOSS, Mode.ZO_PROJECTION):
-        of_mode = rows[rows["mode"] == str(mode)].groupby("cut")["client_peak_bytes"]
+    cells: dict[tuple[int, int], str] = {}
+    # Ranges first, then the modes that need most: those that need least are never hidden.
+    shown = [mode for mode in MODES if mode in set(rows["mode"])]
+    mean = rows.groupby("mode")["client_peak_bytes"].mean()
+    for mode in sorted(shown, key=lambda m: (not MODES[m].has_recompute_orders, -mean[m])):
+        of_mode = rows[rows["mode"] == mode].groupby("cut")["client_peak_bytes"]
         for cut, least, most in zip(of_mode.min().index, of_mode.min(), of_mode.max(), strict=True):
             if cut in cuts:
                 for y in range(level(least), level(most) + 1):
@@ -164,15 +159,14 @@ def memory_chart(options: OptionTable) -> Text:
             drawn = cells.get((x, y))
             blank = "·" if y in budgets else " "
             chart.append(blank * (width - 1), style="dim")
-            chart.append(_LETTERS[drawn] if drawn else blank, style=_STYLES[drawn] if drawn else "dim")
+            chart.append(MODES[drawn].letter if drawn else blank, style=MODES[drawn].style if drawn else "dim")
         chart.append("  budget\n" if y in budgets else "\n", style="dim")
     every = max(1, math.ceil(4 / width))
     chart.append(" " * 13 + "└" + "─" * (width * len(cuts)) + "\n", style="dim")
     labels = (f"{cut:>{width}}" if i % every == 0 else " " * width for i, cut in enumerate(cuts))
     batch = f", batches of {largest}" if smaller else ""
     chart.append(" " * 14 + "".join(labels) + f"  cut{batch}\n", style="dim")
-    shown = [mode for mode in Mode if str(mode) in set(rows["mode"])]
     chart.append(" " * 14)
     for mode in shown:
-        chart.append(f"{_LETTERS[mode]} {mode}   ", style=_STYLES[mode])
+        chart.append(f"{MODES[mode].letter} {mode}   ", style=MODES[mode].style)
     return chart

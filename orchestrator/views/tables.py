@@ -78,9 +78,9 @@ def reason_lines(plan: Plan) -> list[str]:
 def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
     if len(clients) <= _MOST_ROWS:
         return [(client.id, client) for client in clients]
-    groups: dict[tuple[str, int, str, int], list[ClientPlan]] = {}
+    groups: dict[tuple[str, tuple[object, ...]], list[ClientPlan]] = {}
     for client in clients:
-        key = (client.id.rsplit("-", 1)[0], client.cut, client.mode, client.batch_size)
+        key = (client.id.rsplit("-", 1)[0], client.key)
         groups.setdefault(key, []).append(client)
     return [(f"{key[0]} x{len(members)}", members[0]) for key, members in groups.items()]
 

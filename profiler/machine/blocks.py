@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hybridsplit.profiler.compute import BlockCost, block_costs, signature
+from hybridsplit.profiler.compute import block_costs, signature
+from hybridsplit.profiler.costs import BlockCost, OperatorCost
 from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.machine.timing import WARM_UPS, Clock, Timed, summary, timed
 from hybridsplit.profiler.models import TracedModel, traced_model
-from hybridsplit.profiler.operators import OperatorCost
 from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.runtime.data.sources import head_size
 from hybridsplit.runtime.models.blocks import Block

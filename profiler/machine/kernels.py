@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybridsplit.profiler.operators import OperatorClass, OperatorCost, OperatorCounter
+from hybridsplit.profiler.costs import OperatorClass, OperatorCost
+from hybridsplit.profiler.operators import OperatorCounter
 
 
 @dataclass(frozen=True)

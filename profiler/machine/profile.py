@@ -17,14 +17,13 @@ import transformers
 from pydantic import BaseModel, ConfigDict
 
 from hybridsplit.profiler.calibration import MeasuredWork, fit_efficiency, relative_errors, with_efficiency
-from hybridsplit.profiler.compute import BlockCost
+from hybridsplit.profiler.costs import RANDOM_FLOPS_PER_ELEMENT, BlockCost, OperatorClass, OperatorCost
 from hybridsplit.profiler.machine.blocks import PASSES, BlockPass, time_blocks
 from hybridsplit.profiler.machine.kernels import Kernel, kernels
 from hybridsplit.profiler.machine.timing import Clock, Timed, timed
-from hybridsplit.profiler.mode_costs import BlockSeconds
-from hybridsplit.profiler.operators import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost
 from hybridsplit.scenarios.devices import Confidence, Device, RooflineEfficiency
 from hybridsplit.scenarios.errors import ProfileError
+from hybridsplit.scenarios.modes.passes import BlockSeconds
 from hybridsplit.scenarios.schema import Scenario
 
 MACHINE_SCHEMA_VERSION = 1

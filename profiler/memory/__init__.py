@@ -9,13 +9,11 @@ a CPU, blocks of the caching allocator and the workspaces of kernels for CUDA. W
 from hybridsplit.profiler.memory.blocks import ChainMemory, chain_memory
 from hybridsplit.profiler.memory.breakdown import MemoryBreakdown, Role
 from hybridsplit.profiler.memory.composition import homogeneous_runs, peaks_of_run
-from hybridsplit.profiler.memory.cuda import CudaMemory
 from hybridsplit.profiler.memory.parts import client_memory, server_memory
 from hybridsplit.profiler.memory.trace import MemoryTrace
 
 __all__ = [
     "ChainMemory",
-    "CudaMemory",
     "MemoryBreakdown",
     "MemoryTrace",
     "Role",

@@ -13,11 +13,12 @@ against, measured peaks (``benchmarks/cuda_memory.py``):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from hybridsplit.profiler.cuda_memory import CudaMemory
 
 aten = torch.ops.aten
 _MATRIX_PRODUCTS = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default}
@@ -26,39 +27,25 @@ _WARP = 32
 _LEAST_VALUES_PER_THREAD, _MOST_VALUES_PER_THREAD = 16, 256
 
 
-@dataclass(frozen=True)
-class CudaMemory:
-    """A CUDA device, as far as its memory is concerned; the defaults are an H200's.
+def kernel_workspace_bytes(func: Any, args: Sequence[Any], device: CudaMemory) -> int:
+    """Memory that an operator's kernel takes for itself while it runs.
 
     Parameters
     ----------
-    multiprocessors
-        Number of streaming multiprocessors.
-    threads_per_multiprocessor
-        Most threads resident on one.
-    cublas_workspace_bytes
-        Workspace of each thread that calls cuBLAS: 32 MiB on compute capability 9.0, 8.125 MiB before, by PyTorch's
-        defaults.
-    workspaces_exist
-        True if cuBLAS was called before, so that its workspaces are not counted.
+    func, args
+        The operator and its arguments.
+    device
+        The CUDA device.
     """
+    if func is aten.sum.dim_IntList and list(args[1]) == [0] and args[0].dim() == 2:
+        num_rows, num_columns = args[0].shape
+        return column_sum_workspace_bytes(num_rows, num_columns, device)
+    return 0
 
-    multiprocessors: int = 132
-    threads_per_multiprocessor: int = 2048
-    cublas_workspace_bytes: int = 32 << 20
-    workspaces_exist: bool = False
 
-    def kernel_workspace_bytes(self, func: Any, args: Sequence[Any]) -> int:
-        """Memory that an operator's kernel takes for itself while it runs."""
-        if func is aten.sum.dim_IntList and list(args[1]) == [0] and args[0].dim() == 2:
-            num_rows, num_columns = args[0].shape
-            return column_sum_workspace_bytes(num_rows, num_columns, self)
-        return 0
-
-    @staticmethod
-    def calls_cublas(func: Any) -> bool:
-        """Whether an operator is a matrix product of cuBLAS."""
-        return func in _MATRIX_PRODUCTS
+def calls_cublas(func: Any) -> bool:
+    """Whether an operator is a matrix product of cuBLAS."""
+    return func in _MATRIX_PRODUCTS
 
 
 def column_sum_workspace_bytes(num_rows: int, num_columns: int, device: CudaMemory) -> int:

@@ -8,21 +8,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.kernels import CPU_KERNELS, CUDA_KERNELS
 from hybridsplit.profiler.memory.breakdown import MemoryBreakdown, Role
-from hybridsplit.profiler.memory.cuda import CudaMemory
 from hybridsplit.profiler.memory.trace import MemoryTrace
 from hybridsplit.profiler.models import TracedModel
 from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.runtime.estimators import make_estimator
-from hybridsplit.runtime.estimators.loss_differences import LossProbes
 from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.session.client import MEASURED_STEPS, run_step
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.parts import Part
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
 from hybridsplit.scenarios.errors import ProfileError
+from hybridsplit.scenarios.modes import MODES, Asks
 from hybridsplit.scenarios.schema import Scenario, Training, ZerothOrder
 
 _TRACED_DIRECTIONS = 2
@@ -82,7 +81,7 @@ class _WatchedLink:
 
 
 def client_memory(
-    traced: TracedModel, scenario: Scenario, cut: int, mode: Mode, recompute: str = "", cuda: CudaMemory | None = None
+    traced: TracedModel, scenario: Scenario, cut: int, mode: str, recompute: str = "", cuda: CudaMemory | None = None
 ) -> MemoryBreakdown:
     """Predict the peak memory of a client part.
 
@@ -125,7 +124,7 @@ def client_memory(
 
 
 def server_memory(
-    traced: TracedModel, scenario: Scenario, cut: int, mode: Mode, cuda: CudaMemory | None = None
+    traced: TracedModel, scenario: Scenario, cut: int, mode: str, cuda: CudaMemory | None = None
 ) -> MemoryBreakdown:
     """Predict the peak memory of one client's server copy; nothing at the last cut.
 
@@ -150,7 +149,7 @@ def server_memory(
     trace = MemoryTrace(cuda)
     kernels = CPU_KERNELS if cuda is None else CUDA_KERNELS
     below = traced.model.client_part(cut)
-    wants_gradient = mode in (*EXACT_MODES, Mode.ZO_PROJECTION) and below.num_trainable > 0
+    wants_gradient = MODES[mode].asks is Asks.GRADIENT and below.num_trainable > 0
     with shapes_only(kernels, traced.memo):
         with torch.no_grad():
             smashed = below(traced.batch.inputs, traced.batch.mask_BS)
@@ -172,18 +171,19 @@ def server_memory(
     return trace.breakdown()
 
 
-def _anchors(settings: ZerothOrder, mode: Mode) -> int:
+def _anchors(settings: ZerothOrder, mode: str) -> int:
     """Smashed data that the server holds when it trains."""
-    return LossProbes.of(settings, on_device=False).trained if mode is Mode.ZO_LOSS else 1
+    probes = MODES[mode].probes(settings, on_device=False)
+    return 1 if probes is None else probes.trained
 
 
 def _server_step(
-    trace: MemoryTrace, server: ServerSide, held: list[Tensor], batch: Batch, mode: Mode, wants_gradient: bool
+    trace: MemoryTrace, server: ServerSide, held: list[Tensor], batch: Batch, mode: str, wants_gradient: bool
 ) -> None:
     trace.track(held)
     trace.mark(Role.ACTIVATIONS, held)
     with trace:
-        if mode is Mode.ZO_LOSS:
+        if MODES[mode].asks is Asks.LOSSES:
             for h in held:
                 server.probe(h, batch, keep=True)
             server.exact_kept(batch)
@@ -211,7 +211,7 @@ def _forget_gradients(part: Part) -> None:
         parameter.grad = None
 
 
-def _untraceable(cut: int, mode: Mode, error: Exception) -> ProfileError:
+def _untraceable(cut: int, mode: str, error: Exception) -> ProfileError:
     return ProfileError(
         f"cut {cut}, {mode}: the mode cannot be traced on this model ({str(error).splitlines()[0]}); "
         "remove it from training.modes, or report the model"

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.memory.breakdown import MemoryBreakdown, Role
 from hybridsplit.profiler.memory.caching_allocator import CachingAllocator
-from hybridsplit.profiler.memory.cuda import CudaMemory, bytes_of
+from hybridsplit.profiler.memory.cuda import bytes_of, calls_cublas, kernel_workspace_bytes
 from hybridsplit.runtime.split.live_bytes import LiveBytes
 
 
@@ -52,11 +53,11 @@ class MemoryTrace(LiveBytes):
         if self._cuda is None:
             return super().__torch_dispatch__(func, types, args, kwargs)
         self._retain_last_gradient(node, args)
-        if self._cuda.calls_cublas(func):
+        if calls_cublas(func):
             self._workspace_of_thread()
         result = func(*args, **(kwargs or {}))
         self._count_results(func, result)
-        workspace_bytes = self._cuda.kernel_workspace_bytes(func, args)
+        workspace_bytes = kernel_workspace_bytes(func, args, self._cuda)
         if workspace_bytes:
             self._freed(self._take(workspace_bytes, Role.WORKSPACE))
         return result

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep
 from hybridsplit.runtime.noise import NoiseKey
-from hybridsplit.runtime.session.client import ClientReport
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.parts import SplitModel, State
+from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.scenarios.schema import Scenario
 
 

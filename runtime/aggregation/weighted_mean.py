@@ -28,10 +28,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hybridsplit.runtime.aggregation.reliability import reliability
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.split.parts import SplitModel, State, block_of
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
+from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.modes import MODES, is_exact
+from hybridsplit.scenarios.modes.base import reliability_of_estimate
 from hybridsplit.scenarios.schema import Training
 
 Weights = Mapping[str, float]
@@ -121,35 +121,35 @@ class EntryWeights:
         self._model = model
         trainable = {name for name, _ in model.whole.trainable()}
         self._entries = [(name, block_of(name), name not in trainable) for name in model.whole.exchanged()]
-        self._known: dict[tuple[int, Mode], dict[str, float]] = {}
+        self._known: dict[tuple[int, str], dict[str, float]] = {}
 
     def of(self, assignment: Assignment) -> Weights:
         """Return the weights of one client's entries."""
-        key = assignment.cut, assignment.mode
+        key = assignment.placement.cut, assignment.placement.mode
         if key not in self._known:
             self._known[key] = self._reliability(*key)
         return {name: assignment.data_weight * trust for name, trust in self._known[key].items()}
 
     def of_client(self, assignment: Assignment) -> float:
         """Return what a client's own deltas weigh."""
-        return assignment.data_weight * self._of_part(assignment.cut, assignment.mode)
+        return assignment.data_weight * self._of_part(assignment.placement.cut, assignment.placement.mode)
 
-    def _of_part(self, cut: int, mode: Mode) -> float:
-        return reliability(mode, self._training.zeroth_order, self._model.client_part(cut).num_trainable)
+    def _of_part(self, cut: int, mode: str) -> float:
+        return MODES[mode].reliability(self._training.zeroth_order, self._model.client_part(cut).num_trainable)
 
-    def _reliability(self, cut: int, mode: Mode) -> dict[str, float]:
+    def _reliability(self, cut: int, mode: str) -> dict[str, float]:
         settings = self._training.zeroth_order
         client = self._of_part(cut, mode)
         server = 1.0
         if self._training.server_gradient == "zeroth-order":
-            server = reliability(Mode.ZO_LOSS, settings, self._model.server_part(cut).num_trainable)
+            server = reliability_of_estimate(settings, self._model.server_part(cut).num_trainable)
         found: dict[str, float] = {}
         for name, block, is_statistic in self._entries:
             if block < self._training.zo_prefix_blocks:
                 continue  # moved by averaged scalars, see hybridsplit.runtime.aggregation.scalar_log
             trust = server if block >= cut else client
             if is_statistic and block < cut:
-                trust = 1.0 if mode in EXACT_MODES else 0.0
+                trust = 1.0 if is_exact(mode) else 0.0
             if trust > 0.0:
                 found[name] = trust
         return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import assert_never
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from torch import Tensor
 from hybridsplit.runtime.models.build import model_config, torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.scenarios.errors import ScenarioError
-from hybridsplit.scenarios.schema import Digits, ImageArchive, Scenario, SyntheticTokens, TextTable
+from hybridsplit.scenarios.schema import DataSource, Digits, ImageArchive, Scenario, SyntheticTokens, TextTable
 from hybridsplit.scenarios.streams import stream_seed
 
 
@@ -110,31 +111,38 @@ def _check_labels(scenario: Scenario, num_classes: int) -> None:
 
 
 def _load_samples(scenario: Scenario) -> tuple[Samples, int]:
-    data = scenario.data
-    match data:
-        case Digits():
-            return _digits(data, scenario)
-        case SyntheticTokens():
-            return _synthetic_tokens(data, scenario)
-        case TextTable():
-            return _text_table(data, scenario)
-        case ImageArchive():
-            return _image_archive(data, scenario)
-        case _:
-            assert_never(data)
+    module, _, name = scenario.data.loader.partition(":")
+    load: Callable[[DataSource, Scenario], tuple[Samples, int]] = getattr(importlib.import_module(module), name)
+    return load(scenario.data, scenario)
 
 
-def _digits(data: Digits, scenario: Scenario) -> tuple[Samples, int]:
+def load_digits(data: Digits, scenario: Scenario) -> tuple[Samples, int]:
+    """Return the digits, upsampled, and their 10 classes."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32).div(16.0).unsqueeze(1)
     labels = torch.tensor(digits.target, dtype=torch.long)
-    return _images(images, labels, data.image_size, scenario), 10
+    return prepared_images(images, labels, data.image_size, scenario), 10
 
 
-def _images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenario: Scenario) -> Samples:
-    """Standardise, resize and give the images the number of channels that the model reads."""
+def prepared_images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenario: Scenario) -> Samples:
+    """Standardise, resize and give the images the number of channels that the model reads.
+
+    Parameters
+    ----------
+    images_NCHW, labels
+        Images, and [N] their classes.
+    image_size
+        Height and width to resize to, pixels.
+    scenario
+        Names the model.
+
+    Raises
+    ------
+    ScenarioError
+        If the model reads another number of channels than the images have.
+    """
     scaled = F.interpolate(images_NCHW, size=(image_size, image_size), mode="bilinear", align_corners=False)
     scaled = (scaled - scaled.mean()) / scaled.std().clamp_min(1e-8)
     channels = int(getattr(model_config(scenario.model), "num_channels", scaled.shape[1]))
@@ -151,10 +159,15 @@ _LANGUAGE_CHAINS = 8
 """Chains, hence natural keys, of a causal language model's data, whose head states no number of classes."""
 
 
-def _synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Samples, int]:
+def load_synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Samples, int]:
     """Draw sequences of a few Markov chains; the chain is the class, and the next token mostly follows the chain.
 
     Every token is above the special ones, so that nothing is padding.
+
+    Raises
+    ------
+    ScenarioError
+        If the model's vocabulary is too small.
     """
     config = model_config(scenario.model)
     length = scenario.training.sequence_length
@@ -181,7 +194,14 @@ def _synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Sample
     return Samples(inputs, labels, None, chains), num_classes
 
 
-def _text_table(data: TextTable, scenario: Scenario) -> tuple[Samples, int]:
+def load_text_table(data: TextTable, scenario: Scenario) -> tuple[Samples, int]:
+    """Return the tokenized sentences of a table, and the number of classes.
+
+    Raises
+    ------
+    ScenarioError
+        If the table cannot be read, lacks a column that the scenario names, or has tokens that the model does not know.
+    """
     path = Path(data.path)
     separator = "\t" if path.suffix == ".tsv" else ","
     try:
@@ -236,7 +256,14 @@ def _tokenize(data: TextTable, texts: list[str], scenario: Scenario) -> tuple[Te
     return encoded["input_ids"], encoded["attention_mask"].bool()
 
 
-def _image_archive(data: ImageArchive, scenario: Scenario) -> tuple[Samples, int]:
+def load_image_archive(data: ImageArchive, scenario: Scenario) -> tuple[Samples, int]:
+    """Return the images of an archive, resized, and the number of classes.
+
+    Raises
+    ------
+    ScenarioError
+        If the file is no archive of images [N, H, W] or [N, H, W, C] and labels [N].
+    """
     try:
         with np.load(data.path, allow_pickle=False) as archive:
             images, labels = np.asarray(archive["images"]), np.asarray(archive["labels"])
@@ -252,4 +279,4 @@ def _image_archive(data: ImageArchive, scenario: Scenario) -> tuple[Samples, int
     tensor = torch.tensor(images, dtype=torch.float32)
     tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
     label_tensor, num_classes = _integer_labels(pd.Series(labels), f"data.path: {data.path}")
-    return _images(tensor.contiguous(), label_tensor, data.image_size, scenario), num_classes
+    return prepared_images(tensor.contiguous(), label_tensor, data.image_size, scenario), num_classes

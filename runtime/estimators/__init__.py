@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable
 
-from hybridsplit.runtime.estimators.base import GradientEstimator, StepResult
-from hybridsplit.runtime.estimators.fo import FirstOrder
-from hybridsplit.runtime.estimators.fo_recompute import FirstOrderRecompute
-from hybridsplit.runtime.estimators.frozen import Frozen
+from hybridsplit.runtime.estimators.base import GradientEstimator, StepResult, ZerothOrderEstimator
 from hybridsplit.runtime.estimators.scalar_steps import ScalarStep
-from hybridsplit.runtime.estimators.zo_loss import ZerothOrderLoss
-from hybridsplit.runtime.estimators.zo_projection import ZerothOrderProjection
 from hybridsplit.runtime.split.parts import Part
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.modes import MODES, TrainingMode
 from hybridsplit.scenarios.schema import Training
 
-ESTIMATORS: Mapping[Mode, type[GradientEstimator]] = {
-    estimator.mode: estimator
-    for estimator in (FirstOrder, FirstOrderRecompute, ZerothOrderProjection, ZerothOrderLoss, Frozen)
-}
 
-
-def make_estimator(mode: Mode, part: Part, training: Training, recompute: str = "") -> GradientEstimator:
+def make_estimator(mode: str, part: Part, training: Training, recompute: str = "") -> GradientEstimator:
     """Return the estimator of a mode for a client part.
 
     Parameters
@@ -39,11 +30,29 @@ def make_estimator(mode: Mode, part: Part, training: Training, recompute: str = 
     ContractError
         If the recompute order does not fit this part, or the mode has none.
     """
-    if mode is Mode.FO_RECOMPUTE:
-        return FirstOrderRecompute(part, training, recompute)
-    if recompute:
+    facts = MODES[mode]
+    if recompute and not facts.has_recompute_orders:
         raise ContractError(f"{mode} recomputes nothing, yet a recompute order is given: {recompute[:40]}")
-    return ESTIMATORS[mode](part, training)
+    kind = estimator_of(facts)
+    return kind(part, training, recompute) if facts.has_recompute_orders else kind(part, training)
 
 
-__all__ = ["ESTIMATORS", "GradientEstimator", "ScalarStep", "StepResult", "make_estimator"]
+def estimator_of(mode: TrainingMode) -> Callable[..., GradientEstimator]:
+    """Return the class that carries a mode out, imported now.
+
+    Raises
+    ------
+    ContractError
+        If the mode names no such class.
+    """
+    module, _, name = mode.estimator.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ContractError(f"the training mode {mode.name!r} names the estimator {mode.estimator}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, GradientEstimator)):
+        raise ContractError(f"the training mode {mode.name!r} names {mode.estimator}, which is no GradientEstimator")
+    return found
+
+
+__all__ = ["GradientEstimator", "ScalarStep", "StepResult", "ZerothOrderEstimator", "make_estimator"]

@@ -16,7 +16,6 @@ from hybridsplit.runtime.noise.directions import in_prefix
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.optimizers import NamedOptimizer, OptimizerState
 from hybridsplit.runtime.split.parts import Part
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Training
 
@@ -40,7 +39,6 @@ class GradientEstimator(ABC):
         The scenario's training section.
     """
 
-    mode: ClassVar[Mode]
     keeps_batch_statistics: ClassVar[bool]
     """Whether BatchNorm runs on batch statistics (exact modes) or on running ones, untouched."""
 

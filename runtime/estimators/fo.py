@@ -9,14 +9,12 @@ from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.optimizers import NamedOptimizer, PartOptimizer
 from hybridsplit.runtime.split.parts import Part
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.schema import Training
 
 
 class FirstOrder(GradientEstimator):
     """Split back-propagation (Gupta and Raskar, arXiv 1810.06060): h up, λ down, the chain rule does the rest."""
 
-    mode = Mode.FO
     keeps_batch_statistics = True
 
     def __init__(self, part: Part, training: Training) -> None:

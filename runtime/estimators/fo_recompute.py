@@ -14,7 +14,6 @@ from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.optimizers import NamedOptimizer, OptimizerInBackward
 from hybridsplit.runtime.split.parts import Part
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.recompute import Action, check_order, one_input_per_block, parse_order
 from hybridsplit.scenarios.schema import Training
 
@@ -40,7 +39,6 @@ class FirstOrderRecompute(GradientEstimator):
         If the recompute order does not fit this part.
     """
 
-    mode = Mode.FO_RECOMPUTE
     keeps_batch_statistics = True
 
     def __init__(self, part: Part, training: Training, recompute: str = "") -> None:

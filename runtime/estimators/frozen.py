@@ -7,13 +7,11 @@ import torch
 from hybridsplit.runtime.estimators.base import GradientEstimator, StepResult
 from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.split.link import Batch, ServerLink
-from hybridsplit.scenarios.contracts.modes import Mode
 
 
 class Frozen(GradientEstimator):
     """Forward only; the server part trains on whatever features the client part gives."""
 
-    mode = Mode.FROZEN
     keeps_batch_statistics = False
 
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:

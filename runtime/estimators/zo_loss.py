@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from hybridsplit.runtime.estimators.base import StepResult, ZerothOrderEstimator
-from hybridsplit.runtime.estimators.loss_differences import LossProbes, estimate_from_losses
+from hybridsplit.runtime.estimators.loss_differences import estimate_from_losses
 from hybridsplit.runtime.noise import NoiseKey, Perturbed
 from hybridsplit.runtime.split.link import Batch, ServerLink
-from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.modes.loss_probes import LossProbes
 
 
 class ZerothOrderLoss(ZerothOrderEstimator):
@@ -24,8 +24,6 @@ class ZerothOrderLoss(ZerothOrderEstimator):
     With the whole model on the device nothing trains a server, and the method is federated zeroth-order training in the
     manner of DeComFL (arXiv 2405.15861).
     """
-
-    mode = Mode.ZO_LOSS
 
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
         """Smashed data up and losses down, probe by probe; then the update."""

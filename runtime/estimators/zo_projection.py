@@ -10,7 +10,6 @@ from hybridsplit.runtime.estimators.scalar_steps import ScalarStep, gradient_coe
 from hybridsplit.runtime.noise import NoiseKey, Perturbed, tangent_along
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.scalars import host_floats, widened
-from hybridsplit.scenarios.contracts.modes import Mode
 
 
 class ZerothOrderProjection(ZerothOrderEstimator):
@@ -21,8 +20,6 @@ class ZerothOrderProjection(ZerothOrderEstimator):
     mean over directions of scalar times direction (docs/methods/training-modes.md, The five modes). No graph, no
     activation gradient.
     """
-
-    mode = Mode.ZO_PROJECTION
 
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
         """Anchor up, λ down, local probes, P scalars up."""

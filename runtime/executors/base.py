@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
-from hybridsplit.runtime.session.client import ClientReport
 from hybridsplit.runtime.split.parts import State
+from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.faults import ClientFault, first_to_diverge
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.scenarios.schema import Scenario

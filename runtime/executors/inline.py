@@ -12,8 +12,8 @@ import torch
 
 from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask, without_culprits
 from hybridsplit.runtime.executors.state_files import load_states, save_states
-from hybridsplit.runtime.session.client import ClientReport
 from hybridsplit.runtime.split.parts import State
+from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.runtime.worker.model_server import ModelServer
 from hybridsplit.runtime.worker.shared_server import SERVER

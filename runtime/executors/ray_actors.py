@@ -14,8 +14,8 @@ from safetensors.torch import load, save
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution
 from hybridsplit.runtime.executors.state_files import kept_clients, load_states, save_states
-from hybridsplit.runtime.session.client import ClientReport
 from hybridsplit.runtime.split.parts import State
+from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.runtime.worker.model_server import ModelServer
 from hybridsplit.runtime.worker.side_by_side import TimedLink

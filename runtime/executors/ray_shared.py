@@ -19,10 +19,10 @@ from torch import Tensor
 
 from hybridsplit.runtime.executors.ray_actors import KeptRef, PackedContribution, pack
 from hybridsplit.runtime.noise import NoiseKey
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.worker.shared_server import SERVER, SharedServer
 from hybridsplit.runtime.worker.worker import Worker
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.schema import Scenario
 
 _ENDS_TURN = frozenset({"exact", "exact_kept"})

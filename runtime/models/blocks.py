@@ -6,11 +6,14 @@ Shape legend: B batch, S sequence, D hidden size, V vocabulary, K classes, C cha
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, Self, cast
 
 import torch
 from torch import Tensor, nn
+
+from hybridsplit.scenarios.registry import Registry
 
 
 class Block(nn.Module):
@@ -67,24 +70,46 @@ class Decompose(Protocol):
         """Return the blocks; calling them in order equals calling the model."""
 
 
-_FAMILIES: dict[str, Decompose] = {}
+@dataclass(frozen=True)
+class Family:
+    """A model family with a declared list of blocks.
+
+    Parameters
+    ----------
+    model_type
+        The ``model_type`` of its transformers configuration.
+    decompose
+        Turns a model into its blocks.
+    """
+
+    model_type: str
+    decompose: Decompose
+
+
+def _type_of(family: Family) -> str:
+    if not isinstance(family, Family):
+        raise TypeError("it is no hybridsplit Family")
+    return family.model_type
+
+
+MODEL_FAMILIES: Registry[Family] = Registry("model family", "hybridsplit.families", _type_of)
+"""Declared families by ``model_type``; all others are traced."""
 
 
 def register_family(model_type: str) -> Callable[[Decompose], Decompose]:
-    """Register the decomposition of a transformers ``model_type``."""
+    """Register the decomposition of a transformers ``model_type``; use it as a decorator.
+
+    Raises
+    ------
+    RegistrationError
+        If the family is declared already.
+    """
 
     def register(decompose: Decompose) -> Decompose:
-        if model_type in _FAMILIES:
-            raise ValueError(f"the model family {model_type!r} is registered twice")
-        _FAMILIES[model_type] = decompose
+        MODEL_FAMILIES.register(Family(model_type, decompose))
         return decompose
 
     return register
-
-
-def families() -> Mapping[str, Decompose]:
-    """Return the registered decompositions by ``model_type``."""
-    return dict(_FAMILIES)
 
 
 def last_token(h_BSD: Tensor, mask_BS: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ import transformers
 from torch import nn
 
 from hybridsplit.runtime.models import bert, decoder, opt, resnet, vit  # noqa: F401
-from hybridsplit.runtime.models.blocks import Block, families
+from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
 from hybridsplit.runtime.models.traced.scenario import trace_blocks
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Model, Scenario, TrainBiasesAndNorms, TrainLora
@@ -59,7 +59,7 @@ def _check_model_type(model_type: str) -> None:
     known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
     if model_type in known:
         return
-    supported = sorted(families())
+    supported = sorted(MODEL_FAMILIES)
     near = difflib.get_close_matches(str(model_type), supported, n=1, cutoff=0.6)
     near = near or difflib.get_close_matches(str(model_type), list(known), n=1, cutoff=0.4)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -142,8 +142,8 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
             f"has positions for {longest} tokens"
         )
     model = build_model(scenario, config, meta=meta)
-    if config.model_type in families():
-        blocks = families()[config.model_type](model, scenario.model.task)
+    if config.model_type in MODEL_FAMILIES:
+        blocks = MODEL_FAMILIES[config.model_type].decompose(model, scenario.model.task)
         untie(blocks)
         return blocks
     return trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True))
@@ -168,8 +168,8 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
     """
     auto = _AUTO_CLASSES[scenario.model.task]
     _name_class(config, auto)
-    # A model without a declared kernel keeps the attention that transformers chooses: not every model has every kind.
-    attention = "sdpa" if config.model_type in families() and config.model_type != "resnet" else None
+    # What is not declared takes the attention transformers would choose: not every model has every kind.
+    attention = "sdpa" if config.model_type in MODEL_FAMILIES and config.model_type != "resnet" else None
     device = torch.device("meta") if meta else contextlib.nullcontext()
     with torch.random.fork_rng(devices=[]), device:
         torch.manual_seed(stream_seed(scenario.seed, "weights"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from hybridsplit.scenarios.schema import FixedLink, Radio, ShannonLink
+from hybridsplit.scenarios.schema import FixedLink, LinkModel, Radio, ShannonLink
 
 _MILLIWATTS_PER_WATT = 1e3
 
@@ -29,7 +29,7 @@ def watts_from_dbm(power_dbm: float) -> float:
     return float(10.0 ** (power_dbm / 10.0)) / _MILLIWATTS_PER_WATT
 
 
-def uplink_rate_bps(link: FixedLink | ShannonLink, radio: Radio, share: float) -> float:
+def uplink_rate_bps(link: LinkModel, radio: Radio, share: float) -> float:
     """Rate at which a client sends with a share of the uplink.
 
     Parameters
@@ -54,13 +54,15 @@ def uplink_rate_bps(link: FixedLink | ShannonLink, radio: Radio, share: float) -
         return 0.0
     if isinstance(link, FixedLink):
         return width_hz * link.uplink_bps_per_hz
+    if not isinstance(link, ShannonLink):
+        return link.uplink_bps(radio, share)
     received_w = watts_from_dbm(link.transmit_power_dbm) * 10.0 ** (link.path_gain_db / 10.0)
     noise_w = watts_from_dbm(radio.noise_dbm_per_hz) * width_hz
     # log1p keeps its digits at a signal far below the noise, where log2(1 + x) would round to zero.
     return width_hz * math.log1p(received_w / noise_w) / math.log(2.0)
 
 
-def downlink_rate_bps(link: FixedLink | ShannonLink, radio: Radio, share: float) -> float:
+def downlink_rate_bps(link: LinkModel, radio: Radio, share: float) -> float:
     """Rate at which a client receives with a share of the downlink.
 
     Parameters

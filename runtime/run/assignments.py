@@ -1,41 +1,14 @@
-"""What a plan says each client is to do, and with whom it is carried out."""
+"""With whom each client's assignment is carried out, and what identifies a run."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.worker.groups import Group, groups_of
-from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.schedule import Chain, Schedule, Simultaneous
 from hybridsplit.scenarios.schema import Scenario, Training
-
-
-def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
-    """Return what the plan says each client is to do.
-
-    Parameters
-    ----------
-    plan
-        The plan.
-    scenario
-        Its scenario, in which clients may be bound to real devices.
-    """
-    resources = {client.id: client.ray_resource for client in scenario.expanded_clients()}
-    return tuple(
-        Assignment(
-            client.id,
-            client.cut,
-            client.mode,
-            client.data_weight,
-            client.memory_budget_bytes,
-            client.recompute,
-            client.batch_size,
-            resources[client.id],
-        )
-        for client in plan.clients
-    )
 
 
 def groups_by(schedule: Schedule, assignments: Sequence[Assignment], training: Training) -> tuple[Group, ...]:
@@ -76,7 +49,7 @@ def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], sche
     text = "\n".join(
         [
             scenario.content_hash(),
-            *(f"{a.client} {a.cut} {a.mode} {a.recompute!r} {a.batch_size} {a.data_weight!r}" for a in assignments),
+            *(f"{a.client} {a.placement.key!r} {a.data_weight!r}" for a in assignments),
             schedule.model_dump_json(),
         ]
     )

@@ -12,8 +12,9 @@ from hybridsplit.runtime.data.participation import participants
 from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask
 from hybridsplit.runtime.run.assignments import groups_by
 from hybridsplit.runtime.run.checkpoint import Checkpoint, ClientRecord, RoundRecord
-from hybridsplit.runtime.session.client import Assignment, ClientReport
+from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.faults import ClientFault
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import Schedule

@@ -13,9 +13,9 @@ from hybridsplit.runtime.executors.base import Executor, RoundOutcome
 from hybridsplit.runtime.run.assignments import groups_by, plan_fingerprint
 from hybridsplit.runtime.run.checkpoint import ClientRecord, RoundRecord, load_checkpoint, save_checkpoint
 from hybridsplit.runtime.run.history import History
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.worker.faults import ClientFault, error_of
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous

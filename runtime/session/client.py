@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 
 import torch
@@ -18,91 +17,14 @@ from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch, CountingLink, MeteredLink, ServerLink, Traffic
 from hybridsplit.runtime.split.live_bytes import LiveBytes
 from hybridsplit.runtime.split.parts import Part, SplitModel, State, block_of
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.runtime.split.reports import ClientReport, ClientRound
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.modes import MODES, Gradient, is_estimated
 from hybridsplit.scenarios.schema import Scenario
 
 MEASURED_STEPS = 2
 """Steps whose memory is measured: the first, in which the optimizer's state is born, and one that starts with it."""
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What a plan says a client is to do.
-
-    Parameters
-    ----------
-    client, cut, mode
-        Who, and how.
-    data_weight
-        Its share of the data, and its weight in the aggregation.
-    memory_budget_bytes
-        Hard limit on the peak of its part.
-    recompute
-        Recompute order of ``fo-recompute``; empty for one kept input per block.
-    batch_size
-        Samples a step; the scenario's when None.
-    resource
-        Custom Ray resource of the real device that runs this client; None where any worker may emulate it.
-    """
-
-    client: str
-    cut: int
-    mode: Mode
-    data_weight: float
-    memory_budget_bytes: int
-    recompute: str = ""
-    batch_size: int | None = None
-    resource: str | None = None
-
-
-@dataclass(frozen=True)
-class ClientReport:
-    """What is known of a client's round without its weights.
-
-    Parameters
-    ----------
-    assignment
-        Who, and how.
-    train_loss
-        Mean over the round's steps.
-    bytes_by_phase, seconds_by_phase
-        Measured; the seconds are the emulating machine's.
-    peak_bytes
-        Peak of live tensor bytes of the client part, or None when it was not measured in this round.
-    coefficients
-        Scalars that a zeroth-order client sent up, by step and direction; empty for other modes.
-    diverged_at_step
-        First step whose loss was not finite; None where all were.
-    """
-
-    assignment: Assignment
-    train_loss: float
-    bytes_by_phase: dict[Phase, int]
-    seconds_by_phase: dict[Phase, float]
-    peak_bytes: int | None = None
-    coefficients: tuple[tuple[float, ...], ...] = ()
-    diverged_at_step: int | None = None
-
-
-@dataclass(frozen=True)
-class ClientRound:
-    """Outcome of one client's round.
-
-    Parameters
-    ----------
-    report
-        Metrics and traffic.
-    state
-        Trained parameters and statistics of all blocks: the client part as the server knows it after the upload (or
-        after replaying the scalars), and the client's server copy.
-    optimizer_state
-        State of the client's optimizers at the end of the round, by side and parameter; empty unless it is kept.
-    """
-
-    report: ClientReport
-    state: State
-    optimizer_state: State
 
 
 class ClientSession:
@@ -133,8 +55,9 @@ class ClientSession:
         num_blocks: int,
         measure_memory: bool,
     ) -> None:
+        self._mode = MODES[assignment.placement.mode]
         self._part, self._assignment, self._round, self._seed = part, assignment, round_index, scenario.seed
-        self._on_device = assignment.cut == num_blocks
+        self._on_device = assignment.placement.cut == num_blocks
         self._meter = LiveBytes() if measure_memory else None
         self._traffic = Traffic()
         # Blocks that all clients move by the same averaged scalars are never sent again.
@@ -145,11 +68,11 @@ class ClientSession:
         # On the device, computing the loss is the client's own work and memory, and nothing crosses the air.
         self._link: ServerLink = server
         if not self._on_device:
-            row_ids = needs_row_ids(part, assignment.mode, labels_name_rows=labels_name_rows)
+            row_ids = needs_row_ids(part, assignment.placement.mode, labels_name_rows=labels_name_rows)
             labels_cross = scenario.training.label_holder == "client"
             self._link = CountingLink(server, self._traffic, row_ids, labels_cross)
         self._training = training_at_round(scenario.training, round_index)
-        self.estimator = make_estimator(assignment.mode, part, self._training, assignment.recompute)
+        self.estimator = make_estimator(assignment.placement.mode, part, self._training, assignment.placement.recompute)
         self._losses: list[float] = []
         self._scalars: list[ScalarStep] = []
         self._elapsed_s = 0.0
@@ -169,13 +92,13 @@ class ClientSession:
 
     def _count_scalars(self, batch: Batch, scalars: ScalarStep) -> None:
         """Without a server part nothing else has crossed: the scalars, and the ids of embedding rows, do."""
-        row_ids = needs_row_ids(self._part, self._assignment.mode, labels_name_rows=False)
+        row_ids = needs_row_ids(self._part, self._assignment.placement.mode, labels_name_rows=False)
         ids = [batch.inputs.to(torch.int32)] if row_ids else []
         self._traffic.count(Phase.UPLINK, [torch.tensor(scalars.coefficients, dtype=torch.float32), *ids])
 
     def _count_averaged_scalars(self) -> None:
         """Blocks of the common prefix move by averaged scalars; ``zo-projection`` receives scalars in every step."""
-        if self._training.zo_prefix_blocks and self._assignment.mode is Mode.ZO_LOSS:
+        if self._training.zo_prefix_blocks and not self._mode.receives_scalars:
             averaged = [torch.tensor(step.coefficients, dtype=torch.float32) for step in self._scalars]
             self._traffic.count(Phase.DOWNLINK, averaged)
 
@@ -191,7 +114,7 @@ class ClientSession:
             Seconds of the round that were the server's.
         """
         self.estimator.close()
-        if self._assignment.mode in ZEROTH_ORDER_MODES:
+        if self._mode.gradient is Gradient.ESTIMATED:
             # The server never sees the client's weights: it replays the scalars on the weights the round started from.
             self._part.load(start)
             replay = ScalarDescent(self._part.trainable(), self._training.zeroth_order.optimizer)
@@ -199,7 +122,7 @@ class ClientSession:
             for scalar_step in self._scalars:
                 replay.step(scalar_step)
             self._count_averaged_scalars()
-        elif self._assignment.mode in EXACT_MODES:
+        elif self._mode.gradient is Gradient.EXACT:
             self._traffic.count(Phase.MODEL_UPLOAD, self._part.exchanged().values())
         on_server_s = 0.0 if self._on_device else server_seconds
         return ClientReport(
@@ -253,9 +176,9 @@ def run_client_round(
     """
     model.whole.load(global_state)
     training = training_at_round(scenario.training, round_index)
-    server = ServerSide(model.server_part(assignment.cut), training, scenario.model.task)
+    server = ServerSide(model.server_part(assignment.placement.cut), training, scenario.model.task)
     session = ClientSession(
-        model.client_part(assignment.cut), server, assignment, scenario, round_index,
+        model.client_part(assignment.placement.cut), server, assignment, scenario, round_index,
         num_blocks=model.num_blocks, measure_memory=measure_memory,
     )  # fmt: skip
     keeps = scenario.training.optimizer_state == "keep"
@@ -307,7 +230,7 @@ def run_step(
         return estimator.step(batch, link, key)
 
 
-def needs_row_ids(part: Part, mode: Mode, *, labels_name_rows: bool) -> bool:
+def needs_row_ids(part: Part, mode: str, *, labels_name_rows: bool) -> bool:
     """Whether a zeroth-order client must send its token ids, so that the server can replay the update of an embedding.
 
     Parameters
@@ -317,6 +240,6 @@ def needs_row_ids(part: Part, mode: Mode, *, labels_name_rows: bool) -> bool:
     labels_name_rows
         True where the labels of a causal language model cross: they name the touched rows already.
     """
-    if mode not in ZEROTH_ORDER_MODES or labels_name_rows:
+    if not is_estimated(mode) or labels_name_rows:
         return False
     return any(m.weight.requires_grad for m in part.modules() if isinstance(m, nn.Embedding))

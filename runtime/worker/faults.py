@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.errors import BudgetExceededError, RunError
 from hybridsplit.scenarios.schema import Scenario
@@ -99,13 +99,14 @@ def error_of(
     min_cut
         The client's shallowest cut.
     """
-    name = f"client {who.client} ({who.mode} at cut {who.cut}), round {fault.round + 1}"
+    cut, mode = who.placement.cut, who.placement.mode
+    name = f"client {who.client} ({mode} at cut {cut}), round {fault.round + 1}"
     go_on = "or go on without it: --resume --set faults.policy=drop-client (or drop-round)"
     match fault.kind:
         case FaultKind.OVER_BUDGET:
             fix = _option_that_fits(who, fault.peak_bytes or 0, options, min_cut)
             return BudgetExceededError(
-                f"client {who.client}: {who.mode} at cut {who.cut} used {fault.observed}; the run stops, since a real "
+                f"client {who.client}: {mode} at cut {cut} used {fault.observed}; the run stops, since a real "
                 f"device would have died here: {fix}"
             )
         case FaultKind.NOT_FINITE:

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.errors import ScenarioError
 
 MAX_GROUPS = 32

@@ -11,8 +11,8 @@ from hybridsplit.runtime.aggregation.scalar_log import AveragedRound, average_sc
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution, EntryWeights, WeightedMean
 from hybridsplit.runtime.data.sources import Samples, head_size, load_dataset
 from hybridsplit.runtime.models.build import build_blocks
-from hybridsplit.runtime.session.client import ClientReport
 from hybridsplit.runtime.split.parts import SplitModel, State
+from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.scenarios.schema import Scenario
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.optimizers import OptimizerState, PartOptimizer
 from hybridsplit.runtime.split.parts import SplitModel, block_of
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.schema import Training
 
 SERVER = "@server"
@@ -82,15 +82,15 @@ class SharedServer:
 
     def __init__(self, model: SplitModel, training: Training, task: str, assignments: Sequence[Assignment]) -> None:
         self._model = model
-        self._assignments = [a for a in assignments if a.cut < model.num_blocks]
-        lowest = min((a.cut for a in self._assignments), default=model.num_blocks)
+        self._assignments = [a for a in assignments if a.placement.cut < model.num_blocks]
+        lowest = min((a.placement.cut for a in self._assignments), default=model.num_blocks)
         self._parameters = dict(model.server_part(lowest).trainable())
         settings = training.server_optimizer or training.optimizer
         self._optimizer = PartOptimizer(settings, self._parameters.items(), training.gradient_clip)
         self._sums: _GradientSums | None = _GradientSums() if training.server_model == "shared-mean" else None
         self._sides: dict[str, ServerSide] = {}
         for a in self._assignments:
-            part = model.server_part(a.cut)
+            part = model.server_part(a.placement.cut)
             stepper = self._optimizer if self._sums is None else _PutAside(part.trainable(), a.data_weight, self._sums)
             self._sides[a.client] = ServerSide(part, training, task, stepper)
 
@@ -117,7 +117,7 @@ class SharedServer:
         weights = {
             name: total
             for name in self._model.whole.exchanged()
-            if (total := sum(a.data_weight for a in self._assignments if a.cut <= block_of(name))) > 0
+            if (total := sum(a.data_weight for a in self._assignments if a.placement.cut <= block_of(name))) > 0
         }
         state = self._model.whole.exchanged()
         return Contribution({name: state[name].clone() for name in weights}, weights)

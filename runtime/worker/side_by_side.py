@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from hybridsplit.runtime.aggregation.weighted_mean import EntryWeights, WeightedMean
-from hybridsplit.runtime.session.client import Assignment, ClientRound, ClientSession, of_side, sides
+from hybridsplit.runtime.session.client import ClientSession, of_side, sides
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.parts import Part, SplitModel, State, block_of
+from hybridsplit.runtime.split.reports import ClientRound
 from hybridsplit.runtime.worker.groups import Group
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -61,11 +63,11 @@ class SideBySideClients:
         model.whole.load(state)
         training = training_at_round(scenario.training, round_index)
         for member in self.members:
-            part = copy.deepcopy(model.client_part(member.cut))
+            part = copy.deepcopy(model.client_part(member.placement.cut))
             # A client with the whole model has no server part, and needs no shared one.
-            whole = member.cut == model.num_blocks
+            whole = member.placement.cut == model.num_blocks
             link: TimedLink = (
-                ServerSide(model.server_part(member.cut), training, scenario.model.task)
+                ServerSide(model.server_part(member.placement.cut), training, scenario.model.task)
                 if whole
                 else link_of(member.client)
             )
@@ -116,5 +118,5 @@ def client_blocks_mean(rounds: Sequence[ClientRound], entry_weights: EntryWeight
     for outcome in rounds:
         member = outcome.report.assignment
         weights = entry_weights.of(member)
-        mean.add(outcome.state, {name: w for name, w in weights.items() if block_of(name) < member.cut})
+        mean.add(outcome.state, {name: w for name, w in weights.items() if block_of(name) < member.placement.cut})
     return mean

@@ -14,14 +14,16 @@ from hybridsplit.runtime.aggregation.weighted_mean import Contribution, EntryWei
 from hybridsplit.runtime.data.partition import draw_batch, partition
 from hybridsplit.runtime.data.sources import Dataset, head_size, load_dataset
 from hybridsplit.runtime.models.build import build_blocks
-from hybridsplit.runtime.session.client import Assignment, ClientReport, ClientRound, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel, State
+from hybridsplit.runtime.split.reports import ClientReport, ClientRound
 from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.runtime.worker.shared_server import SharedServer
 from hybridsplit.runtime.worker.side_by_side import SideBySideClients, TimedLink, client_blocks_mean
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.units import format_bytes
 
@@ -207,7 +209,7 @@ class Worker:
     def _draw(self, assignment: Assignment, global_step: int) -> Batch:
         samples, index = self._dataset.train, self._indices[assignment.client]
         return draw_batch(
-            samples, index, self._scenario, assignment.client, global_step, batch_size=assignment.batch_size
+            samples, index, self._scenario, assignment.client, global_step, batch_size=assignment.placement.batch_size
         )
 
     def train_client(

@@ -1,4 +1,4 @@
-"""Training modes of the client part (docs/methods/training-modes.md, The five modes)."""
+"""Names of our own training modes; what each is stands in :mod:`hybridsplit.scenarios.modes`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,3 @@ class Mode(StrEnum):
     """HOSL: loss differences, answered by the server; the gradient at the cut is never revealed."""
     FROZEN = "frozen"
     """Forward only: this client trains none of its blocks."""
-
-
-EXACT_MODES = frozenset({Mode.FO, Mode.FO_RECOMPUTE})
-ZEROTH_ORDER_MODES = frozenset({Mode.ZO_PROJECTION, Mode.ZO_LOSS})
-LOCAL_MODES = frozenset({Mode.FO, Mode.FO_RECOMPUTE, Mode.ZO_LOSS})
-"""Modes that exist with the whole model on the device: the others need a server part or train nothing without it."""

@@ -1,6 +1,6 @@
 """The option table: the contract between profiler and solver (docs/methods/costs.md, The option table).
 
-One row per (client, cut, mode, recompute, batch size). All costs are per round (``local_steps`` steps and one exchange
+One row per client and placement. All costs are per round (``local_steps`` steps and one exchange
 of the client part).
 Rows that break a client's memory budget stay in the table with ``fits`` false, so that a report can show them.
 """
@@ -16,11 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hybridsplit.scenarios.contracts.ledger import read_parquet, write_parquet
-from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.modes import MODES
 
 OPTIONS_SCHEMA_VERSION = 2
-OPTION_KEY = ("client", "cut", "mode", "recompute", "batch_size")
+OPTION_KEY = ("client", *PLACEMENT_COLUMNS)
 """What tells the rows of a table apart."""
 OPTION_COLUMNS: Mapping[str, str] = {
     "client": "str",
@@ -83,7 +84,7 @@ class OptionTable:
             self._refuse(~np.isfinite(values) | (values < 0), column, "a missing cost is never zero")
         energy_j = self.table["client_energy_j"].to_numpy(dtype=float)
         self._refuse(np.isinf(energy_j) | (energy_j < 0), "client_energy_j", "an unknown energy is NaN")
-        modes = set(self.table["mode"]) - {str(mode) for mode in Mode}
+        modes = set(self.table["mode"]) - set(MODES)
         if modes:
             raise ContractError(f"the option table has the unknown modes {', '.join(sorted(modes))}")
         twice = self.table.duplicated(list(OPTION_KEY))
@@ -109,6 +110,10 @@ class OptionTable:
     def batch_sizes(self) -> list[int]:
         """Batch sizes on offer, smallest first."""
         return sorted({int(size) for size in self.table["batch_size"]})
+
+    def varies(self, column: str) -> bool:
+        """Whether a column has more than one value, so that it is a choice worth naming."""
+        return len(self.table[column].unique()) > 1
 
     def fitting(self) -> pd.DataFrame:
         """Return the rows within their client's memory budget."""

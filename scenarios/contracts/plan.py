@@ -8,12 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
-from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.placement import Frozen, Placement
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.errors import ContractError
 
@@ -33,20 +33,11 @@ class PlanStatus(StrEnum):
     """Made by a strategy that claims no optimality; verified like every plan."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
-
-
-class ClientPlan(_Frozen):
-    """The option and the shares of one client; costs are per round."""
+class ClientPlan(Placement):
+    """The placement and the shares of one client; costs are per round."""
 
     id: str
     device: str
-    cut: int = Field(ge=1)
-    mode: Mode
-    recompute: str = ""
-    """Order in which ``fo-recompute`` runs its blocks; empty for one kept input per block."""
-    batch_size: int = Field(ge=1)
     uplink_share: float = Field(ge=0, le=1)
     downlink_share: float = Field(ge=0, le=1)
     server_share: float = Field(ge=0, le=1)
@@ -54,7 +45,7 @@ class ClientPlan(_Frozen):
     """From the start of the round to this client's end: the seconds of its phases, and what it waited in between."""
     phases_s: dict[Phase, float]
     """Seconds being served, by phase."""
-    waiting_s: dict[Phase, float] = {}
+    waiting_s: dict[Phase, float] = Field(default_factory=dict)
     """Seconds waited for a turn, by the phase waited for; ``barrier`` is the wait for the slowest between two steps of
     a shared server model. Empty where nobody waits before the round's end."""
     client_compute_s: float = Field(ge=0)
@@ -92,7 +83,7 @@ class ClientPlan(_Frozen):
                 return 0
 
 
-class Prices(_Frozen):
+class Prices(Frozen):
     """What a relative increase of each shared resource is worth at the optimum, seconds per 100 % more."""
 
     uplink_s: float = 0.0
@@ -100,7 +91,7 @@ class Prices(_Frozen):
     server_s: float = 0.0
 
 
-class Marginal(_Frozen):
+class Marginal(Frozen):
     """What a little more of one resource saves: the difference of two solved problems, the other options kept."""
 
     resource: str
@@ -110,7 +101,7 @@ class Marginal(_Frozen):
     detail: str = ""
 
 
-class Plan(_Frozen):
+class Plan(Frozen):
     """A verified plan.
 
     ``lower_bound_s`` holds for every plan with static shares, ``schedule_lower_bound_s`` for any schedule; both bound

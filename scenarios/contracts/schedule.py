@@ -12,20 +12,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator
+from pydantic import Discriminator
+
+from hybridsplit.scenarios.contracts.placement import Frozen
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
-class Simultaneous(_Frozen):
+class Simultaneous(Frozen):
     """All clients at once, each with its shares for the whole round."""
 
     kind: Literal["simultaneous"] = "simultaneous"
 
 
-class Chain(_Frozen):
+class Chain(Frozen):
     """Clients of ``order`` one after another; the others at once.
 
     A client of the chain starts when the one before it has finished its round. Only one of them uses its shares at a
@@ -37,7 +35,7 @@ class Chain(_Frozen):
     """Client ids, first to last."""
 
 
-class Turns(_Frozen):
+class Turns(Frozen):
     """Uplink, downlink and server each serve one client at a time, whole, in a fixed sequence.
 
     The downlink serves the model downloads in ``order`` and then, step after step, the gradients in ``order``; the

@@ -2,50 +2,110 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
+from hybridsplit.scenarios.registry import Registry
 from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.sections.registered import OneName, OneOf, section_registry
 from hybridsplit.scenarios.units import Bytes, Hertz
 
 
-class FixedLink(Section):
-    """A link whose rate is proportional to its share of the band."""
+class LinkModel(Section):
+    """A client's radio link: how fast it carries at a share of the band. A model of your own derives from this class.
 
-    uplink_bps_per_hz: PositiveFloat
-    """Uplink spectral efficiency, bit/s per Hz (for example a row of 3GPP TS 38.214 table 5.2.2.1-2)."""
-    downlink_bps_per_hz: PositiveFloat
-    """Downlink spectral efficiency, bit/s per Hz."""
-    trace: str | None = None
-    """A recorded bandwidth trace for the replay, relative to the scenario file; it modulates the planned rate."""
+    The rate must be concave and increasing in the share, 0 at 0. Downlinks are linear in the share for every model: the
+    base station's power density is constant.
+    """
 
+    name: ClassVar[str]
+    """Name in ``radio.link_model``."""
+    work: ClassVar[str]
+    """What gives the solver the uplink's work, ``package.module:function``: called with the radio, the links [N], the
+    client index [K] and the bits [K], it returns a :class:`~hybridsplit.solver.problem.links.UplinkWork`."""
 
-class ShannonLink(Section):
-    """A link by Shannon's formula with the device's power fixed: a narrower share has a higher SNR."""
-
-    path_gain_db: Annotated[float, Field(lt=0, allow_inf_nan=False)]
-    """Channel gain, negative: minus the path loss in dB."""
-    transmit_power_dbm: Annotated[float, Field(ge=-30, le=50)] = 23.0
-    """Transmit power of the device."""
     downlink_bps_per_hz: PositiveFloat
     """Downlink spectral efficiency, bit/s per Hz: the power density is constant there, so the rate is linear."""
     trace: str | None = None
     """A recorded bandwidth trace for the replay, relative to the scenario file; it modulates the planned rate."""
 
+    def uplink_bps(self, radio: Radio, share: float) -> float:
+        """Rate at a share of the uplink band, bit/s.
+
+        Verification and replay ask it for models of plug-ins; for ours each has a formula of its own.
+
+        Raises
+        ------
+        NotImplementedError
+            If a class does not override it; registration refuses such classes.
+        """
+        raise NotImplementedError(f"the link model {self.name!r} states no uplink_bps")
+
+
+def _link_name(link: type[LinkModel]) -> str:
+    if ":" not in getattr(link, "work", "") or link.uplink_bps is LinkModel.uplink_bps:
+        raise TypeError("its class needs a name, work 'module:function', and a method uplink_bps")
+    return link.name
+
+
+LINK_MODELS: Registry[Any] = section_registry("link model", "hybridsplit.link_models", LinkModel, _link_name)
+"""Name to section class, in the order of messages."""
+
+
+@LINK_MODELS.register
+class FixedLink(LinkModel):
+    """A link whose rate is proportional to its share of the band."""
+
+    name: ClassVar[str] = "fixed"
+    work: ClassVar[str] = "hybridsplit.solver.problem.links:fixed_work"
+
+    uplink_bps_per_hz: PositiveFloat
+    """Uplink spectral efficiency, bit/s per Hz (for example a row of 3GPP TS 38.214 table 5.2.2.1-2)."""
+
+    def uplink_bps(self, radio: Radio, share: float) -> float:
+        """Rate at a share of the uplink band, bit/s: ``share·B·η``."""
+        return share * radio.uplink_hz * self.uplink_bps_per_hz
+
+
+@LINK_MODELS.register
+class ShannonLink(LinkModel):
+    """A link by Shannon's formula with the device's power fixed: a narrower share has a higher SNR."""
+
+    name: ClassVar[str] = "shannon"
+    work: ClassVar[str] = "hybridsplit.solver.problem.links:shannon_work"
+
+    path_gain_db: Annotated[float, Field(lt=0, allow_inf_nan=False)]
+    """Channel gain, negative: minus the path loss in dB."""
+    transmit_power_dbm: Annotated[float, Field(ge=-30, le=50)] = 23.0
+    """Transmit power of the device."""
+
+    def uplink_bps(self, radio: Radio, share: float) -> float:
+        """Rate at a share of the uplink band, bit/s: ``share·B·log2(1 + P·g/(N0·share·B))``."""
+        band_hz = share * radio.uplink_hz
+        if band_hz <= 0:
+            return 0.0
+        power_over_noise_hz = 10.0 ** ((self.transmit_power_dbm + self.path_gain_db - radio.noise_dbm_per_hz) / 10.0)
+        return band_hz * math.log1p(power_over_noise_hz / band_hz) / math.log(2.0)
+
 
 def _link_kind(value: object) -> str:
-    keys = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    return "shannon" if "path_gain_db" in keys or "transmit_power_dbm" in keys else "fixed"
+    """Name of the model whose own keys a link's keys are; the first model where none is named."""
+    keys = set(value if isinstance(value, dict) else getattr(value, "__dict__", {}))
+    common = set(LinkModel.model_fields)
+    matches = {name: len(keys & (set(kind.model_fields) - common)) for name, kind in LINK_MODELS.items()}
+    return max(matches, key=lambda name: matches[name])
 
 
-Link = Annotated[Annotated[FixedLink, Tag("fixed")] | Annotated[ShannonLink, Tag("shannon")], Discriminator(_link_kind)]
+Link = Annotated[LinkModel, OneOf(LINK_MODELS, _link_kind)]
+LinkModelName = Annotated[str, OneName(LINK_MODELS)]
 
 
 class Radio(Section):
     """The spectrum all clients share."""
 
-    link_model: Literal["fixed", "shannon"]
+    link_model: LinkModelName
     """``fixed``: rate proportional to the share; ``shannon``: device power fixed."""
     uplink_hz: Hertz
     """Uplink bandwidth, all clients together."""

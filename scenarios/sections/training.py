@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.modes import MODES, Asks, ModeName, is_estimated
 from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 LearningRate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
@@ -149,11 +149,11 @@ class Training(Section):
     """Rounds of a run."""
     participation: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the clients that take part in a round, drawn anew every round; at least one does."""
-    modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = (
-        Mode.FO,
-        Mode.FO_RECOMPUTE,
-        Mode.ZO_PROJECTION,
-        Mode.ZO_LOSS,
+    modes: Annotated[tuple[ModeName, ...], Field(min_length=1)] = (
+        "fo",
+        "fo-recompute",
+        "zo-projection",
+        "zo-loss",
     )
     """Modes the planner may choose from; ``frozen`` only where it is listed."""
     server_model: Literal["per-client", "shared-mean", "shared-sequential"] = "per-client"
@@ -189,6 +189,11 @@ class Training(Section):
         """All batch sizes of a client, smallest first."""
         return tuple(sorted({self.batch_size, *self.batch_sizes}))
 
+    @property
+    def chooses_batch_size(self) -> bool:
+        """Whether the planner has several batch sizes to choose from."""
+        return len(self.candidate_batch_sizes) > 1
+
     @model_validator(mode="after")
     def _modes_once(self) -> Self:
         if len(set(self.modes)) != len(self.modes):
@@ -198,12 +203,13 @@ class Training(Section):
     @model_validator(mode="after")
     def _settings_agree(self) -> Self:
         clip = self.gradient_clip
-        if clip is not None and clip.over == "part" and Mode.FO_RECOMPUTE in self.modes:
+        early = [mode for mode in self.modes if MODES[mode].updates_in_backward]
+        if clip is not None and clip.over == "part" and early:
             raise ValueError(
-                "gradient_clip.over: found 'part' while modes lists fo-recompute, which updates every parameter before "
-                "the norm of the part is known; use over: parameter, or leave fo-recompute out of modes"
+                f"gradient_clip.over: found 'part' while modes lists {', '.join(early)}, which updates every parameter "
+                "before the norm of the part is known; use over: parameter, or leave it out of modes"
             )
-        others = [str(mode) for mode in self.modes if mode not in (Mode.ZO_LOSS, Mode.FROZEN)]
+        others = [mode for mode in self.modes if MODES[mode].asks is Asks.GRADIENT]
         if self.server_gradient == "zeroth-order" and others:
             raise ValueError(
                 f"server_gradient: found 'zeroth-order' while modes lists {', '.join(others)}; without "
@@ -214,7 +220,7 @@ class Training(Section):
                 f"server_gradient: found 'zeroth-order' with server_model {self.server_model!r}; the pure baseline has "
                 "a server copy for each client: state server_model: per-client"
             )
-        exact = [str(mode) for mode in self.modes if mode not in ZEROTH_ORDER_MODES]
+        exact = [mode for mode in self.modes if not is_estimated(mode)]
         if self.zo_prefix_blocks and exact:
             raise ValueError(
                 f"zo_prefix_blocks: found {self.zo_prefix_blocks} while modes lists {', '.join(exact)}; blocks that "

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.bound.dual import DualPoint, capacity_value
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import SharingRule, StaticShares, Work
@@ -145,16 +146,9 @@ def subset(kinds: ClientKinds, keep: BoolArray) -> ClientKinds:
     )
 
 
-def sample(kinds: ClientKinds, number: int, seed: int = 0) -> ClientKinds:
-    """Return some kinds drawn at random, each standing for as many more clients: cheap, and no bound on anything.
-
-    Parameters
-    ----------
-    kinds, number
-        All kinds, and how many to draw.
-    seed
-        Of the draw.
-    """
+def sample(kinds: ClientKinds, number: int) -> ClientKinds:
+    """Return some kinds drawn at random, each standing for as many more clients: cheap, and no bound on anything."""
+    seed = stream_seed(kinds.problem.scenario.seed, "sampled kinds", number)
     drawn = np.sort(np.random.default_rng(seed).choice(len(kinds.count), number, replace=False))
     keep = np.isin(kinds.row_kind, drawn)
     small = subset(kinds, keep)

@@ -15,6 +15,7 @@ from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.limiting import with_objective
 from hybridsplit.solver.problem.planning_problem import ROUND_LATENCY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort, SearchResult, search
 from hybridsplit.solver.shares.solution import equal_shares
@@ -92,14 +93,14 @@ def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
     SolverFailure
         If a solver stopped without a plan.
     """
-    require_turns(scenario, "splitfed")
+    require_turns(scenario, find_strategy("splitfed"))
     problem = build_problem(table, scenario)
-    uniform = find_strategy("splitfed").assign(problem, Effort()).rows
+    uniform = find_strategy("splitfed").propose(problem, Effort()).rows
     progress = problem.total_progress(uniform) * (1 - 1e-12)
     equal = equal_shares(problem, uniform).shares
     splitfed_s = float(timing_of(problem, uniform, equal, Simultaneous()).latency_s.max())
     shares_s = min(best_shares(problem, uniform).round_latency_s, splitfed_s)
-    same_progress = problem.with_objective(ROUND_LATENCY, progress, energy_cap_j=problem.energy_cap_j)
+    same_progress = with_objective(problem, ROUND_LATENCY, progress)
     mode = problem.table["mode"].to_numpy()
     keeps_mode = mode == mode[uniform][problem.client_index]
     own_cuts = same_progress.restricted(keeps_mode)

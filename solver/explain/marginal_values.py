@@ -17,6 +17,7 @@ from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.build import problem_of_rows
 from hybridsplit.solver.problem.costs import StaticShares, Work
+from hybridsplit.solver.problem.limiting import under_objective_of
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.problem.usable_rows import DROPPED, permitted, within_energy
 from hybridsplit.solver.shares.solution import replace_batch
@@ -141,7 +142,7 @@ def _everything(problem: PlanningProblem) -> tuple[PlanningProblem, BoolArray]:
     position = {client.id: i for i, client in enumerate(problem.clients)}
     index: IntArray = frame["client"].map(position).to_numpy(dtype=np.int64).astype(np.int64)
     everything = problem_of_rows(frame, index, problem.scenario)
-    everything = everything.like(problem)
+    everything = under_objective_of(everything, problem)
     over = frame["client_peak_bytes"].to_numpy() - frame["memory_budget_bytes"].to_numpy()
     newly = (over > 0) & (over <= EXTRA_BYTES) & (frame["mode"] != DROPPED).to_numpy()
     return everything, newly & permitted(frame, problem.scenario) & within_energy(frame, problem.scenario)

@@ -20,7 +20,8 @@ from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.build import problem_of_rows
 from hybridsplit.solver.problem.costs import StaticShares, Work
 from hybridsplit.solver.problem.kinds import group_alike
-from hybridsplit.solver.problem.limits import SERVER_MEMORY, limits_of
+from hybridsplit.solver.problem.limiting import limits_of, under_objective_of
+from hybridsplit.solver.problem.limits import SERVER_MEMORY
 from hybridsplit.solver.problem.links import FixedUplink
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.problem.usable_rows import DROPPED, fits, permitted, within_energy
@@ -80,7 +81,7 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float) ->
     frame = problem.all_rows
     index = np.repeat(np.arange(problem.num_clients), frame.groupby("client", sort=False).size().to_numpy())
     everything = problem_of_rows(frame, index, problem.scenario)
-    everything = everything.like(problem)
+    everything = under_objective_of(everything, problem)
     allowed = (
         permitted(frame, problem.scenario)
         & within_energy(frame, problem.scenario)

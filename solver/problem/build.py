@@ -14,6 +14,7 @@ from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.problem.arrays import BoolArray, IntArray
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.infeasible import no_carrying_option, no_fitting_option, unknown_energy
+from hybridsplit.solver.problem.limiting import within_limits
 from hybridsplit.solver.problem.links import downlink_bps, uplink_work
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.problem.usable_rows import fits, ordered, penalty_s, permitted, with_drop_rows, within_energy
@@ -59,7 +60,7 @@ def build_problem(
         if len(np.unique(index[usable & known])) < len(clients):
             raise unknown_energy(frame, index, usable & known, clients)
         usable &= known
-    problem = everything.restricted(usable).within_limits()
+    problem = within_limits(everything.restricted(usable))
     return problem.restricted(_rows_as_fixed(problem, fixed)) if fixed else problem
 
 

@@ -10,14 +10,16 @@ The downlink needs no model of its own: its power density is constant, so its ra
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from hybridsplit.scenarios.schema import Client, FixedLink, Radio, ShannonLink
+from hybridsplit.scenarios.sections.network import LINK_MODELS
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, Index
 
 _MAX_NEWTON_STEPS = 60
@@ -53,6 +55,22 @@ class UplinkWork(Protocol):
         """[...] share needed for a duration, with its first and second derivative in the duration.
 
         A duration that no share can reach gives an infinite share. Idle rows give zeros.
+        """
+        ...
+
+    def expression(self, cp: Any, share: Any, per_whole: float, unit_s: float) -> Any:
+        """State the duration with cvxpy, convex in the share.
+
+        Parameters
+        ----------
+        cp
+            The module ``cvxpy``.
+        share
+            Variable of the rows' shares, of which ``per_whole`` make up the whole band.
+        per_whole
+            Number of units of share in the whole band.
+        unit_s
+            Unit of the durations to return, seconds.
         """
         ...
 
@@ -114,6 +132,10 @@ class FixedUplink:
             slope = -share / duration_s
         return share, slope, -2.0 * slope / duration_s
 
+    def expression(self, cp: Any, share: Any, per_whole: float, unit_s: float) -> Any:
+        """State the duration with cvxpy, as :meth:`UplinkWork.expression`: work over share."""
+        return cp.multiply(self.full_share_s * per_whole / unit_s, cp.inv_pos(share))
+
     def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
         """Divide the slack in the ratio of the square roots of the priced work (closed form).
 
@@ -162,6 +184,19 @@ class ShannonUplink:
     def share_in(self, duration_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """[...] share needed for a duration, with its first and second derivative."""
         return self._shares(duration_s, duration_s, 0.0)[1:]
+
+    def expression(self, cp: Any, share: Any, per_whole: float, unit_s: float) -> Any:
+        """State the duration with cvxpy: bits over the relative-entropy cone of the rate.
+
+        Arguments as of :meth:`UplinkWork.expression`.         ``x·ln(1 + k/x) = x·ln m − rel_entr(x, (x + k)/m)`` for
+        any m; m = k keeps the cone's numbers near one at high SNR. The rate is in units of its value at a share of one
+        unit.
+        """
+        snr = self.full_share_snr * per_whole
+        at_unit, level = np.log1p(snr), np.maximum(snr, 1.0)
+        entropy = cp.rel_entr(share, cp.multiply(1.0 / level, share + snr))
+        rate = cp.multiply(np.log(level) / at_unit, share) - cp.multiply(1.0 / at_unit, entropy)
+        return cp.multiply(self.floor_s * snr / at_unit / unit_s, cp.inv_pos(rate))
 
     def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
         """Solve the stationarity condition, a one-dimensional root in the SNR, by Newton from the left.
@@ -265,33 +300,33 @@ def uplink_work(radio: Radio, clients: Sequence[Client], client_index: Index, up
     Shannon's formula with a fixed device power is ``rate(β) = βB·log2(1 + P·g/(N0·βB))`` (docs/methods/costs.md,
     Latency of a client). A band of zero hertz gives infinite seconds, which the problem turns into a typed error.
     """
+    module, _, name = LINK_MODELS[radio.link_model].work.partition(":")
+    make: Callable[..., UplinkWork] = getattr(importlib.import_module(module), name)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if radio.link_model == "fixed":
-            efficiency = np.array([_fixed(client).uplink_bps_per_hz for client in clients])
-            rate_bps = radio.uplink_hz * efficiency[client_index]
-            return FixedUplink(np.where(uplink_bits > 0, uplink_bits / rate_bps, 0.0))
-        power_over_noise_hz = np.array([_power_over_noise_hz(_shannon(client), radio) for client in clients])[
-            client_index
-        ]
-        if radio.uplink_hz == 0:
-            power_over_noise_hz = np.zeros_like(power_over_noise_hz)
-        floor_s = np.where(uplink_bits > 0, uplink_bits * math.log(2.0) / power_over_noise_hz, 0.0)
-        return ShannonUplink(floor_s, power_over_noise_hz / (radio.uplink_hz or 1.0))
+        return make(radio, [client.link for client in clients], client_index, uplink_bits)
+
+
+def fixed_work(radio: Radio, links: Sequence[FixedLink], client_index: Index, uplink_bits: FloatArray) -> FixedUplink:
+    """Build the transfers of option rows over fixed links; parameters as in :func:`uplink_work`, links [N]."""
+    efficiency = np.array([link.uplink_bps_per_hz for link in links])
+    rate_bps = radio.uplink_hz * efficiency[client_index]
+    return FixedUplink(np.where(uplink_bits > 0, uplink_bits / rate_bps, 0.0))
+
+
+def shannon_work(
+    radio: Radio, links: Sequence[ShannonLink], client_index: Index, uplink_bits: FloatArray
+) -> ShannonUplink:
+    """Build the transfers of option rows over Shannon links; parameters as in :func:`uplink_work`, links [N]."""
+    power_over_noise_hz = np.array([_power_over_noise_hz(link, radio) for link in links])[client_index]
+    if radio.uplink_hz == 0:
+        power_over_noise_hz = np.zeros_like(power_over_noise_hz)
+    floor_s = np.where(uplink_bits > 0, uplink_bits * math.log(2.0) / power_over_noise_hz, 0.0)
+    return ShannonUplink(floor_s, power_over_noise_hz / (radio.uplink_hz or 1.0))
 
 
 def downlink_bps(radio: Radio, clients: Sequence[Client]) -> FloatArray:
     """[N] downlink rate of every client at the full share, bit/s."""
     return np.array([radio.downlink_hz * client.link.downlink_bps_per_hz for client in clients])
-
-
-def _fixed(client: Client) -> FixedLink:
-    assert isinstance(client.link, FixedLink)
-    return client.link
-
-
-def _shannon(client: Client) -> ShannonLink:
-    assert isinstance(client.link, ShannonLink)
-    return client.link
 
 
 def _power_over_noise_hz(link: ShannonLink, radio: Radio) -> float:

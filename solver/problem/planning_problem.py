@@ -13,16 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
 from hybridsplit.scenarios.contracts.options import OPTION_KEY
+from hybridsplit.scenarios.modes import Gradient, modes_with
 from hybridsplit.scenarios.schema import Client, Scenario
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import Work
-from hybridsplit.solver.problem.infeasible import (
-    broken_limit,
-    no_progress_at_all,
-)
-from hybridsplit.solver.problem.limits import Limit, least_total, limits_of, possible_rows
+from hybridsplit.solver.problem.limits import Limit
 from hybridsplit.solver.problem.links import uplink_work
 from hybridsplit.solver.problem.usable_rows import DROPPED
 
@@ -98,44 +94,6 @@ class PlanningProblem:
     energy_cap_j: float | None
     limits: tuple[Limit, ...] = ()
 
-    def within_limits(self) -> PlanningProblem:
-        """Return the same problem with its limits, without the rows that they exclude for every plan.
-
-        Raises
-        ------
-        InfeasibleError
-            If a limit is out of reach by itself, or no option makes progress where the objective divides by it.
-        """
-        problem = self.with_limits()
-        while True:
-            keep = np.ones(problem.num_rows, dtype=bool)
-            for limit in problem.limits:
-                keep &= possible_rows(limit, problem.starts, problem.client_index)
-            if keep.all() or len(np.unique(problem.client_index[keep])) < problem.num_clients:
-                break
-            fewer = problem.restricted(keep)
-            if not all(limit.keeps(least_total(limit, fewer.starts)) for limit in fewer.limits):
-                # Together the limits leave nothing; the search proves it and says which.
-                break
-            problem = fewer
-        if problem.divides_by_progress and not np.any(problem.gain > 0):
-            raise no_progress_at_all()
-        return problem
-
-    def with_limits(self) -> PlanningProblem:
-        """Return the same rows with the limits that follow from objective and scenario.
-
-        Raises
-        ------
-        InfeasibleError
-            If a limit is out of reach by itself.
-        """
-        limits = limits_of(self)
-        for limit in limits:
-            if not limit.keeps(least_total(limit, self.starts)):
-                raise broken_limit(limit, self.gain, self.starts, self.minimum_progress, self.coverage)
-        return dataclasses.replace(self, limits=limits)
-
     def restricted(self, mask: BoolArray) -> PlanningProblem:
         """Return the same problem with fewer options.
 
@@ -183,17 +141,6 @@ class PlanningProblem:
         work = dataclasses.replace(self.work, uplink=uplink, downlink_s=self.work.downlink_s * scale)
         return dataclasses.replace(self, work=work)
 
-    def like(self, other: PlanningProblem) -> PlanningProblem:
-        """Return these rows under the objective of another problem, with its limits' capacities."""
-        changed = dataclasses.replace(
-            self,
-            objective=other.objective,
-            minimum_progress=other.minimum_progress,
-            energy_cap_j=other.energy_cap_j,
-            coverage=other.coverage,
-        )
-        return dataclasses.replace(changed, limits=limits_of(changed))
-
     @property
     def keys(self) -> list[tuple[Hashable, ...]]:
         """[K] the key of every row."""
@@ -202,30 +149,6 @@ class PlanningProblem:
     def without_limits(self) -> PlanningProblem:
         """Return the same options without the limits that couple them."""
         return dataclasses.replace(self, limits=())
-
-    def with_objective(
-        self, objective: str, minimum_progress: float, *, energy_cap_j: float | None = None
-    ) -> PlanningProblem:
-        """Return the same options under another objective.
-
-        Parameters
-        ----------
-        objective
-            ``time-to-progress``, ``round-latency`` or ``energy``.
-        minimum_progress
-            Least data-weighted progress of a plan.
-        energy_cap_j
-            Energy for all clients together; None lifts the cap.
-
-        Raises
-        ------
-        InfeasibleError
-            If a limit is out of reach.
-        """
-        changed = dataclasses.replace(
-            self, objective=objective, minimum_progress=minimum_progress, energy_cap_j=energy_cap_j
-        )
-        return changed.with_limits()
 
     @property
     def num_clients(self) -> int:
@@ -274,8 +197,8 @@ class PlanningProblem:
         the data on which the lowest trainable block is trained exactly is the least over all blocks.
         """
         mode = self.table["mode"]
-        nothing_to_train = (mode == str(Mode.FROZEN)).to_numpy() & (self.progress >= 1.0)
-        return np.asarray(mode.isin([str(exact) for exact in EXACT_MODES]).to_numpy() | nothing_to_train)
+        nothing_to_train = mode.isin(modes_with(Gradient.NONE)).to_numpy() & (self.progress >= 1.0)
+        return np.asarray(mode.isin(modes_with(Gradient.EXACT)).to_numpy() | nothing_to_train)
 
     @property
     def has_penalties(self) -> bool:

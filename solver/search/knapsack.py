@@ -5,14 +5,16 @@ from __future__ import annotations
 import heapq
 import itertools
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import linprog
-from scipy.sparse import csr_array
 
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.kinds import ClientKinds
 from hybridsplit.solver.problem.limits import PROGRESS
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _NODE_LIMIT = 300
 _NODE_ELEMENTS = 200_000
@@ -86,6 +88,8 @@ class _Relaxed:
 
     def solve(self, low: FloatArray, high: FloatArray) -> tuple[FloatArray, float] | None:
         """Columns' values and the objective of the relaxation within bounds; None if it is infeasible."""
+        from scipy.optimize import linprog  # late: a third of a second, which plans without such limits need not pay
+
         result = linprog(
             self.cost,
             A_ub=self.limits if len(self.limits) else None,
@@ -99,6 +103,8 @@ class _Relaxed:
 
 
 def _relaxed(kinds: ClientKinds, values: FloatArray, allowed: BoolArray, room: FloatArray) -> _Relaxed:
+    from scipy.sparse import csr_array
+
     columns = np.flatnonzero(allowed)
     size = len(columns)
     each = csr_array((np.ones(size), (kinds.row_kind[columns], np.arange(size))), shape=(len(kinds.count), size))

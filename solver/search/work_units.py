@@ -28,6 +28,7 @@ from hybridsplit.solver.bound.deadline import StopRule, best_ratio, shortest_dea
 from hybridsplit.solver.problem.arrays import BoolArray, IntArray
 from hybridsplit.solver.problem.costs import StaticShares
 from hybridsplit.solver.problem.kinds import group_alike
+from hybridsplit.solver.problem.limiting import with_limits
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import search
 
@@ -295,4 +296,4 @@ def _restricted(problem: PlanningProblem, unit: WorkUnit) -> tuple[IntArray, Pla
         own = problem.client_index == client
         keep[own] = False
         keep[[int(starts[client]) + option for option in allowed]] = True
-    return np.flatnonzero(keep).astype(np.int64), problem.restricted(keep).with_limits()
+    return np.flatnonzero(keep).astype(np.int64), with_limits(problem.restricted(keep))

@@ -18,7 +18,6 @@ import numpy as np
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.costs import NUM_RESOURCES, Work
-from hybridsplit.solver.problem.links import FixedUplink, ShannonUplink
 
 _INFLUENCE = 1e-12
 
@@ -102,7 +101,7 @@ def conic_shares(work: Work, steps: StepParts | None = None, count: FloatArray |
         spread = np.zeros((kinds, len(users)))
         spread[users, np.arange(len(users))] = 1.0
         if resource == 0:
-            duration = _uplink_expression(cp, work.take(users), share, num_clients, unit_s)
+            duration = work.uplink.take(users).expression(cp, share, num_clients, unit_s)
         else:
             duration = cp.multiply(full_s[users] * num_clients / unit_s, cp.inv_pos(share))
         durations[resource] = spread @ duration
@@ -174,18 +173,3 @@ def repair(shares: FloatArray, work: Work) -> FloatArray:
     totals = positive.sum(axis=0)
     scaled = positive / np.where(totals > 0, totals, 1.0)
     return np.asarray(scaled / np.maximum(scaled.sum(axis=0), 1.0))
-
-
-def _uplink_expression(cp, work: Work, share, num_clients: float, unit_s: float):  # type: ignore[no-untyped-def]
-    uplink = work.uplink
-    if isinstance(uplink, FixedUplink):
-        return cp.multiply(uplink.full_share_s * num_clients / unit_s, cp.inv_pos(share))
-    assert isinstance(uplink, ShannonUplink)
-    # ``x·ln(1 + k/x) = x·ln m − rel_entr(x, (x + k)/m)`` for any m; m = k keeps the cone's numbers near one at high
-    # SNR. The rate is in units of its value at the equal share.
-    snr = uplink.full_share_snr * num_clients
-    at_equal, level = np.log1p(snr), np.maximum(snr, 1.0)
-    entropy = cp.rel_entr(share, cp.multiply(1.0 / level, share + snr))
-    rate = cp.multiply(np.log(level) / at_equal, share) - cp.multiply(1.0 / at_equal, entropy)
-    seconds = uplink.floor_s * snr / at_equal
-    return cp.multiply(seconds / unit_s, cp.inv_pos(rate))

@@ -1,9 +1,11 @@
-"""The shape of a strategy: a name, one sentence, and a way to assign options."""
+"""What a strategy is: facts on its class, and a way to propose options and shares."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from enum import StrEnum
+from typing import ClassVar
 
 from hybridsplit.scenarios.contracts.schedule import Schedule
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
@@ -13,8 +15,8 @@ from hybridsplit.solver.shares.solution import ShareSolution
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """What a strategy decided.
+class Proposal:
+    """What a strategy proposes.
 
     Parameters
     ----------
@@ -46,25 +48,38 @@ class Assignment:
     reason: str | None = None
 
 
-class Strategy(Protocol):
-    """A way to make a plan. A strategy restricts the same problem as every other; it never changes it."""
+class Sharing(StrEnum):
+    """How the clients of a strategy's plans use the shared resources."""
 
-    @property
-    def name(self) -> str:
-        """Name on the command line."""
-        ...
+    STATIC = "static"
+    """All at once, each with constant shares."""
+    TURNS = "turns"
+    """One transfer or server job after another, each with the whole resource."""
+    CHAIN = "chain"
+    """Some or all clients one after another, each for its whole round."""
 
-    @property
-    def summary(self) -> str:
-        """One sentence for lists of strategies."""
-        ...
 
-    @property
-    def claims_optimality(self) -> bool:
-        """True if a plan within the tolerance of its bound is called optimal, not a baseline."""
-        ...
+class Strategy(ABC):
+    """A way to make a plan. A strategy restricts the same problem as every other; it never changes it.
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    What a strategy is stands as facts on its class, which the planner asks instead of its name. A new strategy is one
+    file; one of ours is a line in ``solver/strategies/__init__.py`` as well, one of an installed package an entry point
+    of the group ``hybridsplit.strategies``.
+    """
+
+    name: ClassVar[str]
+    """Name on the command line."""
+    summary: ClassVar[str]
+    """One sentence for lists of strategies."""
+    sharing: ClassVar[Sharing] = Sharing.STATIC
+    """How clients use the shared resources. ``optimal`` is never worse than a strategy with static shares."""
+    divides_server: ClassVar[bool] = True
+    """Whether several clients use the server at a time; not possible where its model steps on one after another."""
+    claims_optimality: ClassVar[bool] = False
+    """Whether a plan within the tolerance of its bound is called optimal, not a baseline."""
+
+    @abstractmethod
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Choose one option for every client.
 
         Parameters
@@ -81,4 +96,3 @@ class Strategy(Protocol):
         SolverFailure
             If a solver stopped without a plan.
         """
-        ...

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES
 from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.scenarios.modes import Gradient, modes_with
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.infeasible import MAX_NAMED_CLIENTS
 from hybridsplit.solver.problem.kinds import group_alike
@@ -22,7 +22,11 @@ def modes_mask(problem: PlanningProblem, modes: frozenset[str] | set[str]) -> Bo
     return np.asarray(problem.table["mode"].isin(modes).to_numpy())
 
 
-EXACT = frozenset(str(mode) for mode in EXACT_MODES)
+def exact_modes() -> frozenset[str]:
+    """Names of the modes with exact gradients."""
+    return frozenset(modes_with(Gradient.EXACT))
+
+
 _LEAST_PROGRESS = 1e-9
 
 

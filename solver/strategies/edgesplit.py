@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies.alternation import alternate, bandwidth_only
-from hybridsplit.solver.strategies.base import Assignment
-from hybridsplit.solver.strategies.choice import EXACT, modes_mask, require_everybody
+from hybridsplit.solver.strategies.base import Proposal, Strategy
+from hybridsplit.solver.strategies.choice import exact_modes, modes_mask, require_everybody
 
 
-@dataclass(frozen=True)
-class EdgeSplit:
+class EdgeSplit(Strategy):
     """A cut per device and bandwidth by alternation, exact gradients, in the style of EdgeSplit (arXiv 2403.15815).
 
     Stated in the paper: a split point and a bandwidth share per device, smallest total training time against
@@ -20,11 +17,10 @@ class EdgeSplit:
     bandwidth shared, equal shares of the server, and equal shares to start from.
     """
 
-    name: str = "edgesplit"
-    summary: str = "cut per client and bandwidth by alternation, exact gradients, equal shares of the server"
-    claims_optimality: bool = False
+    name = "edgesplit"
+    summary = "cut per client and bandwidth by alternation, exact gradients, equal shares of the server"
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Alternate until the round latency stops falling.
 
         Raises
@@ -32,10 +28,10 @@ class EdgeSplit:
         InfeasibleError
             If a client has no exact option, or no choice keeps the limits.
         """
-        mask = modes_mask(problem, EXACT)
+        mask = modes_mask(problem, exact_modes())
         require_everybody(problem, mask, self.name, "in an exact mode")
         found = alternate(problem, mask, lambda rows: bandwidth_only(problem, rows), self.name)
-        return Assignment(
+        return Proposal(
             found.rows,
             shares=found.shares,
             reason=f"least latency at the bandwidth of alternation {found.num_rounds}",

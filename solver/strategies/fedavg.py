@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.problem.infeasible import MAX_NAMED_CLIENTS, cheapest_peak
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
-from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.base import Proposal, Strategy
+from hybridsplit.solver.strategies.choice import exact_modes
 from hybridsplit.solver.strategies.equal import best_at_equal_shares
 
-_EXACT = [str(mode) for mode in EXACT_MODES]
 
-
-@dataclass(frozen=True)
-class FedAvg:
+class FedAvg(Strategy):
     """Federated averaging (McMahan et al., arXiv 1602.05629): cut ``L``, exact gradients, equal shares.
 
     The cut ``L`` is the deepest one of the option table, where the server computes nothing. Equal shares are our
     reconstruction: the paper does not treat the radio.
     """
 
-    name: str = "fedavg"
-    summary: str = "the whole model on every device with exact gradients, equal shares"
-    claims_optimality: bool = False
+    name = "fedavg"
+    summary = "the whole model on every device with exact gradients, equal shares"
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Keep the whole model on the device; choose between the exact modes.
 
         Raises
@@ -41,13 +35,13 @@ class FedAvg:
         """
         rows = problem.all_rows
         whole_model = int(rows["cut"].max())
-        local = (rows["cut"] == whole_model) & rows["mode"].isin(_EXACT) & (rows["server_compute_s"] == 0)
+        local = (rows["cut"] == whole_model) & rows["mode"].isin(exact_modes()) & (rows["server_compute_s"] == 0)
         if not local.any():
             raise InfeasibleError(
                 "fedavg: the option table has no row with the whole model on the device in an exact mode; allow fo or "
                 "fo-recompute in training.modes and profile again"
             )
-        mask = (problem.cuts == whole_model) & problem.table["mode"].isin(_EXACT).to_numpy()
+        mask = (problem.cuts == whole_model) & problem.table["mode"].isin(exact_modes()).to_numpy()
         served = set(np.unique(problem.client_index[mask]).tolist())
         stuck = [client.id for i, client in enumerate(problem.clients) if i not in served]
         if stuck:
@@ -64,7 +58,7 @@ class FedAvg:
                 f"fedavg: the whole model on every device does not reach a progress of {problem.minimum_progress:g} "
                 "within the server's memory; lower objective.minimum_progress or raise server.memory_bytes"
             )
-        return Assignment(choice.rows, equal_shares=True, reason="the whole model on the device, at equal shares")
+        return Proposal(choice.rows, equal_shares=True, reason="the whole model on the device, at equal shares")
 
 
 def _missing(client_id: str, rows: pd.DataFrame | None) -> str:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort
-from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.base import Proposal, Strategy
 from hybridsplit.solver.strategies.choice import choose_by_score
 
 
-@dataclass(frozen=True)
-class Greedy:
+class Greedy(Strategy):
     """Every client takes the option that is best for itself at equal shares, without regard to the slowest one."""
 
-    name: str = "greedy"
-    summary: str = "every client takes the option that is best for itself, equal shares"
-    claims_optimality: bool = False
+    name = "greedy"
+    summary = "every client takes the option that is best for itself, equal shares"
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Score every option by the client's own latency over its own progress (latency or energy alone otherwise).
 
         Raises
@@ -37,4 +33,4 @@ class Greedy:
             worst = float(latency_s.max()) / max(float(problem.progress[problem.progress > 0].min()), 1e-12)
             score = np.where(problem.progress > 0, latency_s / np.maximum(problem.progress, 1e-300), 10.0 * worst + 1.0)
         rows = choose_by_score(problem, ~problem.is_dropped, score, self.name)
-        return Assignment(rows, equal_shares=True, reason="best for this client by itself at equal shares")
+        return Proposal(rows, equal_shares=True, reason="best for this client by itself at equal shares")

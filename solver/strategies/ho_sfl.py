@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.solver.strategies.zeroth_order import EverybodyOneMode
 
 
-@dataclass(frozen=True)
 class HoSfl(EverybodyOneMode):
     """Zeroth-order clients that project on the gradient at the cut, in the style of HO-SFL.
 
@@ -16,6 +13,6 @@ class HoSfl(EverybodyOneMode):
     best) and equal shares are our reconstruction.
     """
 
-    name: str = "ho-sfl"
-    summary: str = "every client zeroth order by projection, best uniform cut, equal shares"
-    mode: Mode = Mode.ZO_PROJECTION
+    name = "ho-sfl"
+    summary = "every client zeroth order by projection, best uniform cut, equal shares"
+    mode = Mode.ZO_PROJECTION

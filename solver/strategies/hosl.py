@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.solver.strategies.zeroth_order import EverybodyOneMode
 
 
-@dataclass(frozen=True)
 class Hosl(EverybodyOneMode):
     """Zeroth-order clients by loss differences under an exact server, in the style of HOSL.
 
@@ -16,6 +13,6 @@ class Hosl(EverybodyOneMode):
     and equal shares are our reconstruction.
     """
 
-    name: str = "hosl"
-    summary: str = "every client zeroth order by loss differences, best uniform cut, equal shares"
-    mode: Mode = Mode.ZO_LOSS
+    name = "hosl"
+    summary = "every client zeroth order by loss differences, best uniform cut, equal shares"
+    mode = Mode.ZO_LOSS

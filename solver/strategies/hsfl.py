@@ -11,8 +11,14 @@ from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort
-from hybridsplit.solver.strategies.base import Assignment
-from hybridsplit.solver.strategies.choice import EXACT, choose_by_score, for_progress, modes_mask, require_everybody
+from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
+from hybridsplit.solver.strategies.choice import (
+    choose_by_score,
+    exact_modes,
+    for_progress,
+    modes_mask,
+    require_everybody,
+)
 
 _MAX_ROUNDS = 12
 _BANDS = np.linspace(0.05, 0.95, 19)
@@ -30,8 +36,7 @@ class _Mix:
     value: float
 
 
-@dataclass(frozen=True)
-class Hsfl:
+class Hsfl(Strategy):
     """FL or SL per client and batch size by block coordinate descent, in the style of arXiv 2511.19851.
 
     Stated in the paper: each device does federated learning (in parallel) or split learning (one after another), the
@@ -42,11 +47,11 @@ class Hsfl:
     paper's convergence constants are not public; progress stands in for them.
     """
 
-    name: str = "hsfl"
-    summary: str = "FL in parallel or SL one after another per client, with batch size, by block coordinate descent"
-    claims_optimality: bool = False
+    name = "hsfl"
+    summary = "FL in parallel or SL one after another per client, with batch size, by block coordinate descent"
+    sharing = Sharing.CHAIN
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Descend over modes and options at a fixed band, then over the band.
 
         Raises
@@ -54,7 +59,7 @@ class Hsfl:
         InfeasibleError
             If a client has no exact option, or no choice keeps the limits.
         """
-        exact = modes_mask(problem, EXACT)
+        exact = modes_mask(problem, exact_modes())
         require_everybody(problem, exact, self.name, "in an exact mode")
         local = exact & (problem.work.server_s == 0) & (problem.cuts == int(problem.all_rows["cut"].max()))
         best: _Mix | None = None
@@ -68,7 +73,7 @@ class Hsfl:
             num_fl = max(1, int(np.count_nonzero(~mix.chained)))
         assert best is not None
         order = tuple(problem.clients[i].id for i in np.flatnonzero(best.chained))
-        return Assignment(
+        return Proposal(
             best.rows,
             shares=_shares(best.chained, best.band),
             schedule=Chain(order=order) if order else Simultaneous(),

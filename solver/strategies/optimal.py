@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.exchange import exchange_options
 from hybridsplit.solver.search.joint import Effort, SearchResult, search
 from hybridsplit.solver.shares.solution import equal_shares
 from hybridsplit.solver.shares.synchronised import least_latency_s, synchronised_shares
-from hybridsplit.solver.strategies.base import Assignment, Strategy
-from hybridsplit.solver.strategies.edgesplit import EdgeSplit
-from hybridsplit.solver.strategies.fedavg import FedAvg
-from hybridsplit.solver.strategies.greedy import Greedy
-from hybridsplit.solver.strategies.ho_sfl import HoSfl
-from hybridsplit.solver.strategies.hosl import Hosl
-from hybridsplit.solver.strategies.random_choice import RandomChoice
-from hybridsplit.solver.strategies.sfl_wireless import SflWireless
-from hybridsplit.solver.strategies.smartsplit import SmartSplit
+from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
+from hybridsplit.solver.strategies.registry import STRATEGIES
 from hybridsplit.solver.strategies.splitfed import SplitFed
 
-_CANDIDATES: tuple[Strategy, ...] = (
-    SplitFed(), SflWireless(), EdgeSplit(), SmartSplit(), HoSfl(), Hosl(), FedAvg(), Greedy(), RandomChoice(),
-)  # fmt: skip
-"""All strategies with static shares: where steps synchronise the plan is no worse than any of theirs."""
 
-
-@dataclass(frozen=True)
-class Optimal:
+class Optimal(Strategy):
     """Joint optimisation with a Lagrangian bound; exhaustive where clients are few (docs/methods/planning.md)."""
 
-    name: str = "optimal"
-    summary: str = "cut, mode and shares of every client together, with a lower bound and gap"
-    claims_optimality: bool = True
+    name = "optimal"
+    summary = "cut, mode and shares of every client together, with a lower bound and gap"
+    claims_optimality = True
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Search from the best uniform cut on, so that the plan is never worse than that baseline.
 
         Raises
@@ -46,26 +31,31 @@ class Optimal:
             If no plan was found although none of the proofs of infeasibility holds.
         """
         try:
-            start = SplitFed().assign(problem, effort).rows
+            start = SplitFed().propose(problem, effort).rows
         except InfeasibleError:
             start = None
         result = search(problem, effort.starting_at(start))
         if problem.scenario.training.steps_synchronise:
             return _best_synchronised(problem, effort, result)
-        return Assignment(result.rows, bounds=result)
+        return Proposal(result.rows, bounds=result)
 
 
-def _best_synchronised(problem: PlanningProblem, effort: Effort, bounds: SearchResult) -> Assignment:
+def _baselines() -> list[Strategy]:
+    """All strategies with static shares: where steps synchronise the plan is no worse than any of theirs."""
+    return [s for s in STRATEGIES.values() if s.sharing is Sharing.STATIC and not s.claims_optimality]
+
+
+def _best_synchronised(problem: PlanningProblem, effort: Effort, bounds: SearchResult) -> Proposal:
     """Compare the search's plan with the baselines' by the latency with waits between steps, shares polished for it."""
     solution = synchronised_shares(problem, bounds.rows)
-    best = Assignment(bounds.rows, solution=solution, bounds=bounds)
+    best = Proposal(bounds.rows, solution=solution, bounds=bounds)
     value_s = problem.objective_of(bounds.rows, solution.round_latency_s)
     # Shares do not change the energy, and the search has its least.
-    for strategy in _CANDIDATES if problem.objective != ENERGY else ():
+    for strategy in _baselines() if problem.objective != ENERGY else ():
         if effort.is_over:
             break
         try:
-            candidate = strategy.assign(problem, effort)
+            candidate = strategy.propose(problem, effort)
         except InfeasibleError:
             continue
         if value_s <= problem.objective_of(candidate.rows, least_latency_s(problem, candidate.rows)):
@@ -74,8 +64,8 @@ def _best_synchronised(problem: PlanningProblem, effort: Effort, bounds: SearchR
         solution = synchronised_shares(problem, candidate.rows, own)
         candidate_s = problem.objective_of(candidate.rows, solution.round_latency_s)
         if candidate_s < value_s:
-            best, value_s = Assignment(candidate.rows, solution=solution, bounds=bounds), candidate_s
+            best, value_s = Proposal(candidate.rows, solution=solution, bounds=bounds), candidate_s
     if problem.objective == ENERGY or best.solution is None:
         return best
     rows, solution = exchange_options(problem, best.rows, best.solution, lambda: effort.is_over)
-    return Assignment(rows, solution=solution, bounds=bounds)
+    return Proposal(rows, solution=solution, bounds=bounds)

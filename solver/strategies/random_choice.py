@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
-from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.base import Proposal, Strategy
 from hybridsplit.solver.strategies.choice import choose_by_score
 
 _DRAWS = 200
 
 
-@dataclass(frozen=True)
-class RandomChoice:
-    """Uniformly drawn options at equal shares: what a plan without any criterion gives. The scenario's seed decides."""
+class RandomChoice(Strategy):
+    """Uniformly drawn options at equal shares: what no thought at all gives. The scenario's seed decides."""
 
-    name: str = "random"
-    summary: str = "an option drawn at random for every client among those that fit, equal shares"
-    claims_optimality: bool = False
+    name = "random"
+    summary = "an option drawn at random for every client among those that fit, equal shares"
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Draw until the limits are kept; after many draws in vain, take the drawn options that keep them.
 
         Raises
@@ -30,7 +27,7 @@ class RandomChoice:
         InfeasibleError
             If no choice keeps the limits.
         """
-        rng = np.random.default_rng([problem.scenario.seed, 0x72616E64])
+        rng = np.random.default_rng(stream_seed(problem.scenario.seed, "strategy", self.name))
         mask = ~problem.is_dropped
         for _ in range(_DRAWS):
             rows = choose_by_score(problem.without_limits(), mask, rng.uniform(size=problem.num_rows), self.name)
@@ -38,4 +35,4 @@ class RandomChoice:
                 break
         else:
             rows = choose_by_score(problem, mask, rng.uniform(size=problem.num_rows), self.name)
-        return Assignment(rows, equal_shares=True, reason="drawn at random, at equal shares")
+        return Proposal(rows, equal_shares=True, reason="drawn at random, at equal shares")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort
-from hybridsplit.solver.strategies.base import Assignment
-from hybridsplit.solver.strategies.choice import EXACT, choose_by_score, for_progress, modes_mask, require_everybody
+from hybridsplit.solver.strategies.base import Proposal, Strategy
+from hybridsplit.solver.strategies.choice import (
+    choose_by_score,
+    exact_modes,
+    for_progress,
+    modes_mask,
+    require_everybody,
+)
 
 
-@dataclass(frozen=True)
-class SmartSplit:
+class SmartSplit(Strategy):
     """A cut per client from its memory budget, speed and data, in the style of SmartSplit (arXiv 2410.11577).
 
     Stated in the paper: a central manager sets each cut from memory budget, training capacity and data distribution,
@@ -24,11 +27,10 @@ class SmartSplit:
     known.
     """
 
-    name: str = "smartsplit"
-    summary: str = "cut per client by memory, speed and data with the cheapest recomputation that fits, shares by data"
-    claims_optimality: bool = False
+    name = "smartsplit"
+    summary = "cut per client by memory, speed and data with the cheapest recomputation that fits, shares by data"
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Choose each client's option at shares in proportion to its data.
 
         Raises
@@ -36,11 +38,11 @@ class SmartSplit:
         InfeasibleError
             If a client has no exact option, or no choice keeps the limits.
         """
-        mask = modes_mask(problem, EXACT)
+        mask = modes_mask(problem, exact_modes())
         require_everybody(problem, mask, self.name, "in an exact mode")
         shares = np.repeat(problem.data_weight[:, None], 3, axis=1)
         shares = shares / np.maximum(shares.sum(axis=0), 1.0)
         latency_s = for_progress(problem, problem.work.latency_s(shares[problem.client_index]))
         score = problem.energy_j if problem.objective == ENERGY else latency_s
         rows = choose_by_score(problem, mask, score, self.name)
-        return Assignment(rows, shares=shares, reason="least latency that fits its memory, at its data's share")
+        return Proposal(rows, shares=shares, reason="least latency that fits its memory, at its data's share")

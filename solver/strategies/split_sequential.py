@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from hybridsplit.scenarios.contracts.schedule import Chain
@@ -11,12 +9,11 @@ from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
-from hybridsplit.solver.strategies.base import Assignment
-from hybridsplit.solver.strategies.choice import EXACT, choose_by_sum, modes_mask, require_everybody
+from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
+from hybridsplit.solver.strategies.choice import choose_by_sum, exact_modes, modes_mask, require_everybody
 
 
-@dataclass(frozen=True)
-class SplitSequential:
+class SplitSequential(Strategy):
     """One client after another at the best uniform cut, in the style of split learning (Gupta and Raskar, 1810.06060).
 
     Each client has all resources while it trains; then the next one starts, so the round lasts the sum. One cut for
@@ -24,11 +21,12 @@ class SplitSequential:
     objective is our reconstruction of a fair baseline.
     """
 
-    name: str = "split-sequential"
-    summary: str = "vanilla split learning: one client after another with all resources, best uniform cut, exact"
-    claims_optimality: bool = False
+    name = "split-sequential"
+    summary = "vanilla split learning: one client after another with all resources, best uniform cut, exact"
+    sharing = Sharing.CHAIN
+    divides_server = False
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Try every cut that fits all clients in an exact mode.
 
         Raises
@@ -36,7 +34,7 @@ class SplitSequential:
         InfeasibleError
             If no single cut fits every client in an exact mode, or none keeps the limits.
         """
-        exact = modes_mask(problem, EXACT)
+        exact = modes_mask(problem, exact_modes())
         require_everybody(problem, exact, self.name, "in an exact mode")
         alone_s = problem.work.latency_s(1.0)
         best: IntArray | None = None
@@ -55,7 +53,7 @@ class SplitSequential:
                 best, best_value = rows, value
         if best is None:
             raise InfeasibleError(f"{self.name}: {reason}")
-        return Assignment(
+        return Proposal(
             best,
             shares=np.ones((problem.num_clients, 3)),
             schedule=Chain(order=tuple(client.id for client in problem.clients)),

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
-from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.base import Proposal, Strategy
 from hybridsplit.solver.strategies.equal import EqualShareChoice, best_at_equal_shares
 
 
-@dataclass(frozen=True)
-class SplitFed:
+class SplitFed(Strategy):
     """The best uniform cut at equal shares, in the style of SplitFed (Thapa et al., arXiv 2004.12088).
 
     SplitFed prescribes one cut for every client and says nothing about shares; giving every client the same share, and
     choosing the cut and each client's mode to minimise the objective, is our reconstruction of a fair baseline.
     """
 
-    name: str = "splitfed"
-    summary: str = "one cut for all clients (the best that fits everywhere), equal shares, best mode per client"
-    claims_optimality: bool = False
+    name = "splitfed"
+    summary = "one cut for all clients (the best that fits everywhere), equal shares, best mode per client"
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Try every cut that fits all clients.
 
         Raises
@@ -53,7 +49,7 @@ class SplitFed:
                 f"memory and a progress of {problem.minimum_progress:g}; raise server.memory_bytes, lower "
                 "objective.minimum_progress, or use the strategy 'optimal'"
             )
-        return Assignment(best.rows, equal_shares=True, reason=f"one cut for all clients: {best_cut}, at equal shares")
+        return Proposal(best.rows, equal_shares=True, reason=f"one cut for all clients: {best_cut}, at equal shares")
 
 
 def _no_common_cut(problem: PlanningProblem) -> str:

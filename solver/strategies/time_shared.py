@@ -10,6 +10,7 @@ import numpy as np
 
 from hybridsplit.scenarios.contracts.schedule import Turns
 from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.bound.deadline import best_ratio, shortest_deadline
 from hybridsplit.solver.bound.dual import DualPoint, option_values
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
@@ -18,7 +19,7 @@ from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort, SearchResult, search
 from hybridsplit.solver.shares.timing import Jobs, jobs_of, turns_timing
-from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
 from hybridsplit.solver.strategies.choice import choose_by_score
 from hybridsplit.solver.strategies.splitfed import SplitFed
 
@@ -28,8 +29,7 @@ _MAX_TRIALS = 300
 _MAX_EXCHANGES = 200
 
 
-@dataclass(frozen=True)
-class TimeShared:
+class TimeShared(Strategy):
     """Every transfer and server job at the whole resource, clients in one order (our own).
 
     See docs/methods/planning.md, Turns and chains.
@@ -40,11 +40,12 @@ class TimeShared:
     found by moving clients within the order beyond. It is a schedule, so only ``schedule_lower_bound_s`` is below it.
     """
 
-    name: str = "time-shared"
-    summary: str = "transfers and server one client after another at full rate, in the best order found"
-    claims_optimality: bool = False
+    name = "time-shared"
+    summary = "transfers and server one client after another at full rate, in the best order found"
+    sharing = Sharing.TURNS
+    divides_server = False
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Order several choices of options, keep the best, and exchange single options while that helps.
 
         Raises
@@ -62,7 +63,7 @@ class TimeShared:
                 best = candidate
         best = _exchange(problem, best)
         exact = len(best.order) <= _ALL_ORDERS_UP_TO
-        return Assignment(
+        return Proposal(
             best.rows,
             shares=np.ones((problem.num_clients, 3)),
             schedule=Turns(order=tuple(problem.clients[i].id for i in best.order)),
@@ -85,7 +86,7 @@ class TimeShared:
                 with contextlib.suppress(InfeasibleError):
                     choices.append(choose_by_score(problem, np.isfinite(everything), everything, self.name))
         with contextlib.suppress(InfeasibleError):
-            choices.append(SplitFed().assign(problem, Effort()).rows)
+            choices.append(SplitFed().propose(problem, Effort()).rows)
         return choices
 
 
@@ -131,7 +132,7 @@ def _best_order(problem: PlanningProblem, rows: IntArray, start: IntArray | None
     order, value = orders[int(np.argmin(values))], min(values)
     if problem.objective == ENERGY:
         return _Ordered(rows, order, value)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(stream_seed(problem.scenario.seed, "time-shared", "order"))
     trials = max(20, _MAX_TRIALS * 12 // (12 + len(kept)))
     for _ in range(trials):
         origin, target = rng.integers(0, len(order), 2)
@@ -146,7 +147,7 @@ def _exchange(problem: PlanningProblem, best: _Ordered) -> _Ordered:
     """Exchange single options of random clients, the order kept, while that improves the objective."""
     if problem.objective == ENERGY:
         return best
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(stream_seed(problem.scenario.seed, "time-shared", "options"))
     ends = np.append(problem.starts[1:], problem.num_rows)
     for _ in range(_MAX_EXCHANGES):
         client = int(best.order[rng.integers(len(best.order))])

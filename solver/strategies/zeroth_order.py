@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,21 +10,17 @@ from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
-from hybridsplit.solver.strategies.base import Assignment
+from hybridsplit.solver.strategies.base import Proposal, Strategy
 from hybridsplit.solver.strategies.choice import modes_mask, require_everybody
 from hybridsplit.solver.strategies.equal import EqualShareChoice, best_at_equal_shares
 
 
-@dataclass(frozen=True)
-class EverybodyOneMode:
+class EverybodyOneMode(Strategy):
     """The best uniform cut with one mode for every client, at equal shares."""
 
-    name: str
-    summary: str
-    mode: Mode
-    claims_optimality: bool = False
+    mode: ClassVar[Mode]
 
-    def assign(self, problem: PlanningProblem, effort: Effort) -> Assignment:
+    def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         """Try every cut at which all clients have the mode.
 
         Raises
@@ -47,4 +43,4 @@ class EverybodyOneMode:
                 "the strategy 'optimal'"
             )
         cut = int(problem.cuts[best.rows[0]])
-        return Assignment(best.rows, equal_shares=True, reason=f"{self.mode} for everybody at cut {cut}, equal shares")
+        return Proposal(best.rows, equal_shares=True, reason=f"{self.mode} for everybody at cut {cut}, equal shares")

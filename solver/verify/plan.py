@@ -16,7 +16,7 @@ from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.errors import SolverFailure
-from hybridsplit.scenarios.schema import Client, FixedLink, Scenario, Training
+from hybridsplit.scenarios.schema import Client, FixedLink, Scenario, ShannonLink, Training
 from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.verify.schedule import LATENCY_TOLERANCE, SHARE_TOLERANCE, schedule_violations
 
@@ -178,7 +178,7 @@ def _of_clients(plan: Plan, scenario: Scenario, table: OptionTable) -> Iterator[
 
 
 def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
-    return (planned.id, planned.cut, str(planned.mode), planned.recompute, planned.batch_size)
+    return (planned.id, *planned.key)
 
 
 def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], dict[Hashable, Any]]:
@@ -242,6 +242,8 @@ def _uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
     band_hz = share * scenario.radio.uplink_hz
     if isinstance(client.link, FixedLink):
         return band_hz * client.link.uplink_bps_per_hz
+    if not isinstance(client.link, ShannonLink):
+        return client.link.uplink_bps(scenario.radio, share)
     if band_hz <= 0:
         return 0.0
     power_w = 10 ** ((client.link.transmit_power_dbm - 30) / 10)

@@ -8,8 +8,8 @@ from hybridsplit.orchestrator.report.headline import STATUS_WORDS, tiles
 from hybridsplit.orchestrator.views.tables import plan_headline
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.executors.inline import InlineExecutor
-from hybridsplit.runtime.run.assignments import assignments_of
 from hybridsplit.runtime.run.rounds import train
+from hybridsplit.scenarios.contracts.assignment import assignments_of
 from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario

@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 
 from hybridsplit.profiler import model_profile
-from hybridsplit.profiler.memory import CudaMemory, client_memory
+from hybridsplit.profiler.batch_worth import batch_worth
+from hybridsplit.profiler.cuda_memory import CudaMemory
+from hybridsplit.profiler.memory import client_memory
 from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.models import traced_model
 from hybridsplit.profiler.options import profile_scenario
-from hybridsplit.profiler.progress import batch_worth
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.loader import load_scenario, validate_scenario

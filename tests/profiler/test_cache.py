@@ -10,7 +10,7 @@ import pytest
 
 from hybridsplit.profiler import cache
 from hybridsplit.profiler.cache_folder import cache_folder
-from hybridsplit.profiler.memory import CudaMemory
+from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.options import build_options, profile_scenario
 from hybridsplit.scenarios.schema import Scenario
@@ -35,8 +35,7 @@ def test_a_kept_profile_gives_the_same_option_table(folder: Path, family: str) -
     for size, of_batch in fresh.by_batch_size.items():
         again = kept.by_batch_size[size]
         assert again.peaks_on(device) == of_batch.peaks_on(device)
-        assert dict(again.graph.edges) == dict(of_batch.graph.edges)
-        assert again.graph.graph == of_batch.graph.graph
+        assert again.smashed_bytes == of_batch.smashed_bytes
 
 
 def test_the_second_profile_traces_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +46,7 @@ def test_the_second_profile_traces_nothing(folder: Path, monkeypatch: pytest.Mon
     def refuse(*_: object) -> None:
         raise AssertionError("traced again")
 
-    monkeypatch.setattr("hybridsplit.profiler.options.profile_model", refuse)
+    monkeypatch.setattr("hybridsplit.profiler.model_profile.profile_model", refuse)
     pd.testing.assert_frame_equal(profile_scenario(scenario).table, first.table)
     more_clients = load_changed(scenario, {"clients.0.count": 5, "radio.uplink_hz": "5 MHz"})
     assert len(profile_scenario(more_clients).clients) == 5

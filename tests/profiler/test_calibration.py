@@ -14,7 +14,7 @@ from hybridsplit.profiler.calibration import (
     relative_errors,
     with_efficiency,
 )
-from hybridsplit.profiler.operators import OperatorClass, OperatorCost, OperatorKey
+from hybridsplit.profiler.costs import OperatorClass, OperatorCost, OperatorKey
 from hybridsplit.profiler.roofline import seconds
 from hybridsplit.scenarios.devices import Device, RooflineEfficiency
 from hybridsplit.scenarios.errors import ProfileError

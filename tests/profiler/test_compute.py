@@ -9,18 +9,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hybridsplit.profiler.compute import BlockCost, block_costs
-from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s
-from hybridsplit.profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
-from hybridsplit.profiler.operators import (
-    _PRODUCTS,
+from hybridsplit.profiler.compute import block_costs
+from hybridsplit.profiler.costs import (
     NO_WORK,
     PRODUCTS,
     RANDOM_FLOPS_PER_ELEMENT,
+    BlockCost,
     OperatorClass,
     OperatorCost,
-    OperatorCounter,
 )
+from hybridsplit.profiler.mode_costs import block_seconds
+from hybridsplit.profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts
+from hybridsplit.profiler.operators import _PRODUCTS, OperatorCounter
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.profiler.progress import gradient_split
 from hybridsplit.profiler.roofline import check_can_train, seconds
@@ -28,6 +28,7 @@ from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.devices import catalogue
 from hybridsplit.scenarios.errors import ContractError, ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import ZerothOrder
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, family_scenario
 
@@ -256,10 +257,10 @@ def test_forward_mode_is_priced_where_it_is_used_and_missing_elsewhere() -> None
         assert 2 * block.forward.total_flops < block.forward_mode.total_flops < 4 * block.forward.total_flops
     unused = traced_costs()
     assert all(block.forward_mode is None for block in unused)
-    seconds_of = BlockSeconds.on(lambda cost: cost.total_bytes, unused)
+    seconds_of = block_seconds(lambda cost: cost.total_bytes, unused)
     settings = ZerothOrder(derivative="forward-mode")
-    assert np.isnan(client_step_s(seconds_of, Mode.ZO_PROJECTION, 2, settings))
-    assert np.isfinite(client_step_s(seconds_of, Mode.ZO_LOSS, 2, settings))
+    assert np.isnan(MODES[Mode.ZO_PROJECTION].client_step_s(seconds_of, 2, settings))
+    assert np.isfinite(MODES[Mode.ZO_LOSS].client_step_s(seconds_of, 2, settings))
 
 
 def test_option_table_marks_what_does_not_fit_and_keeps_it() -> None:

@@ -15,19 +15,22 @@ from typer.testing import CliRunner
 from hybridsplit.orchestrator.cli import app
 from hybridsplit.profiler.memory import client_memory
 from hybridsplit.profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts, with_batch_size
-from hybridsplit.runtime.models.blocks import families
+from hybridsplit.runtime.models.blocks import MODEL_FAMILIES
 from hybridsplit.runtime.models.build import build_blocks, build_model, model_config
 from hybridsplit.runtime.models.traced.block import TracedBlock
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
 from hybridsplit.runtime.models.traced.scenario import trace_blocks, untie_tables
-from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import Part, SplitModel, task_loss
-from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import builtin_text, load_scenario
 from hybridsplit.scenarios.schema import Model, Scenario, TextTable
 from tests.families import BATCH_SIZE, FAMILIES, LENGTH, TRACED, family_batch, family_model, family_scenario
+from tests.modes import LOCAL_MODES, ZEROTH_ORDER_MODES
 from tests.runtime import test_derivatives, test_optimizers
 
 DECLARED = ["opt-causal", "opt-projected", "bert", "vit", "resnet", "resnet-bottleneck", "llama"]
@@ -225,8 +228,9 @@ def test_every_mode_trains_as_predicted(name: str) -> None:
         for mode in Mode:
             if cut == model.num_blocks and mode not in LOCAL_MODES:
                 continue
+            placement = Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size)
             outcome = run_client_round(
-                model, start, Assignment("pi-0", cut, mode, 1.0, 1 << 40),
+                model, start, Assignment("pi-0", placement, 1.0, 1 << 40),
                 lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True,
             )  # fmt: skip
             predicted = client_memory(traced, scenario, cut, mode).peak_bytes
@@ -283,8 +287,8 @@ def test_another_mask_than_recorded_is_refused() -> None:
 
 
 def test_traced_types_are_not_declared_ones() -> None:
-    assert not {spec["config"]["model_type"] for spec in TRACED.values()} & set(families())
-    assert {spec["config"]["model_type"] for spec in FAMILIES.values()} <= set(families())
+    assert not {spec["config"]["model_type"] for spec in TRACED.values()} & set(MODEL_FAMILIES)
+    assert {spec["config"]["model_type"] for spec in FAMILIES.values()} <= set(MODEL_FAMILIES)
 
 
 def test_half_precision_is_traced_as_such() -> None:

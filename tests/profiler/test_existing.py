@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from hybridsplit.profiler.availability import existing_cuts
-from hybridsplit.profiler.model_profile import ModelProfile, profile_model
+from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.options import build_options, profile_scenario
+from hybridsplit.profiler.profiles import ModelProfile
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Scenario

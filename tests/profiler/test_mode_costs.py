@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hybridsplit.profiler.mode_costs import BlockSeconds, client_step_s, server_step_s, step_bytes
+from hybridsplit.profiler.mode_costs import server_step_s
 from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.options import build_options, profile_scenario
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.modes import MODES, StepSizes
+from hybridsplit.scenarios.modes.passes import BlockSeconds
 from hybridsplit.scenarios.schema import ZerothOrder
 from tests.families import BATCH_SIZE, family_scenario
+from tests.modes import LOCAL_MODES
 
 STEP = 2 * 3_000_000 + 30_000_000
 """Two directions of descent and one update of three blocks."""
@@ -42,7 +44,7 @@ UNIT = BlockSeconds(*(np.full(4, float(10**i)) for i in range(8)), trains=np.arr
     ],
 )
 def test_passes_of_a_step_on_the_client(mode: Mode, settings: dict[str, Any], cut: int, expected: float) -> None:
-    assert client_step_s(UNIT, mode, cut, ZerothOrder(directions=2, **settings)) == expected
+    assert MODES[mode].client_step_s(UNIT, cut, ZerothOrder(directions=2, **settings)) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,8 +61,8 @@ def test_passes_of_a_step_on_the_client(mode: Mode, settings: dict[str, Any], cu
 )
 def test_passes_of_a_step_on_the_server(mode: Mode, settings: dict[str, Any], expected: float) -> None:
     training = family_scenario("vit", zeroth_order={"directions": 2, **settings}).training
-    assert server_step_s(UNIT, mode, 2, training, client_trains=True) == expected
-    assert server_step_s(UNIT, mode, 4, training, client_trains=True) == 0
+    assert server_step_s(UNIT, MODES[mode], 2, training, client_trains=True) == expected
+    assert server_step_s(UNIT, MODES[mode], 4, training, client_trains=True) == 0
 
 
 @pytest.mark.parametrize(
@@ -77,13 +79,13 @@ def test_passes_of_a_zeroth_order_server(mode: Mode, settings: dict[str, Any], e
     scenario = family_scenario(
         "vit", modes=["zo-loss", "frozen"], server_gradient="zeroth-order", zeroth_order=zeroth_order
     )
-    assert server_step_s(UNIT, mode, 2, scenario.training, client_trains=True) == expected
+    assert server_step_s(UNIT, MODES[mode], 2, scenario.training, client_trains=True) == expected
 
 
-@pytest.mark.parametrize(("mode", "client_trains"), itertools.product(Mode, (True, False)))
-def test_only_scalars_cross_when_everything_is_on_the_device(mode: Mode, client_trains: bool) -> None:
-    found = step_bytes(mode, 100, 8, 5, ZerothOrder(directions=3), on_device=True, client_trains=client_trains)
-    assert (found.uplink, found.downlink) == (4 * 3 + 5 if mode is Mode.ZO_LOSS else 0, 0)
+@pytest.mark.parametrize("mode", sorted(LOCAL_MODES))
+def test_only_scalars_cross_when_everything_is_on_the_device(mode: str) -> None:
+    found = MODES[mode].bytes_without_server(StepSizes(100, 8, 5), ZerothOrder(directions=3))
+    assert (found.uplink, found.downlink) == (4 * 3 + 5 if mode == Mode.ZO_LOSS else 0, 0)
 
 
 @pytest.mark.parametrize("holder", ["client", "server"])

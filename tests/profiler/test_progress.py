@@ -11,15 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybridsplit.profiler.batch_worth import batch_worth, measures_noise_scale, noise_scale
 from hybridsplit.profiler.model_profile import profile_model
-from hybridsplit.profiler.progress import (
-    _Gradients,
-    batch_worth,
-    measured_noise_scale,
-    measures_noise_scale,
-    noise_estimate,
-    noise_scale,
-)
+from hybridsplit.profiler.progress import _Gradients, measured_noise_scale, noise_estimate
 from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import validate_scenario

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
+from hybridsplit.profiler.costs import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost, OperatorKey
 from hybridsplit.profiler.energy import client_energy_j
-from hybridsplit.profiler.operators import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost, OperatorKey
 from hybridsplit.profiler.roofline import seconds
 from hybridsplit.scenarios.devices import Confidence, Device, RooflineEfficiency, catalogue
 

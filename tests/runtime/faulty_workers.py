@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 from hybridsplit.runtime.executors.inline import InlineExecutor
-from hybridsplit.runtime.session.client import Assignment, ClientRound
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import State
+from hybridsplit.runtime.split.reports import ClientRound
 from hybridsplit.runtime.worker.worker import Worker
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.schema import Scenario
 
 

@@ -12,15 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hybridsplit.runtime.aggregation.reliability import reliability
 from hybridsplit.runtime.aggregation.weighted_mean import EntryWeights, WeightedMean, is_finite
 from hybridsplit.runtime.models.blocks import Block
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.runtime.worker.groups import MAX_GROUPS, groups_of
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, Mode
+from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import ZerothOrder
+from tests.modes import EXACT_MODES
 
 NAMES = ("blocks.0.weight", "blocks.1.weight", "blocks.2.weight")
 STATISTIC = "blocks.0.norm.running_mean"
@@ -64,7 +66,7 @@ def state(value: float) -> State:
 
 
 def outcome(client: str, cut: int, mode: Mode, value: float, weight: float = 0.5) -> Outcome:
-    return Outcome(Assignment(client, cut, mode, weight, 1), state(value))
+    return Outcome(Assignment(client, Placement(cut=cut, mode=mode, batch_size=1), weight, 1), state(value))
 
 
 def average(old: State, outcomes: Sequence[Outcome], entry_weights: EntryWeights = WEIGHTS) -> State:
@@ -91,7 +93,7 @@ def random_state() -> State:
 
 @pytest.mark.parametrize("mode", sorted(EXACT_MODES))
 def test_one_client_reduces_to_plain_training_bit_for_bit(mode: Mode) -> None:
-    one = Outcome(Assignment("a", 2, mode, 0.3, 1), random_state())
+    one = Outcome(Assignment("a", Placement(cut=2, mode=mode, batch_size=1), 0.3, 1), random_state())
     new = average(random_state(), [one])
     assert all(torch.equal(new[name], one.state[name]) for name in new)
 
@@ -134,7 +136,10 @@ def test_statistics_come_from_exact_parts_only() -> None:
 
 def test_the_mean_of_states_is_the_old_state_and_the_mean_of_deltas() -> None:
     old = random_state()
-    outcomes = [Outcome(Assignment(str(i), 2, Mode.FO, 0.1 + i, 1), random_state()) for i in range(5)]
+    outcomes = [
+        Outcome(Assignment(str(i), Placement(cut=2, mode=Mode.FO, batch_size=1), 0.1 + i, 1), random_state())
+        for i in range(5)
+    ]
     total = sum(one.who.data_weight for one in outcomes)
     new = average(old, outcomes)
     for name in NAMES:
@@ -145,8 +150,8 @@ def test_the_mean_of_states_is_the_old_state_and_the_mean_of_deltas() -> None:
 def test_a_server_trained_by_estimates_weighs_like_one() -> None:
     """Without back-propagation anywhere, a block on the device and the same block on the server are estimates alike."""
     everywhere = weights(server_gradient="zeroth-order")
-    on_device = Assignment("a", 3, Mode.ZO_LOSS, 0.5, 1)
-    on_server = Assignment("b", 1, Mode.ZO_LOSS, 0.5, 1)
+    on_device = Assignment("a", Placement(cut=3, mode=Mode.ZO_LOSS, batch_size=1), 0.5, 1)
+    on_server = Assignment("b", Placement(cut=1, mode=Mode.ZO_LOSS, batch_size=1), 0.5, 1)
     rho = {d: DIRECTIONS / (d + DIRECTIONS - 1) for d in (10, 20, 30)}
     assert everywhere.of(on_device)[NAMES[2]] == pytest.approx(0.5 * rho[30])
     assert everywhere.of(on_server)[NAMES[2]] == pytest.approx(0.5 * rho[20])
@@ -154,14 +159,22 @@ def test_a_server_trained_by_estimates_weighs_like_one() -> None:
 
 
 def test_blocks_of_the_common_prefix_are_not_averaged() -> None:
-    entries = weights(zo_prefix_blocks=1).of(Assignment("a", 2, Mode.ZO_PROJECTION, 0.5, 1))
+    entries = weights(zo_prefix_blocks=1).of(
+        Assignment("a", Placement(cut=2, mode=Mode.ZO_PROJECTION, batch_size=1), 0.5, 1)
+    )
     assert set(entries) == set(NAMES[1:])
 
 
 @given(st.integers(1, 300), st.integers(0, 5))
 def test_groups_cover_everybody_once_in_order(num_clients: int, num_chained: int) -> None:
     clients = [
-        Assignment(f"c{i}", 1, Mode.FO, 1.0, 1, resource=f"r{i % 2}" if i % 7 == 0 and i >= num_chained else None)
+        Assignment(
+            f"c{i}",
+            Placement(cut=1, mode=Mode.FO, batch_size=1),
+            1.0,
+            1,
+            resource=f"r{i % 2}" if i % 7 == 0 and i >= num_chained else None,
+        )
         for i in range(num_clients)
     ]
     chain = [client.client for client in clients[:num_chained]][::-1]
@@ -177,7 +190,7 @@ def test_groups_cover_everybody_once_in_order(num_clients: int, num_chained: int
 
 
 def test_a_thousand_clients_are_few_groups() -> None:
-    clients = [Assignment(f"c{i}", 1, Mode.FO, 1.0, 1) for i in range(1000)]
+    clients = [Assignment(f"c{i}", Placement(cut=1, mode=Mode.FO, batch_size=1), 1.0, 1) for i in range(1000)]
     assert len(groups_of(clients)) <= MAX_GROUPS
 
 
@@ -219,7 +232,7 @@ def test_adding_a_zeroth_order_client_never_lowers_expected_progress(
     (docs/methods/training-modes.md, Estimator moments). With less batch noise than that, an exact gradient is best left
     alone.
     """
-    rho = reliability(Mode.ZO_LOSS, ZerothOrder(directions=directions), dimension)
+    rho = MODES[Mode.ZO_LOSS].reliability(ZerothOrder(directions=directions), dimension)
     exact_error = 1.0 + noise
     estimate_error = (1.0 + exact_error) * (1.0 + (dimension - 1) / directions) - 1.0
 

@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from hybridsplit.runtime.estimators.loss_differences import LossProbes
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep, gradient_coefficients
 from hybridsplit.runtime.noise import Perturbed
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import State
-from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.modes.loss_probes import LossProbes
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from tests.modes import ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, NO_BATCH_NORM, Sides, exact_derivatives
 
 ANCHORS = ("clean", "first-plus", "all-plus")
@@ -32,7 +33,7 @@ def test_strides_of_smashed_data_change_no_bit_at_the_server(mode: Mode) -> None
         h = model.client_part(2)(batch.inputs).detach().to(memory_format=memory_format)
         server = ServerSide(model.server_part(2), scenario.training, scenario.model.task)
         server.begin_step(KEY)
-        if mode is Mode.FO:
+        if mode == Mode.FO:
             gradient, loss = server.exact(h, batch, wants_gradient=True)
         else:
             gradient, loss = server.probe(h, batch, keep=True), server.exact_kept(batch)

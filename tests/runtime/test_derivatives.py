@@ -12,9 +12,10 @@ import torch
 
 from hybridsplit.runtime.noise import NoiseKey, Perturbed, tangent_along
 from hybridsplit.runtime.noise.directions import Distribution
-from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ScenarioError
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from tests.modes import ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, NO_BATCH_NORM, Sides, exact_derivatives
 
 SIDES_OF = {Mode.ZO_LOSS: "loss_sides", Mode.ZO_PROJECTION: "projection_sides"}
@@ -30,7 +31,7 @@ def errors(family: str, mode: Mode, radius: float, **settings: object) -> torch.
 
 def _trains(mode: Mode) -> bool:
     """λ belongs to the batch statistics of BatchNorm, a probe's loss to its running ones."""
-    return mode is Mode.ZO_PROJECTION
+    return mode == Mode.ZO_PROJECTION
 
 
 @pytest.mark.parametrize("mode", sorted(ZEROTH_ORDER_MODES))

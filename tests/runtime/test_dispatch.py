@@ -15,11 +15,13 @@ from hybridsplit.runtime.executors import ray_dispatch
 from hybridsplit.runtime.executors.base import RoundTask
 from hybridsplit.runtime.executors.ray_dispatch import Dispatch, TrainedGroup
 from hybridsplit.runtime.executors.ray_pool import Slot
-from hybridsplit.runtime.session.client import Assignment, ClientReport
+from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.faults import FaultKind
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.runtime.worker.worker import GroupReport
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.schema import Faults
 
@@ -73,7 +75,7 @@ class Workers:
 
 
 def assignment(client: str) -> Assignment:
-    return Assignment(client, 1, Mode.FO, 1.0, 1)
+    return Assignment(client, Placement(cut=1, mode=Mode.FO, batch_size=1), 1.0, 1)
 
 
 def carried_out(

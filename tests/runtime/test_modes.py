@@ -7,16 +7,20 @@ import math
 import pytest
 import torch
 
-from hybridsplit.runtime.aggregation.reliability import reliability
-from hybridsplit.runtime.estimators import ESTIMATORS
+from hybridsplit.runtime.estimators import GradientEstimator, estimator_of
 from hybridsplit.runtime.noise import NoiseKey
-from hybridsplit.runtime.session.client import Assignment, ClientRound, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel
-from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.runtime.split.reports import ClientRound
+from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.placement import Placement
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import Scenario, ZerothOrder
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from tests.modes import LOCAL_MODES, ZEROTH_ORDER_MODES
 
 KEY = NoiseKey(0, "client", "pi-0", 0, 0)
 NO_BATCH_NORM = [family for family in FAMILIES if not family.startswith("resnet")]
@@ -25,12 +29,15 @@ NO_BATCH_NORM = [family for family in FAMILIES if not family.startswith("resnet"
 def one_round(
     scenario: Scenario, model: SplitModel, start: dict[str, torch.Tensor], cut: int, mode: Mode, batch: Batch
 ) -> ClientRound:
-    assignment = Assignment("pi-0", cut, mode, 1.0, 1 << 40)
+    assignment = Assignment(
+        "pi-0", Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), 1.0, 1 << 40
+    )
     return run_client_round(model, start, assignment, lambda step: batch, scenario, 0, measure_memory=False)
 
 
-def test_every_mode_has_an_estimator() -> None:
-    assert set(ESTIMATORS) == set(Mode)
+def test_every_mode_has_an_estimator_and_our_names_are_its_name() -> None:
+    assert set(Mode) <= set(MODES)
+    assert all(issubclass(estimator_of(mode), GradientEstimator) for mode in MODES.values())
 
 
 @pytest.mark.parametrize(
@@ -50,7 +57,9 @@ def test_recomputing_changes_no_result(family: str, optimizer: dict[str, object]
     batches = [family_batch(scenario, seed=seed) for seed in range(3)]
     states = []
     for mode in (Mode.FO, Mode.FO_RECOMPUTE):
-        assignment = Assignment("pi-0", 3, mode, 1.0, 1 << 40)
+        assignment = Assignment(
+            "pi-0", Placement(cut=3, mode=mode, batch_size=scenario.training.batch_size), 1.0, 1 << 40
+        )
         outcome = run_client_round(
             model, start, assignment, lambda step: batches[step], scenario, 0, measure_memory=False
         )
@@ -137,9 +146,9 @@ def test_on_the_device_only_weights_cross(mode: Mode) -> None:
     batch, model = family_batch(scenario), family_model(scenario)
     counted = one_round(scenario, model, model.whole.snapshot(), model.num_blocks, mode, batch).report.bytes_by_phase
     scalars = 4 * scenario.training.zeroth_order.directions
-    assert counted.get(Phase.UPLINK, 0) == (scalars if mode is Mode.ZO_LOSS else 0)
+    assert counted.get(Phase.UPLINK, 0) == (scalars if mode == Mode.ZO_LOSS else 0)
     assert Phase.DOWNLINK not in counted
-    assert (Phase.MODEL_UPLOAD in counted) == (mode is not Mode.ZO_LOSS)
+    assert (Phase.MODEL_UPLOAD in counted) == (mode != Mode.ZO_LOSS)
 
 
 def test_only_touched_embedding_rows_move() -> None:
@@ -156,11 +165,11 @@ def test_only_touched_embedding_rows_move() -> None:
 
 def test_reliability_is_the_expected_squared_cosine() -> None:
     settings = ZerothOrder(directions=4)
-    assert reliability(Mode.FO, settings, 100) == 1.0
-    assert reliability(Mode.FROZEN, settings, 100) == 0.0
-    assert reliability(Mode.ZO_PROJECTION, settings, 100) == 4 / 103
-    assert reliability(Mode.ZO_LOSS, ZerothOrder(directions=4, effective_dimension=10), 100) == 4 / 13
-    assert reliability(Mode.ZO_LOSS, ZerothOrder(directions=4, effective_dimension=10**9), 100) == 4 / 103
+    assert MODES[Mode.FO].reliability(settings, 100) == 1.0
+    assert MODES[Mode.FROZEN].reliability(settings, 100) == 0.0
+    assert MODES[Mode.ZO_PROJECTION].reliability(settings, 100) == 4 / 103
+    assert MODES[Mode.ZO_LOSS].reliability(ZerothOrder(directions=4, effective_dimension=10), 100) == 4 / 13
+    assert MODES[Mode.ZO_LOSS].reliability(ZerothOrder(directions=4, effective_dimension=10**9), 100) == 4 / 103
     generator = torch.Generator().manual_seed(0)
     gradient = torch.randn(60, generator=generator)
     cosines = []
@@ -168,7 +177,7 @@ def test_reliability_is_the_expected_squared_cosine() -> None:
         noise = torch.randn(4, 60, generator=generator)
         estimate = noise.T @ (noise @ gradient)
         cosines.append(float(torch.cosine_similarity(estimate, gradient, dim=0)) ** 2)
-    assert sum(cosines) / len(cosines) == pytest.approx(reliability(Mode.ZO_LOSS, settings, 60), rel=0.1)
+    assert sum(cosines) / len(cosines) == pytest.approx(MODES[Mode.ZO_LOSS].reliability(settings, 60), rel=0.1)
 
 
 def test_losses_are_finite_in_every_mode() -> None:

@@ -14,9 +14,10 @@ from torch import nn
 from hybridsplit.runtime.estimators import make_estimator
 from hybridsplit.runtime.noise import NoiseKey, Perturbed, TouchedRows
 from hybridsplit.runtime.noise.directions import Distribution
-from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ScenarioError
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from tests.modes import ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, Sides
 
 DISTRIBUTIONS: tuple[Distribution, ...] = ("gaussian", "sphere", "rademacher")

@@ -14,10 +14,11 @@ from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarSte
 from hybridsplit.runtime.noise import NoiseKey, Perturbed, estimated_gradient
 from hybridsplit.runtime.session.client import run_step
 from hybridsplit.runtime.split.optimizers import PartOptimizer, make_optimizer
-from hybridsplit.scenarios.contracts.modes import EXACT_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Sgd, ZerothOrder
 from tests.families import FAMILIES, family_batch, family_scenario
+from tests.modes import EXACT_MODES, ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, OPTIMIZERS, Sides
 
 LOUD = {name: {**settings, "learning_rate": 1e-2} for name, settings in OPTIMIZERS.items()}
@@ -105,7 +106,7 @@ def test_two_rounds_with_state_kept_are_one_of_twice_the_steps(mode: Mode, optim
             assert torch.equal(tensor, finals[1][name]), name
         has_state = optimizer in ("momentum", "adamw")
         assert bool(kept[1]) == has_state
-        assert bool(kept[0]) == (has_state and mode is not Mode.FROZEN)
+        assert bool(kept[0]) == (has_state and mode != Mode.FROZEN)
         if optimizer == "adamw" and kept[0]:
             assert {name.rsplit("/", 1)[1] for name in kept[0]} == {"step", "exp_avg", "exp_avg_sq"}
             assert {name.rsplit("/", 1)[0] for name in kept[0]} == {name for name, _ in sides.part().trainable()}
@@ -221,7 +222,7 @@ def test_gradients_are_clipped_over_the_part_or_the_parameter(mode: Mode) -> Non
         for name, gradient in clipped.items():
             expected = min(0.05, float(plain[name].norm()))
             assert float(gradient.norm()) == pytest.approx(expected, rel=1e-3, abs=1e-6), name
-    if mode is Mode.FO:
+    if mode == Mode.FO:
         for clipped, plain in zip(gradients_of_a_step(mode, {"norm": 0.05}), free, strict=True):
             assert norm(plain) > 0.1
             assert norm(clipped) == pytest.approx(0.05, rel=1e-3)

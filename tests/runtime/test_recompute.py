@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hybridsplit.runtime.session.client import Assignment, ClientRound, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.parts import SplitModel
+from hybridsplit.runtime.split.reports import ClientRound
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.recompute import (
     check_order,
     format_order,
@@ -31,7 +34,9 @@ ORDERS = [
 def one_round(
     scenario: Scenario, model: SplitModel, start: dict[str, torch.Tensor], mode: Mode, recompute: str
 ) -> ClientRound:
-    assignment = Assignment("pi-0", 3, mode, 1.0, 1 << 40, recompute)
+    assignment = Assignment(
+        "pi-0", Placement(cut=3, mode=mode, recompute=recompute, batch_size=scenario.training.batch_size), 1.0, 1 << 40
+    )
     return run_client_round(
         model, start, assignment, lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=False
     )

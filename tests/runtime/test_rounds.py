@@ -18,9 +18,10 @@ from hybridsplit.runtime.executors.state_files import load_states
 from hybridsplit.runtime.run.assignments import plan_fingerprint
 from hybridsplit.runtime.run.checkpoint import load_checkpoint
 from hybridsplit.runtime.run.rounds import TrainingResult, train
-from hybridsplit.runtime.session.client import Assignment
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import (
     BudgetExceededError,
     ContractError,
@@ -51,7 +52,8 @@ def scenario() -> Scenario:
 def assignments(scenario: Scenario) -> list[Assignment]:
     clients = scenario.expanded_clients()
     return [
-        Assignment(c.id, cut, mode, c.data_weight, 1 << 30) for c, (cut, mode) in zip(clients, OPTIONS, strict=True)
+        Assignment(c.id, Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), c.data_weight, 1 << 30)
+        for c, (cut, mode) in zip(clients, OPTIONS, strict=True)
     ]
 
 
@@ -272,7 +274,7 @@ def test_unwritable_checkpoints_say_so(scenario: Scenario, assignments: list[Ass
 
 def test_a_client_over_budget_stops_the_run_by_name(scenario: Scenario, assignments: list[Assignment]) -> None:
     tight = [
-        Assignment(a.client, a.cut, a.mode, a.data_weight, 100_000 if a.client == "pi5-0" else 1 << 30)
+        Assignment(a.client, a.placement, a.data_weight, 100_000 if a.client == "pi5-0" else 1 << 30)
         for a in assignments
     ]
     with InlineExecutor(scenario) as executor, pytest.raises(BudgetExceededError) as caught:

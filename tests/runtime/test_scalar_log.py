@@ -16,14 +16,17 @@ from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.executors.state_files import load_states
 from hybridsplit.runtime.models.build import build_blocks
 from hybridsplit.runtime.run.rounds import train
-from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel, State, block_of
 from hybridsplit.runtime.worker.groups import groups_of
-from hybridsplit.scenarios.contracts.modes import ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Scenario
+from tests.modes import ZEROTH_ORDER_MODES
 
 PREFIX = 2
 
@@ -41,7 +44,12 @@ def scenario_with(*settings: str) -> Scenario:
 
 def assignments_of(scenario: Scenario, mode: Mode) -> list[Assignment]:
     clients = scenario.expanded_clients()
-    return [Assignment(c.id, 2 + i % 2, mode, c.data_weight, 1 << 30) for i, c in enumerate(clients)]
+    return [
+        Assignment(
+            c.id, Placement(cut=2 + i % 2, mode=mode, batch_size=scenario.training.batch_size), c.data_weight, 1 << 30
+        )
+        for i, c in enumerate(clients)
+    ]
 
 
 def prefix_of(state: State) -> State:

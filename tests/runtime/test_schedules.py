@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hybridsplit.runtime.data.participation import participants
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.run.rounds import train
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.split.learning_rates import learning_rate_factor, training_at_round
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import LearningRateSchedule
 
@@ -73,7 +74,12 @@ def test_everybody_is_drawn_as_often() -> None:
 
 def test_only_participants_train_and_are_counted() -> None:
     scenario = load_scenario("quickstart", ["training.participation=0.5", "training.local_steps=1"])
-    assignments = [Assignment(c.id, 2, Mode.FO, c.data_weight, 1 << 30) for c in scenario.expanded_clients()]
+    assignments = [
+        Assignment(
+            c.id, Placement(cut=2, mode=Mode.FO, batch_size=scenario.training.batch_size), c.data_weight, 1 << 30
+        )
+        for c in scenario.expanded_clients()
+    ]
     clients = [a.client for a in assignments]
     with InlineExecutor(scenario) as executor:
         result = train(scenario, assignments, executor, [1.0, 2.0, 3.0])

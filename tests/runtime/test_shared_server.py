@@ -14,11 +14,13 @@ from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.executors.ray import RayExecutor
 from hybridsplit.runtime.models.build import build_blocks
 from hybridsplit.runtime.run.rounds import TrainingResult, train
-from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel, State, task_loss
 from hybridsplit.runtime.worker.shared_server import SharedServer
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Scenario
@@ -33,7 +35,10 @@ def scenario_with(*settings: str) -> Scenario:
 
 def all_clients(scenario: Scenario, cuts: Sequence[int], mode: Mode = Mode.FO) -> list[Assignment]:
     clients = scenario.expanded_clients()
-    return [Assignment(c.id, cut, mode, c.data_weight, 1 << 30) for c, cut in zip(clients, cuts, strict=True)]
+    return [
+        Assignment(c.id, Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), c.data_weight, 1 << 30)
+        for c, cut in zip(clients, cuts, strict=True)
+    ]
 
 
 def trained(scenario: Scenario, assignments: Sequence[Assignment], rounds: int = 1, **more: object) -> TrainingResult:
@@ -102,7 +107,17 @@ def test_one_client_alone_has_its_server_for_itself(server_model: str, mode: Mod
             "training.optimizer.momentum=0.9",
         )  # fmt: skip
         client = scenario.expanded_clients()[0]
-        results.append(trained(scenario, [Assignment(client.id, 2, mode, 1.0, 1 << 30)], rounds=2))
+        results.append(
+            trained(
+                scenario,
+                [
+                    Assignment(
+                        client.id, Placement(cut=2, mode=mode, batch_size=scenario.training.batch_size), 1.0, 1 << 30
+                    )
+                ],
+                rounds=2,
+            )
+        )
     one, other = results
     assert all(torch.equal(tensor, other.state[name]) for name, tensor in one.state.items())
     assert one.records == other.records
@@ -151,7 +166,7 @@ def test_ray_serves_in_the_same_order(server_model: str) -> None:
     modes = [Mode.FO, Mode.ZO_PROJECTION, Mode.ZO_LOSS, Mode.FROZEN, Mode.FO_RECOMPUTE, Mode.FO]
     cuts = [1, 2, 4, 2, 3, 7]
     assignments = [
-        Assignment(c.id, cut, mode, c.data_weight, 1 << 30)
+        Assignment(c.id, Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), c.data_weight, 1 << 30)
         for c, cut, mode in zip(scenario.expanded_clients(), cuts, modes, strict=True)
     ]
     inline = trained(scenario, assignments, rounds=3)
@@ -207,5 +222,15 @@ def test_kept_state_makes_rounds_as_good_as_steps(server_model: str, optimizer: 
             f"training.optimizer_state={'keep' if kept else 'reset'}",
         )  # fmt: skip
         client = scenario.expanded_clients()[0]
-        states.append(trained(scenario, [Assignment(client.id, 2, Mode.FO, 1.0, 1 << 30)], rounds=rounds).state)
+        states.append(
+            trained(
+                scenario,
+                [
+                    Assignment(
+                        client.id, Placement(cut=2, mode=Mode.FO, batch_size=scenario.training.batch_size), 1.0, 1 << 30
+                    )
+                ],
+                rounds=rounds,
+            ).state
+        )
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items()) == kept

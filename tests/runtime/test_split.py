@@ -9,11 +9,13 @@ import torch
 import transformers
 from torch import nn
 
-from hybridsplit.runtime.models.blocks import families
+from hybridsplit.runtime.models.blocks import MODEL_FAMILIES
 from hybridsplit.runtime.models.build import build_blocks, model_config, untie
-from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.parts import SplitModel, block_of, task_loss
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Model
@@ -29,7 +31,7 @@ AUTO = {
 
 def test_every_registered_family_is_tested() -> None:
     specs = [*FAMILIES.values(), *DECODERS.values()]
-    assert set(families()) == {spec["config"]["model_type"] for spec in specs}
+    assert set(MODEL_FAMILIES) == {spec["config"]["model_type"] for spec in specs}
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -79,7 +81,9 @@ def test_any_cut_equals_the_uncut_model(family: str, mode: Mode) -> None:
             parameter.grad = None
     reference = model.whole.snapshot()
     for cut in range(1, model.num_blocks + 1):
-        assignment = Assignment("pi-0", cut, mode, 1.0, 1 << 40)
+        assignment = Assignment(
+            "pi-0", Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), 1.0, 1 << 40
+        )
         outcome = run_client_round(model, start, assignment, lambda step: batch, scenario, 0, measure_memory=False)
         assert outcome.report.train_loss == pytest.approx(loss.item(), rel=1e-5)
         for name, expected in reference.items():

@@ -7,14 +7,15 @@ import itertools
 import pytest
 import torch
 
-from hybridsplit.profiler.mode_costs import step_bytes
 from hybridsplit.runtime.estimators import make_estimator
 from hybridsplit.runtime.session.client import needs_row_ids, run_step
 from hybridsplit.runtime.split.link import Batch, CountingLink, MeteredLink, Traffic
 from hybridsplit.runtime.split.live_bytes import LiveBytes
-from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, ZEROTH_ORDER_MODES, Mode
+from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.modes import MODES, StepSizes
 from tests.families import FAMILIES, family_batch
+from tests.modes import LOCAL_MODES, ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, Sides
 
 SETTINGS = [
@@ -44,15 +45,12 @@ def test_bytes_on_air_are_those_of_the_cost_model(family: str, mode: Mode, setti
             smashed = part(batch.inputs, batch.mask_BS)
         run_step(estimator, batch, link, KEY, meter)
         estimator.close()
-        found = step_bytes(
-            mode,
+        sizes = StepSizes(
             size_of(smashed),
             size_of(batch.mask_BS) + (size_of(batch.labels) if holder == "client" else 0),
             batch.inputs.numel() * 4 if row_ids else 0,
-            sides.scenario.training.zeroth_order,
-            on_device=False,
-            client_trains=True,
         )
+        found = MODES[mode].step_bytes(sizes, sides.scenario.training.zeroth_order, client_trains=True)
         assert traffic.bytes_by_phase[Phase.UPLINK] == found.uplink
         assert traffic.bytes_by_phase[Phase.DOWNLINK] == found.downlink
 
@@ -78,12 +76,13 @@ def size_of(tensor: torch.Tensor | None) -> int:
 )
 def test_the_table_of_the_methods(mode: Mode, settings: dict[str, object], uplink: int, downlink: int) -> None:
     zeroth_order = Sides.of("vit", zeroth_order={"directions": 3, **settings}).scenario.training.zeroth_order
-    found = step_bytes(mode, A, 100, 7, zeroth_order, on_device=False, client_trains=True)
     rows = 7 if mode in ZEROTH_ORDER_MODES else 0
+    sizes = StepSizes(A, 100, rows)
+    found = MODES[mode].step_bytes(sizes, zeroth_order, client_trains=True)
     assert (found.uplink, found.downlink) == (uplink + rows, downlink)
-    local = step_bytes(mode, A, 100, 7, zeroth_order, on_device=True, client_trains=True)
     if mode in LOCAL_MODES:
-        assert (local.uplink, local.downlink) == (12 + 7 if mode is Mode.ZO_LOSS else 0, 0)
+        local = MODES[mode].bytes_without_server(sizes, zeroth_order)
+        assert (local.uplink, local.downlink) == (12 + 7 if mode == Mode.ZO_LOSS else 0, 0)
 
 
 def test_what_the_server_keeps_is_not_the_clients_memory() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.kinds import ClientKinds, group_alike
+from hybridsplit.solver.problem.limiting import with_objective
 from hybridsplit.solver.search.knapsack import best_within_limits, reachable_progress
 from tests.solver.instances import random_instance
 
@@ -28,7 +29,7 @@ def test_equals_trying_every_combination(seed: int, copies: int) -> None:
     instance = random_instance(seed, num_clients=4, copies=copies, num_options=5, server_memory=True)
     problem = build_problem(instance.table, instance.scenario)
     least = 0.97 * reachable_progress(group_alike(problem))
-    kinds = group_alike(problem.with_objective(problem.objective, least))
+    kinds = group_alike(with_objective(problem, problem.objective, least))
     values = np.random.default_rng(seed).normal(size=len(kinds.rows))
     plans = every_plan(kinds)
     kept = [plan for plan in plans if kinds.keeps(plan)]

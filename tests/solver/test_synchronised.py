@@ -20,11 +20,12 @@ from hybridsplit.solver.shares.conic import conic_shares, repair
 from hybridsplit.solver.shares.solution import optimal_shares
 from hybridsplit.solver.shares.synchronised import step_parts, synchronised_shares
 from hybridsplit.solver.shares.timing import timing_of
-from hybridsplit.solver.strategies import STRATEGIES, TURN_TAKING
+from hybridsplit.solver.strategies import STRATEGIES, Sharing
 from hybridsplit.solver.verify.plan import verify_plan
 from tests.solver.instances import Instance, random_instance
 
-STATIC = [name for name in STRATEGIES if name not in (*TURN_TAKING, "hsfl")]
+STATIC = [name for name, strategy in STRATEGIES.items() if strategy.sharing is Sharing.STATIC]
+TURN_TAKING = [name for name, strategy in STRATEGIES.items() if not strategy.divides_server]
 
 
 def shared(seed: int, local_steps: int, server_model: str = "shared-mean", link_model: str = "fixed") -> Instance:

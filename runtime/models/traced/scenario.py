@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybridsplit.runtime.models.blocks import Block, families
+from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
 from hybridsplit.runtime.models.traced.record import UntraceableError
 from hybridsplit.scenarios.errors import ProfileError
-from hybridsplit.scenarios.schema import Digits, ImageArchive, Scenario, TextTable
+from hybridsplit.scenarios.schema import ImageSource, Scenario, TextSource
 
 
 def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
@@ -37,7 +37,7 @@ def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
         untie_tables(model)
     model_type = shapes.config.model_type
     advice = (
-        f"use one of the declared families ({', '.join(sorted(families()))}), or declare the block list of "
+        f"use one of the declared families ({', '.join(sorted(MODEL_FAMILIES))}), or declare the block list of "
         f"{model_type} as runtime/models/vit.py does (see docs/models.md)"
     )
     try:
@@ -96,7 +96,7 @@ def _example_of(model: Any, scenario: Scenario) -> Callable[[int], tuple[Tensor,
     data, device = scenario.data, torch.device("meta")
 
     def images(batch_size: int) -> tuple[Tensor, Tensor | None]:
-        assert isinstance(data, (Digits, ImageArchive))
+        assert isinstance(data, ImageSource)
         channels = int(getattr(model.config, "num_channels", 1))
         shape = batch_size, channels, data.image_size, data.image_size
         return torch.empty(shape, dtype=model.dtype, device=device), None
@@ -105,8 +105,8 @@ def _example_of(model: Any, scenario: Scenario) -> Callable[[int], tuple[Tensor,
         length = scenario.training.sequence_length
         assert length is not None
         # Only text of different lengths is padded.
-        has_mask = isinstance(data, TextTable)
+        has_mask = isinstance(data, TextSource) and data.is_padded
         mask = torch.empty(batch_size, length, dtype=torch.bool, device=device) if has_mask else None
         return torch.empty(batch_size, length, dtype=torch.long, device=device), mask
 
-    return images if isinstance(data, (Digits, ImageArchive)) else tokens
+    return images if isinstance(data, ImageSource) else tokens

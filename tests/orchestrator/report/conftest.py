@@ -75,7 +75,7 @@ def make_client(client: Client, num_clients: int, index: int) -> ClientPlan:
         Phase.UPLINK: 0.55 * (46 - compute_s) / 1.2,
         Phase.SERVER_COMPUTE: 6.0 - 0.5 * cut,
         Phase.DOWNLINK: 0.3 * (46 - compute_s) / 1.2,
-        Phase.MODEL_UPLOAD: 0.02 if mode is Mode.ZO_PROJECTION else 1.9 + 0.1 * cut,
+        Phase.MODEL_UPLOAD: 0.02 if mode == Mode.ZO_PROJECTION else 1.9 + 0.1 * cut,
     }
     return ClientPlan(
         id=client.id,
@@ -97,7 +97,7 @@ def make_client(client: Client, num_clients: int, index: int) -> ClientPlan:
         client_peak_bytes=int(budget * peak_share) - index,
         memory_budget_bytes=budget,
         server_state_bytes=50 * MIB,
-        progress=0.6 if mode is Mode.ZO_PROJECTION else 1.0,
+        progress=0.6 if mode == Mode.ZO_PROJECTION else 1.0,
         data_weight=share,
         confidence=confidence,
         reason=REASONS[mode],

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.kernels import CPU_KERNELS, CUDA_KERNELS, cpu_attention, cuda_attention
-from hybridsplit.profiler.memory import CudaMemory, MemoryTrace, client_memory
+from hybridsplit.profiler.memory import MemoryTrace, client_memory
 from hybridsplit.profiler.memory.cuda import column_sum_workspace_bytes
 from hybridsplit.profiler.models import traced_model
 from hybridsplit.profiler.shapes import ShapeMemo, shapes_only

@@ -14,13 +14,16 @@ from hybridsplit.profiler.memory import Role, client_memory, homogeneous_runs, p
 from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.models import TracedModel, traced_model
 from hybridsplit.runtime.noise import NoiseKey
-from hybridsplit.runtime.session.client import Assignment, run_client_round
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.live_bytes import LiveBytes
 from hybridsplit.runtime.split.optimizers import make_optimizer
-from hybridsplit.scenarios.contracts.modes import LOCAL_MODES, Mode
+from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import validate_scenario
 from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from tests.modes import LOCAL_MODES
 
 OPTIMIZERS = [
     {"name": "sgd", "learning_rate": 0.01},
@@ -43,7 +46,9 @@ def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str
     for cut, mode in itertools.product(range(1, model.num_blocks + 1), Mode):
         if cut == model.num_blocks and mode not in LOCAL_MODES:
             continue
-        assignment = Assignment("pi-0", cut, mode, 1.0, 1 << 40)
+        assignment = Assignment(
+            "pi-0", Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), 1.0, 1 << 40
+        )
         outcome = run_client_round(
             model, start, assignment, lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True
         )
@@ -76,7 +81,9 @@ def test_predicted_peak_follows_the_settings(family: str, mode: Mode, training: 
     for cut in (1, 3, model.num_blocks):
         if cut == model.num_blocks and mode not in LOCAL_MODES:
             continue
-        assignment = Assignment("pi-0", cut, mode, 1.0, 1 << 40)
+        assignment = Assignment(
+            "pi-0", Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), 1.0, 1 << 40
+        )
         outcome = run_client_round(
             model, start, assignment, lambda step: family_batch(scenario, seed=step), scenario, 0, measure_memory=True
         )
@@ -116,13 +123,13 @@ def test_predicted_server_peak_equals_the_measured_one(
         for step in range(2):
             server.begin_step(NoiseKey(0, "client", "pi-0", 0, step))
             with meter:
-                if mode is Mode.ZO_LOSS:
+                if mode == Mode.ZO_LOSS:
                     server.probe(smashed, batch, keep=True)
                     for _ in range(2 if all_plus else 0):
                         server.probe(smashed.clone(), batch, keep=True)
                     server.exact_kept(batch)
                 else:
-                    server.exact(smashed, batch, wants_gradient=mode is Mode.FO)
+                    server.exact(smashed, batch, wants_gradient=mode == Mode.FO)
         predicted = server_memory(traced, scenario, cut, mode).peak_bytes
         assert predicted == pytest.approx(meter.peak_bytes, rel=0.01, abs=256), f"cut {cut}, {mode}"
     assert server_memory(traced, scenario, model.num_blocks, modes[0]).peak_bytes == 0

@@ -9,9 +9,10 @@ import torch
 
 from hybridsplit.runtime.executors.base import Executor
 from hybridsplit.runtime.run.rounds import TrainingResult, train
-from hybridsplit.runtime.session.client import Assignment
 from hybridsplit.runtime.split.parts import State
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Scenario
 
@@ -27,7 +28,8 @@ def scenario_with(*settings: str) -> Scenario:
 def assignments_of(scenario: Scenario) -> list[Assignment]:
     clients = scenario.expanded_clients()
     return [
-        Assignment(c.id, cut, mode, c.data_weight, 1 << 30) for c, (cut, mode) in zip(clients, OPTIONS, strict=True)
+        Assignment(c.id, Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size), c.data_weight, 1 << 30)
+        for c, (cut, mode) in zip(clients, OPTIONS, strict=True)
     ]
 
 

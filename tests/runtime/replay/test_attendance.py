@@ -8,8 +8,8 @@ from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.data.participation import attendance
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.replay import replay
-from hybridsplit.runtime.run.assignments import assignments_of
 from hybridsplit.runtime.run.rounds import train
+from hybridsplit.scenarios.contracts.assignment import assignments_of
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.solver.planner import make_plan

@@ -10,14 +10,14 @@ from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.solver.planner import make_plan
-from hybridsplit.solver.strategies import TURN_TAKING
+from hybridsplit.solver.strategies import STRATEGIES
 from tests.solver.instances import random_instance
 
 CASES = [
     (server_model, strategy)
     for server_model in ("per-client", "shared-mean", "shared-sequential")
     for strategy in ("time-shared", "split-sequential", "hsfl", "splitfed", "optimal")
-    if server_model != "shared-sequential" or strategy in TURN_TAKING
+    if server_model != "shared-sequential" or not STRATEGIES[strategy].divides_server
 ]
 
 

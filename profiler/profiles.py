@@ -1,0 +1,107 @@
+"""All that choices cost on no device in particular: the values that profiling finds and the cache keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from hybridsplit.profiler.costs import BlockCost
+from hybridsplit.profiler.cuda_memory import CudaMemory
+
+OnProgress = Callable[[str, float], None]
+
+
+class Choice(NamedTuple):
+    """A cut, a mode, and the order in which ``fo-recompute`` runs its blocks."""
+
+    cut: int
+    mode: str
+    recompute: str = ""
+
+
+@dataclass(frozen=True)
+class BatchProfile:
+    """All that does not depend on how fast a device is, at one batch size.
+
+    Parameters
+    ----------
+    smashed_bytes
+        Bytes ``A`` of the activation behind blocks 1 to L, per step; 0 behind the last, which nothing crosses.
+    cuts
+        Valid cuts, 1 to L.
+    costs
+        Per block.
+    client_peak_bytes
+        Client peak of live tensor bytes by choice; its keys are the choices that exist.
+    server_peak_bytes
+        Peak of a client's server copy by cut and mode.
+    forwards
+        How often each block below the cut runs forward, for choices that recompute.
+    label_bytes, mask_bytes, row_id_bytes
+        Bytes of the labels of a batch, of its attention mask, and of its token ids.
+    row_ids_needed
+        Cuts and modes whose zeroth-order update needs token ids at the server.
+    cuda_peak_bytes
+        Client peaks on CUDA devices that a scenario names, by device and choice.
+    """
+
+    smashed_bytes: tuple[int, ...]
+    cuts: tuple[int, ...]
+    costs: tuple[BlockCost, ...]
+    client_peak_bytes: dict[Choice, int]
+    server_peak_bytes: dict[tuple[int, str], int]
+    forwards: dict[Choice, tuple[int, ...]]
+    label_bytes: int
+    mask_bytes: int
+    row_id_bytes: int
+    row_ids_needed: frozenset[tuple[int, str]]
+    cuda_peak_bytes: dict[CudaMemory, dict[Choice, int]] = field(default_factory=dict)
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of blocks L."""
+        return len(self.costs)
+
+    def num_trainable_below(self, cut: int) -> int:
+        """Trainable scalars of the client part."""
+        return sum(cost.num_trainable for cost in self.costs[:cut])
+
+    def exchanged_bytes(self, cut: int, prefix_blocks: int) -> int:
+        """Bytes of the client part that travel between rounds: all but those of blocks that are never sent again."""
+        return sum(cost.exchanged_bytes for cost in self.costs[prefix_blocks:cut])
+
+    def recomputes(self, choice: Choice) -> bool:
+        """Whether a choice is other than ``fo`` in work: all but the orders that run every block once."""
+        return choice not in self.forwards or max(self.forwards[choice]) > 1
+
+    def peaks_on(self, cuda: CudaMemory | None) -> dict[Choice, int]:
+        """Return the client peaks on a kind of device.
+
+        Raises
+        ------
+        KeyError
+            If that CUDA device was not profiled.
+        """
+        return self.client_peak_bytes if cuda is None else self.cuda_peak_bytes[cuda]
+
+
+@dataclass(frozen=True)
+class ModelProfile:
+    """All that does not depend on how fast a device is.
+
+    Parameters
+    ----------
+    split
+        Share of the squared gradient norm per block.
+    by_batch_size
+        What depends on the batch, smallest first.
+    noise_scale
+        Gradient noise scale, samples; None where it was not measured.
+    """
+
+    split: np.ndarray
+    by_batch_size: dict[int, BatchProfile]
+    noise_scale: float | None = None

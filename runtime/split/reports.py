@@ -1,0 +1,58 @@
+"""What comes back from a client's round: its report, and its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hybridsplit.runtime.split.parts import State
+from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.phases import Phase
+
+
+@dataclass(frozen=True)
+class ClientReport:
+    """What is known of a client's round without its weights.
+
+    Parameters
+    ----------
+    assignment
+        Who, and how.
+    train_loss
+        Mean over the round's steps.
+    bytes_by_phase, seconds_by_phase
+        Measured; the seconds are the emulating machine's.
+    peak_bytes
+        Peak of live tensor bytes of the client part, or None when it was not measured in this round.
+    coefficients
+        Scalars that a zeroth-order client sent up, by step and direction; empty for other modes.
+    diverged_at_step
+        First step whose loss was not finite; None where all were.
+    """
+
+    assignment: Assignment
+    train_loss: float
+    bytes_by_phase: dict[Phase, int]
+    seconds_by_phase: dict[Phase, float]
+    peak_bytes: int | None = None
+    coefficients: tuple[tuple[float, ...], ...] = ()
+    diverged_at_step: int | None = None
+
+
+@dataclass(frozen=True)
+class ClientRound:
+    """Outcome of one client's round.
+
+    Parameters
+    ----------
+    report
+        Metrics and traffic.
+    state
+        Trained parameters and statistics of all blocks: the client part as the server knows it after the upload (or
+        after replaying the scalars), and the client's server copy.
+    optimizer_state
+        State of the client's optimizers at the end of the round, by side and parameter; empty unless it is kept.
+    """
+
+    report: ClientReport
+    state: State
+    optimizer_state: State

@@ -1,0 +1,57 @@
+"""What a plan says a client is to do: its placement, with what the runtime needs to carry it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.placement import Placement
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.schema import Scenario
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a client is to do in every round.
+
+    Parameters
+    ----------
+    client
+        Its id.
+    placement
+        Where its blocks run and how its part is trained.
+    data_weight
+        Its share of the data, and its weight in the aggregation.
+    memory_budget_bytes
+        Hard limit on the peak of its part.
+    resource
+        Custom Ray resource of the real device that runs this client; None where any worker may emulate it.
+    """
+
+    client: str
+    placement: Placement
+    data_weight: float
+    memory_budget_bytes: int
+    resource: str | None = None
+
+
+def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
+    """Return what the plan says each client is to do.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    scenario
+        Its scenario, in which clients may be bound to real devices.
+    """
+    resources = {client.id: client.ray_resource for client in scenario.expanded_clients()}
+    return tuple(
+        Assignment(client.id, client.placement, client.data_weight, client.memory_budget_bytes, resources[client.id])
+        for client in plan.clients
+    )
+
+
+def frozen_assignments(assignments: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
+    """Return the control: the same placements with no client part trained, emulated by any worker."""
+    return tuple(replace(one, placement=one.placement.trained_by(Mode.FROZEN), resource=None) for one in assignments)

@@ -1,0 +1,96 @@
+"""Where a client's blocks run and how its part is trained: the decision of a plan, as one value.
+
+A placement is what a strategy chooses for a client, and what the runtime carries out. Its fields are spelled once,
+here: the key of an option table, a client's entry in a plan, the fingerprint of a run and every grouping of alike
+clients follow from them, so that a new field is part of all of these as soon as it exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from hybridsplit.scenarios.modes import ModeName
+
+
+class Frozen(BaseModel):
+    """A value between stages: frozen, unknown fields rejected, no infinities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class Placement(Frozen):
+    """One way to divide the model between a client and the server, and to train the client's part.
+
+    A placement has two stages: blocks ``1..cut`` on the client, trained by ``mode``, and the others at the server,
+    trained by exact gradients. Every field tells options apart: two rows of an option table with equal placements and
+    equal clients are the same option.
+    """
+
+    cut: int = Field(ge=1)
+    """Blocks on the client, counted from the input."""
+    mode: ModeName
+    """How the client part is trained."""
+    recompute: str = ""
+    """Order in which ``fo-recompute`` runs its blocks; empty for one kept input per block."""
+    batch_size: int = Field(ge=1)
+    """Samples a step."""
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the placement of a row of an option table.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If the row's values are no placement.
+        """
+        return cls(**{name: row[name] for name in PLACEMENT_COLUMNS})
+
+    @property
+    def placement(self) -> Placement:
+        """The placement alone, of a value that has more fields than it."""
+        return Placement(**{name: getattr(self, name) for name in PLACEMENT_COLUMNS})
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells the options of one client apart, in the order of :data:`PLACEMENT_COLUMNS`."""
+        return tuple(str(value) if isinstance(value, str) else value for value in self._values())
+
+    def described(self, *, names_batch: bool) -> str:
+        """Say it in words, such as ``cut 4 fo with batch 8``.
+
+        Parameters
+        ----------
+        names_batch
+            Whether to name the batch size: needed where it is a choice.
+        """
+        return described(dict(zip(PLACEMENT_COLUMNS, self._values(), strict=True)), names_batch=names_batch)
+
+    def trained_by(self, mode: str) -> Placement:
+        """Return the same division with the client part trained by another mode, which keeps no recompute order."""
+        return self.placement.model_copy(update={"mode": mode, "recompute": ""})
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in PLACEMENT_COLUMNS)
+
+
+PLACEMENT_COLUMNS = tuple(Placement.model_fields)
+"""Fields of a placement, which are columns of the option table."""
+
+
+def described(row: Mapping[str, Any] | pd.Series, *, names_batch: bool) -> str:
+    """Say in words which placement a row of an option table stands for.
+
+    Parameters
+    ----------
+    row
+        A row with the columns of :data:`PLACEMENT_COLUMNS`.
+    names_batch
+        Whether to name the batch size: needed where it is a choice.
+    """
+    batch = f" with batch {row['batch_size']}" if names_batch else ""
+    return f"cut {row['cut']} {row['mode']}{batch}"

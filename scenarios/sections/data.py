@@ -1,0 +1,160 @@
+"""What is trained on, and how it is spread over clients."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Field
+
+from hybridsplit.scenarios.registry import Registry
+from hybridsplit.scenarios.sections.base import PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.sections.registered import OneOf, section_registry
+
+
+class Iid(Section):
+    """Every client's samples are drawn from the same distribution."""
+
+    scheme: Literal["iid"]
+
+
+class Dirichlet(Section):
+    """Each label's samples dealt in proportions drawn from Dirichlet(alpha · data shares), as in arXiv 2102.02079."""
+
+    scheme: Literal["dirichlet"]
+    alpha: PositiveFloat
+    """Concentration: small values give each client few labels, large ones approach IID."""
+
+
+class ByKey(Section):
+    """Samples that share a natural key (a writer, a role) stay together on one client."""
+
+    scheme: Literal["by-key"]
+    key: str
+    """Name of the key: ``label``, or a column of the data that the source declares."""
+
+
+Partition = Annotated[Iid | Dirichlet | ByKey, Field(discriminator="scheme")]
+
+
+class DataSource(Section):
+    """Where samples come from. A source of your own derives from :class:`ImageSource` or :class:`TextSource`.
+
+    It states its keys as fields, ``source: Literal["its-name"]`` among them, and its facts as class variables.
+    """
+
+    loader: ClassVar[str]
+    """What loads it, ``package.module:function``: called with this section and the scenario, it returns the samples
+    (:class:`~hybridsplit.runtime.data.sources.Samples`) and the number of classes, 0 where the model states it."""
+    file_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys that name a file which must exist, relative to the scenario file."""
+    folder_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys that name a local folder, or something on a hub."""
+
+    source: str
+    """Which source."""
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the samples held out for the test accuracy."""
+    partition: Partition = Iid(scheme="iid")
+    """How samples are dealt to clients."""
+
+    @property
+    def natural_keys(self) -> tuple[str, ...]:
+        """Keys that the ``by-key`` partition may name."""
+        return ("label",)
+
+    def named_paths(self) -> dict[str, str]:
+        """Return what its files and folders are, by key."""
+        named = {key: getattr(self, key) for key in (*self.file_keys, *self.folder_keys)}
+        return {key: value for key, value in named.items() if value is not None}
+
+
+class ImageSource(DataSource):
+    """A source of images, for ``model.task: image-classification``."""
+
+    image_size: Annotated[int, Field(ge=8, le=1024)]
+    """Side of the resized square image, pixels."""
+
+
+class TextSource(DataSource):
+    """A source of token sequences, for the tasks on text."""
+
+    is_padded: ClassVar[bool] = False
+    """Whether sequences differ in length, so that an attention mask crosses the cut."""
+
+
+def _source_name(section: type[DataSource]) -> str:
+    names = get_args(section.model_fields["source"].annotation)
+    if len(names) != 1 or not isinstance(names[0], str):
+        raise TypeError('it needs a field source: Literal["its-name"]')
+    if ":" not in getattr(section, "loader", ""):
+        raise TypeError("its class needs a loader 'module:function'")
+    if not issubclass(section, (ImageSource, TextSource)):
+        raise TypeError("it derives neither from ImageSource nor from TextSource")
+    return names[0]
+
+
+DATA_SOURCES: Registry[Any] = section_registry("data source", "hybridsplit.data_sources", DataSource, _source_name)
+"""Name to section class, in the order of messages."""
+
+
+@DATA_SOURCES.register
+class Digits(ImageSource):
+    """The 1,797 handwritten digits that ship with scikit-learn, one channel, 8 x 8, upsampled."""
+
+    loader: ClassVar[str] = "hybridsplit.runtime.data.sources:load_digits"
+    source: Literal["digits"]
+    image_size: Annotated[int, Field(ge=8, le=256)] = 16
+    """Side of the upsampled square image, pixels."""
+
+
+@DATA_SOURCES.register
+class SyntheticTokens(TextSource):
+    """Seeded token sequences whose label, or next token, follows from the tokens: there is something to learn."""
+
+    loader: ClassVar[str] = "hybridsplit.runtime.data.sources:load_synthetic_tokens"
+    source: Literal["synthetic-tokens"]
+    num_samples: PositiveInt = 2048
+    """Number of sequences."""
+
+
+@DATA_SOURCES.register
+class TextTable(TextSource):
+    """Sentences and labels from a CSV or TSV file, tokenized with a local or hub tokenizer."""
+
+    loader: ClassVar[str] = "hybridsplit.runtime.data.sources:load_text_table"
+    is_padded: ClassVar[bool] = True
+    file_keys: ClassVar[tuple[str, ...]] = ("path",)
+    folder_keys: ClassVar[tuple[str, ...]] = ("tokenizer",)
+    source: Literal["text-table"]
+    path: str
+    """The file, relative to the scenario file; ``.tsv`` is split at tabs, anything else at commas."""
+    tokenizer: str
+    """A local folder or hub name for ``AutoTokenizer``."""
+    text_column: str = "sentence"
+    """Column that holds the text."""
+    label_column: str = "label"
+    """Column that holds an integer label."""
+    key_column: str | None = None
+    """Column of the natural key for the ``by-key`` partition."""
+
+    @property
+    def natural_keys(self) -> tuple[str, ...]:
+        """The label, and the key column if one is named."""
+        return ("label",) if self.key_column is None else ("label", self.key_column)
+
+
+@DATA_SOURCES.register
+class ImageArchive(ImageSource):
+    """Images and labels from an ``.npz`` file with the arrays ``images`` and ``labels``."""
+
+    loader: ClassVar[str] = "hybridsplit.runtime.data.sources:load_image_archive"
+    file_keys: ClassVar[tuple[str, ...]] = ("path",)
+    source: Literal["image-archive"]
+    path: str
+    """The file, relative to the scenario file; ``images`` is [N, H, W] or [N, H, W, C], ``labels`` is [N]."""
+    image_size: Annotated[int, Field(ge=8, le=1024)]
+    """Side of the resized square image, pixels."""
+
+
+Data = Annotated[DataSource, OneOf(DATA_SOURCES, "source")]
+"""One of the registered sources."""

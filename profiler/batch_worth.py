@@ -25,5 +25,12 @@ def batch_worth(batch_size: int, largest: int, scale: float) -> float:
 
     With the best learning rate, a step with ``B`` samples lowers the loss by a share of ``1 / (1 + S / B)`` of what a
     step along the true gradient does, ``S`` being the noise scale (McCandlish et al., arXiv 1812.06162, section 2.2).
+
+    Parameters
+    ----------
+    batch_size, largest
+        Samples of the batch and of the largest one on offer.
+    scale
+        The noise scale ``S``, samples.
     """
     return (1.0 + scale / largest) / (1.0 + scale / batch_size)

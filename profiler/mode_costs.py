@@ -1,4 +1,7 @@
-"""Seconds of the passes of every block on a device, and of a step of a client's server copy."""
+"""Seconds of the passes of every block on a device, and of a step of a client's server copy.
+
+See docs/methods/costs.md, Passes of a step.
+"""
 
 from __future__ import annotations
 

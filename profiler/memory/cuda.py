@@ -28,7 +28,15 @@ _LEAST_VALUES_PER_THREAD, _MOST_VALUES_PER_THREAD = 16, 256
 
 
 def kernel_workspace_bytes(func: Any, args: Sequence[Any], device: CudaMemory) -> int:
-    """Memory that an operator's kernel takes for itself while it runs."""
+    """Memory that an operator's kernel takes for itself while it runs.
+
+    Parameters
+    ----------
+    func, args
+        The operator and its arguments.
+    device
+        The CUDA device.
+    """
     if func is aten.sum.dim_IntList and list(args[1]) == [0] and args[0].dim() == 2:
         num_rows, num_columns = args[0].shape
         return column_sum_workspace_bytes(num_rows, num_columns, device)

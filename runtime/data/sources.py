@@ -129,10 +129,19 @@ def load_digits(data: Digits, scenario: Scenario) -> tuple[Samples, int]:
 def prepared_images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenario: Scenario) -> Samples:
     """Standardise, resize and give the images the number of channels that the model reads.
 
+    Parameters
+    ----------
+    images_NCHW, labels
+        Images, and [N] their classes.
+    image_size
+        Height and width to resize to, pixels.
+    scenario
+        Names the model.
+
     Raises
     ------
     ScenarioError
-        If the model reads another number of channels.
+        If the model reads another number of channels than the images have.
     """
     scaled = F.interpolate(images_NCHW, size=(image_size, image_size), mode="bilinear", align_corners=False)
     scaled = (scaled - scaled.mean()) / scaled.std().clamp_min(1e-8)
@@ -158,7 +167,7 @@ def load_synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Sa
     Raises
     ------
     ScenarioError
-        If the vocabulary is too small.
+        If the model's vocabulary is too small.
     """
     config = model_config(scenario.model)
     length = scenario.training.sequence_length
@@ -191,7 +200,7 @@ def load_text_table(data: TextTable, scenario: Scenario) -> tuple[Samples, int]:
     Raises
     ------
     ScenarioError
-        If the table lacks a column or holds other labels, or the tokenizer is not that of the model.
+        If the table cannot be read, lacks a column that the scenario names, or has tokens that the model does not know.
     """
     path = Path(data.path)
     separator = "\t" if path.suffix == ".tsv" else ","
@@ -253,7 +262,7 @@ def load_image_archive(data: ImageArchive, scenario: Scenario) -> tuple[Samples,
     Raises
     ------
     ScenarioError
-        If the file is no archive of images [N, H, W(, C)] and labels [N].
+        If the file is no archive of images [N, H, W] or [N, H, W, C] and labels [N].
     """
     try:
         with np.load(data.path, allow_pickle=False) as archive:

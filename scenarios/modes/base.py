@@ -166,8 +166,8 @@ class TrainingMode(ABC):
 def reliability_of_estimate(zeroth_order: ZerothOrder, num_trainable: int) -> float:
     """Expected squared cosine between a gradient and its estimate along random directions.
 
-    ``q / (d + q - 1)`` for q directions in d dimensions: docs/methods/training-modes.md; the three distributions of
-    directions differ by 1/d of it at most.
+    ``q / (d + q - 1)`` for q directions in d dimensions: docs/methods/training-modes.md, Estimator moments. The three
+    distributions of directions differ by 1/d of it at most.
     """
     dimension = min(zeroth_order.effective_dimension or num_trainable, num_trainable)
     return zeroth_order.directions / (dimension + zeroth_order.directions - 1)

@@ -43,7 +43,15 @@ class BlockSeconds:
     trains: NDArray[np.bool_]
 
     def exact_backward_s(self, first: int, stop: int, *, wants_input: bool) -> float:
-        """Backward and update of blocks ``first..stop-1``, down to the lowest trained one if no input is wanted."""
+        """Seconds of backward and update.
+
+        Parameters
+        ----------
+        first, stop
+            Blocks ``first..stop-1``, counted from 0.
+        wants_input
+            Whether the gradient of the input is needed; if not, backward ends at the lowest trained block.
+        """
         if wants_input:
             return float(self.backward[first:stop].sum() + self.update[first:stop].sum())
         trained = self.trains[first:stop].nonzero()[0]
@@ -54,5 +62,13 @@ class BlockSeconds:
         return float(below_top + self.backward_without_input[lowest] + self.update[first:stop].sum())
 
     def estimated_step_s(self, first: int, stop: int, directions: int) -> float:
-        """One step of blocks ``first..stop-1`` along an estimated gradient, its probes apart."""
+        """Seconds of one step along an estimated gradient, without its probes.
+
+        Parameters
+        ----------
+        first, stop
+            Blocks ``first..stop-1``, counted from 0.
+        directions
+            Directions of the estimate.
+        """
         return float(directions * self.descend[first:stop].sum() + self.estimated_update[first:stop].sum())

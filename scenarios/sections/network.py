@@ -37,6 +37,11 @@ class LinkModel(Section):
         """Rate at a share of the uplink band, bit/s.
 
         Verification and replay ask it for models of plug-ins; for ours each has a formula of its own.
+
+        Raises
+        ------
+        NotImplementedError
+            If a class does not override it; registration refuses such classes.
         """
 
 

@@ -33,7 +33,7 @@ class OneOf:
         return list(self.registry.values())
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return a union of the classes there are now, told apart by the discriminator."""
+        """Return a union of the classes there are now, distinguished by the discriminator."""
         choices = {name: handler.generate_schema(kind) for name, kind in self.registry.items()}
         return core_schema.tagged_union_schema(choices, self.discriminator)
 

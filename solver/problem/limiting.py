@@ -94,6 +94,15 @@ def within_limits(problem: PlanningProblem) -> PlanningProblem:
 def with_objective(problem: PlanningProblem, objective: str, minimum_progress: float) -> PlanningProblem:
     """Return the same options under another objective and least progress; energy cap and coverage stay.
 
+    Parameters
+    ----------
+    problem
+        The options.
+    objective
+        ``time-to-progress``, ``round-latency`` or ``energy``.
+    minimum_progress
+        Least data-weighted progress of a plan.
+
     Raises
     ------
     InfeasibleError

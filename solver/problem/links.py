@@ -133,7 +133,7 @@ class FixedUplink:
         return share, slope, -2.0 * slope / duration_s
 
     def expression(self, cp: Any, share: Any, per_whole: float, unit_s: float) -> Any:
-        """State the duration with cvxpy: work over share."""
+        """State the duration with cvxpy, as :meth:`UplinkWork.expression`: work over share."""
         return cp.multiply(self.full_share_s * per_whole / unit_s, cp.inv_pos(share))
 
     def balance(self, price: FloatArray, rest: FloatArray, slack_s: FloatArray) -> Balance:
@@ -188,8 +188,9 @@ class ShannonUplink:
     def expression(self, cp: Any, share: Any, per_whole: float, unit_s: float) -> Any:
         """State the duration with cvxpy: bits over the relative-entropy cone of the rate.
 
-        ``x·ln(1 + k/x) = x·ln m − rel_entr(x, (x + k)/m)`` for any m; m = k keeps the cone's numbers near one at high
-        SNR. The rate is in units of its value at a share of one unit.
+        Arguments as of :meth:`UplinkWork.expression`.         ``x·ln(1 + k/x) = x·ln m − rel_entr(x, (x + k)/m)`` for
+        any m; m = k keeps the cone's numbers near one at high SNR. The rate is in units of its value at a share of one
+        unit.
         """
         snr = self.full_share_snr * per_whole
         at_unit, level = np.log1p(snr), np.maximum(snr, 1.0)

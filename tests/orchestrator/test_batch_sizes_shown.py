@@ -57,7 +57,7 @@ def test_several_batch_sizes_are_told_apart() -> None:
     scenario, options, plan = planned([4], gradient_noise_scale=1e-3)
     assert re.search(r"pi-0 +rpi5_8gb +\d+ +\S+ +4 ", printed(plan_table(plan)))
     rows = compare_plans(scenario, options, ["optimal", "hsfl"]).rows
-    assert [row["batch_sizes"] for row in rows] == ["4 x2", "4 x2"]
+    assert [row.batch_sizes for row in rows] == ["4 x2", "4 x2"]
     assert "batch sizes" in printed(comparison_table(rows))
     assert any("cut and batch size" in row.step for row in decompose_against_uniform(scenario, options))
     fits = printed(fits_table(options, 1))

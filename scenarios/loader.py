@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from hybridsplit.scenarios.device_files import with_device_files
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.messages import explain
+from hybridsplit.scenarios.overrides import override_all
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.sections.data import DATA_SOURCES
 from hybridsplit.scenarios.units import format_bytes
-from hybridsplit.scenarios.yaml_text import strict_yaml
+from hybridsplit.scenarios.yaml_text import UNREADABLE, strict_yaml
 
 _LIBRARY = Path(__file__).with_name("library")
-
-
-_UNREADABLE = (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError)
-"""What PyYAML raises for text that is no YAML, and for scalars that are not what their form promises."""
 
 
 def builtin_names() -> list[str]:
@@ -41,7 +38,7 @@ def builtin_text(name: str) -> str:
     return (_LIBRARY / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
+def load_scenario(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Scenario:
     """Load and check a scenario.
 
     Parameters
@@ -50,7 +47,7 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
         A built-in name (``quickstart``) or the path of a YAML file.
     overrides
         ``key.path=value`` items; the value is read as YAML. A list item is addressed by index, or a client group by
-        its name: ``clients.pi4.memory_budget_bytes=2MiB``.
+        its name: ``clients.pi4.memory_budget_bytes=2MiB``. Or values by key path, which are taken as they are.
 
     Raises
     ------
@@ -61,7 +58,7 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     origin, text, folder = _find(name_or_path)
     try:
         document = strict_yaml(text)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or f"it is not readable as YAML ({error})"
@@ -72,9 +69,30 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
         raise ScenarioError(
             f"{origin}: found {type(document).__name__}; needs a YAML mapping of keys such as model and clients"
         )
-    for item in overrides:
-        _override(document, item)
+    override_all(document, overrides)
     return validate_scenario(document, origin, folder)
+
+
+def scenario_of_values(values: Mapping[str, Any], overrides: Mapping[str, Any], folder: Path | None = None) -> Scenario:
+    """Check a scenario given as values.
+
+    Parameters
+    ----------
+    values
+        The document.
+    overrides
+        Values by key path that replace or add to those of the document, which is left as it is.
+    folder
+        Folder that relative file names start from; the current one when None.
+
+    Raises
+    ------
+    ScenarioError
+        If anything is wrong.
+    """
+    document = copy.deepcopy(dict(values))
+    override_all(document, overrides)
+    return validate_scenario(document, "the scenario", folder or Path.cwd())
 
 
 def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | None = None) -> Scenario:
@@ -132,47 +150,6 @@ def _find(name_or_path: str) -> tuple[str, str, Path]:
 def _not_plain(value: object) -> Any:
     raise TypeError(
         f"found {value!r} ({type(value).__name__}); needs text, a number, true or false: put it in quotes if it is text"
-    )
-
-
-def _override(document: dict[str, Any], item: str) -> None:
-    path, separator, text = item.partition("=")
-    if not separator or not path:
-        raise ScenarioError(f"--set {item}: needs key.path=value, for example --set training.rounds=3")
-    try:
-        value = strict_yaml(text)
-    except _UNREADABLE as error:
-        raise ScenarioError(f"--set {item}: the value is not readable as YAML") from error
-    target: Any = document
-    keys = path.split(".")
-    for depth, key in enumerate(keys):
-        last = depth == len(keys) - 1
-        where = ".".join(keys[: depth + 1])
-        if isinstance(target, list):
-            index = _index_of(target, key, where)
-            if last:
-                target[index] = value
-            target = target[index]
-        elif isinstance(target, dict):
-            if last:
-                target[key] = value
-            elif target.get(key) is None:
-                target[key] = {}
-            target = target[key]
-        else:
-            raise ScenarioError(f"--set {item}: {'.'.join(keys[:depth])} is a single value and has no key {key!r}")
-
-
-def _index_of(items: list[Any], key: str, where: str) -> int:
-    groups = [item.get("group") if isinstance(item, dict) else None for item in items]
-    if key in groups:
-        return groups.index(key)
-    if key.isascii() and key.isdigit() and int(key) < len(items):
-        return int(key)
-    names = [str(group) for group in groups if group is not None]
-    raise ScenarioError(
-        f"--set {where}: no item {key!r}; needs an index below {len(items)} or one of "
-        f"{', '.join(names) or '(none named)'}"
     )
 
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import yaml
 
+UNREADABLE = (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError)
+"""What PyYAML raises for text that is no YAML, and for scalars that are not what their form promises."""
+
 
 def _mapping_without_duplicates(loader: Any, node: yaml.MappingNode) -> dict[Hashable, Any]:
     seen: set[Any] = set()

@@ -124,7 +124,7 @@ def pareto(
 
     with progress_bar(f"planning {loaded.name}") as show:
         front = pareto_front(loaded, options, x.value, points, lambda done: show(f"{x.value} against {y.value}", done))
-    document = front_document(loaded, front)
+    document = front_document(front)
     if out is not None:
         writing(out, lambda: write_text_whole(out, json.dumps(document, indent=1) + "\n"))
     if as_json:

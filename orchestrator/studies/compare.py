@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hybridsplit.orchestrator.pipeline import RunSettings
-from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.placement import Frozen
 from hybridsplit.scenarios.contracts.plan import Plan
@@ -53,7 +52,7 @@ class DecompositionStep(Frozen):
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Shown):
+class Comparison:
     """Strategies side by side.
 
     Parameters
@@ -87,6 +86,12 @@ class Comparison(Shown):
             "strategies": [row.model_dump(mode="json", exclude_none=True) for row in self.rows],
             "decomposition": [step.model_dump(mode="json") for step in self.steps],
         }
+
+    def _repr_html_(self) -> str:
+        from hybridsplit.orchestrator.views.notebook import fragment
+        from hybridsplit.orchestrator.views.tables import comparison_table, decomposition_table
+
+        return fragment(comparison_table(self.rows), decomposition_table(self.steps))
 
     def __repr__(self) -> str:
         """Return the strategies from the best to the worst."""

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.errors import InfeasibleError, SolverFailure
+from hybridsplit.scenarios.errors import InfeasibleError, SolverFailure, UsageError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.units import format_seconds
 from hybridsplit.solver.planner import make_plan
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Axis = Literal["memory", "energy", "progress"]
 _BISECTIONS = 12
@@ -49,10 +53,11 @@ class ParetoPoint:
     lower_bound_s: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ParetoFront:
     """A front: points that no other point beats in both figures, by rising ``x``."""
 
+    scenario: str
     axis: str
     points: tuple[ParetoPoint, ...]
 
@@ -60,6 +65,25 @@ class ParetoFront:
     def rising(self) -> bool:
         """True where more of ``x`` is better (progress), so that latency rises with it."""
         return self.axis == "progress"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a point, columns as the fields of :class:`ParetoPoint`."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(point) for point in self.points])
+
+    def _repr_html_(self) -> str:
+        from hybridsplit.orchestrator.views.notebook import fragment
+        from hybridsplit.orchestrator.views.tables import pareto_table
+
+        return fragment(pareto_table(front_document(self)))
+
+    def __repr__(self) -> str:
+        """Return how many points trade how much latency, in one line."""
+        latencies = [format_seconds(point.latency_s) for point in self.points]
+        span = f", round latency {latencies[0]} to {latencies[-1]}" if latencies else ""
+        return f"ParetoFront of {self.scenario} over {self.axis}: {len(latencies)} points{span}"
 
 
 def pareto_front(
@@ -85,9 +109,13 @@ def pareto_front(
 
     Raises
     ------
+    UsageError
+        If there is no such axis.
     InfeasibleError
         If the scenario has no plan at all, or energy is an axis and unknown.
     """
+    if axis not in get_args(Axis):
+        raise UsageError(f"unknown axis {axis!r}; needs one of {', '.join(get_args(Axis))}")
     base = _with_objective(scenario, minimise="round-latency")
     tight, loose = _ends(base, options, axis)
     sign = -1.0 if axis == "progress" else 1.0
@@ -117,7 +145,7 @@ def pareto_front(
             heapq.heappush(heap, _Rectangle.between(middle * sign, point, box.right, sign, plan))
         else:
             heapq.heappush(heap, _Rectangle.between(middle * sign, box.left, box.right, sign, box.plan))
-    return ParetoFront(axis, _undominated(points, axis))
+    return ParetoFront(scenario.name, axis, _undominated(points, axis))
 
 
 @dataclass(frozen=True, order=True)
@@ -161,12 +189,12 @@ def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, f
     return area
 
 
-def front_document(scenario: Scenario, front: ParetoFront) -> dict[str, Any]:
+def front_document(front: ParetoFront) -> dict[str, Any]:
     """Return a front as JSON values, with its hypervolume in the unit square between best and worst of both figures."""
     scaled = _scaled(front, [point.latency_s for point in front.points])
     bounds = _scaled(front, [point.lower_bound_s for point in front.points])
     return {
-        "scenario": scenario.name,
+        "scenario": front.scenario,
         "x": front.axis,
         "y": "round_latency_s",
         "points": [

@@ -49,7 +49,7 @@ def deepest_fitting(rows: pd.DataFrame) -> pd.Series | None:
     return fitting.sort_values(["cut", "client_compute_s"], ascending=[False, True]).iloc[0]
 
 
-def fits_table(options: OptionTable, local_steps: int) -> Table:
+def fits_table(options: OptionTable, local_steps: int | None = None) -> Table:
     """Return what fits: for each kind of client, mode and batch size the deepest cut within the budget.
 
     Parameters
@@ -57,13 +57,23 @@ def fits_table(options: OptionTable, local_steps: int) -> Table:
     options
         The option table.
     local_steps
-        Steps of a round, to give compute and bytes a step.
+        Steps of a round, to give compute a step; compute is given by the round when None.
     """
     chooses_batch = options.varies("batch_size")
     batch = ("batch",) if chooses_batch else ()
     table = _table(
         "What fits, by kind of client and mode",
-        ("client", "device", "mode", *batch, "deepest cut", "peak", "of budget", "compute a step", "on air a round"),
+        (
+            "client",
+            "device",
+            "mode",
+            *batch,
+            "deepest cut",
+            "peak",
+            "of budget",
+            f"compute a {'round' if local_steps is None else 'step'}",
+            "on air a round",
+        ),
         frozenset({"client", "device", "mode"}),
     )
     kinds = by_group(options)
@@ -85,7 +95,7 @@ def fits_table(options: OptionTable, local_steps: int) -> Table:
                     f"{best['cut']} of {of_mode['cut'].max()}",
                     format_bytes(best["client_peak_bytes"]),
                     f"{best['client_peak_bytes'] / budget_bytes:.0%} of {format_bytes(budget_bytes)}",
-                    format_seconds(best["client_compute_s"] / local_steps),
+                    format_seconds(best["client_compute_s"] / (local_steps or 1)),
                     format_bytes(best["uplink_bytes"] + best["downlink_bytes"]),
                 ]
             table.add_row(name, kind, str(mode), *([str(batch_size)] if chooses_batch else []), *cells)

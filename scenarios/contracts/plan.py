@@ -166,6 +166,10 @@ class Plan(Shown, Frozen):
             f"{format_seconds(self.round_latency_s)}, {self.objective} {value}, {self.status} (gap {self.gap:.1e})"
         )
 
+    def __str__(self) -> str:
+        """Return the same line, not all figures."""
+        return repr(self)
+
     def client(self, client_id: str) -> ClientPlan:
         """Return the plan of one client.
 

@@ -1,0 +1,121 @@
+"""What a run and a replay come to, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.summary import Summary
+from hybridsplit.scenarios.units import format_seconds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A finished run.
+
+    Parameters
+    ----------
+    path
+        Its folder, with all files of the run.
+    """
+
+    path: Path
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Final figures."""
+        return self._folder.summary()
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan it went by."""
+        return self._folder.plan()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Bytes and seconds by client, round and phase: planned, replayed and measured."""
+        return self._folder.ledger()
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """One row a round: ``round``, ``simulated_s``, ``train_loss``, ``test_accuracy``."""
+        rounds = self._folder.rounds()
+        assert rounds is not None, "a run trains"
+        return rounds
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy after the last round, a fraction."""
+        assert self.summary.test_accuracy is not None, "a run trains"
+        return self.summary.test_accuracy
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self._folder.report
+
+    @property
+    def _folder(self) -> RunFolder:
+        return RunFolder(self.path)
+
+    def _repr_html_(self) -> str:
+        from hybridsplit.orchestrator.views.notebook import fragment
+        from hybridsplit.orchestrator.views.tables import truth_table
+
+        return fragment(repr(self), truth_table(self.ledger.entries()))
+
+    def __repr__(self) -> str:
+        """Return what the run came to, in one line."""
+        figures = self.summary
+        return (
+            f"Run of {figures.scenario} by {figures.strategy}: {figures.num_rounds} rounds in "
+            f"{format_seconds(figures.simulated_s)} of simulated time, test accuracy {self.accuracy:.1%}; {self.path}"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Replayed:
+    """A plan's network played through, without training.
+
+    Parameters
+    ----------
+    summary
+        Final figures.
+    entries
+        Planned and replayed entries of the ledger.
+    """
+
+    summary: Summary
+    entries: tuple[LedgerEntry, ...]
+
+    @property
+    def seconds_a_round(self) -> float:
+        """Mean round latency on the replay's clock, seconds."""
+        return self.summary.simulated_s / self.summary.num_rounds
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The entries as a table."""
+        return Ledger.from_entries(self.entries)
+
+    def _repr_html_(self) -> str:
+        from hybridsplit.orchestrator.views.notebook import fragment
+        from hybridsplit.orchestrator.views.tables import truth_table
+
+        return fragment(repr(self), truth_table(self.entries))
+
+    def __repr__(self) -> str:
+        """Return the mean round latency beside the planned one."""
+        planned_s = self.summary.round_latency_planned_s
+        return (
+            f"Replayed {self.summary.scenario} by {self.summary.strategy}: {self.summary.num_rounds} rounds, "
+            f"{format_seconds(self.seconds_a_round)} a round, planned {format_seconds(planned_s)}"
+        )

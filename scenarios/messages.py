@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from hybridsplit.scenarios.registered import OneOf
 from hybridsplit.scenarios.schema import Scenario
-from hybridsplit.scenarios.sections.registered import OneOf
 
 
 def explain(error: ValidationError, document: Mapping[str, Any], origin: str) -> str:

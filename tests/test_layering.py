@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.structure import ROOT, imported
+
 ALLOWED = {
     "scenarios": {"scenarios"},
     "runtime": {"scenarios", "runtime"},
@@ -17,20 +16,6 @@ ALLOWED = {
     "solver": {"scenarios", "solver"},
     "orchestrator": {"scenarios", "runtime", "profiler", "solver", "orchestrator"},
 }
-OURS = set(ALLOWED)
-
-
-def imported(path: Path) -> set[str]:
-    """Modules of ours that a file imports, without the leading ``hybridsplit.``."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    assert not {name.split(".")[0] for name in names} & OURS, f"{path}: imported without hybridsplit."
-    return {name.removeprefix("hybridsplit.") for name in names if name.startswith("hybridsplit.")}
 
 
 @pytest.mark.parametrize("package", sorted(ALLOWED))

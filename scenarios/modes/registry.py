@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from hybridsplit.scenarios.modes.base import Asks, Gradient, TrainingMode
+from hybridsplit.scenarios.registered import OneName
 from hybridsplit.scenarios.registry import Registry
-from hybridsplit.scenarios.sections.registered import OneName
 
 
 def _name_of(mode: TrainingMode) -> str:

@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
+from hybridsplit.scenarios.registered import OneOf, section_registry
 from hybridsplit.scenarios.registry import Registry
 from hybridsplit.scenarios.sections.base import PositiveFloat, PositiveInt, Section
-from hybridsplit.scenarios.sections.registered import OneOf, section_registry
 
 
 class Iid(Section):

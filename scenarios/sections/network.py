@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from hybridsplit.scenarios.registered import OneName, OneOf, section_registry
 from hybridsplit.scenarios.registry import Registry
 from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, PositiveInt, Section
-from hybridsplit.scenarios.sections.registered import OneName, OneOf, section_registry
 from hybridsplit.scenarios.units import Bytes, Hertz
 
 

@@ -10,7 +10,6 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from hybridsplit.scenarios.registry import Registry
-from hybridsplit.scenarios.sections.base import Section
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class OneName:
         raise PydanticCustomError("enum", "Input should be one of {expected}", {"expected": expected})
 
 
-def section_registry(kind: str, group: str, base: type[Section], name_of: Callable[[Any], str]) -> Registry[Any]:
+def section_registry(kind: str, group: str, base: type[BaseModel], name_of: Callable[[Any], str]) -> Registry[Any]:
     """Return a registry of section classes.
 
     Parameters

@@ -24,8 +24,9 @@ from hybridsplit.solver.assemble import OPTIMAL_GAP
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.costs import Work
-from hybridsplit.solver.problem.links import FixedUplink, ShannonUplink, UplinkWork
+from hybridsplit.solver.problem.links import FixedUplink, UplinkWork
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.problem.shannon_link import ShannonUplink
 from hybridsplit.solver.search.joint import Effort, search
 from hybridsplit.solver.strategies.alternation import all_shares, alternate
 from tests.solver.instances import random_instance

@@ -91,7 +91,8 @@ def _problem(
     server_memory: bool,
 ) -> PlanningProblem:
     from hybridsplit.solver.problem.costs import Work
-    from hybridsplit.solver.problem.links import FixedUplink, ShannonUplink
+    from hybridsplit.solver.problem.links import FixedUplink
+    from hybridsplit.solver.problem.shannon_link import ShannonUplink
 
     n = len(weight)
     index = np.repeat(np.arange(n), width)

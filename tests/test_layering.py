@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from hybridsplit.scenarios.loader import builtin_text
 from tests.structure import ROOT, imported
 
 ALLOWED = {
@@ -38,20 +41,24 @@ def test_verification_shares_nothing_with_the_solver() -> None:
         assert all(name.startswith(("scenarios", "solver.verify")) for name in imported(path)), f"{path}"
 
 
-def modules_after(code: str) -> set[str]:
+def modules_after(code: str, cache: Path | None = None) -> set[str]:
     script = f"{code}\nimport sys\nprint('\\n'.join(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    environment = {**os.environ, **({"HYBRIDSPLIT_CACHE": str(cache)} if cache else {})}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120, env=environment
+    )
     return {line.split(".")[0] for line in done.stdout.splitlines()}
 
 
-HEAVY = {"torch", "transformers", "pandas", "cvxpy", "ray"}
+LEARNING = {"torch", "transformers", "peft", "sklearn"}
+HEAVY = LEARNING | {"pandas", "cvxpy", "ray"}
 
 
-def command(*arguments: str) -> str:
-    """Code that runs a command and goes on after it; a failing one fails the subprocess."""
+def command(*arguments: str, code: int = 0) -> str:
+    """Code that runs a command and goes on after it; one that ends otherwise fails the subprocess."""
     return (
-        f"import sys; sys.argv = ['hybridsplit', *{arguments!r}]\nfrom hybridsplit.orchestrator.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code"
+        f"import sys; sys.argv = ['hybridsplit', *{arguments!r}]\nfrom hybridsplit.orchestrator.start import main\n"
+        f"try:\n    main()\nexcept SystemExit as stop:\n    assert (stop.code or 0) == {code}, stop.code"
     )
 
 
@@ -62,8 +69,25 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert not modules_after(command(*arguments)) & HEAVY
 
 
-def test_plan_never_imports_ray() -> None:
-    assert "ray" not in modules_after(command("plan", "quickstart"))
+def test_the_first_help_imports_no_command_line() -> None:
+    assert not modules_after(command("--help")) & (HEAVY | {"typer", "rich", "pydantic", "numpy"})
+
+
+def test_a_misspelt_key_is_told_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    scenario = tmp_path / "misspelt.yaml"
+    scenario.write_text(builtin_text("quickstart").replace("local_steps:", "local_stepz:"), encoding="utf-8")
+    assert not modules_after(command("plan", str(scenario), code=2)) & (HEAVY | {"numpy", "scipy"})
+
+
+def test_a_warm_plan_and_a_replay_import_what_they_need(tmp_path: Path) -> None:
+    cache, plan = tmp_path / "cache", tmp_path / "plan.json"
+    first = modules_after(command("plan", "quickstart", "--out", str(plan)), cache)
+    assert "torch" in first, "the model was traced"
+    assert "ray" not in first
+    # Fixed links and no limit that couples options: neither cvxpy nor SciPy has anything to do.
+    unneeded = LEARNING | {"ray", "networkx", "cvxpy", "scipy", "plotly"}
+    assert not modules_after(command("plan", "quickstart"), cache) & unneeded
+    assert not modules_after(command("replay", str(plan)), cache) & (HEAVY | unneeded | {"numpy", "pyarrow"})
 
 
 def test_the_solver_knows_no_models() -> None:

@@ -5,7 +5,8 @@ Recorded links are in :mod:`hybridsplit.runtime.replay.traces` and :mod:`hybrids
 """
 
 from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
-from hybridsplit.runtime.replay.playback import PlayedRound, Replay, replay, scenario_of
+from hybridsplit.runtime.replay.playback import replay, scenario_of
+from hybridsplit.runtime.replay.played import PlayedRound, Replay
 from hybridsplit.runtime.replay.transfer import Transfer
 
 __all__ = ["PlayedRound", "Replay", "Transfer", "downlink_rate_bps", "replay", "scenario_of", "uplink_rate_bps"]

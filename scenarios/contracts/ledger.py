@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.errors import ContractError
@@ -39,8 +39,7 @@ class Source(StrEnum):
     MEASURED = "measured"
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
+class LedgerEntry(NamedTuple):
     """One phase of one client in one round.
 
     Parameters
@@ -85,10 +84,7 @@ class Ledger:
         """Build a ledger from entries, in their order."""
         import pandas as pd  # late: a replay that writes nothing has no need of tables
 
-        rows = [
-            (str(e.source), e.client, e.round, str(e.phase), e.seconds, e.waiting_s, e.bytes, e.emulated)
-            for e in entries
-        ]
+        rows = [(str(source), client, number, str(phase), *rest) for source, client, number, phase, *rest in entries]
         return cls(pd.DataFrame(rows, columns=list(LEDGER_COLUMNS)).astype(dict(LEDGER_COLUMNS)))
 
     @classmethod

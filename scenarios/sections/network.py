@@ -75,7 +75,7 @@ class ShannonLink(LinkModel):
     """A link by Shannon's formula with the device's power fixed: a narrower share has a higher SNR."""
 
     name: ClassVar[str] = "shannon"
-    work: ClassVar[str] = "hybridsplit.solver.problem.links:shannon_work"
+    work: ClassVar[str] = "hybridsplit.solver.problem.shannon_link:shannon_work"
 
     path_gain_db: Annotated[float, Field(lt=0, allow_inf_nan=False)]
     """Channel gain, negative: minus the path loss in dB."""

@@ -1,0 +1,79 @@
+"""What a replay found: entries of the ledger, and its rounds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class PlayedRound:
+    """One round of a replay.
+
+    Parameters
+    ----------
+    round
+        Counts from 0.
+    latency_s, simulated_s
+        How long it took, and the clock at its end.
+    uplink_utilisation, downlink_utilisation, server_utilisation
+        Share of the resource times seconds it served, over the round's latency.
+    slowest_client
+        The one that waited least at the barrier.
+    barrier_wait_s
+        Mean over clients.
+    """
+
+    round: int
+    latency_s: float
+    simulated_s: float
+    uplink_utilisation: float
+    downlink_utilisation: float
+    server_utilisation: float
+    slowest_client: str
+    barrier_wait_s: float
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A plan played through the simulated network.
+
+    Parameters
+    ----------
+    entries
+        Source ``replayed``: every client, round and phase, those at zero included. Seconds and waiting of a client's
+        round sum to the latency of that round.
+    played
+        The rounds in order.
+    """
+
+    entries: tuple[LedgerEntry, ...]
+    played: tuple[PlayedRound, ...]
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The entries as a table."""
+        return Ledger.from_entries(self.entries)
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """The rounds as a table, one row each."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(one) for one in self.played])
+
+    @property
+    def round_latency_s(self) -> tuple[float, ...]:
+        """Latency of each round, s."""
+        return tuple(one.latency_s for one in self.played)
+
+    @property
+    def total_s(self) -> float:
+        """Clock at the end of the last round, s."""
+        return self.played[-1].simulated_s

@@ -8,12 +8,14 @@ clients follow from them, so that a new field is part of all of these as soon as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybridsplit.scenarios.modes import ModeName
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Frozen(BaseModel):

@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.solver.problem.costs import AnySchedule, StaticShares, Work
-from hybridsplit.solver.problem.links import (
-    FixedUplink,
-    ShannonUplink,
-    UplinkWork,
-    _snr_where,
-    downlink_bps,
-    uplink_work,
-)
+from hybridsplit.solver.problem.links import FixedUplink, UplinkWork, downlink_bps, uplink_work
+from hybridsplit.solver.problem.shannon_link import ShannonUplink, _snr_where
 from tests.solver.instances import group, make_scenario
 
 SIZE = 64

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -42,23 +43,23 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(environment: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+PLAIN, CURRENT_FOLDER = {}, {"PYTHONPATH": "."}
+"""The folder is on Python's path anyway for -m and scripts, or because the user put it there."""
+
+
+def run(environment: Path, folder: Path, program: list[str], extra: dict[str, str]) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    return subprocess.run(
-        [environment / "bin" / "hybridsplit", *arguments],
-        cwd=folder,
-        env=clean,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [environment / "bin" / program[0], *program[1:]]
+    return subprocess.run(command, cwd=folder, env=clean | extra, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture
 def hostile_folder(tmp_path: Path) -> Path:
-    """A user's directory with modules of our packages' names."""
-    for name in ("runtime", "profiler", "solver", "scenarios", "orchestrator"):
+    """A user's directory with modules and packages of our folders' names."""
+    for name in ("runtime", "profiler", "solver", "orchestrator", "tests", "benchmarks"):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('the user\\'s own {name}.py')\n")
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios" / "__init__.py").write_text("raise ImportError('the user\\'s own scenarios')\n")
     return tmp_path
 
 
@@ -84,16 +85,51 @@ def test_installed_wheel_is_what_runs(environment: Path, tmp_path: Path) -> None
     assert all(str(environment) in path for path in done.stdout.split())
 
 
-def test_plans_from_a_directory_with_a_runtime_of_its_own(environment: Path, hostile_folder: Path) -> None:
-    done = run(environment, hostile_folder, "plan", "quickstart", "--out", "plan.json")
+SCRIPT = """
+import hybridsplit as hs
+
+if __name__ == "__main__":
+    plan = hs.plan("quickstart")
+    plan.save(__import__("pathlib").Path("plan.json"))
+    print(plan)
+"""
+
+
+@pytest.mark.parametrize("extra", [PLAIN, CURRENT_FOLDER], ids=["plain", "PYTHONPATH=."])
+@pytest.mark.parametrize("start", ["console", "-m", "script"])
+def test_plans_from_a_folder_with_modules_of_our_names(
+    start: str, extra: dict[str, str], environment: Path, hostile_folder: Path
+) -> None:
+    (hostile_folder / "script.py").write_text(SCRIPT)
+    arguments = ["plan", "quickstart", "--out", "plan.json"]
+    program = {
+        "console": ["hybridsplit", *arguments],
+        "-m": ["python", "-m", "hybridsplit", *arguments],
+        "script": ["python", "script.py"],
+    }[start]
+    done = run(environment, hostile_folder, program, extra)
     assert done.returncode == 0, done.stderr
     assert "round latency" in done.stdout
     assert (hostile_folder / "plan.json").is_file()
 
 
 @pytest.mark.ray
-def test_trains_on_ray_from_such_a_directory(environment: Path, hostile_folder: Path) -> None:
+@pytest.mark.parametrize("start", ["console", "script"])
+def test_trains_on_ray_from_such_a_folder(start: str, environment: Path, hostile_folder: Path) -> None:
     settings = ["--rounds", "1", "--workers", "1", "--set", "training.frozen_control=false"]
-    done = run(environment, hostile_folder, "run", "quickstart", *settings)
+    (hostile_folder / "script.py").write_text(
+        "import hybridsplit as hs\n"
+        "if __name__ == '__main__':\n"
+        "    scenario = hs.load('quickstart', training__frozen_control=False)\n"
+        "    print(hs.run(hs.plan(scenario), rounds=1, executor='ray', workers=1).report)\n"
+    )
+    program = {"console": ["hybridsplit", "run", "quickstart", *settings], "script": ["python", "script.py"]}[start]
+    done = run(environment, hostile_folder, program, CURRENT_FOLDER)
     assert done.returncode == 0, done.stderr
     assert (hostile_folder / "runs" / "quickstart" / "report.html").is_file()
+
+
+def test_an_editable_install_adds_one_name() -> None:
+    """The path file of an editable install leads to a folder that holds hybridsplit alone."""
+    assert [path.name for path in (ROOT / "src").iterdir() if path.name != "__pycache__"] == ["hybridsplit"]
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["dev-mode-dirs"] == ["src"]

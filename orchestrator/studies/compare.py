@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridsplit.orchestrator.pipeline import RunSettings
 from hybridsplit.scenarios.contracts.options import OptionTable
-from hybridsplit.scenarios.contracts.placement import Frozen
+from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.schema import Scenario
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class ComparedStrategy(Frozen):
+class ComparedStrategy(FrozenValue):
     """What one strategy comes to. Figures are None where it has no plan, and of training where nothing was trained."""
 
     strategy: str
@@ -40,7 +40,7 @@ class ComparedStrategy(Frozen):
     simulated_s: float | None = None
 
 
-class DecompositionStep(Frozen):
+class DecompositionStep(FrozenValue):
     """One freedom on the way from the best uniform cut to the joint plan."""
 
     step: str

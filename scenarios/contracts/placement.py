@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Frozen(BaseModel):
+class FrozenValue(BaseModel):
     """A value between stages: frozen, unknown fields rejected, no infinities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
 
-class Placement(Frozen):
+class Placement(FrozenValue):
     """One way to divide the model between a client and the server, and to train the client's part.
 
     A placement has two stages: blocks ``1..cut`` on the client, trained by ``mode``, and the others at the server,

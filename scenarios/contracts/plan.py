@@ -14,7 +14,7 @@ from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
-from hybridsplit.scenarios.contracts.placement import Frozen, Placement
+from hybridsplit.scenarios.contracts.placement import FrozenValue, Placement
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.units import format_seconds
@@ -85,7 +85,7 @@ class ClientPlan(Placement):
                 return 0
 
 
-class Prices(Frozen):
+class Prices(FrozenValue):
     """What a relative increase of each shared resource is worth at the optimum, seconds per 100 % more."""
 
     uplink_s: float = 0.0
@@ -93,7 +93,7 @@ class Prices(Frozen):
     server_s: float = 0.0
 
 
-class Marginal(Frozen):
+class Marginal(FrozenValue):
     """What more of one resource saves: the difference of two solved problems, the other options kept.
 
     Of the amounts, the one in the resource's unit is given, as far as it is known.
@@ -116,7 +116,7 @@ class Marginal(Frozen):
     """Fall of the objective, seconds; 0 up to 1e-6 of it."""
 
 
-class Plan(Shown, Frozen):
+class Plan(Shown, FrozenValue):
     """A verified plan.
 
     ``lower_bound_s`` holds for every plan with static shares, ``schedule_lower_bound_s`` for any schedule; both bound

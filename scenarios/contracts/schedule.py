@@ -14,16 +14,16 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from hybridsplit.scenarios.contracts.placement import Frozen
+from hybridsplit.scenarios.contracts.placement import FrozenValue
 
 
-class Simultaneous(Frozen):
+class Simultaneous(FrozenValue):
     """All clients at once, each with its shares for the whole round."""
 
     kind: Literal["simultaneous"] = "simultaneous"
 
 
-class Chain(Frozen):
+class Chain(FrozenValue):
     """Clients of ``order`` one after another; the others at once.
 
     A client of the chain starts when the one before it has finished its round. Only one of them uses its shares at a
@@ -35,7 +35,7 @@ class Chain(Frozen):
     """Client ids, first to last."""
 
 
-class Turns(Frozen):
+class Turns(FrozenValue):
     """Uplink, downlink and server each serve one client at a time, whole, in a fixed sequence.
 
     The downlink serves the model downloads in ``order`` and then, step after step, the gradients in ``order``; the

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hybridsplit.scenarios.contracts.placement import Frozen
+from hybridsplit.scenarios.contracts.placement import FrozenValue
 
 SUMMARY_SCHEMA_VERSION = 1
 
 
-class Summary(Frozen):
+class Summary(FrozenValue):
     """The document of ``summary.json``. Figures are final ones, never the best of a run."""
 
     schema_version: Literal[1] = 1

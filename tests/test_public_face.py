@@ -112,11 +112,14 @@ def snippets(page: Path) -> list[str]:
     return re.findall(r"<!-- python -->\n```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", [path.name for path in (ROOT / "docs").glob("*.md") if snippets(path)])
+PAGES = [page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if snippets(page)]
+
+
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in PAGES])
 def test_code_of_the_pages_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    for snippet in snippets(ROOT / "docs" / page):
+    for snippet in snippets(ROOT / page):
         exec(compile(snippet, page, "exec"), names)
 
 

@@ -35,7 +35,7 @@ def test_no_point_beats_another_and_all_are_bounded(axis: str, instance: Instanc
         assert before_s > after_s
     for point in front.points:
         assert point.lower_bound_s <= point.latency_s <= point.lower_bound_s * (1 + 1e-5)
-    document = front_document(instance.scenario, front)
+    document = front_document(front)
     assert 0 <= document["hypervolume"] <= document["hypervolume_bound"] <= 1 + 1e-9
 
 

@@ -74,7 +74,7 @@ def assert_they_agree(trained: Trained, plan: Plan, rounds: int = ROUNDS) -> Non
     assert set(compared) == set(measured.index)
     assert (measured[compared] == replayed[compared]).all()
     ledger = Ledger.concat([plan.ledger(rounds, result.attendance), trained.replayed.ledger, result.measured])
-    assert bytes_agree(ledger, failed)
+    assert bytes_agree(ledger.entries(), failed)
     clock = [record.simulated_s for record in result.records]
     assert clock == list(trained.replayed.rounds["simulated_s"])
     latency_s = [end - start for start, end in zip([0.0, *clock], clock, strict=False)]

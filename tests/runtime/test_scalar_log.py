@@ -74,7 +74,7 @@ def test_averaged_scalars_are_the_average_of_the_clients_own_steps(mode: Mode) -
             return draw_batch(samples, index[client], scenario, client, step)
 
         own = run_client_round(model, start, who, draw, scenario, 0, measure_memory=False).state
-        dimension = 1 / trust[who.cut]
+        dimension = 1 / trust[who.placement.cut]
         weight = who.data_weight * 3 / (dimension + 2)
         total += weight
         for name, sum_ in expected.items():
@@ -120,7 +120,7 @@ def test_a_client_that_missed_rounds_catches_up_to_the_bit(tmp_path: object) -> 
         for who in assignments:
             if who.client not in participants(clients, 0.34, scenario.seed, round_index):
                 continue
-            above = [t for n, t in model.client_part(who.cut).exchanged().items() if block_of(n) >= PREFIX]
+            above = [t for n, t in model.client_part(who.placement.cut).exchanged().items() if block_of(n) >= PREFIX]
             weights = sum(t.numel() * t.element_size() for t in above)
             missed = round_index - 1 - last_round[who.client]
             assert down[who.client, round_index] == weights + missed * 2 * (3 + 1) * 4

@@ -17,12 +17,18 @@ from hybridsplit.runtime.run.checkpoint import RoundRecord
 from hybridsplit.runtime.run.rounds import train
 from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
 from hybridsplit.runtime.worker.groups import groups_of
+from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import BudgetExceededError, RunError
 from tests.runtime.faults.runs import ROUNDS, assert_same_bits, assignments_of, run_with, scenario_with
 from tests.runtime.faulty_workers import CulpritInline, Fails
 
 POLICY_OUTCOMES = {"drop-round": {0, 2}, "drop-client": {0}}
+
+
+def with_placement(assignment: Assignment, **changes: object) -> Assignment:
+    """The same client with another placement."""
+    return dataclasses.replace(assignment, placement=assignment.placement.model_copy(update=changes))
 
 
 @pytest.mark.parametrize("policy", sorted(POLICY_OUTCOMES))
@@ -70,9 +76,7 @@ def test_a_client_that_hangs_beside_a_shared_server_is_named(cluster: Cluster, c
     scenario = scenario_with(
         "training.server_model=shared-mean", "faults.policy=drop-client", "faults.client_timeout_s=1.5"
     )
-    own = [
-        dataclasses.replace(a, cut=cut if a.client == "nano-0" else 2, mode=Mode.FO) for a in assignments_of(scenario)
-    ]
+    own = [with_placement(a, cut=cut if a.client == "nano-0" else 2, mode=Mode.FO) for a in assignments_of(scenario)]
     executor = RayExecutor(scenario, 2, address=cluster.address, make_worker=Fails("hangs", "nano-0"))
     result = run_with(scenario, executor, own)
     assert [(fault.client, fault.round, fault.kind) for fault in result.faults] == [("nano-0", 1, FaultKind.HANGS)]
@@ -167,8 +171,7 @@ def test_who_spoils_a_shared_server_is_told_from_who_suffers(server_model: str) 
     options = [(1, Mode.FO), (2, Mode.ZO_PROJECTION), (3, Mode.FO), (2, Mode.FO)]
     scenario = scenario_with("faults.policy=drop-round", *settings)
     own = [
-        dataclasses.replace(a, cut=cut, mode=mode)
-        for a, (cut, mode) in zip(assignments_of(scenario), options, strict=False)
+        with_placement(a, cut=cut, mode=mode) for a, (cut, mode) in zip(assignments_of(scenario), options, strict=False)
     ]
     with InlineExecutor(scenario) as executor:
         result = train(scenario, own, executor, 1)

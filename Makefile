@@ -1,18 +1,22 @@
 # make run   install into .venv and run the quickstart end to end
 # make test  install what testing needs as well, and run the tests
+# make test-slow the tests that take long and rarely break
 # make check lint, format and types, as CI does
 PYTHON ?= python3
 VENV ?= .venv
 TEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: run test check clean
+.PHONY: run test test-slow check clean
 
 run: $(VENV)/.installed
 	$(BIN)/hybridsplit run quickstart
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+test-slow: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(TEST_WORKERS) --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

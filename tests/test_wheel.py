@@ -95,7 +95,9 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("extra", [PLAIN, CURRENT_FOLDER], ids=["plain", "PYTHONPATH=."])
+@pytest.mark.parametrize(
+    "extra", [pytest.param(PLAIN, id="plain", marks=pytest.mark.slow), pytest.param(CURRENT_FOLDER, id="PYTHONPATH=.")]
+)
 @pytest.mark.parametrize("start", ["console", "-m", "script"])
 def test_plans_from_a_folder_with_modules_of_our_names(
     start: str, extra: dict[str, str], environment: Path, hostile_folder: Path
@@ -114,7 +116,7 @@ def test_plans_from_a_folder_with_modules_of_our_names(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("start", ["console", "script"])
+@pytest.mark.parametrize("start", ["console", pytest.param("script", marks=pytest.mark.slow)])
 def test_trains_on_ray_from_such_a_folder(start: str, environment: Path, hostile_folder: Path) -> None:
     settings = ["--rounds", "1", "--workers", "1", "--set", "training.frozen_control=false"]
     (hostile_folder / "script.py").write_text(

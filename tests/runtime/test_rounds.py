@@ -83,7 +83,7 @@ def test_inline_repeats_to_the_bit(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("num_workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ray_gives_the_same_bits(
     scenario: Scenario,
     assignments: list[Assignment],

@@ -261,6 +261,7 @@ def test_runs_hold_every_cut_once_and_step_over_the_same_blocks(blocks: list[str
         assert len(steps) <= 1, run
 
 
+@pytest.mark.slow
 def test_composed_peaks_of_paired_blocks_equal_full_traces() -> None:
     """A model found in its graph whose layers fall into attention and feed-forward."""
     config = {"model_type": "gpt2", "n_embd": 16, "n_layer": 8, "n_head": 2, "vocab_size": 96, "n_positions": 32}

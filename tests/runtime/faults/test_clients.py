@@ -49,7 +49,14 @@ def test_a_client_that_is_not_finite_stops_the_run_by_name() -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("how", "num_groups"), [("hangs", 2), ("killed", 2), ("killed", 6)])
+@pytest.mark.parametrize(
+    ("how", "num_groups"),
+    [
+        pytest.param("hangs", 2, marks=pytest.mark.slow),
+        ("killed", 2),
+        pytest.param("killed", 6, marks=pytest.mark.slow),
+    ],
+)
 def test_a_client_that_hangs_or_kills_is_found_among_its_group(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, how: str, num_groups: int
 ) -> None:
@@ -84,6 +91,7 @@ def test_a_client_that_hangs_beside_a_shared_server_is_named(cluster: Cluster, c
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_shared_server_outlives_all_its_workers(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker finds no place, the others are killed at once between rounds, and a client kills its workers."""
     monkeypatch.setattr("hybridsplit.runtime.executors.ray_side_by_side._PATIENCE_S", 5.0)

@@ -46,6 +46,7 @@ def test_a_killed_model_server_changes_no_bit(cluster: Cluster, undisturbed: Tra
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_killed_machine_changes_no_bit(cluster: Cluster, undisturbed: TrainingResult) -> None:
     scenario = scenario_with()
     # The first machine has two cores; with three workers one is on the other.

@@ -125,10 +125,9 @@ class ClientKinds:
         starts, position = self.problem.starts, {int(row): i for i, row in enumerate(self.rows)}
         counts = np.zeros(len(self.rows), dtype=np.int64)
         for c, clients in enumerate(self.members):
-            first = int(starts[clients[0]])
-            for client in clients:
-                row = first + int(problem_rows[client] - starts[client])
-                counts[position[row] if row in position else self._dominating(row, c)] += 1
+            offsets, times = np.unique(problem_rows[clients] - starts[clients], return_counts=True)
+            for row, number in zip((starts[clients[0]] + offsets).tolist(), times.tolist(), strict=True):
+                counts[position[row] if row in position else self._dominating(row, c)] += number
         return counts
 
     def rows_of(self, counts: IntArray) -> IntArray:

@@ -14,6 +14,7 @@ from typing import Self
 
 import ray
 
+from hybridsplit.runtime.executors.ray_token import ensure_private_token
 from hybridsplit.scenarios.errors import HybridSplitError, RunError
 
 _REACH_LIMIT_S = 5.0
@@ -48,7 +49,7 @@ class RayCluster:
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         if ray.is_initialized():
             return self
-        # Workers import the driver's working directory first: a user's own runtime.py there would replace ours.
+        # Workers import the driver's working directory first: files there must not stand in the way of theirs.
         with _working_in(self._empty_folder.name):
             quietly: dict[str, object] = {
                 "logging_level": logging.ERROR,
@@ -56,6 +57,7 @@ class RayCluster:
                 "configure_logging": False,
             }
             if self._address is None:
+                ensure_private_token()
                 ray.init(address="local", num_cpus=self._num_cpus, include_dashboard=False, **quietly)
             else:
                 self._join(quietly)

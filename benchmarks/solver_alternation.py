@@ -28,7 +28,7 @@ from hybridsplit.solver.problem.links import FixedUplink, ShannonUplink, UplinkW
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort, search
 from hybridsplit.solver.strategies.alternation import all_shares, alternate
-from tests.solver.instances import random_instance
+from hybridsplit.testing.instances import random_instance
 
 EXACT = {"fo", "fo-recompute"}
 MODELS = (

@@ -91,6 +91,10 @@ class Registry(Mapping[str, T], Generic[T]):
             listener()
         return thing
 
+    def registered(self) -> tuple[T, ...]:
+        """Return what has been registered so far; entry points are not read for it."""
+        return tuple(self._things.values())
+
     def when_it_grows(self, listener: Callable[[], object]) -> None:
         """Call a function whenever something is registered from now on."""
         self._listeners.append(listener)

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# The tests of a plug-in run where it is installed, see tests/test_plugins.py.
+collect_ignore = ["plugin"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_profile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

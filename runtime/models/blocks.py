@@ -89,6 +89,14 @@ class Family:
     attention: str | None = "sdpa"
 
 
+def _made(thing: object) -> Family:
+    """Return a family as it is, or the one that a function was registered as: an entry point may name either."""
+    for family in MODEL_FAMILIES.registered():
+        if family.decompose is thing:
+            return family
+    return cast("Family", thing)
+
+
 def _type_of(family: Family) -> str:
     if not isinstance(family, Family):
         raise TypeError("it is no hybridsplit.plugins.Family")
@@ -99,6 +107,7 @@ MODEL_FAMILIES: Registry[Family] = Registry(
     "model family",
     "hybridsplit.families",
     _type_of,
+    _made,
     ours=tuple(f"hybridsplit.runtime.models.{name}" for name in ("bert", "decoder", "opt", "resnet", "vit")),
 )
 """Declared families by ``model_type``; all others are traced."""

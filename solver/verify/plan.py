@@ -213,7 +213,7 @@ def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Itera
 
 
 def _of_phases(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
-    up_s = _seconds(bits(planned.uplink_bytes), _uplink_bps(client, scenario, planned.uplink_share))
+    up_s = _seconds(bits(planned.uplink_bytes), uplink_bps(client, scenario, planned.uplink_share))
     downlink_bps = planned.downlink_share * scenario.radio.downlink_hz * client.link.downlink_bps_per_hz
     down_s = _seconds(bits(planned.downlink_bytes), downlink_bps)
     server_s = _seconds(planned.server_compute_s, planned.server_share)
@@ -241,7 +241,8 @@ def _of_phases(planned: ClientPlan, client: Client, scenario: Scenario) -> Itera
             yield f"{planned.id}: {phase} is {planned.phases_s[phase]:.9g} s, its shares give {seconds:.9g} s"
 
 
-def _uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
+def uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
+    """Rate of a client at a share of the uplink band, bit/s."""
     band_hz = share * scenario.radio.uplink_hz
     if type(client.link) is FixedLink:
         return band_hz * client.link.uplink_bps_per_hz

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hybridsplit.scenarios.schema import Radio, Scenario, Training, ZerothOrder
     from hybridsplit.scenarios.sections.data import DATA_SOURCES, ImageSource, TextSource
     from hybridsplit.scenarios.sections.network import LINK_MODELS, LinkModel
-    from hybridsplit.solver.problem.links import Balance, UplinkWork
+    from hybridsplit.solver.problem.links import Balance, FixedUplink, ShannonUplink, UplinkWork
     from hybridsplit.solver.problem.planning_problem import PlanningProblem
     from hybridsplit.solver.search.joint import Effort
     from hybridsplit.solver.strategies import STRATEGIES, Proposal, Sharing, Strategy
@@ -36,12 +36,13 @@ if TYPE_CHECKING:
     register_link_model = LINK_MODELS.register
 
 __all__ = [
-    "Asks", "Balance", "Batch", "Block", "BlockSeconds", "Effort", "Family", "Gradient", "GradientEstimator",
-    "ImageSource", "InfeasibleError", "LinkModel", "NoiseKey", "Part", "PlanningProblem", "PluginWarning", "Proposal",
-    "Radio", "RegistrationError", "Samples", "ScalarStep", "Scenario", "ScenarioError", "ServerLink", "Sharing",
-    "StepBytes", "StepResult", "StepSizes", "Strategy", "TextSource", "Training", "TrainingMode", "UplinkWork",
-    "ZerothOrder", "ZerothOrderEstimator", "choose_by_score", "prepared_images", "register_data_source",
-    "register_family", "register_link_model", "register_mode", "register_strategy",
+    "Asks", "Balance", "Batch", "Block", "BlockSeconds", "Effort", "Family", "FixedUplink", "Gradient",
+    "GradientEstimator", "ImageSource", "InfeasibleError", "LinkModel", "NoiseKey", "Part", "PlanningProblem",
+    "PluginWarning", "Proposal", "Radio", "RegistrationError", "Samples", "ScalarStep", "Scenario", "ScenarioError",
+    "ServerLink", "ShannonUplink", "Sharing", "StepBytes", "StepResult", "StepSizes", "Strategy", "TextSource",
+    "Training", "TrainingMode", "UplinkWork", "ZerothOrder", "ZerothOrderEstimator", "choose_by_score",
+    "prepared_images", "register_data_source", "register_family", "register_link_model", "register_mode",
+    "register_strategy",
 ]  # fmt: skip
 
 _MODULES = {
@@ -58,7 +59,7 @@ _MODULES = {
     "scenarios.schema": ("Radio", "Scenario", "Training", "ZerothOrder"),
     "scenarios.sections.data": ("ImageSource", "TextSource"),
     "scenarios.sections.network": ("LinkModel",),
-    "solver.problem.links": ("Balance", "UplinkWork"),
+    "solver.problem.links": ("Balance", "FixedUplink", "ShannonUplink", "UplinkWork"),
     "solver.problem.planning_problem": ("PlanningProblem",),
     "solver.search.joint": ("Effort",),
     "solver.strategies": ("Proposal", "Sharing", "Strategy"),

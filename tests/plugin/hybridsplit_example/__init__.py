@@ -1,1 +1,1 @@
-"""A plug-in for hybridsplit: one strategy, one data source and one training mode, a file each."""
+"""A plug-in for hybridsplit, a file each: a strategy, a training mode, a data source, a link model, a model family."""

@@ -16,6 +16,6 @@ class LeastMemory(Strategy):
         peak_bytes = problem.table["client_peak_bytes"].to_numpy(dtype=float)
         worth = problem.progress.clip(1e-9) if problem.divides_by_progress else 1.0
         latency_s = problem.work.latency_s(1.0 / problem.num_clients) / worth
-        tie_break = latency_s / (latency_s + latency_s.mean())  # below one byte
+        tie_break = 0.5 * latency_s / (latency_s.max() or 1.0)  # below one byte
         rows = choose_by_score(problem, ~problem.is_dropped, peak_bytes + tie_break, self.name)
         return Proposal(rows, equal_shares=True, reason="least peak memory, at equal shares")

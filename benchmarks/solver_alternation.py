@@ -29,7 +29,7 @@ from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.problem.shannon_link import ShannonUplink
 from hybridsplit.solver.search.joint import Effort, search
 from hybridsplit.solver.strategies.alternation import all_shares, alternate
-from tests.solver.instances import random_instance
+from hybridsplit.testing.instances import random_instance
 
 EXACT = {"fo", "fo-recompute"}
 MODELS = (

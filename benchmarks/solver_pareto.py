@@ -18,7 +18,7 @@ from hybridsplit.orchestrator.studies.pareto import hypervolume, pareto_front
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.shares.waterfill import fill
-from tests.solver.instances import random_instance
+from hybridsplit.testing.instances import random_instance
 
 
 def genetic_front(problem: PlanningProblem, axis: str, limit_s: float) -> list[tuple[float, float]]:

@@ -26,7 +26,7 @@ from hybridsplit.solver.search.joint import search
 from hybridsplit.solver.shares.solution import replace_batch
 from hybridsplit.solver.shares.waterfill import fill
 from hybridsplit.solver.strategies.alternation import all_shares, alternate
-from tests.solver.instances import random_instance
+from hybridsplit.testing.instances import random_instance
 
 CUTS_PER_TERM = 24
 

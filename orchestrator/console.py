@@ -8,15 +8,17 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TextIO, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from hybridsplit.scenarios.errors import ExitCode, HybridSplitError
+from hybridsplit.scenarios.registry import PluginWarning
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +49,26 @@ def stderr() -> Console:
 def print_json(document: Any) -> None:
     """Print one JSON document and nothing else."""
     sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def show_plugin_warnings() -> None:
+    """Print warnings about plug-ins as one line on stderr, without the place in the source that issued them."""
+    show = warnings.showwarning
+
+    def shown(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, PluginWarning):
+            stderr().print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = shown
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:

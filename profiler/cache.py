@@ -23,6 +23,7 @@ from hybridsplit.profiler.batch_worth import measures_noise_scale
 from hybridsplit.profiler.cache_folder import cache_folder
 from hybridsplit.profiler.costs import NO_WORK, BlockCost, OperatorCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
+from hybridsplit.profiler.plugin_sources import plugin_sources
 from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.schema import Scenario
@@ -35,7 +36,8 @@ _OWN_PACKAGES = ("profiler", "runtime", "scenarios")
 def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str | None:
     """Return the key of a scenario's profile; None where what it depends on cannot be pinned down.
 
-    A checkpoint on the hub can change under its name, so that a profile of it is not kept.
+    A checkpoint on the hub can change under its name, so that a profile of it is not kept; neither is one that hangs on
+    a plug-in without a source file.
     """
     model = scenario.model
     named = [model.checkpoint, *scenario.data.named_paths().values()]
@@ -55,6 +57,10 @@ def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str |
         "files": [_stamp(path) for path in paths],
         "cuda": [repr(device) for device in cuda_devices],
     }
+    plugins = plugin_sources(scenario)
+    if plugins is None:
+        return None
+    facts["plugins"] = plugins
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

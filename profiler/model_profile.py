@@ -34,6 +34,7 @@ from hybridsplit.profiler.progress import gradient_split, measured_noise_scale
 from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.runtime.session.client import needs_row_ids
 from hybridsplit.scenarios.modes import MODES, Asks
+from hybridsplit.scenarios.modes.loss_probes import LossProbes
 from hybridsplit.scenarios.schema import Scenario
 
 _ROW_ID_BYTES = 4
@@ -161,7 +162,7 @@ class _Tracer:
         self._scenario = scenario
         self._signatures = dict(zip(range(1, len(costs) + 1), _signatures(traced), strict=True))
         self._costs = costs
-        self._server_known: dict[Asks, dict[int, int]] = {}
+        self._server_known: dict[tuple[Asks, LossProbes | None], dict[int, int]] = {}
         self._cuts = cuts
         self.on_cut: Callable[[int], None] = lambda cut: None
 
@@ -188,7 +189,8 @@ class _Tracer:
 
     def server_peaks(self, cuts: Sequence[int], mode: str) -> dict[int, int]:
         """Peaks of the server copy; modes that ask the same of the server share them."""
-        known = self._server_known.setdefault(MODES[mode].asks, {})
+        probes = MODES[mode].probes(self._scenario.training.zeroth_order, on_device=False)
+        known = self._server_known.setdefault((MODES[mode].asks, probes), {})
         missing = [cut for cut in cuts if cut not in known]
         known |= self._composed(missing, lambda cut: server_memory(self._traced, self._scenario, cut, mode).peak_bytes)
         return {cut: known[cut] for cut in cuts}

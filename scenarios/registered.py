@@ -64,22 +64,26 @@ class OneName:
         raise PydanticCustomError("enum", "Input should be one of {expected}", {"expected": expected})
 
 
-def section_registry(kind: str, group: str, base: type[BaseModel], name_of: Callable[[Any], str]) -> Registry[Any]:
+def section_registry(
+    kind: str, group: str, bases: tuple[type[BaseModel], ...], name_of: Callable[[Any], str]
+) -> Registry[Any]:
     """Return a registry of section classes.
 
     Parameters
     ----------
     kind, group
         As for every registry.
-    base
-        Class that all must derive from.
+    bases
+        Classes of which each must derive from one.
     name_of
         Gives the name of a class.
     """
 
     def checked(section: object) -> Any:
-        if not (isinstance(section, type) and issubclass(section, base)):
-            raise TypeError(f"it does not derive from {base.__module__.partition('.')[0]}.{base.__name__}")
+        if not (isinstance(section, type) and issubclass(section, bases)):
+            raise TypeError(
+                f"it does not derive from {' or '.join(f'hybridsplit.plugins.{b.__name__}' for b in bases)}"
+            )
         return section
 
     return Registry(kind, group, name_of, checked)

@@ -9,6 +9,7 @@ does not need it.
 from __future__ import annotations
 
 import difflib
+import importlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
@@ -41,14 +42,23 @@ class Registry(Mapping[str, T], Generic[T]):
         Gives a thing's name, and refuses what is not of this kind by raising ``TypeError`` or ``AttributeError``.
     make
         Turns what was decorated, or an entry point names, into the thing; by default a class is instantiated.
+    ours
+        Modules that register ours, where nothing else imports them in time: they come before all plug-ins.
     """
 
     def __init__(
-        self, kind: str, group: str, name_of: Callable[[T], str], make: Callable[[object], T] | None = None
+        self,
+        kind: str,
+        group: str,
+        name_of: Callable[[T], str],
+        make: Callable[[object], T] | None = None,
+        ours: tuple[str, ...] = (),
     ) -> None:
         self.kind, self.group = kind, group
         self._name_of = name_of
         self._make = make or _instance
+        self._ours = ours
+        self._has_imported_ours = False
         self._things: dict[str, T] = {}
         self._listeners: list[Callable[[], object]] = []
         self._has_read_entry_points = False
@@ -56,17 +66,22 @@ class Registry(Mapping[str, T], Generic[T]):
     def register(self, thing: A) -> A:
         """Register a class or an object; use it as a decorator.
 
+        What is registered already is left as it is, so that a class may be decorated and named by an entry point too.
+
         Raises
         ------
         RegistrationError
-            If the name is taken, or the thing is not of this kind.
+            If the name is taken by something else, or the thing is not of this kind.
         """
+        self._import_ours()
         try:
             made = self._make(thing)
             name = self._name_of(made)
         except (TypeError, AttributeError) as error:
-            raise RegistrationError(f"{thing!r} is no {self.kind}: {error}") from error
+            raise RegistrationError(f"{_shown(thing)} is no {self.kind}: {error}") from error
         if name in self._things:
+            if _is_same(self._things[name], made):
+                return thing
             raise RegistrationError(
                 f"the {self.kind} {name!r} exists already ({_origin(self._things[name])}); "
                 f"give {_origin(made)} another name"
@@ -75,6 +90,10 @@ class Registry(Mapping[str, T], Generic[T]):
         for listener in self._listeners:
             listener()
         return thing
+
+    def registered(self) -> tuple[T, ...]:
+        """Return what has been registered so far; entry points are not read for it."""
+        return tuple(self._things.values())
 
     def when_it_grows(self, listener: Callable[[], object]) -> None:
         """Call a function whenever something is registered from now on."""
@@ -109,17 +128,27 @@ class Registry(Mapping[str, T], Generic[T]):
         self._read_entry_points()
         return len(self._things)
 
+    def _import_ours(self) -> None:
+        if not self._has_imported_ours:
+            self._has_imported_ours = True
+            for module in self._ours:
+                importlib.import_module(module)
+
     def _read_entry_points(self) -> None:
         if self._has_read_entry_points:
             return
         self._has_read_entry_points = True
+        self._import_ours()
         for point in entry_points(group=self.group):
             try:
                 self.register(point.load())
             except Exception as error:  # a plug-in may fail in as many ways as there are plug-ins
                 package = point.dist.name if point.dist is not None else "?"
+                why = " ".join(str(error).split())
+                if not isinstance(error, RegistrationError):
+                    why = f"{type(error).__name__}: {why}"
                 warnings.warn(
-                    f"the {self.kind} {point.name!r} of the package {package} is left out: {error}",
+                    f"the {self.kind} {point.name!r} of the package {package} is left out: {why}",
                     PluginWarning,
                     stacklevel=2,
                 )
@@ -127,6 +156,17 @@ class Registry(Mapping[str, T], Generic[T]):
 
 def _instance(thing: object) -> T:  # type: ignore[type-var]
     return cast("T", thing() if isinstance(thing, type) else thing)
+
+
+def _is_same(known: object, new: object) -> bool:
+    """Whether two are the same class or equal values, or two instances of a class that hold the same."""
+    if known == new:
+        return True
+    return not isinstance(new, type) and type(known) is type(new) and vars(known) == vars(new)
+
+
+def _shown(thing: object) -> str:
+    return _origin(thing) if isinstance(thing, type) else repr(thing)
 
 
 def _origin(thing: object) -> str:

@@ -191,7 +191,7 @@ class Scenario(Section):
             raise ValueError(f"clients: the group names {', '.join(sorted(twice))} occur twice; each needs its own")
         needed = LINK_MODELS[self.radio.link_model]
         for index, group in enumerate(self.clients):
-            if not isinstance(group.link, needed):
+            if type(group.link) is not needed:
                 keys = ", ".join(name for name, field in needed.model_fields.items() if field.is_required())
                 raise ValueError(
                     f"clients.{index}.link: radio.link_model is {self.radio.link_model!r}, which needs the keys {keys}"
@@ -248,6 +248,13 @@ class Scenario(Section):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def _rebuild() -> None:
+    """Build validators anew that exist already; the others are built when first needed."""
+    for section in (ClientGroup, Scenario):
+        if section.__pydantic_complete__:
+            section.model_rebuild(force=True)
+
+
 for _registry in (DATA_SOURCES, LINK_MODELS):
-    # What is registered after this module was imported is part of the schema too.
-    _registry.when_it_grows(lambda: (ClientGroup.model_rebuild(force=True), Scenario.model_rebuild(force=True)))
+    # What is registered after the first scenario was read is part of the schema too.
+    _registry.when_it_grows(_rebuild)

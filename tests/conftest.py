@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# The tests of a plug-in run where it is installed, see tests/test_plugins.py.
+collect_ignore = ["plugin"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_profile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

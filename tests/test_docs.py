@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("scenarios", "runtime", "profiler", "solver", "orchestrator", "tests", "benchmarks", "docs")
+FOLDERS = (
+    "scenarios",
+    "runtime",
+    "profiler",
+    "solver",
+    "orchestrator",
+    "src/hybridsplit",
+    "tests",
+    "benchmarks",
+    "docs",
+)
 SUFFIXES = (".py", ".md", ".yaml", ".toml")
 PAGES = sorted(str(page.relative_to(ROOT)) for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 CITATION = re.compile(r"docs/[\w/-]+\.md")

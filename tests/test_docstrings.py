@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("scenarios", "runtime", "profiler", "solver", "orchestrator")
+FOLDERS = ("scenarios", "runtime", "profiler", "solver", "orchestrator", "src/hybridsplit")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 ARRAY = re.compile(r"\b(FloatArray|IntArray|BoolArray|NDArray|ndarray|Tensor)\b")

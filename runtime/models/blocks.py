@@ -80,24 +80,46 @@ class Family:
         The ``model_type`` of its transformers configuration.
     decompose
         Turns a model into its blocks.
+    attention
+        Kernel of its attention, by transformers' name; None where it has no attention, or transformers is to choose.
     """
 
     model_type: str
     decompose: Decompose
+    attention: str | None = "sdpa"
+
+
+def _made(thing: object) -> Family:
+    """Return a family as it is, or the one that a function was registered as: an entry point may name either."""
+    for family in MODEL_FAMILIES.registered():
+        if family.decompose is thing:
+            return family
+    return cast("Family", thing)
 
 
 def _type_of(family: Family) -> str:
     if not isinstance(family, Family):
-        raise TypeError("it is no hybridsplit Family")
+        raise TypeError("it is no hybridsplit.plugins.Family")
     return family.model_type
 
 
-MODEL_FAMILIES: Registry[Family] = Registry("model family", "hybridsplit.families", _type_of)
+MODEL_FAMILIES: Registry[Family] = Registry(
+    "model family",
+    "hybridsplit.families",
+    _type_of,
+    _made,
+    ours=tuple(f"hybridsplit.runtime.models.{name}" for name in ("bert", "decoder", "opt", "resnet", "vit")),
+)
 """Declared families by ``model_type``; all others are traced."""
 
 
-def register_family(model_type: str) -> Callable[[Decompose], Decompose]:
+def register_family(model_type: str, *, attention: str | None = "sdpa") -> Callable[[Decompose], Decompose]:
     """Register the decomposition of a transformers ``model_type``; use it as a decorator.
+
+    Parameters
+    ----------
+    model_type, attention
+        As of :class:`Family`.
 
     Raises
     ------
@@ -106,7 +128,7 @@ def register_family(model_type: str) -> Callable[[Decompose], Decompose]:
     """
 
     def register(decompose: Decompose) -> Decompose:
-        MODEL_FAMILIES.register(Family(model_type, decompose))
+        MODEL_FAMILIES.register(Family(model_type, decompose, attention))
         return decompose
 
     return register

@@ -11,7 +11,6 @@ import torch
 import transformers
 from torch import nn
 
-from hybridsplit.runtime.models import bert, decoder, opt, resnet, vit  # noqa: F401
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
 from hybridsplit.runtime.models.traced.scenario import trace_blocks
 from hybridsplit.scenarios.errors import ScenarioError
@@ -169,7 +168,8 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
     auto = _AUTO_CLASSES[scenario.model.task]
     _name_class(config, auto)
     # A model without a declared kernel keeps the attention that transformers chooses: not every model has every kind.
-    attention = "sdpa" if config.model_type in MODEL_FAMILIES and config.model_type != "resnet" else None
+    family = MODEL_FAMILIES.get(config.model_type)
+    attention = None if family is None else family.attention
     device = torch.device("meta") if meta else contextlib.nullcontext()
     with torch.random.fork_rng(devices=[]), device:
         torch.manual_seed(stream_seed(scenario.seed, "weights"))

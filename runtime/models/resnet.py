@@ -21,7 +21,7 @@ class ResNetBlock(Block):
         return cast("Tensor", self.layer(x))
 
 
-@register_family("resnet")
+@register_family("resnet", attention=None)
 def decompose_resnet(model: Any, task: str) -> list[Block]:
     """Return the blocks of ``ResNetForImageClassification``."""
     resnet = model.resnet

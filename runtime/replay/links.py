@@ -52,9 +52,9 @@ def uplink_rate_bps(link: LinkModel, radio: Radio, share: float) -> float:
     width_hz = share * radio.uplink_hz
     if width_hz <= 0:
         return 0.0
-    if isinstance(link, FixedLink):
+    if type(link) is FixedLink:
         return width_hz * link.uplink_bps_per_hz
-    if not isinstance(link, ShannonLink):
+    if type(link) is not ShannonLink:
         return link.uplink_bps(radio, share)
     received_w = watts_from_dbm(link.transmit_power_dbm) * 10.0 ** (link.path_gain_db / 10.0)
     noise_w = watts_from_dbm(radio.noise_dbm_per_hz) * width_hz

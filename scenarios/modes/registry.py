@@ -11,7 +11,7 @@ from hybridsplit.scenarios.registry import Registry
 
 def _name_of(mode: TrainingMode) -> str:
     if not isinstance(mode, TrainingMode):
-        raise TypeError("it does not derive from hybridsplit.TrainingMode")
+        raise TypeError("it does not derive from hybridsplit.plugins.TrainingMode")
     if mode.gradient not in Gradient or mode.asks not in Asks or ":" not in mode.estimator:
         raise TypeError("its class needs a gradient, what it asks of the server, and an estimator 'module:Class'")
     return mode.name

@@ -15,4 +15,5 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 class Section(BaseModel):
     """A part of a scenario: frozen, strict, unknown keys rejected."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    # Built when first needed: sections of plug-ins are part of them, and a plug-in may import all of ours.
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)

@@ -51,7 +51,7 @@ def _link_name(link: type[LinkModel]) -> str:
     return link.name
 
 
-LINK_MODELS: Registry[Any] = section_registry("link model", "hybridsplit.link_models", LinkModel, _link_name)
+LINK_MODELS: Registry[Any] = section_registry("link model", "hybridsplit.link_models", (LinkModel,), _link_name)
 """Name to section class, in the order of messages."""
 
 

@@ -10,7 +10,7 @@ from hybridsplit.solver.strategies.base import Sharing, Strategy
 
 def _name_of(strategy: Strategy) -> str:
     if not isinstance(strategy, Strategy):
-        raise TypeError("it does not derive from hybridsplit.Strategy")
+        raise TypeError("it does not derive from hybridsplit.plugins.Strategy")
     if strategy.sharing not in Sharing or not strategy.summary:
         raise TypeError("its class needs a name, a summary, and one of the ways of sharing")
     return strategy.name

@@ -16,6 +16,7 @@ from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.errors import SolverFailure
+from hybridsplit.scenarios.modes import MODES, Gradient
 from hybridsplit.scenarios.schema import Client, FixedLink, Scenario, ShannonLink, Training
 from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.verify.schedule import LATENCY_TOLERANCE, SHARE_TOLERANCE, schedule_violations
@@ -106,8 +107,10 @@ def _of_plan(plan: Plan, scenario: Scenario) -> Iterator[str]:
 
 
 def _is_exact(client: ClientPlan) -> bool:
-    """Say whether all of a client's blocks are trained exactly: a frozen part of progress 1 has nothing to train."""
-    return client.mode in ("fo", "fo-recompute") or (client.mode == "frozen" and client.progress >= 1)
+    """Say whether a client trains all its blocks exactly: an untrained part of progress 1 has nothing to train."""
+    mode = MODES.get(client.mode)
+    gradient = None if mode is None else mode.gradient
+    return gradient is Gradient.EXACT or (gradient is Gradient.NONE and client.progress >= 1)
 
 
 def _of_energy(plan: Plan, scenario: Scenario) -> Iterator[str]:
@@ -210,7 +213,7 @@ def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Itera
 
 
 def _of_phases(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
-    up_s = _seconds(bits(planned.uplink_bytes), _uplink_bps(client, scenario, planned.uplink_share))
+    up_s = _seconds(bits(planned.uplink_bytes), uplink_bps(client, scenario, planned.uplink_share))
     downlink_bps = planned.downlink_share * scenario.radio.downlink_hz * client.link.downlink_bps_per_hz
     down_s = _seconds(bits(planned.downlink_bytes), downlink_bps)
     server_s = _seconds(planned.server_compute_s, planned.server_share)
@@ -238,11 +241,12 @@ def _of_phases(planned: ClientPlan, client: Client, scenario: Scenario) -> Itera
             yield f"{planned.id}: {phase} is {planned.phases_s[phase]:.9g} s, its shares give {seconds:.9g} s"
 
 
-def _uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
+def uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
+    """Rate of a client at a share of the uplink band, bit/s."""
     band_hz = share * scenario.radio.uplink_hz
-    if isinstance(client.link, FixedLink):
+    if type(client.link) is FixedLink:
         return band_hz * client.link.uplink_bps_per_hz
-    if not isinstance(client.link, ShannonLink):
+    if type(client.link) is not ShannonLink:
         return client.link.uplink_bps(scenario.radio, share)
     if band_hz <= 0:
         return 0.0

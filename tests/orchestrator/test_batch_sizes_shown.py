@@ -21,7 +21,7 @@ from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.planner import make_plan
-from tests.families import family_scenario
+from hybridsplit.testing.families import family_scenario
 
 
 def printed(what: RenderableType) -> str:

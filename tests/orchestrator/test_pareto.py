@@ -10,8 +10,8 @@ import pytest
 from hybridsplit.orchestrator.studies.pareto import front_document, hypervolume, pareto_front
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.loader import validate_scenario
+from hybridsplit.testing.instances import Instance, random_instance
 from tests.solver.brute import brute_force
-from tests.solver.instances import Instance, random_instance
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from hybridsplit.scenarios.contracts.plan import Marginal, Plan, PlanStatus
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.planner import make_plan
-from tests.families import family_scenario
+from hybridsplit.testing.families import family_scenario
 
 
 def with_a_weak_client() -> Scenario:

@@ -82,7 +82,7 @@ def test_first_use_says_what_it_does_on_stderr_and_keeps_stdout_one_document(tmp
 
 def test_every_cut_that_is_traced_is_counted() -> None:
     from hybridsplit.profiler.model_profile import profile_model
-    from tests.families import family_scenario
+    from hybridsplit.testing.families import family_scenario
 
     shown: list[tuple[str, float]] = []
     profile_model(family_scenario("opt-causal"), lambda what, share: shown.append((what, share)))

@@ -16,7 +16,7 @@ from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.loader import load_scenario, validate_scenario
 from hybridsplit.scenarios.schema import Scenario
-from tests.families import BATCH_SIZE, family_scenario
+from hybridsplit.testing.families import BATCH_SIZE, family_scenario
 
 STATED = 6.0
 

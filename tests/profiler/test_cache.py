@@ -14,7 +14,7 @@ from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.options import build_options, profile_scenario
 from hybridsplit.scenarios.schema import Scenario
-from tests.families import family_scenario
+from hybridsplit.testing.families import family_scenario
 
 
 @pytest.fixture

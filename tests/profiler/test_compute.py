@@ -30,7 +30,7 @@ from hybridsplit.scenarios.errors import ContractError, ProfileError, ScenarioEr
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import ZerothOrder
-from tests.families import BATCH_SIZE, FAMILIES, LENGTH, family_scenario
+from hybridsplit.testing.families import BATCH_SIZE, FAMILIES, LENGTH, family_scenario
 
 
 def counted(work) -> OperatorCost:  # type: ignore[no-untyped-def]

@@ -29,7 +29,15 @@ from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import builtin_text, load_scenario
 from hybridsplit.scenarios.schema import Model, Scenario, TextTable
-from tests.families import BATCH_SIZE, FAMILIES, LENGTH, TRACED, family_batch, family_model, family_scenario
+from hybridsplit.testing.families import (
+    BATCH_SIZE,
+    FAMILIES,
+    LENGTH,
+    TRACED,
+    family_batch,
+    family_model,
+    family_scenario,
+)
 from tests.modes import LOCAL_MODES, ZEROTH_ORDER_MODES
 from tests.runtime import test_derivatives, test_optimizers
 

@@ -14,7 +14,7 @@ from hybridsplit.profiler.profiles import ModelProfile
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Scenario
-from tests.families import family_scenario
+from hybridsplit.testing.families import family_scenario
 
 KEY = ["client", "cut", "mode", "recompute", "batch_size"]
 ZEROTH_ORDER = ["zo-projection", "zo-loss"]

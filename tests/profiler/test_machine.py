@@ -18,7 +18,7 @@ from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.scenarios.devices import Confidence
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import builtin_text, load_scenario
-from tests.families import family_scenario
+from hybridsplit.testing.families import family_scenario
 
 
 @pytest.fixture(scope="module")

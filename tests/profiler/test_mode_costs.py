@@ -15,7 +15,7 @@ from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.modes import MODES, StepSizes
 from hybridsplit.scenarios.modes.passes import BlockSeconds
 from hybridsplit.scenarios.schema import ZerothOrder
-from tests.families import BATCH_SIZE, family_scenario
+from hybridsplit.testing.families import BATCH_SIZE, family_scenario
 from tests.modes import LOCAL_MODES
 
 STEP = 2 * 3_000_000 + 30_000_000
@@ -80,6 +80,23 @@ def test_passes_of_a_zeroth_order_server(mode: Mode, settings: dict[str, Any], e
         "vit", modes=["zo-loss", "frozen"], server_gradient="zeroth-order", zeroth_order=zeroth_order
     )
     assert server_step_s(UNIT, MODES[mode], 2, scenario.training, client_trains=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "uplink", "downlink"),
+    [
+        (Mode.FO, 1000 + 80, 1000),
+        (Mode.FO_RECOMPUTE, 1000 + 80, 1000),
+        (Mode.ZO_PROJECTION, 1000 + 80 + 7 + 4 * 3, 1000 + 8 * 3),
+        (Mode.ZO_LOSS, (2 * 3 + 1) * 1000 + 80 + 7, 2 * 3 * 4),
+        (Mode.FROZEN, 1000 + 80, 0),
+    ],
+)
+def test_what_crosses_in_a_step(mode: Mode, uplink: int, downlink: int) -> None:
+    """docs/methods/training-modes.md, What crosses per step; that runs send just this is in the contract of modes."""
+    sizes = StepSizes(smashed=1000, labels=80, row_ids=7)
+    found = MODES[mode].step_bytes(sizes, ZerothOrder(directions=3), client_trains=True)
+    assert (found.uplink, found.downlink) == (uplink, downlink)
 
 
 @pytest.mark.parametrize("mode", sorted(LOCAL_MODES))

@@ -18,7 +18,7 @@ from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
-from tests.families import family_scenario
+from hybridsplit.testing.families import family_scenario
 
 SIZES = st.integers(1, 10_000)
 POSITIVE = st.floats(1e-6, 1e6)

@@ -17,7 +17,7 @@ from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.parts import Part, SplitModel, State, task_loss
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.schema import Scenario
-from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from hybridsplit.testing.families import FAMILIES, family_batch, family_model, family_scenario
 
 KEY = NoiseKey(0, "client", "pi-0", 0, 0)
 NO_BATCH_NORM = [family for family in FAMILIES if not family.startswith("resnet")]

@@ -16,7 +16,7 @@ from hybridsplit.runtime.split.parts import State
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes.loss_probes import LossProbes
-from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from hybridsplit.testing.families import FAMILIES, family_batch, family_model, family_scenario
 from tests.modes import ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, NO_BATCH_NORM, Sides, exact_derivatives
 

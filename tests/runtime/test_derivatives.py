@@ -14,7 +14,7 @@ from hybridsplit.runtime.noise import NoiseKey, Perturbed, tangent_along
 from hybridsplit.runtime.noise.directions import Distribution
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ScenarioError
-from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from hybridsplit.testing.families import FAMILIES, family_batch, family_model, family_scenario
 from tests.modes import ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, NO_BATCH_NORM, Sides, exact_derivatives
 

@@ -17,7 +17,7 @@ from hybridsplit.runtime.split.optimizers import PartOptimizer, make_optimizer
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Sgd, ZerothOrder
-from tests.families import FAMILIES, family_batch, family_scenario
+from hybridsplit.testing.families import FAMILIES, family_batch, family_scenario
 from tests.modes import EXACT_MODES, ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, OPTIMIZERS, Sides
 

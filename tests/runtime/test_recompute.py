@@ -20,7 +20,7 @@ from hybridsplit.scenarios.contracts.recompute import (
 )
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
-from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from hybridsplit.testing.families import FAMILIES, family_batch, family_model, family_scenario
 
 ORDERS = [
     "k1 a2 a3 a1 a2 g3 b3 a1 g2 b2 g1 b1",

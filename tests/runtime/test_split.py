@@ -20,7 +20,7 @@ from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Model
 from hybridsplit.scenarios.streams import stream_seed
-from tests.families import DECODERS, FAMILIES, OPT, family_batch, family_model, family_scenario
+from hybridsplit.testing.families import DECODERS, FAMILIES, OPT, family_batch, family_model, family_scenario
 
 AUTO = {
     "causal-lm": transformers.AutoModelForCausalLM,

@@ -14,7 +14,7 @@ from hybridsplit.runtime.split.live_bytes import LiveBytes
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.modes import MODES, StepSizes
-from tests.families import FAMILIES, family_batch
+from hybridsplit.testing.families import FAMILIES, family_batch
 from tests.modes import LOCAL_MODES, ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, Sides
 

@@ -16,7 +16,7 @@ from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.verify.plan import verify_plan
-from tests.solver.instances import Instance, random_instance
+from hybridsplit.testing.instances import Instance, random_instance
 
 FIRST = Placement(cut=2, mode=Mode.FO_RECOMPUTE, recompute="k1 g2 b2 g1 b1", batch_size=8)
 

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from hybridsplit.scenarios.schema import FixedLink, Scenario
-from tests.solver.instances import Instance
+from hybridsplit.testing.instances import Instance
 
 CERTIFIED = 1e-6
 

@@ -4,50 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.planner import make_plan
-from hybridsplit.solver.strategies import STRATEGIES
 from hybridsplit.solver.verify.plan import verify_plan
-from tests.families import family_scenario
-from tests.solver.instances import random_instance
-
-
-def with_batch_sizes(table: OptionTable, scale: dict[int, tuple[float, float]]) -> OptionTable:
-    """Offer every option at several batch sizes: batch size to factors of costs and of progress."""
-    frames = []
-    for batch_size, (cost, worth) in scale.items():
-        rows = table.table.copy()
-        rows["batch_size"] = batch_size
-        for column in ("client_compute_s", "server_compute_s", "client_energy_j"):
-            rows[column] *= cost
-        rows["progress"] *= worth
-        frames.append(rows)
-    return OptionTable(pd.concat(frames, ignore_index=True).sort_values("client", kind="stable", ignore_index=True))
+from hybridsplit.testing.families import family_scenario
+from hybridsplit.testing.instances import random_instance, with_batch_sizes
 
 
 def instance(minimise: str = "time-to-progress") -> tuple[Scenario, OptionTable]:
     found = random_instance(5, num_clients=4, num_options=None, num_cuts=4, minimise=minimise)
     return found.scenario, found.table
-
-
-@pytest.mark.parametrize("strategy", list(STRATEGIES))
-def test_a_batch_size_that_is_worth_its_time_is_taken_and_one_that_is_not_is_left(strategy: str) -> None:
-    if strategy == "random":
-        pytest.skip("draws its options")
-    scenario, table = instance()
-    for scale, expected in (({8: (1.0, 1.0), 16: (2.0, 0.9)}, 8), ({8: (1.0, 0.4), 16: (1.0, 1.0)}, 16)):
-        offered = with_batch_sizes(table, scale)
-        plan = make_plan(scenario, offered, strategy)
-        verify_plan(plan, scenario, offered)
-        assert {client.batch_size for client in plan.clients} == {expected}
 
 
 def test_batch_sizes_are_chosen_client_by_client() -> None:
@@ -102,19 +74,3 @@ def test_hsfl_gains_from_the_choice_on_a_profiled_scenario(scale: float, other: 
     is_only = (options.table["batch_size"] == other) | (options.table["client"] == "few-0")
     only = OptionTable(options.table[is_only].reset_index(drop=True))
     assert found.objective_s < 0.9 * make_plan(scenario, only, "hsfl").objective_s
-
-
-@pytest.mark.parametrize("strategy", list(STRATEGIES))
-def test_every_strategy_plans_where_the_server_has_the_labels(strategy: str) -> None:
-    """No option leaves the whole model on a device: a plan without one, or an error that says so."""
-    document = small_scenario().resolved()
-    document["training"] |= {"label_holder": "server", "modes": ["fo", "zo-projection", "zo-loss"]}
-    scenario = validate_scenario(document, "labels")
-    options = profile_scenario(scenario)
-    if strategy == "fedavg":
-        with pytest.raises(InfeasibleError, match="fedavg"):
-            make_plan(scenario, options, strategy)
-        return
-    plan = make_plan(scenario, options, strategy)
-    verify_plan(plan, scenario, options)
-    assert all(client.server_compute_s > 0 for client in plan.clients)

@@ -19,7 +19,7 @@ from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import search
 from hybridsplit.solver.shares.waterfill import fill
-from tests.solver.instances import random_instance
+from hybridsplit.testing.instances import random_instance
 
 few = settings(max_examples=15, deadline=None)
 every_link = st.sampled_from(["fixed", "shannon"])

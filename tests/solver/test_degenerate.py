@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from hybridsplit.scenarios.contracts.plan import PlanStatus
 from hybridsplit.scenarios.errors import ContractError, HybridSplitError, InfeasibleError
 from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.strategies import STRATEGIES
-from tests.solver.instances import group, make_scenario, make_table, random_instance, random_rows
+from hybridsplit.testing.degenerate import CASES
+from hybridsplit.testing.instances import group, make_scenario, make_table, random_instance, random_rows
 
 MIB = 1024**2
 
@@ -265,3 +267,18 @@ def test_a_client_alone_has_bottlenecks_and_no_warnings() -> None:
     assert saves["uplink"] > 0
     assert saves["downlink"] == saves["server"] == 0
     assert no_bottlenecks(plan).startswith("downlink +1 MHz (10 %), server ")
+
+
+COSTS = ("client_compute_s", "server_compute_s", "client_energy_j", "progress", "data_weight")
+
+
+@pytest.mark.parametrize("column", COSTS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -1.0])
+def test_what_is_no_cost_is_refused_before_any_strategy(column: str, value: float) -> None:
+    instance = CASES["equal options"]("fixed", "energy")
+    row = instance.table.table.iloc[0].to_dict() | {column: value}
+    if column == "client_energy_j" and math.isnan(value):
+        assert len(make_table(instance.scenario, [row]).table) == 1
+        return
+    with pytest.raises(ContractError, match=rf"{column} = .* for client a-0"):
+        make_table(instance.scenario, [row])

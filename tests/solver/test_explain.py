@@ -12,7 +12,7 @@ from hybridsplit.orchestrator.plan_words import bottlenecks, no_bottlenecks
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.explain.decomposition import decompose
 from hybridsplit.solver.planner import make_plan
-from tests.solver.instances import group, make_scenario, make_table, random_instance
+from hybridsplit.testing.instances import group, make_scenario, make_table, random_instance
 
 MIB = 1024**2
 

@@ -11,7 +11,7 @@ from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.kinds import ClientKinds, group_alike
 from hybridsplit.solver.problem.limiting import with_objective
 from hybridsplit.solver.search.knapsack import best_within_limits, reachable_progress
-from tests.solver.instances import random_instance
+from hybridsplit.testing.instances import random_instance
 
 
 def every_plan(kinds: ClientKinds) -> np.ndarray:

@@ -12,7 +12,7 @@ from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.search.label_setting import best_by_labels
-from tests.solver.instances import Instance, group, make_scenario, make_table, random_instance
+from hybridsplit.testing.instances import Instance, group, make_scenario, make_table, random_instance
 
 
 def with_keys(scenario: Scenario, **sections: dict[str, Any]) -> Scenario:

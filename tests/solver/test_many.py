@@ -19,7 +19,7 @@ from hybridsplit.solver.problem.costs import AnySchedule, SharingRule, StaticSha
 from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort, search
-from tests.solver.instances import random_instance
+from hybridsplit.testing.instances import random_instance
 from tests.solver.test_bounds import random_plans, random_point
 
 

@@ -13,7 +13,7 @@ from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.units import format_bytes_short, round_up_bytes
 from hybridsplit.solver.planner import make_plan
-from tests.solver.instances import Instance, group, make_scenario, make_table, random_instance
+from hybridsplit.testing.instances import Instance, group, make_scenario, make_table, random_instance
 
 MIB = 1024**2
 

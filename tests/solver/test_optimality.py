@@ -8,8 +8,8 @@ import pytest
 from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.planner import make_plan
+from hybridsplit.testing.instances import Instance, random_instance
 from tests.solver.brute import brute_force
-from tests.solver.instances import Instance, random_instance
 
 TOLERANCE = 1e-6
 COUPLINGS = ("server_memory", "energy_cap", "own_energy_cap", "coverage", "drop", "min_cut")

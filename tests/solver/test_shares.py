@@ -11,8 +11,8 @@ from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.shares.solution import conic_shares, equal_shares, optimal_shares, repair, replace_batch
 from hybridsplit.solver.shares.waterfill import fill
+from hybridsplit.testing.instances import Instance, random_instance
 from tests.solver.brute import best_latency, collect
-from tests.solver.instances import Instance, random_instance
 
 RESOURCES = (("uplink_hz", 0), ("downlink_hz", 1), ("server", 2))
 

@@ -1,73 +1,22 @@
-"""What every strategy must keep, on either link model and objective; and what each strategy restricts."""
+"""What each strategy restricts, and that none is better than ``optimal`` on any instance.
+
+What every strategy must keep stands in :class:`hybridsplit.testing.StrategyContract`.
+"""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hybridsplit.runtime.replay import replay
-from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
-from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.errors import InfeasibleError, UsageError
 from hybridsplit.solver.planner import compute_bounds, make_plan
 from hybridsplit.solver.strategies import STRATEGIES, find_strategy
-from hybridsplit.solver.verify.plan import verify_plan
-from tests.solver.instances import Instance, group, make_scenario, make_table, random_instance
+from hybridsplit.testing.instances import Instance, group, make_scenario, make_table, random_instance
+from hybridsplit.testing.strategies import check_against_the_best
 
-every_strategy = pytest.mark.parametrize("strategy", list(STRATEGIES))
 every_link = pytest.mark.parametrize("link_model", ["fixed", "shannon"])
 every_objective = pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency"])
-
-
-def without_times(plan: Plan) -> dict[str, object]:
-    return plan.model_dump(exclude={"compile_s", "solve_s"})
-
-
-@every_strategy
-@every_link
-@pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency", "energy"])
-@pytest.mark.parametrize("server_memory", [False, True])
-def test_plans_are_feasible_bounded_and_repeat(
-    strategy: str, link_model: str, minimise: str, server_memory: bool
-) -> None:
-    instance = random_instance(
-        21, num_clients=4, num_options=None, num_cuts=4, link_model=link_model, minimise=minimise, local_steps=2,
-        server_memory=server_memory, minimum_progress=0.3,
-    )  # fmt: skip
-    try:
-        plan = make_plan(instance.scenario, instance.table, strategy)
-    except InfeasibleError as error:
-        # Only a restriction may fail here, and it says so under its own name.
-        failure = str(error)
-        assert server_memory
-        assert failure.startswith(f"{strategy}: ")
-        return
-    verify_plan(plan, instance.scenario, instance.table)
-    assert plan.strategy == strategy
-    assert (plan.status is PlanStatus.BASELINE) == (not STRATEGIES[strategy].claims_optimality)
-    assert plan.schedule_lower_bound_s <= plan.lower_bound_s <= plan.objective_s
-    value, bound = (
-        (plan.objective_j, plan.lower_bound_j) if minimise == "energy" else (plan.objective_s, plan.lower_bound_s)
-    )
-    assert value is not None
-    assert bound is not None
-    assert plan.gap == pytest.approx(value / bound - 1, abs=1e-12)
-    assert all(client.reason for client in plan.clients)
-    for client in plan.clients:
-        elapsed_s = math.fsum(client.phases_s.values()) + math.fsum(client.waiting_s.values())
-        assert elapsed_s == pytest.approx(client.latency_s, rel=1e-9)
-        assert client.client_peak_bytes <= client.memory_budget_bytes
-    assert Plan.model_validate_json(plan.model_dump_json()) == plan
-    assert without_times(make_plan(instance.scenario, instance.table, strategy)) == without_times(plan)
-
-
-def test_every_strategy_has_a_plan_somewhere() -> None:
-    instance = random_instance(21, num_clients=4, num_options=None, num_cuts=4)
-    for strategy in STRATEGIES:
-        assert make_plan(instance.scenario, instance.table, strategy).strategy == strategy
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -94,22 +43,7 @@ def test_optimal_is_no_worse_than_any_baseline(
         return
     bounds = compute_bounds(instance.scenario, instance.table)
     for strategy in STRATEGIES:
-        try:
-            plan = make_plan(instance.scenario, instance.table, strategy, bounds=bounds)
-        except InfeasibleError:
-            continue
-        replayed_s = replay(plan, instance.scenario, num_rounds=1).round_latency_s[0]
-        assert replayed_s == pytest.approx(plan.round_latency_s, rel=1e-9)
-        if minimise == "energy":
-            assert best.objective_j is not None
-            assert plan.objective_j is not None
-            assert best.objective_j <= plan.objective_j * (1 + 1e-9)
-            continue
-        scale = plan.progress if minimise == "time-to-progress" else 1.0
-        assert bounds.schedule_lower_bound_s <= replayed_s / scale * (1 + 1e-9)
-        if isinstance(plan.schedule, Simultaneous):
-            assert best.objective_s <= plan.objective_s * (1 + 1e-9)
-            assert bounds.lower_bound_s <= replayed_s / scale * (1 + 1e-9)
+        check_against_the_best(strategy, instance, best, bounds)
 
 
 @pytest.mark.parametrize("num_clients", [60, 320])

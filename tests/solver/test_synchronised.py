@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsplit.scenarios.contracts.phases import Phase
-from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
+from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.errors import InfeasibleError, SolverFailure
 from hybridsplit.solver.explain.decomposition import decompose
@@ -20,12 +18,8 @@ from hybridsplit.solver.shares.conic import conic_shares, repair
 from hybridsplit.solver.shares.solution import optimal_shares
 from hybridsplit.solver.shares.synchronised import step_parts, synchronised_shares
 from hybridsplit.solver.shares.timing import timing_of
-from hybridsplit.solver.strategies import STRATEGIES, Sharing
 from hybridsplit.solver.verify.plan import verify_plan
-from tests.solver.instances import Instance, random_instance
-
-STATIC = [name for name, strategy in STRATEGIES.items() if strategy.sharing is Sharing.STATIC]
-TURN_TAKING = [name for name, strategy in STRATEGIES.items() if not strategy.divides_server]
+from hybridsplit.testing.instances import Instance, random_instance
 
 
 def shared(seed: int, local_steps: int, server_model: str = "shared-mean", link_model: str = "fixed") -> Instance:
@@ -39,42 +33,6 @@ def shared(seed: int, local_steps: int, server_model: str = "shared-mean", link_
         server_model=server_model,
         link_model=link_model,
     )
-
-
-def parts_s(client: ClientPlan, local_steps: int) -> tuple[float, float, float]:
-    """Download, mean step and upload of a client, from the figures a reader of the plan sees."""
-    steps_s = math.fsum(
-        client.phases_s[phase] for phase in (Phase.CLIENT_COMPUTE, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.DOWNLINK)
-    )
-    return client.phases_s[Phase.MODEL_DOWNLOAD], steps_s / local_steps, client.phases_s[Phase.MODEL_UPLOAD]
-
-
-@pytest.mark.parametrize("strategy", STATIC)
-@pytest.mark.parametrize("local_steps", [1, 2, 5])
-def test_the_round_is_the_sum_of_its_slowest_steps(local_steps: int, strategy: str) -> None:
-    instance = shared(3, local_steps)
-    plan = make_plan(instance.scenario, instance.table, strategy)
-    d, s, u = (np.array(part) for part in zip(*(parts_s(c, local_steps) for c in plan.clients), strict=True))
-    expected_s = (d + s + u).max() if local_steps == 1 else (d + s).max() + (local_steps - 2) * s.max() + (s + u).max()
-    # Bytes that do not divide by the steps move a step's end by less than a byte's time.
-    assert plan.round_latency_s == pytest.approx(expected_s, rel=1e-5)
-    for client in plan.clients:
-        waited_s = math.fsum(client.waiting_s.values())
-        assert client.latency_s == pytest.approx(math.fsum(client.phases_s.values()) + waited_s, rel=1e-9)
-        assert set(client.waiting_s) <= {Phase.BARRIER}
-        assert (local_steps > 1) == bool(client.waiting_s)
-
-
-@pytest.mark.parametrize(
-    ("server_model", "strategy"),
-    [("shared-mean", name) for name in STRATEGIES] + [("shared-sequential", name) for name in TURN_TAKING],
-)
-def test_one_step_a_round_has_no_step_barrier(server_model: str, strategy: str) -> None:
-    own, common = shared(5, 1, "per-client"), shared(5, 1, server_model)
-    expected = make_plan(own.scenario, own.table, strategy)
-    plan = make_plan(common.scenario, common.table, strategy)
-    assert plan.clients == expected.clients
-    assert plan.round_latency_s == expected.round_latency_s
 
 
 @settings(max_examples=6, deadline=None)
@@ -141,15 +99,6 @@ def test_the_program_without_meetings_is_the_one_with_two_meetings_of_equal_clie
     assert together.shares == pytest.approx(alone.shares, abs=1e-4)
 
 
-@pytest.mark.parametrize("seed", range(1))
-def test_the_plan_is_no_worse_than_any_with_static_shares(seed: int) -> None:
-    instance = shared(seed, 3)
-    best = make_plan(instance.scenario, instance.table)
-    for strategy in STATIC:
-        plan = make_plan(instance.scenario, instance.table, strategy)
-        assert best.objective_s <= plan.objective_s * (1 + 1e-9)
-
-
 def test_the_chain_of_restrictions_ends_at_the_rounds_own_latency() -> None:
     instance = shared(2, 4)
     steps = decompose(instance.scenario, instance.table)
@@ -183,18 +132,6 @@ def test_no_single_exchange_improves_the_plan() -> None:
         other[problem.client_index[row]] = row
         found_s = problem.objective_of(other, synchronised_shares(problem, other).round_latency_s)
         assert plan.objective_s <= found_s * (1 + 1e-5)
-
-
-@pytest.mark.parametrize("strategy", list(STRATEGIES))
-@pytest.mark.parametrize("local_steps", [1, 3])
-def test_a_server_that_serves_in_turn_needs_a_strategy_that_takes_turns(local_steps: int, strategy: str) -> None:
-    instance = shared(3, local_steps, server_model="shared-sequential")
-    if strategy in TURN_TAKING:
-        plan = make_plan(instance.scenario, instance.table, strategy)
-        assert not isinstance(plan.schedule, Simultaneous)
-        return
-    with pytest.raises(InfeasibleError, match=r"(?s)time-shared or split-sequential.*shared-mean"):
-        make_plan(instance.scenario, instance.table, strategy)
 
 
 def changed(plan: Plan, **keys: object) -> Plan:

@@ -12,7 +12,7 @@ from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.verify.plan import verify_plan
-from tests.solver.instances import Instance, random_instance
+from hybridsplit.testing.instances import Instance, random_instance
 
 Document = dict[str, Any]
 

@@ -11,7 +11,7 @@ from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import search
 from hybridsplit.solver.search.work_units import SearchState, WorkUnit, covered_fraction, run, start
-from tests.solver.instances import random_instance
+from hybridsplit.testing.instances import random_instance
 
 
 def build(seed: int, **keys: object) -> PlanningProblem:

@@ -17,7 +17,7 @@ from hybridsplit.profiler.memory.cuda import column_sum_workspace_bytes
 from hybridsplit.profiler.models import traced_model
 from hybridsplit.profiler.shapes import ShapeMemo, shapes_only
 from hybridsplit.scenarios.contracts.modes import Mode
-from tests.families import family_scenario
+from hybridsplit.testing.families import family_scenario
 
 ROOT = Path(__file__).resolve().parents[3]
 MEASURED = ROOT.parent / "shared/data/measured/h200_client_peak_memory.csv"

@@ -22,7 +22,7 @@ from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import validate_scenario
-from tests.families import FAMILIES, family_batch, family_model, family_scenario
+from hybridsplit.testing.families import FAMILIES, family_batch, family_model, family_scenario
 from tests.modes import LOCAL_MODES
 
 OPTIMIZERS = [
@@ -215,7 +215,7 @@ def test_a_meter_forgets_what_is_freed_and_leaves_out_what_is_paused() -> None:
 @pytest.mark.parametrize("mode", [Mode.FO, Mode.FO_RECOMPUTE, Mode.ZO_LOSS])
 def test_composed_peaks_equal_full_traces(mode: Mode) -> None:
     """A deep homogeneous model: four traces and convexity against a trace of every cut."""
-    from tests.families import OPT
+    from hybridsplit.testing.families import OPT
 
     scenario = family_scenario("opt-causal", optimizer={"name": "adamw", "learning_rate": 0.01}, local_steps=2)
     deep = scenario.model.model_copy(update={"config": {**OPT, "num_hidden_layers": 10}})

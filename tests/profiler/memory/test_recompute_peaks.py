@@ -29,7 +29,7 @@ from hybridsplit.scenarios.contracts.recompute import (
     one_input_per_block,
 )
 from hybridsplit.scenarios.schema import Scenario
-from tests.families import FAMILIES, OPT, family_scenario
+from hybridsplit.testing.families import FAMILIES, OPT, family_scenario
 
 OPTIMIZERS = [
     {"name": "sgd", "learning_rate": 0.01},

@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 
 from hybridsplit.scenarios.contracts.options import OptionTable
-from tests.solver.instances import Instance, group, make_scenario, make_table, random_instance
+from hybridsplit.testing.instances import Instance, group, make_scenario, make_table, random_instance
 
 SCALES = (1e-9, 1e9)
 _SCALED = ("client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes")
 
 
-def one_client(link_model: str, minimise: str) -> Instance:
+def _one_client(link_model: str, minimise: str) -> Instance:
     return random_instance(
         4, num_clients=1, num_options=6, link_model=link_model, minimise=minimise, minimum_progress=0.05
     )
 
 
-def one_option(link_model: str, minimise: str) -> Instance:
+def _one_option(link_model: str, minimise: str) -> Instance:
     return random_instance(
         4, num_clients=3, num_cuts=1, num_options=1, link_model=link_model, minimise=minimise, minimum_progress=0.0
     )
 
 
-def identical_clients(link_model: str, minimise: str) -> Instance:
+def _identical_clients(link_model: str, minimise: str) -> Instance:
     return random_instance(
         4, num_clients=5, copies=5, num_options=6, link_model=link_model, minimise=minimise, minimum_progress=0.05
     )
@@ -45,7 +45,7 @@ def _option(client: str, cut: int, mode: str = "fo", **costs: Any) -> dict[str, 
     return {"client": client, "cut": cut, "mode": mode, "client_energy_j": 2.0} | base | costs
 
 
-def equal_options(link_model: str, minimise: str) -> Instance:
+def _equal_options(link_model: str, minimise: str) -> Instance:
     return _by_hand(
         link_model,
         minimise,
@@ -53,7 +53,7 @@ def equal_options(link_model: str, minimise: str) -> Instance:
     )
 
 
-def free_options(link_model: str, minimise: str) -> Instance:
+def _free_options(link_model: str, minimise: str) -> Instance:
     free = {"client_compute_s": 0.0, "uplink_bytes": 0, "downlink_bytes": 0, "server_compute_s": 0.0}
     return _by_hand(
         link_model,
@@ -62,7 +62,7 @@ def free_options(link_model: str, minimise: str) -> Instance:
     )
 
 
-def no_progress(link_model: str, _minimise: str) -> Instance:
+def _no_progress(link_model: str, _minimise: str) -> Instance:
     return _by_hand(
         link_model,
         "time-to-progress",
@@ -82,15 +82,15 @@ def _no_band(link_model: str, minimise: str, **keys: Any) -> Instance:
     return Instance(changed, instance.table)
 
 
-def zero_uplink(link_model: str, minimise: str) -> Instance:
+def _zero_uplink(link_model: str, minimise: str) -> Instance:
     return _no_band(link_model, minimise, uplink_hz=0.0)
 
 
-def zero_downlink(link_model: str, minimise: str) -> Instance:
+def _zero_downlink(link_model: str, minimise: str) -> Instance:
     return _no_band(link_model, minimise, downlink_hz=0.0)
 
 
-def zero_band_and_silent_options(link_model: str, minimise: str) -> Instance:
+def _zero_band_and_silent_options(link_model: str, minimise: str) -> Instance:
     silent = {"uplink_bytes": 0, "downlink_bytes": 0}
     return _by_hand(
         link_model,
@@ -101,7 +101,7 @@ def zero_band_and_silent_options(link_model: str, minimise: str) -> Instance:
     )
 
 
-def no_fitting_option(link_model: str, minimise: str) -> Instance:
+def _no_fitting_option(link_model: str, minimise: str) -> Instance:
     return _by_hand(
         link_model,
         minimise,
@@ -109,12 +109,12 @@ def no_fitting_option(link_model: str, minimise: str) -> Instance:
     )
 
 
-def no_row(link_model: str, minimise: str) -> Instance:
-    whole = equal_options(link_model, minimise)
+def _no_row(link_model: str, minimise: str) -> Instance:
+    whole = _equal_options(link_model, minimise)
     return Instance(whole.scenario, OptionTable(whole.table.table.query("client != 'a-1'")))
 
 
-def scaled(scale: float, columns: tuple[str, ...], clients: slice) -> Callable[[str, str], Instance]:
+def _scaled(scale: float, columns: tuple[str, ...], clients: slice) -> Callable[[str, str], Instance]:
     """Return a builder that multiplies costs of some clients."""
 
     def build(link_model: str, minimise: str) -> Instance:
@@ -136,18 +136,18 @@ def scaled(scale: float, columns: tuple[str, ...], clients: slice) -> Callable[[
 
 def _scaled_cases() -> Iterator[tuple[str, Callable[[str, str], Instance]]]:
     for scale in SCALES:
-        yield f"everything times {scale:g}", scaled(scale, _SCALED, slice(None))
-        yield f"seconds of one client times {scale:g}", scaled(scale, _SCALED[:2], slice(1))
-        yield f"bytes of one client times {scale:g}", scaled(scale, _SCALED[2:], slice(1))
-    yield "progress times 1e-09", scaled(1e-9, ("progress",), slice(None))
+        yield f"everything times {scale:g}", _scaled(scale, _SCALED, slice(None))
+        yield f"seconds of one client times {scale:g}", _scaled(scale, _SCALED[:2], slice(1))
+        yield f"bytes of one client times {scale:g}", _scaled(scale, _SCALED[2:], slice(1))
+    yield "progress times 1e-09", _scaled(1e-9, ("progress",), slice(None))
 
 
 CASES: Mapping[str, Callable[[str, str], Instance]] = {
     **{
-        case.__name__.replace("_", " "): case
+        case.__name__.removeprefix("_").replace("_", " "): case
         for case in (
-            one_client, one_option, identical_clients, equal_options, free_options, no_progress, zero_uplink,
-            zero_downlink, zero_band_and_silent_options, no_fitting_option, no_row,
+            _one_client, _one_option, _identical_clients, _equal_options, _free_options, _no_progress, _zero_uplink,
+            _zero_downlink, _zero_band_and_silent_options, _no_fitting_option, _no_row,
         )
     },
     **dict(_scaled_cases()),

@@ -209,14 +209,14 @@ def random_instance(
         minimum_progress = reached * float(rng.uniform(0.8, 1.0)) if needs else 0.0
     exact = known["mode"].isin(["fo", "fo-recompute"])
     covered = float(known["w"][exact].sum()) * (1 - 1e-9) if coverage else 0.0
-    for index, member in enumerate(groups):
+    for index, limited in enumerate(groups):
         own = known[known["client"].str.startswith(f"g{index}-")]
         if own_energy_cap:
-            member["energy_cap_j"] = float(own["client_energy_j"].max()) * float(rng.uniform(1.0, 1.5))
+            limited["energy_cap_j"] = float(own["client_energy_j"].max()) * float(rng.uniform(1.0, 1.5))
         if drop and rng.uniform() < 0.7:
-            member["drop_price_s"] = float(rng.uniform(0.0, 4.0))
+            limited["drop_price_s"] = float(rng.uniform(0.0, 4.0))
         if min_cut:
-            member["min_cut"] = int(rng.integers(1, int(own["cut"].min()) + 1))
+            limited["min_cut"] = int(rng.integers(1, int(own["cut"].min()) + 1))
     scenario = make_scenario(
         groups,
         link_model=link_model,
@@ -236,3 +236,30 @@ def _between(frame: pd.DataFrame, known: pd.DataFrame, column: str, rng: np.rand
     taken = float(known[column].sum())
     most = float(frame.groupby("client")[column].max().sum())
     return taken + float(rng.uniform(0.0, 0.5)) * (most - taken)
+
+
+def with_batch_sizes(table: OptionTable, scale: dict[int, tuple[float, float]]) -> OptionTable:
+    """Offer every option at several batch sizes.
+
+    Parameters
+    ----------
+    table
+        The options.
+    scale
+        Batch size to factors of costs and of progress.
+    """
+    frames = []
+    for batch_size, (cost, worth) in scale.items():
+        rows = table.table.copy()
+        rows["batch_size"] = batch_size
+        for column in ("client_compute_s", "server_compute_s", "client_energy_j"):
+            rows[column] *= cost
+        rows["progress"] *= worth
+        frames.append(rows)
+    return OptionTable(pd.concat(frames, ignore_index=True).sort_values("client", kind="stable", ignore_index=True))
+
+
+def without_local_options(instance: Instance) -> Instance:
+    """Return the instance without options that leave the whole model on a device."""
+    rows = instance.table.table
+    return Instance(instance.scenario, OptionTable(rows[rows["server_compute_s"] > 0].reset_index(drop=True)))

@@ -76,7 +76,7 @@ DECODERS: dict[str, dict[str, Any]] = {
 _ENCODER = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 _TEXT = {**_ENCODER, "vocab_size": 96, "max_position_embeddings": 32}
 _IMAGES = {"image_size": 16, "num_channels": 1, "num_labels": 10}
-_GPT2 = {
+_GPT2: dict[str, Any] = {
     "model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 96, "n_positions": 32,
     "bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 0,
 }  # fmt: skip

@@ -77,6 +77,11 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert not modules_after(command(*arguments)) & HEAVY
 
 
+def test_the_page_of_plugins_imports_nothing_heavy() -> None:
+    facts = "Asks, Gradient, ImageSource, LinkModel, PluginWarning, StepBytes, TextSource, TrainingMode"
+    assert not modules_after(f"from hybridsplit.plugins import {facts}") & HEAVY
+
+
 def test_plan_never_imports_ray() -> None:
     assert "ray" not in modules_after(command("plan", "quickstart"))
 

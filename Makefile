@@ -22,6 +22,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd tests/plugin && MYPYPATH=../../src:. $(abspath $(BIN))/mypy --config-file ../../pyproject.toml -p hybridsplit_example
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -90,6 +90,11 @@ def test_a_warm_plan_and_a_replay_import_what_they_need(tmp_path: Path) -> None:
     assert not modules_after(command("replay", str(plan)), cache) & (HEAVY | unneeded | {"numpy", "pyarrow"})
 
 
+def test_the_page_of_plugins_imports_nothing_heavy() -> None:
+    facts = "Asks, Gradient, ImageSource, LinkModel, PluginWarning, StepBytes, TextSource, TrainingMode"
+    assert not modules_after(f"from hybridsplit.plugins import {facts}") & HEAVY
+
+
 def test_the_solver_knows_no_models() -> None:
     code = "import hybridsplit.solver.planner, hybridsplit.solver.explain.decomposition"
     assert not modules_after(code) & {"torch", "transformers", "ray"}

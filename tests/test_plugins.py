@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -157,6 +158,18 @@ def test_the_page_of_plugins_has_what_it_names() -> None:
     assert plugins.register_link_model == LINK_MODELS.register
     with pytest.raises(AttributeError, match="no attribute 'register_nothing'"):
         plugins.register_nothing  # noqa: B018
+
+
+def test_a_link_without_a_key_of_its_own_is_refused() -> None:
+    class Same(plugins.LinkModel):
+        name: ClassVar[str] = "same"
+        work: ClassVar[str] = "hybridsplit.solver.problem.links:fixed_work"
+
+        def uplink_bps(self, radio: plugins.Radio, share: float) -> float:
+            return share
+
+    with pytest.raises(RegistrationError, match="needs a required key of its own"):
+        plugins.register_link_model(Same)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,9 @@ def test_wheel_carries_packages_data_and_markers(wheel: Path) -> None:
     for name in ("quickstart", "smart-home", "campus", "city"):
         assert f"hybridsplit/scenarios/library/{name}.yaml" in names
     assert "hybridsplit/scenarios/devices.yaml" in names
+    assert "hybridsplit/plugins.py" in names
+    testing = {path.name for path in (ROOT / "src" / "hybridsplit" / "testing").glob("*.py")}
+    assert testing == {name.rpartition("/")[2] for name in names if name.startswith("hybridsplit/testing/")}
     assert "hybridsplit/orchestrator/report/template.html.j2" in names
 
 

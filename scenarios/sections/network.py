@@ -48,6 +48,9 @@ class LinkModel(Section):
 def _link_name(link: type[LinkModel]) -> str:
     if ":" not in getattr(link, "work", "") or link.uplink_bps is LinkModel.uplink_bps:
         raise TypeError("its class needs a name, work 'module:function', and a method uplink_bps")
+    own = [key for key in link.model_fields if key not in LinkModel.model_fields]
+    if not any(link.model_fields[key].is_required() for key in own):
+        raise TypeError("it needs a required key of its own, by which a link of this model is recognised")
     return link.name
 
 

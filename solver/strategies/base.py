@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+import numpy as np
+
 from hybridsplit.scenarios.contracts.schedule import Schedule
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
@@ -46,6 +48,9 @@ class Proposal:
     notes: tuple[str, ...] = ()
     bounds: SearchResult | None = None
     reason: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", np.asarray(self.rows, dtype=np.int64))
 
 
 class Sharing(StrEnum):

@@ -36,12 +36,8 @@ class LinkModel(Section):
     def uplink_bps(self, radio: Radio, share: float) -> float:
         """Rate at a share of the uplink band, bit/s.
 
-        Verification and replay ask it for models of plug-ins; for ours each has a formula of its own.
-
-        Raises
-        ------
-        NotImplementedError
-            If a class does not override it; registration refuses such classes.
+        Verification and replay ask it for models of plug-ins; for ours each has a formula of its own. Registration
+        refuses a class without it.
         """
 
 

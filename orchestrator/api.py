@@ -19,6 +19,7 @@ from hybridsplit.scenarios.loader import load_scenario, scenario_of_values, vali
 from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
+    from hybridsplit.orchestrator.pipeline import RunSettings
     from hybridsplit.orchestrator.studies.compare import Comparison
     from hybridsplit.orchestrator.studies.pareto import ParetoFront
     from hybridsplit.scenarios.contracts.options import OptionTable
@@ -282,7 +283,7 @@ def _plan_of(scenario: ScenarioLike) -> Plan:
     return plan(scenario)
 
 
-def _settings(executor: str, workers: int | None, rounds: int | None, *, resume: bool = False) -> Any:
+def _settings(executor: str, workers: int | None, rounds: int | None, *, resume: bool = False) -> RunSettings:
     from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
     from hybridsplit.scenarios.errors import UsageError
 

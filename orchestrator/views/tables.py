@@ -175,9 +175,9 @@ def comparison_table(rows: Sequence[ComparedStrategy]) -> Table:
         accuracies = (row.test_accuracy, row.frozen_control_accuracy) if trained else ()
         table.add_row(
             row.strategy,
-            format_seconds(row.round_latency_s or 0.0),
-            f"{row.progress:.3f}",
-            format_seconds(row.objective_s or 0.0),
+            "-" if row.round_latency_s is None else format_seconds(row.round_latency_s),
+            "-" if row.progress is None else f"{row.progress:.3f}",
+            "-" if row.objective_s is None else format_seconds(row.objective_s),
             "-" if row.ratio is None else f"{row.ratio:.2f}x",
             row.cuts,
             row.modes,

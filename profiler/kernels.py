@@ -1,4 +1,4 @@
-"""Where the kernels of a device differ in what they keep: attention, and the statistics of layer norm.
+"""Where the kernels of a device differ in what they keep: attention, and the statistics of normalisation.
 
 Each attention function has the signature of ``torch.nn.functional.scaled_dot_product_attention`` (PyTorch 2.13) and
 follows its selection rules for one device: the CPU's fused kernel where it applies and plain products otherwise; on
@@ -8,8 +8,9 @@ CUDA flash attention for half precision without a mask, the memory-efficient ker
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -153,12 +154,44 @@ class Kernels:
     attention
         What computes scaled dot-product attention.
     wide_statistics
-        Whether layer norm keeps mean and deviation in single precision when its input is in half precision.
+        Whether normalisation keeps mean and deviation in single precision when its input is in half precision.
+    evaluation_statistics
+        Whether batch norm gives a mean and a deviation a channel in evaluation as well.
     """
 
     attention: AttentionKernel
     wide_statistics: bool
+    evaluation_statistics: bool
 
 
-CPU_KERNELS = Kernels(cpu_attention, wide_statistics=False)
-CUDA_KERNELS = Kernels(cuda_attention, wide_statistics=True)
+CPU_KERNELS = Kernels(cpu_attention, wide_statistics=False, evaluation_statistics=False)
+CUDA_KERNELS = Kernels(cuda_attention, wide_statistics=True, evaluation_statistics=True)
+
+
+def as_on_device(func: Any, args: Sequence[Any], result: Any, kernels: Kernels) -> Any:
+    """Return what an operator gives on the device that is meant, where the meta device gives other shapes or strides.
+
+    Parameters
+    ----------
+    func, args
+        The operator, and what it was called with.
+    result
+        What the meta device gave.
+    kernels
+        Those of the device.
+    """
+    if func is aten.native_layer_norm.default and not kernels.wide_statistics:
+        # The meta device gives single precision.
+        output, mean, deviation = result
+        return output, mean.to(output.dtype), deviation.to(output.dtype)
+    if func is aten.native_batch_norm.default:
+        output, mean, deviation = result
+        if not (args[5] or kernels.evaluation_statistics):
+            # The meta device gives a mean and a deviation a channel in evaluation, too.
+            return output, mean.new_empty(0), deviation.new_empty(0)
+        if args[1] is not None and not kernels.wide_statistics:
+            return output, mean.to(args[1].dtype), deviation.to(args[1].dtype)
+    if func is aten.native_layer_norm_backward.default and result[0] is not None and not result[0].is_contiguous():
+        # The meta device keeps the strides of its input; devices write in row-major order.
+        return torch.empty_like(result[0], memory_format=torch.contiguous_format), *result[1:]
+    return result

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hybridsplit.profiler.kernels import Kernels
+from hybridsplit.profiler.kernels import Kernels, as_on_device
 
 _META = torch.device("meta")
 _RUN_IT = "run it"
@@ -45,12 +45,7 @@ class _OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._known = memo.known
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = self._run(func, args, kwargs or {})
-        if func is torch.ops.aten.native_layer_norm.default and not self._kernels.wide_statistics:
-            # The meta device gives single precision.
-            output, mean, deviation = result
-            return output, mean.to(output.dtype), deviation.to(output.dtype)
-        return result
+        return as_on_device(func, args, self._run(func, args, kwargs or {}), self._kernels)
 
     def _run(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if func.is_view or func is torch.ops.aten._efficientzerotensor.default:

@@ -59,7 +59,7 @@ class _WatchedLink:
             return self.on_device.exact(h, batch, wants_gradient=wants_gradient)
         if not wants_gradient:
             return None, 0.0
-        gradient = torch.empty_like(h)
+        gradient = torch.empty_like(h, memory_format=torch.contiguous_format)
         self.trace.track([gradient])
         self.trace.mark(Role.ACTIVATIONS, [gradient])
         return gradient, 0.0
@@ -157,11 +157,11 @@ def server_memory(
         server = ServerSide(part, scenario.training, scenario.model.task)
         try:
             with trace.watching(part.parameters()):
-                _hold(trace, part, Batch(torch.empty_like(smashed), traced.batch.labels, traced.batch.mask_BS))
+                _hold(trace, part, Batch(_received(smashed), traced.batch.labels, traced.batch.mask_BS))
                 for step in range(min(MEASURED_STEPS, scenario.training.local_steps)):
                     server.begin_step(NoiseKey(0, "client", "", 0, step))
                     anchors = _anchors(scenario.training.zeroth_order, mode)
-                    held = [torch.empty_like(smashed) for _ in range(anchors)]
+                    held = [_received(smashed) for _ in range(anchors)]
                     _server_step(trace, server, held, traced.batch, mode, wants_gradient)
                     del held
         except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
@@ -169,6 +169,10 @@ def server_memory(
         finally:
             _forget_gradients(part)
     return trace.breakdown()
+
+
+def _received(smashed: Tensor) -> Tensor:
+    return torch.empty_like(smashed, memory_format=torch.contiguous_format)
 
 
 def _anchors(settings: ZerothOrder, mode: str) -> int:

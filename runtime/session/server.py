@@ -15,7 +15,7 @@ from torch import Tensor
 from hybridsplit.runtime.estimators.loss_differences import estimate_from_losses
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent
 from hybridsplit.runtime.noise import NoiseKey, Perturbed
-from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.link import Batch, as_sent
 from hybridsplit.runtime.split.optimizers import OptimizerState, PartOptimizer
 from hybridsplit.runtime.split.parts import Part, task_loss
 from hybridsplit.runtime.split.scalars import host_floats
@@ -104,7 +104,7 @@ class ServerSide:
             If λ is wanted and the server does not back-propagate.
         """
         with self._timed():
-            return self._train([_as_sent(h)], batch, wants_gradient=wants_gradient)
+            return self._train([as_sent(h)], batch, wants_gradient=wants_gradient)
 
     def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
         """Return the loss of smashed data, shape []; the part is in inference mode and stays as it was.
@@ -119,10 +119,10 @@ class ServerSide:
         with self._timed(), torch.no_grad():
             was_training = self.part.training
             self.part.eval()
-            loss = self._loss(_as_sent(h), batch)
+            loss = self._loss(as_sent(h), batch)
             self.part.train(was_training)
             if keep:
-                self._kept.append(_as_sent(h.detach()))
+                self._kept.append(as_sent(h.detach()))
             return loss
 
     def exact_kept(self, batch: Batch) -> float:
@@ -171,7 +171,8 @@ class ServerSide:
                 loss = self._loss(h_leaf, batch)
                 if loss.requires_grad:
                     (loss / len(anchors) if len(anchors) > 1 else loss).backward()  # type: ignore[no-untyped-call]
-            gradient = h_leaf.grad
+            gradient = None if h_leaf.grad is None else as_sent(h_leaf.grad)
+            h_leaf.grad = None
             losses.append(loss.detach())
             del loss
         if self._is_shared and not all(
@@ -209,8 +210,3 @@ class ServerSide:
             yield
         finally:
             self.seconds += perf_counter() - start_s
-
-
-def _as_sent(h: Tensor) -> Tensor:
-    """Return smashed data as they arrive: strides do not cross, and kernels differ by them in bits."""
-    return h.contiguous()

@@ -37,6 +37,22 @@ class Batch:
     mask_BS: Tensor | None = None
 
 
+def as_sent(values: Tensor) -> Tensor:
+    """Return a tensor as it arrives: in row-major order, in memory of its own size.
+
+    Strides do not cross, and kernels differ by them in bits; nor does the rest of a larger tensor that this one is a
+    view of, which would stay in memory with it.
+
+    Parameters
+    ----------
+    values
+        Smashed data or their gradient, of any shape; returned itself where nothing has to change.
+    """
+    if values.is_contiguous() and values.untyped_storage().nbytes() == values.nbytes:
+        return values
+    return values.clone(memory_format=torch.contiguous_format)
+
+
 class ServerLink(Protocol):
     """What a training mode may ask of the other side."""
 

@@ -98,6 +98,7 @@ TRACED: dict[str, dict[str, Any]] = {
     ),
     "roberta": _traced("sequence-classification", "roberta", **{**_TEXT, "max_position_embeddings": 40}),
     "albert": _traced("sequence-classification", "albert", **_TEXT, embedding_size=8),
+    "mpnet": _traced("sequence-classification", "mpnet", **_TEXT),
     "electra": _traced("sequence-classification", "electra", **_TEXT, embedding_size=8),
     "deberta": _traced(
         "sequence-classification", "deberta-v2", **_TEXT, relative_attention=True, pos_att_type=["c2p", "p2c"],

@@ -17,7 +17,8 @@ import torch
 
 from hybridsplit.profiler.memory import client_memory, server_memory
 from hybridsplit.profiler.models import traced_model
-from hybridsplit.runtime.models.build import build_blocks, torch_dtype
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.link import Batch

@@ -1,4 +1,4 @@
-"""The errors a user can meet.
+"""The errors and warnings a user can meet.
 
 Every error derives from :class:`HybridSplitError` *and* from the built-in a caller would expect, and carries
 the exit code of the command line. A message says what was found, what is needed, the likely cause and the fix.
@@ -16,6 +16,14 @@ class ExitCode(IntEnum):
     WRONG_USAGE = 2
     INFEASIBLE = 3
     FAILED = 4
+
+
+class HybridSplitWarning(UserWarning):
+    """Base of all warnings of this package; the command line prints one as a line, without its place in the source."""
+
+
+class ScenarioWarning(HybridSplitWarning):
+    """Something that a scenario leaves open was decided in a way that matters to the result."""
 
 
 class HybridSplitError(Exception):

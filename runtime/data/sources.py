@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybridsplit.runtime.models.build import model_config, torch_dtype
+from hybridsplit.runtime.models.build import model_config
+from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import DataSource, Digits, ImageArchive, Scenario, SyntheticTokens, TextTable

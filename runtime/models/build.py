@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ import transformers
 from torch import nn
 
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
+from hybridsplit.runtime.models.precision import build_in_single_precision, round_weights, torch_dtype
 from hybridsplit.runtime.models.traced.scenario import trace_blocks
+from hybridsplit.runtime.models.weights import head_of, load_checkpoint
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Model, Scenario, TrainBiasesAndNorms, TrainLora
 from hybridsplit.scenarios.streams import stream_seed
@@ -40,8 +43,11 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
         If the model type is unknown or unsupported, a key does not exist in its configuration, a value is refused, or
         the checkpoint cannot be had.
     """
-    config = _config_by_value(model.config) if model.config is not None else _checkpoint_config(model, num_labels)
+    config = _config_by_value(model.config) if model.config is not None else _checkpoint_config(model)
     _check_model_type(config.model_type)
+    if model.checkpoint is not None and model.task != "causal-lm":
+        head_of(model, _AUTO_CLASSES[model.task], config, num_labels)
+    build_in_single_precision(configurations(config))
     for name, value in list(vars(config).items()):
         # Dropout is off in every mode, so that modes compare and a probe differs from its anchor by the probe alone.
         if "drop" in name and isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -88,10 +94,18 @@ def _config_by_value(values: dict[str, Any]) -> Any:
         raise ScenarioError(f"model.config: {type(default).__name__} refuses these values: {_gist(error)}") from error
 
 
-def _checkpoint_config(model: Model, num_labels: int | None) -> Any:
-    extra = {} if num_labels is None or model.task == "causal-lm" else {"num_labels": num_labels}
+def configurations(config: Any) -> Iterator[Any]:
+    """Yield a transformers configuration and all that are nested in it, outermost first."""
+    yield config
+    for name in getattr(config, "sub_configs", {}):
+        nested = getattr(config, name, None)
+        if nested is not None:
+            yield from configurations(nested)
+
+
+def _checkpoint_config(model: Model) -> Any:
     try:
-        return transformers.AutoConfig.from_pretrained(model.checkpoint, **extra)
+        return transformers.AutoConfig.from_pretrained(model.checkpoint, trust_remote_code=False)
     except Exception as error:  # OSError, hub and network errors of several packages
         raise _checkpoint_error(model, error) from error
 
@@ -174,13 +188,12 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
     with torch.random.fork_rng(devices=[]), device:
         torch.manual_seed(stream_seed(scenario.seed, "weights"))
         try:
-            if meta or scenario.model.checkpoint is None:
-                model = auto.from_config(config, attn_implementation=attention)
+            if scenario.model.checkpoint is None:
+                model = auto.from_config(config, attn_implementation=attention, trust_remote_code=False)
             else:
-                model = auto.from_pretrained(
-                    scenario.model.checkpoint, config=config, attn_implementation=attention, use_safetensors=True,
-                    dtype=torch.float32, ignore_mismatched_sizes=True,
-                )  # fmt: skip
+                model = load_checkpoint(scenario.model, auto, config, attention, meta=meta)
+        except ScenarioError:
+            raise
         except OSError as error:
             raise _checkpoint_error(scenario.model, error) from error
         except Exception as error:  # transformers and safetensors raise many types
@@ -196,29 +209,8 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
             for parameter in model.parameters():
                 parameter.requires_grad_(parameter.dim() == 1)
             _train_task_head(model, scenario.model.task)
-    # Weights are drawn, or read, in single precision and rounded once.
-    _round_weights(model, torch_dtype(scenario.model))
+    round_weights(model, torch_dtype(scenario.model))
     return model
-
-
-def _round_weights(model: nn.Module, dtype: torch.dtype) -> None:
-    """Give parameters and statistics a precision; tables that are not saved, as rotary frequencies, keep theirs."""
-    if dtype is torch.float32:
-        return
-    tables = [
-        (module, name, buffer)
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if name in module._non_persistent_buffers_set
-    ]
-    model.to(dtype)
-    for module, name, buffer in tables:
-        module._buffers[name] = buffer
-
-
-def torch_dtype(model: Model) -> torch.dtype:
-    """Return the precision of a scenario's model."""
-    return torch.bfloat16 if model.dtype == "bfloat16" else torch.float32
 
 
 def _name_class(config: Any, auto: Any) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from hybridsplit.runtime.models.build import build_blocks, torch_dtype
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel
 from hybridsplit.scenarios.loader import validate_scenario

@@ -17,8 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from hybridsplit.scenarios.errors import ExitCode, HybridSplitError
-from hybridsplit.scenarios.registry import PluginWarning
+from hybridsplit.scenarios.errors import ExitCode, HybridSplitError, HybridSplitWarning
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,8 +50,8 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
-def show_plugin_warnings() -> None:
-    """Print warnings about plug-ins as one line on stderr, without the place in the source that issued them."""
+def show_warnings() -> None:
+    """Print the package's own warnings as one line on stderr, without the place in the source that issued them."""
     show = warnings.showwarning
 
     def shown(
@@ -63,7 +62,7 @@ def show_plugin_warnings() -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if issubclass(category, PluginWarning):
+        if issubclass(category, HybridSplitWarning):
             stderr().print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
         else:
             show(message, category, filename, lineno, file, line)

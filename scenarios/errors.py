@@ -24,6 +24,14 @@ class HybridSplitError(Exception):
     exit_code: ExitCode = ExitCode.FAILED
 
 
+class HybridSplitWarning(UserWarning):
+    """Base of all warnings of this package; the command line prints it as one line."""
+
+
+class InputWarning(HybridSplitWarning):
+    """Something in the user's files was passed over or taken in a way that the user should know."""
+
+
 class ScenarioError(HybridSplitError, ValueError):
     """The scenario, or something it names, is not valid."""
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast
 
-from hybridsplit.scenarios.errors import HybridSplitError, UsageError
+from hybridsplit.scenarios.errors import HybridSplitError, HybridSplitWarning, UsageError
 
 T = TypeVar("T")
 A = TypeVar("A")
 
 
-class PluginWarning(UserWarning):
+class PluginWarning(HybridSplitWarning):
     """A plug-in was left out: it cannot be loaded, is not what it should be, or its name is taken."""
 
 

@@ -13,6 +13,7 @@ from hybridsplit.profiler.batch_worth import batch_worth, noise_scale
 from hybridsplit.profiler.cache import load_profile, profile_key, save_profile
 from hybridsplit.profiler.costs import OperatorCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
+from hybridsplit.profiler.data_check import check_data
 from hybridsplit.profiler.energy import client_energy_j
 from hybridsplit.profiler.mode_costs import Clock, block_seconds, server_step_s
 from hybridsplit.profiler.profiles import ModelProfile, OnProgress
@@ -186,7 +187,7 @@ def _client_rows(rows: pd.DataFrame, client: Client) -> pd.DataFrame:
 def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, share: None) -> OptionTable:
     """Return the option table of a scenario.
 
-    The profile of its model is kept between runs (:mod:`hybridsplit.profiler.cache`).
+    The profile of its model is kept between runs (:mod:`hybridsplit.profiler.cache`). Data are checked first.
 
     Raises
     ------
@@ -195,6 +196,8 @@ def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, 
     """
     cuda_devices = cuda_devices_of(scenario)
     key = profile_key(scenario, cuda_devices)
+    on_progress("checking the data", 0.0)
+    check_data(scenario, key)
     profile = load_profile(key) if key is not None else None
     if profile is None:
         on_progress("loading PyTorch and Transformers", 0.0)

@@ -18,18 +18,18 @@ class ExitCode(IntEnum):
     FAILED = 4
 
 
-class HybridSplitWarning(UserWarning):
-    """Base of all warnings of this package; the command line prints one as a line, without its place in the source."""
-
-
-class ScenarioWarning(HybridSplitWarning):
-    """Something that a scenario leaves open was decided in a way that matters to the result."""
-
-
 class HybridSplitError(Exception):
     """Base of all errors of this package; the command line prints it without a traceback."""
 
     exit_code: ExitCode = ExitCode.FAILED
+
+
+class HybridSplitWarning(UserWarning):
+    """Base of all warnings of this package; the command line prints it as one line, without its place in the source."""
+
+
+class InputWarning(HybridSplitWarning):
+    """Something in the user's files was passed over, or completed, in a way that the user should know."""
 
 
 class ScenarioError(HybridSplitError, ValueError):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hybridsplit.runtime.data.dealing import check_counts, ends_of_runs
 from hybridsplit.runtime.data.sources import Samples
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.scenarios.errors import ScenarioError
@@ -39,20 +40,13 @@ def partition(samples: Samples, scenario: Scenario) -> Mapping[str, Tensor]:
                 break
     else:
         dealt = _by_key(samples if scheme.key != "label" else _keyed_by_label(samples), clients, rng)
-    for client, index in zip(clients, dealt, strict=True):
-        if len(index) < batch_size:
-            raise ScenarioError(
-                f"data.partition: client {client.id} gets {len(index)} samples; needs at least one batch of "
-                f"{batch_size}: lower training.batch_size or the number of clients, raise its data_share, or use more "
-                "data"
-            )
+    check_counts(scenario, [len(index) for index in dealt])
     return {client.id: torch.from_numpy(np.sort(index)) for client, index in zip(clients, dealt, strict=True)}
 
 
 def _deal(order: np.ndarray, weights: list[float]) -> list[np.ndarray]:
     """Cut an order into consecutive runs whose lengths follow the weights."""
-    ends = np.round(np.cumsum(weights) / sum(weights) * len(order)).astype(int)
-    return np.split(order, ends[:-1])
+    return np.split(order, ends_of_runs(len(order), weights)[:-1])
 
 
 def _dirichlet(

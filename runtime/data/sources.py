@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +15,7 @@ from hybridsplit.runtime.models.build import model_config
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.scenarios.errors import ScenarioError
-from hybridsplit.scenarios.schema import DataSource, Digits, ImageArchive, Scenario, SyntheticTokens, TextTable
+from hybridsplit.scenarios.schema import DataSource, Digits, Scenario, SyntheticTokens
 from hybridsplit.scenarios.streams import stream_seed
 
 
@@ -82,6 +79,7 @@ def load_dataset(scenario: Scenario) -> Dataset:
             f"data: cannot be used as {scenario.data.source} ({type(error).__name__}: {error})"
         ) from error
     _check_labels(scenario, num_classes)
+    _check_values(scenario, samples)
     if samples.inputs.is_floating_point():
         samples = replace(samples, inputs=samples.inputs.to(torch_dtype(scenario.model)))
     generator = torch.Generator().manual_seed(stream_seed(scenario.seed, "test-split"))
@@ -109,6 +107,25 @@ def _check_labels(scenario: Scenario, num_classes: int) -> None:
             f"model.config.num_labels: found {outputs}; the data has {num_classes} classes: "
             f"state num_labels: {num_classes}"
         )
+
+
+def _check_values(scenario: Scenario, samples: Samples) -> None:
+    """Refuse samples that make a loss that is not finite, whatever source they come from."""
+    source = scenario.data.source
+    if samples.inputs.is_floating_point() and not torch.isfinite(samples.inputs).all():
+        index = torch.nonzero(~torch.isfinite(samples.inputs))[0].tolist()
+        raise ScenarioError(
+            f"data: {source} gives a value that is not finite in sample {index[0]} (at {index[1:]}); needs finite "
+            "numbers"
+        )
+    if scenario.model.task == "causal-lm":
+        lacking = torch.nonzero((samples.labels[:, 1:] < 0).all(1)).flatten()
+        if len(lacking):
+            raise ScenarioError(
+                f"data: {source} gives sample {int(lacking[0])} a single token ({len(lacking)} such samples); needs at "
+                "least two, for a language model predicts each token from those before it: raise "
+                "training.sequence_length, or remove these samples"
+            )
 
 
 def _load_samples(scenario: Scenario) -> tuple[Samples, int]:
@@ -193,91 +210,3 @@ def load_synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Sa
     chains = torch.from_numpy(chain_N)
     labels = inputs if scenario.model.task == "causal-lm" else chains
     return Samples(inputs, labels, None, chains), num_classes
-
-
-def load_text_table(data: TextTable, scenario: Scenario) -> tuple[Samples, int]:
-    """Return the tokenized sentences of a table, and the number of classes.
-
-    Raises
-    ------
-    ScenarioError
-        If the table cannot be read, lacks a column that the scenario names, or has tokens that the model does not know.
-    """
-    path = Path(data.path)
-    separator = "\t" if path.suffix == ".tsv" else ","
-    try:
-        table = pd.read_csv(path, sep=separator, quoting=3 if separator == "\t" else 0)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"data.path: {path}: not a readable table ({error})") from error
-    named = [("text_column", data.text_column), ("label_column", data.label_column), ("key_column", data.key_column)]
-    for key, column in named:
-        if column is not None and column not in table.columns:
-            raise ScenarioError(
-                f"data.{key}: found {column!r}; {path} has the columns {', '.join(map(str, table.columns))}"
-            )
-    texts = table[data.text_column].astype(str).tolist()
-    input_ids, mask_NS = _tokenize(data, texts, scenario)
-    vocabulary = model_config(scenario.model).vocab_size
-    if int(input_ids.max()) >= vocabulary:
-        raise ScenarioError(
-            f"data.tokenizer: gives token {int(input_ids.max())}; the model knows {vocabulary}: "
-            "use the model's own tokenizer"
-        )
-    if scenario.model.task == "causal-lm":
-        labels, num_classes = input_ids.masked_fill(~mask_NS, -100), 0
-    else:
-        labels, num_classes = _integer_labels(table[data.label_column], f"data.label_column: {path}")
-    by_key = table[data.key_column if data.key_column is not None else data.label_column]
-    return Samples(input_ids, labels, mask_NS, torch.tensor(pd.factorize(by_key)[0], dtype=torch.long)), num_classes
-
-
-def _integer_labels(column: pd.Series, where: str) -> tuple[Tensor, int]:
-    numbers = pd.to_numeric(column, errors="coerce")
-    if numbers.isna().any() or (numbers < 0).any() or (numbers % 1 != 0).any():
-        raise ScenarioError(
-            f"{where}: needs labels 0, 1, 2, ...; found {column[numbers.isna()].tolist()[:3] or 'others'}"
-        )
-    labels = torch.tensor(numbers.astype(int).to_numpy(), dtype=torch.long)
-    return labels, int(labels.max()) + 1
-
-
-def _tokenize(data: TextTable, texts: list[str], scenario: Scenario) -> tuple[Tensor, Tensor]:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(data.tokenizer)
-    except Exception as error:  # OSError, hub and network errors of several packages
-        raise ScenarioError(
-            f"data.tokenizer: {data.tokenizer!r} is no local tokenizer folder and could not be fetched from the hub; "
-            "give a local folder or go online"
-        ) from error
-    encoded = tokenizer(
-        texts, padding="max_length", truncation=True, max_length=scenario.training.sequence_length, return_tensors="pt"
-    )
-    return encoded["input_ids"], encoded["attention_mask"].bool()
-
-
-def load_image_archive(data: ImageArchive, scenario: Scenario) -> tuple[Samples, int]:
-    """Return the images of an archive, resized, and the number of classes.
-
-    Raises
-    ------
-    ScenarioError
-        If the file is no archive of images [N, H, W] or [N, H, W, C] and labels [N].
-    """
-    try:
-        with np.load(data.path, allow_pickle=False) as archive:
-            images, labels = np.asarray(archive["images"]), np.asarray(archive["labels"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ScenarioError(
-            f"data.path: {data.path}: needs an .npz file with 'images' and 'labels' ({error})"
-        ) from error
-    if images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels):
-        raise ScenarioError(
-            f"data.path: {data.path}: found images {images.shape} and labels {labels.shape}; "
-            "needs [N, H, W(, C)] and [N]"
-        )
-    tensor = torch.tensor(images, dtype=torch.float32)
-    tensor = tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
-    label_tensor, num_classes = _integer_labels(pd.Series(labels), f"data.path: {data.path}")
-    return prepared_images(tensor.contiguous(), label_tensor, data.image_size, scenario), num_classes

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import transformers
 
-from hybridsplit.scenarios.errors import ScenarioError, ScenarioWarning
+from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import Model
 
 _WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "torch.nn.DataParallel", "_forward_module.": "a trainer"}
@@ -146,7 +146,7 @@ def _check_fit(model: Model, loaded: Any, info: dict[str, Any]) -> None:
     if missing:
         warnings.warn(
             f"model.checkpoint: {model.checkpoint} has no {_some(missing, 'weights')}: drawn from the seed",
-            ScenarioWarning,
+            InputWarning,
             stacklevel=2,
         )
 

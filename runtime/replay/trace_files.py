@@ -1,30 +1,23 @@
-"""Reading recorded traces from files, and dealing the files of a folder to clients.
-
-Two formats are recognised by content, not by file name: a JSON list of ``duration_ms``, ``bandwidth_kbps`` (and
-``latency_ms``, which is not used), as the 4G and 3G commute logs have it; and lines of ``seconds<TAB>Mbit/s``, as
-iperf3 logs of Wi-Fi have it. Rates are SI: 1 kbit is 1,000 bit.
-"""
+"""Recorded traces in files, and dealing the files of a folder to clients."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from hybridsplit.runtime.replay.trace_text import FORMATS, parse_trace
 from hybridsplit.runtime.replay.traces import BandwidthTrace
-from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import Scenario
-from hybridsplit.scenarios.units import bits_per_second_from_kbps, bits_per_second_from_mbps
+from hybridsplit.scenarios.units import MIB, format_bytes
 
-_MILLISECONDS_PER_SECOND = 1e3
 _SUFFIXES = (".json", ".txt", ".tsv", ".log")
-_FORMATS = (
-    "needs a JSON list of objects with duration_ms and bandwidth_kbps, or lines of 'seconds<TAB>Mbit/s' with rising "
-    "seconds"
-)
+_TEXTS_ABOUT_FILES = ("readme", "licence", "license", "copying", "notice", "citation", "changelog", "index")
+_LARGEST_FILE_BYTES = 64 * MIB
+_NAMES_SHOWN = 3
 
 
 def load_trace(path: Path) -> BandwidthTrace:
@@ -33,7 +26,7 @@ def load_trace(path: Path) -> BandwidthTrace:
     Parameters
     ----------
     path
-        A file in either of the formats that the module describes.
+        A file in either of the formats of :mod:`hybridsplit.runtime.replay.trace_text`.
 
     Returns
     -------
@@ -43,82 +36,19 @@ def load_trace(path: Path) -> BandwidthTrace:
     Raises
     ------
     ScenarioError
-        If the file is missing, is in neither format, or holds no usable samples.
+        If the file is missing or larger than 64 MiB, is in neither format, leaves its units in doubt, or holds no
+        usable samples.
     """
     try:
+        if path.is_file() and (size_bytes := path.stat().st_size) > _LARGEST_FILE_BYTES:
+            raise ScenarioError(
+                f"{path}: found {format_bytes(size_bytes)}; needs a recording of at most "
+                f"{format_bytes(_LARGEST_FILE_BYTES)}: cut it into several files"
+            )
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: cannot be read as text ({error}); {_FORMATS}") from error
+        raise ScenarioError(f"{path}: cannot be read as text ({error}); {FORMATS}") from error
     return parse_trace(text, str(path))
-
-
-def parse_trace(text: str, name: str) -> BandwidthTrace:
-    """Read a recorded trace from text, in either of the formats that the module describes.
-
-    Parameters
-    ----------
-    text
-        Content of the file.
-    name
-        Where it comes from, for messages.
-
-    Raises
-    ------
-    ScenarioError
-        If the text is in neither format, or holds no usable samples.
-    """
-    content = text.strip()
-    if not content:
-        raise ScenarioError(f"{name}: the file is empty; {_FORMATS}")
-    return _from_json(content, name) if content[0] in "[{" else _from_lines(content, name)
-
-
-def _from_json(text: str, name: str) -> BandwidthTrace:
-    try:
-        document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ScenarioError(f"{name}: begins like JSON but is not ({error}); {_FORMATS}") from error
-    if not isinstance(document, list):
-        raise ScenarioError(f"{name}: found a JSON object; {_FORMATS}")
-    durations_s, rates_bps = [], []
-    for index, sample in enumerate(document):
-        where = f"{name}: item {index + 1}"
-        durations_s.append(_number_of(sample, "duration_ms", where) / _MILLISECONDS_PER_SECOND)
-        rates_bps.append(bits_per_second_from_kbps(_number_of(sample, "bandwidth_kbps", where)))
-    return BandwidthTrace(np.array(durations_s), np.array(rates_bps), name)
-
-
-def _number_of(sample: Any, key: str, where: str) -> float:
-    value = sample.get(key) if isinstance(sample, dict) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ScenarioError(f"{where}: found {key} = {value!r}; needs a number. The file {_FORMATS}")
-    return float(value)
-
-
-def _from_lines(text: str, name: str) -> BandwidthTrace:
-    stamps_s, rates_bps = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            stamp, rate = line.split()
-            stamps_s.append(float(stamp))
-            rates_bps.append(bits_per_second_from_mbps(float(rate)))
-        except ValueError as error:
-            raise ScenarioError(f"{name}, line {number}: found {line.strip()[:60]!r}; {_FORMATS}") from error
-    if len(stamps_s) < 2:
-        raise ScenarioError(
-            f"{name}: found one sample; needs two or more, since a sample lasts until the next one's seconds"
-        )
-    # Two stamps may be equal (iperf3 now and then reports an interval of length zero), which then carries nothing.
-    durations_s = np.diff(np.array(stamps_s))
-    if not (durations_s >= 0).all():
-        index = int(np.argmin(np.where(np.isnan(durations_s), -np.inf, durations_s)))
-        raise ScenarioError(
-            f"{name}: the seconds go from {stamps_s[index]} to {stamps_s[index + 1]}; needs seconds that rise"
-        )
-    last_s = float(np.median(durations_s))
-    return BandwidthTrace(np.append(durations_s, last_s), np.array(rates_bps), name)
 
 
 def assign_traces(folder: Path, client_ids: Sequence[str], seed: int) -> dict[str, BandwidthTrace]:
@@ -127,8 +57,9 @@ def assign_traces(folder: Path, client_ids: Sequence[str], seed: int) -> dict[st
     Parameters
     ----------
     folder
-        Folder with one trace a file. Subfolders are read too; files that do not end in ``.json``, ``.txt``, ``.tsv`` or
-        ``.log`` (an index, a licence) are passed over.
+        Folder with one trace a file. Subfolders are read too. Files that do not end in ``.json``, ``.txt``, ``.tsv`` or
+        ``.log``, and texts about the files (a README, a licence, an index) are no traces: an
+        :class:`~hybridsplit.scenarios.errors.InputWarning` names them. Hidden files are passed over.
     client_ids
         The clients, in the plan's order.
     seed
@@ -147,9 +78,20 @@ def assign_traces(folder: Path, client_ids: Sequence[str], seed: int) -> dict[st
     """
     if not folder.is_dir():
         raise ScenarioError(f"{folder}: no such folder; needs a folder with one recorded trace a file")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _SUFFIXES)
+    paths, others = _files_of(folder)
     if not paths:
-        raise ScenarioError(f"{folder}: no traces in this folder; needs files that end in {', '.join(_SUFFIXES)}")
+        found = f"found {_named(others, folder)}" if others else "it is empty"
+        raise ScenarioError(
+            f"{folder}: no traces in this folder ({found}); needs files that end in {', '.join(_SUFFIXES)}; "
+            f"each {FORMATS}"
+        )
+    if others:
+        warnings.warn(
+            f"{folder}: not read as recordings: {_named(others, folder)}; recordings are files that end in "
+            f"{', '.join(_SUFFIXES)}",
+            InputWarning,
+            stacklevel=2,
+        )
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(paths))
     read: dict[int, BandwidthTrace] = {}
@@ -161,6 +103,25 @@ def assign_traces(folder: Path, client_ids: Sequence[str], seed: int) -> dict[st
         else:
             dealt[client_id] = read[index].shifted(float(generator.uniform(0.0, read[index].duration_s)))
     return dealt
+
+
+def _files_of(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the recordings of a folder and its other files, both sorted, hidden ones left out."""
+    recordings: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or not path.is_file():
+            continue
+        is_recording = path.suffix.lower() in _SUFFIXES and path.stem.lower() not in _TEXTS_ABOUT_FILES
+        (recordings if is_recording else others).append(path)
+    return recordings, others
+
+
+def _named(paths: Sequence[Path], folder: Path) -> str:
+    names = ", ".join(str(path.relative_to(folder)) for path in paths[:_NAMES_SHOWN])
+    more = len(paths) - _NAMES_SHOWN
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def scenario_traces(scenario: Scenario) -> dict[str, BandwidthTrace]:
@@ -181,8 +142,12 @@ def scenario_traces(scenario: Scenario) -> dict[str, BandwidthTrace]:
     ScenarioError
         If a file is missing or is not a trace.
     """
-    named: Mapping[str, str] = {
-        client.id: client.link.trace for client in scenario.expanded_clients() if client.link.trace
-    }
-    read = {name: load_trace(Path(name)) for name in dict.fromkeys(named.values())}
-    return {client_id: read[name] for client_id, name in named.items()}
+    read: dict[str, BandwidthTrace] = {}
+    for index, group in enumerate(scenario.clients):
+        name = group.link.trace
+        if name and name not in read:
+            try:
+                read[name] = load_trace(Path(name))
+            except ScenarioError as error:
+                raise ScenarioError(f"clients.{index}.link.trace: {error}") from error
+    return {client.id: read[client.link.trace] for client in scenario.expanded_clients() if client.link.trace}

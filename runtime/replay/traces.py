@@ -7,6 +7,7 @@ cost does not depend on how many samples or periods it lasts.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,9 @@ from hybridsplit.runtime.replay.transfer import Transfer
 from hybridsplit.scenarios.errors import ScenarioError, UsageError
 
 FloatArray = NDArray[np.float64]
+
+_SMALLEST, _LARGEST = 1e-9, 1e18
+"""Seconds and bit/s beyond these are no measurement, and sums of them lose all digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ class BandwidthTrace:
     def __post_init__(self) -> None:
         durations_s = np.array(self.durations_s, dtype=np.float64).ravel()
         rates_bps = np.array(self.rates_bps, dtype=np.float64).ravel()
-        _check_samples(durations_s, rates_bps, self.name)
+        check_samples(durations_s, rates_bps, self.name)
         if not math.isfinite(self.offset_s):
             raise ScenarioError(f"{self.name}: found an offset of {self.offset_s} s; needs a finite number of seconds")
         kept = durations_s > 0
@@ -169,19 +173,41 @@ def _running_sum(values: FloatArray) -> FloatArray:
     return np.concatenate(([0.0], np.cumsum(values)))
 
 
-def _check_samples(durations_s: FloatArray, rates_bps: FloatArray, name: str) -> None:
+def check_samples(
+    durations_s: FloatArray,
+    rates_bps: FloatArray,
+    name: str,
+    place_of: Callable[[int], str] = lambda index: f"sample {index + 1}",
+) -> None:
+    """Check that samples are a recording that can be computed with.
+
+    Parameters
+    ----------
+    durations_s, rates_bps
+        [S] length and rate of each sample.
+    name
+        Where they come from, for messages.
+    place_of
+        Where the sample at an index stands, for messages.
+
+    Raises
+    ------
+    ScenarioError
+        If the arrays are empty or differ in length, or hold a value that is negative, not finite, or too small or large
+        to be a measurement; or if all lengths are zero.
+    """
     if len(durations_s) == 0 or len(durations_s) != len(rates_bps):
         raise ScenarioError(
             f"{name}: found {len(durations_s)} sample lengths and {len(rates_bps)} rates; needs as many of one as of "
             "the other, and at least one"
         )
     for what, unit, values in (("length", "s", durations_s), ("rate", "bit/s", rates_bps)):
-        bad = ~np.isfinite(values) | (values < 0)
+        bad = ~((values == 0) | ((values >= _SMALLEST) & (values <= _LARGEST)))
         if bad.any():
             index = int(np.argmax(bad))
             raise ScenarioError(
-                f"{name}: sample {index + 1} has a {what} of {values[index]} {unit}; needs a finite number that is not "
-                "negative: the recording is damaged there, repair or remove that sample"
+                f"{name}: {place_of(index)} has a {what} of {values[index]} {unit}; needs zero, or a number from "
+                f"{_SMALLEST:g} to {_LARGEST:g}: the recording is damaged there, repair or remove that sample"
             )
     if not durations_s.sum() > 0:
         raise ScenarioError(f"{name}: all samples have length zero; needs a recording that lasts some time")

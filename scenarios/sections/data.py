@@ -9,6 +9,7 @@ from pydantic import Field
 from hybridsplit.scenarios.registered import OneOf, section_registry
 from hybridsplit.scenarios.registry import Registry
 from hybridsplit.scenarios.sections.base import PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.units import GIB, Bytes
 
 
 class Iid(Section):
@@ -121,19 +122,19 @@ class SyntheticTokens(TextSource):
 class TextTable(TextSource):
     """Sentences and labels from a CSV or TSV file, tokenized with a local or hub tokenizer."""
 
-    loader: ClassVar[str] = "hybridsplit.runtime.data.sources:load_text_table"
+    loader: ClassVar[str] = "hybridsplit.runtime.data.tables:load_text_table"
     is_padded: ClassVar[bool] = True
     file_keys: ClassVar[tuple[str, ...]] = ("path",)
     folder_keys: ClassVar[tuple[str, ...]] = ("tokenizer",)
     source: Literal["text-table"]
     path: str
-    """The file, relative to the scenario file; ``.tsv`` is split at tabs, anything else at commas."""
+    """The file, relative to the scenario file; ``.tsv`` is split at tabs, all else at commas. All of it is text."""
     tokenizer: str
     """A local folder or hub name for ``AutoTokenizer``."""
     text_column: str = "sentence"
     """Column that holds the text."""
     label_column: str = "label"
-    """Column that holds an integer label."""
+    """Column that holds a label, 0, 1, 2, ...; a language model needs none, unless samples are dealt by it."""
     key_column: str | None = None
     """Column of the natural key for the ``by-key`` partition."""
 
@@ -147,13 +148,15 @@ class TextTable(TextSource):
 class ImageArchive(ImageSource):
     """Images and labels from an ``.npz`` file with the arrays ``images`` and ``labels``."""
 
-    loader: ClassVar[str] = "hybridsplit.runtime.data.sources:load_image_archive"
+    loader: ClassVar[str] = "hybridsplit.runtime.data.archives:load_image_archive"
     file_keys: ClassVar[tuple[str, ...]] = ("path",)
     source: Literal["image-archive"]
     path: str
     """The file, relative to the scenario file; ``images`` is [N, H, W] or [N, H, W, C], ``labels`` is [N]."""
     image_size: Annotated[int, Field(ge=8, le=1024)]
     """Side of the resized square image, pixels."""
+    unpacked_limit_bytes: Bytes = 2 * GIB
+    """Most memory that the arrays may take, unpacked and as resized images; checked before anything is unpacked."""
 
 
 Data = Annotated[DataSource, OneOf(DATA_SOURCES, "source")]

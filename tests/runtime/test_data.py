@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
@@ -114,55 +111,3 @@ def test_synthetic_tokens_can_be_learned_and_are_never_padding(family: str) -> N
     assert int(dataset.train.inputs.min()) >= 4
     assert dataset.train.mask_NS is None
     assert (dataset.train.labels.ndim == 2) == (family == "opt-causal")
-
-
-def test_image_archive(tmp_path: Path) -> None:
-    np.savez(
-        tmp_path / "x.npz", images=np.random.default_rng(0).integers(0, 255, (60, 9, 9)), labels=np.arange(60) % 10
-    )
-    scenario = load_scenario("quickstart", [f"data={{source: image-archive, path: {tmp_path}/x.npz, image_size: 16}}"])
-    dataset = load_dataset(scenario)
-    assert dataset.train.inputs.shape[1:] == (1, 16, 16)
-    assert dataset.num_classes == 10
-    np.savez(tmp_path / "x.npz", pictures=np.zeros(3))
-    with pytest.raises(ScenarioError, match="'images'"):
-        load_dataset(scenario)
-
-
-def test_text_table_errors_name_the_column(tmp_path: Path) -> None:
-    (tmp_path / "t.tsv").write_text("text\tlabel\nhello\t1\nbye\t0\n")
-    scenario = family_scenario("bert")
-    scenario = scenario.model_copy(update={"data": _table(tmp_path / "t.tsv", "sentence")})
-    with pytest.raises(ScenarioError, match=r"data.text_column: found 'sentence'.* columns text, label"):
-        load_dataset(scenario)
-
-
-def test_text_table_without_tokenizer_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    (tmp_path / "t.tsv").write_text("text\tlabel\nhello\t1\nbye\t0\n")
-    scenario = family_scenario("bert").model_copy(update={"data": _table(tmp_path / "t.tsv", "text")})
-    with pytest.raises(ScenarioError, match=r"data.tokenizer: './no-tokenizer'"):
-        load_dataset(scenario)
-
-
-def test_text_table_with_a_local_tokenizer(tmp_path: Path) -> None:
-    from transformers import BertTokenizerFast
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
-    (tmp_path / "vocab.txt").write_text("\n".join(words))
-    BertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "tokenizer")
-    (tmp_path / "t.tsv").write_text(
-        "who\ttext\tlabel\n" + "".join(f"w{i % 4}\tgood film\t{i % 2}\n" for i in range(20))
-    )
-    table = _table(tmp_path / "t.tsv", "text", tokenizer=str(tmp_path / "tokenizer"), key_column="who")
-    dataset = load_dataset(family_scenario("bert").model_copy(update={"data": table}))
-    assert dataset.train.mask_NS is not None
-    assert dataset.train.mask_NS[0].sum() == 4
-    assert len(dataset.train.keys_N.unique()) == 4
-
-
-def _table(path: Path, text_column: str, **more: object) -> object:
-    from hybridsplit.scenarios.schema import TextTable
-
-    settings = {"tokenizer": "./no-tokenizer", **more}
-    return TextTable(source="text-table", path=str(path), text_column=text_column, **settings)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from hybridsplit.runtime.split.parts import SplitModel
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
-from hybridsplit.scenarios.errors import ScenarioError, ScenarioWarning
+from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import Model, Scenario
 from hybridsplit.testing.families import DECODERS, FAMILIES, TRACED, family_batch, family_scenario
 
@@ -131,7 +131,7 @@ def test_a_head_that_is_large_enough_is_kept(family: str, tmp_path: Path) -> Non
     heads = []
     for num_labels in (2, 3):
         with warnings.catch_warnings():
-            warnings.simplefilter("error", ScenarioWarning)
+            warnings.simplefilter("error", InputWarning)
             heads.append(list(build_blocks(scenario, num_labels=num_labels)[-1].parameters())[-1])
     assert torch.equal(*heads)
     assert len(heads[0]) == model_config(scenario.model).num_labels
@@ -149,7 +149,7 @@ def test_a_head_that_the_checkpoint_lacks_is_drawn_and_said(tmp_path: Path) -> N
     section = Model(task="sequence-classification", checkpoint=str(tmp_path))
     scenario = causal.model_copy(update={"model": section})
     for meta in (True, False):
-        with pytest.warns(ScenarioWarning, match=r"has no score\.weight: drawn from the seed"):
+        with pytest.warns(InputWarning, match=r"has no score\.weight: drawn from the seed"):
             blocks = build_blocks(scenario, num_labels=4, meta=meta)
         assert next(p for n, p in blocks[-1].named_parameters() if n == "head.weight").shape == (4, 16)
 
@@ -161,5 +161,5 @@ def test_a_base_model_needs_a_head_and_its_pooler_may_be_drawn(tmp_path: Path) -
     )
     base.save_pretrained(tmp_path / "base")
     section = Model(task="sequence-classification", checkpoint=str(tmp_path / "base"))
-    with pytest.warns(ScenarioWarning, match="classifier.bias, classifier.weight"):
+    with pytest.warns(InputWarning, match="classifier.bias, classifier.weight"):
         build_blocks(scenario.model_copy(update={"model": section}), num_labels=3)

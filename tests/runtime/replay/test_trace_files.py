@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hybridsplit.runtime.replay import replay
-from hybridsplit.runtime.replay.trace_files import assign_traces, load_trace, parse_trace, scenario_traces
-from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.runtime.replay.trace_files import assign_traces, load_trace, scenario_traces
+from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 
 REAL_TRACES = Path(__file__).resolve().parents[4] / "shared" / "data" / "traces"
 needs_real_traces = pytest.mark.skipif(
@@ -19,22 +19,6 @@ needs_real_traces = pytest.mark.skipif(
 
 def json_text(*samples: tuple[object, object]) -> str:
     return json.dumps([{"duration_ms": d, "bandwidth_kbps": r, "latency_ms": 20} for d, r in samples])
-
-
-def test_json_is_milliseconds_and_kilobits():
-    trace = parse_trace(json_text((500, 8), (1500, 0)), "log")
-    assert trace.durations_s.tolist() == [0.5, 1.5]
-    assert trace.rates_bps.tolist() == [8000.0, 0.0]
-
-
-def test_lines_are_seconds_and_megabits_and_a_sample_lasts_until_the_next():
-    trace = parse_trace("0.0\t30\n1.5\t40\n2.5\t20\n", "log")
-    assert trace.durations_s.tolist() == [1.5, 1.0, 1.25]  # the last one takes the median
-    assert trace.rates_bps.tolist() == [30e6, 40e6, 20e6]
-
-
-def test_two_equal_stamps_are_a_sample_of_length_zero():
-    assert parse_trace("0 5\n1 0\n1 7\n2 9\n", "log").rates_bps.tolist() == [5e6, 7e6, 9e6]
 
 
 def test_the_format_is_told_by_content(tmp_path):
@@ -55,15 +39,15 @@ def test_the_format_is_told_by_content(tmp_path):
         (json_text(("1", 5)), "item 1: found duration_ms = '1'"),
         (json_text((True, 5)), "item 1: found duration_ms = True"),
         ('[{"duration_ms": 1000}]', "item 1: found bandwidth_kbps = None"),
-        (json_text((1000, 5), (-1, 5)), "sample 2 has a length"),
-        ('[{"duration_ms": 1000, "bandwidth_kbps": NaN}]', "sample 1 has a rate of nan"),
-        ('[{"duration_ms": 1000, "bandwidth_kbps": Infinity}]', "sample 1 has a rate of inf"),
+        (json_text((1000, 5), (-1, 5)), "item 2 has a length"),
+        ('[{"duration_ms": 1000, "bandwidth_kbps": NaN}]', "item 1 has a rate of nan"),
+        ('[{"duration_ms": 1000, "bandwidth_kbps": Infinity}]', "item 1 has a rate of inf"),
         (json_text((1000, 0), (10, 0)), "no transfer over it would ever finish"),
         ("0 5", "two or more"),
-        ("0 5\n1 nan", "sample 2 has a rate of nan"),
+        ("0 5\n1 nan", "line 2 has a rate of nan"),
         ("0 5\nnan 5\n2 5", "needs seconds that rise"),
         ("0 5\n2 5\n1 5", "from 2.0 to 1.0; needs seconds that rise"),
-        ("0 5\n1 -5", "sample 2 has a rate of -5"),
+        ("0 5\n1 -5", "line 2 has a rate of -5"),
         ("0 0\n1 0", "no transfer over it would ever finish"),
         ("0 5\n1", "line 2: found '1'"),
         ("time,rate\n0,5", "line 1: found 'time,rate'"),
@@ -89,7 +73,6 @@ def test_files_are_dealt_in_a_seeded_order(tmp_path):
     (tmp_path / "sub").mkdir()
     for index, name in enumerate(["b.json", "a.json", "sub/c.json"]):
         (tmp_path / name).write_text(json_text((1000, 8 + index), (1000, 90)), encoding="utf-8")
-    (tmp_path / "index.csv").write_text("not,a,trace\n", encoding="utf-8")
     ids = [f"pi-{index}" for index in range(7)]
     dealt = assign_traces(tmp_path, ids, seed=1)
     again = assign_traces(tmp_path, ids, seed=1)
@@ -108,6 +91,39 @@ def test_a_folder_without_traces_is_refused(tmp_path):
         assign_traces(tmp_path, ["a"], 0)
     with pytest.raises(ScenarioError, match="no such folder"):
         assign_traces(tmp_path / "absent", ["a"], 0)
+
+
+def test_files_that_are_not_read_are_named(tmp_path):
+    for name in ("a.json", "B.JSON", "Readme.txt", "index.csv", "LICENSE", ".hidden.txt"):
+        (tmp_path / name).write_text(
+            json_text((1000, 8)) if name.lower().endswith("json") else "words", encoding="utf-8"
+        )
+    with pytest.warns(InputWarning, match="not read as recordings: LICENSE, Readme.txt, index.csv; ") as caught:
+        dealt = assign_traces(tmp_path, ["a", "b"], 0)
+    assert len(caught) == 1
+    assert {trace.name for trace in dealt.values()} == {str(tmp_path / "a.json"), str(tmp_path / "B.JSON")}
+
+
+def test_a_folder_of_other_files_names_them(tmp_path):
+    (tmp_path / "log.csv").write_text("Timestamp,DL_bitrate\n", encoding="utf-8")
+    with pytest.raises(ScenarioError, match=r"no traces in this folder \(found log.csv\); needs files that end in"):
+        assign_traces(tmp_path, ["a"], 0)
+
+
+def test_a_large_file_is_refused_unread(tmp_path):
+    path = tmp_path / "log.txt"
+    with path.open("wb") as file:
+        file.truncate(65 * 2**20)
+    with pytest.raises(ScenarioError, match=r"log.txt: found 65.00 MiB; needs a recording of at most 64.00 MiB"):
+        load_trace(path)
+
+
+def test_a_link_whose_trace_is_none_is_named(tmp_path, scenario_factory):
+    path = tmp_path / "log.json"
+    path.write_text("1499\n1500\n", encoding="utf-8")
+    scenario = scenario_factory(1, link={"uplink_bps_per_hz": 2.0, "downlink_bps_per_hz": 4.0, "trace": str(path)})
+    with pytest.raises(ScenarioError, match=r"clients.0.link.trace: .*log.json, line 1: found '1499'"):
+        scenario_traces(scenario)
 
 
 def test_the_trace_a_link_names_modulates_its_clients(tmp_path, scenario_factory, plan_factory):

@@ -184,6 +184,13 @@ def test_samples_of_length_zero_carry_nothing():
         ([1.0, 1.0], [1.0, math.nan], "sample 2 has a rate of nan"),
         ([1.0, 1.0], [1.0, math.inf], "sample 2 has a rate of inf"),
         ([1.0, 1.0], [-5.0, 1.0], "sample 1 has a rate of -5"),
+        ([1.0, 1.0], [5.0, 1e-320], "sample 2 has a rate of"),
+        ([1e-320, 1.0], [5.0, 5.0], "sample 1 has a length of"),
+        (
+            [1.0, 1e300],
+            [5.0, 5.0],
+            "sample 2 has a length of 1e.300 s; needs zero, or a number from 1e-09 to 1e.18",
+        ),
         ([0.0, 0.0], [1.0, 1.0], "length zero"),
         ([1.0, 1.0], [0.0, 0.0], "no transfer over it would ever finish"),
         ([0.0, 1.0], [5.0, 0.0], "no transfer over it would ever finish"),

@@ -107,6 +107,7 @@ def _to_json(profile: ModelProfile) -> dict[str, Any]:
     return {
         "split": profile.split.tolist(),
         "noise_scale": profile.noise_scale,
+        "kept": None if profile.kept is None else profile.kept.tolist(),
         "by_batch_size": [[size, _batch_to_json(of_batch)] for size, of_batch in profile.by_batch_size.items()],
     }
 
@@ -116,6 +117,7 @@ def _from_json(document: dict[str, Any]) -> ModelProfile:
         split=np.array(document["split"]),
         by_batch_size={int(size): _batch_from_json(of_batch) for size, of_batch in document["by_batch_size"]},
         noise_scale=document["noise_scale"],
+        kept=None if document["kept"] is None else np.array(document["kept"]),
     )
 
 

@@ -13,6 +13,7 @@ import transformers
 from torch import nn
 
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
+from hybridsplit.runtime.models.master_weights import keep_master_weights
 from hybridsplit.runtime.models.precision import build_in_single_precision, round_weights, torch_dtype
 from hybridsplit.runtime.models.traced.scenario import trace_blocks
 from hybridsplit.runtime.models.weights import head_of, load_checkpoint
@@ -158,8 +159,13 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
     if config.model_type in MODEL_FAMILIES:
         blocks = MODEL_FAMILIES[config.model_type].decompose(model, scenario.model.task)
         untie(blocks)
-        return blocks
-    return trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True))
+    else:
+        blocks = trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True))
+    if scenario.model.has_master_weights:
+        for block in blocks:
+            keep_master_weights(block)
+            block.reads_in = torch_dtype(scenario.model)
+    return blocks
 
 
 def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:

@@ -199,8 +199,7 @@ def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, 
     """
     cuda_devices = cuda_devices_of(scenario)
     key = profile_key(scenario, cuda_devices)
-    on_progress("checking the data", 0.0)
-    check_data(scenario, key)
+    check_data(scenario, key, on_progress)
     profile = load_profile(key) if key is not None else None
     if profile is None:
         on_progress("loading PyTorch and Transformers", 0.0)

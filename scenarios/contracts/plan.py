@@ -239,7 +239,7 @@ class Plan(Shown, FrozenValue):
             raise ContractError(f"{path}: no such file; needs a plan written by 'hybridsplit plan --out'")
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise ContractError(
                 f"{path}: not JSON ({error}); needs a plan written by 'hybridsplit plan --out'"
             ) from error

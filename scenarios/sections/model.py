@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from hybridsplit.scenarios.sections.base import Section
+from hybridsplit.scenarios.shown import shown
 
 
 class Model(Section):
@@ -38,4 +39,8 @@ class Model(Section):
             raise ValueError("needs exactly one of 'config' (by value) and 'checkpoint' (a folder or hub name)")
         if self.config is not None and "model_type" not in self.config:
             raise ValueError("config needs the key 'model_type', for example 'opt', 'bert', 'vit' or 'resnet'")
+        if self.config is not None and not isinstance(self.config["model_type"], str):
+            raise ValueError(
+                f"config.model_type: found {shown(self.config['model_type'])}; needs text, for example 'opt' or 'bert'"
+            )
         return self

@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
-from hybridsplit.runtime.models.traced.scenario import untie_tables
+from hybridsplit.runtime.models.untied import untie_tables
 
 LENGTH = 128
 TEXT = ["gpt2", "gpt_neox", "gemma2", "mamba", "distilbert", "roberta", "albert", "electra", "deberta-v2"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hybridsplit.runtime.data.labels import class_labels
 from hybridsplit.runtime.data.sources import Samples
-from hybridsplit.runtime.models.build import model_config
+from hybridsplit.runtime.models.configuration import model_config
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Dirichlet, Iid, Scenario, TextTable
 from hybridsplit.scenarios.shown import shown

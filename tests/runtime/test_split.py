@@ -10,7 +10,9 @@ import transformers
 from torch import nn
 
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES
-from hybridsplit.runtime.models.build import build_blocks, model_config, untie
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.models.configuration import model_config
+from hybridsplit.runtime.models.untied import untie
 from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.parts import SplitModel, block_of, task_loss
 from hybridsplit.scenarios.contracts.assignment import Assignment

@@ -28,7 +28,7 @@ def built(model_type: str, auto: Any) -> Any:
     if isinstance(classes, tuple):
         config.architectures = [classes[0].__name__]
     with torch.device("meta"):
-        model = auto.from_config(config)
+        model = auto.from_config(config, trust_remote_code=False)
     untie_tables(model)
     return model
 

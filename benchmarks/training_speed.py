@@ -83,7 +83,7 @@ class PlainModel(nn.Module):
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__()
-        self.model = AutoModelForImageClassification.from_config(model_config(scenario.model))
+        self.model = AutoModelForImageClassification.from_config(model_config(scenario.model), trust_remote_code=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""

@@ -11,6 +11,7 @@ import transformers
 
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES
 from hybridsplit.runtime.models.precision import build_in_single_precision
+from hybridsplit.runtime.models.stated import stated_config
 from hybridsplit.runtime.models.weights import head_of
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Model
@@ -101,7 +102,10 @@ def configurations(config: Any) -> Iterator[Any]:
 
 def _checkpoint_config(model: Model) -> Any:
     try:
+        stated_config(str(model.checkpoint))
         return transformers.AutoConfig.from_pretrained(model.checkpoint, trust_remote_code=False)
+    except ScenarioError:
+        raise
     except Exception as error:  # OSError, hub and network errors of several packages
         raise checkpoint_error(model, error) from error
 

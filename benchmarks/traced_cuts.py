@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
-from hybridsplit.runtime.models.traced.scenario import untie_tables
+from hybridsplit.runtime.models.untied import untie_tables
 
 LENGTH = 128
 TEXT = ["gpt2", "gpt_neox", "gemma2", "mamba", "distilbert", "roberta", "albert", "electra", "deberta-v2"]
@@ -28,7 +28,7 @@ def built(model_type: str, auto: Any) -> Any:
     if isinstance(classes, tuple):
         config.architectures = [classes[0].__name__]
     with torch.device("meta"):
-        model = auto.from_config(config)
+        model = auto.from_config(config, trust_remote_code=False)
     untie_tables(model)
     return model
 

@@ -26,7 +26,8 @@ from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.runtime.executors.base import Executor, RoundTask
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.executors.ray import RayExecutor
-from hybridsplit.runtime.models.build import build_blocks, model_config
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.models.configuration import model_config
 from hybridsplit.runtime.split.optimizers import make_optimizer
 from hybridsplit.runtime.split.parts import Part, SplitModel, State, task_loss
 from hybridsplit.runtime.worker.groups import groups_of
@@ -82,7 +83,7 @@ class PlainModel(nn.Module):
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__()
-        self.model = AutoModelForImageClassification.from_config(model_config(scenario.model))
+        self.model = AutoModelForImageClassification.from_config(model_config(scenario.model), trust_remote_code=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""

@@ -18,7 +18,8 @@ import torch
 from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.shapes import ShapeMemo, shapes_only
 from hybridsplit.runtime.data.sources import head_size
-from hybridsplit.runtime.models.build import build_blocks, model_config
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.models.configuration import model_config
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from hybridsplit.runtime.data.labels import class_labels
 from hybridsplit.runtime.data.sources import Samples
-from hybridsplit.runtime.models.build import model_config
+from hybridsplit.runtime.models.configuration import model_config
+from hybridsplit.runtime.models.stated import check_tokenizer
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Dirichlet, Iid, Scenario, TextTable
 from hybridsplit.scenarios.shown import shown
@@ -141,7 +142,10 @@ def _tokenize(data: TextTable, texts: list[str], scenario: Scenario) -> tuple[Te
     from transformers import AutoTokenizer
 
     try:
+        check_tokenizer(data.tokenizer)
         tokenizer = AutoTokenizer.from_pretrained(data.tokenizer, trust_remote_code=False)
+    except ScenarioError:
+        raise
     except Exception as error:  # OSError, hub and network errors of several packages
         if Path(data.tokenizer).is_dir():
             raise ScenarioError(

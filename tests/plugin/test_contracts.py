@@ -3,7 +3,8 @@
 import torch
 from hybridsplit_example.mobilenet_v2 import Layer
 
-from hybridsplit.runtime.models.build import build_blocks, build_model, model_config
+from hybridsplit.runtime.models.build import build_blocks, build_model
+from hybridsplit.runtime.models.configuration import model_config
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.testing import DataSourceContract, LinkModelContract, ModeContract, StrategyContract
 

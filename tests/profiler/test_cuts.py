@@ -16,10 +16,12 @@ from hybridsplit.orchestrator.cli import app
 from hybridsplit.profiler.memory import client_memory
 from hybridsplit.profiler.models import block_graph, smashed_bytes, traced_model, valid_cuts, with_batch_size
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES
-from hybridsplit.runtime.models.build import build_blocks, build_model, model_config
+from hybridsplit.runtime.models.build import build_blocks, build_model
+from hybridsplit.runtime.models.configuration import model_config
 from hybridsplit.runtime.models.traced.block import TracedBlock
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
-from hybridsplit.runtime.models.traced.scenario import trace_blocks, untie_tables
+from hybridsplit.runtime.models.traced.scenario import trace_blocks
+from hybridsplit.runtime.models.untied import untie_tables
 from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import Part, SplitModel, task_loss

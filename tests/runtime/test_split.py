@@ -10,7 +10,9 @@ import transformers
 from torch import nn
 
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES
-from hybridsplit.runtime.models.build import build_blocks, model_config, untie
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.models.configuration import model_config
+from hybridsplit.runtime.models.untied import untie
 from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.parts import SplitModel, block_of, task_loss
 from hybridsplit.scenarios.contracts.assignment import Assignment
@@ -43,7 +45,7 @@ def test_blocks_in_order_equal_the_transformers_model(family: str, padded: bool)
         pytest.skip("images are not padded")
     with torch.random.fork_rng():
         torch.manual_seed(stream_seed(scenario.seed, "weights"))
-        whole = AUTO[scenario.model.task].from_config(model_config(scenario.model))
+        whole = AUTO[scenario.model.task].from_config(model_config(scenario.model), trust_remote_code=False)
     whole.train()
     inputs = {"pixel_values" if scenario.model.task == "image-classification" else "input_ids": batch.inputs}
     if batch.mask_BS is not None:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
 from hybridsplit.runtime.models.traced.record import UntraceableError
+from hybridsplit.runtime.models.untied import untie_tables
 from hybridsplit.scenarios.errors import ProfileError
 from hybridsplit.scenarios.schema import ImageSource, Scenario, TextSource
 
@@ -56,24 +57,6 @@ def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
             f"so there is no cut; {advice}"
         )
     return list(blocks_between(traced, traced.cuts, model))
-
-
-def untie_tables(model: nn.Module) -> None:
-    """Give every module its own copy of a parameter it shares with an earlier module.
-
-    The rule for declared families, before tracing: an embedding tied to the head would be on both sides of every cut. A
-    module that is called several times stays one; the cuts between its calls are not valid.
-    """
-    seen: set[int] = set()
-    for module in model.modules():
-        for name, parameter in list(module._parameters.items()):
-            if parameter is None:
-                continue
-            if id(parameter) in seen:
-                copy = nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
-                module._parameters[name] = copy
-            else:
-                seen.add(id(parameter))
 
 
 def _forward_of(model: Any, scenario: Scenario) -> Callable[[Tensor, Tensor | None], Any]:

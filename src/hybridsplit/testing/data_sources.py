@@ -13,7 +13,7 @@ import torch
 from hybridsplit.profiler.models import traced_model
 from hybridsplit.runtime.data.partition import draw_batch, partition
 from hybridsplit.runtime.data.sources import Dataset, load_dataset
-from hybridsplit.runtime.models.build import model_config
+from hybridsplit.runtime.models.configuration import model_config
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import ImageSource, Scenario

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from hybridsplit.profiler.memory import client_memory
 from hybridsplit.profiler.models import block_graph, smashed_bytes, traced_model
-from hybridsplit.runtime.models.build import build_blocks, build_model, model_config
+from hybridsplit.runtime.models.build import build_blocks, build_model
+from hybridsplit.runtime.models.configuration import model_config
 from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.parts import SplitModel
 from hybridsplit.scenarios.contracts.assignment import Assignment

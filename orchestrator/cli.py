@@ -15,7 +15,7 @@ import typer
 from hybridsplit.orchestrator.commands.inspecting import profile, report, scenarios
 from hybridsplit.orchestrator.commands.planning import compare, pareto, plan
 from hybridsplit.orchestrator.commands.running import replay, run
-from hybridsplit.orchestrator.console import show_plugin_warnings
+from hybridsplit.orchestrator.console import show_own_warnings
 
 app = typer.Typer(
     name="hybridsplit",
@@ -54,5 +54,5 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Units such as µs must not fail on a terminal that cannot show them.
             stream.reconfigure(errors="replace")
-    show_plugin_warnings()
+    show_own_warnings()
     app()

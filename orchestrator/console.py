@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from hybridsplit.scenarios.errors import ExitCode, HybridSplitError
+from hybridsplit.scenarios.errors import ExitCode, HybridSplitError, Notice
 from hybridsplit.scenarios.registry import PluginWarning
 
 P = ParamSpec("P")
@@ -51,8 +51,8 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
-def show_plugin_warnings() -> None:
-    """Print warnings about plug-ins as one line on stderr, without the place in the source that issued them."""
+def show_own_warnings() -> None:
+    """Print warnings of ours as one line on stderr, without the place in the source that issued them."""
     show = warnings.showwarning
 
     def shown(
@@ -63,7 +63,7 @@ def show_plugin_warnings() -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if issubclass(category, PluginWarning):
+        if issubclass(category, (PluginWarning, Notice)):
             stderr().print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
         else:
             show(message, category, filename, lineno, file, line)

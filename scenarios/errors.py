@@ -6,7 +6,9 @@ the exit code of the command line. A message says what was found, what is needed
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -46,6 +48,22 @@ class ContractError(HybridSplitError, ValueError):
     exit_code = ExitCode.WRONG_USAGE
 
 
+class AlteredError(ContractError):
+    """A file is whole, but not as it was written.
+
+    Parameters
+    ----------
+    message
+        For the user.
+    document
+        What the file holds now, as far as it is JSON.
+    """
+
+    def __init__(self, message: str, document: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.document = document
+
+
 class ProfileError(HybridSplitError, RuntimeError):
     """A cost could not be determined; it is never replaced by zero."""
 
@@ -72,3 +90,7 @@ class RunError(HybridSplitError, RuntimeError):
 
 class BudgetExceededError(RunError):
     """A client used more memory than its budget."""
+
+
+class Notice(UserWarning):
+    """Something went otherwise than the user would expect, and was taken care of; one line on the command line."""

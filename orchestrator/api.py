@@ -15,7 +15,7 @@ import hybridsplit.orchestrator.views.notebook  # noqa: F401  registers how valu
 from hybridsplit.orchestrator.results import Replayed, Run
 from hybridsplit.orchestrator.run_folder import RunFolder, choose_folder
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.loader import load_scenario, scenario_of_values, validate_scenario
+from hybridsplit.scenarios.loader import load_scenario, scenario_of_values
 from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
@@ -212,16 +212,18 @@ def run(
     UsageError
         If the folder holds another run.
     """
-    from hybridsplit.orchestrator.pipeline import check_data, run_plan
-    from hybridsplit.solver.verify.plan import verify_plan
+    from hybridsplit.orchestrator.pipeline import check_begun, check_data, run_plan
+    from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
 
     chosen = plan if isinstance(plan, Plan) else _plan_of(plan)
-    scenario = validate_scenario(chosen.scenario, "the plan's scenario")
+    scenario = scenario_inside(chosen, "the plan")
     folder = choose_folder(None if out is None else Path(out).resolve(), scenario.name, resume=resume)
     with folder.claimed():
+        if resume:
+            check_begun(folder, chosen, "the plan")
         check_data(scenario)
         options = profile(scenario)
-        verify_plan(chosen, scenario, options)
+        check_plan(chosen, scenario, options, "the plan")
         run_plan(scenario, options, chosen, folder, _settings(executor, workers, rounds, resume=resume))
     return Run(folder.path)
 

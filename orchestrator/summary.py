@@ -17,7 +17,7 @@ from hybridsplit.scenarios.contracts.summary import Summary
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hybridsplit.runtime.run.checkpoint import RoundRecord
+    from hybridsplit.runtime.run.records import RoundRecord
 
 
 def summarise(

@@ -10,7 +10,7 @@ from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import round_ends_s
 from hybridsplit.runtime.executors.base import Executor
 from hybridsplit.runtime.replay import Replay, replay
-from hybridsplit.runtime.run.checkpoint import RoundRecord
+from hybridsplit.runtime.run.records import RoundRecord
 from hybridsplit.runtime.run.rounds import TrainingResult, train
 from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 from hybridsplit.scenarios.contracts.attendance import Attendance

@@ -63,9 +63,9 @@ def run(
     folder = choose_folder(out.resolve() if out is not None else None, loaded.name, resume=resume)
     settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume, address)
     with folder.claimed():
-        plan, options = _plan_of_run(loaded, folder, plan_file, chosen, resume=resume, quiet=as_json)
+        plan, options, bounds = _plan_of_run(loaded, folder, plan_file, chosen, resume=resume, quiet=as_json)
         with progress_bar(f"training {loaded.name}") as show:
-            summary = pipeline.run_plan(loaded, options, plan, folder, settings, show)
+            summary = pipeline.run_plan(loaded, options, plan, folder, settings, show, bounds=bounds)
     if as_json:
         print_json(_document(summary, folder))
         return
@@ -74,30 +74,28 @@ def run(
 
 def _plan_of_run(
     scenario: Scenario, folder: RunFolder, plan_file: Path | None, strategy: str, *, resume: bool, quiet: bool
-) -> tuple[Plan, OptionTable]:
-    """Return the plan a run goes by, made now or found and verified, and print it unless all is to be quiet."""
+) -> tuple[Plan, OptionTable, str]:
+    """Return the plan a run goes by, made now or found and verified, and where its bounds come from; print it."""
     from hybridsplit.orchestrator import pipeline
-    from hybridsplit.scenarios.contracts.plan import Plan
-    from hybridsplit.scenarios.errors import UsageError
+    from hybridsplit.orchestrator.plan_file import STATED, check_plan
+    from hybridsplit.orchestrator.run_folder import open_plan
 
-    plan = Plan.load(plan_file) if plan_file is not None else None
+    plan = open_plan(plan_file) if plan_file is not None else None
     if resume:
-        begun = folder.plan()
-        if plan is not None and plan.clients != begun.clients:
-            raise UsageError(f"{plan_file}: this run began with another plan; leave --plan out to resume it")
-        plan = begun
+        plan = pipeline.check_begun(folder, plan, str(plan_file))
     if plan is not None:
-        pipeline.check_same_scenario(plan, scenario, str(plan_file or folder.path / "plan.json"))
+        origin = str(plan_file or folder.path / "plan.json")
+        pipeline.check_same_scenario(plan, scenario, origin)
     with progress_bar(f"profiling {scenario.name}") as show:
         show("loading PyTorch, and checking the data", 0.0)
         pipeline.check_data(scenario)
         from hybridsplit.profiler.options import profile_scenario
 
         options = profile_scenario(scenario, show)
+    bounds = ""
     if plan is not None:
-        from hybridsplit.solver.verify.plan import verify_plan
-
-        verify_plan(plan, scenario, options)
+        check_plan(plan, scenario, options, origin)
+        bounds = STATED
     else:
         from hybridsplit.solver.planner import make_plan
 
@@ -108,8 +106,8 @@ def _plan_of_run(
         from hybridsplit.orchestrator.views.tables import plan_headline, plan_table
 
         stdout().print(plan_table(plan))
-        stdout().print(plan_headline(plan), highlight=False)
-    return plan, options
+        stdout().print(plan_headline(plan, bounds), highlight=False)
+    return plan, options, bounds
 
 
 def _document(summary: Summary, folder: RunFolder | None) -> dict[str, Any]:
@@ -145,12 +143,11 @@ def replay(
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training."""
     from hybridsplit.orchestrator import pipeline
-    from hybridsplit.orchestrator.run_folder import choose_folder
+    from hybridsplit.orchestrator.run_folder import choose_folder, open_plan
     from hybridsplit.orchestrator.views.tables import truth_table
-    from hybridsplit.scenarios.contracts.plan import Plan
     from hybridsplit.scenarios.units import format_seconds
 
-    loaded = Plan.load(plan_file)
+    loaded = open_plan(plan_file)
     dealt = None
     if traces is not None:
         from hybridsplit.runtime.replay.trace_files import assign_traces

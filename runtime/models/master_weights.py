@@ -42,7 +42,7 @@ class RoundedReads(Substitution):
         return self._dtype
 
     def read(self, name: str, original: Any) -> Tensor:
-        """Return the rounded parameter, or what the outer substitution gives for it, rounded."""
+        """Return the parameter, or what the outer substitution gives for it, rounded and in its shape."""
         parameter, outer = original
         with torch._C.DisableTorchFunctionSubclass():
             found: Tensor = parameter if outer is None else outer[0].read(*outer[1:])

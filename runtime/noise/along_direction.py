@@ -58,7 +58,7 @@ class AlongDirection(Substitution):
         return self._stand_in(original, self.key.draw(name, self.direction, original))
 
     def embed(self, name: str, original: Tensor, ids: Tensor, others: Any, options: Any) -> Tensor:
-        """Return what is read instead of rows of a parameter, as every substitution.
+        """Return what is read instead of rows of a parameter, [..., D] for token ids [...], as every substitution.
 
         Raises
         ------

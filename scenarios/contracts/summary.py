@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Literal
 
 from hybridsplit.scenarios.contracts.placement import FrozenValue
+from hybridsplit.scenarios.contracts.sealed import Kind
 
-SUMMARY_SCHEMA_VERSION = 1
+SUMMARY_SCHEMA_VERSION = 2
+SUMMARY_KIND = Kind("the summary of a run", SUMMARY_SCHEMA_VERSION, "run again into another folder (--out)")
 
 
 class Summary(FrozenValue):
     """The document of ``summary.json``. Figures are final ones, never the best of a run."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     scenario: str
     """Name of the scenario."""
     scenario_hash: str

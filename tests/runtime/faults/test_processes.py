@@ -10,7 +10,7 @@ from ray.cluster_utils import Cluster
 
 from hybridsplit.runtime.executors.ray import RayExecutor
 from hybridsplit.runtime.executors.state_files import load_states
-from hybridsplit.runtime.run.checkpoint import RoundRecord
+from hybridsplit.runtime.run.records import RoundRecord
 from hybridsplit.runtime.run.rounds import TrainingResult, train
 from tests.runtime.faults.runs import ROUNDS, assert_same_bits, assignments_of, scenario_with
 from tests.runtime.faulty_workers import Fails

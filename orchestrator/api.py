@@ -228,7 +228,15 @@ def run(
     return Run(folder.path)
 
 
-def replay(plan: Plan, *, rounds: int = 1, traces: str | Path | None = None, out: str | Path | None = None) -> Replayed:
+def replay(
+    plan: Plan,
+    *,
+    rounds: int = 1,
+    traces: str | Path | None = None,
+    out: str | Path | None = None,
+    in_order: bool = False,
+    absolute: bool = False,
+) -> Replayed:
     """Replay a plan's network over constant or recorded links, without training.
 
     Parameters
@@ -241,6 +249,12 @@ def replay(plan: Plan, *, rounds: int = 1, traces: str | Path | None = None, out
         Folder of recorded bandwidth traces, dealt to the clients; the scenario's own when None.
     out
         Folder for ledger and report; nothing is written when None.
+    in_order
+        Whether recordings run on from round to round, from their start; every round is a window drawn from the seed
+        otherwise, so that rounds are samples.
+    absolute
+        Whether a recording's rates are those of the client's link; a recording says when a link is good, and the plan
+        how good it is on average, otherwise.
 
     Raises
     ------
@@ -255,7 +269,7 @@ def replay(plan: Plan, *, rounds: int = 1, traces: str | Path | None = None, out
 
         dealt = assign_traces(Path(traces), [c.id for c in plan.clients], int(plan.scenario.get("seed", 0)))
     folder = None if out is None else choose_folder(Path(out), "", resume=False)
-    summary, entries = replay_plan(plan, folder, rounds, dealt)
+    summary, entries = replay_plan(plan, folder, rounds, dealt, in_order=in_order, absolute=absolute)
     return Replayed(summary, tuple(entries))
 
 

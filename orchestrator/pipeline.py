@@ -193,7 +193,10 @@ def run_plan(
     entries = [*attended, *trained.replayed.entries, *result.measured.entries()]
     folder.save_ledger(Ledger.from_entries(entries))
     left_out = {(fault.client, fault.round) for fault in result.faults}
-    summary = summarise(plan, entries, rounds_table(result.records), control, result.peak_bytes, left_out)
+    summary = summarise(
+        plan, entries, rounds_table(result.records), control, result.peak_bytes, left_out,
+        trained.replayed.distinct_windows,
+    )  # fmt: skip
     events = (*result.events, *(fault.describe() for fault in result.faults))
     changes = {"executor": settings.executor, "events": events, "notes": (*summary.notes, *events)}
     summary = summary.model_copy(update=changes)
@@ -215,7 +218,13 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
 
 
 def replay_plan(
-    plan: Plan, folder: RunFolder | None, num_rounds: int, traces: Any = None
+    plan: Plan,
+    folder: RunFolder | None,
+    num_rounds: int,
+    traces: Any = None,
+    *,
+    in_order: bool = False,
+    absolute: bool = False,
 ) -> tuple[Summary, list[LedgerEntry]]:
     """Replay a plan's network without training.
 
@@ -229,6 +238,11 @@ def replay_plan(
         Rounds to replay.
     traces
         Recorded bandwidth by client; those of the scenario when None.
+    in_order
+        Whether recordings run on from round to round, from their start, instead of each round being a window that is
+        drawn.
+    absolute
+        Whether a recording's rates are those of the client's link, instead of modulating what its share gives.
 
     Returns
     -------
@@ -237,9 +251,12 @@ def replay_plan(
     scenario = scenario_inside(plan, "the plan")
     check_plan(plan, scenario, None, "the plan")
     attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
-    replayed = replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces)
+    replayed = replay(
+        plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces, samples_windows=not in_order,
+        uses_recorded_rates=absolute,
+    )  # fmt: skip
     entries = [*plan.ledger_entries(num_rounds, attendance), *replayed.entries]
-    summary = summarise(plan, entries, None, None, {})
+    summary = summarise(plan, entries, None, None, {}, distinct_windows=replayed.distinct_windows)
     if folder is not None:
         folder.create()
         folder.save_scenario(scenario)

@@ -118,7 +118,9 @@ def _of_summary(
         left_out = set(zip(failed["client"].tolist(), failed["round"].tolist(), strict=True))
     if strangers := set(summary.peak_bytes) - {client.id for client in plan.clients}:
         yield f"summary.json: peak_bytes.{min(strangers)}: the plan has no such client"
-    again = summarise(plan, entries, rounds, control, summary.peak_bytes, left_out)
+    spread = summary.round_latencies
+    distinct_windows = None if spread is None else spread.distinct_windows
+    again = summarise(plan, entries, rounds, control, summary.peak_bytes, left_out, distinct_windows)
     for name in Summary.model_fields:
         found, wanted = getattr(summary, name), getattr(again, name)
         if name not in _STATED and not _close(found, wanted):

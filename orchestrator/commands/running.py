@@ -138,11 +138,22 @@ def replay(
         typer.Option("--traces", metavar="DIR", help="Folder of recorded bandwidth traces, dealt to the clients."),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds to replay.")] = 1,
+    in_order: Annotated[
+        bool,
+        typer.Option(
+            "--in-order", help="Play recordings from their start, round after round, not in windows that are drawn."
+        ),
+    ] = False,
+    absolute: Annotated[
+        bool,
+        typer.Option("--absolute", help="Take a recording's rates as the client's own, not as a change of the plan's."),
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write ledger and report here.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training."""
     from hybridsplit.orchestrator import pipeline
+    from hybridsplit.orchestrator.recordings import latencies_line, rates_line
     from hybridsplit.orchestrator.run_folder import choose_folder, open_plan
     from hybridsplit.orchestrator.views.tables import truth_table
     from hybridsplit.scenarios.units import format_seconds
@@ -154,7 +165,7 @@ def replay(
 
         dealt = assign_traces(traces, [client.id for client in loaded.clients], int(loaded.scenario.get("seed", 0)))
     folder = choose_folder(out, "", resume=False) if out is not None else None
-    summary, entries = pipeline.replay_plan(loaded, folder, rounds, dealt)
+    summary, entries = pipeline.replay_plan(loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute)
     if as_json:
         print_json(_document(summary, folder))
         return
@@ -165,5 +176,9 @@ def replay(
         f"planned {format_seconds(planned_s)} ({total_s / rounds / planned_s - 1:+.2%})",
         highlight=False,
     )
+    if summary.round_latencies is not None:
+        stdout().print(escape(latencies_line(summary.round_latencies, rounds)), highlight=False, soft_wrap=True)
+    if dealt is not None:
+        stdout().print(rates_line(loaded, dealt, absolute=absolute), highlight=False, soft_wrap=True)
     if folder is not None:
         stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)

@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import torch
+from torch import nn
 
 from hybridsplit.runtime.models.adapters import mark_trainable
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
@@ -96,6 +97,13 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
                 f"model: {config.model_type} with these settings cannot be built for {scenario.model.task}: "
                 f"{gist(error)}"
             ) from error
+        if meta:
+            # Some models make tensors in ways that pass the default device by, as XLNet does.
+            model.to("meta")
+        for module in model.modules():
+            # Rates that a model's code states itself, beside those of its configuration.
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.p = 0.0
         mark_trainable(model, scenario.training.trainable, scenario.model.task)
     round_weights(model, torch_dtype(scenario.model))
     return model

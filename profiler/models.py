@@ -19,7 +19,7 @@ from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.shapes import ShapeMemo, shapes_only
 from hybridsplit.runtime.data.sources import head_size
 from hybridsplit.runtime.models.build import build_blocks
-from hybridsplit.runtime.models.configuration import model_config
+from hybridsplit.runtime.models.configuration import image_channels, model_config
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel
@@ -78,7 +78,7 @@ def _batch(scenario: Scenario, batch_size: int) -> Batch:
     data = scenario.data
     device = torch.device("meta")
     if isinstance(data, ImageSource):
-        channels = int(getattr(model_config(scenario.model), "num_channels", 1))
+        channels = image_channels(model_config(scenario.model), 1)
         shape = batch_size, channels, data.image_size, data.image_size
         images = torch.empty(shape, dtype=torch_dtype(scenario.model), device=device)
         return Batch(images, torch.empty(batch_size, dtype=torch.long, device=device))

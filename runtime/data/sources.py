@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybridsplit.runtime.models.configuration import model_config
+from hybridsplit.runtime.models.configuration import image_channels, model_config
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.scenarios.errors import ScenarioError
@@ -163,7 +163,7 @@ def prepared_images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenar
     """
     scaled = F.interpolate(images_NCHW, size=(image_size, image_size), mode="bilinear", align_corners=False)
     scaled = (scaled - scaled.mean()) / scaled.std().clamp_min(1e-8)
-    channels = int(getattr(model_config(scenario.model), "num_channels", scaled.shape[1]))
+    channels = image_channels(model_config(scenario.model), scaled.shape[1])
     if scaled.shape[1] == 1 and channels > 1:
         scaled = scaled.expand(-1, channels, -1, -1).contiguous()
     if scaled.shape[1] != channels:
@@ -192,10 +192,10 @@ def load_synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Sa
     assert length is not None
     num_classes = _LANGUAGE_CHAINS if scenario.model.task == "causal-lm" else int(config.num_labels)
     first_token, alphabet = 4, 64
-    if config.vocab_size < first_token + alphabet:
+    vocabulary = int(config.get_text_config().vocab_size)
+    if vocabulary < first_token + alphabet:
         raise ScenarioError(
-            f"model.config.vocab_size: found {config.vocab_size}; synthetic tokens need "
-            f"at least {first_token + alphabet}"
+            f"model.config.vocab_size: found {vocabulary}; synthetic tokens need at least {first_token + alphabet}"
         )
     rng = np.random.default_rng(stream_seed(scenario.seed, "synthetic-tokens"))
     successor = np.stack([rng.permutation(alphabet) for _ in range(num_classes)])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hybridsplit.runtime.data.labels import class_labels
 from hybridsplit.runtime.data.sources import Samples
-from hybridsplit.runtime.models.configuration import model_config
+from hybridsplit.runtime.models.configuration import classifies_before_padding, model_config
 from hybridsplit.runtime.models.stated import check_tokenizer
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Dirichlet, Iid, Scenario, TextTable
@@ -170,16 +170,11 @@ def _tokenize(data: TextTable, texts: list[str], scenario: Scenario) -> tuple[Te
 
 def _check_padding(pad_token_id: int, scenario: Scenario) -> None:
     """Refuse a decoder that classifies by a text's last token but takes another token than this for padding."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL,
-    )
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED,
-    )
-
-    config = model_config(scenario.model).get_text_config()
-    is_decoder = config.model_type in CAUSAL and config.model_type not in MASKED
-    if scenario.model.task != "sequence-classification" or not is_decoder or config.pad_token_id == pad_token_id:
+    whole = model_config(scenario.model)
+    config = whole.get_text_config()
+    if scenario.model.task != "sequence-classification" or config.pad_token_id == pad_token_id:
+        return
+    if not classifies_before_padding(whole):
         return
     where = "model.config.pad_token_id" if scenario.model.checkpoint is None else "model.checkpoint: pad_token_id"
     found = "this key is absent" if config.pad_token_id is None else f"found {config.pad_token_id}"

@@ -6,13 +6,20 @@ import contextlib
 from typing import Any
 
 import torch
+from torch import nn
 
 from hybridsplit.runtime.models.adapters import mark_trainable
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
-from hybridsplit.runtime.models.configuration import AUTO_CLASSES, checkpoint_error, gist, model_config
+from hybridsplit.runtime.models.configuration import (
+    AUTO_CLASSES,
+    checkpoint_error,
+    gist,
+    longest_sequence,
+    model_config,
+)
 from hybridsplit.runtime.models.master_weights import keep_master_weights
 from hybridsplit.runtime.models.precision import round_weights, torch_dtype
-from hybridsplit.runtime.models.traced.scenario import trace_blocks
+from hybridsplit.runtime.models.traced.scenario import check_length, trace_blocks
 from hybridsplit.runtime.models.untied import untie
 from hybridsplit.runtime.models.weights import load_checkpoint
 from hybridsplit.scenarios.errors import ScenarioError
@@ -40,14 +47,12 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
         If the model's type has no declared block list and its forward pass cannot be traced.
     """
     config = model_config(scenario.model, num_labels)
-    longest = getattr(config, "max_position_embeddings", None)
-    if longest is not None and (scenario.training.sequence_length or 0) > longest:
-        raise ScenarioError(
-            f"training.sequence_length: found {scenario.training.sequence_length}; this model "
-            f"has positions for {longest} tokens"
-        )
+    is_declared = config.model_type in MODEL_FAMILIES
+    if is_declared or getattr(config.get_text_config(), "rope_parameters", None):
+        # Rotary angles exist for any length; the limit is what the model was made for. Tables are looked at as traced.
+        check_length(scenario, longest_sequence(config))
     model = build_model(scenario, config, meta=meta)
-    if config.model_type in MODEL_FAMILIES:
+    if is_declared:
         blocks = MODEL_FAMILIES[config.model_type].decompose(model, scenario.model.task)
         untie(blocks)
     else:
@@ -98,6 +103,13 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
                 f"model: {config.model_type} with these settings cannot be built for {scenario.model.task}: "
                 f"{gist(error)}"
             ) from error
+        if meta:
+            # Some models make tensors in ways that pass the default device by, as XLNet does.
+            model.to("meta")
+        for module in model.modules():
+            # Rates that a model's code states itself, beside those of its configuration.
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.p = 0.0
         mark_trainable(model, scenario.training.trainable, scenario.model.task)
     round_weights(model, torch_dtype(scenario.model))
     return model

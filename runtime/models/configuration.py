@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import inspect
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import transformers
 
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES
+from hybridsplit.runtime.models.effects import check_head, refuse_other_mathematics, settle
+from hybridsplit.runtime.models.keys import check_keys
 from hybridsplit.runtime.models.precision import build_in_single_precision
 from hybridsplit.runtime.models.stated import stated_config
 from hybridsplit.runtime.models.weights import head_of
@@ -40,21 +44,61 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
         If the model type is unknown or unsupported, a key does not exist in its configuration, a value is refused, or
         the checkpoint cannot be had.
     """
-    config = _config_by_value(model.config) if model.config is not None else _checkpoint_config(model)
+    by_value = model.config is not None
+    config = _config_by_value(model) if by_value else _checkpoint_config(model)
     _check_model_type(config.model_type)
-    if model.checkpoint is not None and model.task != "causal-lm":
+    if not by_value and model.task != "causal-lm":
         head_of(model, AUTO_CLASSES[model.task], config, num_labels)
+    check_head(config, model.task, _where(model))
     build_in_single_precision(configurations(config))
-    for name, value in list(vars(config).items()):
-        # Dropout is off in every mode, so that modes compare and a probe differs from its anchor by the probe alone.
-        if "drop" in name and isinstance(value, (int, float)) and not isinstance(value, bool):
-            setattr(config, name, type(value)(0))
-    config.use_cache = False
-    if model.config is not None:
-        # A head tied to the embedding would live on both sides of every cut. A checkpoint, which stores one copy, is
-        # untied after loading.
-        config.tie_word_embeddings = False
+    settle(configurations(config), untied=by_value)
     return config
+
+
+def image_channels(config: Any, otherwise: int) -> int:
+    """Return the channels of the images that a model takes, from the configuration that states them.
+
+    Parameters
+    ----------
+    config
+        A transformers configuration; of several, the image tower's is nested in it.
+    otherwise
+        Channels where none states them.
+    """
+    for one in configurations(config):
+        for name in ("num_channels", "in_channels", "in_chans"):
+            if isinstance(found := getattr(one, name, None), int):
+                return found
+    return otherwise
+
+
+def longest_sequence(config: Any) -> int | None:
+    """Return the most tokens for which a configuration states positions; None where it states no limit.
+
+    Parameters
+    ----------
+    config
+        A transformers configuration; of several, the text model's is nested in it.
+    """
+    longest = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return longest if isinstance(longest, int) and longest > 0 else None
+
+
+def classifies_before_padding(config: Any) -> bool:
+    """Whether a text classifier finds the last token before the padding by the configuration's ``pad_token_id``.
+
+    Parameters
+    ----------
+    config
+        A transformers configuration.
+    """
+    classes = AUTO_CLASSES["sequence-classification"]._model_mapping.get(type(config), None)
+    chosen = classes[0] if isinstance(classes, (tuple, list)) else classes
+    return chosen is not None and "pad_token_id" in inspect.getsource(chosen.forward)
+
+
+def _where(model: Model) -> str:
+    return "model.config." if model.config is not None else f"model.checkpoint: {model.checkpoint}: config.json: "
 
 
 def _check_model_type(model_type: str) -> None:
@@ -71,24 +115,19 @@ def _check_model_type(model_type: str) -> None:
     )
 
 
-def _config_by_value(values: dict[str, Any]) -> Any:
-    model_type = values["model_type"]
+def _config_by_value(model: Model) -> Any:
+    assert model.config is not None
+    model_type = model.config["model_type"]
     _check_model_type(model_type)
-    rest = {key: value for key, value in values.items() if key != "model_type"}
+    rest = {key: value for key, value in model.config.items() if key != "model_type"}
+    config_class = transformers.models.auto.configuration_auto.CONFIG_MAPPING[model_type]
+    refuse_other_mathematics(rest, model.task, _where(model), by_value=True)
+    check_keys(rest, config_class)
     try:
-        default = transformers.models.auto.configuration_auto.CONFIG_MAPPING[model_type]()
-    except Exception as error:  # a composite of other models has no defaults
-        raise ScenarioError(f"model.config: {model_type} cannot be stated by value: {gist(error)}") from error
-    valid = set(default.to_dict()) | set(getattr(default, "attribute_map", {})) | {"num_labels"}
-    for key in rest:
-        if key not in valid:
-            near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"{type(default).__name__} has no such key"
-            raise ScenarioError(f"model.config.{key}: unknown key {key!r}; {hint}")
-    try:
-        return type(default)(**rest)
+        # Some configurations write into the mappings they are given.
+        return config_class(**copy.deepcopy(rest))
     except Exception as error:  # transformers raises many types for a value it refuses
-        raise ScenarioError(f"model.config: {type(default).__name__} refuses these values: {gist(error)}") from error
+        raise ScenarioError(f"model.config: {config_class.__name__} refuses these values: {gist(error)}") from error
 
 
 def configurations(config: Any) -> Iterator[Any]:
@@ -102,7 +141,8 @@ def configurations(config: Any) -> Iterator[Any]:
 
 def _checkpoint_config(model: Model) -> Any:
     try:
-        stated_config(str(model.checkpoint))
+        stated = stated_config(str(model.checkpoint))
+        refuse_other_mathematics(stated, model.task, _where(model), by_value=False)
         return transformers.AutoConfig.from_pretrained(model.checkpoint, trust_remote_code=False)
     except ScenarioError:
         raise

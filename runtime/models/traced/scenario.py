@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
+from hybridsplit.runtime.models.configuration import image_channels, longest_sequence
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
+from hybridsplit.runtime.models.traced.positions import missing_positions
 from hybridsplit.runtime.models.traced.record import UntraceableError
 from hybridsplit.runtime.models.untied import untie_tables
-from hybridsplit.scenarios.errors import ProfileError
+from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.schema import ImageSource, Scenario, TextSource
 
 
@@ -30,6 +32,8 @@ def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
 
     Raises
     ------
+    ScenarioError
+        If the scenario's texts are longer than the model has positions for.
     ProfileError
         If the forward pass cannot be traced, or has no valid cut.
     """
@@ -46,17 +50,46 @@ def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
     except UntraceableError as error:
         raise ProfileError(f"model: the forward pass of {model_type} cannot be traced: {error}; {advice}") from error
     except Exception as error:  # whatever a model raises for shapes without values
+        check_length(scenario, longest_sequence(shapes.config))
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ProfileError(
             f"model: the forward pass of {model_type} cannot be traced: {reason}; likely it decides by values of "
             f"tensors, or image size, sequence length and configuration do not fit together; {advice}"
         ) from error
+    length = scenario.training.sequence_length or 0
+    if scenario.model.task != "image-classification":
+        token = next(token for token in range(2) if token != shapes.config.get_text_config().pad_token_id)
+        missing = missing_positions(traced.program, shapes, token, length)
+        check_length(scenario, length - missing)
     if not traced.cuts:
         raise ProfileError(
             f"model: the traced forward pass of {model_type} has no place where a few tensors carry everything onward, "
             f"so there is no cut; {advice}"
         )
     return list(blocks_between(traced, traced.cuts, model))
+
+
+def check_length(scenario: Scenario, longest: int | None) -> None:
+    """Refuse texts that are longer than a model has positions for.
+
+    Parameters
+    ----------
+    scenario
+        Gives the length of its texts.
+    longest
+        Tokens that the model has positions for; None where there is no limit.
+
+    Raises
+    ------
+    ScenarioError
+        If texts are longer.
+    """
+    length = scenario.training.sequence_length or 0
+    if longest is not None and length > longest:
+        raise ScenarioError(
+            f"training.sequence_length: found {length}; this model has positions for {longest} tokens: state "
+            f"{longest} or less"
+        )
 
 
 def _forward_of(model: Any, scenario: Scenario) -> Callable[[Tensor, Tensor | None], Any]:
@@ -80,7 +113,7 @@ def _example_of(model: Any, scenario: Scenario) -> Callable[[int], tuple[Tensor,
 
     def images(batch_size: int) -> tuple[Tensor, Tensor | None]:
         assert isinstance(data, ImageSource)
-        channels = int(getattr(model.config, "num_channels", 1))
+        channels = image_channels(model.config, 1)
         shape = batch_size, channels, data.image_size, data.image_size
         return torch.empty(shape, dtype=model.dtype, device=device), None
 

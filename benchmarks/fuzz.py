@@ -30,8 +30,20 @@ from benchmarks.fuzz_cases import make_case
 LOAD_LIMIT_S, PLAN_LIMIT_S = 10.0, 120.0
 WALL_FACTOR = 6.0
 """Wall-clock seconds a case may take for each CPU second: other work may be going on."""
-FINE = {"done", "refused", "infeasible"}
-ORDER = ("done", "refused", "infeasible", "failed", "traceback", "gap", "hang", "warning", "memory", "died")
+FINE = {"done", "refused", "infeasible", "untraceable"}
+ORDER = (
+    "done",
+    "refused",
+    "infeasible",
+    "untraceable",
+    "failed",
+    "traceback",
+    "gap",
+    "hang",
+    "warning",
+    "memory",
+    "died",
+)
 
 
 class Child:
@@ -129,6 +141,8 @@ def try_cases(
                 reply = child.ask({"seed": seed, "kind": kind, "number": number})
                 with lock:
                     outcomes[reply["outcome"]] += 1
+                    if outcomes.total() % 100 == 0:
+                        print(f"{outcomes.total()} {kind}s: {dict(outcomes)}", file=sys.stderr, flush=True)
                     if reply["outcome"] not in FINE:
                         faults.append(reply)
                         show(reply)
@@ -178,7 +192,7 @@ def main() -> None:
             kind, numbers, seed=arguments.seed, limit_s=limits[kind], num_processes=arguments.processes
         )
         num_faults += len(faults)
-        figures = ", ".join(f"{name} {outcomes[name]}" for name in ORDER if name in outcomes or name in ORDER[4:7])
+        figures = ", ".join(f"{name} {outcomes[name]}" for name in ORDER if name in outcomes or name in ORDER[5:8])
         print(f"{count} {kind}s of seed {arguments.seed} in {time.monotonic() - begin_s:.0f} s: {figures}", flush=True)
         others = {name: number for name, number in outcomes.items() if name not in ORDER}
         if others:

@@ -23,6 +23,8 @@ from hybridsplit.scenarios.errors import HybridSplitError
 MOST_LOAD_BYTES, MOST_PLAN_BYTES = 2 << 30, 24 << 30
 """Address space of a process that loads, and of one that plans, which maps the libraries of PyTorch."""
 LONGEST_MESSAGE = 4_000
+UNTRACEABLE = "cannot be traced"
+"""A model whose configuration does not fit together: exit 4, since its costs cannot be determined."""
 GAP = "found a gap in hybridsplit's checks"
 
 
@@ -53,6 +55,8 @@ def answer(folder: Path, request: dict[str, object], limit_s: float) -> dict[str
     text = said.getvalue()
     if GAP in text:
         outcome = "gap"
+    elif outcome == "failed" and UNTRACEABLE in text:
+        outcome = "untraceable"
     elif outcome in ("done", "refused", "infeasible") and "Warning:" in text:
         outcome = "warning"
     return {**request, "outcome": outcome, "said": text[-LONGEST_MESSAGE:], "steps": case.steps}

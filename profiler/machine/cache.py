@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from hybridsplit.profiler.cache_folder import cache_folder, platform_folder
+from hybridsplit.profiler.cache_folder import CACHE_VARIABLE, cache_folder, platform_folder
 from hybridsplit.profiler.machine.profile import (
     MACHINE_SCHEMA_VERSION,
     Machine,
@@ -25,6 +25,7 @@ from hybridsplit.profiler.machine.profile import (
 )
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.device_files import write_device_file
+from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.schema import Scenario
 
 THIS_MACHINE = "this-machine"
@@ -69,7 +70,10 @@ def machine_profile(
     OSError
         If the folder cannot be written.
     """
-    folder = folder or (cache_folder() or platform_folder()) / "machines"
+    try:
+        folder = folder or (cache_folder() or platform_folder()) / "machines"
+    except RuntimeError as error:
+        raise UsageError(f"this user has no home folder ({error}); set {CACHE_VARIABLE} to a folder") from error
     folder.mkdir(parents=True, exist_ok=True)
     key = machine_key(this_machine(), scenario)
     path, device_path = folder / f"machine-{key}.json", folder / f"device-{key}.yaml"

@@ -117,7 +117,7 @@ def no_bottlenecks(plan: Plan) -> str:
     if not idle:
         return ""
     if len(idle) == sum(not m.clients for m in plan.marginals):
-        return f"no shared resource binds: {', '.join(idle)} would {'each ' if len(idle) > 1 else ''}save nothing"
+        return f"more of a shared resource saves nothing: not {' nor '.join(idle)}"
     return f"{', '.join(idle)}: {'each ' if len(idle) > 1 else ''}saves nothing"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from hybridsplit.profiler.cache_folder import cache_folder, platform_folder
+from hybridsplit.profiler.cache_folder import CACHE_VARIABLE, cache_folder, platform_folder
 from hybridsplit.profiler.kept_files import keep, kept, private_folder
 from hybridsplit.profiler.machine.profile import (
     MACHINE_SCHEMA_VERSION,
@@ -26,6 +26,7 @@ from hybridsplit.profiler.machine.profile import (
 )
 from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.device_files import write_device_file
+from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.schema import Scenario
 
 THIS_MACHINE = "this-machine"
@@ -71,7 +72,10 @@ def machine_profile(
     OSError
         If the folder cannot be written.
     """
-    folder = folder or (cache_folder() or platform_folder()) / "machines"
+    try:
+        folder = folder or (cache_folder() or platform_folder()) / "machines"
+    except RuntimeError as error:
+        raise UsageError(f"this user has no home folder ({error}); set {CACHE_VARIABLE} to a folder") from error
     private_folder(folder)
     key = machine_key(this_machine(), scenario)
     path, device_path = folder / f"machine-{key}.json", folder / f"device-{key}.yaml"

@@ -14,6 +14,7 @@ from typing import Self
 
 import ray
 
+from hybridsplit.runtime.executors.ray_folder import session_folder
 from hybridsplit.runtime.executors.ray_token import ensure_private_token
 from hybridsplit.scenarios.errors import HybridSplitError, RunError
 
@@ -58,6 +59,7 @@ class RayCluster:
             }
             if self._address is None:
                 ensure_private_token()
+                quietly["_temp_dir"] = session_folder()
                 ray.init(address="local", num_cpus=self._num_cpus, include_dashboard=False, **quietly)
             else:
                 self._join(quietly)

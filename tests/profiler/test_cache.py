@@ -16,7 +16,7 @@ from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.options import build_options, profile_scenario
 from hybridsplit.scenarios.contracts.sealed import sealed
-from hybridsplit.scenarios.errors import Notice
+from hybridsplit.scenarios.errors import Notice, UsageError
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.testing.families import family_scenario
 
@@ -175,3 +175,16 @@ def test_a_cache_that_is_off_or_cannot_be_written_changes_nothing(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("HYBRIDSPLIT_CACHE", str(tmp_path / "file"))
     pd.testing.assert_frame_equal(profile_scenario(scenario).table, expected)
+
+
+def test_a_user_without_a_home_keeps_nothing_and_another_users_home_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobodys_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("HYBRIDSPLIT_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobodys_home)
+    assert cache_folder() is None
+    monkeypatch.setenv("HYBRIDSPLIT_CACHE", "~nosuchuser/x")
+    with pytest.raises(UsageError, match="HYBRIDSPLIT_CACHE=~nosuchuser/x: is no folder"):
+        cache_folder()

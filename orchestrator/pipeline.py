@@ -12,6 +12,7 @@ from hybridsplit.orchestrator.plan_file import STATED, check_plan, scenario_insi
 from hybridsplit.orchestrator.run_check import check_run
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import rounds_table, summarise
+from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay import replay
 from hybridsplit.scenarios.contracts.files import write_text_whole
@@ -165,11 +166,12 @@ def run_plan(
 
     num_rounds = settings.num_rounds or scenario.training.rounds
     folder.create()
-    if not settings.resume or not folder.is_listed:
-        folder.save_options(options)
-        folder.save_plan(plan)
-    folder.save_scenario(scenario)
-    folder.list_inputs()
+    with writing_to(folder.path, "nothing was trained yet: free some space or make it writable, and start again"):
+        if not settings.resume or not folder.is_listed:
+            folder.save_options(options)
+            folder.save_plan(plan)
+        folder.save_scenario(scenario)
+        folder.list_inputs()
     with worker_pool(scenario, settings) as executor:
         on_progress("starting workers and loading data", 0.0)
         trained = train_by_plan(
@@ -185,13 +187,8 @@ def run_plan(
         )
     result = trained.result
     control = None if trained.control is None else rounds_table(trained.control.records)
-    if control is not None:
-        folder.save_rounds(control, "control")
-    folder.save_rounds(rounds_table(result.records))
-    folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
     attended = plan.ledger_entries(num_rounds, result.attendance)
     entries = [*attended, *trained.replayed.entries, *result.measured.entries()]
-    folder.save_ledger(Ledger.from_entries(entries))
     left_out = {(fault.client, fault.round) for fault in result.faults}
     summary = summarise(
         plan, entries, rounds_table(result.records), control, result.peak_bytes, left_out,
@@ -200,8 +197,14 @@ def run_plan(
     events = (*result.events, *(fault.describe() for fault in result.faults))
     changes = {"executor": settings.executor, "events": events, "notes": (*summary.notes, *events)}
     summary = summary.model_copy(update=changes)
-    folder.save_summary(summary)
-    folder.list_all()
+    with writing_to(folder.path, "every round is in its checkpoints: free some space, and go on with --resume"):
+        if control is not None:
+            folder.save_rounds(control, "control")
+        folder.save_rounds(rounds_table(result.records))
+        folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
+        folder.save_ledger(Ledger.from_entries(entries))
+        folder.save_summary(summary)
+        folder.list_all()
     write_report(folder, bounds=bounds)
     return summary
 
@@ -259,11 +262,12 @@ def replay_plan(
     summary = summarise(plan, entries, None, None, {}, distinct_windows=replayed.distinct_windows)
     if folder is not None:
         folder.create()
-        folder.save_scenario(scenario)
-        folder.save_plan(plan)
-        folder.save_ledger(Ledger.from_entries(entries))
-        folder.save_summary(summary)
-        folder.list_all()
+        with writing_to(folder.path, "free some space, or give another folder with --out"):
+            folder.save_scenario(scenario)
+            folder.save_plan(plan)
+            folder.save_ledger(Ledger.from_entries(entries))
+            folder.save_summary(summary)
+            folder.list_all()
         write_report(folder)
     return summary, entries
 
@@ -313,5 +317,7 @@ def write_report(folder: RunFolder, *, bounds: str = STATED) -> Path:
         notes=tuple(note for note in summary.notes if note not in plan.notes),
         bounds=bounds,
     )
-    write_text_whole(folder.report, render_report(data))
+    page = render_report(data)
+    with writing_to(folder.report, f"all else is there: 'hybridsplit report {folder.path}' draws the report again"):
+        write_text_whole(folder.report, page)
     return folder.report

@@ -89,7 +89,7 @@ class RunFolder:
             yield
         finally:
             lock.release()
-            if is_new and [path.name for path in self.path.iterdir()] in ([], [_LOCK]):
+            if is_new and self.path.is_dir() and [path.name for path in self.path.iterdir()] in ([], [_LOCK]):
                 (self.path / _LOCK).unlink(missing_ok=True)
                 self.path.rmdir()
 

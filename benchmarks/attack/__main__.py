@@ -3,7 +3,9 @@
 Run: ``python -m benchmarks.attack [SECTION ...] [--trials N] [--seed 0]``. Sections, all by default:
 
 - ``files``: every file that a command reads is altered, by bytes and by values;
-- ``cache``: kept profiles are altered and damaged.
+- ``cache``: kept profiles are altered and damaged;
+- ``places``: output is closed, folders are removed, the disk is full at every file;
+- ``kills``: every kind of process of a run on Ray is killed at every stage (``--trials 100`` takes about an hour).
 
 Prints how many alterations were tried and believed, unexpected errors and hangs; exits with 1 unless nothing was
 believed, unexpected or hung. Works in temporary folders, with harmless inputs of its own.
@@ -18,9 +20,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.attack import cache, files
+from benchmarks.attack import cache, files, kills, places
 
-SECTIONS: dict[str, Callable[[Path, int, int], bool]] = {"files": files.attack, "cache": cache.attack}
+SECTIONS: dict[str, Callable[[Path, int, int], bool]] = {
+    "files": files.attack,
+    "cache": cache.attack,
+    "places": places.attack,
+    "kills": kills.attack,
+}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from hybridsplit.orchestrator.commands.options import (
     SetOption,
     WorkersOption,
 )
-from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stdout
+from hybridsplit.orchestrator.console import print_before_work, print_json, progress_bar, reports_errors, stdout
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.run_folder import RunFolder
@@ -105,8 +105,7 @@ def _plan_of_run(
     if not quiet:
         from hybridsplit.orchestrator.views.tables import plan_headline, plan_table
 
-        stdout().print(plan_table(plan))
-        stdout().print(plan_headline(plan, bounds), highlight=False)
+        print_before_work(plan_table(plan), plan_headline(plan, bounds), where=str(folder.path))
     return plan, options, bounds
 
 

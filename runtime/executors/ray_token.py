@@ -38,6 +38,8 @@ def ensure_private_token() -> None:
         ) from error
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.is_file() and not path.read_bytes().strip():
+            path.unlink()  # a run that was killed while it wrote it
         if not path.exists():
             _write(path)
         for place in (path.parent, path):

@@ -37,7 +37,7 @@ def test_a_killed_model_server_changes_no_bit(cluster: Cluster, undisturbed: Tra
 
         def kill(record: RoundRecord) -> None:
             if record.round < 2:
-                ray.kill(executor._server)
+                ray.kill(executor._model_server.actor)
 
         result = train(scenario, assignments_of(scenario), executor, ROUNDS, checkpoint_folder=tmp_path, on_round=kill)
     assert_same_bits(result.state, undisturbed.state)

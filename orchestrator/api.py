@@ -261,7 +261,7 @@ def replay(
     ScenarioError, UsageError
         If a recording cannot be read, or the folder holds a run already.
     """
-    from hybridsplit.orchestrator.pipeline import replay_plan
+    from hybridsplit.orchestrator.replaying import replay_plan
 
     dealt = None
     if traces is not None:

@@ -8,15 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybridsplit.orchestrator.plan_file import STATED, check_plan, scenario_inside
+from hybridsplit.orchestrator.plan_file import STATED
 from hybridsplit.orchestrator.run_check import check_run
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import rounds_table, summarise
 from hybridsplit.orchestrator.writing import writing_to
-from hybridsplit.runtime.data.participation import draw_attendance
-from hybridsplit.runtime.replay import replay
 from hybridsplit.scenarios.contracts.files import write_text_whole
-from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
+from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
 from hybridsplit.scenarios.errors import UsageError
@@ -218,58 +216,6 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
     from hybridsplit.runtime.executors.ray import RayExecutor
 
     return RayExecutor(scenario, settings.num_workers, address=settings.address)
-
-
-def replay_plan(
-    plan: Plan,
-    folder: RunFolder | None,
-    num_rounds: int,
-    traces: Any = None,
-    *,
-    in_order: bool = False,
-    absolute: bool = False,
-) -> tuple[Summary, list[LedgerEntry]]:
-    """Replay a plan's network without training.
-
-    Parameters
-    ----------
-    plan
-        The plan.
-    folder
-        Where to write the run's files with its report; None writes nothing.
-    num_rounds
-        Rounds to replay.
-    traces
-        Recorded bandwidth by client; those of the scenario when None.
-    in_order
-        Whether recordings run on from round to round, from their start, instead of each round being a window that is
-        drawn.
-    absolute
-        Whether a recording's rates are those of the client's link, instead of modulating what its share gives.
-
-    Returns
-    -------
-    The final figures, and the entries of the ledger.
-    """
-    scenario = scenario_inside(plan, "the plan")
-    check_plan(plan, scenario, None, "the plan")
-    attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
-    replayed = replay(
-        plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces, samples_windows=not in_order,
-        uses_recorded_rates=absolute,
-    )  # fmt: skip
-    entries = [*plan.ledger_entries(num_rounds, attendance), *replayed.entries]
-    summary = summarise(plan, entries, None, None, {}, distinct_windows=replayed.distinct_windows)
-    if folder is not None:
-        folder.create()
-        with writing_to(folder.path, "free some space, or give another folder with --out"):
-            folder.save_scenario(scenario)
-            folder.save_plan(plan)
-            folder.save_ledger(Ledger.from_entries(entries))
-            folder.save_summary(summary)
-            folder.list_all()
-        write_report(folder)
-    return summary, entries
 
 
 def write_report(folder: RunFolder, *, bounds: str = STATED) -> Path:

@@ -151,8 +151,8 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training."""
-    from hybridsplit.orchestrator import pipeline
     from hybridsplit.orchestrator.recordings import latencies_line, rates_line
+    from hybridsplit.orchestrator.replaying import replay_plan
     from hybridsplit.orchestrator.run_folder import choose_folder, open_plan
     from hybridsplit.orchestrator.views.tables import truth_table
     from hybridsplit.scenarios.units import format_seconds
@@ -164,7 +164,7 @@ def replay(
 
         dealt = assign_traces(traces, [client.id for client in loaded.clients], int(loaded.scenario.get("seed", 0)))
     folder = choose_folder(out, "", resume=False) if out is not None else None
-    summary, entries = pipeline.replay_plan(loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute)
+    summary, entries = replay_plan(loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute)
     if as_json:
         print_json(_document(summary, folder))
         return

@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import torch
+from torch import nn
 
 from hybridsplit.runtime.models.adapters import mark_trainable
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
@@ -75,7 +76,7 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
         As :func:`build_blocks`.
     """
     auto = AUTO_CLASSES[scenario.model.task]
-    _name_class(config, auto)
+    name_class(config, auto)
     # A model without a declared kernel keeps the attention that transformers chooses: not every model has every kind.
     family = MODEL_FAMILIES.get(config.model_type)
     attention = None if family is None else family.attention
@@ -96,13 +97,28 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
                 f"model: {config.model_type} with these settings cannot be built for {scenario.model.task}: "
                 f"{gist(error)}"
             ) from error
+        if meta:
+            # Some models make tensors in ways that pass the default device by, as XLNet does.
+            model.to("meta")
+        for module in model.modules():
+            # Rates that a model's code states itself, beside those of its configuration.
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.p = 0.0
         mark_trainable(model, scenario.training.trainable, scenario.model.task)
     round_weights(model, torch_dtype(scenario.model))
     return model
 
 
-def _name_class(config: Any, auto: Any) -> None:
-    """Choose the first of several classes a type has for a task, where the configuration names none."""
+def name_class(config: Any, auto: Any) -> None:
+    """Choose the first of several classes a type has for a task, where the configuration names none.
+
+    Parameters
+    ----------
+    config
+        A transformers configuration; changed.
+    auto
+        The automatic class of the task.
+    """
     classes = auto._model_mapping.get(type(config), None)
     if isinstance(classes, tuple) and not config.architectures:
         config.architectures = [classes[0].__name__]

@@ -85,10 +85,11 @@ def _defaults(config_class: Any) -> dict[str, Any]:
 
 def _tiny(config_class: Any, *, narrow: bool) -> dict[str, Any]:
     defaults = _defaults(config_class)
-    taken: dict[str, Any] = {}
-    for key, value in _values(narrow=narrow):
-        if key in defaults and not isinstance(defaults[key], (list, tuple, dict, str, bool)):
-            taken[key] = value
+    taken = {
+        key: value
+        for key, value in _values(narrow=narrow)
+        if key in defaults and not isinstance(defaults[key], (list, tuple, dict, str, bool))
+    }
     for key, default in defaults.items():
         if isinstance(default, (list, tuple)) and key in ("depths", "layers", "num_blocks"):
             taken[key] = [1] * len(default)

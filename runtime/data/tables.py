@@ -172,12 +172,13 @@ def _check_padding(pad_token_id: int, scenario: Scenario) -> None:
     """Refuse a decoder that classifies by a text's last token but takes another token than this for padding."""
     whole = model_config(scenario.model)
     config = whole.get_text_config()
-    if scenario.model.task != "sequence-classification" or config.pad_token_id == pad_token_id:
+    stated = getattr(config, "pad_token_id", None)
+    if scenario.model.task != "sequence-classification" or stated == pad_token_id:
         return
     if not classifies_before_padding(whole):
         return
     where = "model.config.pad_token_id" if scenario.model.checkpoint is None else "model.checkpoint: pad_token_id"
-    found = "this key is absent" if config.pad_token_id is None else f"found {config.pad_token_id}"
+    found = "this key is absent" if stated is None else f"found {stated}"
     raise ScenarioError(
         f"{where}: {found}, and the tokenizer pads with {pad_token_id}; {config.model_type} classifies by the last "
         f"token before the padding: state pad_token_id: {pad_token_id}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Trainable, TrainBiasesAndNorms, TrainLora
+from hybridsplit.scenarios.sections.training import ALL_LINEAR
 
 
 def mark_trainable(model: nn.Module, trainable: Trainable, task: str) -> None:
@@ -25,10 +28,10 @@ def mark_trainable(model: nn.Module, trainable: Trainable, task: str) -> None:
     Raises
     ------
     ScenarioError
-        If LoRA names modules that the model does not have.
+        If LoRA names modules that the model does not have or PEFT cannot adapt, or a rank does not fit.
     """
     if isinstance(trainable, TrainLora):
-        _apply_lora(model, trainable)
+        _apply_lora(model, trainable, task)
         _train_task_head(model, task)
     elif isinstance(trainable, TrainBiasesAndNorms):
         # Biases and normalisation are the parameters with a single dimension, whatever a family names them.
@@ -37,24 +40,70 @@ def mark_trainable(model: nn.Module, trainable: Trainable, task: str) -> None:
         _train_task_head(model, task)
 
 
-def _apply_lora(model: nn.Module, lora: TrainLora) -> None:
+def _apply_lora(model: nn.Module, lora: TrainLora, task: str) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
+    targets = _targets(model, lora, task)
     try:
-        inject_adapter_in_model(
-            LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.target_modules), lora_dropout=0.0),
-            model,
-        )
-    except ValueError as error:
-        linear = sorted(
-            {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-        )
+        with warnings.catch_warnings():
+            # PEFT tells how it sets an option for layers that store their weights transposed.
+            warnings.simplefilter("ignore")
+            config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, lora_dropout=0.0)
+            inject_adapter_in_model(config, model)
+    except (ValueError, NotImplementedError, TypeError) as error:
+        grouped = _grouped(model, targets, lora.rank)
+        if grouped is not None:
+            name, groups = grouped
+            raise ScenarioError(
+                f"training.trainable.rank: found {lora.rank}; {name} is a convolution in {groups} groups, of "
+                f"which the rank must be a multiple: state {-(-lora.rank // groups) * groups}, or leave it out of "
+                "target_modules"
+            ) from error
         raise ScenarioError(
-            f"training.trainable.target_modules: found {', '.join(lora.target_modules)}; "
-            f"this model's linear modules are {', '.join(linear)}"
+            f"training.trainable.target_modules: found {', '.join(targets)}; PEFT cannot adapt all of these "
+            f"({' '.join(str(error).split())[:200]}); this model's linear modules are {', '.join(_offered(model))}"
         ) from error
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
+
+
+def _targets(model: nn.Module, lora: TrainLora, task: str) -> list[str]:
+    """Names of the modules that get an adapter; every name that is stated must be one of the model's."""
+    if lora.target_modules == ALL_LINEAR:
+        head = _head_names(model, task)
+        return [name for name, module in model.named_modules() if _is_linear(module) and name.split(".")[0] not in head]
+    for target in lora.target_modules:
+        if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
+            raise ScenarioError(
+                f"training.trainable.target_modules: found {target!r}, which names no module of this model; its linear "
+                f"modules are {', '.join(_offered(model))} ({ALL_LINEAR!r} takes all but the head)"
+            )
+    return list(lora.target_modules)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Linear, Conv1D))
+
+
+def _offered(model: nn.Module) -> list[str]:
+    return sorted({name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_linear(module)})
+
+
+def _head_names(model: Any, task: str) -> set[str]:
+    """Children of a model that are its head."""
+    if task != "causal-lm":
+        return {name for name, _ in model.named_children() if name != model.base_model_prefix}
+    output = model.get_output_embeddings()
+    return {name for name, child in model.named_children() if any(module is output for module in child.modules())}
+
+
+def _grouped(model: nn.Module, targets: list[str], rank: int) -> tuple[str, int] | None:
+    """A convolution among the targets whose groups do not divide the rank, and its groups."""
+    for name, module in model.named_modules():
+        is_target = any(name == target or name.endswith(f".{target}") for target in targets)
+        if is_target and isinstance(module, nn.modules.conv._ConvNd) and rank % module.groups:
+            return name, module.groups
+    return None
 
 
 def _train_task_head(model: Any, task: str) -> None:

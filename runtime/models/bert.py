@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 
 from hybridsplit.runtime.models.blocks import Block, PooledHead, register_family
-from hybridsplit.scenarios.errors import ScenarioError
 
 
 class BertEmbedding(Block):
@@ -38,17 +37,9 @@ class BertLayer(Block):
         return cast("Tensor", out[0] if isinstance(out, tuple) else out)
 
 
-@register_family("bert")
+@register_family("bert", tasks=("sequence-classification",))
 def decompose_bert(model: Any, task: str) -> list[Block]:
-    """Return the blocks of ``BertForSequenceClassification``.
-
-    Raises
-    ------
-    ScenarioError
-        If the task is another one.
-    """
-    if task != "sequence-classification":
-        raise ScenarioError(f"model.task: found {task!r}; the bert family is supported for 'sequence-classification'")
+    """Return the blocks of ``BertForSequenceClassification``."""
     bert = model.bert
     layers = [BertLayer(layer, model.config) for layer in bert.encoder.layer]
     return [BertEmbedding(bert.embeddings), *layers, PooledHead(bert.pooler, model.classifier)]

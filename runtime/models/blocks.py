@@ -93,11 +93,14 @@ class Family:
         Turns a model into its blocks.
     attention
         Kernel of its attention, by transformers' name; None where it has no attention, or transformers is to choose.
+    tasks
+        Tasks whose models it decomposes; None for all. Models for other tasks are traced.
     """
 
     model_type: str
     decompose: Decompose
     attention: str | None = "sdpa"
+    tasks: tuple[str, ...] | None = None
 
 
 def _made(thing: object) -> Family:
@@ -124,12 +127,28 @@ MODEL_FAMILIES: Registry[Family] = Registry(
 """Declared families by ``model_type``; all others are traced."""
 
 
-def register_family(model_type: str, *, attention: str | None = "sdpa") -> Callable[[Decompose], Decompose]:
+def declared_family(model_type: str, task: str) -> Family | None:
+    """Return the family that decomposes models of a type for a task; None where they are traced.
+
+    Parameters
+    ----------
+    model_type, task
+        The type by transformers' name, and the scenario's task.
+    """
+    if model_type not in MODEL_FAMILIES:
+        return None
+    family = MODEL_FAMILIES[model_type]
+    return family if family.tasks is None or task in family.tasks else None
+
+
+def register_family(
+    model_type: str, *, attention: str | None = "sdpa", tasks: tuple[str, ...] | None = None
+) -> Callable[[Decompose], Decompose]:
     """Register the decomposition of a transformers ``model_type``; use it as a decorator.
 
     Parameters
     ----------
-    model_type, attention
+    model_type, attention, tasks
         As of :class:`Family`.
 
     Raises
@@ -139,7 +158,7 @@ def register_family(model_type: str, *, attention: str | None = "sdpa") -> Calla
     """
 
     def register(decompose: Decompose) -> Decompose:
-        MODEL_FAMILIES.register(Family(model_type, decompose, attention))
+        MODEL_FAMILIES.register(Family(model_type, decompose, attention, tasks))
         return decompose
 
     return register

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hybridsplit.runtime.models.adapters import mark_trainable
-from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
+from hybridsplit.runtime.models.blocks import Block, declared_family
 from hybridsplit.runtime.models.configuration import (
     AUTO_CLASSES,
     checkpoint_error,
@@ -47,13 +47,13 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
         If the model's type has no declared block list and its forward pass cannot be traced.
     """
     config = model_config(scenario.model, num_labels)
-    is_declared = config.model_type in MODEL_FAMILIES
-    if is_declared or getattr(config.get_text_config(), "rope_parameters", None):
+    family = declared_family(config.model_type, scenario.model.task)
+    if family is not None or getattr(config.get_text_config(), "rope_parameters", None):
         # Rotary angles exist for any length; the limit is what the model was made for. Tables are looked at as traced.
         check_length(scenario, longest_sequence(config))
     model = build_model(scenario, config, meta=meta)
-    if is_declared:
-        blocks = MODEL_FAMILIES[config.model_type].decompose(model, scenario.model.task)
+    if family is not None:
+        blocks = family.decompose(model, scenario.model.task)
         untie(blocks)
     else:
         blocks = trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True))
@@ -82,9 +82,9 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
         As :func:`build_blocks`.
     """
     auto = AUTO_CLASSES[scenario.model.task]
-    _name_class(config, auto)
+    name_class(config, auto)
     # A model without a declared kernel keeps the attention that transformers chooses: not every model has every kind.
-    family = MODEL_FAMILIES.get(config.model_type)
+    family = declared_family(config.model_type, scenario.model.task)
     attention = None if family is None else family.attention
     device = torch.device("meta") if meta else contextlib.nullcontext()
     with torch.random.fork_rng(devices=[]), device:
@@ -115,8 +115,16 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
     return model
 
 
-def _name_class(config: Any, auto: Any) -> None:
-    """Choose the first of several classes a type has for a task, where the configuration names none."""
+def name_class(config: Any, auto: Any) -> None:
+    """Choose the first of several classes a type has for a task, where the configuration names none.
+
+    Parameters
+    ----------
+    config
+        A transformers configuration; changed.
+    auto
+        The automatic class of the task.
+    """
     classes = auto._model_mapping.get(type(config), None)
     if isinstance(classes, tuple) and not config.architectures:
         config.architectures = [classes[0].__name__]

@@ -20,6 +20,10 @@ class TrainAll(Section):
     method: Literal["all"]
 
 
+ALL_LINEAR = "all-linear"
+"""Every linear module but those of the head, as PEFT calls it."""
+
+
 class TrainLora(Section):
     """Low-rank adapters through PEFT, and the task head (Hu et al., arXiv 2106.09685)."""
 
@@ -28,8 +32,8 @@ class TrainLora(Section):
     """Rank of the adapters."""
     alpha: PositiveFloat = 16.0
     """Scale of the adapters."""
-    target_modules: tuple[str, ...] = ("q_proj", "v_proj")
-    """Names of the linear modules that get an adapter."""
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["all-linear"] = ("q_proj", "v_proj")
+    """Names of the linear modules that get an adapter, or ``all-linear``: all but the head."""
 
 
 class TrainBiasesAndNorms(Section):

@@ -58,7 +58,7 @@ def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
         ) from error
     length = scenario.training.sequence_length or 0
     if scenario.model.task != "image-classification":
-        token = next(token for token in range(2) if token != shapes.config.get_text_config().pad_token_id)
+        token = int(getattr(shapes.config.get_text_config(), "pad_token_id", None) == 0)
         missing = missing_positions(traced.program, shapes, token, length)
         check_length(scenario, length - missing)
     if not traced.cuts:

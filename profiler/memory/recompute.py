@@ -20,8 +20,8 @@ _NO_WAY = (math.inf, 0)
 _KEEP_GRAPH = -1
 
 
-_MOST_PROBLEMS = 500_000
-"""Sub-problems that are solved for one chain, some seconds of work: about 25 unequal blocks, and more of equal ones."""
+_MOST_PROBLEMS = 1_000_000
+"""Sub-problems that are solved for one chain, some seconds of work: about 26 unequal blocks, or 30 equal ones."""
 
 
 class TooManyProblemsError(Exception):
@@ -59,7 +59,7 @@ class RecomputePlanner:
         ValueError
             If nothing below the cut is trained.
         TooManyProblemsError
-            If more than 500,000 sub-problems were solved for the chain; the number does not depend on the machine.
+            If more than 1,000,000 sub-problems were solved for the chain; the number does not depend on the machine.
         """
         first = self._chain.first_trained(cut)
         if first > cut:

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors.numpy import load_file
 
 START = "from hybridsplit.orchestrator.start import main; main()"
-PROGRESS = ("profiling ", "planning ", "training ", "measuring ")
+PROGRESS = ("profiling ", "planning ", "training ", "measuring ", "writing ")
 QUICK = ("--set", "training.local_steps=1", "--set", "training.frozen_control=false")
 
 

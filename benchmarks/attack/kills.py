@@ -47,7 +47,9 @@ def attack(scratch: Path, trials: int, seed: int) -> bool:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         verdict, what, is_bad = _trial(folder, model, kind, after_s, wanted[model])
-        tally.add(verdict, f"{kind} of a {model} run after {after_s:.2f} s: {what}", bad=is_bad)
+        case = f"{kind} of a {model} run after {after_s:.2f} s"
+        print(f"    trial {trial + 1}, {case}: {verdict}", flush=True)
+        tally.add(verdict, f"{case}: {what}", bad=is_bad)
     return tally.report()
 
 
@@ -75,6 +77,8 @@ def _trial(folder: Path, model: str, kind: str, after_s: float, wanted: str) -> 
         verdict = "went on to the same bits" if killed else "was over before"
         return (verdict if same else "other bits"), "", not same
     expected = {"driver": -signal.SIGKILL, "driver, gently": 128 + signal.SIGTERM}.get(kind, 4)
+    if kind == "driver, gently" and code == -signal.SIGTERM and not said:
+        return "stopped before there was anything to resume", "Python itself had not started", False
     is_said = kind == "driver" or is_one_sentence(said)
     if code != expected or not is_said:
         return "ended otherwise than said", f"exit {code}: {' | '.join(said)[-300:]}", True

@@ -50,7 +50,9 @@ def plan(
         show(f"{strategy}, {loaded.num_clients} clients", 0.0)
         made = make_plan(loaded, options, strategy, time_limit_s=time_limit_s, warm_start=earlier)
     if out is not None:
-        writing(out, lambda: made.save(out))
+        with progress_bar(f"writing {out.name}") as show:
+            show(f"{loaded.num_clients} clients", 0.0)
+            writing(out, lambda: made.save(out))
     if as_json:
         print_json(made.document())
         return

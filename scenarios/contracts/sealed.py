@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
+
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.errors import AlteredError, ContractError
 
@@ -64,7 +66,8 @@ def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def sealed_text(document: Mapping[str, Any]) -> str:
     """Return the text of a sealed document."""
-    return json.dumps(sealed(document), indent=1, ensure_ascii=False) + "\n"
+    # Python's own writer of indented JSON takes ten times as long, minutes for a hundred thousand clients.
+    return to_json(sealed(document), indent=1).decode() + "\n"
 
 
 def write_sealed(path: Path, document: Mapping[str, Any]) -> None:

@@ -221,11 +221,21 @@ def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
     return (planned.id, *planned.key)
 
 
-def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], dict[Hashable, Any]]:
-    """Rows of the table by key, those of the plan's cuts only: a large table has hundreds of others a client."""
+def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], dict[str, Any]]:
+    """Rows of the table by key, those of the plan's placements only: a large table has hundreds of others a client."""
+    import numpy as np  # late: a replay has no table, and no need of arrays
+
     cut_of = {client.id: client.cut for client in plan.clients}
-    near = table.table[(table.table["client"].map(cut_of) == table.table["cut"]).to_numpy()]
-    return {tuple(row[name] for name in ("client", *PLACEMENT_COLUMNS)): row for row in near.to_dict("records")}
+    number, ids = table.table["client"].factorize()
+    cuts = np.array([cut_of.get(str(name), -1) for name in ids.tolist()])
+    near = table.table[cuts[number] == table.table["cut"].to_numpy()]
+    wanted = {_key(client) for client in plan.clients}
+    keys = list(zip(*(near[name].tolist() for name in ("client", *PLACEMENT_COLUMNS)), strict=True))
+    places = [place for place, key in enumerate(keys) if key in wanted]
+    chosen = near.iloc[places]
+    names = (*_COSTS, "client_energy_j", "fits")
+    rows = zip(*(chosen[name].tolist() for name in names), strict=True)
+    return {keys[place]: dict(zip(names, row, strict=True)) for place, row in zip(places, rows, strict=True)}
 
 
 def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:

@@ -208,10 +208,8 @@ def main() -> None:
         )
         num_faults += len(faults)
         figures = ", ".join(f"{name} {outcomes[name]}" for name in ORDER if name in outcomes or name in ORDER[5:8])
-        print(
-            f"{outcomes.total()} of {count} {kind}s of seed {arguments.seed} in {time.monotonic() - begin_s:.0f} s: {figures}",
-            flush=True,
-        )
+        tried = f"{outcomes.total()} of {count} {kind}s of seed {arguments.seed}"
+        print(f"{tried} in {time.monotonic() - begin_s:.0f} s: {figures}", flush=True)
         others = {name: number for name, number in outcomes.items() if name not in ORDER}
         if others:
             print(f"    others: {others}")

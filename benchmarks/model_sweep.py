@@ -49,7 +49,7 @@ VARIANTS = {
     "bfloat16": (torch.bfloat16, False),
     "bfloat16, padded": (torch.bfloat16, True),
 }
-BATCH_SIZE, LENGTH, IMAGE_SIZE = 4, 12, 32
+BATCH_SIZE, LENGTH, IMAGE_SIZE, END_TOKEN = 4, 12, 32, 2
 MOST_BYTES, MOST_S = 6 << 30, 150
 WORKS, UNTRIED = "works", "no tiny model"
 
@@ -117,9 +117,12 @@ def batch_of(scenario: Scenario, config: Any, *, padded: bool) -> Batch:
         images = torch.randn(BATCH_SIZE, image_channels(config, 3), IMAGE_SIZE, IMAGE_SIZE, generator=generator)
         return Batch(images, torch.randint(0, 10, (BATCH_SIZE,), generator=generator))
     tokens = torch.randint(4, VOCABULARY, (BATCH_SIZE, LENGTH), generator=generator)
+    lengths_B = torch.tensor([LENGTH, 3, 7, 5] if padded else [LENGTH] * BATCH_SIZE)
+    # Some classifiers read a text's end token.
+    tokens[torch.arange(BATCH_SIZE), lengths_B - 1] = END_TOKEN
     mask_BS = None
     if padded:
-        mask_BS = torch.arange(LENGTH) < torch.tensor([LENGTH, 3, 7, 5]).unsqueeze(1)
+        mask_BS = torch.arange(LENGTH) < lengths_B.unsqueeze(1)
         tokens = tokens.masked_fill(~mask_BS, 0)
     if scenario.model.task == "causal-lm":
         return Batch(tokens, tokens.clone() if mask_BS is None else tokens.masked_fill(~mask_BS, -100), mask_BS)

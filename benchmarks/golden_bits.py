@@ -27,7 +27,10 @@ STRATEGIES = (
     "optimal", "time-shared", "greedy", "splitfed", "edgesplit", "smartsplit", "hsfl", "sfl-wireless",
     "split-sequential", "hosl", "ho-sfl", "fedavg", "random",
 )  # fmt: skip
-PLAN_WORDS = ("solve_s", "compile_s", "notes", "marginals", "schema_version", "scenario", "scenario_hash", "status")
+PLAN_WORDS = (
+    "solve_s", "compile_s", "notes", "marginals", "schema_version", "scenario", "scenario_hash", "status", "written_by",
+    "digest",
+)  # fmt: skip
 """Fields of a plan that are times, words, or the document itself."""
 CLIENT_WORDS = ("reason",)
 SHRUNKEN = {

@@ -15,7 +15,7 @@ import hybridsplit.orchestrator.views.notebook  # noqa: F401  registers how valu
 from hybridsplit.orchestrator.results import Replayed, Run
 from hybridsplit.orchestrator.run_folder import RunFolder, choose_folder
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.loader import load_scenario, scenario_of_values, validate_scenario
+from hybridsplit.scenarios.loader import load_scenario, scenario_of_values
 from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
@@ -212,21 +212,31 @@ def run(
     UsageError
         If the folder holds another run.
     """
-    from hybridsplit.orchestrator.pipeline import check_data, run_plan
-    from hybridsplit.solver.verify.plan import verify_plan
+    from hybridsplit.orchestrator.pipeline import check_begun, check_data, run_plan
+    from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
 
     chosen = plan if isinstance(plan, Plan) else _plan_of(plan)
-    scenario = validate_scenario(chosen.scenario, "the plan's scenario")
+    scenario = scenario_inside(chosen, "the plan")
     folder = choose_folder(None if out is None else Path(out).resolve(), scenario.name, resume=resume)
     with folder.claimed():
+        if resume:
+            check_begun(folder, chosen, "the plan")
         check_data(scenario)
         options = profile(scenario)
-        verify_plan(chosen, scenario, options)
+        check_plan(chosen, scenario, options, "the plan")
         run_plan(scenario, options, chosen, folder, _settings(executor, workers, rounds, resume=resume))
     return Run(folder.path)
 
 
-def replay(plan: Plan, *, rounds: int = 1, traces: str | Path | None = None, out: str | Path | None = None) -> Replayed:
+def replay(
+    plan: Plan,
+    *,
+    rounds: int = 1,
+    traces: str | Path | None = None,
+    out: str | Path | None = None,
+    in_order: bool = False,
+    absolute: bool = False,
+) -> Replayed:
     """Replay a plan's network over constant or recorded links, without training.
 
     Parameters
@@ -239,13 +249,19 @@ def replay(plan: Plan, *, rounds: int = 1, traces: str | Path | None = None, out
         Folder of recorded bandwidth traces, dealt to the clients; the scenario's own when None.
     out
         Folder for ledger and report; nothing is written when None.
+    in_order
+        Whether recordings run on from round to round, from their start; every round is a window drawn from the seed
+        otherwise, so that rounds are samples.
+    absolute
+        Whether a recording's rates are those of the client's link; a recording says when a link is good, and the plan
+        how good it is on average, otherwise.
 
     Raises
     ------
     ScenarioError, UsageError
         If a recording cannot be read, or the folder holds a run already.
     """
-    from hybridsplit.orchestrator.pipeline import replay_plan
+    from hybridsplit.orchestrator.replaying import replay_plan
 
     dealt = None
     if traces is not None:
@@ -253,7 +269,7 @@ def replay(plan: Plan, *, rounds: int = 1, traces: str | Path | None = None, out
 
         dealt = assign_traces(Path(traces), [c.id for c in plan.clients], int(plan.scenario.get("seed", 0)))
     folder = None if out is None else choose_folder(Path(out), "", resume=False)
-    summary, entries = replay_plan(plan, folder, rounds, dealt)
+    summary, entries = replay_plan(plan, folder, rounds, dealt, in_order=in_order, absolute=absolute)
     return Replayed(summary, tuple(entries))
 
 

@@ -6,11 +6,14 @@ import functools
 import json
 import math
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, ParamSpec, TextIO, TypeVar
 
 import typer
@@ -30,9 +33,32 @@ _SECONDS_BETWEEN_LINES = 3.0
 
 class _Results(Console):
     def on_broken_pipe(self) -> None:
-        """End quietly where the reader of a pipe has closed it."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(ExitCode.DONE)
+        """Go on without output where the reader of a pipe has closed it: a run's results are files."""
+        _silence_stdout()
+
+
+def _silence_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_before_work(*parts: Any, where: str) -> None:
+    """Print what long work goes by; where that cannot be printed, say so and let the work go on.
+
+    Parameters
+    ----------
+    parts
+        What to print.
+    where
+        Where the results of the work will be.
+    """
+    console = stdout()
+    try:
+        for part in parts:
+            console.print(part, highlight=False)
+    except OSError as error:
+        _silence_stdout()
+        note = f"standard output cannot be written ({error.strerror}): the work goes on, its results will be in {where}"
+        stderr().print(escape(f"note: {note}"), highlight=False, soft_wrap=True)
 
 
 def stdout() -> Console:
@@ -70,13 +96,39 @@ def show_warnings() -> None:
     warnings.showwarning = shown
 
 
+class _TerminatedError(BaseException):
+    """SIGTERM has come; no handler of errors catches it."""
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the command, so that what it started is ended too."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _TerminatedError
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Turn the package's errors into one message and the right exit code, without a traceback."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with _ended_by_sigterm():
+                return command(*args, **kwargs)
+        except _TerminatedError:
+            stderr().print("[bold red]terminated[/]; a run continues from its last complete round with --resume")
+            raise typer.Exit(128 + signal.SIGTERM) from None
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except HybridSplitError as error:
@@ -84,10 +136,11 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
             # The reader closed the pipe; Python would raise again while closing stdout.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _silence_stdout()
             raise typer.Exit(ExitCode.DONE) from None
         except OSError as error:
-            stderr().print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            what = str(error) if error.filename is not None else f"standard output, or a file, cannot be used ({error})"
+            stderr().print(f"[bold red]error:[/] {escape(what)}", highlight=False, soft_wrap=True)
             raise typer.Exit(ExitCode.FAILED) from None
         except Exception as error:
             if os.environ.get("HYBRIDSPLIT_DEBUG"):

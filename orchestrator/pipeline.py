@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybridsplit.orchestrator.plan_file import STATED
+from hybridsplit.orchestrator.run_check import check_run
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import rounds_table, summarise
-from hybridsplit.runtime.data.participation import draw_attendance
-from hybridsplit.runtime.replay import replay, scenario_of
+from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.scenarios.contracts.files import write_text_whole
-from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
+from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
 from hybridsplit.scenarios.errors import UsageError
@@ -98,6 +99,29 @@ def check_same_scenario(plan: Plan, scenario: Scenario, where: str) -> None:
         )
 
 
+def check_begun(folder: RunFolder, plan: Plan | None, origin: str) -> Plan:
+    """Return the plan of a run that is to go on, and refuse another one.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    plan, origin
+        The plan it is to go on with, and where it came from; the run's own when None.
+
+    Raises
+    ------
+    AlteredError, ContractError
+        If a file that the run goes by is not as it was written.
+    UsageError
+        If the run began with another plan.
+    """
+    begun = folder.plan_begun()
+    if plan is not None and (plan.clients, plan.schedule) != (begun.clients, begun.schedule):
+        raise UsageError(f"{origin}: this run began with another plan; leave it out to resume the run")
+    return begun
+
+
 def run_plan(
     scenario: Scenario,
     options: OptionTable,
@@ -105,6 +129,8 @@ def run_plan(
     folder: RunFolder,
     settings: RunSettings,
     on_progress: Progress = _silent,
+    *,
+    bounds: str = "",
 ) -> Summary:
     """Train by a plan, replay its network, and write the run folder with its report.
 
@@ -118,6 +144,8 @@ def run_plan(
         Executor, workers, rounds, and whether to resume.
     on_progress
         Called with what is being done and the share that is done, in [0, 1].
+    bounds
+        What the report is to say of where the plan's bounds come from; empty where they were derived just now.
 
     Returns
     -------
@@ -135,10 +163,13 @@ def run_plan(
     from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
-    folder.create().save_scenario(scenario)
-    if not settings.resume:
-        folder.save_options(options)
-        folder.save_plan(plan)
+    folder.create()
+    with writing_to(folder.path, "nothing was trained yet: free some space or make it writable, and start again"):
+        if not settings.resume or not folder.is_listed:
+            folder.save_options(options)
+            folder.save_plan(plan)
+        folder.save_scenario(scenario)
+        folder.list_inputs()
     with worker_pool(scenario, settings) as executor:
         on_progress("starting workers and loading data", 0.0)
         trained = train_by_plan(
@@ -154,20 +185,25 @@ def run_plan(
         )
     result = trained.result
     control = None if trained.control is None else rounds_table(trained.control.records)
-    if control is not None:
-        folder.save_rounds(control, "control")
-    folder.save_rounds(rounds_table(result.records))
-    folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
     attended = plan.ledger_entries(num_rounds, result.attendance)
     entries = [*attended, *trained.replayed.entries, *result.measured.entries()]
-    folder.save_ledger(Ledger.from_entries(entries))
     left_out = {(fault.client, fault.round) for fault in result.faults}
-    summary = summarise(plan, entries, rounds_table(result.records), control, result.peak_bytes, left_out)
+    summary = summarise(
+        plan, entries, rounds_table(result.records), control, result.peak_bytes, left_out,
+        trained.replayed.distinct_windows,
+    )  # fmt: skip
     events = (*result.events, *(fault.describe() for fault in result.faults))
     changes = {"executor": settings.executor, "events": events, "notes": (*summary.notes, *events)}
     summary = summary.model_copy(update=changes)
-    folder.save_summary(summary)
-    write_report(folder)
+    with writing_to(folder.path, "every round is in its checkpoints: free some space, and go on with --resume"):
+        if control is not None:
+            folder.save_rounds(control, "control")
+        folder.save_rounds(rounds_table(result.records))
+        folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
+        folder.save_ledger(Ledger.from_entries(entries))
+        folder.save_summary(summary)
+        folder.list_all()
+    write_report(folder, bounds=bounds)
     return summary
 
 
@@ -182,57 +218,31 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
     return RayExecutor(scenario, settings.num_workers, address=settings.address)
 
 
-def replay_plan(
-    plan: Plan, folder: RunFolder | None, num_rounds: int, traces: Any = None
-) -> tuple[Summary, list[LedgerEntry]]:
-    """Replay a plan's network without training.
+def write_report(folder: RunFolder, *, bounds: str = STATED) -> Path:
+    """Render ``report.html`` from the files of a run folder.
 
     Parameters
     ----------
-    plan
-        The plan.
     folder
-        Where to write the run's files with its report; None writes nothing.
-    num_rounds
-        Rounds to replay.
-    traces
-        Recorded bandwidth by client; those of the scenario when None.
-
-    Returns
-    -------
-    The final figures, and the entries of the ledger.
-    """
-    scenario = scenario_of(plan)
-    check_same_scenario(plan, scenario, "the plan's scenario")
-    attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
-    replayed = replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces)
-    entries = [*plan.ledger_entries(num_rounds, attendance), *replayed.entries]
-    summary = summarise(plan, entries, None, None, {})
-    if folder is not None:
-        folder.create()
-        folder.save_scenario(scenario)
-        folder.save_plan(plan)
-        folder.save_ledger(Ledger.from_entries(entries))
-        folder.save_summary(summary)
-        write_report(folder)
-    return summary, entries
-
-
-def write_report(folder: RunFolder) -> Path:
-    """Render ``report.html`` from the files of a run folder.
+        The folder.
+    bounds
+        What to say of where the plan's bounds come from; empty where this process derived them.
 
     Raises
     ------
+    AlteredError
+        If a file was changed after the run wrote it.
     ContractError
-        If the folder holds no complete run.
+        If the folder holds no complete run, a file is damaged, or files contradict each other.
     """
     import pandas as pd
 
     from hybridsplit.orchestrator.report import ReportData, render_report
 
-    summary = folder.summary()
-    plan = folder.plan()
-    rounds = folder.rounds()
+    folder.check()
+    summary, plan, rounds, control = folder.summary(), folder.plan(), folder.rounds(), folder.rounds("control")
+    options, ledger = folder.options(), folder.ledger()
+    check_run(folder.path, plan, summary, ledger, rounds, control, folder.clients())
     peaks = summary.peak_bytes
     memory = pd.DataFrame(
         {
@@ -245,12 +255,15 @@ def write_report(folder: RunFolder) -> Path:
     data = ReportData(
         scenario=validate_scenario(plan.scenario, f"{folder.path}/plan.json: scenario"),
         plan=plan,
-        options=folder.options(),
-        ledger=folder.ledger(),
+        options=options,
+        ledger=ledger,
         rounds=rounds if rounds is not None else pd.DataFrame(columns=list(ROUND_COLUMNS)),
         memory=memory,
-        control=folder.rounds("control"),
+        control=control,
         notes=tuple(note for note in summary.notes if note not in plan.notes),
+        bounds=bounds,
     )
-    write_text_whole(folder.report, render_report(data))
+    page = render_report(data)
+    with writing_to(folder.report, f"all else is there: 'hybridsplit report {folder.path}' draws the report again"):
+        write_text_whole(folder.report, page)
     return folder.report

@@ -20,8 +20,21 @@ def objective_text(plan: Plan) -> str:
     return f"{plan.objective_j:.4g} J" if plan.objective_j is not None else format_seconds(plan.objective_s)
 
 
-def proof(plan: Plan) -> str:
-    """Say how good a plan provably is, and among which plans."""
+def proof(plan: Plan, origin: str = "") -> str:
+    """Say how good a plan provably is, and among which plans.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    origin
+        Where its bounds come from, where that is not the solver in this process.
+    """
+    known = _proof(plan)
+    return f"{known} Bounds and gap: {origin}." if origin else known
+
+
+def _proof(plan: Plan) -> str:
     by_energy = plan.lower_bound_j is not None
     is_static = isinstance(plan.schedule, Simultaneous)
     lower = plan.lower_bound_j if plan.lower_bound_j is not None else plan.lower_bound_s
@@ -104,7 +117,7 @@ def no_bottlenecks(plan: Plan) -> str:
     if not idle:
         return ""
     if len(idle) == sum(not m.clients for m in plan.marginals):
-        return f"no shared resource binds: {', '.join(idle)} would {'each ' if len(idle) > 1 else ''}save nothing"
+        return f"more of a shared resource saves nothing: not {' nor '.join(idle)}"
     return f"{', '.join(idle)}: {'each ' if len(idle) > 1 else ''}saves nothing"
 
 

@@ -1,4 +1,4 @@
-"""The files of a run folder: written once by a stage, read by the next."""
+"""The files of a run folder: written once by a stage, listed in its manifest, checked against it by every reader."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from hybridsplit.orchestrator.plan_file import read_plan
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.manifest import MANIFEST, Manifest
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.summary import Summary
+from hybridsplit.scenarios.contracts.sealed import read_sealed, write_sealed
+from hybridsplit.scenarios.contracts.summary import SUMMARY_KIND, Summary
 from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
 from hybridsplit.scenarios.schema import Scenario
 
@@ -27,6 +30,10 @@ CLIENTS_SCHEMA_VERSION = 1
 _LOCK = ".lock"
 CLIENT_COLUMNS = ("round", "client", "train_loss", "fault")
 ROUND_COLUMNS = ("round", "simulated_s", "train_loss", "test_accuracy")
+INPUTS = ("scenario.yaml", "options.parquet", "plan.json")
+"""What a run goes by."""
+RESULTS = ("rounds.parquet", "control.parquet", "clients.parquet", "ledger.parquet", "summary.json")
+"""What it came to. Checkpoints are sealed round by round, and the report is drawn from these files."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class RunFolder:
             yield
         finally:
             lock.release()
-            if is_new and [path.name for path in self.path.iterdir()] in ([], [_LOCK]):
+            if is_new and self.path.is_dir() and [path.name for path in self.path.iterdir()] in ([], [_LOCK]):
                 (self.path / _LOCK).unlink(missing_ok=True)
                 self.path.rmdir()
 
@@ -96,6 +103,63 @@ class RunFolder:
         """The HTML report."""
         return self.path / "report.html"
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether the folder has a manifest; a run that was killed before its first round may have none."""
+        return (self.path / MANIFEST).exists()
+
+    def list_inputs(self) -> None:
+        """List what the run goes by in the manifest, and no results: they are to be written."""
+        Manifest.write(self.path, INPUTS)
+
+    def list_all(self) -> None:
+        """List the run's files in the manifest: it is complete."""
+        Manifest.write(self.path, (*INPUTS, *RESULTS))
+
+    def check(self) -> None:
+        """See that all listed files are as they were written.
+
+        Raises
+        ------
+        AlteredError
+            If one was changed.
+        ContractError
+            If one is missing or damaged, or the manifest is.
+        """
+        manifest = self._manifest()
+        manifest.check(manifest.files)
+
+    def _manifest(self) -> Manifest:
+        if not self.path.is_dir():
+            raise ContractError(
+                f"{self.path}: no such folder, so it holds no complete run; needs one that 'run' or 'replay' wrote"
+            )
+        if not self.is_listed:
+            has_some = any((self.path / name).exists() for name in (*INPUTS, *RESULTS))
+            raise ContractError(
+                f"{self.path}: its manifest ({MANIFEST}) is missing: it was removed, or an older version wrote the "
+                "folder; run again into another one (--out)"
+                if has_some
+                else f"{self.path}: holds no complete run (no summary.json); needs a folder that 'run' or 'replay' "
+                "wrote"
+            )
+        return Manifest.read(self.path)
+
+    def _checked(self, name: str) -> Path | None:
+        """Return where a file is that is as it was written, or None where the folder has no such file."""
+        manifest = self._manifest()
+        if name not in manifest.files:
+            return None
+        manifest.check([name])
+        return self.path / name
+
+    def _needed(self, name: str) -> Path:
+        if (path := self._checked(name)) is None:
+            raise ContractError(
+                f"{self.path}: holds no complete run (no {name}); a run that stopped goes on with --resume"
+            )
+        return path
+
     def save_scenario(self, scenario: Scenario) -> None:
         """Write the resolved scenario as ``scenario.yaml``."""
         import yaml
@@ -108,8 +172,21 @@ class RunFolder:
         plan.save(self.path / "plan.json")
 
     def plan(self) -> Plan:
-        """Read ``plan.json``."""
-        return Plan.load(self.path / "plan.json")
+        """Read ``plan.json``, and derive its figures again from the scenario and the option table."""
+        return read_plan(self._needed("plan.json"), self.options())
+
+    def plan_begun(self) -> Plan:
+        """Read the plan of a run that is to go on; its options are profiled and compared before that.
+
+        Raises
+        ------
+        AlteredError, ContractError
+            If it, or another file that the run goes by, is not as it was written.
+        """
+        if self.is_listed:
+            manifest = Manifest.read(self.path)
+            manifest.check(name for name in INPUTS if name in manifest.files)
+        return read_plan(self.path / "plan.json")
 
     def save_options(self, options: OptionTable) -> None:
         """Write ``options.parquet``."""
@@ -117,8 +194,8 @@ class RunFolder:
 
     def options(self) -> OptionTable | None:
         """Read ``options.parquet``, or None where a replay made the folder."""
-        path = self.path / "options.parquet"
-        if not path.exists():
+        path = self._checked("options.parquet")
+        if path is None:
             return None
         from hybridsplit.scenarios.contracts.options import OptionTable
 
@@ -130,7 +207,7 @@ class RunFolder:
 
     def ledger(self) -> Ledger:
         """Read ``ledger.parquet``."""
-        return Ledger.load(self.path / "ledger.parquet")
+        return Ledger.load(self._needed("ledger.parquet"))
 
     def save_rounds(self, rounds: pd.DataFrame, name: str = "rounds") -> None:
         """Write ``rounds.parquet``, or the rounds of the frozen control."""
@@ -140,8 +217,8 @@ class RunFolder:
 
     def rounds(self, name: str = "rounds") -> pd.DataFrame | None:
         """Read ``rounds.parquet``, one row a round; None where nothing was trained."""
-        path = self.path / f"{name}.parquet"
-        if not path.exists():
+        path = self._checked(f"{name}.parquet")
+        if path is None:
             return None
         from hybridsplit.scenarios.contracts.parquet import read_parquet
 
@@ -153,9 +230,18 @@ class RunFolder:
 
         write_parquet(clients, self.path / "clients.parquet", "clients", CLIENTS_SCHEMA_VERSION)
 
+    def clients(self) -> pd.DataFrame | None:
+        """Read ``clients.parquet``, one row a round and client that took part; None where nothing was trained."""
+        path = self._checked("clients.parquet")
+        if path is None:
+            return None
+        from hybridsplit.scenarios.contracts.parquet import read_parquet
+
+        return read_parquet(path, "clients", CLIENTS_SCHEMA_VERSION)
+
     def save_summary(self, summary: Summary) -> None:
         """Write ``summary.json``."""
-        write_text_whole(self.path / "summary.json", summary.model_dump_json(indent=1) + "\n")
+        write_sealed(self.path / "summary.json", summary.model_dump(mode="json"))
 
     def summary(self) -> Summary:
         """Read ``summary.json``.
@@ -165,17 +251,26 @@ class RunFolder:
         ContractError
             If the folder holds no complete run, or the file is damaged.
         """
-        path = self.path / "summary.json"
-        if not path.is_file():
-            raise ContractError(
-                f"{self.path}: holds no complete run (no summary.json); needs a folder that 'run' or 'replay' wrote"
-            )
+        path = self._needed("summary.json")
         try:
-            return Summary.model_validate_json(path.read_bytes())
+            return Summary.model_validate(read_sealed(path, SUMMARY_KIND))
         except ValidationError as error:
-            first = error.errors()[0]
+            first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise ContractError(f"{path}: {where + ': ' if where else ''}{first['msg']}; run again") from error
+
+
+def open_plan(path: Path) -> Plan:
+    """Read a plan from a file of its own, or from a run folder, where manifest and option table say more about it.
+
+    Raises
+    ------
+    AlteredError, ContractError
+        If it is not as it was written, or no plan of the scenario inside it.
+    """
+    folder = RunFolder(path.parent)
+    is_of_run = path.name == "plan.json" and folder.is_listed and (path.parent / "options.parquet").exists()
+    return folder.plan() if is_of_run else read_plan(path)
 
 
 _RUN_FILES = ("plan.json", "checkpoints", "summary.json", "ledger.parquet", "report.html")

@@ -34,6 +34,12 @@ _LEAST_WIDTH, _MOST_WIDTH = 40, 120
 
 def main() -> None:
     """Answer ``--help``, or hand over to the command line."""
+    _stand_in_for_closed_streams()
+    try:
+        os.getcwd()  # noqa: PTH109  pathlib is not imported yet
+    except OSError:
+        sys.stderr.write("error: the working directory was removed; change into another one\n")
+        sys.exit(2)
     if sys.argv[1:] == ["--help"]:
         sys.stdout.write(help_page(_width()))
         return
@@ -43,6 +49,22 @@ def main() -> None:
     from hybridsplit.orchestrator.cli import main as command_line
 
     command_line()
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Open the null device for streams that are closed, lest a file of ours takes their number."""
+    closed = [number for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)) if stream is None]
+    for number in closed:
+        mode = os.O_RDONLY if number == 0 else os.O_WRONLY
+        opened = os.open(os.devnull, mode)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115
+        sys.stderr.write("note: standard output is closed: results are in the files that this command writes, if any\n")
 
 
 def help_page(width: int) -> str:

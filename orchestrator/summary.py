@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from hybridsplit.orchestrator.recordings import latencies_line, spread
 from hybridsplit.orchestrator.run_folder import ROUND_COLUMNS
 from hybridsplit.runtime.replay import Replay
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
@@ -17,7 +18,7 @@ from hybridsplit.scenarios.contracts.summary import Summary
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hybridsplit.runtime.run.checkpoint import RoundRecord
+    from hybridsplit.runtime.run.records import RoundRecord
 
 
 def summarise(
@@ -27,6 +28,7 @@ def summarise(
     control: pd.DataFrame | None,
     peak_bytes: dict[str, int],
     left_out: Collection[tuple[str, int]] = (),
+    distinct_windows: int | None = None,
 ) -> Summary:
     """Return the final (not best) figures, planned beside replayed beside measured.
 
@@ -40,9 +42,13 @@ def summarise(
         Measured peaks by client.
     left_out
         Clients and rounds whose training did not count.
+    distinct_windows
+        Rounds that the shortest recording holds without overlap; None where links are constant.
     """
     latencies_s = _replayed_latencies_s(entries)
     num_rounds = max(latencies_s) + 1
+    in_order_s = [latencies_s[index] for index in sorted(latencies_s)]
+    simulated_s = math.fsum(in_order_s)
     accuracy = None if rounds is None or rounds.empty else float(rounds["test_accuracy"].iloc[-1])
     frozen = None if control is None else float(control["test_accuracy"].iloc[-1])
     notes = list(plan.notes)
@@ -51,6 +57,10 @@ def summarise(
             f"Training the client parts brought {accuracy:.1%} test accuracy after {num_rounds} rounds; "
             f"with all of them frozen the same rounds bring {frozen:.1%}."
         )
+    latencies = None if distinct_windows is None else spread(in_order_s, distinct_windows, _seed_of(plan))
+    if latencies is not None:
+        line = latencies_line(latencies, num_rounds)
+        notes.append(f"{line[0].upper()}{line[1:]}.")
     return Summary(
         scenario=plan.scenario["name"],
         scenario_hash=plan.scenario_hash,
@@ -59,8 +69,9 @@ def summarise(
         gap=plan.gap,
         num_rounds=num_rounds,
         round_latency_planned_s=plan.round_latency_s,
-        round_latency_replayed_s=latencies_s[0],
-        simulated_s=math.fsum(latencies_s.values()),
+        round_latency_replayed_s=simulated_s / num_rounds,
+        round_latencies=latencies,
+        simulated_s=simulated_s,
         test_accuracy=accuracy,
         frozen_control_accuracy=frozen,
         bytes=bytes_by_source(entries),
@@ -69,6 +80,10 @@ def summarise(
         within_budget=all(peak_bytes.get(c.id, 0) <= c.memory_budget_bytes for c in plan.clients),
         notes=tuple(notes),
     )
+
+
+def _seed_of(plan: Plan) -> int:
+    return int(plan.scenario.get("seed", 0))
 
 
 def bytes_by_source(entries: Iterable[LedgerEntry]) -> dict[str, dict[str, int]]:

@@ -10,7 +10,7 @@ from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import round_ends_s
 from hybridsplit.runtime.executors.base import Executor
 from hybridsplit.runtime.replay import Replay, replay
-from hybridsplit.runtime.run.checkpoint import RoundRecord
+from hybridsplit.runtime.run.records import RoundRecord
 from hybridsplit.runtime.run.rounds import TrainingResult, train
 from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 from hybridsplit.scenarios.contracts.attendance import Attendance
@@ -79,7 +79,7 @@ def train_by_plan(
     """
 
     def clock(attendance: Attendance) -> list[float]:
-        return round_ends_s(replay(plan, scenario, num_rounds=num_rounds, attendance=attendance))
+        return round_ends_s(replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, samples_windows=True))
 
     assignments = assignments_of(plan, scenario)
     result = train(
@@ -108,7 +108,7 @@ def train_by_plan(
             excluded=[fault.absence for fault in result.faults],
             on_round=_round_shown(on_progress, "frozen control, ", num_rounds),
         )
-    replayed = replay(plan, scenario, num_rounds=num_rounds, attendance=result.attendance)
+    replayed = replay(plan, scenario, num_rounds=num_rounds, attendance=result.attendance, samples_windows=True)
     return Trained(result, beside, replayed)
 
 

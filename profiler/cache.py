@@ -2,7 +2,8 @@
 
 A profile is JSON in the user's cache folder (:mod:`hybridsplit.profiler.cache_folder`). Its name is a hash of the
 scenario's sections that matter, of the files that those name, of the versions of the libraries that do the tracing and
-of our own sources: when any of them changes, so does the key, and an old file is never read again.
+of our own sources: when any of them changes, so does the key, and an old file is never read again. A file that is not
+as it was written is dropped, and the model profiled again.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from hybridsplit.profiler.batch_worth import measures_noise_scale
 from hybridsplit.profiler.cache_folder import cache_folder
 from hybridsplit.profiler.costs import NO_WORK, BlockCost, OperatorCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
+from hybridsplit.profiler.kept_files import keep, kept, private_folder
 from hybridsplit.profiler.plugin_sources import plugin_sources
 from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile
-from hybridsplit.scenarios.contracts.files import write_text_whole
+from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.schema import Scenario
 
-PROFILE_SCHEMA_VERSION = 3
+PROFILE_SCHEMA_VERSION = 4
+_KIND = Kind("a kept profile", PROFILE_SCHEMA_VERSION, "it is dropped, and the model is profiled again")
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("profiler", "runtime", "scenarios")
 
@@ -65,15 +68,9 @@ def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str |
 
 
 def load_profile(key: str) -> ModelProfile | None:
-    """Return the profile of a key; None where there is none, or its file cannot be read."""
+    """Return the profile of a key; None where there is none, or its file is not as it was written."""
     folder = cache_folder()
-    if folder is None:
-        return None
-    try:
-        return _from_json(json.loads((folder / "profiles" / f"{key}.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        # Absent, or damaged: profiling again is always right.
-        return None
+    return None if folder is None else kept(folder / "profiles" / f"{key}.json", key, _KIND, _from_json)
 
 
 def save_profile(key: str, profile: ModelProfile) -> None:
@@ -82,8 +79,8 @@ def save_profile(key: str, profile: ModelProfile) -> None:
     if folder is None:
         return
     with contextlib.suppress(OSError):
-        (folder / "profiles").mkdir(parents=True, exist_ok=True)
-        write_text_whole(folder / "profiles" / f"{key}.json", json.dumps(_to_json(profile)))
+        document = {"schema_version": PROFILE_SCHEMA_VERSION, **_to_json(profile)}
+        keep(private_folder(folder / "profiles") / f"{key}.json", key, document)
 
 
 @cache
@@ -107,6 +104,7 @@ def _to_json(profile: ModelProfile) -> dict[str, Any]:
     return {
         "split": profile.split.tolist(),
         "noise_scale": profile.noise_scale,
+        "kept": None if profile.kept is None else profile.kept.tolist(),
         "by_batch_size": [[size, _batch_to_json(of_batch)] for size, of_batch in profile.by_batch_size.items()],
     }
 
@@ -116,6 +114,7 @@ def _from_json(document: dict[str, Any]) -> ModelProfile:
         split=np.array(document["split"]),
         by_batch_size={int(size): _batch_from_json(of_batch) for size, of_batch in document["by_batch_size"]},
         noise_scale=document["noise_scale"],
+        kept=None if document["kept"] is None else np.array(document["kept"]),
     )
 
 

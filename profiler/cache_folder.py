@@ -6,18 +6,32 @@ import os
 import sys
 from pathlib import Path
 
+from hybridsplit.scenarios.errors import UsageError
+
 CACHE_VARIABLE = "HYBRIDSPLIT_CACHE"
 
 
 def cache_folder() -> Path | None:
-    """Return the folder; None where ``HYBRIDSPLIT_CACHE=off`` switches keeping off.
+    """Return the folder; None where ``HYBRIDSPLIT_CACHE=off`` switches keeping off, or the user has no home.
 
     ``HYBRIDSPLIT_CACHE`` names it, else ``XDG_CACHE_HOME`` and the platform's folder for caches.
+
+    Raises
+    ------
+    UsageError
+        If ``HYBRIDSPLIT_CACHE`` names the home of a user who does not exist.
     """
     named = os.environ.get(CACHE_VARIABLE)
     if named == "off":
         return None
-    return Path(named).expanduser() if named else platform_folder()
+    try:
+        return Path(named).expanduser() if named else platform_folder()
+    except RuntimeError as error:  # there is no such user, or no home
+        if named:
+            raise UsageError(
+                f"{CACHE_VARIABLE}={named[:200]}: is no folder ({error}); give another, or 'off'"
+            ) from error
+        return None
 
 
 def platform_folder() -> Path:

@@ -11,13 +11,14 @@ import json
 import warnings
 
 from hybridsplit.profiler.cache_folder import cache_folder
+from hybridsplit.profiler.profiles import OnProgress
 from hybridsplit.runtime.data.dealing import check_number
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import Scenario
 
 
-def check_data(scenario: Scenario, key: str | None) -> None:
+def check_data(scenario: Scenario, key: str | None, on_progress: OnProgress = lambda what, share: None) -> None:
     """Refuse what training would refuse of the data and of recorded links.
 
     Clients that would get less than a batch are a warning: such a plan can be replayed, though not trained by.
@@ -28,6 +29,8 @@ def check_data(scenario: Scenario, key: str | None) -> None:
         The scenario.
     key
         Key of its profile; None where the files that it depends on cannot be pinned down.
+    on_progress
+        Called where data have to be loaded.
 
     Raises
     ------
@@ -40,6 +43,7 @@ def check_data(scenario: Scenario, key: str | None) -> None:
         scenario_traces(scenario)
     num_samples = None if key is None else _kept(key)
     if num_samples is None:
+        on_progress("loading PyTorch, and checking the data", 0.0)
         from hybridsplit.runtime.data.sources import load_dataset  # late: PyTorch, which a kept number saves
 
         num_samples = len(load_dataset(scenario).train)

@@ -11,6 +11,7 @@ from hybridsplit.profiler.batch_worth import measures_noise_scale
 from hybridsplit.profiler.compute import block_costs, signature
 from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
+from hybridsplit.profiler.half_precision import kept_shares
 from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.memory import (
     chain_memory,
@@ -74,7 +75,7 @@ def profile_model(
     split = gradient_split(scenario, by_batch_size[sizes[0]].costs)
     measured = measured_noise_scale(scenario) if measures_noise_scale(scenario) else None
     on_progress("done", 1.0)
-    return ModelProfile(split, by_batch_size, measured)
+    return ModelProfile(split, by_batch_size, measured, kept_shares(scenario))
 
 
 def _one_of(num_sizes: int, position: int, batch_size: int, on_progress: OnProgress) -> OnProgress:

@@ -110,7 +110,10 @@ def _device_rows(
         # Others' load leaves this much of the server to all clients together.
         server_s = steps * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
         num_above = profile.num_trainable_below(profile.num_blocks) - num_trainable
-        progress = expected_progress(mode, training, float(model.split[:cut].sum()), num_trainable, num_above)
+        progress = expected_progress(
+            mode, training, float(model.split[:cut].sum()), num_trainable, num_above,
+            kept_below=model.kept_below(cut), kept_above=model.kept_above(cut),
+        )  # fmt: skip
         rows.append(
             {
                 "cut": cut,
@@ -196,8 +199,7 @@ def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, 
     """
     cuda_devices = cuda_devices_of(scenario)
     key = profile_key(scenario, cuda_devices)
-    on_progress("checking the data", 0.0)
-    check_data(scenario, key)
+    check_data(scenario, key, on_progress)
     profile = load_profile(key) if key is not None else None
     if profile is None:
         on_progress("loading PyTorch and Transformers", 0.0)

@@ -100,8 +100,26 @@ class ModelProfile:
         What depends on the batch, smallest first.
     noise_scale
         Gradient noise scale, samples; None where it was not measured.
+    kept
+        Per block, the share of its squared gradient in entries that a step changes at all, for parameters that are
+        trained in half precision; None where no step is lost.
     """
 
     split: np.ndarray
     by_batch_size: dict[int, BatchProfile]
     noise_scale: float | None = None
+    kept: np.ndarray | None = None
+
+    def kept_below(self, cut: int) -> float:
+        """Share of the gradient of blocks ``1..cut`` that their steps keep."""
+        return self._kept(slice(0, cut))
+
+    def kept_above(self, cut: int) -> float:
+        """Share of the gradient of the blocks above a cut that their steps keep."""
+        return self._kept(slice(cut, None))
+
+    def _kept(self, blocks: slice) -> float:
+        if self.kept is None:
+            return 1.0
+        share = float(self.split[blocks].sum())
+        return float((self.split * self.kept)[blocks].sum()) / share if share > 0 else 1.0

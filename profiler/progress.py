@@ -14,7 +14,7 @@ from hybridsplit.runtime.data.partition import draw_batch
 from hybridsplit.runtime.data.sources import Dataset, load_dataset
 from hybridsplit.runtime.models.build import build_blocks
 from hybridsplit.runtime.split.link import Batch
-from hybridsplit.runtime.split.parts import SplitModel, block_of, task_loss
+from hybridsplit.runtime.split.parts import Part, SplitModel, block_of, task_loss
 from hybridsplit.scenarios.errors import ProfileError
 from hybridsplit.scenarios.schema import Scenario
 
@@ -39,7 +39,7 @@ def gradient_split(scenario: Scenario, costs: Sequence[BlockCost]) -> np.ndarray
         raise ProfileError("the model has no trainable parameters; check training.trainable")
     if scenario.objective.gradient_split == "assumed":
         return np.asarray(trainable / trainable.sum())
-    gradients = _Gradients(scenario)
+    gradients = Gradients(scenario)
     squared = np.zeros(len(costs))
     for step in range(_NUM_BATCHES):
         gradients.add_squared(gradients.draw("gradient-split", step), squared)
@@ -65,7 +65,7 @@ def measured_noise_scale(scenario: Scenario) -> float:
     """
     sizes = scenario.training.candidate_batch_sizes
     smallest, largest = sizes[0], sizes[-1]
-    gradients = _Gradients(scenario)
+    gradients = Gradients(scenario)
     gradients.hold_statistics([gradients.draw("gradient-noise", step, largest) for step in range(_NUM_NOISE_BATCHES)])
     of_small: list[float] = []
     of_large: list[float] = []
@@ -135,8 +135,19 @@ def _divided(batch: Batch, size: int) -> Iterator[Batch]:
         yield Batch(batch.inputs[part], batch.labels[part], None if batch.mask_BS is None else batch.mask_BS[part])
 
 
-class _Gradients:
-    """Gradients of the real model at its starting weights, on batches of all training data."""
+class Gradients:
+    """Gradients of the real model at its starting weights, on batches of all training data.
+
+    Parameters
+    ----------
+    scenario
+        Names model and data.
+
+    Raises
+    ------
+    ScenarioError
+        If they cannot be had.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
@@ -171,12 +182,16 @@ class _Gradients:
         self.add_squared(batch, squared)
         return float(squared.sum())
 
-    def add_squared(self, batch: Batch, squared: np.ndarray) -> None:
-        """Add the squared norm of a batch's gradient in every block to ``squared`` ([L])."""
+    def of_batch(self, batch: Batch) -> Part:
+        """Return the whole model with the gradient of a batch in its parameters."""
         whole = self._model.whole
         loss = task_loss(whole(batch.inputs, batch.mask_BS), batch.labels, self._scenario.model.task)
         whole.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        for name, parameter in whole.trainable():
+        return whole
+
+    def add_squared(self, batch: Batch, squared: np.ndarray) -> None:
+        """Add the squared norm of a batch's gradient in every block to ``squared`` ([L])."""
+        for name, parameter in self.of_batch(batch).trainable():
             if parameter.grad is not None:
                 squared[block_of(name)] += float(parameter.grad.double().square().sum())

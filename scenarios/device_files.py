@@ -16,6 +16,9 @@ from pydantic import ValidationError
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.plain import check_plain
+from hybridsplit.scenarios.shown import gist, shown
+from hybridsplit.scenarios.yaml_text import UNREADABLE, problem_of, read_limited, strict_yaml
 
 DEVICE_FILE_SCHEMA_VERSION = 1
 _NEEDED = "a mapping with schema_version: 1 and devices, as 'hybridsplit profile --machine' writes one"
@@ -37,25 +40,26 @@ def read_device_file(path: Path, where: str) -> dict[str, Any]:
         If it is absent, unreadable or of another version, or a device in it is wrong; the message names file and key.
     """
     if not path.is_file():
-        raise ScenarioError(f"{where}: no such file {str(path)!r}; needs a path relative to the scenario file")
+        raise ScenarioError(
+            f"{where}: no such file {shown(str(path), 200)}; needs a path relative to the scenario file"
+        )
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ScenarioError(f"{where}: {path} is not readable as YAML ({error}); needs {_NEEDED}") from error
+        document = strict_yaml(read_limited(path))
+    except (OSError, *UNREADABLE) as error:
+        raise ScenarioError(f"{where}: {path}{problem_of(error)}; needs {_NEEDED}") from error
     if not isinstance(document, dict) or not isinstance(document.get("devices"), dict):
         raise ScenarioError(f"{where}: {path} has no mapping 'devices'; needs {_NEEDED}")
     version = document.get("schema_version")
     if version != DEVICE_FILE_SCHEMA_VERSION:
-        raise ScenarioError(f"{where}: {path} has schema_version {version!r}; needs {_NEEDED}")
+        raise ScenarioError(f"{where}: {path} has schema_version {shown(version)}; needs {_NEEDED}")
+    check_plain(document, f"{where}: {path}")
     for device_id, values in document["devices"].items():
         try:
             Device.model_validate_json(json.dumps(values))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             key = ".".join(["devices", str(device_id), *(str(part) for part in first["loc"])])
-            raise ScenarioError(f"{where}: {path}: {key}: {first['msg']}; found {first['input']!r}") from error
-        except TypeError as error:
-            raise ScenarioError(f"{where}: {path}: devices.{device_id}: {error}") from error
+            raise ScenarioError(f"{where}: {path}: {key}: {first['msg']}; found {shown(first['input'])}") from error
     return dict(document["devices"])
 
 
@@ -87,6 +91,33 @@ def write_device_file(path: Path, devices: Mapping[str, Device], comment: str = 
     write_text_whole(path, head + yaml.safe_dump(body, sort_keys=False, allow_unicode=True))
 
 
+def located(name: str, folder: Path, where: str) -> Path:
+    """Return the path that a scenario names, from a folder on.
+
+    Parameters
+    ----------
+    name
+        A path; ``~`` is the user's home.
+    folder
+        Where relative paths start.
+    where
+        Key path that holds it, for messages.
+
+    Raises
+    ------
+    ScenarioError
+        If no file can have this name.
+    """
+    try:
+        candidate = folder / Path(name).expanduser()
+        candidate.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return candidate
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ScenarioError(f"{where}: found {shown(name)}, which is no path of a file ({gist(error)})") from error
+    return candidate
+
+
 def with_device_files(document: Mapping[str, Any], folder: Path, origin: str) -> dict[str, Any]:
     """Return a scenario document whose device files are read into ``devices``.
 
@@ -112,8 +143,8 @@ def with_device_files(document: Mapping[str, Any], folder: Path, origin: str) ->
     for index, name in enumerate(names):
         where = f"{origin}: device_files.{index}"
         if not isinstance(name, str):
-            raise ScenarioError(f"{where}: found {name!r}; needs the path of a device file")
-        found = read_device_file(folder / Path(name).expanduser(), where)
+            raise ScenarioError(f"{where}: found {shown(name)}; needs the path of a device file")
+        found = read_device_file(located(name, folder, where), where)
         if twice := [device_id for device_id in found if device_id in merged or device_id in own]:
             raise ScenarioError(
                 f"{where}: {name} describes {', '.join(twice)}, which is described before or under 'devices'; "

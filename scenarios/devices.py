@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.shown import shown
 from hybridsplit.scenarios.units import Bytes, BytesPerSecond, FlopsPerSecond, Seconds, Watts
 from hybridsplit.scenarios.yaml_text import plain_yaml
 
@@ -147,4 +148,4 @@ def find_device(device_id: str, own: Mapping[str, Device], where: str) -> Device
     known = [*own, *catalogue()]
     near = difflib.get_close_matches(device_id, known, n=3, cutoff=0.4)
     hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known)}"
-    raise ScenarioError(f"{where}: unknown device {device_id!r}; {hint} (or describe it under 'devices')")
+    raise ScenarioError(f"{where}: unknown device {shown(device_id)}; {hint} (or describe it under 'devices')")

@@ -6,7 +6,9 @@ the exit code of the command line. A message says what was found, what is needed
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -18,18 +20,22 @@ class ExitCode(IntEnum):
     FAILED = 4
 
 
-class HybridSplitError(Exception):
-    """Base of all errors of this package; the command line prints it without a traceback."""
-
-    exit_code: ExitCode = ExitCode.FAILED
-
-
 class HybridSplitWarning(UserWarning):
     """Base of all warnings of this package; the command line prints it as one line, without its place in the source."""
 
 
 class InputWarning(HybridSplitWarning):
     """Something in the user's files was passed over, or completed, in a way that the user should know."""
+
+
+class Notice(HybridSplitWarning):
+    """Something went otherwise than the user would expect, and was taken care of."""
+
+
+class HybridSplitError(Exception):
+    """Base of all errors of this package; the command line prints it without a traceback."""
+
+    exit_code: ExitCode = ExitCode.FAILED
 
 
 class ScenarioError(HybridSplitError, ValueError):
@@ -52,6 +58,22 @@ class ContractError(HybridSplitError, ValueError):
     """A file that travels between stages is damaged, incomplete or of another version."""
 
     exit_code = ExitCode.WRONG_USAGE
+
+
+class AlteredError(ContractError):
+    """A file is whole, but not as it was written.
+
+    Parameters
+    ----------
+    message
+        For the user.
+    document
+        What the file holds now, as far as it is JSON.
+    """
+
+    def __init__(self, message: str, document: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.document = document
 
 
 class ProfileError(HybridSplitError, RuntimeError):

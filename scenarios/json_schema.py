@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from hybridsplit.scenarios.messages import models_of
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.variants import models_of
 
 
 def json_schema() -> dict[str, Any]:

@@ -11,15 +11,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hybridsplit.scenarios.device_files import with_device_files
+from hybridsplit.scenarios.device_files import located, with_device_files
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.overrides import override_all
+from hybridsplit.scenarios.plain import check_plain
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.sections.data import DATA_SOURCES
+from hybridsplit.scenarios.shown import gist, shown
 from hybridsplit.scenarios.units import format_bytes
-from hybridsplit.scenarios.yaml_text import UNREADABLE, strict_yaml
+from hybridsplit.scenarios.yaml_text import UNREADABLE, problem_of, read_limited, strict_yaml
 
 _LIBRARY = Path(__file__).with_name("library")
 
@@ -59,11 +61,8 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any
     try:
         document = strict_yaml(text)
     except UNREADABLE as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or f"it is not readable as YAML ({error})"
         raise ScenarioError(
-            f"{origin}{where}: {problem}; needs a YAML mapping, as 'hybridsplit scenarios quickstart' prints one"
+            f"{origin}{problem_of(error)}; needs a YAML mapping, as 'hybridsplit scenarios quickstart' prints one"
         ) from error
     if not isinstance(document, dict):
         raise ScenarioError(
@@ -90,6 +89,7 @@ def scenario_of_values(values: Mapping[str, Any], overrides: Mapping[str, Any], 
     ScenarioError
         If anything is wrong.
     """
+    check_plain(values, "the scenario")
     document = copy.deepcopy(dict(values))
     override_all(document, overrides)
     return validate_scenario(document, "the scenario", folder or Path.cwd())
@@ -112,16 +112,13 @@ def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | N
     ScenarioError
         If anything is wrong.
     """
+    check_plain(document, origin)
     if folder is not None:
         document = with_device_files(document, folder, origin)
-    located = _with_absolute_paths(document, folder) if folder is not None else document
+    located = _with_absolute_paths(document, folder, origin) if folder is not None else document
     try:
         # Strict validation of plain values wants JSON input: there a list may fill a tuple and text an enumeration.
-        as_json = json.dumps(located, default=_not_plain)
-    except (TypeError, ValueError) as error:
-        raise ScenarioError(f"{origin}: {error}") from error
-    try:
-        scenario = Scenario.model_validate_json(as_json)
+        scenario = Scenario.model_validate_json(json.dumps(located))
     except ValidationError as error:
         raise ScenarioError(explain(error, located, origin)) from error
     _check_devices(scenario, origin)
@@ -136,35 +133,32 @@ def _find(name_or_path: str) -> tuple[str, str, Path]:
     path = Path(name_or_path)
     try:
         if path.is_file():
-            return str(path), path.read_text(encoding="utf-8"), path.resolve().parent
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: cannot be read as UTF-8 text ({error}); needs a YAML file") from error
+            return str(path), read_limited(path), path.resolve().parent
+    except (OSError, ValueError) as error:
+        raise ScenarioError(
+            f"{name_or_path[:200]}: cannot be read as UTF-8 text ({gist(error)}); needs a YAML file"
+        ) from error
     near = difflib.get_close_matches(name_or_path, builtin_names(), n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise ScenarioError(
-        f"{name_or_path}: no such scenario; needs a YAML file, or one of the built-in names "
+        f"{name_or_path[:200]}: no such scenario; needs a YAML file, or one of the built-in names "
         f"{', '.join(builtin_names())}{hint}"
     )
 
 
-def _not_plain(value: object) -> Any:
-    raise TypeError(
-        f"found {value!r} ({type(value).__name__}); needs text, a number, true or false: put it in quotes if it is text"
-    )
-
-
-def _with_absolute_paths(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _with_absolute_paths(document: Mapping[str, Any], folder: Path, origin: str) -> dict[str, Any]:
     """Resolve file names against the scenario's folder, so that a run may change directory."""
-    resolved = json.loads(json.dumps(document, default=_not_plain)) if _is_plain(document) else dict(document)
+    resolved: dict[str, Any] = json.loads(json.dumps(document))
     for section, key, must_be_file in _file_keys(resolved):
         holder = resolved.get(section)
         if isinstance(holder, dict) and isinstance(holder.get(key), str):
-            holder[key] = _located(holder[key], folder, must_be_file=must_be_file)
+            where = f"{origin}: {section}.{key}"
+            holder[key] = _located(holder[key], folder, where, must_be_file=must_be_file)
     groups = resolved.get("clients")
-    for group in groups if isinstance(groups, list) else []:
+    for index, group in enumerate(groups if isinstance(groups, list) else []):
         link = group.get("link") if isinstance(group, dict) else None
         if isinstance(link, dict) and isinstance(link.get("trace"), str):
-            link["trace"] = _located(link["trace"], folder, must_be_file=True)
+            link["trace"] = _located(link["trace"], folder, f"{origin}: clients.{index}.link.trace", must_be_file=True)
     return resolved
 
 
@@ -177,16 +171,8 @@ def _file_keys(document: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     return [*files, *folders, ("model", "checkpoint", False)]
 
 
-def _is_plain(document: Mapping[str, Any]) -> bool:
-    try:
-        json.dumps(document)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _located(name: str, folder: Path, *, must_be_file: bool) -> str:
-    candidate = folder / Path(name).expanduser()
+def _located(name: str, folder: Path, where: str, *, must_be_file: bool) -> str:
+    candidate = located(name, folder, where)
     # A checkpoint or tokenizer that is no local folder may be a name on the hub, which stays as it is.
     return str(candidate.resolve()) if must_be_file or candidate.exists() else name
 
@@ -213,8 +199,10 @@ def _check_files(scenario: Scenario, origin: str) -> None:
     named_files += [(f"clients.{index}.link.trace", group.link.trace) for index, group in enumerate(scenario.clients)]
     for where, name in named_files:
         if name is not None and not Path(name).is_file():
-            raise ScenarioError(f"{origin}: {where}: no such file {name!r}; needs a path relative to the scenario file")
+            raise ScenarioError(
+                f"{origin}: {where}: no such file {shown(name, 200)}; needs a path relative to the scenario file"
+            )
     key = getattr(scenario.data.partition, "key", "label")
     if key not in scenario.data.natural_keys:
         choices = " or ".join(map(repr, scenario.data.natural_keys))
-        raise ScenarioError(f"{origin}: data.partition.key: found {key!r}; this source has the keys {choices}")
+        raise ScenarioError(f"{origin}: data.partition.key: found {shown(key)}; this source has the keys {choices}")

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from hybridsplit.scenarios.registered import OneOf
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.shown import LONGEST_CHARACTERS, shown
+from hybridsplit.scenarios.variants import choices_of, models_at
+
+_MOST_LINES = 20
+_MANY_FAULTS = 100
+_PLAIN_WORDS = {
+    "a valid array": "a list",
+    "an object": "a mapping of keys",
+    "a valid dictionary": "a mapping of keys",
+    "a valid string": "text",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "Tuple should have": "needs",
+}
+"""What pydantic calls things, and what YAML and people do."""
 
 
 def explain(error: ValidationError, document: Mapping[str, Any], origin: str) -> str:
-    """Return one line an error.
+    """Return one line an error, twenty at most.
 
     Parameters
     ----------
@@ -28,14 +43,34 @@ def explain(error: ValidationError, document: Mapping[str, Any], origin: str) ->
     origin
         Name of the document.
     """
+    total = error.error_count()
+    if total > _MANY_FAULTS:
+        error = _first_faults(document) or error
     details = [d for d in error.errors(include_url=False) if d["type"] != "none_required"]
-    lines: list[str] = []
-    for detail in details:
+    # A list whose items are wrong counts as empty, too, which is a consequence and no fault of its own.
+    broken = {d["loc"][:length] for d in details[:_MOST_LINES] for length in range(len(d["loc"]))}
+    details = [d for d in details if not (d["type"] == "too_short" and d["loc"] in broken)]
+    lines: dict[str, None] = {}
+    for detail in details[:_MOST_LINES]:
         path = _document_path(detail["loc"], document)
-        line = f"{origin}: {'.'.join(path) + ': ' if path else ''}{_sentence(detail, path)}"
-        if line not in lines:
-            lines.append(line)
+        where = ".".join(part if len(part) <= LONGEST_CHARACTERS else shown(part) for part in path)
+        lines[f"{origin}: {where + ': ' if path else ''}{_sentence(detail, path, document)}"] = None
+    if len(details) > _MOST_LINES:
+        lines[f"{origin}: and {max(total, len(details)) - _MOST_LINES:,} more faults"] = None
     return "\n".join(lines)
+
+
+def _first_faults(document: Mapping[str, Any]) -> ValidationError | None:
+    """Return what is wrong with the beginning of a large document, for each fault costs as much as what it is in."""
+    known = set(Scenario.model_fields)
+    unknown = list(itertools.islice((key for key in document if key not in known), _MOST_LINES + 1))
+    kept = {key: value for key, value in document.items() if key in known or key in unknown}
+    first = {key: value[:_MANY_FAULTS] if isinstance(value, list) else value for key, value in kept.items()}
+    try:
+        Scenario.model_validate_json(json.dumps(first))
+    except ValidationError as error:
+        return error
+    return None
 
 
 def _document_path(location: Sequence[int | str], document: Any) -> list[str]:
@@ -57,35 +92,33 @@ def _is_member_name(part: str) -> bool:
     return part.startswith(("function-", "constrained-")) or part in {"int", "float", "str", "tagged-union"}
 
 
-def _sentence(detail: ErrorDetails, path: Sequence[str]) -> str:
-    found = _shorten(detail.get("input"))
+def _sentence(detail: ErrorDetails, path: Sequence[str], document: Any) -> str:
+    found = shown(detail.get("input"))
     context = detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            valid = _valid_keys(path[:-1])
-            near = difflib.get_close_matches(path[-1], valid, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"valid here: {', '.join(valid)}"
-            return f"unknown key {path[-1]!r}; {hint}"
+            return _unknown_key(path, document)
         case "missing":
             return "this key is needed and absent"
         case "value_error":
             return str(context.get("error", detail["msg"]))
         case "union_tag_invalid" | "union_tag_not_found":
             tag = str(context.get("discriminator", "")).strip("'")
-            given = str(context.get("tag", "nothing"))
-            expected = [
-                name.strip(" '") for name in str(context.get("expected_tags", "")).split(",") if name.strip(" '")
-            ]
-            return f"{tag}: found {given!r}; {_choices(given, expected)}"
+            given = context.get("tag")
+            expected = [value for _, value in choices_of(models_at(path)) if value is not None]
+            present = f"found {shown(given)}" if given is not None else "this key is needed and absent"
+            return f"{tag}: {present}; {_choices(str(given), expected)}"
         case "enum" | "literal_error":
             expected = re.findall(r"'([^']+)'", str(context.get("expected", ""))) or [str(context.get("expected", ""))]
-            return f"found {found}; {_choices(str(detail.get('input')), expected)}"
+            return f"found {found}; {_choices(str(detail.get('input'))[:LONGEST_CHARACTERS], expected)}"
         case "string_pattern_mismatch":
             return f"found {found}; needs letters, digits, '.', '_' or '-', and a letter or digit first"
         case kind if kind.startswith(("greater_than", "less_than")):
             return f"found {found}; needs a number {_comparison(kind, context)}"
         case _:
             message = detail["msg"].replace("Input should be", "needs").replace("Value error, ", "")
+            for technical, plain in _PLAIN_WORDS.items():
+                message = message.replace(technical, plain)
             return f"found {found}; {message[0].lower()}{message[1:]}"
 
 
@@ -106,38 +139,39 @@ def _choices(given: str, expected: Iterable[str]) -> str:
     return f"needs one of {', '.join(choices)}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _unknown_key(path: Sequence[str], document: Any) -> str:
+    """Say what a key may be meant to be: one of its section, or of another variant of it."""
+    key, members = path[-1], models_at(path[:-1])
+    here = _value_at(document, path[:-1])
+    choices = choices_of(members)
+    chosen = [
+        member
+        for member, (name, value) in zip(members, choices, strict=True)
+        if name is not None and isinstance(here, Mapping) and here.get(name) == value
+    ]
+    valid = list(dict.fromkeys(field for member in chosen or members for field in member.model_fields))
+    owners = [choice for member, choice in zip(members, choices, strict=True) if key in member.model_fields]
+    if owners and (key not in valid or not chosen):
+        name = str(owners[0][0])
+        values = " or ".join(str(value) for _, value in owners)
+        setting = name if "." in name else ".".join([*path[:-1], name])
+        found = _value_at(document, setting.split("."))
+        return (
+            f"unknown key {key!r}, which belongs to {name}: {values}, and {setting} is {shown(found)}; set that as "
+            "well, or remove the key"
+        )
+    near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"valid here: {', '.join(valid)}"
+    return f"unknown key {shown(key)}; {hint}"
 
 
-def _valid_keys(path: Sequence[str]) -> list[str]:
-    """Keys that the schema knows at a path, over all members of a union."""
-    candidates: list[Any] = [Scenario]
+def _value_at(document: Any, path: Sequence[str]) -> Any:
+    here = document
     for part in path:
-        candidates = [inner for candidate in candidates for inner in _step(candidate, part)]
-    keys: dict[str, None] = {}
-    for candidate in candidates:
-        keys.update(dict.fromkeys(candidate.model_fields))
-    return list(keys)
-
-
-def _step(model: type[BaseModel], part: str) -> list[type[BaseModel]]:
-    if part not in model.model_fields:
-        return [model] if part.isdigit() or model.__name__ == "Device" else []
-    return models_of(model.model_fields[part])
-
-
-def models_of(field: FieldInfo) -> list[type[BaseModel]]:
-    """Return the models that a field may hold, those of plug-ins included."""
-    registered = [kind for one in field.metadata if isinstance(one, OneOf) for kind in one.members()]
-    return registered or _models_in(field.annotation)
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models that an annotation names, over all members of a union."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Union, UnionType, tuple, list, dict) or hasattr(annotation, "__metadata__"):
-        return [model for inner in get_args(annotation) for model in _models_in(inner)]
-    return []
+        if isinstance(here, Mapping):
+            here = here.get(part)
+        elif isinstance(here, (list, tuple)) and part.isdigit() and int(part) < len(here):
+            here = here[int(part)]
+        else:
+            return None
+    return here

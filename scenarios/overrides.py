@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hybridsplit.scenarios.errors import ScenarioError
-from hybridsplit.scenarios.yaml_text import UNREADABLE, strict_yaml
+from hybridsplit.scenarios.shown import shown
+from hybridsplit.scenarios.yaml_text import MOST_LEVELS, UNREADABLE, TooLargeError, problem_of, strict_yaml
 
 
 def override_all(document: dict[str, Any], overrides: Sequence[str] | Mapping[str, Any]) -> None:
@@ -27,22 +28,26 @@ def override_all(document: dict[str, Any], overrides: Sequence[str] | Mapping[st
     """
     if isinstance(overrides, Mapping):
         for path, value in overrides.items():
-            _override(document, path, value, f"{path}={value!r}")
+            _override(document, path, value, f"{_short(path)}={shown(value)}")
         return
     for item in overrides:
         path, separator, text = item.partition("=")
         if not separator or not path:
-            raise ScenarioError(f"--set {item}: needs key.path=value, for example --set training.rounds=3")
+            raise ScenarioError(f"--set {_short(item)}: needs key.path=value, for example --set training.rounds=3")
         try:
             value = strict_yaml(text)
+        except TooLargeError as error:
+            raise ScenarioError(f"--set {_short(item)}{problem_of(error)}") from error
         except UNREADABLE as error:
-            raise ScenarioError(f"--set {item}: the value is not readable as YAML") from error
-        _override(document, path, value, f"--set {item}")
+            raise ScenarioError(f"--set {_short(item)}: the value is not readable as YAML") from error
+        _override(document, path, value, f"--set {_short(item)}")
 
 
 def _override(document: dict[str, Any], path: str, value: Any, item: str) -> None:
     target: Any = document
     keys = path.split(".")
+    if len(keys) > MOST_LEVELS:
+        raise ScenarioError(f"{item}: the key path has {len(keys)} parts; needs at most {MOST_LEVELS}")
     for depth, key in enumerate(keys):
         last = depth == len(keys) - 1
         where = ".".join(keys[: depth + 1])
@@ -58,7 +63,9 @@ def _override(document: dict[str, Any], path: str, value: Any, item: str) -> Non
                 target[key] = {}
             target = target[key]
         else:
-            raise ScenarioError(f"{item}: {'.'.join(keys[:depth])} is a single value and has no key {key!r}")
+            raise ScenarioError(
+                f"{item}: {_short('.'.join(keys[:depth]))} is a single value and has no key {shown(key)}"
+            )
 
 
 def _index_of(items: list[Any], key: str, where: str) -> int:
@@ -69,6 +76,10 @@ def _index_of(items: list[Any], key: str, where: str) -> int:
         return int(key)
     names = [str(group) for group in groups if group is not None]
     raise ScenarioError(
-        f"--set {where}: no item {key!r}; needs an index below {len(items)} or one of "
-        f"{', '.join(names) or '(none named)'}"
+        f"--set {_short(where)}: no item {shown(key)}; needs an index below {len(items)} or one of "
+        f"{_short(', '.join(names), 400) or '(none named)'}"
     )
+
+
+def _short(text: str, longest: int = 100) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."

@@ -23,6 +23,12 @@ def shown(value: object, longest: int = LONGEST_CHARACTERS) -> str:
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
+def gist(error: Exception, longest: int = 200) -> str:
+    """Return what an error of another library says, cut to a length; of the operating system's, without the path."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def _beginning(value: Any, longest: int, depth: int = 0) -> Any:
     """Return as much of a value as can be shown, so that a large one costs no more than a small one."""
     if isinstance(value, (str, bytes)):

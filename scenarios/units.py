@@ -15,13 +15,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from hybridsplit.scenarios.errors import UnitError
+from hybridsplit.scenarios.shown import shown
 
 BITS_PER_BYTE = 8
 KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
 
-_NUMBER_AND_UNIT = re.compile(r"^\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$")
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,22 @@ class Dimension:
             If the text has no number, an unknown unit, or a unit of another dimension.
         """
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise UnitError(f"found {value!r}; needs {self.name} such as {self.example!r}")
+            raise UnitError(f"found {shown(value)}; needs {self.name} such as {self.example!r}")
         if isinstance(value, (int, float)):
             try:
                 return float(value)
             except OverflowError:
-                raise UnitError(f"found a number of {len(str(value))} digits; needs {self.name}") from None
-        match = _NUMBER_AND_UNIT.match(value)
+                raise UnitError(f"found {shown(value)}; needs {self.name}") from None
+        text = value.strip()
+        match = _NUMBER.match(text)
         if match is None:
-            raise UnitError(f"found {value!r}; needs {self.name} such as {self.example!r}")
-        number, unit = match.groups()
+            raise UnitError(f"found {shown(value)}; needs {self.name} such as {self.example!r}")
+        number, unit = match[0], text[match.end() :].lstrip()
         if unit == "":
             return float(number)
         if unit not in self.factors:
             raise UnitError(
-                f"found {value!r}, whose unit {unit!r} is not one of {', '.join(self.factors)}; "
+                f"found {shown(value)}, whose unit {shown(unit)} is not one of {', '.join(self.factors)}; "
                 f"needs {self.name} such as {self.example!r}{_other_dimension_hint(unit, self)}"
             )
         return float(number) * self.factors[unit]
@@ -115,7 +117,7 @@ def _other_dimension_hint(unit: str, wanted: Dimension) -> str:
 def _whole_bytes(value: object) -> int:
     amount = BYTES.parse(value)
     if not math.isfinite(amount):
-        raise UnitError(f"found {value!r}; needs a finite amount of memory such as {BYTES.example!r}")
+        raise UnitError(f"found {shown(value)}; needs a finite amount of memory such as {BYTES.example!r}")
     return round(amount)
 
 

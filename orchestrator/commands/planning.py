@@ -42,17 +42,19 @@ def plan(
 ) -> None:
     """Choose cut, mode and shares for every client, with a lower bound beside the plan."""
     loaded, options = load_and_profile(scenario, overrides, [strategy])
-    from hybridsplit.scenarios.contracts.plan import Plan
+    from hybridsplit.orchestrator.run_folder import open_plan
     from hybridsplit.solver.planner import make_plan
 
-    earlier = Plan.load(warm_start) if warm_start is not None else None
+    earlier = open_plan(warm_start) if warm_start is not None else None
     with progress_bar(f"planning {loaded.name}") as show:
         show(f"{strategy}, {loaded.num_clients} clients", 0.0)
         made = make_plan(loaded, options, strategy, time_limit_s=time_limit_s, warm_start=earlier)
     if out is not None:
-        writing(out, lambda: made.save(out))
+        with progress_bar(f"writing {out.name}") as show:
+            show(f"{loaded.num_clients} clients", 0.0)
+            writing(out, lambda: made.save(out))
     if as_json:
-        print_json(made.model_dump(mode="json"))
+        print_json(made.document())
         return
     from hybridsplit.orchestrator.views.tables import plan_headline, plan_table
 

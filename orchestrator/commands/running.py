@@ -18,7 +18,7 @@ from hybridsplit.orchestrator.commands.options import (
     SetOption,
     WorkersOption,
 )
-from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stdout
+from hybridsplit.orchestrator.console import print_before_work, print_json, progress_bar, reports_errors, stdout
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.run_folder import RunFolder
@@ -63,9 +63,9 @@ def run(
     folder = choose_folder(out.resolve() if out is not None else None, loaded.name, resume=resume)
     settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume, address)
     with folder.claimed():
-        plan, options = _plan_of_run(loaded, folder, plan_file, chosen, resume=resume, quiet=as_json)
+        plan, options, bounds = _plan_of_run(loaded, folder, plan_file, chosen, resume=resume, quiet=as_json)
         with progress_bar(f"training {loaded.name}") as show:
-            summary = pipeline.run_plan(loaded, options, plan, folder, settings, show)
+            summary = pipeline.run_plan(loaded, options, plan, folder, settings, show, bounds=bounds)
     if as_json:
         print_json(_document(summary, folder))
         return
@@ -74,30 +74,28 @@ def run(
 
 def _plan_of_run(
     scenario: Scenario, folder: RunFolder, plan_file: Path | None, strategy: str, *, resume: bool, quiet: bool
-) -> tuple[Plan, OptionTable]:
-    """Return the plan a run goes by, made now or found and verified, and print it unless all is to be quiet."""
+) -> tuple[Plan, OptionTable, str]:
+    """Return the plan a run goes by, made now or found and verified, and where its bounds come from; print it."""
     from hybridsplit.orchestrator import pipeline
-    from hybridsplit.scenarios.contracts.plan import Plan
-    from hybridsplit.scenarios.errors import UsageError
+    from hybridsplit.orchestrator.plan_file import STATED, check_plan
+    from hybridsplit.orchestrator.run_folder import open_plan
 
-    plan = Plan.load(plan_file) if plan_file is not None else None
+    plan = open_plan(plan_file) if plan_file is not None else None
     if resume:
-        begun = folder.plan()
-        if plan is not None and plan.clients != begun.clients:
-            raise UsageError(f"{plan_file}: this run began with another plan; leave --plan out to resume it")
-        plan = begun
+        plan = pipeline.check_begun(folder, plan, str(plan_file))
     if plan is not None:
-        pipeline.check_same_scenario(plan, scenario, str(plan_file or folder.path / "plan.json"))
+        origin = str(plan_file or folder.path / "plan.json")
+        pipeline.check_same_scenario(plan, scenario, origin)
     with progress_bar(f"profiling {scenario.name}") as show:
         show("loading PyTorch, and checking the data", 0.0)
         pipeline.check_data(scenario)
         from hybridsplit.profiler.options import profile_scenario
 
         options = profile_scenario(scenario, show)
+    bounds = ""
     if plan is not None:
-        from hybridsplit.solver.verify.plan import verify_plan
-
-        verify_plan(plan, scenario, options)
+        check_plan(plan, scenario, options, origin)
+        bounds = STATED
     else:
         from hybridsplit.solver.planner import make_plan
 
@@ -107,9 +105,8 @@ def _plan_of_run(
     if not quiet:
         from hybridsplit.orchestrator.views.tables import plan_headline, plan_table
 
-        stdout().print(plan_table(plan))
-        stdout().print(plan_headline(plan), highlight=False)
-    return plan, options
+        print_before_work(plan_table(plan), plan_headline(plan, bounds), where=str(folder.path))
+    return plan, options, bounds
 
 
 def _document(summary: Summary, folder: RunFolder | None) -> dict[str, Any]:
@@ -140,24 +137,34 @@ def replay(
         typer.Option("--traces", metavar="DIR", help="Folder of recorded bandwidth traces, dealt to the clients."),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds to replay.")] = 1,
+    in_order: Annotated[
+        bool,
+        typer.Option(
+            "--in-order", help="Play recordings from their start, round after round, not in windows that are drawn."
+        ),
+    ] = False,
+    absolute: Annotated[
+        bool,
+        typer.Option("--absolute", help="Take a recording's rates as the client's own, not as a change of the plan's."),
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write ledger and report here.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training."""
-    from hybridsplit.orchestrator import pipeline
-    from hybridsplit.orchestrator.run_folder import choose_folder
+    from hybridsplit.orchestrator.recordings import latencies_line, rates_line
+    from hybridsplit.orchestrator.replaying import replay_plan
+    from hybridsplit.orchestrator.run_folder import choose_folder, open_plan
     from hybridsplit.orchestrator.views.tables import truth_table
-    from hybridsplit.scenarios.contracts.plan import Plan
     from hybridsplit.scenarios.units import format_seconds
 
-    loaded = Plan.load(plan_file)
+    loaded = open_plan(plan_file)
     dealt = None
     if traces is not None:
         from hybridsplit.runtime.replay.trace_files import assign_traces
 
         dealt = assign_traces(traces, [client.id for client in loaded.clients], int(loaded.scenario.get("seed", 0)))
     folder = choose_folder(out, "", resume=False) if out is not None else None
-    summary, entries = pipeline.replay_plan(loaded, folder, rounds, dealt)
+    summary, entries = replay_plan(loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute)
     if as_json:
         print_json(_document(summary, folder))
         return
@@ -168,5 +175,9 @@ def replay(
         f"planned {format_seconds(planned_s)} ({total_s / rounds / planned_s - 1:+.2%})",
         highlight=False,
     )
+    if summary.round_latencies is not None:
+        stdout().print(escape(latencies_line(summary.round_latencies, rounds)), highlight=False, soft_wrap=True)
+    if dealt is not None:
+        stdout().print(rates_line(loaded, dealt, absolute=absolute), highlight=False, soft_wrap=True)
     if folder is not None:
         stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)

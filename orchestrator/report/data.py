@@ -46,6 +46,8 @@ class ReportData:
         Rounds of the run in which every client part stayed frozen, columns as ``rounds``; None without one.
     notes
         Sentences for the reader.
+    bounds
+        Where the plan's bounds come from, where the reader has to know: they are stated by a file, for example.
 
     Raises
     ------
@@ -61,6 +63,7 @@ class ReportData:
     memory: pd.DataFrame
     control: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
+    bounds: str = ""
 
     def __post_init__(self) -> None:
         if not self.plan.clients:

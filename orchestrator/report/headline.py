@@ -81,6 +81,8 @@ def _gap_tile(data: ReportData) -> Tile:
             note += f"; no schedule at all below {format_seconds(plan.schedule_lower_bound_s)}"
     else:
         note = f"no schedule at all has a {plan.objective} below {format_seconds(plan.lower_bound_s)}"
+    if data.bounds:
+        note += f" ({data.bounds})"
     # A gap that is proven zero is better read as 0 % than as a rounding of the solver.
     return Tile("Gap to the bound", percent(plan.gap, 2) if plan.gap >= 1e-6 else "0 %", note, plan.gap)
 

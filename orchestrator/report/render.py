@@ -54,7 +54,7 @@ def render_report(data: ReportData) -> str:
         font=Markup(FONT),
         plotly_js=Markup(get_plotlyjs()),
         tiles=tiles(data),
-        proof=proof(data.plan),
+        proof=proof(data.plan, data.bounds),
         plan_table=plan_table(data),
         client_list=client_list(data) if data.is_grouped else None,
         resource_table=resource_table(data),

@@ -91,15 +91,23 @@ def _percent(share: float) -> str:
     return f"{share * 100:.0f}" if share >= 0.1 or share == 0 else f"{share * 100:.2g}"
 
 
-def plan_headline(plan: Plan) -> str:
-    """What a plan achieves, how good it provably is, what holds it back, and why each client got its option."""
+def plan_headline(plan: Plan, origin: str = "") -> str:
+    """What a plan achieves, how good it provably is, what holds it back, and why each client got its option.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    origin
+        Where its bounds come from, where that is not the solver in this process.
+    """
     whole = plan.objective.replace("-", " ")
     lines = [
         (
             f"round latency [bold]{format_seconds(plan.round_latency_s)}[/], expected progress {plan.progress:.3f}: "
             f"{whole} {words.objective_text(plan)}"
         ),
-        escape(words.proof(plan)),
+        escape(words.proof(plan, origin)),
         f"Solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)}.",
         *([f"left out, at their price: {escape(words.dropped(plan))}"] if plan.dropped else []),
         *([worth_line(plan)] if offers_batch_sizes(plan) else []),

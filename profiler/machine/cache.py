@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
-from pydantic import ValidationError
 
-from hybridsplit.profiler.cache_folder import cache_folder, platform_folder
+from hybridsplit.profiler.cache_folder import CACHE_VARIABLE, cache_folder, platform_folder
+from hybridsplit.profiler.kept_files import keep, kept, private_folder
 from hybridsplit.profiler.machine.profile import (
     MACHINE_SCHEMA_VERSION,
     Machine,
@@ -23,11 +24,13 @@ from hybridsplit.profiler.machine.profile import (
     measure_machine,
     this_machine,
 )
-from hybridsplit.scenarios.contracts.files import write_text_whole
+from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.device_files import write_device_file
+from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.schema import Scenario
 
 THIS_MACHINE = "this-machine"
+_KIND = Kind("a kept machine profile", MACHINE_SCHEMA_VERSION, "it is dropped, and the machine is measured again")
 
 
 def machine_key(machine: Machine, scenario: Scenario) -> str:
@@ -69,16 +72,19 @@ def machine_profile(
     OSError
         If the folder cannot be written.
     """
-    folder = folder or (cache_folder() or platform_folder()) / "machines"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder = folder or (cache_folder() or platform_folder()) / "machines"
+    except RuntimeError as error:
+        raise UsageError(f"this user has no home folder ({error}); set {CACHE_VARIABLE} to a folder") from error
+    private_folder(folder)
     key = machine_key(this_machine(), scenario)
     path, device_path = folder / f"machine-{key}.json", folder / f"device-{key}.yaml"
     # Two measurements at once would each find the machine busy.
     with FileLock(folder / "machine.lock"):
-        profile = None if again else _kept(path)
+        profile = None if again else kept(path, key, _KIND, _profile_of)
         if profile is None:
             profile = measure_machine(scenario, on_progress)
-            write_text_whole(path, profile.model_dump_json(indent=1))
+            keep(path, key, profile.model_dump(mode="json"))
         write_device_file(
             device_path,
             {THIS_MACHINE: profile.device},
@@ -88,9 +94,5 @@ def machine_profile(
     return profile, device_path
 
 
-def _kept(path: Path) -> MachineProfile | None:
-    """A kept profile; None if there is none, or it is damaged or of another version, and so measured again."""
-    try:
-        return MachineProfile.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, ValidationError):
-        return None
+def _profile_of(document: Mapping[str, Any]) -> MachineProfile:
+    return MachineProfile.model_validate_json(json.dumps(document))

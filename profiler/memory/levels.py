@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hybridsplit.profiler.memory.blocks import ChainMemory
-from hybridsplit.profiler.memory.recompute import RecomputePlanner
+from hybridsplit.profiler.memory.recompute import RecomputePlanner, TooManyProblemsError
 from hybridsplit.profiler.memory.recompute_peaks import recompute_peak_bytes
+from hybridsplit.profiler.memory.regular_orders import regular_orders
 from hybridsplit.scenarios.contracts.recompute import (
     Action,
     RecomputeOrder,
@@ -47,6 +48,7 @@ def recompute_levels(
 
     Memory is stepped from what running everything again from the lowest trained block takes, over what one kept input
     per block takes, to what keeping all graphs takes; at each step the order with the least work is found.
+    Where the chain is too deep for that, the best of :func:`regular_orders` is taken.
 
     Parameters
     ----------
@@ -67,21 +69,32 @@ def recompute_levels(
     standing_bytes = chain.standing_bytes(cut)
     amounts = {round(marks[0] + (marks[1] - marks[0]) * step / _STEPS_DOWN) for step in range(_STEPS_DOWN + 1)}
     amounts |= {round(marks[1] + (marks[2] - marks[1]) * step / _STEPS_UP) for step in range(_STEPS_UP + 1)}
+    try:
+        orders = [planner.cheapest(cut, amount - standing_bytes) for amount in sorted(amounts)]
+        found = [_measured(chain, order, forward_cost, cut, num_steps) for order in orders if order is not None]
+    except TooManyProblemsError:
+        regular = (_one_kept_input(cut, first), _all_graphs(cut, first), *regular_orders(cut, first))
+        known = [_measured(chain, order, forward_cost, cut, num_steps) for order in regular]
+        fitting = [[one for one in known if one[0].peak_bytes <= amount] for amount in sorted(amounts)]
+        found = [min(some, key=lambda one: (one[1], one[0].peak_bytes)) for some in fitting if some]
     levels: list[RecomputeLevel] = []
     works: list[float] = []
-    for amount in sorted(amounts):
-        order = planner.cheapest(cut, amount - standing_bytes)
-        if order is None:
-            continue
-        counts = num_forwards(order)
-        forwards = tuple(counts.get(i, 0) for i in range(1, cut + 1))
-        work = sum(count * cost for count, cost in zip(forwards, forward_cost, strict=False))
-        peak_bytes = recompute_peak_bytes(chain, cut, order, num_steps)
+    for level, work in found:
         # A level is kept only if the memory it adds saves work.
         if not works or work < works[-1] * (1 - 1e-9):
-            levels.append(RecomputeLevel(format_order(order), forwards, peak_bytes))
+            levels.append(level)
             works.append(work)
     return levels[::-1]
+
+
+def _measured(
+    chain: ChainMemory, order: RecomputeOrder, forward_cost: Sequence[float], cut: int, num_steps: int
+) -> tuple[RecomputeLevel, float]:
+    """Return an order as a level, and its forward work."""
+    counts = num_forwards(order)
+    forwards = tuple(counts.get(i, 0) for i in range(1, cut + 1))
+    work = sum(count * cost for count, cost in zip(forwards, forward_cost, strict=False))
+    return RecomputeLevel(format_order(order), forwards, recompute_peak_bytes(chain, cut, order, num_steps)), work
 
 
 def _one_kept_input(cut: int, first: int) -> RecomputeOrder:

@@ -20,6 +20,14 @@ _NO_WAY = (math.inf, 0)
 _KEEP_GRAPH = -1
 
 
+_MOST_PROBLEMS = 1_000_000
+"""Sub-problems that are solved for one chain, some seconds of work: about 26 unequal blocks, or 30 equal ones."""
+
+
+class TooManyProblemsError(Exception):
+    """The chain is so deep that the exact programme would take too long."""
+
+
 class RecomputePlanner:
     """Finds recompute orders for any cut of one chain; sub-problems are shared between cuts and amounts of memory.
 
@@ -50,6 +58,8 @@ class RecomputePlanner:
         ------
         ValueError
             If nothing below the cut is trained.
+        TooManyProblemsError
+            If more than 1,000,000 sub-problems were solved for the chain; the number does not depend on the machine.
         """
         first = self._chain.first_trained(cut)
         if first > cut:
@@ -119,6 +129,8 @@ class _Problem:
         key = (s, t, m, is_up)
         found = self._solved.get(key)
         if found is None:
+            if len(self._solved) >= _MOST_PROBLEMS:
+                raise TooManyProblemsError
             found = self._solved[key] = self._solve(s, t, m, is_up)
         return found
 

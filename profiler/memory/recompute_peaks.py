@@ -6,6 +6,7 @@ proves the composition equal to full traces.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from hybridsplit.profiler.memory.blocks import BlockMemory, ChainMemory, GraphMemory
@@ -58,7 +59,10 @@ class _Walk:
     is_first: bool
     peak_bytes: int = 0
     _kept: set[int] = field(default_factory=set)
-    _graphs: set[int] = field(default_factory=set)
+    _holders: Counter[int] = field(default_factory=Counter)
+    """How many kept inputs and graphs hold each activation."""
+    _held_bytes: int = 0
+    """What kept inputs and graphs hold together: sums over them at each step would be quadratic in deep chains."""
 
     def run(self, order: RecomputeOrder) -> int:
         last = len(self.blocks)
@@ -67,21 +71,23 @@ class _Walk:
         for action, index in ((step.action, step.block) for step in order):
             block = self.blocks[index - 1]
             if action is Action.BACKWARD:
-                self._kept.discard(index)
+                self._release_input(index)
                 graph = self._graph(index)
                 excess_bytes = graph.first_backward_bytes if self.is_first else graph.later_backward_bytes
                 self._reach(x, gradient_bytes, excess_bytes)
-                self._graphs.discard(index)
+                self._hold(-1, index, index + 1)
+                self._held_bytes -= graph.saved_bytes
                 gradient_bytes = 0 if index == self.first_trained else block.input_bytes
                 self.standing_bytes += graph.state_bytes if self.is_first else 0
                 x = 1
                 continue
             x = index
             if action is Action.KEEP:
-                self._kept.add(index)
+                self._keep_input(index)
             if action is Action.GRAPH:
                 self._reach(x, gradient_bytes, self._graph(index).graph_bytes)
-                self._graphs.add(index)
+                self._hold(1, index, index + 1)
+                self._held_bytes += self._graph(index).saved_bytes
             else:
                 self._reach(x, gradient_bytes, block.forward_bytes)
             x = index + 1
@@ -95,11 +101,27 @@ class _Walk:
 
     def _reach(self, x: int, gradient_bytes: int, excess_bytes: int) -> None:
         """Account for one step's largest excess over what is live."""
-        alive = self._kept | {x} | {i for graph in self._graphs for i in (graph, graph + 1)}
-        activation_bytes = sum(self._activation_bytes(i) for i in alive)
-        saved_bytes = sum(self._graph(i).saved_bytes for i in self._graphs)
-        live_bytes = self.standing_bytes + activation_bytes + saved_bytes + gradient_bytes
+        here_bytes = 0 if self._holders[x] else self._activation_bytes(x)
+        live_bytes = self.standing_bytes + self._held_bytes + here_bytes + gradient_bytes
         self.peak_bytes = max(self.peak_bytes, live_bytes + excess_bytes)
+
+    def _keep_input(self, index: int) -> None:
+        if index not in self._kept:
+            self._kept.add(index)
+            self._hold(1, index)
+
+    def _release_input(self, index: int) -> None:
+        if index in self._kept:
+            self._kept.discard(index)
+            self._hold(-1, index)
+
+    def _hold(self, change: int, *activations: int) -> None:
+        """Count holders of activations up or down; one without holders is freed."""
+        for i in activations:
+            before = self._holders[i]
+            self._holders[i] = before + change
+            if 0 in (before, before + change):
+                self._held_bytes += change * self._activation_bytes(i)
 
     def _graph(self, index: int) -> GraphMemory:
         graph = self.graphs[index - 1]

@@ -23,9 +23,11 @@ from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask, without_
 from hybridsplit.runtime.executors.ray_actors import KeptRef, RayModelServer, RayWorker, StateRef
 from hybridsplit.runtime.executors.ray_cluster import RayCluster, errors_of_workers, is_raised_by_worker
 from hybridsplit.runtime.executors.ray_dispatch import Dispatch, TrainedGroup
+from hybridsplit.runtime.executors.ray_living import LivingProcess
 from hybridsplit.runtime.executors.ray_pool import WorkerPool, first_line
 from hybridsplit.runtime.executors.ray_shared import RaySharedServer
 from hybridsplit.runtime.executors.ray_side_by_side import SideBySide
+from hybridsplit.runtime.executors.ray_waiting import lost_process, result_of
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.runtime.worker.groups import Group
@@ -87,30 +89,37 @@ class RayExecutor:
         self._scenario, self._num_workers, self._num_threads = scenario, num_workers, num_threads
         self._make = make_worker
         self._cluster = RayCluster(address, num_workers)
-        self._server: Any = None
+        self._server: LivingProcess | None = None
         self._workers: WorkerPool | None = None
         self._side_by_side: SideBySide | None = None
         self.events: list[str] = []
 
     def __enter__(self) -> Self:
         self._cluster.__enter__()
-        self._start_server()
+        retries = self._scenario.faults.worker_retries
+        self._server = LivingProcess(self._start_server, "the model server", retries, self._say)
         self._workers = WorkerPool(self._start_worker, self._num_workers)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if lost_process() is None:
+            # Of a cluster that has died nobody would answer.
+            self._stop_actors()
+        self._side_by_side = self._workers = self._server = None
+        self._cluster.__exit__(kind, error, trace)
+
+    def _stop_actors(self) -> None:
         if self._side_by_side is not None:
             self._side_by_side.stop()
-            self._side_by_side = None
         if self._workers is not None:
             self._workers.stop()
-            self._workers = None
         if self._server is not None:
-            ray.kill(self._server)
-            self._server = None
-        self._cluster.__exit__(kind, error, trace)
+            self._server.stop()
+
+    def _say(self, event: str) -> None:
+        self.events.append(event)
 
     @property
     def _pool(self) -> WorkerPool:
@@ -123,10 +132,10 @@ class RayExecutor:
         actor = ray.remote(max_restarts=0, **where)(RayWorker)
         return actor.remote(self._make, self._scenario, self._num_threads)
 
-    def _start_server(self) -> None:
+    def _start_server(self) -> Any:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(RayModelServer)
-        self._server = actor.remote(self._scenario, self._num_threads)
+        return actor.remote(self._scenario, self._num_threads)
 
     def _start_shared_server(self) -> Any:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -138,24 +147,22 @@ class RayExecutor:
         return actor.remote(self._scenario, self._num_threads)
 
     def _on_server(self, ask: Callable[[Any], _Result], what: str) -> _Result:
-        """Ask the model server, and a new one where it has died."""
-        for attempt in range(self._scenario.faults.worker_retries + 1):
-            try:
-                return ask(self._server)
-            except ray.exceptions.RayActorError as error:
-                if attempt == self._scenario.faults.worker_retries:
-                    raise
-                self.events.append(f"the model server died while {what} ({first_line(error)}); another one took over")
-                ray.kill(self._server)
-                self._start_server()
-        raise AssertionError("unreachable")
+        return self._model_server.on(ask, what)
+
+    def _served(self, task: Callable[[Any], Any], what: str) -> Any:
+        return self._on_server(lambda server: result_of(task(server), f"the model server: {what}"), what)
+
+    @property
+    def _model_server(self) -> LivingProcess:
+        assert self._server is not None, "use the executor as a context manager"
+        return self._server
 
     def initial_state(self) -> RayState:
         """Return the state training starts from."""
 
         def ask(server: Any) -> RayState:
             done, state = server.initial_state.options(num_returns=2).remote()
-            ray.get(done)
+            result_of(done, "the model server to build the model")
             return RayState(state)
 
         with errors_of_workers():
@@ -194,7 +201,7 @@ class RayExecutor:
             # They live on after the round, and would keep one another alive.
             return 1
         with errors_of_workers():
-            size: int = self._on_server(lambda server: ray.get(server.state_bytes.remote()), "it built the model")
+            size: int = self._served(lambda server: server.state_bytes.remote(), "it built the model")
         return max(1, _HELD_BYTES // max(1, size))
 
     def _parallel(self, handle: RayState, task: RoundTask) -> _Trained:
@@ -217,7 +224,7 @@ class RayExecutor:
         added: list[Any] = []
         dispatch = Dispatch(
             self._pool, task, self._scenario.faults, submit,
-            lambda first, groups: added.append(add(self._server, first, groups)), self._most_at_once,
+            lambda first, groups: added.append(add(self._model_server.actor, first, groups)), self._most_at_once,
         )  # fmt: skip
         trained = dispatch.carry_out()
         self.events += dispatch.events
@@ -260,8 +267,9 @@ class RayExecutor:
         def ask(server: Any) -> tuple[AveragedRound | None, StateRef]:
             added = trained.add_contributions(server)
             done, state = server.finish.options(num_returns=2).remote(*arguments)
-            ray.get(added)
-            return ray.get(done), state
+            what = f"the model server to average round {task.round + 1}"
+            result_of(added, what)
+            return result_of(done, what), state
 
         if not reports:
             return RoundOutcome(handle, (), faults, self.take_events())
@@ -278,23 +286,22 @@ class RayExecutor:
     def evaluate(self, handle: RayState) -> float:
         """Return the test accuracy of a global state."""
         with errors_of_workers():
-            return float(self._on_server(lambda server: ray.get(server.evaluate.remote(handle.state)), "it evaluated"))
+            return float(self._served(lambda server: server.evaluate.remote(handle.state), "it evaluated"))
 
     def save(self, handle: RayState, folder: Path) -> None:
         """Write a state into a folder of this machine."""
         kept = {client: [ref] for client, ref in handle.optimizer_states.items()}
         with errors_of_workers():
-            self._on_server(
-                lambda server: ray.get(server.save.remote(handle.state, kept, folder.resolve())), "it saved a state"
-            )
+            self._served(lambda server: server.save.remote(handle.state, kept, folder.resolve()), "it saved a state")
 
     def load(self, folder: Path) -> RayState:
         """Read what :meth:`save` wrote."""
 
         def ask(server: Any) -> RayState:
-            clients: list[str] = ray.get(server.kept_clients.remote(folder.resolve()))
+            what = "the model server to read a checkpoint"
+            clients: list[str] = result_of(server.kept_clients.remote(folder.resolve()), what)
             done, state, *kept = server.load.options(num_returns=2 + len(clients)).remote(folder.resolve(), clients)
-            ray.get(done)
+            result_of(done, what)
             return RayState(state, dict(zip(clients, kept, strict=True)))
 
         with errors_of_workers():
@@ -303,6 +310,6 @@ class RayExecutor:
     def fetch(self, handle: RayState) -> State:
         """Return the global state itself, in this process."""
         with errors_of_workers():
-            packed: bytes = ray.get(handle.state)
+            packed: bytes = result_of(handle.state, "the final weights")
         state: State = load(packed)
         return state

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Self
 
 import ray
 
+from hybridsplit.runtime.executors.ray_ending import START_REMEDY, stop_cluster, watched_start
+from hybridsplit.runtime.executors.ray_folder import session_folder
 from hybridsplit.runtime.executors.ray_token import ensure_private_token
 from hybridsplit.scenarios.errors import HybridSplitError, RunError
 
@@ -58,11 +62,24 @@ class RayCluster:
             }
             if self._address is None:
                 ensure_private_token()
-                ray.init(address="local", num_cpus=self._num_cpus, include_dashboard=False, **quietly)
+                quietly["_temp_dir"] = session_folder()
+                self._start(quietly)
             else:
                 self._join(quietly)
         self._owned = True
         return self
+
+    def _start(self, quietly: dict[str, object]) -> None:
+        try:
+            with _own_signals(), watched_start():
+                ray.init(address="local", num_cpus=self._num_cpus, include_dashboard=False, **quietly)
+        except HybridSplitError:
+            raise
+        except Exception as error:
+            # Ray raises errors of many kinds here, plain Exception among them.
+            stop_cluster()
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise RunError(f"Ray did not start ({reason}): {START_REMEDY}") from error
 
     def _join(self, quietly: dict[str, object]) -> None:
         assert self._address is not None
@@ -71,7 +88,8 @@ class RayCluster:
                 # Ray itself would try for minutes.
                 host, port = self._address.rsplit(":", 1)
                 socket.create_connection((host, int(port)), timeout=_REACH_LIMIT_S).close()
-            ray.init(address=self._address, **quietly)
+            with _own_signals():
+                ray.init(address=self._address, **quietly)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise RunError(
                 f"--address {self._address}: cannot join this Ray cluster ({error}); start one with 'ray start --head' "
@@ -83,7 +101,7 @@ class RayCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._owned:
-            ray.shutdown()
+            stop_cluster()
             self._owned = False
         self._empty_folder.cleanup()
 
@@ -103,6 +121,17 @@ class RayCluster:
                 "emulate the client"
             )
         return units
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the caller's handler of SIGTERM; Ray's prints a native stack and ends the process with exit 15."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

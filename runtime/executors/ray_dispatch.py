@@ -15,6 +15,7 @@ from hybridsplit.runtime.executors.chunks import ChunkQueue, PendingGroup
 from hybridsplit.runtime.executors.ray_actors import EMPTY, KeptRef, PartRef
 from hybridsplit.runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
 from hybridsplit.runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
+from hybridsplit.runtime.executors.ray_waiting import first_of, result_of
 from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.runtime.worker.worker import GroupReport
@@ -22,6 +23,8 @@ from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.schema import Faults
 
 _NAMES_SHOWN = 5
+_LOOK_S = 5.0
+"""How often it is looked whether workers have come to life."""
 
 Submit = Callable[[Any, Sequence[Group]], "tuple[Any, ...]"]
 """Submits groups to a worker; returns references to their reports, their contributions and their optimizer states."""
@@ -168,9 +171,9 @@ class Dispatch:
             min((self._worker_queues[slot].deadline_s for slot in training.values()), default=float("inf"))
             - monotonic()
         )
-        ready, _ = ray.wait(
-            [*training, *starting], num_returns=1, timeout=min(max(0.0, until_s), PLACEMENT_LIMIT_S)
-        )  # fmt: skip
+        ready = self._first_of([*training, *starting], min(max(0.0, until_s), PLACEMENT_LIMIT_S))
+        if ready is None:
+            return
         for ref in ready:
             if ref in starting:
                 if not self._pool.take_in(starting[ref]):
@@ -180,11 +183,23 @@ class Dispatch:
         if not ready:
             self._end_what_is_overdue()
 
+    def _first_of(self, refs: Sequence[Any], limit_s: float) -> list[Any] | None:
+        """Return what is done first, nothing when the time is up, None where a worker was replaced meanwhile."""
+        until_s = monotonic() + limit_s
+        while True:
+            left_s = until_s - monotonic()
+            ready, _ = first_of(refs, max(0.0, min(_LOOK_S, left_s)), f"the clients of round {self._task.round + 1}")
+            if ready or left_s <= _LOOK_S:
+                return ready
+            if num_replaced := self._pool.replace_unborn():
+                self._say(f"{num_replaced} workers had not come to life; others were started")
+                return None
+
     def _take(self, slot: Slot) -> None:
         queue = self._worker_queues[slot]
         first = queue.chunks[0]
         try:
-            reports: list[GroupReport] = ray.get(first.refs[0])
+            reports: list[GroupReport] = result_of(first.refs[0], f"round {self._task.round + 1}")
         except ray.exceptions.RayError as error:
             if is_raised_by_worker(error):
                 with errors_of_workers():

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import ray
 from ray import ObjectRef
 
 from hybridsplit.runtime.executors.ray_cluster import errors_of_workers
+from hybridsplit.runtime.executors.ray_waiting import START_LIMIT_S, result_of
 from hybridsplit.scenarios.errors import RunError
 
 PLACEMENT_LIMIT_S = 180.0
 """How long to wait for a place on the cluster while no worker is alive."""
+_MOST_UNBORN = 2
 _MOST_STARTS = 4
 """How often in a row a worker may die while it loads model and data."""
 
@@ -32,12 +35,19 @@ class Slot:
         Done when the worker is ready; None when it is.
     num_starts
         Workers in a row that died before they were ready.
+    born
+        Done when the worker's process has come to life.
+    until_s, num_unborn
+        When it must have, on the monotonic clock, and workers in a row that had not.
     """
 
     resource: str | None = None
     worker: Any = None
     starting: ObjectRef[None] | None = None
     num_starts: int = 0
+    born: ObjectRef[Any] | None = None
+    until_s: float = 0.0
+    num_unborn: int = 0
 
 
 class WorkerPool:
@@ -64,7 +74,26 @@ class WorkerPool:
 
     def _start(self, slot: Slot) -> None:
         slot.worker = self._make_worker(slot.resource)
+        slot.born, slot.until_s = slot.worker.__ray_ready__.remote(), monotonic() + START_LIMIT_S
         slot.starting = slot.worker.prepare.remote()
+
+    def replace_unborn(self) -> int:
+        """Replace workers whose process has not come to life in time, and return how many.
+
+        Raises
+        ------
+        RunError
+            If that happens again and again while no other worker is ready.
+        """
+        now_s = monotonic()
+        late = [slot for slot in self._slots if slot.starting is not None and slot.until_s <= now_s]
+        unborn = [slot for slot in late if not ray.wait([slot.born], timeout=0)[0]]
+        for slot in unborn:
+            slot.num_unborn += 1
+            if slot.num_unborn >= _MOST_UNBORN and not self.ready():
+                raise no_place()
+            self.replace(slot)
+        return len(unborn)
 
     def bind(self, resource: str, num_workers: int) -> None:
         """Start workers on the devices that offer a resource, unless that has been done."""
@@ -105,7 +134,7 @@ class WorkerPool:
         """
         assert slot.starting is not None
         try:
-            ray.get(slot.starting)
+            result_of(slot.starting, "a worker to load model and data")
         except ray.exceptions.RayTaskError as error:
             with errors_of_workers():
                 raise error from None
@@ -118,7 +147,7 @@ class WorkerPool:
                 ) from error
             self.replace(slot)
             return False
-        slot.starting, slot.num_starts = None, 0
+        slot.starting, slot.num_starts, slot.num_unborn = None, 0, 0
         return True
 
 

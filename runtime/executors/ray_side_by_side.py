@@ -15,6 +15,7 @@ from hybridsplit.runtime.executors.ray_actors import KeptRef, StateRef
 from hybridsplit.runtime.executors.ray_cluster import errors_of_workers, is_raised_by_worker
 from hybridsplit.runtime.executors.ray_pool import PLACEMENT_LIMIT_S, Slot, WorkerPool, first_line, no_place
 from hybridsplit.runtime.executors.ray_shared import Announcer, RemoteSide, announce_nothing
+from hybridsplit.runtime.executors.ray_waiting import START_LIMIT_S, alive, first_of, result_of
 from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.runtime.worker.shared_server import SERVER
@@ -132,10 +133,11 @@ class SideBySide:
     ) -> SideBySideOutcome | ClientFault:
         self._await_workers(task)
         if self._server is None:
-            self._server = self._start_server()
+            self._server = alive(self._start_server, "the shared server")
         members = [member for group in task.groups for member in group.members]
         own = [optimizer_states[SERVER]] if SERVER in optimizer_states else []
-        ray.get(self._server.open.remote(state, members, task.round, own))
+        what = f"the shared server to begin round {task.round + 1}"
+        result_of(self._server.open.remote(state, members, task.round, own), what)
         link_of = partial(RemoteSide, self._server)
         shares = self._divide(task.groups)
         running: dict[Any, tuple[Slot, tuple[Any, ...]]] = {}
@@ -164,12 +166,18 @@ class SideBySide:
         while starting := self._pool.starting():
             lacks = bool(needed - {slot.resource for slot in self._pool.ready()})
             limit_s = until_s - monotonic() if lacks else self._patience_s
-            ready, _ = ray.wait(list(starting), num_returns=1, timeout=max(0.0, limit_s))
+            ready, _ = first_of(list(starting), max(0.0, min(limit_s, START_LIMIT_S)), "workers to load model and data")
             for ref in ready:
                 if not self._pool.take_in(starting[ref]):
                     self.events.append(f"round {task.round + 1}: a worker had died; another one was started")
             if not ready and lacks:
-                raise no_place()
+                if monotonic() >= until_s:
+                    raise no_place()
+                if num_replaced := self._pool.replace_unborn():
+                    self.events.append(
+                        f"round {task.round + 1}: {num_replaced} workers had not come to life; others were started"
+                    )
+                continue
             if not ready:
                 # Workers that start later take part in later rounds: the bits do not depend on the workers.
                 self._patience_s = 0.0
@@ -193,10 +201,10 @@ class SideBySide:
         number_of = {ref: number for number, ref in enumerate(waiting)}
         while waiting:
             timeout_s = None if limit_s is None else max(0.0, deadline_s - monotonic())
-            ready, waiting = ray.wait(waiting, num_returns=1, timeout=timeout_s)
+            ready, waiting = first_of(waiting, timeout_s, f"the clients of round {task.round + 1}")
             for ref in ready:
                 try:
-                    ray.get(ref)
+                    result_of(ref, f"round {task.round + 1}")
                 except ray.exceptions.RayActorError:
                     self._died_over = self._at_work().get(number_of[ref])
                     self._pool.replace(shares[number_of[ref]][0])
@@ -207,7 +215,7 @@ class SideBySide:
 
     def _at_work(self) -> dict[int, str]:
         try:
-            at_work: dict[int, str] = ray.get(self._server.at_work.remote())
+            at_work: dict[int, str] = result_of(self._server.at_work.remote(), "the shared server")
         except ray.exceptions.RayError:
             return {}
         return at_work
@@ -216,7 +224,7 @@ class SideBySide:
         self, unfinished: Sequence[int], shares: Sequence[tuple[Slot, list[int]]], task: RoundTask
     ) -> ClientFault:
         """Name the client that all others wait for, and replace its worker."""
-        turn = ray.get(self._server.whose_turn.remote())
+        turn = result_of(self._server.whose_turn.remote(), "the shared server")
         of_turn = (
             number
             for number in unfinished
@@ -239,7 +247,7 @@ class SideBySide:
         places: dict[int, tuple[int, int]] = {}
         kept: dict[str, KeptRef] = {}
         for part, ((_, positions), (_, refs)) in enumerate(zip(shares, outcomes, strict=True)):
-            for index, (position, report) in enumerate(zip(positions, ray.get(refs[0]), strict=True)):
+            for index, (position, report) in enumerate(zip(positions, result_of(refs[0], "reports"), strict=True)):
                 reports[position], places[position] = report, (part, index)
                 kept |= {one.assignment.client: refs[2] for one in report.clients}
         contribution, own = self._server.close.options(num_returns=2).remote()

@@ -29,9 +29,17 @@ def ensure_private_token() -> None:
         return
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return
-    path = Path.home() / ".ray" / "auth_token"
+    try:
+        path = Path.home() / ".ray" / "auth_token"
+    except RuntimeError as error:
+        raise RunError(
+            f"this user's home folder is not known ({error}), where Ray's token is kept; set HOME, or "
+            "RAY_AUTH_TOKEN_PATH to a file that only you can read, or use --executor inline"
+        ) from error
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.is_file() and not path.read_bytes().strip():
+            path.unlink()  # a run that was killed while it wrote it
         if not path.exists():
             _write(path)
         for place in (path.parent, path):

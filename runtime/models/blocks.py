@@ -13,6 +13,7 @@ from typing import Protocol, Self, cast
 import torch
 from torch import Tensor, nn
 
+from hybridsplit.runtime.models.master_weights import RoundedReads
 from hybridsplit.scenarios.registry import Registry
 
 
@@ -22,7 +23,17 @@ class Block(nn.Module):
     The attention mask travels beside the activation; blocks that do not need it ignore it.
     """
 
+    reads_in: torch.dtype | None = None
+    """Precision in which operators read trained parameters; None for the one that these are kept in."""
     _training_everywhere: bool | None = None
+
+    def __call__(self, x: Tensor, mask_BS: Tensor | None) -> Tensor:
+        """Run the block, as :meth:`forward`; trained parameters are read in the block's precision."""
+        if self.reads_in is None:
+            return cast("Tensor", super().__call__(x, mask_BS))
+        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        with RoundedReads(trained, self.reads_in):
+            return cast("Tensor", super().__call__(x, mask_BS))
 
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation mode, which is done once: a small block computes faster than it is searched.

@@ -17,6 +17,7 @@ from hybridsplit.runtime.models.configuration import (
     longest_sequence,
     model_config,
 )
+from hybridsplit.runtime.models.master_weights import keep_master_weights
 from hybridsplit.runtime.models.precision import round_weights, torch_dtype
 from hybridsplit.runtime.models.traced.scenario import check_length, trace_blocks
 from hybridsplit.runtime.models.untied import untie
@@ -54,8 +55,13 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
     if family is not None:
         blocks = family.decompose(model, scenario.model.task)
         untie(blocks)
-        return blocks
-    return trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True))
+    else:
+        blocks = trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True))
+    if scenario.model.has_master_weights:
+        for block in blocks:
+            keep_master_weights(block)
+            block.reads_in = torch_dtype(scenario.model)
+    return blocks
 
 
 def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from hybridsplit.runtime.noise.along_direction import AlongDirection
 from hybridsplit.runtime.noise.directions import NoiseKey
-from hybridsplit.runtime.noise.substitution import Substitution
 from hybridsplit.scenarios.errors import ScenarioError
 
 
-class ForwardMode(Substitution):
+class ForwardMode(AlongDirection):
     """Within it, every operator that reads a trainable parameter reads a dual number with the direction as tangent."""
 
     def _stand_in(self, parameter: Tensor, noise: Tensor) -> Tensor:

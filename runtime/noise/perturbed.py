@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from hybridsplit.runtime.noise.along_direction import AlongDirection
 from hybridsplit.runtime.noise.directions import NoiseKey
-from hybridsplit.runtime.noise.substitution import Substitution
 
 
-class Perturbed(Substitution):
+class Perturbed(AlongDirection):
     """Within it, every operator that reads a trainable parameter sees ``parameter + scale * direction``.
 
     Out of place and tensor by tensor: the parameters themselves keep their bits, and no more than one perturbed copy

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
 from hybridsplit.runtime.replay.played import PlayedRound, Replay
-from hybridsplit.runtime.replay.processes import ClientWork, Timeline, simulate
+from hybridsplit.runtime.replay.processes import Timeline, simulate
+from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, ROUND_ORDER, UPLINK_PHASES, Phase
@@ -51,6 +52,8 @@ def replay(
     traces: Mapping[str, BandwidthTrace] | None = None,
     compute_scale: Mapping[str, float] | None = None,
     start_offsets_s: Mapping[str, float] | None = None,
+    samples_windows: bool = False,
+    uses_recorded_rates: bool = False,
 ) -> Replay:
     """Play a plan through the simulated network.
 
@@ -72,6 +75,11 @@ def replay(
         By client, how much longer than planned its device computes: a straggler has more than 1. 1 when not named.
     start_offsets_s
         By client, how long after the first round's start it joins. 0 when not named.
+    samples_windows
+        Whether every round begins at a point of each recording that is drawn from the scenario's seed, so that rounds
+        are samples of it; recordings run on from round to round otherwise.
+    uses_recorded_rates
+        Whether a client with a recording has the rates of the recording itself, whatever its share.
 
     Returns
     -------
@@ -99,6 +107,7 @@ def replay(
     # The scenario's own traces may name clients that a plan has dropped; what a caller passes may not.
     _check_arguments(known, {} if traces is None else traces, scales, offsets_s)
     clients = {client.id: client for client in scenario.expanded_clients()}
+    windows_s = _windows_of(used_traces, scenario, num_rounds) if samples_windows and used_traces else {}
     work = [
         _work(
             client,
@@ -107,6 +116,8 @@ def replay(
             used_traces.get(client.id),
             scales.get(client.id, 1.0),
             offsets_s.get(client.id, 0.0),
+            windows_s.get(client.id),
+            uses_recorded_rates=uses_recorded_rates,
         )
         for client in plan.clients
     ]
@@ -116,7 +127,10 @@ def replay(
         work, num_rounds, plan.schedule, synchronise=scenario.training.steps_synchronise, attendance=present
     )
     _check_timeline(plan, timeline, present)
-    return Replay(tuple(_entries(plan, timeline)), tuple(_rounds(plan, timeline)))
+    played = tuple(_rounds(plan, timeline))
+    heard = {client: trace for client, trace in used_traces.items() if client in known}
+    distinct = _distinct_windows(heard, played) if samples_windows and heard else None
+    return Replay(tuple(_entries(plan, timeline)), played, distinct)
 
 
 def _traces_of(scenario: Scenario) -> Mapping[str, BandwidthTrace]:
@@ -125,6 +139,20 @@ def _traces_of(scenario: Scenario) -> Mapping[str, BandwidthTrace]:
     from hybridsplit.runtime.replay.trace_files import scenario_traces  # late: constant links need no NumPy
 
     return scenario_traces(scenario)
+
+
+def _windows_of(
+    traces: Mapping[str, BandwidthTrace], scenario: Scenario, num_rounds: int
+) -> dict[str, tuple[float, ...]]:
+    from hybridsplit.runtime.replay.windows import draw_windows  # late: constant links need no NumPy
+
+    return draw_windows(traces, scenario.seed, num_rounds)
+
+
+def _distinct_windows(traces: Mapping[str, BandwidthTrace], played: Sequence[PlayedRound]) -> int:
+    from hybridsplit.runtime.replay.windows import distinct_windows
+
+    return distinct_windows(traces, played[-1].simulated_s / len(played))
 
 
 def _check_plan(plan: Plan) -> None:
@@ -191,6 +219,9 @@ def _work(
     trace: BandwidthTrace | None,
     compute_scale: float,
     start_offset_s: float,
+    windows_s: tuple[float, ...] | None,
+    *,
+    uses_recorded_rates: bool,
 ) -> ClientWork:
     if client.server_compute_s > 0 and client.server_share <= 0:
         raise RunError(
@@ -207,6 +238,8 @@ def _work(
         downlink_bps=downlink_rate_bps(scenario_client.link, scenario.radio, client.downlink_share),
         trace=trace,
         start_offset_s=start_offset_s,
+        windows_s=windows_s,
+        uses_recorded_rates=uses_recorded_rates,
     )
 
 

@@ -51,10 +51,14 @@ class Replay:
         round sum to the latency of that round.
     played
         The rounds in order.
+    distinct_windows
+        Rounds that the shortest recording holds without overlap, where rounds are windows of recordings; None
+        elsewhere.
     """
 
     entries: tuple[LedgerEntry, ...]
     played: tuple[PlayedRound, ...]
+    distinct_windows: int | None = None
 
     @cached_property
     def ledger(self) -> Ledger:

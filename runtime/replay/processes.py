@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import simpy
 
 from hybridsplit.runtime.replay.admission import ClientJobs, Job, RoundTurns
-from hybridsplit.runtime.replay.transfer import Transfer
+from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.phases import FORWARD_FRACTION, ROUND_ORDER, Phase
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.errors import RunError
-from hybridsplit.scenarios.units import bits
-
-if TYPE_CHECKING:
-    from hybridsplit.runtime.replay.traces import BandwidthTrace
-
-
-@dataclass(frozen=True)
-class ClientWork:
-    """What one client has to do in a round, per-round amounts, with the rates its shares give it.
-
-    Parameters
-    ----------
-    client_id
-        Its id.
-    local_steps
-        Steps of a round.
-    client_compute_s
-        Seconds of device compute.
-    server_s
-        Seconds of server compute at the client's share of the server.
-    phase_bytes
-        Bytes by phase, for the four phases that carry any.
-    uplink_bps, downlink_bps
-        Rates at the client's shares; 0 where it has none.
-    trace
-        Modulates both rates around their planned value; None for constant links.
-    start_offset_s
-        How long after the first round's start the client joins.
-    """
-
-    client_id: str
-    local_steps: int
-    client_compute_s: float
-    server_s: float
-    phase_bytes: dict[Phase, int]
-    uplink_bps: float
-    downlink_bps: float
-    trace: BandwidthTrace | None = None
-    start_offset_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -197,13 +156,14 @@ def _client(
             rounds.append({})
             continue
         totals: RoundTotals = {phase: PhaseTotals() for phase in ROUND_ORDER}
+        origin_s = work.trace_origin_s(round_index, environment.now)
         if round_index == 0 and work.start_offset_s > 0:
             totals[Phase.MODEL_DOWNLOAD].waiting_s += work.start_offset_s
             yield environment.timeout(work.start_offset_s)
         own_turn = (name, Phase.BARRIER, 0)
         yield from _await(environment, turn, own_turn, totals[Phase.MODEL_DOWNLOAD])
         first_bytes = work.phase_bytes[Phase.MODEL_DOWNLOAD] + extra_bytes
-        yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_DOWNLOAD, 0), first_bytes)
+        yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_DOWNLOAD, 0), origin_s, first_bytes)
         for step in range(steps):
             if step_end is not None and step > 0:
                 turn.ended(own_turn)
@@ -211,11 +171,14 @@ def _client(
                 own_turn = (name, Phase.BARRIER, step)
                 yield from _await(environment, turn, own_turn, totals[Phase.BARRIER])
             yield from _serve(environment, totals[Phase.CLIENT_COMPUTE], forward_s)
-            yield from _carry(environment, work, turn, totals, (name, Phase.UPLINK, step), uplink_bytes[step])
+            job = (name, Phase.UPLINK, step)
+            yield from _carry(environment, work, turn, totals, job, origin_s, uplink_bytes[step])
             yield from _use_server(environment, turn, totals, (name, Phase.SERVER_COMPUTE, step), server_s)
-            yield from _carry(environment, work, turn, totals, (name, Phase.DOWNLINK, step), downlink_bytes[step])
+            yield from _carry(
+                environment, work, turn, totals, (name, Phase.DOWNLINK, step), origin_s, downlink_bytes[step]
+            )
             yield from _serve(environment, totals[Phase.CLIENT_COMPUTE], backward_s)
-        yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_UPLOAD, 0))
+        yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_UPLOAD, 0), origin_s)
         turn.ended(own_turn)
         yield from _meet(environment, round_end, totals[Phase.BARRIER])
         rounds.append(totals)
@@ -278,6 +241,7 @@ def _carry(
     turn: RoundTurns,
     totals: RoundTotals,
     job: Job,
+    origin_s: float,
     size_bytes: int | None = None,
 ) -> Generator[simpy.Event, None, None]:
     phase = job[1]
@@ -285,29 +249,13 @@ def _carry(
     if size_bytes <= 0:
         return
     yield from _await(environment, turn, job, totals[phase])
-    transfer = _transfer(work, phase, size_bytes, environment.now)
+    transfer = work.transfer(phase, size_bytes, environment.now - origin_s)
     yield environment.timeout(transfer.elapsed_s)
     turn.ended(job)
     spent = totals[phase]
     spent.seconds += transfer.served_s
     spent.waiting_s += transfer.waiting_s
     spent.bytes += size_bytes
-
-
-def _transfer(work: ClientWork, phase: Phase, size_bytes: int, start_s: float) -> Transfer:
-    is_up = phase in (Phase.UPLINK, Phase.MODEL_UPLOAD)
-    rate_bps = work.uplink_bps if is_up else work.downlink_bps
-    size_bits = bits(size_bytes)
-    if not (rate_bps > 0 and math.isfinite(rate_bps) and math.isfinite(size_bits / rate_bps)):
-        raise RunError(
-            f"client {work.client_id}, phase {phase}: has {size_bytes} bytes to carry at {rate_bps} bit/s, which never "
-            f"ends; needs a share of the {'uplink' if is_up else 'downlink'} above zero and a link that carries "
-            "something: the plan gives this client no share, or its link is out of reach; make the plan again or "
-            "correct the link"
-        )
-    if work.trace is None:
-        return Transfer(size_bits / rate_bps, 0.0)
-    return work.trace.transfer(size_bits, start_s, rate_bps)
 
 
 def _spread(total_bytes: int, steps: int) -> list[int]:

@@ -138,7 +138,8 @@ def _likely(columns: list[str]) -> str:
 
 def _durations(stamps_s: FloatArray, places: list[str], name: str) -> FloatArray:
     """Return how long each sample lasts: samples that share a stamp divide the time until the next one evenly."""
-    steps_s = np.diff(stamps_s)
+    with np.errstate(invalid="ignore"):  # infinite stamps are refused below
+        steps_s = np.diff(stamps_s)
     falls = ~(np.isfinite(stamps_s[:-1]) & (steps_s >= 0))
     if falls.any() or not np.isfinite(stamps_s[-1]):
         index = int(np.argmax(falls)) if falls.any() else len(steps_s) - 1

@@ -1,16 +1,20 @@
 """Checkpoints: weights as safetensors, everything else as JSON, each round whole or not at all.
 
 A round is written into a folder of its own under a temporary name and then renamed, and the pointer to the newest round
-is replaced last, so that a kill at any moment leaves the previous round intact. Nothing pickled is ever read.
+is replaced last, so that a kill at any moment leaves the previous round intact. A round's document has a digest of its
+own and those of the files beside it; where the newest round is not as it was written, the one before it is used.
+Nothing pickled is ever read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,12 +23,15 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
+from hybridsplit.runtime.run.records import Checkpoint, ClientRecord, RoundRecord
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.files import synchronise, write_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger
-from hybridsplit.scenarios.errors import ContractError, RunError
+from hybridsplit.scenarios.contracts.sealed import Kind, read_sealed, write_sealed
+from hybridsplit.scenarios.errors import ContractError, Notice, RunError
 
-CHECKPOINT_SCHEMA_VERSION = 5
+CHECKPOINT_SCHEMA_VERSION = 6
+_KIND = Kind("a checkpoint", CHECKPOINT_SCHEMA_VERSION, "it is not used")
 _POINTER = "latest.json"
 _DOCUMENT = "checkpoint.json"
 _KEPT_ROUNDS = 2
@@ -32,71 +39,9 @@ _KEPT_ROUNDS = 2
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError)
 """What reading a damaged file raises."""
 
+_ROUND = re.compile(r"round-[0-9]{6,}")
+
 Handle = TypeVar("Handle")
-
-
-@dataclass(frozen=True)
-class RoundRecord:
-    """One row of ``rounds.parquet``: metrics of the global model after a round.
-
-    ``simulated_s`` is the replay's clock at the end of the round, counted from the start of training; ``train_loss`` is
-    None where no client's training counted.
-    """
-
-    round: int
-    simulated_s: float
-    train_loss: float | None
-    test_accuracy: float
-
-
-@dataclass(frozen=True)
-class ClientRecord:
-    """One row of ``clients.parquet``: what one client did in a round it took part in.
-
-    ``train_loss`` is the mean over its steps, None where its training did not count; ``fault`` says why, and is empty
-    otherwise.
-    """
-
-    round: int
-    client: str
-    train_loss: float | None
-    fault: str = ""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """All that is needed to go on after a round, but for the weights, which an executor writes and reads.
-
-    Parameters
-    ----------
-    plan_hash
-        Identifies scenario and plan; another one is refused.
-    records
-        Metrics of all rounds so far.
-    clients
-        Metrics of every client in all rounds so far.
-    measured
-        Measured ledger of all rounds so far.
-    peak_bytes
-        Measured peak of every client that has taken part.
-    faults
-        Clients that failed so far, and which of them have left.
-    averaged, last_round
-        The log of averaged scalars, and by client the last round it took part in
-        (:mod:`hybridsplit.runtime.aggregation.scalar_log`).
-    events
-        What happened to workers so far, in words.
-    """
-
-    plan_hash: str
-    records: tuple[RoundRecord, ...]
-    clients: tuple[ClientRecord, ...]
-    measured: Ledger
-    peak_bytes: dict[str, int]
-    faults: tuple[ClientFault, ...] = ()
-    averaged: tuple[AveragedRound, ...] = ()
-    last_round: dict[str, int] = field(default_factory=dict)
-    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,9 +77,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
     RunError
         If the folder cannot be written.
     """
-    name = f"round-{len(checkpoint.records):06d}"
+    name = _name_of(len(checkpoint.records))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         temporary = folder / f".{name}.partial"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -152,7 +97,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
             "events": list(checkpoint.events),
             "files": _digests(temporary),
         }
-        (temporary / _DOCUMENT).write_text(json.dumps(document) + "\n", encoding="utf-8")
+        write_sealed(temporary / _DOCUMENT, document)
         for path in (*temporary.iterdir(), temporary):
             synchronise(path)
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -166,16 +111,30 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
         for old in [*earlier[: -(_KEPT_ROUNDS - 1)], *later]:
             shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{folder}: cannot write the checkpoint ({error}); the previous one is intact: free some space or make the "
-            "folder writable, and go on with --resume"
-        ) from error
+        raise _unwritable(folder, name, error) from error
+
+
+def _unwritable(folder: Path, name: str, error: Exception) -> RunError:
+    """Say why a round cannot be kept, and what there is to go on from."""
+    if not folder.parent.is_dir():
+        return RunError(
+            f"{folder.parent}: the run folder is gone, so that {name} cannot be written: it was moved or removed while "
+            "training; move it back and go on with --resume, or start again"
+        )
+    earlier = max((path.name for path in folder.glob("round-*") if path.name < name), default=None)
+    left = "no earlier one was written" if earlier is None else f"{earlier} is intact"
+    then = "start again" if earlier is None else "go on with --resume"
+    reason = f"{error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+    return RunError(
+        f"{folder}: cannot write the checkpoint {name} ({reason}); {left}: free some space or make the folder "
+        f"writable, and {then}"
+    )
 
 
 def load_checkpoint(
     folder: Path, plan_hash: str, read_state: Callable[[Path], Handle]
 ) -> tuple[Checkpoint, Handle] | None:
-    """Read the newest checkpoint, or return None where there is none.
+    """Read the newest intact checkpoint, or return None where there is none.
 
     Parameters
     ----------
@@ -186,59 +145,102 @@ def load_checkpoint(
     read_state
         Reads the weights from the folder it is given.
 
+    Returns
+    -------
+    The checkpoint, whose ``events`` say which newer one is not intact, and its weights.
+
     Raises
     ------
     ContractError
-        If it is damaged, or belongs to another scenario or plan.
+        If there are rounds and none is intact, or one belongs to another scenario or plan.
     """
-    pointer = folder / _POINTER
-    if not pointer.is_file():
-        if any(folder.glob("round-*")):
+    wrong: list[str] = []
+    for name in _candidates(folder, wrong):
+        try:
+            checkpoint = _read(folder / name)
+            if checkpoint.plan_hash != plan_hash:
+                raise _BelongsToAnotherError
+            handle = read_state(folder / name)
+        except _BelongsToAnotherError as error:
             raise ContractError(
-                f"{folder}: the checkpoint is damaged (rounds without {_POINTER}); remove this folder to start again"
-            )
-        return None
-    try:
-        name = json.loads(pointer.read_text(encoding="utf-8"))["latest"]
-        if not isinstance(name, str) or Path(name).name != name:
-            raise ValueError(f"latest.json names {name!r}")
-        checkpoint = _read(folder / name)
-    except _DAMAGE as error:
-        raise _damaged(folder, error) from error
-    if checkpoint.plan_hash != plan_hash:
+                f"{folder}: this checkpoint belongs to another scenario or plan; resume with the same one, "
+                "or use another --out"
+            ) from error
+        except _DAMAGE as error:
+            wrong.append(f"{name}: {_reason(error)}")
+            continue
+        if wrong:
+            said = f"resumed from {name}, the newest intact checkpoint ({'; '.join(wrong)})"
+            warnings.warn(Notice(said), stacklevel=2)
+            checkpoint = replace(checkpoint, events=(*checkpoint.events, said))
+        return checkpoint, handle
+    if wrong:
         raise ContractError(
-            f"{folder}: this checkpoint belongs to another scenario or plan; resume with the same one, "
-            "or use another --out"
+            f"{folder}: the checkpoint is damaged, and there is no other that is intact ({'; '.join(wrong)}); remove "
+            "this folder to start again from round 0"
         )
-    try:
-        return checkpoint, read_state(folder / name)
-    except _DAMAGE as error:
-        raise _damaged(folder, error) from error
+    return None
+
+
+class _BelongsToAnotherError(Exception):
+    """An intact checkpoint of another scenario or plan."""
+
+
+def _candidates(folder: Path, wrong: list[str]) -> Iterator[str]:
+    """Yield names of rounds to try, newest first; what is wrong with the pointer is added to ``wrong``."""
+    found = sorted((path.name for path in folder.glob("round-*") if path.is_dir()), reverse=True)
+    pointer = folder / _POINTER
+    latest = None
+    if pointer.is_file():
+        try:
+            latest = json.loads(pointer.read_text(encoding="utf-8"))["latest"]
+            if not isinstance(latest, str) or not _ROUND.fullmatch(latest):
+                raise ValueError("it names no round")
+        except _DAMAGE as error:
+            wrong.append(f"{_POINTER}: {_reason(error)}")
+            latest = None
+        else:
+            if latest not in found:
+                wrong.append(f"{latest}: is missing")
+    elif found:
+        wrong.append(f"{_POINTER}: is missing")
+    # Rounds after the pointer's are another run's, or were not finished.
+    yield from (name for name in found if latest is None or name <= latest)
 
 
 def _read(folder: Path) -> Checkpoint:
     """Read all of a round but its weights, and see that its files are those that were written with it."""
-    text = (folder / _DOCUMENT).read_text(encoding="utf-8")
-    version = json.loads(text)["schema_version"]
-    if version != CHECKPOINT_SCHEMA_VERSION:
-        raise ValueError(f"schema version {version}, needs {CHECKPOINT_SCHEMA_VERSION}")
+    text = json.dumps(read_sealed(folder / _DOCUMENT, _KIND))
     document = TypeAdapter(_Document).validate_json(text, strict=True)
-    if [record.round for record in document.records] != list(range(len(document.records))) or not document.records:
-        raise ValueError("its records are not those of the rounds 0, 1, ...")
+    rounds = [record.round for record in document.records]
+    if rounds != list(range(len(rounds))) or folder.name != _name_of(len(rounds)):
+        raise ValueError(f"its records are not those of the rounds 0, 1, ... up to {folder.name}")
     found = _digests(folder)
     if changed := sorted(name for name, _ in found.items() ^ document.files.items()):
         raise ValueError(f"{', '.join(dict.fromkeys(changed))}: not as this checkpoint was written")
+    measured = Ledger.load(folder / "measured.parquet")
+    counted = {(one.client, one.round) for one in document.clients if not one.fault}
+    if set(zip(measured.table["client"], measured.table["round"], strict=True)) != counted:
+        raise ValueError("measured.parquet: its clients and rounds are not those of the records")
+    if {one.round for one in document.clients} - set(rounds) or not set(document.peak_bytes) <= {
+        one.client for one in document.clients
+    }:
+        raise ValueError(f"{_DOCUMENT}: clients or peak_bytes name what the records do not have")
     return Checkpoint(
         document.plan_hash,
         document.records,
         document.clients,
-        Ledger.load(folder / "measured.parquet"),
+        measured,
         document.peak_bytes,
         document.faults,
         document.averaged,
         document.last_round,
         document.events,
     )
+
+
+def _name_of(num_rounds: int) -> str:
+    return f"round-{num_rounds:06d}"
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -251,14 +253,11 @@ def _digests(folder: Path) -> dict[str, str]:
     return found
 
 
-def _damaged(folder: Path, error: Exception) -> ContractError:
-    reason = str(error)
+def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
-        reason = f"{_DOCUMENT}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return ContractError(
-        f"{folder}: the checkpoint is damaged ({reason}); remove this folder to start again from round 0"
-    )
+        return f"{_DOCUMENT}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error)
 
 
 def _write_pointer(path: Path, name: str) -> None:

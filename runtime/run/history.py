@@ -11,7 +11,7 @@ from hybridsplit.runtime.aggregation.scalar_log import ScalarLog
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask
 from hybridsplit.runtime.run.assignments import groups_by
-from hybridsplit.runtime.run.checkpoint import Checkpoint, ClientRecord, RoundRecord
+from hybridsplit.runtime.run.records import Checkpoint, ClientRecord, RoundRecord
 from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.assignment import Assignment

@@ -11,8 +11,9 @@ from typing import Any
 from hybridsplit.runtime.aggregation.scalar_log import ScalarLog
 from hybridsplit.runtime.executors.base import Executor, RoundOutcome
 from hybridsplit.runtime.run.assignments import groups_by, plan_fingerprint
-from hybridsplit.runtime.run.checkpoint import ClientRecord, RoundRecord, load_checkpoint, save_checkpoint
+from hybridsplit.runtime.run.checkpoint import load_checkpoint, save_checkpoint
 from hybridsplit.runtime.run.history import History
+from hybridsplit.runtime.run.records import ClientRecord, RoundRecord
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.worker.faults import ClientFault, error_of
 from hybridsplit.scenarios.contracts.assignment import Assignment
@@ -20,8 +21,10 @@ from hybridsplit.scenarios.contracts.attendance import Absence, Attendance
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
-from hybridsplit.scenarios.errors import RunError, UsageError
+from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
 from hybridsplit.scenarios.schema import Scenario
+
+_CLOCK_TOLERANCE = 1e-6
 
 Clock = Callable[[Attendance], Sequence[float]]
 """Gives the time at the end of every round, in seconds from the start, by who takes part in each."""
@@ -136,6 +139,7 @@ def train(
         on_round(record)
     attendance = history.attendance(scenario, assignments, num_rounds)
     ends_s = clock(attendance)
+    _check_clock(history.records, ends_s, checkpoint_folder)
     for round_index in range(len(history.records), num_rounds):
         task = history.task(scenario, assignments, schedule, attendance)
         outcome = executor.train_round(handle, task) if task.groups else RoundOutcome(handle, ())
@@ -161,6 +165,22 @@ def train(
         tuple(history.events),
         executor.fetch(handle),
     )
+
+
+def _check_clock(records: Sequence[RoundRecord], ends_s: Sequence[float], folder: Path | None) -> None:
+    """Refuse records whose times are not those of the plan's replay.
+
+    Raises
+    ------
+    ContractError
+        If one is not.
+    """
+    for record, end_s in zip(records, ends_s, strict=False):
+        if not abs(record.simulated_s - end_s) <= _CLOCK_TOLERANCE * end_s:
+            raise ContractError(
+                f"{folder}: the checkpoint is damaged: records.{record.round}.simulated_s is {record.simulated_s:.9g}, "
+                f"the replay of the plan gives {end_s:.9g}; remove this folder to start again"
+            )
 
 
 def _apply_policy(

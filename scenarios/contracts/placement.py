@@ -32,13 +32,13 @@ class Placement(FrozenValue):
     equal clients are the same option.
     """
 
-    cut: int = Field(ge=1)
+    cut: int = Field(ge=1, lt=2**31)
     """Blocks on the client, counted from the input."""
     mode: ModeName
     """How the client part is trained."""
     recompute: str = ""
     """Order in which ``fo-recompute`` runs its blocks; empty for one kept input per block."""
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=1, lt=2**31)
     """Samples a step."""
 
     @classmethod

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.display import Shown
-from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.placement import FrozenValue, Placement
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
+from hybridsplit.scenarios.contracts.sealed import Kind, first_difference, read_sealed, sealed, write_sealed
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.units import format_seconds
 
-PLAN_SCHEMA_VERSION = 4
+PLAN_SCHEMA_VERSION = 5
+PLAN_KIND = Kind("a plan that 'hybridsplit plan --out' wrote", PLAN_SCHEMA_VERSION, "make the plan again")
+MOST_BYTES = 2**63
+"""Sizes are below it, as in the columns of every table."""
 
 
 class PlanStatus(StrEnum):
@@ -53,15 +56,15 @@ class ClientPlan(Placement):
     client_compute_s: float = Field(ge=0)
     server_compute_s: float = Field(ge=0)
     """At the whole server: a share of one half takes twice as long."""
-    uplink_bytes: int = Field(ge=0)
-    downlink_bytes: int = Field(ge=0)
-    model_upload_bytes: int = Field(ge=0)
+    uplink_bytes: int = Field(ge=0, lt=MOST_BYTES)
+    downlink_bytes: int = Field(ge=0, lt=MOST_BYTES)
+    model_upload_bytes: int = Field(ge=0, lt=MOST_BYTES)
     """Part of ``uplink_bytes``."""
-    model_download_bytes: int = Field(ge=0)
+    model_download_bytes: int = Field(ge=0, lt=MOST_BYTES)
     """Part of ``downlink_bytes``."""
-    client_peak_bytes: int = Field(ge=0)
-    memory_budget_bytes: int = Field(ge=0)
-    server_state_bytes: int = Field(ge=0)
+    client_peak_bytes: int = Field(ge=0, lt=MOST_BYTES)
+    memory_budget_bytes: int = Field(ge=0, lt=MOST_BYTES)
+    server_state_bytes: int = Field(ge=0, lt=MOST_BYTES)
     client_energy_j: float | None = None
     """None where no power figure is published for the device."""
     progress: float = Field(ge=0)
@@ -156,7 +159,15 @@ class Plan(Shown, FrozenValue):
     """What a tenth more of each shared resource would save, and the memory of each client that better options lack; not
     computed for baselines."""
     notes: tuple[str, ...] = ()
-    clients: tuple[ClientPlan, ...]
+    clients: tuple[ClientPlan, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_each_client_once(self) -> Self:
+        ids = [*(client.id for client in self.clients), *self.dropped]
+        if len(set(ids)) < len(ids):
+            twice = next(name for position, name in enumerate(ids) if name in ids[:position])
+            raise ValueError(f"clients: {twice!r} occurs twice; each client has one entry, or is dropped")
+        return self
 
     def __repr__(self) -> str:
         """Return what the plan is and achieves, in one line."""
@@ -222,38 +233,47 @@ class Plan(Shown, FrozenValue):
                 entries.append(LedgerEntry(Source.PLANNED, client.id, round_index, Phase.BARRIER, 0.0, wait_s))
         return entries
 
+    def document(self) -> dict[str, Any]:
+        """Return the document of ``plan.json``, with its digest."""
+        return sealed(self.model_dump(mode="json"))
+
     def save(self, path: Path) -> None:
         """Write ``plan.json``."""
-        write_text_whole(path, self.model_dump_json(indent=1) + "\n")
+        write_sealed(path, self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, path: Path) -> Plan:
-        """Read ``plan.json``.
+        """Read ``plan.json``; its figures are another matter (:func:`hybridsplit.solver.verify.plan.verify_plan`).
+
+        Raises
+        ------
+        AlteredError
+            If the file is not as it was written.
+        ContractError
+            If it is missing, damaged, is not a plan, or has another schema version.
+        """
+        return cls.of_document(read_sealed(path, PLAN_KIND), str(path))
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any], origin: str) -> Plan:
+        """Return the plan of a document without its digest.
 
         Raises
         ------
         ContractError
-            If the file is missing, is not a plan, or has another schema version.
+            If it is no plan; the message names the key.
         """
-        if not path.is_file():
-            raise ContractError(f"{path}: no such file; needs a plan written by 'hybridsplit plan --out'")
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ContractError(
-                f"{path}: not JSON ({error}); needs a plan written by 'hybridsplit plan --out'"
-            ) from error
-        version = document.get("schema_version") if isinstance(document, dict) else None
-        if version != PLAN_SCHEMA_VERSION:
-            raise ContractError(
-                f"{path}: found schema version {version}; needs version {PLAN_SCHEMA_VERSION}: make the plan again"
-            )
-        try:
-            return cls.model_validate(document)
+            plan = cls.model_validate(document)
         except ValidationError as error:
-            first = error.errors()[0]
+            first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise ContractError(f"{path}: {where}: {first['msg']}; make the plan again") from error
+            said = first["msg"].removeprefix("Value error, ")
+            raise ContractError(f"{origin}: {where + ': ' if where else ''}{said}; make the plan again") from error
+        if (written := plan.model_dump(mode="json")) != document:
+            where = first_difference(dict(document), written)
+            raise ContractError(f"{origin}: {where}: not in the form that a plan is written in; make the plan again")
+        return plan
 
 
 __all__ = ["DOWNLINK_PHASES", "UPLINK_PHASES", "ClientPlan", "Marginal", "Plan", "PlanStatus", "Prices"]

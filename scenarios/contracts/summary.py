@@ -5,14 +5,37 @@ from __future__ import annotations
 from typing import Literal
 
 from hybridsplit.scenarios.contracts.placement import FrozenValue
+from hybridsplit.scenarios.contracts.sealed import Kind
 
-SUMMARY_SCHEMA_VERSION = 1
+SUMMARY_SCHEMA_VERSION = 2
+SUMMARY_KIND = Kind("the summary of a run", SUMMARY_SCHEMA_VERSION, "run again into another folder (--out)")
+
+
+class Quantile(FrozenValue):
+    """A quantile of the round latency, with a 95 % interval by the bootstrap over rounds."""
+
+    seconds: float
+    low_s: float
+    high_s: float
+
+
+class RoundLatencies(FrozenValue):
+    """Round latencies over recorded links, each round a window of the recordings that was drawn."""
+
+    mean: Quantile
+    p50: Quantile
+    p90: Quantile
+    p95: Quantile
+    p99: Quantile
+    distinct_windows: int
+    """Rounds that the shortest recording holds without overlap: with fewer of them than rounds, the intervals are too
+    narrow."""
 
 
 class Summary(FrozenValue):
     """The document of ``summary.json``. Figures are final ones, never the best of a run."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     scenario: str
     """Name of the scenario."""
     scenario_hash: str
@@ -22,7 +45,9 @@ class Summary(FrozenValue):
     num_rounds: int
     round_latency_planned_s: float
     round_latency_replayed_s: float
-    """Of the first round."""
+    """Mean over the rounds."""
+    round_latencies: RoundLatencies | None = None
+    """How round latencies are spread; None over constant links, and for a single round."""
     simulated_s: float
     """The replay's clock at the end."""
     test_accuracy: float | None

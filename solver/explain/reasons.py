@@ -78,7 +78,7 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float, fo
     """
     point = _point(problem, rows, round_latency_s) if round_latency_s > 0 else None
     if point is None:
-        return ["nothing binds: the round takes no time"] * problem.num_clients
+        return ["no limit: the round takes no time"] * problem.num_clients
     frame = problem.all_rows
     index = np.repeat(np.arange(problem.num_clients), frame.groupby("client", sort=False).size().to_numpy())
     everything = problem_of_rows(frame, index, problem.scenario)
@@ -194,6 +194,8 @@ class _Naming:
 
     options: Mapping[int, Mapping[Hashable, Any]]
     names_batch: bool
+    has_others: bool
+    """Whether there is more than one client."""
 
     @classmethod
     def of(cls, frame: pd.DataFrame, rows: list[IntArray], *, names_batch: bool) -> _Naming:
@@ -201,7 +203,7 @@ class _Naming:
         named = np.unique(np.concatenate(rows))
         columns = ["cut", "mode", "batch_size", "client_peak_bytes", "memory_budget_bytes"]
         options = frame[columns].iloc[named].to_dict("records")
-        return cls(dict(zip(named.tolist(), options, strict=True)), names_batch)
+        return cls(dict(zip(named.tolist(), options, strict=True)), names_batch, has_others=len(rows[0]) > 1)
 
     def what(self, row: int) -> str:
         """Name the option of a row."""
@@ -224,10 +226,10 @@ def _sentence(
             need, budget = format_bytes(other["client_peak_bytes"]), format_bytes(other["memory_budget_bytes"])
             return f"memory: would take {what}, which needs {need} of {budget}"
         return f"{limit.words}, {what} would be taken"
-    if gains:
+    if gains and named.has_others:
         what = named.what(best)
         return f"the other clients: by itself {what} would pay, but the shares do not stretch to it"
-    return "nothing binds: no more memory, no free link or server and no faster device would make another option pay"
+    return "no limit: with more memory, a free link or server, or a faster device the same option would be taken"
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:

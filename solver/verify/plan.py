@@ -1,7 +1,7 @@
 """Check a plan from the scenario and the option table alone, with plain Python that shares no code with the solver.
 
-Every plan passes through here before it is shown (docs/methods/planning.md, Independent checks): a solver that says
-"optimal" is not evidence.
+Every plan passes through here before it is shown (docs/methods/planning.md, Independent checks), and whenever it is
+read from a file: neither a solver that says "optimal" nor a digest is evidence.
 The link formulas are written out a second time on purpose.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hybridsplit.scenarios.contracts.options import OPTION_KEY, OptionTable
 from hybridsplit.scenarios.contracts.phases import Phase
-from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
+from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
 from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.scenarios.modes import MODES, Gradient
@@ -21,9 +21,13 @@ from hybridsplit.scenarios.schema import Client, FixedLink, Scenario, ShannonLin
 from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.verify.schedule import LATENCY_TOLERANCE, SHARE_TOLERANCE, schedule_violations
 
+if TYPE_CHECKING:
+    from hybridsplit.scenarios.contracts.options import OptionTable
+
 _COSTS = (
     "client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
     "model_download_bytes", "client_peak_bytes", "memory_budget_bytes", "server_state_bytes", "progress", "data_weight",
+    "confidence",
 )  # fmt: skip
 
 
@@ -46,20 +50,38 @@ def verify_plan(plan: Plan, scenario: Scenario, table: OptionTable) -> None:
         byte, a mode or cut that is not allowed, costs that are not the table's, latencies, objective, gap or bounds
         that do not follow from the shares (relative tolerance 1e-6). The message lists all violations.
     """
-    training = scenario.training
-    violations = [
-        *_of_plan(plan, scenario),
-        *schedule_violations(plan, training.local_steps, _synchronises(training)),
-        *_of_server_model(plan, training),
-        *_of_clients(plan, scenario, table),
-    ]
-    if violations:
-        shown = violations[:10]
-        more = [f"... and {len(violations) - len(shown)} more"] if len(violations) > len(shown) else []
+    if violations := list(plan_violations(plan, scenario, table)):
         raise SolverFailure(
             f"the plan of strategy {plan.strategy!r} breaks {len(violations)} rules and is rejected (this is a defect "
-            "of the solver, or the plan was changed by hand): " + "; ".join([*shown, *more])
+            f"of the solver, or the plan was changed by hand): {shortened(violations)}"
         )
+
+
+def plan_violations(plan: Plan, scenario: Scenario, table: OptionTable | None) -> Iterator[str]:
+    """Yield what is wrong with a plan.
+
+    Parameters
+    ----------
+    plan, scenario, table
+        As of :func:`verify_plan`. Without a table the costs of every option are taken as the plan states them; all that
+        follows from them is checked.
+    """
+    training, dropped = scenario.training, set(plan.dropped)
+    ids = [client.id for client in scenario.expanded_clients() if client.id not in dropped]
+    if not ids or [client.id for client in plan.clients] != ids:
+        yield "its clients are not the scenario's, in order"
+        return
+    yield from _of_plan(plan, scenario)
+    yield from schedule_violations(plan, training.local_steps, _synchronises(training))
+    yield from _of_server_model(plan, training)
+    yield from _of_clients(plan, scenario, table)
+
+
+def shortened(violations: list[str]) -> str:
+    """Join what is wrong; the first ten, and how many more there are."""
+    shown = violations[:10]
+    more = [f"... and {len(violations) - len(shown)} more"] if len(violations) > len(shown) else []
+    return "; ".join([*shown, *more])
 
 
 def _synchronises(training: Training) -> bool:
@@ -78,9 +100,6 @@ def _of_server_model(plan: Plan, training: Training) -> Iterator[str]:
 def _of_plan(plan: Plan, scenario: Scenario) -> Iterator[str]:
     prices = {client.id: client.drop_price_s for client in scenario.expanded_clients()}
     dropped = set(plan.dropped)
-    if [client.id for client in plan.clients] != [name for name in prices if name not in dropped]:
-        yield "its clients are not the scenario's, in order"
-        return
     for name in plan.dropped:
         if prices.get(name) is None:
             yield f"{name}: is left out, and the scenario has no drop_price_s for it"
@@ -153,17 +172,22 @@ def _of_objective(plan: Plan, scenario: Scenario, progress: float) -> Iterator[s
         if lower > value * (1 + SHARE_TOLERANCE):
             yield f"lower_bound_j {lower:.9g} is above objective_j {value:.9g}"
     gap = value / lower - 1 if lower > 0 else 0.0
+    if plan.status is PlanStatus.OPTIMAL and gap > LATENCY_TOLERANCE * (1 + SHARE_TOLERANCE):
+        yield f"it is called optimal with a gap of {gap:.9g}"
     if abs(plan.gap - max(0.0, gap)) > LATENCY_TOLERANCE * (1 + abs(gap)):
         yield f"gap is {plan.gap:.9g} where objective and bound give {gap:.9g}"
 
 
-def _of_clients(plan: Plan, scenario: Scenario, table: OptionTable) -> Iterator[str]:
+def _of_clients(plan: Plan, scenario: Scenario, table: OptionTable | None) -> Iterator[str]:
     clients = {client.id: client for client in scenario.expanded_clients()}
-    rows = _chosen_rows(plan, table)
+    rows = None if table is None else _chosen_rows(plan, table)
     for planned in plan.clients:
-        if planned.id not in clients:
-            continue
         client = clients[planned.id]
+        if rows is None:
+            yield from _of_stated_costs(planned, client)
+            yield from _of_limits(planned, client, scenario)
+            yield from _of_phases(planned, client, scenario)
+            continue
         row = rows.get(_key(planned))
         if row is None:
             yield f"{planned.id}: cut {planned.cut} with {planned.mode} is not in the option table"
@@ -180,15 +204,38 @@ def _of_clients(plan: Plan, scenario: Scenario, table: OptionTable) -> Iterator[
         yield from _of_phases(planned, client, scenario)
 
 
+def _of_stated_costs(planned: ClientPlan, client: Client) -> Iterator[str]:
+    """Check what no table is needed for: parts within their whole, and the scenario's budget."""
+    if planned.memory_budget_bytes != client.memory_budget_bytes:
+        yield (
+            f"{planned.id}: memory_budget_bytes is {planned.memory_budget_bytes}, the scenario has "
+            f"{client.memory_budget_bytes}"
+        )
+    for part, whole in (("model_upload_bytes", "uplink_bytes"), ("model_download_bytes", "downlink_bytes")):
+        size, of = getattr(planned, part), getattr(planned, whole)
+        if size > of:
+            yield f"{planned.id}: {part} is {size}, more than its {whole} of {of}"
+
+
 def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
     return (planned.id, *planned.key)
 
 
-def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], dict[Hashable, Any]]:
-    """Rows of the table by key, those of the plan's cuts only: a large table has hundreds of others a client."""
+def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], dict[str, Any]]:
+    """Rows of the table by key, those of the plan's placements only: a large table has hundreds of others a client."""
+    import numpy as np  # late: a replay has no table, and no need of arrays
+
     cut_of = {client.id: client.cut for client in plan.clients}
-    near = table.table[(table.table["client"].map(cut_of) == table.table["cut"]).to_numpy()]
-    return {tuple(row[name] for name in OPTION_KEY): row for row in near.to_dict("records")}
+    number, ids = table.table["client"].factorize()
+    cuts = np.array([cut_of.get(str(name), -1) for name in ids.tolist()])
+    near = table.table[cuts[number] == table.table["cut"].to_numpy()]
+    wanted = {_key(client) for client in plan.clients}
+    keys = list(zip(*(near[name].tolist() for name in ("client", *PLACEMENT_COLUMNS)), strict=True))
+    places = [place for place, key in enumerate(keys) if key in wanted]
+    chosen = near.iloc[places]
+    names = (*_COSTS, "client_energy_j", "fits")
+    rows = zip(*(chosen[name].tolist() for name in names), strict=True)
+    return {keys[place]: dict(zip(names, row, strict=True)) for place, row in zip(places, rows, strict=True)}
 
 
 def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,8 @@ from hybridsplit.profiler.cache_folder import cache_folder
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.options import build_options, profile_scenario
+from hybridsplit.scenarios.contracts.sealed import sealed
+from hybridsplit.scenarios.errors import Notice, UsageError
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.testing.families import family_scenario
 
@@ -36,6 +40,34 @@ def test_a_kept_profile_gives_the_same_option_table(folder: Path, family: str) -
         again = kept.by_batch_size[size]
         assert again.peaks_on(device) == of_batch.peaks_on(device)
         assert again.smashed_bytes == of_batch.smashed_bytes
+
+
+def test_an_entry_that_is_not_as_written_is_dropped_with_a_word(folder: Path) -> None:
+    scenario = family_scenario("opt-causal")
+    fresh = profile_scenario(scenario)
+    (entry,) = folder.iterdir()
+    document = json.loads(entry.read_text())
+    of_batch = document["by_batch_size"][0][1]
+    smaller = [[*choice, size // 2] for *choice, size in of_batch["client_peak_bytes"]]
+    halved = json.dumps(document | {"by_batch_size": [[4, of_batch | {"client_peak_bytes": smaller}]]})
+    facts = {key: value for key, value in document.items() if key != "digest"}
+    forged = {
+        "half of the memory": halved,
+        "cut off": entry.read_text()[:-30],
+        "empty": "",
+        "another version": json.dumps(sealed(facts | {"schema_version": 3})),
+        "of another name": json.dumps(sealed(facts | {"key": "0" * 64})),
+        "a part missing": json.dumps(sealed({key: facts[key] for key in facts if key != "split"})),
+        "no object": "[]",
+    }
+    for what, text in forged.items():
+        entry.write_text(text)
+        with pytest.warns(Notice, match="profiled again"):
+            again = profile_scenario(scenario)
+        pd.testing.assert_frame_equal(again.table, fresh.table)
+        assert json.loads(entry.read_text())["digest"] == document["digest"], what
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o600
 
 
 def test_the_second_profile_traces_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,3 +175,16 @@ def test_a_cache_that_is_off_or_cannot_be_written_changes_nothing(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("HYBRIDSPLIT_CACHE", str(tmp_path / "file"))
     pd.testing.assert_frame_equal(profile_scenario(scenario).table, expected)
+
+
+def test_a_user_without_a_home_keeps_nothing_and_another_users_home_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobodys_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("HYBRIDSPLIT_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobodys_home)
+    assert cache_folder() is None
+    monkeypatch.setenv("HYBRIDSPLIT_CACHE", "~nosuchuser/x")
+    with pytest.raises(UsageError, match="HYBRIDSPLIT_CACHE=~nosuchuser/x: is no folder"):
+        cache_folder()

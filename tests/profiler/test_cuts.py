@@ -304,6 +304,8 @@ def test_traced_types_are_not_declared_ones() -> None:
 def test_half_precision_is_traced_as_such() -> None:
     """Rounded weights, tables that are not saved in full precision, and half the bytes."""
     scenario = family_scenario("gpt-neox", dtype="bfloat16")
+    alone = scenario.model.model_copy(update={"master_weights": "none"})
+    scenario = scenario.model_copy(update={"model": alone})
     model, batch = family_model(scenario), family_batch(scenario)
     assert {p.dtype for p in model.whole.parameters()} == {torch.bfloat16}
     tables = {n: b.dtype for n, b in model.whole.named_buffers() if n.endswith("inv_freq")}

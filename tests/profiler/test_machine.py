@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from hybridsplit.profiler.machine.timing import timed
 from hybridsplit.profiler.models import traced_model
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.scenarios.devices import Confidence
-from hybridsplit.scenarios.errors import ProfileError, ScenarioError
+from hybridsplit.scenarios.errors import Notice, ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import builtin_text, load_scenario
 from hybridsplit.testing.families import family_scenario
 
@@ -69,10 +71,15 @@ def test_a_kept_profile_is_read_and_a_damaged_one_is_not(
     folder, scenario = device_path.parent, family_scenario("resnet")
     assert machine_profile(scenario, folder) == (profile, device_path)
     path = next(folder.glob("machine-*.json"))
-    path.write_text("{")
-    monkeypatch.setattr("hybridsplit.profiler.machine.cache.measure_machine", lambda *_: profile)
-    assert machine_profile(scenario, folder)[0] == profile
-    assert MachineProfile.model_validate_json(path.read_text()) == profile
+    written = json.loads(path.read_text())
+    written["scenario"] = "another"
+    for damage in ("{", json.dumps(written)):
+        path.write_text(damage)
+        monkeypatch.setattr("hybridsplit.profiler.machine.cache.measure_machine", lambda *_: profile)
+        with pytest.warns(Notice, match=r"machine-.*measured again"):
+            assert machine_profile(scenario, folder)[0] == profile
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_the_key_changes_with_all_that_matters() -> None:

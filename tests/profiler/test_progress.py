@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hybridsplit.profiler.batch_worth import batch_worth, measures_noise_scale, noise_scale
 from hybridsplit.profiler.model_profile import profile_model
-from hybridsplit.profiler.progress import _Gradients, measured_noise_scale, noise_estimate
+from hybridsplit.profiler.progress import Gradients, measured_noise_scale, noise_estimate
 from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import validate_scenario
@@ -85,7 +85,7 @@ def test_an_estimate_that_says_nothing_is_refused_with_the_fix(small: float, lar
 def test_what_is_measured_is_what_single_samples_say(family: str) -> None:
     """Gradients of single samples give nearly the same; without held batch statistics, a ResNet has none."""
     scenario = family_scenario(family, batch_size=32, batch_sizes=[2])
-    gradients, data = _Gradients(scenario), load_dataset(scenario).train
+    gradients, data = Gradients(scenario), load_dataset(scenario).train
     gradients.hold_statistics([gradients.draw("gradient-noise", step, 32) for step in range(16)])
     everything, number = gradients.squared_norm(data.batch(torch.arange(len(data)))), len(data)
     singles = np.mean([gradients.squared_norm(data.batch(torch.tensor([i]))) for i in range(200)])

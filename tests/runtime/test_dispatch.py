@@ -11,7 +11,7 @@ import ray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridsplit.runtime.executors import ray_dispatch
+from hybridsplit.runtime.executors import ray_dispatch, ray_waiting
 from hybridsplit.runtime.executors.base import RoundTask
 from hybridsplit.runtime.executors.ray_dispatch import Dispatch, TrainedGroup
 from hybridsplit.runtime.executors.ray_pool import Slot
@@ -55,6 +55,7 @@ class Workers:
     """Stands for Ray: the first task waited for is done, or its worker has died."""
 
     exceptions = ray.exceptions
+    _private = ray._private
 
     def __init__(self, dies: Dies) -> None:
         self._dies = dies
@@ -62,7 +63,7 @@ class Workers:
     def wait(self, refs: list[Ref], num_returns: int, timeout: float) -> tuple[list[Ref], list[Ref]]:
         return refs[:num_returns], refs[num_returns:]
 
-    def get(self, ref: Ref) -> list[GroupReport]:
+    def get(self, ref: Ref, timeout: float | None = None) -> list[GroupReport]:
         if any(self._dies(clients) for clients in ref.groups):
             raise ray.exceptions.WorkerCrashedError
         return [
@@ -100,7 +101,8 @@ def carried_out(
         assert first == len(reported)
         reported.extend(trained)
 
-    monkeypatch.setattr(ray_dispatch, "ray", Workers(dies))
+    for module in (ray_dispatch, ray_waiting):
+        monkeypatch.setattr(module, "ray", Workers(dies))
     reported: list[TrainedGroup] = []
     task = RoundTask(0, tuple(Group(tuple(assignment(c) for c in clients)) for clients in groups))
     faults = Faults(policy="drop-client", worker_retries=1)

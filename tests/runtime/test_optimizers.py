@@ -59,9 +59,9 @@ def test_replaying_the_scalars_gives_the_clients_own_bits(mode: Mode, optimizer:
         check_replay(family, mode, optimizer, distribution)
 
 
-def check_replay(family: str, mode: Mode, optimizer: str, distribution: str) -> None:
+def check_replay(family: str, mode: Mode, optimizer: str, distribution: str, dtype: str = "float32") -> None:
     settings = {"directions": 2, "distribution": distribution, "optimizer": LOUD[optimizer]}
-    sides = Sides.of(family, zeroth_order=settings)
+    sides = Sides.of(family, dtype=dtype, zeroth_order=settings)
     part, server, estimator = sides.part(), sides.server(), sides.estimator(mode)
     steps = []
     for key in keys(3):

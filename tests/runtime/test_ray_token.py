@@ -53,3 +53,15 @@ def test_a_place_that_cannot_be_written_is_named(home: Path) -> None:
     (home / ".ray").write_text("a file")
     with pytest.raises(RunError, match=r"auth_token.*RAY_AUTH_TOKEN_PATH"):
         ensure_private_token()
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", _nobodys_home)
+    with pytest.raises(RunError, match="set HOME, or RAY_AUTH_TOKEN_PATH"):
+        ensure_private_token()
+
+
+def _nobodys_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")

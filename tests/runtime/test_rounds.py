@@ -22,10 +22,12 @@ from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
+from hybridsplit.scenarios.contracts.sealed import sealed
 from hybridsplit.scenarios.errors import (
     BudgetExceededError,
     ContractError,
     HybridSplitError,
+    Notice,
     RunError,
     ScenarioError,
     UsageError,
@@ -209,7 +211,7 @@ def test_another_plan_is_refused(checkpointed: Path, scenario: Scenario, assignm
 
 @pytest.mark.parametrize(
     "victim",
-    ["latest.json", "round-000001/checkpoint.json", "round-000001/state.safetensors", "round-000001/measured.parquet"],
+    ["round-000001/checkpoint.json", "round-000001/state.safetensors", "round-000001/measured.parquet"],
 )
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "remove"])
 def test_damaged_checkpoints_are_refused_with_the_reason(
@@ -238,14 +240,15 @@ def test_damaged_checkpoints_are_refused_with_the_reason(
         ({"records": [{"round": 5, "simulated_s": 1.0, "train_loss": 1.0, "test_accuracy": 0.5}]}, "rounds 0, 1"),
         ({"faults": [{"client": "pi4-0", "round": 0, "kind": "tired", "observed": ""}]}, r"faults\.0\.kind"),
         ({"last_round": {}}, "last_round"),
-        ({"schema_version": 2}, "schema version 2, needs 5"),
+        ({"schema_version": 2}, "schema version 2, written by .*; needs version 6"),
     ],
 )
 def test_wrong_entries_of_a_checkpoint_are_named(
     checkpointed: Path, scenario: Scenario, assignments: list[Assignment], change: dict[str, Any], said: str
 ) -> None:
     path = checkpointed / "round-000001" / "checkpoint.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    facts = {key: value for key, value in json.loads(path.read_text()).items() if key != "digest"}
+    path.write_text(json.dumps(sealed(facts | change)))
     with InlineExecutor(scenario) as executor, pytest.raises(ContractError, match=f"damaged.*{said}"):
         train(scenario, assignments, executor, 2, checkpoint_folder=checkpointed, resume=True)
 
@@ -263,8 +266,54 @@ def test_a_pointer_cannot_leave_the_folder(
     checkpointed: Path, scenario: Scenario, assignments: list[Assignment]
 ) -> None:
     (checkpointed / "latest.json").write_text(json.dumps({"latest": "../elsewhere"}))
-    with pytest.raises(ContractError, match="damaged"):
-        load_checkpoint(checkpointed, plan_fingerprint(scenario, assignments), load_states)
+    with pytest.warns(Notice, match="latest.json: it names no round"):
+        found = load_checkpoint(checkpointed, plan_fingerprint(scenario, assignments), load_states)
+    assert found is not None
+    assert len(found[0].records) == 1
+
+
+def damage_of(path: Path, kind: str) -> None:
+    content = path.read_bytes()
+    if kind == "remove":
+        path.unlink()
+    elif kind == "bit":
+        path.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    else:
+        path.write_bytes(content[:20])
+
+
+@pytest.mark.parametrize("name", ["checkpoint.json", "state.safetensors", "measured.parquet"])
+@pytest.mark.parametrize("kind", ["remove", "bit", "truncate"])
+def test_where_the_newest_checkpoint_is_damaged_the_one_before_it_is_used(
+    tmp_path: Path, scenario: Scenario, assignments: list[Assignment], reference: TrainingResult, name: str, kind: str
+) -> None:
+    with InlineExecutor(scenario) as executor:
+        train(scenario, assignments, executor, 2, checkpoint_folder=tmp_path)
+        damage_of(tmp_path / "round-000002" / name, kind)
+        with pytest.warns(Notice, match=r"resumed from round-000001, the newest intact checkpoint \(round-000002: "):
+            resumed = train(
+                scenario, assignments, executor, len(reference.records), checkpoint_folder=tmp_path, resume=True
+            )
+    assert resumed.records == reference.records
+    assert all(torch.equal(tensor, resumed.state[key]) for key, tensor in reference.state.items())
+    assert any("round-000002" in event for event in resumed.events)
+
+
+def test_records_of_an_earlier_round_do_not_go_on_from_later_weights(
+    tmp_path: Path, scenario: Scenario, assignments: list[Assignment], reference: TrainingResult
+) -> None:
+    """With the last record cut out and the digest taken again, the round is not trained twice."""
+    with InlineExecutor(scenario) as executor:
+        train(scenario, assignments, executor, 2, checkpoint_folder=tmp_path)
+        path = tmp_path / "round-000002" / "checkpoint.json"
+        document = json.loads(path.read_text())
+        fewer = {name: [one for one in document[name] if one["round"] == 0] for name in ("records", "clients")}
+        path.write_text(json.dumps(sealed(document | fewer)))
+        with pytest.warns(Notice, match="its records are not those"):
+            resumed = train(
+                scenario, assignments, executor, len(reference.records), checkpoint_folder=tmp_path, resume=True
+            )
+    assert resumed.records == reference.records
 
 
 def test_unwritable_checkpoints_say_so(scenario: Scenario, assignments: list[Assignment], tmp_path: Path) -> None:

@@ -119,6 +119,14 @@ WRONG = [
     ("clients.nano.memory_budget_bytes=5 GB", ["clients.2.memory_budget_bytes", "jetson_nano_4gb has 3.73 GiB in all"]),
     ("nonsense", ["key.path=value"]),
     ("training.rounds={", ["not readable as YAML"]),
+    ("data.partition.alpha=1", ["'alpha', which belongs to scheme: dirichlet", "data.partition.scheme is 'iid'"]),
+    ("data.num_samples=9", ["belongs to source: synthetic-tokens", "data.source is 'digits'"]),
+    ("training.optimizer.momentum=[]", ["training.optimizer.momentum: found []; needs a number"]),
+    ("training.optimizer={name: adamw, learning_rate: 1, momentum: 1}", ["belongs to name: sgd", "is 'adamw'"]),
+    ("clients.0.link.path_gain_db=1", ["belongs to radio.link_model: shannon", "radio.link_model is 'fixed'"]),
+    ("training.trainable={}", ["training.trainable: method: this key is needed and absent; needs one of all, lora"]),
+    ("training.modes=3", ["needs a list"]),
+    ("objective=3", ["needs a mapping of keys"]),
     ("seed.deep.er=1", ["seed", "single value"]),
 ]
 
@@ -155,6 +163,17 @@ def test_broken_files(tmp_path: Path, text: str, needle: str) -> None:
         load_scenario(str(path))
     assert "broken.yaml" in str(caught.value)
     assert needle in str(caught.value)
+
+
+def test_a_wrong_key_in_the_only_group_is_the_only_fault() -> None:
+    group = (
+        "{group: a, device: rpi5_8gb, memory_budget_bytes: 1 MiB, link: {uplink_bps_per_hz: 1, downlink_bps_per_hz: 1}"
+    )
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("quickstart", [f"clients=[{group}, cuont: 3}}]"])
+    assert str(caught.value) == "built-in quickstart: clients.0.cuont: unknown key 'cuont'; did you mean 'count'?"
+    with pytest.raises(ScenarioError, match="clients: found \\[\\]; needs at least 1 item"):
+        load_scenario("quickstart", ["clients=[]"])
 
 
 def test_not_utf8(tmp_path: Path) -> None:

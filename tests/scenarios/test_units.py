@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,10 +38,19 @@ def test_parses(dimension: units.Dimension, text: object, value: float) -> None:
         (units.BYTES, "30 Mbit/s", "measures a link rate"),
         (units.HERTZ, "20 mhz", "did you mean 'MHz'"),
         (units.BYTES, "much", "512 MiB"),
+        (units.BYTES, "1_ KiB", "whose unit '_ KiB' is not one of"),
+        (units.BYTES, "1__0 KiB", "whose unit '__0 KiB' is not one of"),
+        (units.BYTES, "1.5.5 KiB", "whose unit '.5 KiB'"),
+        (units.BYTES, "\u0661 KiB", "512 MiB"),
+        (units.BYTES, [1, 2], r"found \[1, 2\]"),
+        (units.BYTES, "1 " + "x" * 100_000, r"'1 x+\.\.\., whose unit 'x+\.\.\. is"),
+        (units.BYTES, "1 a" + " " * 100_000 + "b", "whose unit 'a"),
+        (units.HERTZ, 10**5000, "a number of about 5000 digits"),
         (units.BYTES, True, "512 MiB"),
         (units.BYTES, None, "512 MiB"),
         (units.BITS_PER_SECOND, "30 MB", "measures an amount of memory"),
     ],
+    ids=itertools.count(),
 )
 def test_refuses_with_a_hint(dimension: units.Dimension, text: object, hint: str) -> None:
     with pytest.raises(UnitError, match=hint):

@@ -208,7 +208,7 @@ def test_bottlenecks_are_a_table_of_a_screenful_at_most(report_data, scenario_fa
     assert table.rows[-1][0].text == "and 988 more"
     page = Page(render_report(report_data(6, is_run=False, scenario=scenario, plan=plan, ledger=plan.ledger())))
     assert "g999-0 memory" in page.words
-    assert "no shared resource binds: server +10 % would save nothing" in page.words
+    assert "more of a shared resource saves nothing: not server +10 %" in page.words
 
 
 def test_the_time_of_a_replay_counts_rounds_in_which_some_sit_out(report_data, scenario_factory, plan_factory):

@@ -13,7 +13,7 @@ from hybridsplit.runtime.data.participation import participants
 from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask, without_culprits
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.executors.ray import RayExecutor
-from hybridsplit.runtime.run.checkpoint import RoundRecord
+from hybridsplit.runtime.run.records import RoundRecord
 from hybridsplit.runtime.run.rounds import train
 from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
 from hybridsplit.runtime.worker.groups import groups_of

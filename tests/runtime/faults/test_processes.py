@@ -10,7 +10,7 @@ from ray.cluster_utils import Cluster
 
 from hybridsplit.runtime.executors.ray import RayExecutor
 from hybridsplit.runtime.executors.state_files import load_states
-from hybridsplit.runtime.run.checkpoint import RoundRecord
+from hybridsplit.runtime.run.records import RoundRecord
 from hybridsplit.runtime.run.rounds import TrainingResult, train
 from tests.runtime.faults.runs import ROUNDS, assert_same_bits, assignments_of, scenario_with
 from tests.runtime.faulty_workers import Fails
@@ -37,7 +37,7 @@ def test_a_killed_model_server_changes_no_bit(cluster: Cluster, undisturbed: Tra
 
         def kill(record: RoundRecord) -> None:
             if record.round < 2:
-                ray.kill(executor._server)
+                ray.kill(executor._model_server.actor)
 
         result = train(scenario, assignments_of(scenario), executor, ROUNDS, checkpoint_folder=tmp_path, on_round=kill)
     assert_same_bits(result.state, undisturbed.state)

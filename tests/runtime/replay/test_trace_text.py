@@ -91,6 +91,7 @@ STEADY = [7.5] * 20
         ("\u0660 5\n\u0661 5\n", "not two numbers"),
         ("0 5\n0 7\n0 9\n", "all samples have length zero, for every line is at 0 s"),
         ("0 5\n1 " + "9" * 400 + "\n", "line 2: the second column|line 2 has a rate of inf"),
+        ("9" * 400 + " 5\n" + "9" * 400 + " 5\n", "line 2: the seconds go from inf to inf"),
         ("0 5\n" + "9" * 400 + " 5\n", "line 2: the seconds go from 0.0 to inf"),
         ("0 5\n1 1e-320\n", "line 2 has a rate of"),
         ('[{"duration_ms": 1000, "bandwidth_kbps": ' + "8" * 400 + "}]", "item 1 has a rate of inf"),

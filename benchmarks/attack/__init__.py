@@ -1,0 +1,1 @@
+"""Altered files, poisoned caches, killed processes and places that cannot be written: an attack on what is built."""

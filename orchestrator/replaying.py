@@ -1,0 +1,68 @@
+"""Replay a plan's network without training, and write what was found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hybridsplit.orchestrator.pipeline import write_report
+from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
+from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.orchestrator.summary import summarise
+from hybridsplit.orchestrator.writing import writing_to
+from hybridsplit.runtime.data.participation import draw_attendance
+from hybridsplit.runtime.replay import replay
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.summary import Summary
+
+
+def replay_plan(
+    plan: Plan,
+    folder: RunFolder | None,
+    num_rounds: int,
+    traces: Any = None,
+    *,
+    in_order: bool = False,
+    absolute: bool = False,
+) -> tuple[Summary, list[LedgerEntry]]:
+    """Replay a plan's network without training.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    folder
+        Where to write the run's files with its report; None writes nothing.
+    num_rounds
+        Rounds to replay.
+    traces
+        Recorded bandwidth by client; those of the scenario when None.
+    in_order
+        Whether recordings run on from round to round, from their start, instead of each round being a window that is
+        drawn.
+    absolute
+        Whether a recording's rates are those of the client's link, instead of modulating what its share gives.
+
+    Returns
+    -------
+    The final figures, and the entries of the ledger.
+    """
+    scenario = scenario_inside(plan, "the plan")
+    check_plan(plan, scenario, None, "the plan")
+    attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
+    replayed = replay(
+        plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces, samples_windows=not in_order,
+        uses_recorded_rates=absolute,
+    )  # fmt: skip
+    entries = [*plan.ledger_entries(num_rounds, attendance), *replayed.entries]
+    summary = summarise(plan, entries, None, None, {}, distinct_windows=replayed.distinct_windows)
+    if folder is not None:
+        folder.create()
+        with writing_to(folder.path, "free some space, or give another folder with --out"):
+            folder.save_scenario(scenario)
+            folder.save_plan(plan)
+            folder.save_ledger(Ledger.from_entries(entries))
+            folder.save_summary(summary)
+            folder.list_all()
+        write_report(folder)
+    return summary, entries

@@ -1,0 +1,73 @@
+"""What is known after a round: the metrics of every round and client so far, and what the next one starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
+from hybridsplit.runtime.worker.faults import ClientFault
+from hybridsplit.scenarios.contracts.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """One row of ``rounds.parquet``: metrics of the global model after a round.
+
+    ``simulated_s`` is the replay's clock at the end of the round, counted from the start of training; ``train_loss`` is
+    None where no client's training counted.
+    """
+
+    round: int
+    simulated_s: float
+    train_loss: float | None
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class ClientRecord:
+    """One row of ``clients.parquet``: what one client did in a round it took part in.
+
+    ``train_loss`` is the mean over its steps, None where its training did not count; ``fault`` says why, and is empty
+    otherwise.
+    """
+
+    round: int
+    client: str
+    train_loss: float | None
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that is needed to go on after a round, but for the weights, which an executor writes and reads.
+
+    Parameters
+    ----------
+    plan_hash
+        Identifies scenario and plan; another one is refused.
+    records
+        Metrics of all rounds so far.
+    clients
+        Metrics of every client in all rounds so far.
+    measured
+        Measured ledger of all rounds so far.
+    peak_bytes
+        Measured peak of every client that has taken part.
+    faults
+        Clients that failed so far, and which of them have left.
+    averaged, last_round
+        The log of averaged scalars, and by client the last round it took part in
+        (:mod:`hybridsplit.runtime.aggregation.scalar_log`).
+    events
+        What happened to workers so far, in words.
+    """
+
+    plan_hash: str
+    records: tuple[RoundRecord, ...]
+    clients: tuple[ClientRecord, ...]
+    measured: Ledger
+    peak_bytes: dict[str, int]
+    faults: tuple[ClientFault, ...] = ()
+    averaged: tuple[AveragedRound, ...] = ()
+    last_round: dict[str, int] = field(default_factory=dict)
+    events: tuple[str, ...] = ()

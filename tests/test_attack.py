@@ -1,0 +1,58 @@
+"""A short version of ``python -m benchmarks.attack``: nothing altered is believed, nothing ends unexpectedly."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from benchmarks.attack import cache, files
+from benchmarks.attack.alterations import of_bytes, of_json
+from benchmarks.attack.tally import Said, Tally
+from hybridsplit.scenarios.contracts.sealed import DIGEST, digest_of, sealed
+
+
+def test_every_alteration_alters_and_only_a_forger_fits_the_digest() -> None:
+    document = sealed(
+        {"schema_version": 1, "seconds": 0.5, "names": ["a", "b"], "inner": {"is_on": True, "none": None}}
+    )
+    text = json.dumps(document)
+    for forged in (False, True):
+        found = list(of_json(text, seal=forged))
+        assert len(found) > 20
+        for one in found:
+            altered = json.loads(one.content)
+            assert altered != document, one.what
+            fits = altered.get(DIGEST) == digest_of(altered)
+            assert fits is forged, one.what
+    assert all(one.content != text.encode() for one in of_bytes(text.encode(), random.Random(0), 50))
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "refused"),
+    [(2, "error: x", True), (0, "error: x", False), (1, "error: x", False), (4, "unexpected error: x", False)],
+)
+def test_a_refusal_is_a_planned_exit_with_a_message(code: int, stderr: str, refused: bool) -> None:
+    assert Said(code, "", stderr).is_refused is refused
+
+
+def test_one_bad_case_fails_a_section(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Tally("some")
+    tally.add("refused", "a", bad=False)
+    assert tally.report()
+    tally.add("believed", "b", bad=True)
+    assert not tally.report()
+    assert "2 tried, 1 refused, 1 believed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_no_altered_file_is_believed(tmp_path: Path) -> None:
+    assert files.attack(tmp_path, 2, 3)
+
+
+@pytest.mark.slow
+def test_no_altered_profile_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYBRIDSPLIT_CACHE", str(tmp_path / "cache"))
+    assert cache.attack(tmp_path, 4, 3)

@@ -1,6 +1,6 @@
 """Scenarios, device files and recordings are mutated, loaded and planned: each is done, or refused by one message.
 
-    python -m benchmarks.fuzz [--loads 10000] [--plans 1000] [--seed 0] [--processes 1]
+    python -m benchmarks.fuzz [--loads 10000] [--plans 1000] [--seed 0] [--processes 1] [--seconds S]
     python -m benchmarks.fuzz --seed 0 --only plan:17
 
 Every case is tried in a process with limits of time and memory, which goes on to the next case and is replaced when it
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import queue
 import subprocess
@@ -102,7 +103,13 @@ class Child:
 
 
 def try_cases(
-    kind: str, numbers: Iterable[int], *, seed: int, limit_s: float, num_processes: int = 1
+    kind: str,
+    numbers: Iterable[int],
+    *,
+    seed: int,
+    limit_s: float,
+    num_processes: int = 1,
+    until_s: float = math.inf,
 ) -> tuple[Counter[str], list[dict[str, Any]]]:
     """Try cases of a kind.
 
@@ -118,6 +125,8 @@ def try_cases(
         CPU seconds of a case.
     num_processes
         Processes side by side.
+    until_s
+        Time of the monotonic clock after which no further case is begun.
 
     Returns
     -------
@@ -133,7 +142,7 @@ def try_cases(
     def work(cache: str) -> None:
         child = Child(kind, limit_s, cache)
         try:
-            while True:
+            while time.monotonic() < until_s:
                 try:
                     number = todo.get_nowait()
                 except queue.Empty:
@@ -172,6 +181,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case of each kind")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no case of a kind after so long")
     parser.add_argument("--only", metavar="KIND:NUMBER", help="try one case, and print it")
     arguments = parser.parse_args()
     limits = {"load": LOAD_LIMIT_S, "plan": PLAN_LIMIT_S}
@@ -189,11 +199,17 @@ def main() -> None:
         numbers = range(arguments.first, arguments.first + count)
         begin_s = time.monotonic()
         outcomes, faults = try_cases(
-            kind, numbers, seed=arguments.seed, limit_s=limits[kind], num_processes=arguments.processes
+            kind,
+            numbers,
+            seed=arguments.seed,
+            limit_s=limits[kind],
+            num_processes=arguments.processes,
+            until_s=begin_s + arguments.seconds,
         )
         num_faults += len(faults)
         figures = ", ".join(f"{name} {outcomes[name]}" for name in ORDER if name in outcomes or name in ORDER[5:8])
-        print(f"{count} {kind}s of seed {arguments.seed} in {time.monotonic() - begin_s:.0f} s: {figures}", flush=True)
+        tried = f"{outcomes.total()} of {count} {kind}s of seed {arguments.seed}"
+        print(f"{tried} in {time.monotonic() - begin_s:.0f} s: {figures}", flush=True)
         others = {name: number for name, number in outcomes.items() if name not in ORDER}
         if others:
             print(f"    others: {others}")

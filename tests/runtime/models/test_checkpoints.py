@@ -70,6 +70,8 @@ def test_any_stored_precision_is_profiled_as_it_trains(family: str, stored: torc
 @pytest.mark.parametrize("trained", ["float32", "bfloat16"])
 def test_a_stored_precision_stated_by_value_does_not_change_what_is_trained(key: str, trained: str) -> None:
     scenario = family_scenario("llama", dtype=trained)
+    alone = scenario.model.model_copy(update={"master_weights": "none"})
+    scenario = scenario.model_copy(update={"model": alone})
     config = {**(scenario.model.config or {}), key: "float16"}
     other = scenario.model_copy(update={"model": scenario.model.model_copy(update={"config": config})})
     for meta in (False, True):

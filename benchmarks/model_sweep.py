@@ -286,7 +286,7 @@ def table(results: dict[str, tuple[str, str]]) -> Iterator[str]:
     results
         Outcome and reason by task, type and variant, joined with slashes.
     """
-    yield "| task | checkpoint | types tried | work | share |"
+    yield "| task | checkpoint | types counted, of those offered | work | share |"
     yield "|---|---|---|---|---|"
     for task in TASKS:
         for variant in VARIANTS:
@@ -294,7 +294,8 @@ def table(results: dict[str, tuple[str, str]]) -> Iterator[str]:
             outcomes = Counter(outcome for outcome, _ in chosen)
             runs = outcomes.total() - outcomes[UNTRIED]
             if runs:
-                yield f"| {task} | {variant} | {runs} | {outcomes[WORKS]} | {outcomes[WORKS] / runs:.0%} |"
+                works = outcomes[WORKS]
+                yield f"| {task} | {variant} | {runs} of {len(TASKS[task])} | {works} | {works / runs:.0%} |"
     yield ""
     yield "Those that do not work:"
     yield ""
@@ -303,7 +304,13 @@ def table(results: dict[str, tuple[str, str]]) -> Iterator[str]:
     for key, (outcome, why) in sorted(results.items()):
         if outcome not in (WORKS, UNTRIED):
             task, model_type, variant = key.split("/")
-            yield f"| {task} | {model_type} | {variant} | {why[:160].replace('|', '/')} |"
+            yield f"| {task} | {model_type} | {variant} | {_reason(why)} |"
+
+
+def _reason(why: str) -> str:
+    """The reason without the advice that follows it, for a cell of the table."""
+    first = why.split("; ")[0].replace("|", "/")
+    return first.removeprefix("model: ")[:160]
 
 
 def main() -> None:

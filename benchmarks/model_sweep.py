@@ -49,7 +49,7 @@ VARIANTS = {
     "bfloat16": (torch.bfloat16, False),
     "bfloat16, padded": (torch.bfloat16, True),
 }
-BATCH_SIZE, LENGTH, IMAGE_SIZE = 4, 12, 32
+BATCH_SIZE, LENGTH, IMAGE_SIZE, END_TOKEN = 4, 12, 32, 2
 MOST_BYTES, MOST_S = 6 << 30, 150
 WORKS, UNTRIED = "works", "no tiny model"
 
@@ -117,9 +117,12 @@ def batch_of(scenario: Scenario, config: Any, *, padded: bool) -> Batch:
         images = torch.randn(BATCH_SIZE, image_channels(config, 3), IMAGE_SIZE, IMAGE_SIZE, generator=generator)
         return Batch(images, torch.randint(0, 10, (BATCH_SIZE,), generator=generator))
     tokens = torch.randint(4, VOCABULARY, (BATCH_SIZE, LENGTH), generator=generator)
+    lengths_B = torch.tensor([LENGTH, 3, 7, 5] if padded else [LENGTH] * BATCH_SIZE)
+    # Some classifiers read a text's end token.
+    tokens[torch.arange(BATCH_SIZE), lengths_B - 1] = END_TOKEN
     mask_BS = None
     if padded:
-        mask_BS = torch.arange(LENGTH) < torch.tensor([LENGTH, 3, 7, 5]).unsqueeze(1)
+        mask_BS = torch.arange(LENGTH) < lengths_B.unsqueeze(1)
         tokens = tokens.masked_fill(~mask_BS, 0)
     if scenario.model.task == "causal-lm":
         return Batch(tokens, tokens.clone() if mask_BS is None else tokens.masked_fill(~mask_BS, -100), mask_BS)
@@ -283,7 +286,7 @@ def table(results: dict[str, tuple[str, str]]) -> Iterator[str]:
     results
         Outcome and reason by task, type and variant, joined with slashes.
     """
-    yield "| task | checkpoint | types tried | work | share |"
+    yield "| task | checkpoint | types counted, of those offered | work | share |"
     yield "|---|---|---|---|---|"
     for task in TASKS:
         for variant in VARIANTS:
@@ -291,7 +294,8 @@ def table(results: dict[str, tuple[str, str]]) -> Iterator[str]:
             outcomes = Counter(outcome for outcome, _ in chosen)
             runs = outcomes.total() - outcomes[UNTRIED]
             if runs:
-                yield f"| {task} | {variant} | {runs} | {outcomes[WORKS]} | {outcomes[WORKS] / runs:.0%} |"
+                works = outcomes[WORKS]
+                yield f"| {task} | {variant} | {runs} of {len(TASKS[task])} | {works} | {works / runs:.0%} |"
     yield ""
     yield "Those that do not work:"
     yield ""
@@ -300,7 +304,13 @@ def table(results: dict[str, tuple[str, str]]) -> Iterator[str]:
     for key, (outcome, why) in sorted(results.items()):
         if outcome not in (WORKS, UNTRIED):
             task, model_type, variant = key.split("/")
-            yield f"| {task} | {model_type} | {variant} | {why[:160].replace('|', '/')} |"
+            yield f"| {task} | {model_type} | {variant} | {_reason(why)} |"
+
+
+def _reason(why: str) -> str:
+    """The reason without the advice that follows it, for a cell of the table."""
+    first = why.split("; ")[0].replace("|", "/")
+    return first.removeprefix("model: ")[:160]
 
 
 def main() -> None:

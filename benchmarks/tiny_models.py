@@ -45,8 +45,13 @@ _OTHERS: dict[str, Any] = {
     "mamba_n_groups": 1, "mamba_headdim": 8, "mamba_num_heads": 8, "mamba_head_dim": 8, "n_groups": 1,
     "n_mamba_heads": 2, "mamba_dt_rank": 4, "ssm_state_size": 8, "linear_num_value_heads": 4,
     "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8, "attention_window": 4,
-    "encoder_hidden_size": 32, "lru_width": 32, "rotary_dim": 4, "num_buckets": 8, "use_cache": False,
+    "encoder_hidden_size": 32, "lru_width": 32, "rotary_dim": 4, "num_buckets": 8,
 }  # fmt: skip
+_BY_TYPE: dict[str, dict[str, Any]] = {
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "mamba2": {"num_heads": 8, "head_dim": 8},
+}
+"""Keys whose values must fit together in a way of their own."""
 
 
 def tiny(task: str, model_type: str, *, narrow: bool = True) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def tiny(task: str, model_type: str, *, narrow: bool = True) -> dict[str, Any]:
             found["is_decoder"] = True
     else:
         found["num_labels"] = 10 if task == "image-classification" else 3
-    return {"model_type": model_type, **found}
+    return {"model_type": model_type, **found, **(_BY_TYPE.get(model_type, {}) if narrow else {})}
 
 
 def _defaults(config_class: Any) -> dict[str, Any]:
@@ -95,6 +100,11 @@ def _tiny(config_class: Any, *, narrow: bool) -> dict[str, Any]:
             taken[key] = [1] * len(default)
     if "num_key_value_heads" in defaults and defaults["num_key_value_heads"] is None:
         taken["num_key_value_heads"] = 4
+    if "kv_lora_rank" in defaults and "num_key_value_heads" in taken:
+        # Latent attention has as many keys as queries.
+        taken["num_key_value_heads"] = 4
+    if "use_cache" in defaults:
+        taken["use_cache"] = False
     if "layer_types" not in defaults and "attn_layer_period" in defaults:
         taken |= {"attn_layer_period": 2, "attn_layer_offset": 1}
     for key in getattr(config_class, "sub_configs", {}):
@@ -104,6 +114,8 @@ def _tiny(config_class: Any, *, narrow: bool) -> dict[str, Any]:
             own = {} if is_dataclass(spec.config_class) else {"model_type": spec.model_type}
             taken[key] = {**own, **_tiny(nested, narrow=narrow)}
     known = known_keys(config_class)
+    if "decoder_start_token_id" in known:
+        taken["decoder_start_token_id"] = 1
     return {key: value for key, value in taken.items() if key in known}
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybridsplit.runtime.models.configuration import image_channels, model_config
+from hybridsplit.runtime.models.configuration import image_channels, model_config, vocabulary_of
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.scenarios.errors import ScenarioError
@@ -192,8 +192,8 @@ def load_synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Sa
     assert length is not None
     num_classes = _LANGUAGE_CHAINS if scenario.model.task == "causal-lm" else int(config.num_labels)
     first_token, alphabet = 4, 64
-    vocabulary = int(config.get_text_config().vocab_size)
-    if vocabulary < first_token + alphabet:
+    vocabulary = vocabulary_of(config)
+    if vocabulary is not None and vocabulary < first_token + alphabet:
         raise ScenarioError(
             f"model.config.vocab_size: found {vocabulary}; synthetic tokens need at least {first_token + alphabet}"
         )

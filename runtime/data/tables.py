@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hybridsplit.runtime.data.labels import class_labels
 from hybridsplit.runtime.data.sources import Samples
-from hybridsplit.runtime.models.configuration import classifies_before_padding, model_config
+from hybridsplit.runtime.models.configuration import classifies_before_padding, model_config, vocabulary_of
 from hybridsplit.runtime.models.stated import check_tokenizer
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Dirichlet, Iid, Scenario, TextTable
@@ -188,9 +188,9 @@ def _check_padding(pad_token_id: int, scenario: Scenario) -> None:
 
 def _check_tokens(input_ids_NS: Tensor, mask_NS: Tensor, table: _Table, scenario: Scenario) -> None:
     """Refuse tokens that the model does not know, and texts that nothing can be learned from."""
-    vocabulary = int(model_config(scenario.model).get_text_config().vocab_size)
+    vocabulary = vocabulary_of(model_config(scenario.model))
     largest = int(input_ids_NS.max())
-    if largest >= vocabulary:
+    if vocabulary is not None and largest >= vocabulary:
         raise ScenarioError(
             f"data.tokenizer: gives token {largest}; the model knows {vocabulary}: use the model's own tokenizer"
         )

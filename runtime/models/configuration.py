@@ -72,6 +72,18 @@ def image_channels(config: Any, otherwise: int) -> int:
     return otherwise
 
 
+def vocabulary_of(config: Any) -> int | None:
+    """Return how many tokens a text model knows; None where any number is one, as CANINE's characters.
+
+    Parameters
+    ----------
+    config
+        A transformers configuration; of several, the text model's is nested in it.
+    """
+    found = getattr(config.get_text_config(), "vocab_size", None)
+    return found if isinstance(found, int) else None
+
+
 def longest_sequence(config: Any) -> int | None:
     """Return the most tokens for which a configuration states positions; None where it states no limit.
 

@@ -11,6 +11,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedConfig
+
 from hybridsplit.scenarios.errors import ScenarioError
 
 _EVERYWHERE = frozenset({"num_labels", "torch_dtype", "output_attentions"})
@@ -104,9 +106,12 @@ def _popped(tree: ast.AST) -> Iterator[str]:
 
 
 def _read(tree: ast.AST) -> Iterator[str]:
-    """Keys that the code of a model reads from its configuration with a value for their absence."""
+    """Keys that the code of a model reads from its configuration."""
     for node in ast.walk(tree):
-        if (
+        if isinstance(node, ast.Attribute) and _name(node.value) == "config":
+            if not hasattr(PreTrainedConfig, node.attr):
+                yield node.attr
+        elif (
             isinstance(node, ast.Call)
             and _name(node.func) in ("getattr", "hasattr")
             and len(node.args) > 1

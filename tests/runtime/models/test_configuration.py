@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsplit.profiler.models import traced_model
+from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.runtime.models.build import build_blocks
-from hybridsplit.runtime.models.configuration import configurations, image_channels, model_config
+from hybridsplit.runtime.models.configuration import configurations, image_channels, model_config, vocabulary_of
 from hybridsplit.runtime.models.keys import check_keys, known_keys
 from hybridsplit.runtime.split.parts import SplitModel
 from hybridsplit.scenarios.errors import ScenarioError
@@ -196,3 +197,11 @@ def test_where_nothing_limits_positions_any_length_is_taken(model_type: str) -> 
     scenario = family_scenario("bert", sequence_length=70)
     scenario = scenario.model_copy(update={"model": scenario.model.model_copy(update={"config": config})})
     assert len(build_blocks(scenario, meta=True)) >= 3
+
+
+def test_a_model_of_characters_takes_any_token() -> None:
+    config = {**TEXT, "model_type": "canine", "num_labels": 8}
+    scenario = family_scenario("bert")
+    scenario = scenario.model_copy(update={"model": scenario.model.model_copy(update={"config": config})})
+    assert vocabulary_of(model_config(scenario.model)) is None
+    assert load_dataset(scenario).num_classes == 8

@@ -108,6 +108,8 @@ class _Recorder(TorchFunctionMode):
         elif name == "real" and not x.is_complex():
             self._step_of[id(result)] = self.step_of(x)
             self._alive.append(result)
+        elif name in ("real", "imag"):
+            self._record(Kind.FUNCTION, torch.real if name == "real" else torch.imag, (x,), {}, result, [])
         else:
             raise UntraceableError(f"it reads the attribute {name!r} of a tensor")
 

@@ -4,7 +4,7 @@
 # make check lint, format and types, as CI does
 PYTHON ?= python3
 VENV ?= .venv
-TEST_WORKERS ?= 3
+TEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: run test test-slow check clean

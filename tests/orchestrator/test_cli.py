@@ -76,7 +76,7 @@ def test_options_are_those_of_the_contract() -> None:
             "--strategy",
             "--workers",
         ],
-        "replay": ["--json", "--out", "--rounds", "--traces"],
+        "replay": ["--absolute", "--in-order", "--json", "--out", "--rounds", "--traces"],
         "compare": ["--address", "--executor", "--json", "--run", "--set", "--strategies", "--workers"],
         "report": ["--json"],
     }

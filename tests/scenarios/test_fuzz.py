@@ -28,7 +28,7 @@ def test_a_case_is_known_by_seed_kind_and_number() -> None:
 
 
 def test_a_case_that_takes_too_long_is_a_hang_and_the_next_is_tried() -> None:
-    child = Child("plan", 0.05, "off")
+    child = Child("plan", 0.001, "off")
     try:
         first = child.ask({"seed": 0, "kind": "plan", "number": 0})
         assert first["outcome"] == "hang"

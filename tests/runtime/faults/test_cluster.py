@@ -80,7 +80,9 @@ def test_a_run_folder_that_is_removed_is_missed_at_the_next_checkpoint(tmp_path:
     assert "the run folder is gone" in command.said[0]
 
 
-@pytest.mark.parametrize("how", ["closed", "full", "no reader"])
+@pytest.mark.parametrize(
+    "how", ["closed", *(pytest.param(one, marks=pytest.mark.slow) for one in ("full", "no reader"))]
+)
 def test_a_run_goes_on_without_its_output(tmp_path: Path, how: str) -> None:
     start = "from hybridsplit.orchestrator.start import main; main()"
     arguments = [sys.executable, "-c", start, *RUN, "--rounds", "1", "--executor", "inline"]

@@ -59,6 +59,7 @@ def test_a_chain_on_two_devices_is_refused_before_any_training() -> None:
         train(scenario, own, executor, ROUNDS, schedule=schedule, on_round=lambda _: pytest.fail("it trained"))
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_device_that_never_joined_is_named(cluster: Cluster) -> None:
     scenario = scenario_with()

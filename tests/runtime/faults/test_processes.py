@@ -30,6 +30,7 @@ def test_a_killed_worker_changes_no_bit(cluster: Cluster, undisturbed: TrainingR
     assert "pi4-1" in result.events[0]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_killed_model_server_changes_no_bit(cluster: Cluster, undisturbed: TrainingResult, tmp_path: Path) -> None:
     scenario = scenario_with()

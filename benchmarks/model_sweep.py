@@ -39,6 +39,7 @@ from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import HybridSplitError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.testing.families import family_scenario
 
 RESULTS = Path(tempfile.gettempdir()) / "hybridsplit_model_sweep.json"
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
@@ -262,6 +263,7 @@ def in_a_process(task: str, model_type: str, variant: str) -> tuple[str, str]:
         os.dup2(silent, 1)
         os.dup2(silent, 2)
         warnings.simplefilter("ignore")
+        torch.set_num_threads(1)
         try:
             result = tried(task, model_type, variant)
         except BaseException as error:
@@ -325,9 +327,9 @@ def main() -> None:
     results: dict[str, tuple[str, str]] = {}
     if asked.results.exists():
         results = {key: tuple(value) for key, value in json.loads(asked.results.read_text()).items()}
-    torch.set_num_threads(1)
-    # Children are copies of this process: what is imported here need not be imported in each.
-    tried("sequence-classification", "llama", "float32, padded")
+    # Children are copies of this process: what is imported here need not be imported in each. Nothing is computed:
+    # threads do not survive the copy.
+    traced_model(family_scenario("llama"))
     for variant in asked.variants:
         for task in asked.task:
             if task == "image-classification" and "padded" in variant:

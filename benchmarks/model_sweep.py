@@ -52,7 +52,7 @@ VARIANTS = {
 }
 BATCH_SIZE, LENGTH, IMAGE_SIZE, END_TOKEN = 4, 12, 32, 2
 MOST_BYTES, MOST_S = 6 << 30, 150
-WORKS, UNTRIED = "works", "no tiny model"
+WORKS, UNTRIED, ALL = "works", "no tiny model", "all tasks"
 
 
 def scenario_of(task: str, checkpoint: Path, *, padded: bool) -> Scenario:
@@ -290,14 +290,17 @@ def table(results: dict[str, tuple[str, str]]) -> Iterator[str]:
     """
     yield "| task | checkpoint | types counted, of those offered | work | share |"
     yield "|---|---|---|---|---|"
-    for task in TASKS:
+    for task in (*TASKS, ALL):
         for variant in VARIANTS:
-            chosen = [result for key, result in results.items() if key.split("/")[::2] == [task, variant]]
+            places = [(key.split("/")[::2], result) for key, result in results.items()]
+            chosen = [
+                result for (of_task, tried_as), result in places if task in (of_task, ALL) and tried_as == variant
+            ]
             outcomes = Counter(outcome for outcome, _ in chosen)
             runs = outcomes.total() - outcomes[UNTRIED]
             if runs:
                 works = outcomes[WORKS]
-                yield f"| {task} | {variant} | {runs} of {len(TASKS[task])} | {works} | {works / runs:.0%} |"
+                yield f"| {task} | {variant} | {runs} of {outcomes.total()} | {works} | {works / runs:.0%} |"
     yield ""
     yield "Those that do not work:"
     yield ""

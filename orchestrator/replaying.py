@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hybridsplit.orchestrator.pipeline import write_report
 from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import summarise
 from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay import replay
+from hybridsplit.runtime.replay.playback import scenario_of
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
@@ -24,6 +24,7 @@ def replay_plan(
     *,
     in_order: bool = False,
     absolute: bool = False,
+    is_checked: bool = False,
 ) -> tuple[Summary, list[LedgerEntry]]:
     """Replay a plan's network without training.
 
@@ -42,13 +43,18 @@ def replay_plan(
         drawn.
     absolute
         Whether a recording's rates are those of the client's link, instead of modulating what its share gives.
+    is_checked
+        Whether the plan was read from a file, and its figures derived again by that.
 
     Returns
     -------
     The final figures, and the entries of the ledger.
     """
-    scenario = scenario_inside(plan, "the plan")
-    check_plan(plan, scenario, None, "the plan")
+    if is_checked:
+        scenario = scenario_of(plan)
+    else:
+        scenario = scenario_inside(plan, "the plan")
+        check_plan(plan, scenario, None, "the plan")
     attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
     replayed = replay(
         plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces, samples_windows=not in_order,
@@ -57,6 +63,8 @@ def replay_plan(
     entries = [*plan.ledger_entries(num_rounds, attendance), *replayed.entries]
     summary = summarise(plan, entries, None, None, {}, distinct_windows=replayed.distinct_windows)
     if folder is not None:
+        from hybridsplit.orchestrator.pipeline import write_report  # late: a replay that writes nothing needs no report
+
         folder.create()
         with writing_to(folder.path, "free some space, or give another folder with --out"):
             folder.save_scenario(scenario)

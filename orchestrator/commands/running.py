@@ -164,7 +164,7 @@ def replay(
 
         dealt = assign_traces(traces, [client.id for client in loaded.clients], int(loaded.scenario.get("seed", 0)))
     folder = choose_folder(out, "", resume=False) if out is not None else None
-    summary, entries = replay_plan(loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute)
+    summary, entries = replay_plan(loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute, is_checked=True)
     if as_json:
         print_json(_document(summary, folder))
         return

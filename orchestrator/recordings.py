@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.summary import Quantile, RoundLatencies
+from hybridsplit.scenarios.contracts.summary import LatencyFigure, RoundLatencies
 from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.scenarios.units import format_seconds
 
@@ -51,7 +51,7 @@ def spread(latencies_s: Sequence[float], distinct_windows: int, seed: int) -> Ro
     resampled = [np.concatenate(means), *np.concatenate(quantiles, axis=1)]
     found = [float(values.mean()), *np.quantile(values, shares).tolist()]
     mean, p50, p90, p95, p99 = (
-        Quantile(seconds=value, low_s=float(low), high_s=float(high))
+        LatencyFigure(seconds=value, low_s=float(low), high_s=float(high))
         for value, (low, high) in zip(found, (np.quantile(one, tails) for one in resampled), strict=True)
     )
     return RoundLatencies(mean=mean, p50=p50, p90=p90, p95=p95, p99=p99, distinct_windows=distinct_windows)

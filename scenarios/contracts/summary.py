@@ -11,8 +11,8 @@ SUMMARY_SCHEMA_VERSION = 2
 SUMMARY_KIND = Kind("the summary of a run", SUMMARY_SCHEMA_VERSION, "run again into another folder (--out)")
 
 
-class Quantile(FrozenValue):
-    """A quantile of the round latency, with a 95 % interval by the bootstrap over rounds."""
+class LatencyFigure(FrozenValue):
+    """Mean or a quantile of the round latency, seconds, with a 95 % interval by the bootstrap over rounds."""
 
     seconds: float
     low_s: float
@@ -22,11 +22,11 @@ class Quantile(FrozenValue):
 class RoundLatencies(FrozenValue):
     """Round latencies over recorded links, each round a window of the recordings that was drawn."""
 
-    mean: Quantile
-    p50: Quantile
-    p90: Quantile
-    p95: Quantile
-    p99: Quantile
+    mean: LatencyFigure
+    p50: LatencyFigure
+    p90: LatencyFigure
+    p95: LatencyFigure
+    p99: LatencyFigure
     distinct_windows: int
     """Rounds that the shortest recording holds without overlap: with fewer of them than rounds, the intervals are too
     narrow."""

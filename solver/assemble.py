@@ -14,6 +14,7 @@ from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Marginal, Plan, PlanStatus, Prices
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
+from hybridsplit.solver.problem.build import propagation_s
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import SearchResult
 from hybridsplit.solver.shares.solution import ShareSolution
@@ -135,12 +136,15 @@ def _client_plans(
 ) -> list[ClientPlan]:
     work = problem.work.take(rows)
     up_s = work.uplink.seconds(shares[:, 0])
-    chosen = problem.table.iloc[rows].to_dict("records")
+    frame = problem.table.iloc[rows]
+    on_the_way_s = propagation_s(frame, problem.client_index[rows], problem.scenario)
+    chosen = frame.to_dict("records")
     return [
         _client_plan(
             chosen[i],
             tuple(float(min(share, 1.0)) for share in shares[i]),
             (float(up_s[i]), float(work.downlink_s[i]), float(work.server_s[i])),
+            float(on_the_way_s[i]),
             float(timing.latency_s[i]),
             {phase: float(waits[i]) for phase, waits in timing.waiting_s.items()},
             reasons[i],
@@ -153,6 +157,7 @@ def _client_plan(
     row: dict[Any, Any],
     shares: tuple[float, ...],
     work_s: tuple[float, float, float],
+    on_the_way_s: float,
     latency_s: float,
     waiting_s: dict[Phase, float],
     reason: str,
@@ -179,6 +184,7 @@ def _client_plan(
             Phase.SERVER_COMPUTE: server_s,
             Phase.DOWNLINK: down_s * (1.0 - down_model),
             Phase.MODEL_UPLOAD: up_s * up_model,
+            **({Phase.PROPAGATION: on_the_way_s} if on_the_way_s > 0 else {}),
         },
         waiting_s=waiting_s,
         client_compute_s=row["client_compute_s"],

@@ -16,7 +16,7 @@ from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import Chain, Schedule, Turns
 
 Job = tuple[str, Phase, int]
-"""Client, phase and step; the transfers of the model have step 0."""
+"""Client, phase and step; the model comes down in the first step and goes up in the last."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class RoundTurns:
                 [(name, Phase.SERVER_COMPUTE, step) for step in steps for name in schedule.order],
                 [
                     *((name, Phase.UPLINK, step) for step in steps for name in schedule.order),
-                    *((name, Phase.MODEL_UPLOAD, 0) for name in schedule.order),
+                    *((name, Phase.MODEL_UPLOAD, local_steps - 1) for name in schedule.order),
                 ],
             )
             for jobs in sequences:

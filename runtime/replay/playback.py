@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hybridsplit.runtime.data.participation import draw_attendance
+from hybridsplit.runtime.replay.checks import check_arguments, check_attendance, check_plan, check_timeline
 from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
 from hybridsplit.runtime.replay.played import PlayedRound, Replay
 from hybridsplit.runtime.replay.processes import Timeline, simulate
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
+from hybridsplit.scenarios.contracts.jobs import Job, Resource, round_jobs
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
-from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, ROUND_ORDER, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.contracts.schedule import Chain, Simultaneous, Turns
+from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS
 from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Client, Scenario
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.traces import BandwidthTrace
-
-_SHARE_TOLERANCE = 1e-6
-_CLOCK_TOLERANCE = 1e-9
 
 
 def scenario_of(plan: Plan) -> Scenario:
@@ -100,12 +100,12 @@ def replay(
     """
     if num_rounds < 1:
         raise UsageError(f"found {num_rounds} rounds to replay; needs at least 1")
-    _check_plan(plan)
+    check_plan(plan)
     used_traces = _traces_of(scenario) if traces is None else traces
     scales, offsets_s = compute_scale or {}, start_offsets_s or {}
     known = {client.id for client in plan.clients}
     # The scenario's own traces may name clients that a plan has dropped; what a caller passes may not.
-    _check_arguments(known, {} if traces is None else traces, scales, offsets_s)
+    check_arguments(known, {} if traces is None else traces, scales, offsets_s)
     clients = {client.id: client for client in scenario.expanded_clients()}
     windows_s = _windows_of(used_traces, scenario, num_rounds) if samples_windows and used_traces else {}
     work = [
@@ -122,11 +122,16 @@ def replay(
         for client in plan.clients
     ]
     present = attendance or draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
-    _check_attendance(known, present, num_rounds)
+    check_attendance(known, present, num_rounds)
     timeline = simulate(
-        work, num_rounds, plan.schedule, synchronise=scenario.training.steps_synchronise, attendance=present
+        work,
+        num_rounds,
+        plan.schedule,
+        synchronise=scenario.training.steps_synchronise,
+        attendance=present,
+        moment_s=SIMULTANEOUS * plan.round_latency_s,
     )
-    _check_timeline(plan, timeline, present)
+    check_timeline(plan, timeline, present)
     played = tuple(_rounds(plan, timeline))
     heard = {client: trace for client, trace in used_traces.items() if client in known}
     distinct = _distinct_windows(heard, played) if samples_windows and heard else None
@@ -153,55 +158,6 @@ def _distinct_windows(traces: Mapping[str, BandwidthTrace], played: Sequence[Pla
     from hybridsplit.runtime.replay.windows import distinct_windows
 
     return distinct_windows(traces, played[-1].simulated_s / len(played))
-
-
-def _check_plan(plan: Plan) -> None:
-    if not plan.clients:
-        raise ContractError("the plan has no clients; needs at least one to replay: make the plan again")
-    known = {client.id for client in plan.clients}
-    order = tuple(known) if isinstance(plan.schedule, Simultaneous) else plan.schedule.order
-    strangers = len(set(order)) != len(order) or not set(order) <= known
-    if strangers or (isinstance(plan.schedule, Turns) and set(order) != known):
-        raise ContractError("the plan's schedule does not name its clients once each: make the plan again")
-    for name in ("uplink_share", "downlink_share", "server_share"):
-        total = _most_at_once(plan, name)
-        if total > 1 + _SHARE_TOLERANCE:
-            raise ContractError(
-                f"the plan's {name} sums to {total:.6g} over clients; needs at most 1, since a replay would otherwise "
-                "be faster than the radio or the server allows: make the plan again"
-            )
-
-
-def _most_at_once(plan: Plan, name: str) -> float:
-    """Return the sum of a share over the clients that can use it at the same time."""
-    if isinstance(plan.schedule, Turns):
-        return float(max(getattr(client, name) for client in plan.clients))
-    chain = set(plan.schedule.order) if isinstance(plan.schedule, Chain) else set()
-    together = math.fsum(getattr(client, name) for client in plan.clients if client.id not in chain)
-    return together + max((getattr(client, name) for client in plan.clients if client.id in chain), default=0.0)
-
-
-def _check_arguments(
-    known: set[str], traces: Mapping[str, object], scales: Mapping[str, float], offsets_s: Mapping[str, float]
-) -> None:
-    for what, named in (("traces", traces), ("compute_scale", scales), ("start_offsets_s", offsets_s)):
-        if unknown := sorted(set(named) - known):
-            raise UsageError(f"{what} names the clients {', '.join(unknown[:5])}, which the plan does not have")
-    for client_id, scale in scales.items():
-        if not 0 < scale < math.inf:
-            raise UsageError(f"compute_scale of {client_id} is {scale}; needs a finite number above zero")
-    for client_id, offset_s in offsets_s.items():
-        if not 0 <= offset_s < math.inf:
-            raise UsageError(
-                f"start_offsets_s of {client_id} is {offset_s}; needs a finite number that is not negative"
-            )
-
-
-def _check_attendance(known: set[str], attendance: Attendance, num_rounds: int) -> None:
-    if attendance.num_rounds != num_rounds:
-        raise UsageError(f"the attendance is of {attendance.num_rounds} rounds; needs {num_rounds}, as are replayed")
-    if unknown := sorted(set().union(*attendance.rounds) - known):
-        raise UsageError(f"attendance names the clients {', '.join(unknown[:5])}, which the plan does not have")
 
 
 def _scenario_client(clients: Mapping[str, Client], client_id: str) -> Client:
@@ -231,11 +187,12 @@ def _work(
     return ClientWork(
         client_id=client.id,
         local_steps=scenario.training.local_steps,
-        client_compute_s=client.client_compute_s * compute_scale,
-        server_s=client.server_compute_s / client.server_share if client.server_compute_s > 0 else 0.0,
-        phase_bytes={phase: client.phase_bytes(phase) for phase in (*UPLINK_PHASES, *DOWNLINK_PHASES)},
+        jobs=_jobs(client, compute_scale, scenario.training.local_steps),
+        server_share=client.server_share,
         uplink_bps=uplink_rate_bps(scenario_client.link, scenario.radio, client.uplink_share),
         downlink_bps=downlink_rate_bps(scenario_client.link, scenario.radio, client.downlink_share),
+        uplink_delay_s=scenario_client.link.delay_s(is_up=True),
+        downlink_delay_s=scenario_client.link.delay_s(is_up=False),
         trace=trace,
         start_offset_s=start_offset_s,
         windows_s=windows_s,
@@ -243,10 +200,21 @@ def _work(
     )
 
 
+def _jobs(client: ClientPlan, compute_scale: float, local_steps: int) -> tuple[Job, ...]:
+    jobs = round_jobs(client, local_steps)
+    if compute_scale == 1.0:
+        return jobs
+    return tuple(
+        replace(job, amount=job.amount * compute_scale) if job.resource is Resource.DEVICE else job for job in jobs
+    )
+
+
 def _entries(plan: Plan, timeline: Timeline) -> Iterator[LedgerEntry]:
     for round_index in range(len(timeline.round_ends_s)):
         for client, rounds in zip(plan.clients, timeline.totals, strict=True):
             for phase, spent in rounds[round_index].items():
+                if phase is Phase.PROPAGATION and spent.seconds == 0:
+                    continue
                 yield LedgerEntry(
                     Source.REPLAYED, client.id, round_index, phase, spent.seconds, spent.waiting_s, spent.bytes
                 )
@@ -291,29 +259,3 @@ def _utilisation(
         if rounds[index]
     )
     return served_s / latency_s if latency_s > 0 else 0.0
-
-
-def _check_timeline(plan: Plan, timeline: Timeline, attendance: Attendance) -> None:
-    """Check what must hold whatever the links do; a broken simulation is an error, never a wrong figure."""
-    starts_s = (0.0, *timeline.round_ends_s[:-1])
-    for index, (start_s, end_s) in enumerate(zip(starts_s, timeline.round_ends_s, strict=True)):
-        if not start_s <= end_s < math.inf:
-            raise RunError(
-                f"round {index} of the replay ends at {end_s} s and starts at {start_s} s; the clock ran back"
-            )
-        for client, rounds in zip(plan.clients, timeline.totals, strict=True):
-            spent = rounds[index]
-            present = attendance.rounds[index]
-            if client.id not in present:
-                continue
-            where = f"client {client.id}, round {index} of the replay"
-            elapsed_s = math.fsum(total.seconds + total.waiting_s for total in spent.values())
-            if abs(elapsed_s - (end_s - start_s)) > _CLOCK_TOLERANCE * max(1.0, end_s):
-                raise RunError(f"{where}: the phases sum to {elapsed_s} s and the round took {end_s - start_s} s")
-            for phase in ROUND_ORDER:
-                if spent[phase].seconds < 0 or spent[phase].waiting_s < 0:
-                    raise RunError(f"{where}, phase {phase}: a negative time, {spent[phase]}")
-                extra = present[client.id] if phase is Phase.MODEL_DOWNLOAD else 0
-                planned_bytes = client.phase_bytes(phase) + extra
-                if spent[phase].bytes != planned_bytes:
-                    raise RunError(f"{where}, phase {phase}: carried {spent[phase].bytes} of {planned_bytes} bytes")

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import simpy
 
-from hybridsplit.runtime.replay.admission import ClientJobs, Job, RoundTurns
+from hybridsplit.runtime.replay.admission import ClientJobs, RoundTurns
+from hybridsplit.runtime.replay.dispatch import Dispatcher
+from hybridsplit.runtime.replay.rounds import FADE, ClientRound, Events, PhaseTotals, Priority, RoundTotals
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
-from hybridsplit.scenarios.contracts.phases import FORWARD_FRACTION, ROUND_ORDER, Phase
-from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
+from hybridsplit.scenarios.contracts.jobs import SHARED, Job, Resource
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.schedule import Dispatch, Schedule, Simultaneous
 from hybridsplit.scenarios.errors import RunError
-
-
-@dataclass(slots=True)
-class PhaseTotals:
-    """What a client spent in one phase of one round: seconds served, seconds waited, bytes carried."""
-
-    seconds: float = 0.0
-    waiting_s: float = 0.0
-    bytes: int = 0
-
-
-RoundTotals = dict[Phase, PhaseTotals]
 
 
 @dataclass(frozen=True)
@@ -71,6 +62,7 @@ def simulate(
     *,
     synchronise: bool = False,
     attendance: Attendance | None = None,
+    moment_s: float = 0.0,
 ) -> Timeline:
     """Run all clients through all rounds.
 
@@ -86,6 +78,8 @@ def simulate(
         Whether all clients wait for the slowest between two steps.
     attendance
         Who takes part in these rounds, and the bytes each downloads beyond its work; everybody, and none, when None.
+    moment_s
+        What is asked for within it of each other counts as asked for at once, where the most urgent goes first.
 
     Returns
     -------
@@ -109,156 +103,106 @@ def simulate(
         RoundTurns(environment, order, [_jobs(item, taking_part) for item in work], steps, step_by_step=synchronise)
         for taking_part in present
     ]
+    priorities = _priorities(environment, work, order, moment_s)
     for item, rounds in zip(work, totals, strict=True):
         own = [taking_part.get(item.client_id) for taking_part in present]
-        environment.process(_client(environment, item, turns, own, round_end, step_end, rounds))
+        client = _Client(environment, item, turns, own, round_end, step_end, priorities.get(item.client_id))
+        environment.process(client.run(rounds))
     environment.run()
     if len(round_end.ends_s) != num_rounds:
         raise RunError(f"the replay stopped after {len(round_end.ends_s)} of {num_rounds} rounds; needs all of them")
     return Timeline(tuple(tuple(rounds) for rounds in totals), tuple(round_end.ends_s))
 
 
+def _priorities(
+    environment: simpy.Environment, work: Sequence[ClientWork], schedule: Schedule, moment_s: float
+) -> dict[str, Priority]:
+    """Make the dispatchers of a plan that serves by priority, and say by what each client is served."""
+    if not isinstance(schedule, Dispatch):
+        return {}
+    dispatchers = {resource: Dispatcher(environment, moment_s) for resource in SHARED}
+    rank = {client: place for place, client in enumerate(schedule.order)}
+    found: dict[str, Priority] = {}
+    for item in work:
+        place = rank[item.client_id]
+        fading = None
+        if item.trace is not None:
+            from hybridsplit.runtime.replay.fades import Fades  # late: constant links need no NumPy
+
+            fading = Fades(item.trace, FADE)
+        found[item.client_id] = Priority(dispatchers, item.left_s(schedule.urgency_s[place]), place, fading)
+    return found
+
+
 def _jobs(work: ClientWork, taking_part: Mapping[str, int]) -> ClientJobs:
     """List the jobs on shared resources that a client really has in a round."""
-    jobs: set[Job] = set()
     if work.client_id not in taking_part:
         return ClientJobs(work.client_id, frozenset())
-    for phase in (Phase.MODEL_DOWNLOAD, Phase.MODEL_UPLOAD):
-        extra = taking_part[work.client_id] if phase is Phase.MODEL_DOWNLOAD else 0
-        if work.phase_bytes[phase] + extra > 0:
-            jobs.add((work.client_id, phase, 0))
-    for phase in (Phase.UPLINK, Phase.DOWNLINK):
-        sizes = _spread(work.phase_bytes[phase], work.local_steps)
-        jobs |= {(work.client_id, phase, step) for step, size in enumerate(sizes) if size > 0}
-    if work.server_s > 0:
-        jobs |= {(work.client_id, Phase.SERVER_COMPUTE, step) for step in range(work.local_steps)}
-    return ClientJobs(work.client_id, frozenset(jobs))
+    jobs = [job for step in work.steps(taking_part[work.client_id]) for job in step]
+    return ClientJobs(
+        work.client_id,
+        frozenset((work.client_id, job.phase, job.step) for job in jobs if job.resource is not Resource.DEVICE),
+    )
 
 
-def _client(
-    environment: simpy.Environment,
-    work: ClientWork,
-    turns: Sequence[RoundTurns],
-    catch_up_bytes: Sequence[int | None],
-    round_end: Barrier,
-    step_end: Barrier | None,
-    rounds: list[RoundTotals],
-) -> Generator[simpy.Event, None, None]:
-    steps, name = work.local_steps, work.client_id
-    forward_s = work.client_compute_s / steps * FORWARD_FRACTION
-    backward_s = work.client_compute_s / steps - forward_s
-    server_s = work.server_s / steps
-    uplink_bytes = _spread(work.phase_bytes[Phase.UPLINK], steps)
-    downlink_bytes = _spread(work.phase_bytes[Phase.DOWNLINK], steps)
-    for round_index, (turn, extra_bytes) in enumerate(zip(turns, catch_up_bytes, strict=True)):
-        if extra_bytes is None:
-            yield from _skip_round(environment, name, steps, turn, round_end, step_end)
-            rounds.append({})
-            continue
-        totals: RoundTotals = {phase: PhaseTotals() for phase in ROUND_ORDER}
-        origin_s = work.trace_origin_s(round_index, environment.now)
-        if round_index == 0 and work.start_offset_s > 0:
-            totals[Phase.MODEL_DOWNLOAD].waiting_s += work.start_offset_s
-            yield environment.timeout(work.start_offset_s)
-        own_turn = (name, Phase.BARRIER, 0)
-        yield from _await(environment, turn, own_turn, totals[Phase.MODEL_DOWNLOAD])
-        first_bytes = work.phase_bytes[Phase.MODEL_DOWNLOAD] + extra_bytes
-        yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_DOWNLOAD, 0), origin_s, first_bytes)
-        for step in range(steps):
-            if step_end is not None and step > 0:
-                turn.ended(own_turn)
-                yield from _meet(environment, step_end, totals[Phase.BARRIER])
-                own_turn = (name, Phase.BARRIER, step)
-                yield from _await(environment, turn, own_turn, totals[Phase.BARRIER])
-            yield from _serve(environment, totals[Phase.CLIENT_COMPUTE], forward_s)
-            job = (name, Phase.UPLINK, step)
-            yield from _carry(environment, work, turn, totals, job, origin_s, uplink_bytes[step])
-            yield from _use_server(environment, turn, totals, (name, Phase.SERVER_COMPUTE, step), server_s)
-            yield from _carry(
-                environment, work, turn, totals, (name, Phase.DOWNLINK, step), origin_s, downlink_bytes[step]
-            )
-            yield from _serve(environment, totals[Phase.CLIENT_COMPUTE], backward_s)
-        yield from _carry(environment, work, turn, totals, (name, Phase.MODEL_UPLOAD, 0), origin_s)
-        turn.ended(own_turn)
-        yield from _meet(environment, round_end, totals[Phase.BARRIER])
-        rounds.append(totals)
+@dataclass(frozen=True)
+class _Client:
+    """One client through all rounds: its jobs in order, and the meetings with the others."""
+
+    environment: simpy.Environment
+    work: ClientWork
+    turns: Sequence[RoundTurns]
+    catch_up_bytes: Sequence[int | None]
+    round_end: Barrier
+    step_end: Barrier | None
+    priority: Priority | None
+
+    def run(self, rounds: list[RoundTotals]) -> Events:
+        """Go through the rounds, adding what each took."""
+        usual = self.work.steps()
+        for round_index, (turn, extra_bytes) in enumerate(zip(self.turns, self.catch_up_bytes, strict=True)):
+            if extra_bytes is None:
+                yield from self._skip(turn)
+                rounds.append({})
+                continue
+            totals: RoundTotals = {phase: PhaseTotals() for phase in ROUND_ORDER}
+            origin_s = self.work.trace_origin_s(round_index, self.environment.now)
+            if round_index == 0 and self.work.start_offset_s > 0:
+                totals[Phase.MODEL_DOWNLOAD].waiting_s += self.work.start_offset_s
+                yield self.environment.timeout(self.work.start_offset_s)
+            own = ClientRound(self.environment, self.work, turn, self.priority, totals, origin_s)
+            yield from self._steps(own, usual if extra_bytes == 0 else self.work.steps(extra_bytes))
+            yield from _meet(self.environment, self.round_end, totals[Phase.BARRIER])
+            rounds.append(totals)
+
+    def _steps(self, own: ClientRound, steps: Sequence[Sequence[Job]]) -> Events:
+        totals, turn, name = own.totals, own.turns, self.work.client_id
+        yield from own.wait_for(Phase.BARRIER, 0, totals[Phase.MODEL_DOWNLOAD])
+        last_turn = 0
+        for step, jobs in enumerate(steps):
+            if self.step_end is not None and step > 0:
+                turn.ended((name, Phase.BARRIER, last_turn))
+                yield from _meet(self.environment, self.step_end, totals[Phase.BARRIER])
+                yield from own.wait_for(Phase.BARRIER, step, totals[Phase.BARRIER])
+                last_turn = step
+            for job in jobs:
+                yield from own.do(job)
+        turn.ended((name, Phase.BARRIER, last_turn))
+
+    def _skip(self, turn: RoundTurns) -> Events:
+        """Let a round pass in which the client takes no part: the others do not wait for it."""
+        unheeded, name = PhaseTotals(), self.work.client_id
+        for step in range(self.work.local_steps if self.step_end is not None else 1):
+            if self.step_end is not None and step > 0:
+                yield from _meet(self.environment, self.step_end, unheeded)
+            ready = turn.wait_for((name, Phase.BARRIER, step))
+            if ready is not None:
+                yield ready
+            turn.ended((name, Phase.BARRIER, step))
+        yield from _meet(self.environment, self.round_end, unheeded)
 
 
-def _skip_round(
-    environment: simpy.Environment,
-    name: str,
-    steps: int,
-    turn: RoundTurns,
-    round_end: Barrier,
-    step_end: Barrier | None,
-) -> Generator[simpy.Event, None, None]:
-    """Let a round pass in which a client takes no part: the others do not wait for it."""
-    unheeded = PhaseTotals()
-    for step in range(steps if step_end is not None else 1):
-        if step_end is not None and step > 0:
-            yield from _meet(environment, step_end, unheeded)
-        own_turn = (name, Phase.BARRIER, step)
-        yield from _await(environment, turn, own_turn, unheeded)
-        turn.ended(own_turn)
-    yield from _meet(environment, round_end, unheeded)
-
-
-def _meet(environment: simpy.Environment, barrier: Barrier, totals: PhaseTotals) -> Generator[simpy.Event, None, None]:
+def _meet(environment: simpy.Environment, barrier: Barrier, totals: PhaseTotals) -> Events:
     arrived_s = environment.now
     yield barrier.arrive()
     totals.waiting_s += environment.now - arrived_s
-
-
-def _await(
-    environment: simpy.Environment, turn: RoundTurns, job: Job, totals: PhaseTotals
-) -> Generator[simpy.Event, None, None]:
-    ready = turn.wait_for(job)
-    if ready is not None:
-        asked_s = environment.now
-        yield ready
-        totals.waiting_s += environment.now - asked_s
-
-
-def _serve(
-    environment: simpy.Environment, totals: PhaseTotals, duration_s: float
-) -> Generator[simpy.Event, None, None]:
-    if duration_s > 0:
-        yield environment.timeout(duration_s)
-        totals.seconds += duration_s
-
-
-def _use_server(
-    environment: simpy.Environment, turn: RoundTurns, totals: RoundTotals, job: Job, duration_s: float
-) -> Generator[simpy.Event, None, None]:
-    yield from _await(environment, turn, job, totals[Phase.SERVER_COMPUTE])
-    yield from _serve(environment, totals[Phase.SERVER_COMPUTE], duration_s)
-    turn.ended(job)
-
-
-def _carry(
-    environment: simpy.Environment,
-    work: ClientWork,
-    turn: RoundTurns,
-    totals: RoundTotals,
-    job: Job,
-    origin_s: float,
-    size_bytes: int | None = None,
-) -> Generator[simpy.Event, None, None]:
-    phase = job[1]
-    size_bytes = work.phase_bytes[phase] if size_bytes is None else size_bytes
-    if size_bytes <= 0:
-        return
-    yield from _await(environment, turn, job, totals[phase])
-    transfer = work.transfer(phase, size_bytes, environment.now - origin_s)
-    yield environment.timeout(transfer.elapsed_s)
-    turn.ended(job)
-    spent = totals[phase]
-    spent.seconds += transfer.served_s
-    spent.waiting_s += transfer.waiting_s
-    spent.bytes += size_bytes
-
-
-def _spread(total_bytes: int, steps: int) -> list[int]:
-    """Divide bytes over steps so that they sum exactly: whole bytes, the remainder on the first steps."""
-    each, remainder = divmod(total_bytes, steps)
-    return [each + (step < remainder) for step in range(steps)]

@@ -20,17 +20,12 @@ class Phase(StrEnum):
     """Gradients at the cut, or losses, come down, every step."""
     MODEL_UPLOAD = "model_upload"
     """The client part's update goes up at the end of the round."""
+    PROPAGATION = "propagation"
+    """What is sent is on its way: delays of links, which occupy no resource."""
     BARRIER = "barrier"
     """The client waits for the slowest one: at the end of the round, and between the steps of a shared server model."""
 
 
-FORWARD_FRACTION = 1 / 3
-"""Share of a step's client compute that comes before the exchange with the server.
-
-A backward pass costs about two forward passes, and most modes compute on both sides of the exchange. With constant
-shares only the sum enters a round's latency; where clients take turns, or links vary, the split shifts when a transfer
-starts.
-"""
 UPLINK_PHASES = (Phase.UPLINK, Phase.MODEL_UPLOAD)
 DOWNLINK_PHASES = (Phase.DOWNLINK, Phase.MODEL_DOWNLOAD)
 ROUND_ORDER = tuple(Phase)

@@ -2,7 +2,8 @@
 
 ``simultaneous``: all at once, each with constant shares. ``chain``: some clients one after another, each starting when
 its predecessor has finished its whole round, the others at once. ``turns``: every transfer and every server job has the
-whole resource to itself, and each resource serves the clients in one order, step after step.
+whole resource to itself, and each resource serves the clients in one order, step after step. ``dispatch``: likewise
+whole, but served is, of the clients that wait, the most urgent one.
 
 Where the scenario's server model is shared, all clients also wait for the slowest between two steps; turns are then
 taken within each step, and a chain does each step one client after another.
@@ -10,9 +11,10 @@ taken within each step, and a chain does each step one client after another.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator
+from pydantic import Discriminator, model_validator
 
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 
@@ -48,6 +50,34 @@ class Turns(FrozenValue):
     """All client ids of the plan."""
 
 
-Schedule = Annotated[Simultaneous | Chain | Turns, Discriminator("kind")]
+SIMULTANEOUS = 1e-11
+"""Requests within this fraction of the round of each other count as made at once: less is a matter of rounding, and the
+choice between them would be different wherever the round is timed."""
 
-__all__ = ["Chain", "Schedule", "Simultaneous", "Turns"]
+
+class Dispatch(FrozenValue):
+    """Uplink, downlink and server each serve one client at a time, whole: the most urgent of those that wait.
+
+    A resource that is free serves at once if anybody waits. Of several, it serves the one with the most seconds left:
+    those that its round still takes alone at the whole resources, from this job on, and its urgency. Of equals the
+    first in the order is served.
+    """
+
+    kind: Literal["dispatch"] = "dispatch"
+    order: tuple[str, ...]
+    """All client ids of the plan."""
+    urgency_s: tuple[float, ...]
+    """For every client of the order, what is added to the seconds that it has left; may be negative."""
+
+    @model_validator(mode="after")
+    def _urgency_for_each(self) -> Self:
+        if len(self.order) != len(self.urgency_s) or not all(map(math.isfinite, self.urgency_s)):
+            raise ValueError(
+                f"found {len(self.urgency_s)} urgencies for {len(self.order)} clients; needs a finite one for each"
+            )
+        return self
+
+
+Schedule = Annotated[Simultaneous | Chain | Turns | Dispatch, Discriminator("kind")]
+
+__all__ = ["SIMULTANEOUS", "Chain", "Dispatch", "Schedule", "Simultaneous", "Turns"]

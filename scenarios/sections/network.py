@@ -11,7 +11,7 @@ from pydantic import Field
 from hybridsplit.scenarios.registered import OneName, OneOf, section_registry
 from hybridsplit.scenarios.registry import Registry
 from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, PositiveInt, Section
-from hybridsplit.scenarios.units import Bytes, Hertz
+from hybridsplit.scenarios.units import Bytes, Hertz, Seconds
 
 
 class LinkModel(Section):
@@ -31,6 +31,17 @@ class LinkModel(Section):
     """Downlink spectral efficiency, bit/s per Hz: the power density is constant there, so the rate is linear."""
     trace: str | None = None
     """A recorded bandwidth trace for the replay, relative to the scenario file; it modulates the planned rate."""
+    latency_s: Seconds = 0.0
+    """Propagation delay of every transfer, one way; it takes no band. Half of what ``ping`` shows on an idle link."""
+    uplink_latency_s: Seconds | None = None
+    """The delay on the way up, where it is another; ``latency_s`` when absent."""
+    downlink_latency_s: Seconds | None = None
+    """The delay on the way down, where it is another; ``latency_s`` when absent."""
+
+    def delay_s(self, *, is_up: bool) -> float:
+        """Return the propagation delay of a transfer, seconds."""
+        own = self.uplink_latency_s if is_up else self.downlink_latency_s
+        return self.latency_s if own is None else own
 
     @abstractmethod
     def uplink_bps(self, radio: Radio, share: float) -> float:

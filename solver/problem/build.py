@@ -11,7 +11,7 @@ from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.units import bits
-from hybridsplit.solver.problem.arrays import BoolArray, IntArray
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.infeasible import no_carrying_option, no_fitting_option, unknown_energy
 from hybridsplit.solver.problem.limiting import within_limits
@@ -100,7 +100,7 @@ def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scena
         rate = downlink_bps(scenario.radio, clients)[client_index]
         downlink_s = np.where(downlink_bits > 0, downlink_bits / rate, 0.0)
     work = Work(
-        frame["client_compute_s"].to_numpy(dtype=float),
+        frame["client_compute_s"].to_numpy(dtype=float) + propagation_s(frame, client_index, scenario),
         uplink_work(scenario.radio, clients, client_index, uplink_bits),
         downlink_s,
         frame["server_compute_s"].to_numpy(dtype=float),
@@ -125,3 +125,30 @@ def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scena
         coverage=scenario.objective.coverage,
         energy_cap_j=scenario.objective.energy_cap_j,
     )
+
+
+def propagation_s(frame: pd.DataFrame, client_index: IntArray, scenario: Scenario) -> FloatArray:
+    """[K] seconds of a round during which what was sent is on its way.
+
+    Every transfer is delayed once: one up and one down a step, as far as there are bytes to send in it, and the
+    exchange of the model.
+
+    Parameters
+    ----------
+    frame, client_index, scenario
+        As of :func:`problem_of_rows`.
+    """
+    links = [client.link for client in scenario.expanded_clients()]
+    total_s = np.zeros(len(frame))
+    for is_up, every, model in (
+        (True, "uplink_bytes", "model_upload_bytes"),
+        (False, "downlink_bytes", "model_download_bytes"),
+    ):
+        delay_s = np.array([link.delay_s(is_up=is_up) for link in links])
+        if not delay_s.any():
+            continue
+        model_bytes = frame[model].to_numpy(dtype=np.int64)
+        step_bytes = frame[every].to_numpy(dtype=np.int64) - model_bytes
+        transfers = np.minimum(step_bytes, scenario.training.local_steps) + (model_bytes > 0)
+        total_s += delay_s[client_index] * transfers
+    return total_s

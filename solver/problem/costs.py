@@ -39,7 +39,7 @@ class Work:
     Parameters
     ----------
     compute_s
-        Seconds on the device.
+        Seconds that no shared resource is used: on the device, and while what was sent is on its way.
     uplink
         The uplink transfer.
     downlink_s

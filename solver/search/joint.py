@@ -78,6 +78,8 @@ class SearchResult:
     objective_j: float | None = None
     lower_bound_j: float | None = None
     stopped: bool = False
+    relaxed: DeadlineBound | None = None
+    """Where the bound for any schedule comes from, with its prices; None where it was not asked for by itself."""
 
 
 def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResult:
@@ -128,12 +130,14 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
         if not problem.has_penalties or recovery.best.objective_s >= reference_s * (1 - EXACT_TOLERANCE):
             break
     lower_s = min(lower_s, recovery.best.objective_s)
+    relaxed = None if effort.is_over else _schedule_bound(kinds, recovery, effort)
     return SearchResult(
         rows=kinds.rows_of(recovery.best.counts),
         objective_s=recovery.best.objective_s,
         lower_bound_s=lower_s,
-        schedule_lower_bound_s=0.0 if effort.is_over else min(lower_s, _schedule_bound(kinds, recovery, effort)),
+        schedule_lower_bound_s=0.0 if relaxed is None else min(lower_s, relaxed.lower_s),
         stopped=stopped or effort.is_over,
+        relaxed=relaxed,
     )
 
 
@@ -218,10 +222,10 @@ def _bound_latency(kinds: ClientKinds, recovery: Recovery) -> DeadlineBound:
     return bound
 
 
-def _schedule_bound(kinds: ClientKinds, recovery: Recovery, effort: Effort) -> float:
+def _schedule_bound(kinds: ClientKinds, recovery: Recovery, effort: Effort) -> DeadlineBound:
     """Lower bound for any schedule; a coarser search than the main one, since nothing is recovered from it."""
     objective_s = recovery.best.objective_s
     if not kinds.is_ratio:
-        return shortest_deadline(kinds, AnySchedule(), objective_s, 1e-6, 1e-6).lower_s
+        return shortest_deadline(kinds, AnySchedule(), objective_s, 1e-6, 1e-6)
     stop = StopRule(max_intervals=60, dual_gap=1e-3, smoothing=1e-5)
-    return best_ratio(kinds, AnySchedule(), objective_s, stop=stop, is_over=lambda: effort.is_over).lower_s
+    return best_ratio(kinds, AnySchedule(), objective_s, stop=stop, is_over=lambda: effort.is_over)

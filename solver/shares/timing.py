@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.phases import FORWARD_FRACTION, Phase
-from hybridsplit.scenarios.contracts.schedule import Chain, Schedule, Simultaneous, Turns
+from hybridsplit.scenarios.contracts.jobs import BEFORE_EXCHANGE
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Schedule, Simultaneous, Turns
+from hybridsplit.solver.dispatch.timing import dispatch_timing
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 
@@ -41,7 +43,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Jobs:
-    """What ``N`` clients do in a round at their shares, step by step; arrays [N], or [S, N] for ``S`` steps."""
+    """What ``N`` clients do in a round at their shares, step by step; arrays [N], or [S, N] for ``S`` steps.
+
+    ``up_delay_s`` and ``down_delay_s`` are on the way: they follow every transfer and occupy nothing.
+    """
 
     model_download_s: FloatArray
     forward_s: FloatArray
@@ -50,6 +55,8 @@ class Jobs:
     downlink_s: FloatArray
     backward_s: FloatArray
     model_upload_s: FloatArray
+    up_delay_s: FloatArray
+    down_delay_s: FloatArray
 
     def ordered(self, order: IntArray) -> Jobs:
         """Return the jobs with clients in the given order ([N] indices)."""
@@ -59,8 +66,9 @@ class Jobs:
     def between_meetings_s(self) -> FloatArray:
         """[S, N] seconds of every step, the first with the model's download and the last with its upload."""
         seconds = self.forward_s + self.uplink_s + self.server_s + self.downlink_s + self.backward_s
-        seconds[0] += self.model_download_s
-        seconds[-1] += self.model_upload_s
+        seconds += (self.uplink_s > 0) * self.up_delay_s + (self.downlink_s > 0) * self.down_delay_s
+        seconds[0] += self.model_download_s + (self.model_download_s > 0) * self.down_delay_s
+        seconds[-1] += self.model_upload_s + (self.model_upload_s > 0) * self.up_delay_s
         return np.asarray(seconds)
 
 
@@ -85,15 +93,18 @@ def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float
     def spread(total: IntArray) -> FloatArray:
         return np.asarray((total // steps)[None, :] + (position < (total % steps)[None, :]).astype(float))
 
-    compute_s = problem.work.compute_s[rows] / steps
+    compute_s = table["client_compute_s"].to_numpy(dtype=float) / steps
+    links = [problem.clients[i].link for i in problem.client_index[rows].tolist()]
     return Jobs(
         model_download_s=down_model * per_down_byte,
-        forward_s=compute_s * FORWARD_FRACTION,
+        forward_s=compute_s * BEFORE_EXCHANGE,
         uplink_s=spread(up_bytes - up_model) * per_up_byte,
         server_s=np.broadcast_to(server_s / steps, (steps, len(rows))),
         downlink_s=spread(down_bytes - down_model) * per_down_byte,
-        backward_s=compute_s - compute_s * FORWARD_FRACTION,
+        backward_s=compute_s - compute_s * BEFORE_EXCHANGE,
         model_upload_s=up_model * per_up_byte,
+        up_delay_s=np.array([link.delay_s(is_up=True) for link in links]),
+        down_delay_s=np.array([link.delay_s(is_up=False) for link in links]),
     )
 
 
@@ -127,15 +138,19 @@ def turns_timing(jobs: Jobs, *, synchronise: bool = False) -> Timing:
         free[resource] = float(end[used][-1])
         return end
 
-    now = serve("down", Phase.MODEL_DOWNLOAD, np.zeros(num), jobs.model_download_s)
+    def carry(resource: str, phase: Phase, ready: FloatArray, duration: FloatArray) -> FloatArray:
+        delay_s = jobs.up_delay_s if resource == "up" else jobs.down_delay_s
+        return serve(resource, phase, ready, duration) + (duration > 0) * delay_s
+
+    now = carry("down", Phase.MODEL_DOWNLOAD, np.zeros(num), jobs.model_download_s)
     for step in range(steps):
-        now = serve("up", Phase.UPLINK, now + jobs.forward_s, jobs.uplink_s[step])
+        now = carry("up", Phase.UPLINK, now + jobs.forward_s, jobs.uplink_s[step])
         now = serve("server", Phase.SERVER_COMPUTE, now, jobs.server_s[step])
-        now = serve("down", Phase.DOWNLINK, now, jobs.downlink_s[step]) + jobs.backward_s
+        now = carry("down", Phase.DOWNLINK, now, jobs.downlink_s[step]) + jobs.backward_s
         if synchronise and step < steps - 1:
             waiting[Phase.BARRIER] += now.max() - now
             now = np.full(num, now.max())
-    now = serve("up", Phase.MODEL_UPLOAD, now, jobs.model_upload_s)
+    now = carry("up", Phase.MODEL_UPLOAD, now, jobs.model_upload_s)
     return Timing(now, waiting)
 
 
@@ -173,6 +188,8 @@ def timing_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray, sche
     schedule
         The schedule; its orders name the clients that are not dropped.
     """
+    if isinstance(schedule, Dispatch):
+        return Timing(*dispatch_timing(problem, rows, schedule))
     alone_s = problem.work.take(rows).latency_s(shares)
     synchronise = problem.scenario.training.steps_synchronise
     position = {client.id: i for i, client in enumerate(problem.clients)}

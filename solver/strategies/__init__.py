@@ -16,12 +16,13 @@ from hybridsplit.solver.strategies.sfl_wireless import SflWireless
 from hybridsplit.solver.strategies.smartsplit import SmartSplit
 from hybridsplit.solver.strategies.split_sequential import SplitSequential
 from hybridsplit.solver.strategies.splitfed import SplitFed
+from hybridsplit.solver.strategies.static import Static
 from hybridsplit.solver.strategies.time_shared import TimeShared
 
 # In the order of lists and reports.
 for _strategy in (
-    Optimal, TimeShared, SflWireless, EdgeSplit, SmartSplit, Hsfl, HoSfl, Hosl, SplitFed, SplitSequential, FedAvg,
-    Greedy, RandomChoice,
+    Optimal, Static, TimeShared, SflWireless, EdgeSplit, SmartSplit, Hsfl, HoSfl, Hosl, SplitFed, SplitSequential,
+    FedAvg, Greedy, RandomChoice,
 ):  # fmt: skip
     STRATEGIES.register(_strategy)
 

@@ -60,6 +60,8 @@ class Sharing(StrEnum):
     """All at once, each with constant shares."""
     TURNS = "turns"
     """One transfer or server job after another, each with the whole resource."""
+    ANY = "any"
+    """Whichever of these, or the whole resources by priority, makes the round shortest."""
     CHAIN = "chain"
     """Some or all clients one after another, each for its whole round."""
 

@@ -1,27 +1,42 @@
-"""Cut, mode and all shares of every client together, with a lower bound."""
+"""The best plan of any kind: constant shares, or the whole resources for one client at a time, by priority."""
 
 from __future__ import annotations
 
-from hybridsplit.scenarios.errors import InfeasibleError
+import numpy as np
+
+from hybridsplit.scenarios.contracts.schedule import Dispatch
+from hybridsplit.solver.dispatch.search import DispatchSearch
+from hybridsplit.solver.problem.arrays import IntArray
+from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
-from hybridsplit.solver.search.exchange import exchange_options
-from hybridsplit.solver.search.joint import Effort, SearchResult, search
-from hybridsplit.solver.shares.solution import equal_shares
-from hybridsplit.solver.shares.synchronised import least_latency_s, synchronised_shares
+from hybridsplit.solver.search.joint import Effort
+from hybridsplit.solver.shares.synchronised import best_shares
 from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
-from hybridsplit.solver.strategies.registry import STRATEGIES
-from hybridsplit.solver.strategies.splitfed import SplitFed
+from hybridsplit.solver.strategies.relaxed import relaxed_choices
+from hybridsplit.solver.strategies.static import Static
+from hybridsplit.solver.strategies.time_shared import TimeShared
+
+_SHORTER = 1e-9
+"""By how much, relatively, serving by priority must be shorter to be preferred to constant shares."""
 
 
 class Optimal(Strategy):
-    """Joint optimisation with a Lagrangian bound; exhaustive where clients are few (docs/methods/planning.md)."""
+    """The shortest of a plan with constant shares, which is proven, and one that serves by priority (our own).
+
+    A resource with constant shares is idle while its owner computes. Serving one client at a time, whole, and of those
+    that wait the most urgent, leaves no resource idle while anybody wants it. Options and urgencies are searched
+    together; the bound is that of any schedule. Where the server's model steps on one client after another, clients
+    take turns, since their order is then part of what is trained. See docs/methods/planning.md, Service by priority.
+    """
 
     name = "optimal"
-    summary = "cut, mode and shares of every client together, with a lower bound and gap"
+    summary = "the best plan of any kind: constant shares or service by priority, with a bound for any schedule"
+    sharing = Sharing.ANY
+    divides_server = False
     claims_optimality = True
 
     def propose(self, problem: PlanningProblem, effort: Effort) -> Proposal:
-        """Search from the best uniform cut on, so that the plan is never worse than that baseline.
+        """Plan with constant shares first, then look for a schedule that is shorter.
 
         Raises
         ------
@@ -30,42 +45,40 @@ class Optimal(Strategy):
         SolverFailure
             If no plan was found although none of the proofs of infeasibility holds.
         """
-        try:
-            start = SplitFed().propose(problem, effort).rows
-        except InfeasibleError:
-            start = None
-        result = search(problem, effort.starting_at(start))
-        if problem.scenario.training.steps_synchronise:
-            return _best_synchronised(problem, effort, result)
-        return Proposal(result.rows, bounds=result)
+        if problem.scenario.training.server_model == "shared-sequential":
+            return TimeShared().propose(problem, effort)
+        static = Static().propose(problem, effort)
+        solution = static.solution or best_shares(problem, static.rows)
+        static_s = problem.objective_of(static.rows, solution.round_latency_s)
+        bounds = static.bounds
+        assert bounds is not None
+        proven = Proposal(static.rows, solution=solution, bounds=bounds)
+        if effort.is_over or not static_s > bounds.schedule_lower_bound_s * (1 + _SHORTER):
+            return proven
+        choices = relaxed_choices(problem, bounds, self.name)
+        by_energy = problem.objective == ENERGY
+        options = [np.array([row]) for row in static.rows] if by_energy else _undominated(problem)
+        search = DispatchSearch(problem, options, choices.ratings, lambda: effort.is_over)
+        found = search.best_from([static.rows, *(() if by_energy else choices.rows)])
+        if found.value_s >= static_s * (1 - _SHORTER):
+            return proven
+        kept = np.flatnonzero(~problem.is_dropped[found.rows])
+        return Proposal(
+            found.rows,
+            shares=np.ones((problem.num_clients, 3)),
+            schedule=Dispatch(
+                order=tuple(problem.clients[i].id for i in kept), urgency_s=tuple(found.urgency_s[kept].tolist())
+            ),
+            bounds=bounds,
+        )
 
 
-def _baselines() -> list[Strategy]:
-    """All strategies with static shares: where steps synchronise the plan is no worse than any of theirs."""
-    return [s for s in STRATEGIES.values() if s.sharing is Sharing.STATIC and not s.claims_optimality]
-
-
-def _best_synchronised(problem: PlanningProblem, effort: Effort, bounds: SearchResult) -> Proposal:
-    """Compare the search's plan with the baselines' by the latency with waits between steps, shares polished for it."""
-    solution = synchronised_shares(problem, bounds.rows)
-    best = Proposal(bounds.rows, solution=solution, bounds=bounds)
-    value_s = problem.objective_of(bounds.rows, solution.round_latency_s)
-    # Shares do not change the energy, and the search has its least.
-    for strategy in _baselines() if problem.objective != ENERGY else ():
-        if effort.is_over:
-            break
-        try:
-            candidate = strategy.propose(problem, effort)
-        except InfeasibleError:
-            continue
-        if value_s <= problem.objective_of(candidate.rows, least_latency_s(problem, candidate.rows)):
-            continue
-        own = equal_shares(problem, candidate.rows).shares if candidate.shares is None else candidate.shares
-        solution = synchronised_shares(problem, candidate.rows, own)
-        candidate_s = problem.objective_of(candidate.rows, solution.round_latency_s)
-        if candidate_s < value_s:
-            best, value_s = Proposal(candidate.rows, solution=solution, bounds=bounds), candidate_s
-    if problem.objective == ENERGY or best.solution is None:
-        return best
-    rows, solution = exchange_options(problem, best.rows, best.solution, lambda: effort.is_over)
-    return Proposal(rows, solution=solution, bounds=bounds)
+def _undominated(problem: PlanningProblem) -> list[IntArray]:
+    """[N] the rows of every client that no other row is as good as in all respects."""
+    kinds, starts = group_alike(problem), problem.starts
+    found: list[IntArray] = [starts] * problem.num_clients
+    for c, members in enumerate(kinds.members):
+        own = kinds.rows[kinds.starts[c] : kinds.starts[c] + kinds.options_per_kind[c]] - starts[members[0]]
+        for client in members.tolist():
+            found[client] = starts[client] + own
+    return found

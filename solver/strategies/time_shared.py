@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from hybridsplit.scenarios.contracts.schedule import Turns
-from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.streams import stream_seed
-from hybridsplit.solver.bound.deadline import best_ratio, shortest_deadline
-from hybridsplit.solver.bound.dual import DualPoint, option_values
-from hybridsplit.solver.problem.arrays import FloatArray, IntArray
-from hybridsplit.solver.problem.costs import AnySchedule
-from hybridsplit.solver.problem.kinds import group_alike
+from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
-from hybridsplit.solver.search.joint import Effort, SearchResult, search
+from hybridsplit.solver.search.joint import Effort, search
 from hybridsplit.solver.shares.timing import Jobs, jobs_of, turns_timing
 from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
-from hybridsplit.solver.strategies.choice import choose_by_score
-from hybridsplit.solver.strategies.splitfed import SplitFed
+from hybridsplit.solver.strategies.relaxed import relaxed_choices
 
 _ALL_ORDERS_UP_TO = 6
 """Clients up to which every order is tried."""
@@ -57,7 +50,7 @@ class TimeShared(Strategy):
         """
         bounds = search(problem, effort)
         best = _best_order(problem, bounds.rows)
-        for rows in self._choices(problem, bounds):
+        for rows in relaxed_choices(problem, bounds, self.name).rows:
             candidate = _best_order(problem, rows)
             if candidate.value < best.value:
                 best = candidate
@@ -72,42 +65,12 @@ class TimeShared(Strategy):
             notes=(f"the order of turns is the best {'of all' if exact else 'found'} for these options",),
         )
 
-    def _choices(self, problem: PlanningProblem, bounds: SearchResult) -> list[IntArray]:
-        choices: list[IntArray] = []
-        if problem.objective != ENERGY and bounds.objective_s > 0:
-            kinds = group_alike(problem).relative_to(bounds.objective_s)
-            found = (
-                best_ratio(kinds, AnySchedule(), bounds.objective_s)
-                if kinds.is_ratio
-                else shortest_deadline(kinds, AnySchedule(), bounds.objective_s, 1e-6, 1e-6)
-            )
-            if found.point is not None:
-                everything = _scores(problem, found.point, found.deadline_s)
-                with contextlib.suppress(InfeasibleError):
-                    choices.append(choose_by_score(problem, np.isfinite(everything), everything, self.name))
-        with contextlib.suppress(InfeasibleError):
-            choices.append(SplitFed().propose(problem, Effort()).rows)
-        return choices
-
 
 @dataclass(frozen=True)
 class _Ordered:
     rows: IntArray
     order: IntArray
     value: float
-
-
-def _scores(problem: PlanningProblem, point: DualPoint, deadline_s: float) -> FloatArray:
-    """[K] score of every row at multipliers for any schedule: what it costs less what it is worth, +inf if too slow."""
-    kinds = group_alike(problem)
-    values, _ = option_values(kinds, AnySchedule(), point, deadline_s)
-    score = np.full(problem.num_rows, np.inf)
-    for c, members in enumerate(kinds.members):
-        own = np.arange(kinds.starts[c], kinds.starts[c] + kinds.options_per_kind[c])
-        offset = kinds.rows[own] - problem.starts[members[0]]
-        for client in members:
-            score[problem.starts[client] + offset] = -values[own]
-    return score
 
 
 def _value(problem: PlanningProblem, rows: IntArray, order: IntArray, jobs: Jobs) -> float:

@@ -6,18 +6,23 @@ Shares no code with the solver; the schedule is walked job by job.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from hybridsplit.scenarios.contracts.phases import FORWARD_FRACTION, Phase
+from hybridsplit.scenarios.contracts.jobs import Resource
+from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.contracts.schedule import Simultaneous, Turns
+from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous, Turns
+from hybridsplit.solver.verify.dispatch import Waits, dispatch_waits
+from hybridsplit.solver.verify.durations import Delays, Timed, timed_jobs
+from hybridsplit.solver.verify.phases import LATENCY_TOLERANCE
 
 SHARE_TOLERANCE = 1e-9
-LATENCY_TOLERANCE = 1e-6
 _SHARES = ("uplink_share", "downlink_share", "server_share")
 
 
-def schedule_violations(plan: Plan, local_steps: int, synchronise: bool) -> Iterator[str]:
+def schedule_violations(
+    plan: Plan, local_steps: int, synchronise: bool, delays_s: Mapping[str, Delays]
+) -> Iterator[str]:
     """Yield what is wrong with the shares and turns of a plan.
 
     Parameters
@@ -28,6 +33,8 @@ def schedule_violations(plan: Plan, local_steps: int, synchronise: bool) -> Iter
         Steps of a round.
     synchronise
         Whether all clients wait for the slowest between two steps.
+    delays_s
+        By client, the propagation of its link up and down.
     """
     schedule, ids = plan.schedule, [client.id for client in plan.clients]
     order = () if isinstance(schedule, Simultaneous) else schedule.order
@@ -36,19 +43,26 @@ def schedule_violations(plan: Plan, local_steps: int, synchronise: bool) -> Iter
         return
     by_id = {client.id: client for client in plan.clients}
     ordered = [by_id[name] for name in order]
-    if isinstance(schedule, Turns):
+    one_at_a_time, jobs = isinstance(schedule, Turns | Dispatch), {}
+    if one_at_a_time or synchronise:
+        jobs = {client.id: timed_jobs(client, local_steps, delays_s[client.id]) for client in plan.clients}
+    if one_at_a_time:
         if set(order) != set(ids):
-            yield "clients take turns and the order does not name all of them"
+            yield "clients are served one after another and the order does not name all of them"
             return
         for name in _SHARES:
             if any(getattr(client, name) != 1 for client in plan.clients):
-                yield f"clients take turns at the whole resources and some {name} is not 1"
-        yield from _waits(plan, _turn_waits(ordered, local_steps, synchronise))
+                yield f"clients are served one after another at the whole resources and some {name} is not 1"
+        if isinstance(schedule, Dispatch):
+            waits = dispatch_waits(jobs, schedule, plan.round_latency_s, synchronise=synchronise)
+        else:
+            waits = _turn_waits([(name, jobs[name]) for name in order], local_steps, synchronise)
+        yield from _waits(plan, waits)
         return
     others = [[client] for client in plan.clients if client.id not in set(order)]
     lanes = [*others, ordered] if ordered else others
     yield from _totals(plan, lanes)
-    yield from _waits(plan, _lane_waits(lanes, local_steps if synchronise else 1))
+    yield from _waits(plan, _lane_waits(lanes, jobs, local_steps if synchronise else 1))
 
 
 def _totals(plan: Plan, groups: list[list[ClientPlan]]) -> Iterator[str]:
@@ -59,9 +73,9 @@ def _totals(plan: Plan, groups: list[list[ClientPlan]]) -> Iterator[str]:
             yield f"{name} sums to {total:.12g}, over 1"
 
 
-def _lane_waits(lanes: list[list[ClientPlan]], meetings: int) -> dict[tuple[str, Phase], float]:
+def _lane_waits(lanes: list[list[ClientPlan]], jobs: Mapping[str, list[Timed]], meetings: int) -> Waits:
     """Walk the clients of every lane, one after another, to each meeting of all clients; return who waits how long."""
-    waits: dict[tuple[str, Phase], float] = {}
+    waits: Waits = {}
     clock_s = 0.0
     for meeting in range(meetings):
         ends_s: dict[str, float] = {}
@@ -70,7 +84,11 @@ def _lane_waits(lanes: list[list[ClientPlan]], meetings: int) -> dict[tuple[str,
             for client in lane:
                 for_what = Phase.BARRIER if meeting else Phase.MODEL_DOWNLOAD
                 waits[client.id, for_what] = waits.get((client.id, for_what), 0.0) + now_s - clock_s
-                now_s += _until_meeting_s(client, meeting, meetings)
+                if meetings == 1:
+                    now_s += math.fsum(client.phases_s.values())
+                else:
+                    own = [timed for timed in jobs[client.id] if timed.job.step == meeting]
+                    now_s += math.fsum(timed.seconds + timed.delay_s for timed in own)
                 ends_s[client.id] = now_s
         clock_s = max(ends_s.values())
         if meeting < meetings - 1:
@@ -79,61 +97,36 @@ def _lane_waits(lanes: list[list[ClientPlan]], meetings: int) -> dict[tuple[str,
     return waits
 
 
-def _until_meeting_s(client: ClientPlan, meeting: int, meetings: int) -> float:
-    """Return the seconds that a client is busy between two meetings: a step, and the model's exchange at the ends."""
-    phases = client.phases_s
-    if meetings == 1:
-        return math.fsum(phases.values())
-    busy_s = [
-        (client.client_compute_s + phases.get(Phase.SERVER_COMPUTE, 0.0)) / meetings,
-        _step_s(client, Phase.UPLINK, meeting, meetings),
-        _step_s(client, Phase.DOWNLINK, meeting, meetings),
-    ]
-    if meeting == 0:
-        busy_s.append(phases.get(Phase.MODEL_DOWNLOAD, 0.0))
-    if meeting == meetings - 1:
-        busy_s.append(phases.get(Phase.MODEL_UPLOAD, 0.0))
-    return math.fsum(busy_s)
+def _turn_waits(ordered: list[tuple[str, list[Timed]]], local_steps: int, synchronise: bool) -> Waits:
+    free = dict.fromkeys(Resource, 0.0)
+    now = {name: 0.0 for name, _ in ordered}
+    waits: Waits = {}
 
-
-def _turn_waits(ordered: list[ClientPlan], local_steps: int, synchronise: bool) -> dict[tuple[str, Phase], float]:
-    free = dict.fromkeys(("uplink", "downlink", "server"), 0.0)
-    now = {client.id: 0.0 for client in ordered}
-    waits: dict[tuple[str, Phase], float] = {}
-
-    def serve(resource: str, client: ClientPlan, phase: Phase, seconds: float) -> None:
-        if seconds <= 0:
+    def do(name: str, timed: Timed) -> None:
+        if timed.job.resource is Resource.DEVICE:
+            now[name] += timed.seconds
             return
-        start_s = max(now[client.id], free[resource])
-        waits[client.id, phase] = waits.get((client.id, phase), 0.0) + start_s - now[client.id]
-        now[client.id] = free[resource] = start_s + seconds
+        start_s = max(now[name], free[timed.job.resource])
+        waits[name, timed.job.phase] = waits.get((name, timed.job.phase), 0.0) + start_s - now[name]
+        free[timed.job.resource] = start_s + timed.seconds
+        now[name] = start_s + timed.seconds + timed.delay_s
 
-    for client in ordered:
-        serve("downlink", client, Phase.MODEL_DOWNLOAD, client.phases_s.get(Phase.MODEL_DOWNLOAD, 0.0))
+    def do_all(step: int, *phases: Phase) -> None:
+        for name, jobs in ordered:
+            for timed in jobs:
+                if timed.job.step == step and timed.job.phase in phases:
+                    do(name, timed)
+
+    do_all(0, Phase.MODEL_DOWNLOAD)
     for step in range(local_steps):
-        for client in ordered:
-            now[client.id] += client.client_compute_s / local_steps * FORWARD_FRACTION
-            serve("uplink", client, Phase.UPLINK, _step_s(client, Phase.UPLINK, step, local_steps))
-            serve("server", client, Phase.SERVER_COMPUTE, client.server_compute_s / local_steps)
-            serve("downlink", client, Phase.DOWNLINK, _step_s(client, Phase.DOWNLINK, step, local_steps))
-            now[client.id] += client.client_compute_s / local_steps * (1 - FORWARD_FRACTION)
+        do_all(step, Phase.CLIENT_COMPUTE, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.DOWNLINK)
         if synchronise and step < local_steps - 1:
             meeting_s = max(now.values())
             for name, end_s in now.items():
                 waits[name, Phase.BARRIER] = waits.get((name, Phase.BARRIER), 0.0) + meeting_s - end_s
                 now[name] = meeting_s
-    for client in ordered:
-        serve("uplink", client, Phase.MODEL_UPLOAD, client.phases_s.get(Phase.MODEL_UPLOAD, 0.0))
+    do_all(local_steps - 1, Phase.MODEL_UPLOAD)
     return waits
-
-
-def _step_s(client: ClientPlan, phase: Phase, step: int, local_steps: int) -> float:
-    """Return the seconds of one step of a phase: whole bytes, what does not divide on the first steps."""
-    total = client.phase_bytes(phase)
-    if total <= 0:
-        return 0.0
-    size = total // local_steps + (1 if step < total % local_steps else 0)
-    return client.phases_s.get(phase, 0.0) * size / total
 
 
 def _waits(plan: Plan, expected: dict[tuple[str, Phase], float]) -> Iterator[str]:

@@ -1,0 +1,118 @@
+"""What must hold of a plan before it is played, and of what was played."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from hybridsplit.runtime.replay.processes import Timeline
+from hybridsplit.scenarios.contracts.attendance import Attendance
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Simultaneous, Turns
+from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
+
+_SHARE_TOLERANCE = 1e-6
+_CLOCK_TOLERANCE = 1e-9
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse a plan that cannot be played.
+
+    Raises
+    ------
+    ContractError
+        If it has no clients, its schedule does not name them, or its shares are more than there is.
+    """
+    if not plan.clients:
+        raise ContractError("the plan has no clients; needs at least one to replay: make the plan again")
+    known = {client.id for client in plan.clients}
+    order = tuple(known) if isinstance(plan.schedule, Simultaneous) else plan.schedule.order
+    strangers = len(set(order)) != len(order) or not set(order) <= known
+    if strangers or (isinstance(plan.schedule, Turns | Dispatch) and set(order) != known):
+        raise ContractError("the plan's schedule does not name its clients once each: make the plan again")
+    for name in ("uplink_share", "downlink_share", "server_share"):
+        total = _most_at_once(plan, name)
+        if total > 1 + _SHARE_TOLERANCE:
+            raise ContractError(
+                f"the plan's {name} sums to {total:.6g} over clients; needs at most 1, since a replay would otherwise "
+                "be faster than the radio or the server allows: make the plan again"
+            )
+
+
+def _most_at_once(plan: Plan, name: str) -> float:
+    """Return the sum of a share over the clients that can use it at the same time."""
+    if isinstance(plan.schedule, Turns | Dispatch):
+        return float(max(getattr(client, name) for client in plan.clients))
+    chain = set(plan.schedule.order) if isinstance(plan.schedule, Chain) else set()
+    together = math.fsum(getattr(client, name) for client in plan.clients if client.id not in chain)
+    return together + max((getattr(client, name) for client in plan.clients if client.id in chain), default=0.0)
+
+
+def check_arguments(
+    known: set[str], traces: Mapping[str, object], scales: Mapping[str, float], offsets_s: Mapping[str, float]
+) -> None:
+    """Refuse arguments that name strangers or hold values out of range.
+
+    Raises
+    ------
+    UsageError
+        If they do.
+    """
+    for what, named in (("traces", traces), ("compute_scale", scales), ("start_offsets_s", offsets_s)):
+        if unknown := sorted(set(named) - known):
+            raise UsageError(f"{what} names the clients {', '.join(unknown[:5])}, which the plan does not have")
+    for client_id, scale in scales.items():
+        if not 0 < scale < math.inf:
+            raise UsageError(f"compute_scale of {client_id} is {scale}; needs a finite number above zero")
+    for client_id, offset_s in offsets_s.items():
+        if not 0 <= offset_s < math.inf:
+            raise UsageError(
+                f"start_offsets_s of {client_id} is {offset_s}; needs a finite number that is not negative"
+            )
+
+
+def check_attendance(known: set[str], attendance: Attendance, num_rounds: int) -> None:
+    """Refuse an attendance of other rounds or clients.
+
+    Raises
+    ------
+    UsageError
+        If it is.
+    """
+    if attendance.num_rounds != num_rounds:
+        raise UsageError(f"the attendance is of {attendance.num_rounds} rounds; needs {num_rounds}, as are replayed")
+    if unknown := sorted(set().union(*attendance.rounds) - known):
+        raise UsageError(f"attendance names the clients {', '.join(unknown[:5])}, which the plan does not have")
+
+
+def check_timeline(plan: Plan, timeline: Timeline, attendance: Attendance) -> None:
+    """Check what must hold whatever the links do; a broken simulation is an error, never a wrong figure.
+
+    Raises
+    ------
+    RunError
+        If it is broken.
+    """
+    starts_s = (0.0, *timeline.round_ends_s[:-1])
+    for index, (start_s, end_s) in enumerate(zip(starts_s, timeline.round_ends_s, strict=True)):
+        if not start_s <= end_s < math.inf:
+            raise RunError(
+                f"round {index} of the replay ends at {end_s} s and starts at {start_s} s; the clock ran back"
+            )
+        for client, rounds in zip(plan.clients, timeline.totals, strict=True):
+            spent = rounds[index]
+            present = attendance.rounds[index]
+            if client.id not in present:
+                continue
+            where = f"client {client.id}, round {index} of the replay"
+            elapsed_s = math.fsum(total.seconds + total.waiting_s for total in spent.values())
+            if abs(elapsed_s - (end_s - start_s)) > _CLOCK_TOLERANCE * max(1.0, end_s):
+                raise RunError(f"{where}: the phases sum to {elapsed_s} s and the round took {end_s - start_s} s")
+            for phase in ROUND_ORDER:
+                if spent[phase].seconds < 0 or spent[phase].waiting_s < 0:
+                    raise RunError(f"{where}, phase {phase}: a negative time, {spent[phase]}")
+                extra = present[client.id] if phase is Phase.MODEL_DOWNLOAD else 0
+                planned_bytes = client.phase_bytes(phase) + extra
+                if spent[phase].bytes != planned_bytes:
+                    raise RunError(f"{where}, phase {phase}: carried {spent[phase].bytes} of {planned_bytes} bytes")

@@ -1,0 +1,78 @@
+"""When a recorded link is in a fade, and what it carries between two times."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from hybridsplit.runtime.replay.traces import BandwidthTrace, FloatArray
+
+
+class Carried(NamedTuple):
+    """Bits that were carried, and the seconds in which any were."""
+
+    bits: float
+    served_s: float
+
+
+class Fades:
+    """The fades of a recording: samples below a fraction of its mean rate.
+
+    Parameters
+    ----------
+    trace
+        The recording; it repeats.
+    below
+        The fraction.
+    """
+
+    def __init__(self, trace: BandwidthTrace, below: float) -> None:
+        self._period_s, self._offset_s, self._mean_bps = trace.duration_s, trace.offset_s, trace.mean_bps
+        self._edges_s = _running_sum(trace.durations_s)
+        self._sent_bits = _running_sum(trace.durations_s * trace.rates_bps)
+        self._served_s = _running_sum(np.where(trace.rates_bps > 0, trace.durations_s, 0.0))
+        self._is_fade = trace.rates_bps < below * trace.mean_bps
+        changes = np.flatnonzero(self._is_fade != np.roll(self._is_fade, 1))
+        self._changes_s = self._edges_s[changes]
+
+    def at(self, time_s: float) -> tuple[bool, float]:
+        """Return whether there is a fade at a time, and when that changes; never is infinity."""
+        periods, position_s = divmod(time_s + self._offset_s, self._period_s)
+        sample = min(int(np.searchsorted(self._edges_s, position_s, side="right")) - 1, len(self._is_fade) - 1)
+        if not len(self._changes_s):
+            return bool(self._is_fade[sample]), math.inf
+        following = int(np.searchsorted(self._changes_s, position_s, side="right"))
+        change_s = (
+            float(self._changes_s[following])
+            if following < len(self._changes_s)
+            else self._period_s + float(self._changes_s[0])
+        )
+        return bool(self._is_fade[sample]), periods * self._period_s + change_s - self._offset_s
+
+    def carried(self, start_s: float, end_s: float, mean_bps: float | None) -> Carried:
+        """Return what is carried between two times.
+
+        Parameters
+        ----------
+        start_s, end_s
+            On the replay's clock.
+        mean_bps
+            Mean rate of the link; the recorded one when None.
+        """
+        begun, ended = self._until(start_s), self._until(end_s)
+        scale = 1.0 if mean_bps is None else mean_bps / self._mean_bps
+        return Carried(max(0.0, ended.bits - begun.bits) * scale, max(0.0, ended.served_s - begun.served_s))
+
+    def _until(self, time_s: float) -> Carried:
+        periods, position_s = divmod(time_s + self._offset_s, self._period_s)
+        bits, served_s = (
+            periods * float(total[-1]) + float(np.interp(position_s, self._edges_s, total))
+            for total in (self._sent_bits, self._served_s)
+        )
+        return Carried(bits, served_s)
+
+
+def _running_sum(values: FloatArray) -> FloatArray:
+    return np.concatenate(([0.0], np.cumsum(values)))

@@ -1,0 +1,123 @@
+"""The jobs of a client's round, as data: what is done, on which resource, how much, and in which order.
+
+Planner, verifier and replay read the same jobs and time them each with arithmetic of its own. A client's jobs follow
+one another; jobs of several clients meet on the shared resources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from hybridsplit.scenarios.contracts.phases import Phase
+
+BEFORE_EXCHANGE = 1 / 3
+"""Share of a step's client compute that comes before the exchange with the server.
+
+A backward pass costs about two forward passes, and most modes compute on both sides of the exchange. With constant
+shares only the sum enters a round's latency; where clients take turns, or links vary, the split shifts when a transfer
+starts.
+"""
+
+
+class Resource(StrEnum):
+    """What a job occupies."""
+
+    DEVICE = "device"
+    """The client's own device."""
+    UPLINK = "uplink"
+    DOWNLINK = "downlink"
+    SERVER = "server"
+
+
+SHARED = (Resource.UPLINK, Resource.DOWNLINK, Resource.SERVER)
+"""The resources that clients share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job of a client in a round.
+
+    Parameters
+    ----------
+    phase
+        What it is part of.
+    step
+        Step of the round; the exchange of the model belongs to the first and the last.
+    resource
+        What it occupies.
+    amount
+        Bytes on a link; elsewhere seconds, at the whole server or on the device.
+    """
+
+    phase: Phase
+    step: int
+    resource: Resource
+    amount: float
+
+
+class RoundCosts(Protocol):
+    """What a client's round costs; a plan's client is one."""
+
+    @property
+    def client_compute_s(self) -> float:
+        """Seconds on the device."""
+        ...
+
+    @property
+    def server_compute_s(self) -> float:
+        """Seconds at the whole server."""
+        ...
+
+    def phase_bytes(self, phase: Phase) -> int:
+        """Bytes sent or received in a phase."""
+        ...
+
+
+def round_jobs(costs: RoundCosts, local_steps: int) -> tuple[Job, ...]:
+    """List the jobs of a client's round, in the order in which it does them; jobs of nothing are left out.
+
+    Bytes are whole: what does not divide by the steps goes with the first ones.
+
+    Parameters
+    ----------
+    costs
+        What the round costs.
+    local_steps
+        Steps of the round.
+    """
+    compute_s = costs.client_compute_s / local_steps
+    before_s, server_s = compute_s * BEFORE_EXCHANGE, costs.server_compute_s / local_steps
+    last = local_steps - 1
+    jobs = [Job(Phase.MODEL_DOWNLOAD, 0, Resource.DOWNLINK, costs.phase_bytes(Phase.MODEL_DOWNLOAD))]
+    for step in range(local_steps):
+        up, down = (_part(costs.phase_bytes(phase), step, local_steps) for phase in (Phase.UPLINK, Phase.DOWNLINK))
+        jobs += [
+            Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, before_s),
+            Job(Phase.UPLINK, step, Resource.UPLINK, up),
+            Job(Phase.SERVER_COMPUTE, step, Resource.SERVER, server_s),
+            Job(Phase.DOWNLINK, step, Resource.DOWNLINK, down),
+            Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, compute_s - before_s),
+        ]
+    jobs.append(Job(Phase.MODEL_UPLOAD, last, Resource.UPLINK, costs.phase_bytes(Phase.MODEL_UPLOAD)))
+    return tuple(job for job in jobs if job.amount > 0)
+
+
+def crossings(costs: RoundCosts, local_steps: int) -> tuple[int, int]:
+    """Count the transfers of a round, up and down: each is delayed once by the propagation of its link.
+
+    Parameters
+    ----------
+    costs, local_steps
+        As of :func:`round_jobs`.
+    """
+    up, down = (
+        min(costs.phase_bytes(every_step), local_steps) + (costs.phase_bytes(model) > 0)
+        for every_step, model in ((Phase.UPLINK, Phase.MODEL_UPLOAD), (Phase.DOWNLINK, Phase.MODEL_DOWNLOAD))
+    )
+    return up, down
+
+
+def _part(total: int, step: int, steps: int) -> int:
+    return total // steps + (step < total % steps)

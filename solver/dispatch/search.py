@@ -1,0 +1,135 @@
+"""Options and urgencies with a short round: a walk of small changes that cools down.
+
+Every trial times a whole round. Who ends late becomes more urgent and who ends early less, which is the change that
+most often helps; others are an option or an urgency drawn at random. Options that the prices of the relaxation rate
+well are drawn more often.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridsplit.scenarios.streams import stream_seed
+from hybridsplit.solver.dispatch.sequences import Sequences
+from hybridsplit.solver.dispatch.walk import ends_s
+from hybridsplit.solver.problem.arrays import FloatArray, IntArray
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+
+_MOST_JOBS = 300_000
+"""Jobs that are timed in all trials together: about half a second."""
+_FEWEST_TRIALS = 24
+_START_TEMPERATURE = 0.01
+"""Relative worsening that is accepted now and then at the beginning."""
+_CHANGES_URGENCY = 0.6
+"""Fraction of trials that change urgencies, half of them by who ended late."""
+_RANKED = 3.0
+"""Mean rank of an option that is drawn by its rating."""
+
+
+@dataclass(frozen=True)
+class Dispatched:
+    """A choice of options served by priority.
+
+    Parameters
+    ----------
+    rows
+        [N] row of every client.
+    urgency_s
+        [N] what is added to the seconds that a client has left; 0 for dropped clients.
+    value_s
+        Objective, seconds.
+    """
+
+    rows: IntArray
+    urgency_s: FloatArray
+    value_s: float
+
+
+class DispatchSearch:
+    """Search of one problem.
+
+    Parameters
+    ----------
+    problem
+        The planning problem; its objective is in seconds.
+    options
+        [N] rows that every client may take.
+    ratings
+        [K] what every row costs at the relaxation's prices, less what it is worth; smaller is better. None to take
+        options as they come.
+    is_over
+        Whether the time is up.
+    """
+
+    def __init__(
+        self,
+        problem: PlanningProblem,
+        options: Sequence[IntArray],
+        ratings: FloatArray | None,
+        is_over: Callable[[], bool],
+    ) -> None:
+        self._problem, self._is_over = problem, is_over
+        self._sequences = Sequences(problem)
+        self._rng = np.random.default_rng(stream_seed(problem.scenario.seed, "dispatch"))
+        self._options = [_by_rating(own, ratings) for own in options]
+
+    def best_from(self, starts: list[IntArray]) -> Dispatched:
+        """Search from the best of some choices of options ([N] rows each)."""
+        found = [self._timed(rows, np.zeros(len(rows)))[0] for rows in starts]
+        best = min(found, key=lambda choice: choice.value_s)
+        return self._anneal(best)
+
+    def _timed(self, rows: IntArray, urgency_s: FloatArray) -> tuple[Dispatched, FloatArray]:
+        """Time a choice; also [N] the end of every client."""
+        kept = np.flatnonzero(~self._problem.is_dropped[rows])
+        own = [self._sequences.of(int(row)) for row in rows[kept]]
+        reached_s = np.zeros(len(rows))
+        reached_s[kept] = ends_s(own, urgency_s[kept].tolist())
+        return Dispatched(rows, urgency_s, self._problem.objective_of(rows, float(reached_s.max()))), reached_s
+
+    def _anneal(self, start: Dispatched) -> Dispatched:
+        rng, problem = self._rng, self._problem
+        jobs = sum(len(segment.jobs) for row in start.rows for segment in self._sequences.of(int(row)))
+        trials = max(_FEWEST_TRIALS, _MOST_JOBS // max(1, jobs))
+        now, reached_s = self._timed(start.rows, start.urgency_s)
+        best = now
+        for trial in range(trials):
+            if self._is_over():
+                break
+            rows, urgency_s = now.rows, now.urgency_s
+            drawn = rng.random()
+            if drawn < _CHANGES_URGENCY / 2:
+                kept = ~problem.is_dropped[rows]
+                urgency_s = urgency_s + kept * 2.0 * rng.random() * (reached_s - reached_s[kept].mean())
+            elif drawn < _CHANGES_URGENCY:
+                client = rng.integers(problem.num_clients)
+                urgency_s = urgency_s.copy()
+                urgency_s[client] += rng.normal() * 0.3 * reached_s.max()
+            else:
+                client = rng.integers(problem.num_clients)
+                rows = rows.copy()
+                rows[client] = self._draw(int(client))
+                if rows[client] == now.rows[client] or not problem.keeps_limits(rows):
+                    continue
+            changed, ends = self._timed(rows, urgency_s)
+            temperature_s = _START_TEMPERATURE * (1.0 - trial / trials) ** 2 * best.value_s
+            worse_s = changed.value_s - now.value_s
+            if worse_s <= 0 or rng.random() < math.exp(-worse_s / max(temperature_s, 1e-300)):
+                now, reached_s = changed, ends
+                if now.value_s < best.value_s:
+                    best = now
+        return best
+
+    def _draw(self, client: int) -> int:
+        options = self._options[client]
+        by_rating = self._rng.random() < 0.5
+        place = int(self._rng.exponential(_RANKED)) if by_rating else int(self._rng.integers(len(options)))
+        return int(options[min(place, len(options) - 1)])
+
+
+def _by_rating(rows: IntArray, ratings: FloatArray | None) -> IntArray:
+    return rows if ratings is None else rows[np.argsort(ratings[rows], kind="stable")]

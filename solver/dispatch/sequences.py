@@ -1,0 +1,152 @@
+"""What an option does on the shared resources in a round, as a sequence of timed jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from hybridsplit.scenarios.contracts.jobs import SHARED, Resource, round_jobs
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.solver.problem.planning_problem import PlanningProblem
+
+UPLINK, DOWNLINK, SERVER = range(len(SHARED))
+"""Index of every shared resource in a walk."""
+
+
+class Served(NamedTuple):
+    """One job on a shared resource.
+
+    Parameters
+    ----------
+    resource
+        Index into :data:`hybridsplit.scenarios.contracts.jobs.SHARED`.
+    duration_s
+        Seconds at the whole resource.
+    lag_s
+        Seconds from the end of the job before, or from where the clients met, until it is ready: on the device, and on
+        the way.
+    remaining_s
+        Seconds that the client's round takes alone, from the job's start on.
+    phase
+        What it is part of.
+    """
+
+    resource: int
+    duration_s: float
+    lag_s: float
+    remaining_s: float
+    phase: Phase
+
+
+class Segment(NamedTuple):
+    """The jobs of a client between two meetings of all clients, and the seconds after the last of them."""
+
+    jobs: tuple[Served, ...]
+    end_lag_s: float
+
+
+Sequence = tuple[Segment, ...]
+"""A client's round: one segment, or one for every step where all clients wait for the slowest between steps."""
+
+
+@dataclass(frozen=True)
+class _RowCosts:
+    """Costs of an option, as :class:`hybridsplit.scenarios.contracts.jobs.RoundCosts` states them."""
+
+    client_compute_s: float
+    server_compute_s: float
+    bytes_by_phase: dict[Phase, int]
+
+    def phase_bytes(self, phase: Phase) -> int:
+        return self.bytes_by_phase[phase]
+
+
+class Sequences:
+    """Sequences of a problem's rows, made when they are first asked for.
+
+    Parameters
+    ----------
+    problem
+        The planning problem.
+    """
+
+    def __init__(self, problem: PlanningProblem) -> None:
+        table, work = problem.table, problem.work
+        names = (
+            "client_compute_s", "server_compute_s", "uplink_bytes", "model_upload_bytes", "downlink_bytes",
+            "model_download_bytes",
+        )  # fmt: skip
+        self._columns = {name: table[name].to_numpy() for name in names}
+        up_s, down_s = work.uplink.seconds(1.0), work.downlink_s
+        self._per_byte_s = (
+            up_s / np.maximum(self._columns["uplink_bytes"], 1),
+            down_s / np.maximum(self._columns["downlink_bytes"], 1),
+        )
+        links = [client.link for client in problem.clients]
+        self._delays_s = [(link.delay_s(is_up=True), link.delay_s(is_up=False)) for link in links]
+        self._client = problem.client_index
+        self._work_server_s = work.server_s
+        self._steps = problem.scenario.training.local_steps
+        self._meets = problem.scenario.training.steps_synchronise
+        self._made: dict[int, Sequence] = {}
+
+    def of(self, row: int) -> Sequence:
+        """Return the sequence of a row."""
+        found = self._made.get(row)
+        if found is None:
+            found = self._made[row] = self._make(row)
+        return found
+
+    def _make(self, row: int) -> Sequence:
+        get = {name: column[row].item() for name, column in self._columns.items()}
+        costs = _RowCosts(
+            get["client_compute_s"],
+            # The problem's figure, since explanations ask what a faster server would change.
+            float(self._work_server_s[row]),
+            {
+                Phase.MODEL_DOWNLOAD: get["model_download_bytes"],
+                Phase.UPLINK: get["uplink_bytes"] - get["model_upload_bytes"],
+                Phase.DOWNLINK: get["downlink_bytes"] - get["model_download_bytes"],
+                Phase.MODEL_UPLOAD: get["model_upload_bytes"],
+            },
+        )
+        per_unit_s = (float(self._per_byte_s[0][row]), float(self._per_byte_s[1][row]), 1.0)
+        delays_s = (*self._delays_s[int(self._client[row])], 0.0)
+        position = {resource: index for index, resource in enumerate(SHARED)}
+        steps: list[list[tuple[int, float, float, Phase]]] = []
+        ends_s: list[float] = []
+        now: list[tuple[int, float, float, Phase]] = []
+        lag_s, step = 0.0, 0
+        for job in round_jobs(costs, self._steps):
+            if self._meets and job.step > step:
+                steps.append(now)
+                ends_s.append(lag_s)
+                now, lag_s, step = [], 0.0, job.step
+            if job.resource is Resource.DEVICE:
+                lag_s += job.amount
+                continue
+            resource = position[job.resource]
+            now.append((resource, job.amount * per_unit_s[resource], lag_s, job.phase))
+            lag_s = delays_s[resource]
+        steps.append(now)
+        ends_s.append(lag_s)
+        while self._meets and len(steps) < self._steps:
+            steps.append([])
+            ends_s.append(0.0)
+        return _with_remaining(steps, ends_s)
+
+
+def _with_remaining(steps: list[list[tuple[int, float, float, Phase]]], ends_s: list[float]) -> Sequence:
+    segments: list[Segment] = []
+    remaining_s = 0.0
+    for jobs, end_s in zip(reversed(steps), reversed(ends_s), strict=True):
+        remaining_s += end_s
+        made: list[Served] = []
+        for resource, duration_s, lag_s, phase in reversed(jobs):
+            remaining_s += duration_s
+            made.append(Served(resource, duration_s, lag_s, remaining_s, phase))
+            remaining_s += lag_s
+        segments.append(Segment(tuple(reversed(made)), end_s))
+    return tuple(reversed(segments))

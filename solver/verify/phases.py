@@ -1,0 +1,86 @@
+"""Check the seconds of every phase of a planned client, from bytes, shares and link formulas, in plain Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from hybridsplit.scenarios.contracts.jobs import crossings
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.plan import ClientPlan
+from hybridsplit.scenarios.schema import Client, FixedLink, Scenario, ShannonLink
+from hybridsplit.scenarios.units import bits
+
+LATENCY_TOLERANCE = 1e-6
+
+
+def phase_violations(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
+    """Yield what is wrong with the phases and the latency of a client.
+
+    Parameters
+    ----------
+    planned
+        The client's part of the plan.
+    client, scenario
+        The client and the scenario it is of.
+    """
+    up_s = _seconds(bits(planned.uplink_bytes), uplink_bps(client, scenario, planned.uplink_share))
+    downlink_bps = planned.downlink_share * scenario.radio.downlink_hz * client.link.downlink_bps_per_hz
+    down_s = _seconds(bits(planned.downlink_bytes), downlink_bps)
+    server_s = _seconds(planned.server_compute_s, planned.server_share)
+    expected = {
+        Phase.CLIENT_COMPUTE: planned.client_compute_s,
+        Phase.SERVER_COMPUTE: server_s,
+        Phase.MODEL_UPLOAD: _part(up_s, planned.model_upload_bytes, planned.uplink_bytes),
+        Phase.UPLINK: _part(up_s, planned.uplink_bytes - planned.model_upload_bytes, planned.uplink_bytes),
+        Phase.MODEL_DOWNLOAD: _part(down_s, planned.model_download_bytes, planned.downlink_bytes),
+        Phase.DOWNLINK: _part(down_s, planned.downlink_bytes - planned.model_download_bytes, planned.downlink_bytes),
+    }
+    up_times, down_times = crossings(planned, scenario.training.local_steps)
+    propagation_s = up_times * client.link.delay_s(is_up=True) + down_times * client.link.delay_s(is_up=False)
+    if propagation_s > 0:
+        expected[Phase.PROPAGATION] = propagation_s
+    waits_s = math.fsum(planned.waiting_s.values())
+    if not all(wait >= 0 for wait in planned.waiting_s.values()):
+        yield f"{planned.id}: it waits for a negative time"
+    latency_s = planned.client_compute_s + up_s + down_s + server_s + propagation_s + waits_s
+    if not close_to(planned.latency_s, latency_s):
+        yield f"{planned.id}: latency_s is {planned.latency_s:.9g}, its shares give {latency_s:.9g}"
+    if set(planned.phases_s) != set(expected):
+        yield f"{planned.id}: its phases are not those of a round"
+        return
+    for phase, seconds in expected.items():
+        # Relative to the latency: a phase of microseconds within a round of seconds carries rounding of the latter.
+        tolerance_s = LATENCY_TOLERANCE * max(seconds, planned.latency_s)
+        if not (math.isfinite(seconds) and abs(planned.phases_s[phase] - seconds) <= tolerance_s):
+            yield f"{planned.id}: {phase} is {planned.phases_s[phase]:.9g} s, its shares give {seconds:.9g} s"
+
+
+def uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
+    """Rate of a client at a share of the uplink band, bit/s."""
+    band_hz = share * scenario.radio.uplink_hz
+    if type(client.link) is FixedLink:
+        return band_hz * client.link.uplink_bps_per_hz
+    if type(client.link) is not ShannonLink:
+        return client.link.uplink_bps(scenario.radio, share)
+    if band_hz <= 0:
+        return 0.0
+    power_w = 10 ** ((client.link.transmit_power_dbm - 30) / 10)
+    gain = 10 ** (client.link.path_gain_db / 10)
+    noise_w = 10 ** ((scenario.radio.noise_dbm_per_hz - 30) / 10) * band_hz
+    return band_hz * math.log1p(power_w * gain / noise_w) / math.log(2)
+
+
+def _seconds(amount: float, rate: float) -> float:
+    if amount == 0:
+        return 0.0
+    return amount / rate if rate > 0 else math.inf
+
+
+def _part(seconds: float, part: int, whole: int) -> float:
+    return seconds * part / whole if whole else 0.0
+
+
+def close_to(found: float, expected: float) -> bool:
+    """Say whether a figure is the expected one, to within the tolerance of seconds."""
+    return math.isfinite(expected) and abs(found - expected) <= LATENCY_TOLERANCE * abs(expected)

@@ -16,10 +16,12 @@ from hybridsplit.solver.explain.marginal_values import counterfactuals, no_count
 from hybridsplit.solver.explain.reasons import reasons
 from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.costs import AnySchedule, StaticShares
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort, SearchResult, search
 from hybridsplit.solver.shares.solution import ShareSolution, equal_shares, given_shares
 from hybridsplit.solver.shares.synchronised import best_shares
+from hybridsplit.solver.shares.timing import timing_of
 from hybridsplit.solver.strategies import Proposal, Strategy, find_strategy, require_turns
 from hybridsplit.solver.verify.plan import verify_plan
 
@@ -87,10 +89,12 @@ def make_plan(
     solution = _shares(problem, proposal)
     known = bounds or proposal.bounds or search(problem, effort.starting_at(proposal.rows))
     schedule = proposal.schedule or Simultaneous()
+    latency_s = float(timing_of(problem, proposal.rows, solution.shares, schedule).latency_s.max())
     is_valued = chosen.claims_optimality and not effort.is_over and problem.num_clients <= _VALUED_CLIENTS
-    found = counterfactuals(problem, proposal.rows, solution) if is_valued else no_counterfactuals(problem)
+    found = counterfactuals(problem, proposal.rows, solution, schedule) if is_valued else no_counterfactuals(problem)
     if proposal.reason is None:
-        why = reasons(problem, proposal.rows, solution.round_latency_s, found)
+        rule = StaticShares() if isinstance(schedule, Simultaneous) else AnySchedule()
+        why = reasons(problem, proposal.rows, latency_s, found, rule)
     else:
         why = [proposal.reason] * problem.num_clients
     remarks = solution.notes if proposal.schedule is None else ()

@@ -1,28 +1,63 @@
-"""A shared resource that serves, of the clients that wait, the most urgent one, as events of the simulation.
+"""A shared resource that serves the most urgent of the clients that want it, as events of the simulation.
 
 What is asked for within a moment counts as asked for at once: the choice is made a moment later than it is dated, so
-that rounding decides nothing. A client whose link is in a fade stands behind all whose links are not; while it is
-served, it gives way to any of them.
+that rounding decides nothing. A more urgent client takes the place of the one that is served, which goes on later where
+it was. A client whose link is in a fade stands behind all whose links are not.
 """
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
+from typing import Protocol
 
 import simpy
 
+Action = Callable[[], None]
 
-@dataclass(order=True)
+
+class Service(Protocol):
+    """What a client wants from the resource, in pieces."""
+
+    def end_s(self, start_s: float) -> float:
+        """Return when what is left would be done if it went on from a time without a break."""
+        ...
+
+    def went_on(self, start_s: float, end_s: float) -> None:
+        """Note that it went on between two times, and was not finished."""
+        ...
+
+    def fade(self, now_s: float) -> tuple[bool, float]:
+        """Return whether the link is in a fade, and when that changes; never is infinity."""
+        ...
+
+
 class Request:
-    """A client that waits for the resource, or has it; the smallest is served first."""
+    """A client that waits for the resource, or has it.
 
-    fades: bool
-    minus_left_s: float
-    rank: int
-    asked_s: float = field(compare=False)
-    granted: simpy.Event = field(compare=False)
-    withdrawn: bool = field(default=False, compare=False)
+    Parameters
+    ----------
+    left_s
+        Seconds that the client has left, its urgency added.
+    rank
+        Its place among equals.
+    service
+        What it wants.
+    done
+        Happens when it has it.
+    """
+
+    __slots__ = ("_left_s", "_rank", "done", "fades", "number", "service", "since_s")
+
+    def __init__(self, left_s: float, rank: int, service: Service, done: simpy.Event) -> None:
+        self._left_s, self._rank, self.service, self.done = left_s, rank, service, done
+        self.fades, self.since_s, self.number = False, 0.0, 0
+
+    @property
+    def key(self) -> tuple[bool, float, int]:
+        """What the smallest of is served."""
+        return self.fades, -self._left_s, self._rank
 
 
 class Dispatcher:
@@ -37,61 +72,88 @@ class Dispatcher:
     """
 
     def __init__(self, environment: simpy.Environment, moment_s: float) -> None:
-        self._environment = environment
-        self.moment_s = moment_s
-        self._waiting: list[Request] = []
-        self._decides = False
+        self._environment, self._moment_s = environment, moment_s
+        self._waiting: list[tuple[tuple[bool, float, int], int, Request]] = []
         self._served: Request | None = None
-        self._free_s = 0.0
-        self.wanted = environment.event()
-        """Happens when a client without a fade asks while one with a fade is served."""
+        self._begun_s, self._free_s = 0.0, 0.0
+        self._grants = 0
+        self._decides = False
 
-    def request(self, left_s: float, rank: int, *, fades: bool = False) -> Request:
-        """Ask for the resource; the event ``granted`` comes with the time from which it is the client's.
+    def serve(self, left_s: float, rank: int, service: Service) -> simpy.Event:
+        """Ask for the resource, and return the event that what is wanted is done.
 
         Parameters
         ----------
-        left_s
-            Seconds that the client has left, its urgency added.
-        rank
-            Its place among equals.
-        fades
-            Whether its link is in a fade.
+        left_s, rank, service
+            As of :class:`Request`.
         """
-        environment = self._environment
-        asked = Request(fades, -left_s, rank, environment.now, environment.event())
-        heapq.heappush(self._waiting, asked)
-        if self._served is None:
-            self._decide_soon()
-        elif self._served.fades and not fades and not self.wanted.triggered:
-            self.wanted.succeed()
-        return asked
+        request = Request(left_s, rank, service, self._environment.event())
+        self._enter(request)
+        return request.done
 
-    def release(self) -> None:
-        """Give the resource back."""
-        self._served, self._free_s = None, self._environment.now
-        if self._waiting:
+    def _enter(self, request: Request) -> None:
+        """Let a request wait by its key of now; where it fades or stops fading it does so anew."""
+        now_s = self._environment.now
+        request.number += 1
+        request.since_s = now_s
+        request.fades, changes_s = request.service.fade(now_s)
+        heapq.heappush(self._waiting, (request.key, request.number, request))
+        if changes_s < math.inf:
+            self._at(max(changes_s, now_s + self._moment_s), lambda: self._changed(request))
+        if self._served is None or request.key < self._served.key:
             self._decide_soon()
 
-    def withdraw(self, request: Request) -> None:
-        """Take back a request that has not been granted."""
-        request.withdrawn = True
+    def _changed(self, request: Request) -> None:
+        """A fade has begun or ended."""
+        if request.done.triggered:
+            return
+        if request is self._served:
+            self._set_aside(self._environment.now)
+            self._free_s = self._environment.now
+            self._decide_soon()
+        self._enter(request)
 
     def _decide_soon(self) -> None:
         if not self._decides:
             self._decides = True
-            self._environment.timeout(self.moment_s).callbacks.append(self._decide)
+            self._at(self._environment.now + self._moment_s, self._decide)
 
-    def _decide(self, _event: simpy.Event) -> None:
+    def _decide(self) -> None:
         self._decides = False
-        while self._waiting and self._waiting[0].withdrawn:
+        while self._waiting and self._waiting[0][1] != self._waiting[0][2].number:
             heapq.heappop(self._waiting)
-        if not self._waiting:
+        if not self._waiting or (self._served is not None and self._served.key < self._waiting[0][0]):
             return
-        chosen = heapq.heappop(self._waiting)
-        self._served = chosen
-        if self.wanted.triggered:
-            self.wanted = self._environment.event()
-        chosen.granted.succeed(max(self._free_s, chosen.asked_s))
-        if chosen.fades and any(not other.fades and not other.withdrawn for other in self._waiting):
-            self.wanted.succeed()
+        chosen = heapq.heappop(self._waiting)[2]
+        chosen.number += 1
+        if self._served is None:
+            begins_s = max(self._free_s, chosen.since_s)
+        else:
+            begins_s = max(self._begun_s, chosen.since_s)
+            before = self._served
+            self._set_aside(begins_s)
+            before.number += 1
+            heapq.heappush(self._waiting, (before.key, before.number, before))
+        self._served, self._begun_s = chosen, begins_s
+        self._grants += 1
+        grant, end_s = self._grants, chosen.service.end_s(begins_s)
+        self._at(end_s, lambda: self._ended(grant))
+
+    def _set_aside(self, at_s: float) -> None:
+        assert self._served is not None
+        self._served.service.went_on(self._begun_s, at_s)
+        self._served = None
+        self._grants += 1
+
+    def _ended(self, grant: int) -> None:
+        if grant != self._grants or self._served is None:
+            return
+        self._served.number += 1
+        self._served.done.succeed()
+        self._served, self._free_s = None, self._environment.now
+        if self._waiting:
+            self._decide_soon()
+
+    def _at(self, time_s: float, act: Action) -> None:
+        wait = self._environment.timeout(max(0.0, time_s - self._environment.now))
+        wait.callbacks.append(lambda _: act())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import simpy
 
 from hybridsplit.runtime.replay.admission import RoundTurns
 from hybridsplit.runtime.replay.dispatch import Dispatcher
+from hybridsplit.runtime.replay.services import ConstantService, RecordedService
 from hybridsplit.runtime.replay.transfer import Transfer
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.jobs import Job, Resource
@@ -96,10 +96,8 @@ class ClientRound:
             return
         if self.priority is None:
             yield from self._in_turn(job, spent)
-        elif self.work.trace is None or job.resource is Resource.SERVER:
-            yield from self._by_priority(job, spent, self.priority)
         else:
-            yield from self._through_fades(job, spent, self.priority)
+            yield from self._by_priority(job, spent, self.priority)
         if job.resource is Resource.SERVER:
             return
         spent.bytes += int(job.amount)
@@ -130,48 +128,17 @@ class ClientRound:
         spent.waiting_s += taken.waiting_s
 
     def _by_priority(self, job: Job, spent: PhaseTotals, priority: Priority) -> Events:
-        dispatcher = priority.dispatchers[job.resource]
-        asked = dispatcher.request(priority.left_s.get((job.phase, job.step), 0.0), priority.rank)
-        start_s = yield asked.granted
-        assert isinstance(start_s, float)
-        taken = self._takes(job, start_s)
-        yield self.environment.timeout(max(0.0, start_s + taken.elapsed_s - self.environment.now))
-        dispatcher.release()
-        spent.seconds += taken.served_s
-        spent.waiting_s += start_s - asked.asked_s + taken.waiting_s
-
-    def _through_fades(self, job: Job, spent: PhaseTotals, priority: Priority) -> Events:
-        """Send the bits in pieces: at every fade that begins or ends the client asks anew."""
-        work, trace, environment = self.work, self.work.trace, self.environment
-        fading = priority.fading
-        assert trace is not None
-        assert fading is not None
-        work.check(job)
-        dispatcher, mean_bps = priority.dispatchers[job.resource], work.mean_bps(job.resource)
+        service: ConstantService | RecordedService
+        trace = None if job.resource is Resource.SERVER else self.work.trace
+        if trace is None:
+            service = ConstantService(self._takes(job, self.environment.now).elapsed_s)
+        else:
+            assert priority.fading is not None
+            self.work.check(job)
+            mean_bps = self.work.mean_bps(job.resource)
+            service = RecordedService(bits(job.amount), trace, priority.fading, mean_bps, self.origin_s)
+        asked_s = self.environment.now
         left_s = priority.left_s.get((job.phase, job.step), 0.0)
-        left_bits, began_s, served_s = bits(job.amount), environment.now, 0.0
-        while left_bits > 0:
-            position_s = environment.now - self.origin_s
-            fades, changes_s = fading.at(position_s)
-            asked = dispatcher.request(left_s, priority.rank, fades=fades)
-            if changes_s < math.inf:
-                until_s = max(dispatcher.moment_s, changes_s + self.origin_s - environment.now)
-                yield asked.granted | environment.timeout(until_s)
-            else:
-                yield asked.granted
-            if not asked.granted.triggered:
-                dispatcher.withdraw(asked)
-                continue
-            start_s = asked.granted.value
-            taken = trace.transfer(left_bits, start_s - self.origin_s, mean_bps)
-            end_s = min(start_s + taken.elapsed_s, changes_s + self.origin_s)
-            ending = environment.timeout(max(0.0, end_s - environment.now))
-            yield ending | dispatcher.wanted if fades else ending
-            if environment.now >= start_s + taken.elapsed_s:
-                left_bits, served_s = 0.0, served_s + taken.served_s
-            else:
-                sent = fading.carried(start_s - self.origin_s, environment.now - self.origin_s, mean_bps)
-                left_bits, served_s = left_bits - sent.bits, served_s + sent.served_s
-            dispatcher.release()
-        spent.seconds += served_s
-        spent.waiting_s += max(0.0, environment.now - began_s - served_s)
+        yield priority.dispatchers[job.resource].serve(left_s, priority.rank, service)
+        spent.seconds += service.served_s
+        spent.waiting_s += max(0.0, self.environment.now - asked_s - service.served_s)

@@ -56,11 +56,12 @@ choice between them would be different wherever the round is timed."""
 
 
 class Dispatch(FrozenValue):
-    """Uplink, downlink and server each serve one client at a time, whole: the most urgent of those that wait.
+    """Uplink, downlink and server each serve one client at a time, whole: the most urgent of those that want it.
 
-    A resource that is free serves at once if anybody waits. Of several, it serves the one with the most seconds left:
-    those that its round still takes alone at the whole resources, from this job on, and its urgency. Of equals the
-    first in the order is served.
+    The most urgent is the one with the most seconds left: those that its round still takes alone at the whole
+    resources, from this job on, and its urgency. Of equals the first in the order is served. A more urgent client that
+    comes takes the place of the one that is served, which goes on later where it was. So no resource is idle while
+    anybody wants it.
     """
 
     kind: Literal["dispatch"] = "dispatch"

@@ -19,10 +19,10 @@ from hybridsplit.solver.dispatch.walk import ends_s
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 
-_MOST_JOBS = 300_000
+_MOST_JOBS = 200_000
 """Jobs that are timed in all trials together: about half a second."""
 _FEWEST_TRIALS = 24
-_START_TEMPERATURE = 0.01
+_START_TEMPERATURE = 0.005
 """Relative worsening that is accepted now and then at the beginning."""
 _CHANGES_URGENCY = 0.6
 """Fraction of trials that change urgencies, half of them by who ended late."""

@@ -1,7 +1,8 @@
 """When clients end that are served by priority, by walking through the round event by event.
 
-A shared resource serves one client at a time, whole. When it is free it serves, of those that wait, the client with the
-most seconds left, its urgency added; requests that are simultaneous to within rounding count as made at once.
+A shared resource serves one client at a time, whole: of those that want it, the client with the most seconds left, its
+urgency added. A more urgent one that comes takes its place; the other goes on later where it was. Requests that are
+simultaneous to within rounding count as made at once.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Sequence as ManyOf
 
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS
-from hybridsplit.solver.dispatch.sequences import Sequence
+from hybridsplit.solver.dispatch.sequences import Segment, Sequence
 
-_REQUESTED, _RELEASED = 0, 1
+_REQUESTED = 0
+"""Marks an event as a request; others carry the number of the grant that ends."""
 
-OnStart = Callable[[int, Phase, float, float], None]
-"""Called for every job with its client, phase, seconds waited, and start."""
+OnJob = Callable[[int, Phase, float], None]
+"""Called for every job with its client, phase, and the seconds from when it was ready until it ended."""
 OnMeeting = Callable[[int, float], None]
 """Called for every client and meeting with the seconds it waits there."""
 
@@ -25,7 +27,7 @@ OnMeeting = Callable[[int, float], None]
 def ends_s(
     sequences: ManyOf[Sequence],
     urgency_s: ManyOf[float],
-    on_start: OnStart | None = None,
+    on_job: OnJob | None = None,
     on_meeting: OnMeeting | None = None,
 ) -> list[float]:
     """Return when every client ends, seconds from the start of the round.
@@ -36,7 +38,7 @@ def ends_s(
         [N] what every client does; all have the same number of segments.
     urgency_s
         [N] what is added to the seconds that are left of a client.
-    on_start, on_meeting
+    on_job, on_meeting
         Called on the way, where somebody wants to know.
     """
     num = len(sequences)
@@ -46,7 +48,7 @@ def ends_s(
     reached_s = [0.0] * num
     for segment in range(segments):
         own = [sequence[segment] for sequence in sequences]
-        reached_s = _segment_ends_s(own, urgency_s, start_s, tolerance_s, on_start)
+        reached_s = _segment_ends_s(own, urgency_s, start_s, tolerance_s, on_job)
         if segment < segments - 1:
             start_s = max(reached_s)
             if on_meeting is not None:
@@ -61,20 +63,22 @@ def _alone_s(sequence: Sequence) -> float:
 
 
 def _segment_ends_s(
-    segments: ManyOf,  # type: ignore[type-arg]
+    segments: ManyOf[Segment],
     urgency_s: ManyOf[float],
     start_s: float,
     tolerance_s: float,
-    on_start: OnStart | None,
+    on_job: OnJob | None,
 ) -> list[float]:
     """Walk from one meeting to the next."""
     reached_s = [start_s + segment.end_lag_s for segment in segments]
     jobs_of = [segment.jobs for segment in segments]
     position = [0] * len(segments)
     ready_s = [0.0] * len(segments)
+    owed_s = [0.0] * len(segments)
     waiting: tuple[list[tuple[float, int]], ...] = ([], [], [])
-    free_s = [start_s] * 3
-    busy = [False] * 3
+    served: list[tuple[float, int] | None] = [None] * 3
+    since_s, free_s = [start_s] * 3, [start_s] * 3
+    grants = [0] * 3
     events: list[tuple[float, int, int, int]] = []
     for client, jobs in enumerate(jobs_of):
         if jobs:
@@ -85,28 +89,39 @@ def _segment_ends_s(
         until_s = events[0][0] + tolerance_s
         touched = []
         while events and events[0][0] <= until_s:
-            time_s, kind, client, resource = pop(events)
-            touched.append(resource)
-            if kind == _REQUESTED:
-                ready_s[client] = time_s
-                push(waiting[resource], (-jobs_of[client][position[client]].remaining_s - urgency_s[client], client))
+            time_s, grant, client, resource = pop(events)
+            if grant == _REQUESTED:
+                job = jobs_of[client][position[client]]
+                ready_s[client], owed_s[client] = time_s, job.duration_s
+                push(waiting[resource], (-job.remaining_s - urgency_s[client], client))
+                touched.append(resource)
                 continue
-            busy[resource], free_s[resource] = False, time_s
-            position[client] += 1
+            if grant != grants[resource]:
+                continue  # another client has come before it ended
+            touched.append(resource)
+            served[resource], free_s[resource] = None, time_s
             jobs = jobs_of[client]
+            if on_job is not None:
+                on_job(client, jobs[position[client]].phase, time_s - ready_s[client])
+            position[client] += 1
             if position[client] < len(jobs):
                 following = jobs[position[client]]
                 push(events, (time_s + following.lag_s, _REQUESTED, client, following.resource))
             else:
                 reached_s[client] = time_s + segments[client].end_lag_s
         for resource in touched:
-            if busy[resource] or not waiting[resource]:
+            queue, now = waiting[resource], served[resource]
+            if not queue or (now is not None and now < queue[0]):
                 continue
-            client = pop(waiting[resource])[1]
-            job = jobs_of[client][position[client]]
-            begins_s = max(free_s[resource], ready_s[client])
-            busy[resource] = True
-            if on_start is not None:
-                on_start(client, job.phase, begins_s - ready_s[client], begins_s)
-            push(events, (begins_s + job.duration_s, _RELEASED, client, resource))
+            entry = pop(queue)
+            client = entry[1]
+            if now is None:
+                begins_s = max(free_s[resource], ready_s[client])
+            else:
+                begins_s = max(since_s[resource], ready_s[client])
+                owed_s[now[1]] -= begins_s - since_s[resource]
+                push(queue, now)
+            served[resource], since_s[resource] = entry, begins_s
+            grants[resource] += 1
+            push(events, (begins_s + owed_s[client], grants[resource], client, resource))
     return reached_s

@@ -13,14 +13,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hybridsplit.scenarios.contracts.plan import Marginal
+from hybridsplit.scenarios.contracts.schedule import Dispatch, Schedule, Simultaneous
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.units import round_up_bytes
+from hybridsplit.solver.explain.memory_by_priority import memory_steps_by_priority
 from hybridsplit.solver.explain.more_memory import Step, memory_steps
 from hybridsplit.solver.problem.arrays import BoolArray, IntArray
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.shares.conic import repair
 from hybridsplit.solver.shares.solution import CONIC_MAX_CLIENTS, ShareSolution, replace_batch
 from hybridsplit.solver.shares.synchronised import synchronised_shares
+from hybridsplit.solver.shares.timing import timing_of
 from hybridsplit.solver.shares.waterfill import fill
 
 MORE = 0.1
@@ -56,7 +59,9 @@ def no_counterfactuals(problem: PlanningProblem) -> Counterfactuals:
     )
 
 
-def counterfactuals(problem: PlanningProblem, rows: IntArray, solution: ShareSolution) -> Counterfactuals:
+def counterfactuals(
+    problem: PlanningProblem, rows: IntArray, solution: ShareSolution, schedule: Schedule = Simultaneous()
+) -> Counterfactuals:
     """Value more of every resource.
 
     Of a shared resource a tenth more is valued. Of a client's memory, the option that saves most among those that
@@ -70,6 +75,8 @@ def counterfactuals(problem: PlanningProblem, rows: IntArray, solution: ShareSol
         [N] the plan's row of every client.
     solution
         The best shares for them.
+    schedule
+        The plan's schedule: the best shares, or service by priority.
 
     Returns
     -------
@@ -77,17 +84,22 @@ def counterfactuals(problem: PlanningProblem, rows: IntArray, solution: ShareSol
         Nothing where energy is minimised: shares do not change it. No memory where clients meet between two steps:
         shares are then polished for few plans only.
     """
-    objective_s = problem.objective_of(rows, solution.round_latency_s)
+    latency_s = float(timing_of(problem, rows, solution.shares, schedule).latency_s.max())
+    objective_s = problem.objective_of(rows, latency_s)
     nothing = no_counterfactuals(problem)
     if problem.objective == ENERGY or objective_s <= 0:
         return nothing
     synchronised = problem.scenario.training.steps_synchronise
-    if synchronised and problem.num_clients > CONIC_MAX_CLIENTS:
+    by_priority = schedule if isinstance(schedule, Dispatch) else None
+    if synchronised and by_priority is None and problem.num_clients > CONIC_MAX_CLIENTS:
         return nothing
-    shared = _shared(problem, rows, solution, objective_s)
-    if synchronised:
+    shared = _shared(problem, rows, solution, schedule, objective_s)
+    if synchronised and by_priority is None:
         return replace(nothing, marginals=tuple(shared))
-    steps = memory_steps(problem, rows, objective_s, WORTH)
+    if by_priority is None:
+        steps = memory_steps(problem, rows, objective_s, WORTH)
+    else:
+        steps = memory_steps_by_priority(problem, rows, by_priority, objective_s, WORTH)
     memory_row, known = nothing.memory_row.copy(), nothing.memory_is_known.copy()
     for clients in steps.looked_into:
         known[clients] = True
@@ -97,7 +109,9 @@ def counterfactuals(problem: PlanningProblem, rows: IntArray, solution: ShareSol
     return Counterfactuals(marginals, memory_row, known)
 
 
-def _shared(problem: PlanningProblem, rows: IntArray, solution: ShareSolution, objective_s: float) -> list[Marginal]:
+def _shared(
+    problem: PlanningProblem, rows: IntArray, solution: ShareSolution, schedule: Schedule, objective_s: float
+) -> list[Marginal]:
     """Value a tenth more of each shared resource that there is any of."""
     radio, faster = problem.scenario.radio, problem.work.server_s / (1.0 + MORE)
     found = []
@@ -108,8 +122,7 @@ def _shared(problem: PlanningProblem, rows: IntArray, solution: ShareSolution, o
     ):
         if has_hz is not None and has_hz <= 0:
             continue
-        latency_s = min(_latency_s(more, rows, solution), solution.round_latency_s)
-        saved_s = max(0.0, objective_s - problem.objective_of(rows, latency_s))
+        saved_s = max(0.0, objective_s - problem.objective_of(rows, _latency_s(more, rows, solution, schedule)))
         found.append(
             Marginal(
                 resource=name,
@@ -122,8 +135,10 @@ def _shared(problem: PlanningProblem, rows: IntArray, solution: ShareSolution, o
     return found
 
 
-def _latency_s(problem: PlanningProblem, rows: IntArray, solution: ShareSolution) -> float:
-    """Round latency of the same options over other resources, at their best shares."""
+def _latency_s(problem: PlanningProblem, rows: IntArray, solution: ShareSolution, schedule: Schedule) -> float:
+    """Round latency of the same options over other resources, at their best shares or the same urgencies."""
+    if isinstance(schedule, Dispatch):
+        return float(timing_of(problem, rows, solution.shares, schedule).latency_s.max())
     if problem.scenario.training.steps_synchronise:
         return synchronised_shares(problem, rows, repair(solution.shares, problem.work.take(rows))).round_latency_s
     return float(fill(replace_batch(problem.work.take(rows)), np.ones((1, problem.num_clients))).latency_s[0])

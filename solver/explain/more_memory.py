@@ -89,35 +89,71 @@ def memory_steps(problem: PlanningProblem, rows: IntArray, objective_s: float, w
         that needs least beyond. Where kinds of clients are too many to solve all their options (hundreds), the option
         that promises most is solved for each, and where even that is too much, for those that promise most.
     """
-    everything = _everything(problem)
-    chosen = _positions(problem, everything, rows)
-    kinds = _kinds(everything, chosen)
+    everything = everything_of(problem)
+    chosen = positions_in(problem, everything, rows)
+    kinds = alike_in(everything, chosen)
     first = np.array([members[0] for members in kinds])
     count = np.array([len(members) for members in kinds], dtype=float)
     trials = _trials(everything, chosen, first, count, objective_s * (1.0 - worth))
     most = max(1, _MOST_ROWS // (len(kinds) + 1))
-    left_out = set(trials.kind[most:].tolist())
     saved_s = _saved_s(everything, chosen[first], count, trials.take(slice(0, most)), objective_s)
+    return best_steps(
+        everything,
+        kinds,
+        Tried(trials.row[:most], trials.kind[:most], saved_s),
+        worth * objective_s,
+        unknown=set(trials.kind[most:].tolist()),
+    )
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Options with what they save: rows, kinds of clients, and seconds, each [M]."""
+
+    row: IntArray
+    kind: IntArray
+    saves_s: FloatArray
+
+
+def best_steps(
+    everything: PlanningProblem, kinds: list[IntArray], tried: Tried, least_s: float, unknown: set[int]
+) -> MemorySteps:
+    """Keep the best option of every kind.
+
+    Parameters
+    ----------
+    everything
+        The problem of all rows.
+    kinds
+        Clients of every kind.
+    tried
+        What was tried.
+    least_s
+        Savings up to this count as none, seconds.
+    unknown
+        Kinds of which not everything was tried.
+    """
+    first = [members[0] for members in kinds]
     found: dict[int, tuple[float, int]] = {}
     frame = everything.all_rows
     budget = frame["memory_budget_bytes"].to_numpy(dtype=float)
     lacks = frame["client_peak_bytes"].to_numpy(dtype=float) - budget
-    for kind, row, saving_s in zip(trials.kind[:most].tolist(), trials.row[:most].tolist(), saved_s, strict=True):
-        if saving_s <= worth * objective_s:
+    for kind, row, saving_s in zip(tried.kind.tolist(), tried.row.tolist(), tried.saves_s.tolist(), strict=True):
+        if saving_s <= least_s:
             continue
         best = found.get(kind)
-        if best is None or _is_better(lacks, budget, row, saving_s, best):
+        if best is None or is_better(lacks, budget, row, saving_s, best):
             found[kind] = (float(saving_s), row)
     starts = everything.starts
     steps = [
         Step(kinds[kind], starts[kinds[kind]] + (row - starts[first[kind]]), saving_s)
         for kind, (saving_s, row) in found.items()
     ]
-    known = tuple(members for kind, members in enumerate(kinds) if kind not in left_out or kind in found)
+    known = tuple(members for kind, members in enumerate(kinds) if kind not in unknown or kind in found)
     return MemorySteps(tuple(sorted(steps, key=lambda step: (-step.saves_s, int(step.clients[0])))), known)
 
 
-def _is_better(lacks: FloatArray, budget: FloatArray, row: int, saves_s: float, best: tuple[float, int]) -> bool:
+def is_better(lacks: FloatArray, budget: FloatArray, row: int, saves_s: float, best: tuple[float, int]) -> bool:
     """Compare two options that save something."""
     best_s, best_row = best
     near, best_near = lacks[row] <= budget[row], lacks[best_row] <= budget[best_row]
@@ -148,22 +184,22 @@ class _Trials:
         return _Trials(self.row[index], self.kind[index], self.prices)
 
 
-def _everything(problem: PlanningProblem) -> PlanningProblem:
-    """All rows as a problem with the same limits."""
+def everything_of(problem: PlanningProblem) -> PlanningProblem:
+    """Return all rows, also those that do not fit, as a problem with the same limits."""
     frame = problem.all_rows
     position = {client.id: i for i, client in enumerate(problem.clients)}
     index: IntArray = frame["client"].map(position).to_numpy(dtype=np.int64).astype(np.int64)
     return under_objective_of(problem_of_rows(frame, index, problem.scenario), problem)
 
 
-def _positions(problem: PlanningProblem, everything: PlanningProblem, rows: IntArray) -> IntArray:
+def positions_in(problem: PlanningProblem, everything: PlanningProblem, rows: IntArray) -> IntArray:
     """[N] where the plan's rows are among all rows."""
     position = {key: i for i, key in enumerate(everything.keys)}
     keys = problem.keys
     return np.array([position[keys[row]] for row in rows], dtype=np.int64)
 
 
-def _kinds(everything: PlanningProblem, chosen: IntArray) -> list[IntArray]:
+def alike_in(everything: PlanningProblem, chosen: IntArray) -> list[IntArray]:
     """Put clients with the same link, the same rows and the same choice together."""
     frame = everything.all_rows
     costs = np.ascontiguousarray(frame[list(_COSTS)].to_numpy(dtype=float))
@@ -178,8 +214,37 @@ def _kinds(everything: PlanningProblem, chosen: IntArray) -> list[IntArray]:
     return [np.array(clients, dtype=np.int64) for clients in members.values()]
 
 
-def _trials(everything: PlanningProblem, chosen: IntArray, first: IntArray, count: FloatArray, aim_s: float) -> _Trials:
-    """Return the options that do not fit, keep every limit, and may bring the objective below ``aim_s``."""
+@dataclass(frozen=True)
+class Candidates:
+    """Options that do not fit, keep every limit, and may bring the objective below what is aimed at.
+
+    Parameters
+    ----------
+    row, kind
+        [M] the option's row, and the kind of clients that it is for.
+    target_s
+        [M] round latency at which the objective would be what is aimed at.
+    """
+
+    row: IntArray
+    kind: IntArray
+    target_s: FloatArray
+
+
+def candidates(everything: PlanningProblem, chosen: IntArray, first: IntArray, aim_s: float) -> Candidates:
+    """Collect what is worth trying.
+
+    Parameters
+    ----------
+    everything
+        The problem of all rows.
+    chosen
+        [N] the plan's rows in it.
+    first
+        [C] a client of every kind.
+    aim_s
+        The objective that is aimed at, seconds.
+    """
     frame = everything.all_rows
     kind_of = np.full(everything.num_clients, -1, dtype=np.int64)
     kind_of[first] = np.arange(len(first))
@@ -190,8 +255,6 @@ def _trials(everything: PlanningProblem, chosen: IntArray, first: IntArray, coun
         change = limit.loads - limit.loads[chosen][everything.client_index]
         may &= limit.loads[chosen].sum() + change <= limit.capacity + limit.slack
     row = np.flatnonzero(may)
-    if not len(row):
-        return _Trials(row, row, np.ones(NUM_RESOURCES))
     # The deadline at which the objective would be what is aimed at.
     old = chosen[everything.client_index[row]]
     gain = everything.total_progress(chosen) + everything.gain[row] - everything.gain[old]
@@ -199,8 +262,17 @@ def _trials(everything: PlanningProblem, chosen: IntArray, first: IntArray, coun
     target_s = (aim_s * gain if everything.divides_by_progress else np.full(len(row), aim_s)) - penalty_s
     with np.errstate(invalid="ignore", over="ignore"):
         timely = everything.work.take(row).latency_s(1.0) < target_s
-    row, old, target_s = row[timely], old[timely], target_s[timely]
-    kind = kind_of[everything.client_index[row]]
+    row, target_s = row[timely], target_s[timely]
+    return Candidates(row, kind_of[everything.client_index[row]], target_s)
+
+
+def _trials(everything: PlanningProblem, chosen: IntArray, first: IntArray, count: FloatArray, aim_s: float) -> _Trials:
+    """Return what is worth trying, by what the plan's prices promise of it."""
+    found = candidates(everything, chosen, first, aim_s)
+    row, kind, target_s = found.row, found.kind, found.target_s
+    if not len(row):
+        return _Trials(row, row, np.ones(NUM_RESOURCES))
+    frame = everything.all_rows
     work = everything.work.take(chosen[first])
     plan = fill(replace_batch(work), count[None])
     prices, latency_s = plan.prices[0], float(plan.lower_s[0])

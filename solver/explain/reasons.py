@@ -20,7 +20,7 @@ from hybridsplit.solver.bound.dual import DualPoint, latency_certificate, most_g
 from hybridsplit.solver.explain.marginal_values import Counterfactuals
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.build import problem_of_rows
-from hybridsplit.solver.problem.costs import StaticShares, Work
+from hybridsplit.solver.problem.costs import SharingRule, StaticShares, Work
 from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.limiting import limits_of, under_objective_of
 from hybridsplit.solver.problem.limits import SERVER_MEMORY
@@ -35,28 +35,35 @@ _IMPATIENCE = 1e-4
 
 @dataclass(frozen=True)
 class _Limit:
-    """A limit that can be lifted: its words, the rows it then allows, and the work it then leaves."""
+    """A limit that can be lifted: its words, the work it then leaves (of work and device seconds), and the rows."""
 
     words: str
-    lifted: Callable[[Work], Work]
+    lifted: Callable[[Work, FloatArray], Work]
     lifts_memory: bool = False
     lifts_server_memory: bool = False
 
 
 _LIMITS = (
-    _Limit("memory", lambda work: work, lifts_memory=True),
-    _Limit("server memory: with more of it", lambda work: work, lifts_server_memory=True),
-    _Limit("uplink: if it were free", lambda work: replace(work, uplink=FixedUplink(np.zeros_like(work.compute_s)))),
-    _Limit("downlink: if it were free", lambda work: replace(work, downlink_s=np.zeros_like(work.compute_s))),
-    _Limit("server: if it were free", lambda work: replace(work, server_s=np.zeros_like(work.compute_s))),
+    _Limit("memory", lambda work, _: work, lifts_memory=True),
+    _Limit("server memory: with more of it", lambda work, _: work, lifts_server_memory=True),
+    _Limit("uplink: if it were free", lambda work, _: replace(work, uplink=FixedUplink(np.zeros_like(work.compute_s)))),
+    _Limit("downlink: if it were free", lambda work, _: replace(work, downlink_s=np.zeros_like(work.compute_s))),
+    _Limit("server: if it were free", lambda work, _: replace(work, server_s=np.zeros_like(work.compute_s))),
     _Limit(
-        "device speed: if it computed in no time", lambda work: replace(work, compute_s=np.zeros_like(work.compute_s))
+        "device speed: if it computed in no time",
+        lambda work, device_s: replace(work, compute_s=work.compute_s - device_s),
     ),
 )
 """In the order of the questions; the first limit that changes the choice is named."""
 
 
-def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float, found: Counterfactuals) -> list[str]:
+def reasons(
+    problem: PlanningProblem,
+    rows: IntArray,
+    round_latency_s: float,
+    found: Counterfactuals,
+    rule: SharingRule = StaticShares(),
+) -> list[str]:
     """Name what decided each client's option.
 
     Parameters
@@ -70,13 +77,15 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float, fo
     found
         What more of each resource would save. Where it knows nothing of a client's memory, memory is judged by prices,
         as all other limits are.
+    rule
+        How the plan's clients share resources.
 
     Returns
     -------
     list of str
         One sentence for every client.
     """
-    point = _point(problem, rows, round_latency_s) if round_latency_s > 0 else None
+    point = _point(problem, rows, round_latency_s, rule) if round_latency_s > 0 else None
     if point is None:
         return ["no limit: the round takes no time"] * problem.num_clients
     frame = problem.all_rows
@@ -94,15 +103,16 @@ def reasons(problem: PlanningProblem, rows: IntArray, round_latency_s: float, fo
     usable[own] = True
     everything = replace(everything, limits=limits_of(everything, usable))
     chosen = own[rows]
-    valued = _Valued(everything, point, round_latency_s)
+    valued = _Valued(everything, point, round_latency_s, rule)
     values = valued.of(everything.work, point)
     best = _argmax(everything, values, usable)
     state = everything.server_state_bytes
     room = np.inf if everything.server_memory_bytes is None else everything.server_memory_bytes - state[chosen].sum()
+    device_s = frame["client_compute_s"].to_numpy(dtype=float)
     rivals: list[tuple[_Limit, IntArray, BoolArray]] = []
     for limit in _LIMITS:
         freed = _without_server_memory(point) if limit.lifts_server_memory else point
-        lifted = valued.of(limit.lifted(everything.work), freed)
+        lifted = valued.of(limit.lifted(everything.work, device_s), freed)
         rival = _argmax(everything, lifted, _pool(limit, usable, allowed, fits(frame)))
         changes = lifted[rival] > lifted[chosen] + valued.tolerance
         changes &= state[rival] - state[chosen] > room if limit.lifts_server_memory else rival != best
@@ -136,13 +146,13 @@ def _without_server_memory(point: _Point) -> _Point:
     return replace(point, limit_prices=point.limit_prices | {SERVER_MEMORY: 0.0})
 
 
-def _point(problem: PlanningProblem, rows: IntArray, deadline_s: float) -> _Point | None:
+def _point(problem: PlanningProblem, rows: IntArray, deadline_s: float, rule: SharingRule) -> _Point | None:
     reference_s = max(problem.objective_of(rows, deadline_s), np.finfo(float).tiny)
     kinds = group_alike(problem).relative_to(reference_s)
     if kinds.is_ratio:
-        solution = most_gain(kinds, StaticShares(), deadline_s, smoothing=1e-6)
+        solution = most_gain(kinds, rule, deadline_s, smoothing=1e-6)
     else:
-        solution = latency_certificate(kinds, StaticShares(), deadline_s, smoothing=1e-6)
+        solution = latency_certificate(kinds, rule, deadline_s, smoothing=1e-6)
     if solution is None:
         return None
     prices = dict(zip((limit.name for limit in kinds.limits), solution.point.limit_prices.tolist(), strict=True))
@@ -152,7 +162,8 @@ def _point(problem: PlanningProblem, rows: IntArray, deadline_s: float) -> _Poin
 class _Valued:
     """Values of all rows at the plan's deadline and prices."""
 
-    def __init__(self, everything: PlanningProblem, point: _Point, deadline_s: float) -> None:
+    def __init__(self, everything: PlanningProblem, point: _Point, deadline_s: float, rule: SharingRule) -> None:
+        self._rule = rule
         self._everything, self._deadline_s = everything, deadline_s
         share = float(point.dual.prices.sum() + sum(point.limit_prices.values()) + point.dual.gain_weight)
         share /= everything.num_clients
@@ -169,7 +180,7 @@ class _Valued:
             alone_s = work.latency_s(1.0)
             timely = alone_s <= self._deadline_s * (1 + _TOLERANCE)
         values = np.full(everything.num_rows, -np.inf)
-        priced = StaticShares().price(work.take(timely), point.dual.prices, self._deadline_s)
+        priced = self._rule.price(work.take(timely), point.dual.prices, self._deadline_s)
         gain = everything.gain if everything.divides_by_progress else np.zeros(everything.num_rows)
         gain = gain - everything.penalty_s / point.reference_s
         values[timely] = point.dual.gain_weight * gain[timely] - priced.value

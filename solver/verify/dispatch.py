@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from hybridsplit.scenarios.contracts.jobs import Resource
+from hybridsplit.scenarios.contracts.jobs import SHARED, Resource
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS, Dispatch
 from hybridsplit.solver.verify.durations import Timed
@@ -42,16 +44,29 @@ def dispatch_waits(
     return walk.waits
 
 
+@dataclass
+class _Shared:
+    """A shared resource: who wants it, by urgency, and who has it since when."""
+
+    wanted_by: list[tuple[float, int]] = field(default_factory=list)
+    served: tuple[float, int] | None = None
+    since_s: float = 0.0
+    free_s: float = 0.0
+
+
 class _Walk:
     def __init__(self, jobs: Mapping[str, list[Timed]], schedule: Dispatch, tolerance_s: float) -> None:
         self._names = schedule.order
         self._jobs = [jobs[name] for name in schedule.order]
         self._left_s = [
-            list(_left_s(own, urgency)) for own, urgency in zip(self._jobs, schedule.urgency_s, strict=True)
+            list(_left_s(own, urgency_s)) for own, urgency_s in zip(self._jobs, schedule.urgency_s, strict=True)
         ]
-        self._next = [0] * len(self._names)
-        self._now_s = [0.0] * len(self._names)
+        number = len(self._names)
+        self._next, self._now_s = [0] * number, [0.0] * number
+        self._asked_s, self._owed_s = [0.0] * number, [0.0] * number
         self._tolerance_s = tolerance_s
+        self._shared = {resource: _Shared() for resource in SHARED}
+        self._arrivals: list[tuple[float, int]] = []
         self.waits: Waits = {}
 
     def meet(self) -> None:
@@ -63,59 +78,67 @@ class _Walk:
 
     def go(self, step: int | None) -> None:
         """Serve all jobs of a step; of the whole round when None."""
-        arrivals: list[tuple[float, int]] = []
-        queues: dict[Resource, list[tuple[float, int]]] = {}
-        free_at_s: dict[Resource, float] = {}
-        asked_s: dict[int, float] = {}
-        opened_s: dict[Resource, float] = {}
-
-        def advance(client: int) -> None:
-            while (at := self._next[client]) < len(self._jobs[client]):
-                timed = self._jobs[client][at]
-                if step is not None and timed.job.step != step:
-                    return
-                if timed.job.resource is not Resource.DEVICE:
-                    heapq.heappush(arrivals, (self._now_s[client], client))
-                    return
-                self._now_s[client] += timed.seconds
-                self._next[client] += 1
-
         for client in range(len(self._names)):
-            advance(client)
-        while arrivals or any(queues.values()):
-            resource, decides_s = self._next_decision(arrivals, queues, opened_s)
-            while arrivals and arrivals[0][0] <= decides_s:
-                at_s, client = heapq.heappop(arrivals)
-                asked_s[client] = at_s
-                wanted = self._jobs[client][self._next[client]].job.resource
-                queue = queues.setdefault(wanted, [])
-                if not queue:
-                    opened_s[wanted] = max(at_s, free_at_s.get(wanted, 0.0))
-                bisect.insort(queue, (-self._left_s[client][self._next[client]], client))
-            if resource is None:
-                continue
-            client = queues[resource].pop(0)[1]
-            timed = self._jobs[client][self._next[client]]
-            start_s = max(asked_s[client], free_at_s.get(resource, 0.0))
-            self._wait(self._names[client], timed.job.phase, start_s - asked_s[client])
-            free_at_s[resource] = opened_s[resource] = start_s + timed.seconds
-            self._now_s[client] = start_s + timed.seconds + timed.delay_s
-            self._next[client] += 1
-            advance(client)
+            self._advance(client, step)
+        while self._arrivals or any(shared.served is not None for shared in self._shared.values()):
+            moment_s = self._next_moment_s() + self._tolerance_s
+            self._until(moment_s, step)
+            for shared in self._shared.values():
+                self._give(shared)
 
-    def _next_decision(
-        self,
-        arrivals: list[tuple[float, int]],
-        queues: Mapping[Resource, list[tuple[float, int]]],
-        opened_s: Mapping[Resource, float],
-    ) -> tuple[Resource | None, float]:
-        """Return the next resource to decide, and until when requests count; None where an arrival comes first."""
-        waited_for = [resource for resource, queue in queues.items() if queue]
-        first = min(waited_for, key=lambda resource: opened_s[resource]) if waited_for else None
-        arrival_s = arrivals[0][0] if arrivals else float("inf")
-        if first is not None and opened_s[first] + self._tolerance_s < arrival_s:
-            return first, opened_s[first] + self._tolerance_s
-        return None, arrival_s
+    def _next_moment_s(self) -> float:
+        ends_s = [self._end_s(shared) for shared in self._shared.values()]
+        return min([*ends_s, *(at_s for at_s, _ in self._arrivals[:1])])
+
+    def _end_s(self, shared: _Shared) -> float:
+        return math.inf if shared.served is None else shared.since_s + self._owed_s[shared.served[1]]
+
+    def _until(self, moment_s: float, step: int | None) -> None:
+        """Let jobs end and clients ask, in the order of time."""
+        while True:
+            ending = min(self._shared.values(), key=self._end_s)
+            end_s = self._end_s(ending)
+            arrival_s = self._arrivals[0][0] if self._arrivals else math.inf
+            if min(end_s, arrival_s) > moment_s:
+                return
+            if arrival_s <= end_s:
+                _, client = heapq.heappop(self._arrivals)
+                timed = self._jobs[client][self._next[client]]
+                self._asked_s[client], self._owed_s[client] = arrival_s, timed.seconds
+                left_s = self._left_s[client][self._next[client]]
+                bisect.insort(self._shared[timed.job.resource].wanted_by, (-left_s, client))
+                continue
+            assert ending.served is not None
+            client = ending.served[1]
+            ending.served, ending.free_s = None, end_s
+            timed = self._jobs[client][self._next[client]]
+            self._wait(self._names[client], timed.job.phase, end_s - self._asked_s[client] - timed.seconds)
+            self._now_s[client] = end_s + timed.delay_s
+            self._next[client] += 1
+            self._advance(client, step)
+
+    def _advance(self, client: int, step: int | None) -> None:
+        """Let a client compute until it asks for a shared resource, or has done its part."""
+        own = self._jobs[client]
+        while self._next[client] < len(own) and step in (None, own[self._next[client]].job.step):
+            timed = own[self._next[client]]
+            if timed.job.resource is not Resource.DEVICE:
+                heapq.heappush(self._arrivals, (self._now_s[client], client))
+                return
+            self._now_s[client] += timed.seconds
+            self._next[client] += 1
+
+    def _give(self, shared: _Shared) -> None:
+        """Serve the most urgent; another that was served goes on later."""
+        if not shared.wanted_by or (shared.served is not None and shared.served < shared.wanted_by[0]):
+            return
+        chosen = shared.wanted_by.pop(0)
+        begins_s = max(self._asked_s[chosen[1]], shared.free_s)
+        if shared.served is not None:
+            begins_s = max(self._asked_s[chosen[1]], shared.since_s)
+            self._owed_s[shared.served[1]] -= begins_s - shared.since_s
+            bisect.insort(shared.wanted_by, shared.served)
+        shared.served, shared.since_s = chosen, begins_s
 
     def _wait(self, name: str, phase: Phase, seconds: float) -> None:
         self.waits[name, phase] = self.waits.get((name, phase), 0.0) + seconds

@@ -46,6 +46,9 @@ def schedule_violations(
     one_at_a_time, jobs = isinstance(schedule, Turns | Dispatch), {}
     if one_at_a_time or synchronise:
         jobs = {client.id: timed_jobs(client, local_steps, delays_s[client.id]) for client in plan.clients}
+    if not all(timed.seconds >= 0 and math.isfinite(timed.seconds) for own in jobs.values() for timed in own):
+        yield "some of its seconds are negative, or no finite numbers"
+        return
     if one_at_a_time:
         if set(order) != set(ids):
             yield "clients are served one after another and the order does not name all of them"

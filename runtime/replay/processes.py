@@ -9,7 +9,7 @@ import simpy
 
 from hybridsplit.runtime.replay.admission import ClientJobs, RoundTurns
 from hybridsplit.runtime.replay.dispatch import Dispatcher
-from hybridsplit.runtime.replay.rounds import FADE, ClientRound, Events, PhaseTotals, Priority, RoundTotals
+from hybridsplit.runtime.replay.rounds import ClientRound, Events, PhaseTotals, Priority, RoundTotals
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import SHARED, Job, Resource
@@ -129,7 +129,7 @@ def _priorities(
         if item.trace is not None:
             from hybridsplit.runtime.replay.fades import Fades  # late: constant links need no NumPy
 
-            fading = Fades(item.trace, FADE)
+            fading = Fades(item.trace, schedule.fade_below)
         found[item.client_id] = Priority(dispatchers, item.left_s(schedule.urgency_s[place]), place, fading)
     return found
 

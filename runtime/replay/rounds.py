@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 Events = Generator[simpy.Event, object, None]
 
-FADE = 0.1
-"""A link below this fraction of its mean rate is in a fade."""
-
 
 @dataclass(slots=True)
 class PhaseTotals:

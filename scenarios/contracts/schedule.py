@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, model_validator
+from pydantic import Discriminator, Field, model_validator
 
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 
@@ -69,6 +69,9 @@ class Dispatch(FrozenValue):
     """All client ids of the plan."""
     urgency_s: tuple[float, ...]
     """For every client of the order, what is added to the seconds that it has left; may be negative."""
+    fade_below: float = Field(default=0.3, ge=0, le=10)
+    """Over a recorded link, a client whose rate is below this fraction of its mean stands behind all others, since the
+    band does more for them: opportunistic scheduling (Knopp and Humblet, 1995). Constant links never fade."""
 
     @model_validator(mode="after")
     def _urgency_for_each(self) -> Self:

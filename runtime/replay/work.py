@@ -78,6 +78,8 @@ class ClientWork:
                 "carries something: the plan gives this client no share, or its link is out of reach; make the plan "
                 "again or correct the link"
             )
-        if self.trace is None:
+        trace = None if self.trace is None else self.trace.towards(up=is_up)
+        if self.trace is None or trace is None:
             return Transfer(size_bits / rate_bps, 0.0)
-        return self.trace.transfer(size_bits, start_s, None if self.uses_recorded_rates else rate_bps)
+        is_absolute = self.uses_recorded_rates or self.trace.is_absolute
+        return trace.transfer(size_bits, start_s, None if is_absolute else rate_bps)

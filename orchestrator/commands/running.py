@@ -166,13 +166,15 @@ def replay(
         return
     stdout().print(truth_table(entries))
     planned_s, total_s = loaded.round_latency_s, summary.simulated_s
+    spread = summary.round_latencies
+    windows = "" if spread is None else f" over {spread.distinct_windows} distinct windows"
     stdout().print(
-        f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round, "
+        f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round{windows}, "
         f"planned {format_seconds(planned_s)} ({total_s / rounds / planned_s - 1:+.2%})",
         highlight=False,
     )
-    if summary.round_latencies is not None:
-        stdout().print(escape(latencies_line(summary.round_latencies, rounds)), highlight=False, soft_wrap=True)
+    if spread is not None:
+        stdout().print(escape(latencies_line(spread, rounds)), highlight=False, soft_wrap=True)
     if dealt:
         stdout().print(rates_line(loaded, dealt, absolute=absolute), highlight=False, soft_wrap=True)
     if folder is not None:

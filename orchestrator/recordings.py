@@ -116,7 +116,7 @@ def rates_line(plan: Plan, traces: Mapping[str, BandwidthTrace], *, absolute: bo
     """
     recorded = _recorded(traces.values())
     if absolute or all(trace.is_absolute for trace in traces.values()):
-        return f"recorded at {recorded} on average; taken as they are"
+        return f"traces of {recorded} on average; taken as they are"
     from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
     from hybridsplit.runtime.replay.playback import scenario_of
 
@@ -127,8 +127,8 @@ def rates_line(plan: Plan, traces: Mapping[str, BandwidthTrace], *, absolute: bo
     down = _range_of(downlink_rate_bps(links[c.id], scenario.radio, c.downlink_share) for c in scaled)
     some = "" if len(scaled) == len(traces) else "those of relative use "
     return (
-        f"recorded at {recorded} on average, {some}scaled to the plan's own means (uplink {up}, downlink {down}): "
-        "recordings say when a link is good, the plan how good; --absolute takes recorded rates as they are"
+        f"traces of {recorded} on average, {some}scaled to the plan's own means (uplink {up}, downlink {down}): "
+        "traces say when a link is good, the plan how good; --absolute takes their rates as they are"
     )
 
 

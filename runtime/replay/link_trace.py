@@ -1,4 +1,4 @@
-"""A recording as a scenario uses it: by direction, relative or absolute."""
+"""A recorded or drawn link as a scenario uses it: by direction, relative or absolute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hybridsplit.scenarios.errors import ScenarioError
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.formats.recording import Recording
-    from hybridsplit.scenarios.sections.traces import RecordedTrace
+    from hybridsplit.scenarios.sections.traces import LinkOverTime
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class LinkTrace(BandwidthTrace):
         return replace(self, offset_s=offset_s, uplink=uplink, downlink=downlink)
 
 
-def link_trace(recording: Recording, wanted: RecordedTrace, *, absolute: bool | None = None) -> BandwidthTrace:
+def link_trace(recording: Recording, wanted: LinkOverTime, *, absolute: bool | None = None) -> BandwidthTrace:
     """Return what a link goes by.
 
     Parameters
@@ -85,8 +85,8 @@ def link_trace(recording: Recording, wanted: RecordedTrace, *, absolute: bool | 
     if is_absolute and any(trace.is_per_hertz for trace in (uplink, downlink) if trace is not None):
         if wanted.band_hz is None:
             raise ScenarioError(
-                f"{recording.name}: recorded indices give bit/s per Hz, which are rates on a stated band only; needs "
-                "band_hz beside the path of the link's trace, or use: relative (without --absolute)"
+                f"{recording.name}: has spectral efficiencies (bit/s per Hz), which are rates on a stated band only; "
+                "needs band_hz in the link's trace, or use: relative (without --absolute)"
             )
         uplink, downlink = (_on_band(trace, wanted.band_hz) for trace in (uplink, downlink))
     uplink, downlink = (

@@ -12,17 +12,20 @@ import numpy as np
 
 from hybridsplit.runtime.replay.formats import FORMATS, Recording, read_recording
 from hybridsplit.runtime.replay.formats.packet_times import SUFFIXES
+from hybridsplit.runtime.replay.generated_links import generated_link
 from hybridsplit.runtime.replay.link_trace import link_trace
 from hybridsplit.runtime.replay.traces import BandwidthTrace
 from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import Scenario
-from hybridsplit.scenarios.sections.traces import RecordedTrace, as_recorded
+from hybridsplit.scenarios.sections.traces import GeneratedTrace, RecordedTrace, over_time
 from hybridsplit.scenarios.units import MIB, format_bytes
 
 _SUFFIXES = (".json", ".csv", ".tsv", ".txt", ".log", ".up", ".down")
 _TEXTS_ABOUT_FILES = ("readme", "licence", "license", "copying", "notice", "citation", "changelog")
 _LARGEST_FILE_BYTES = 64 * MIB
 _NAMES_SHOWN = 3
+_MOST_BLOCKS = 20_000_000
+"""Of drawn links, all clients together: some 800 MB."""
 
 
 def load_recording(path: Path, index_table: str | None = None) -> Recording:
@@ -183,7 +186,7 @@ def _warn_of_notes(recordings: Iterable[Recording], followed: Collection[str]) -
 
 
 def scenario_traces(scenario: Scenario, *, absolute: bool = False) -> dict[str, BandwidthTrace]:
-    """Read the traces that a scenario's links name.
+    """Read, or draw, the traces that a scenario's links name.
 
     Parameters
     ----------
@@ -195,7 +198,8 @@ def scenario_traces(scenario: Scenario, *, absolute: bool = False) -> dict[str, 
     Returns
     -------
     dict[str, BandwidthTrace]
-        By client, for the clients whose link names one. The clients of a group hear the same recording.
+        By client, for the clients whose link names one. The clients of a group hear the same recording; what is drawn
+        is drawn for each.
 
     Raises
     ------
@@ -203,20 +207,43 @@ def scenario_traces(scenario: Scenario, *, absolute: bool = False) -> dict[str, 
         If a file is missing or is not a recording, or lacks what is wanted of it.
     """
     read: dict[tuple[str, str | None], Recording] = {}
-    by_group: dict[str, BandwidthTrace] = {}
+    dealt: dict[str, BandwidthTrace] = {}
     followed: set[str] = set()
+    _check_size(scenario)
+    members: dict[str, list[str]] = {}
+    for client in scenario.expanded_clients():
+        members.setdefault(client.group, []).append(client.id)
     for index, group in enumerate(scenario.clients):
         if group.link.trace is None:
             continue
-        wanted = as_recorded(group.link.trace)
-        place = wanted.path, wanted.index_table
+        wanted = over_time(group.link.trace)
+        use = True if absolute else None
         try:
+            if isinstance(wanted, GeneratedTrace):
+                for client_id in members[group.group]:
+                    drawn = generated_link(wanted, scenario.seed, client_id)
+                    dealt[client_id] = link_trace(drawn, wanted, absolute=use)
+                continue
+            place = wanted.path, wanted.index_table
             if place not in read:
                 read[place] = load_recording(Path(wanted.path), wanted.index_table)
-            by_group[group.group] = link_trace(read[place], wanted, absolute=True if absolute else None)
+            dealt |= dict.fromkeys(members[group.group], link_trace(read[place], wanted, absolute=use))
         except ScenarioError as error:
             raise ScenarioError(f"clients.{index}.link.trace: {error}") from error
         if wanted.direction == "both":
             followed.add(read[place].name)
     _warn_of_notes(read.values(), followed)
-    return {client.id: by_group[client.group] for client in scenario.expanded_clients() if client.group in by_group}
+    return dealt
+
+
+def _check_size(scenario: Scenario) -> None:
+    """Refuse drawn links that would fill the memory."""
+    blocks = 0
+    for index, group in enumerate(scenario.clients):
+        if isinstance(group.link.trace, GeneratedTrace):
+            blocks += group.count * group.link.trace.num_blocks
+            if blocks > _MOST_BLOCKS:
+                raise ScenarioError(
+                    f"clients.{index}.link.trace: the drawn links of all clients have {blocks:,} blocks up to here; "
+                    f"needs at most {_MOST_BLOCKS:,} together: a shorter duration_s, which repeats, or longer block_s"
+                )

@@ -323,7 +323,7 @@ def test_a_trace_that_is_none_is_named_by_its_key(tmp_path: Path, trace: str, sa
     ("trace", "says"),
     [
         ("{path: @/drive.csv, index_table: mcs-1}", "clients.0.link.trace: .*drive.csv: "),
-        ("{path: @/drive.csv, index_table: cqi-1, use: absolute}", "bit/s per Hz, .*needs band_hz"),
+        ("{path: @/drive.csv, index_table: cqi-1, use: absolute}", "bit/s per Hz.*needs band_hz"),
         ("{path: @/down.csv, direction: up}", "down.csv: has rates down only, and direction is 'up'"),
     ],
 )

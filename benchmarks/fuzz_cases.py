@@ -244,6 +244,23 @@ def _disorder(draw: random.Random, text: str) -> tuple[str, str]:
     return "".join(lines), f"text mutation {kind} at line {place + 1}"
 
 
+def _as_recorded(draw: random.Random, words: list[list[str]]) -> str:
+    """Write samples in one of the formats of recordings."""
+    form = draw.choice(["list", "iperf3", "columns", "columns", "packets", "lines", "lines"])
+    if form == "list":
+        items = [f'{{"duration_ms": {a or "null"}, "bandwidth_kbps": {b or "null"}}}' for a, b in words]
+        return "[" + ", ".join(items) + "]"
+    if form == "iperf3":
+        sums = [f'{{"sum": {{"start": {a or "null"}, "end": 99, "bytes": {b or "null"}}}}}' for a, b in words]
+        return '{"start": {"test_start": {"protocol": "TCP"}}, "intervals": [' + ", ".join(sums) + "]}"
+    if form == "columns":
+        header = draw.choice(["time_s,dl_mbps", "Timestamp,DL_bitrate", "time_ms,cqi_table1", "t (s),rtt_ms", "a,b"])
+        return header + "\n" + "".join(f"{a},{b}\n" for a, b in words)
+    if form == "packets":
+        return "".join(f"{a}\n" for a, _ in words for _ in range(3))
+    return "".join(draw.choice(["\t", "\t", " ", ","]).join(pair) + "\n" for pair in words)
+
+
 def _trace(draw: random.Random) -> Case:
     step, rate = draw.choice([0.2, 1, 1, 1000]), draw.choice([1, 10, 1000])
     rows = [(round(index * step, 3), round(draw.uniform(0, 20) * rate, 2)) for index in range(draw.choice([1, 2, 40]))]
@@ -253,11 +270,7 @@ def _trace(draw: random.Random) -> Case:
         row, column = draw.randrange(len(words)), draw.randrange(2)
         words[row][column] = draw.choice(NUMBERS)
         steps.append(f"sample {row + 1}: {words[row][column][:20]!r}")
-    if draw.random() < 0.5:
-        items = [f'{{"duration_ms": {a or "null"}, "bandwidth_kbps": {b or "null"}}}' for a, b in words]
-        text = "[" + ", ".join(items) + "]"
-    else:
-        text = "".join(draw.choice(["\t", "\t", " ", ","]).join(pair) + "\n" for pair in words)
+    text = _as_recorded(draw, words)
     if draw.random() < 0.3:
         text, what = _disorder(draw, text)
         steps.append(what)

@@ -261,13 +261,10 @@ def replay(
     ScenarioError, UsageError
         If a recording cannot be read, or the folder holds a run already.
     """
+    from hybridsplit.orchestrator.recordings import recordings_for
     from hybridsplit.orchestrator.replaying import replay_plan
 
-    dealt = None
-    if traces is not None:
-        from hybridsplit.runtime.replay.trace_files import assign_traces
-
-        dealt = assign_traces(Path(traces), [c.id for c in plan.clients], int(plan.scenario.get("seed", 0)))
+    dealt = recordings_for(plan, None if traces is None else Path(traces), absolute=absolute)
     folder = None if out is None else choose_folder(Path(out), "", resume=False)
     summary, entries = replay_plan(plan, folder, rounds, dealt, in_order=in_order, absolute=absolute)
     return Replayed(summary, tuple(entries))

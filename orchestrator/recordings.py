@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybridsplit.scenarios.contracts.plan import Plan
@@ -15,6 +16,37 @@ if TYPE_CHECKING:
 
 _RESAMPLES = 2000
 _CONFIDENCE = 0.95
+
+
+def recordings_for(plan: Plan, folder: Path | None, *, absolute: bool) -> dict[str, BandwidthTrace] | None:
+    """Return the recordings that a plan's clients are replayed over; None where all links are constant.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    folder
+        Folder of recordings to be dealt to the clients; those that the scenario names when None.
+    absolute
+        Whether recorded rates are the links' own, whatever the scenario says.
+
+    Raises
+    ------
+    ScenarioError
+        If a recording cannot be read.
+    """
+    if folder is not None:
+        from hybridsplit.runtime.replay.trace_files import assign_traces
+
+        ids = [client.id for client in plan.clients]
+        return assign_traces(folder, ids, int(plan.scenario.get("seed", 0)), absolute=absolute)
+    if not any(group["link"].get("trace") for group in plan.scenario["clients"]):
+        return None
+    from hybridsplit.runtime.replay.playback import scenario_of
+    from hybridsplit.runtime.replay.trace_files import scenario_traces
+
+    named = scenario_traces(scenario_of(plan), absolute=absolute)
+    return {client.id: named[client.id] for client in plan.clients if client.id in named}
 
 
 def spread(latencies_s: Sequence[float], distinct_windows: int, seed: int) -> RoundLatencies | None:
@@ -82,19 +114,45 @@ def rates_line(plan: Plan, traces: Mapping[str, BandwidthTrace], *, absolute: bo
     absolute
         Whether the recordings' rates are those of the links.
     """
-    recorded = _range_of(trace.mean_bps for trace in traces.values())
-    if absolute:
-        return f"recorded at {recorded} on average; taken as they are, in both directions"
-    from hybridsplit.runtime.replay.links import uplink_rate_bps
+    recorded = _recorded(traces.values())
+    if absolute or all(trace.is_absolute for trace in traces.values()):
+        return f"traces of {recorded} on average; taken as they are"
+    from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
     from hybridsplit.runtime.replay.playback import scenario_of
 
     scenario = scenario_of(plan)
     links = {client.id: client.link for client in scenario.expanded_clients()}
-    planned = _range_of(uplink_rate_bps(links[c.id], scenario.radio, c.uplink_share) for c in plan.clients)
+    scaled = [c for c in plan.clients if c.id in traces and not traces[c.id].is_absolute]
+    up = _range_of(uplink_rate_bps(links[c.id], scenario.radio, c.uplink_share) for c in scaled)
+    down = _range_of(downlink_rate_bps(links[c.id], scenario.radio, c.downlink_share) for c in scaled)
+    some = "" if len(scaled) == len(traces) else "those of relative use "
     return (
-        f"recorded at {recorded} on average, scaled to the plan's own means (uplink {planned}): recordings say when a "
-        "link is good, the plan how good; --absolute takes recorded rates as they are"
+        f"traces of {recorded} on average, {some}scaled to the plan's own means (uplink {up}, downlink {down}): "
+        "traces say when a link is good, the plan how good; --absolute takes their rates as they are"
     )
+
+
+def _recorded(traces: Iterable[BandwidthTrace]) -> str:
+    """Return the mean rates of recordings, by direction where these differ."""
+    pairs = [(trace, trace.towards(up=True), trace.towards(up=False)) for trace in traces]
+    one_for_both = [trace for trace, up, down in pairs if up is down and up is not None]
+    apart = [(up, down) for _, up, down in pairs if up is not down]
+    words = [_of_all(one_for_both)] if one_for_both else []
+    for label, series in (("uplink", [up for up, _ in apart]), ("downlink", [down for _, down in apart])):
+        if found := [trace for trace in series if trace is not None]:
+            words.append(f"{label} {_of_all(found)}")
+    return ", ".join(words)
+
+
+def _of_all(traces: Iterable[BandwidthTrace]) -> str:
+    """Return the range of means; of recorded indices, of their spectral efficiencies."""
+    found = list(traces)
+    rates = [trace.mean_bps for trace in found if not trace.is_per_hertz]
+    efficiencies = sorted(trace.mean_bps for trace in found if trace.is_per_hertz)
+    words = [_range_of(rates)] if rates else []
+    if efficiencies:
+        words.append(f"{efficiencies[0]:.3g} to {efficiencies[-1]:.3g} bit/s per Hz")
+    return " and ".join(words)
 
 
 def _range_of(rates_bps: Iterable[float]) -> str:

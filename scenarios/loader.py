@@ -157,8 +157,12 @@ def _with_absolute_paths(document: Mapping[str, Any], folder: Path, origin: str)
     groups = resolved.get("clients")
     for index, group in enumerate(groups if isinstance(groups, list) else []):
         link = group.get("link") if isinstance(group, dict) else None
-        if isinstance(link, dict) and isinstance(link.get("trace"), str):
-            link["trace"] = _located(link["trace"], folder, f"{origin}: clients.{index}.link.trace", must_be_file=True)
+        trace = link.get("trace") if isinstance(link, dict) else None
+        where = f"{origin}: clients.{index}.link.trace"
+        if isinstance(link, dict) and isinstance(trace, str):
+            link["trace"] = _located(trace, folder, where, must_be_file=True)
+        elif isinstance(trace, dict) and isinstance(trace.get("path"), str):
+            trace["path"] = _located(trace["path"], folder, f"{where}.path", must_be_file=True)
     return resolved
 
 
@@ -196,7 +200,12 @@ def _check_devices(scenario: Scenario, origin: str) -> None:
 def _check_files(scenario: Scenario, origin: str) -> None:
     """Check that named files exist, and that a partition's key is one the data has."""
     named_files = [(f"data.{key}", getattr(scenario.data, key)) for key in scenario.data.file_keys]
-    named_files += [(f"clients.{index}.link.trace", group.link.trace) for index, group in enumerate(scenario.clients)]
+    for index, group in enumerate(scenario.clients):
+        trace = group.link.trace
+        key = "link.trace" if isinstance(trace, str) else "link.trace.path"
+        named_files.append(
+            (f"clients.{index}.{key}", trace if isinstance(trace, str) else getattr(trace, "path", None))
+        )
     for where, name in named_files:
         if name is not None and not Path(name).is_file():
             raise ScenarioError(

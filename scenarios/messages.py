@@ -89,7 +89,7 @@ def _document_path(location: Sequence[int | str], document: Any) -> list[str]:
 
 
 def _is_member_name(part: str) -> bool:
-    return part.startswith(("function-", "constrained-")) or part in {"int", "float", "str", "tagged-union"}
+    return part.startswith(("function-", "constrained-", "trace-")) or part in {"int", "float", "str", "tagged-union"}
 
 
 def _sentence(detail: ErrorDetails, path: Sequence[str], document: Any) -> str:

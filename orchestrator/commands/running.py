@@ -151,18 +151,14 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training."""
-    from hybridsplit.orchestrator.recordings import latencies_line, rates_line
+    from hybridsplit.orchestrator.recordings import latencies_line, rates_line, recordings_for
     from hybridsplit.orchestrator.replaying import replay_plan
     from hybridsplit.orchestrator.run_folder import choose_folder, open_plan
     from hybridsplit.orchestrator.views.tables import truth_table
     from hybridsplit.scenarios.units import format_seconds
 
     loaded = open_plan(plan_file)
-    dealt = None
-    if traces is not None:
-        from hybridsplit.runtime.replay.trace_files import assign_traces
-
-        dealt = assign_traces(traces, [client.id for client in loaded.clients], int(loaded.scenario.get("seed", 0)))
+    dealt = recordings_for(loaded, traces, absolute=absolute)
     folder = choose_folder(out, "", resume=False) if out is not None else None
     summary, entries = replay_plan(loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute, is_checked=True)
     if as_json:
@@ -170,14 +166,16 @@ def replay(
         return
     stdout().print(truth_table(entries))
     planned_s, total_s = loaded.round_latency_s, summary.simulated_s
+    spread = summary.round_latencies
+    windows = "" if spread is None else f" over {spread.distinct_windows} distinct windows"
     stdout().print(
-        f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round, "
+        f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round{windows}, "
         f"planned {format_seconds(planned_s)} ({total_s / rounds / planned_s - 1:+.2%})",
         highlight=False,
     )
-    if summary.round_latencies is not None:
-        stdout().print(escape(latencies_line(summary.round_latencies, rounds)), highlight=False, soft_wrap=True)
-    if dealt is not None:
+    if spread is not None:
+        stdout().print(escape(latencies_line(spread, rounds)), highlight=False, soft_wrap=True)
+    if dealt:
         stdout().print(rates_line(loaded, dealt, absolute=absolute), highlight=False, soft_wrap=True)
     if folder is not None:
         stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)

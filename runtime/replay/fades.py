@@ -23,13 +23,15 @@ class Fades:
     Parameters
     ----------
     trace
-        The recording; it repeats.
+        The recording.
     below
         The fraction.
     """
 
     def __init__(self, trace: BandwidthTrace, below: float) -> None:
         self._period_s, self._offset_s, self._mean_bps = trace.duration_s, trace.offset_s, trace.mean_bps
+        self._repeats = trace.past_the_end == "loop"
+        self._last_bps = float(trace.rates_bps[-1])
         self._edges_s = _running_sum(trace.durations_s)
         self._sent_bits = _running_sum(trace.durations_s * trace.rates_bps)
         self._served_s = _running_sum(np.where(trace.rates_bps > 0, trace.durations_s, 0.0))
@@ -39,11 +41,11 @@ class Fades:
 
     def at(self, time_s: float) -> tuple[bool, float]:
         """Return whether there is a fade at a time, and when that changes; never is infinity."""
-        periods, position_s = divmod(time_s + self._offset_s, self._period_s)
+        periods, position_s = self._position(time_s)
         sample = min(int(np.searchsorted(self._edges_s, position_s, side="right")) - 1, len(self._is_fade) - 1)
-        if not len(self._changes_s):
-            return bool(self._is_fade[sample]), math.inf
         following = int(np.searchsorted(self._changes_s, position_s, side="right"))
+        if not len(self._changes_s) or not (self._repeats or following < len(self._changes_s)):
+            return bool(self._is_fade[sample]), math.inf
         change_s = (
             float(self._changes_s[following])
             if following < len(self._changes_s)
@@ -66,12 +68,18 @@ class Fades:
         return Carried(max(0.0, ended.bits - begun.bits) * scale, max(0.0, ended.served_s - begun.served_s))
 
     def _until(self, time_s: float) -> Carried:
-        periods, position_s = divmod(time_s + self._offset_s, self._period_s)
+        periods, position_s = self._position(time_s)
         bits, served_s = (
             periods * float(total[-1]) + float(np.interp(position_s, self._edges_s, total))
             for total in (self._sent_bits, self._served_s)
         )
-        return Carried(bits, served_s)
+        held_s = max(0.0, position_s - self._period_s)
+        return Carried(bits + held_s * self._last_bps, served_s + (held_s if self._last_bps > 0 else 0.0))
+
+    def _position(self, time_s: float) -> tuple[float, float]:
+        """Return whole periods and the point within one; past the end, where the recording does not repeat."""
+        position_s = time_s + self._offset_s
+        return divmod(position_s, self._period_s) if self._repeats else (0.0, position_s)
 
 
 def _running_sum(values: FloatArray) -> FloatArray:

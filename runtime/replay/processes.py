@@ -120,16 +120,19 @@ def _priorities(
     """Make the dispatchers of a plan that serves by priority, and say by what each client is served."""
     if not isinstance(schedule, Dispatch):
         return {}
+    if any(item.trace is not None for item in work):
+        from hybridsplit.runtime.replay.fades import Fades  # late: constant links need no NumPy
+
     dispatchers = {resource: Dispatcher(environment, moment_s) for resource in SHARED}
     rank = {client: place for place, client in enumerate(schedule.order)}
     found: dict[str, Priority] = {}
     for item in work:
         place = rank[item.client_id]
-        fading = None
-        if item.trace is not None:
-            from hybridsplit.runtime.replay.fades import Fades  # late: constant links need no NumPy
-
-            fading = Fades(item.trace, schedule.fade_below)
+        fading = {
+            link: Fades(trace, schedule.fade_below)
+            for link in (Resource.UPLINK, Resource.DOWNLINK)
+            if (trace := item.trace_of(link)) is not None
+        }
         found[item.client_id] = Priority(dispatchers, item.left_s(schedule.urgency_s[place]), place, fading)
     return found
 

@@ -48,13 +48,13 @@ class Priority:
     rank
         Its place among equals.
     fading
-        The fades of its link; None where it is constant.
+        The fades of its links, where they are recorded.
     """
 
     dispatchers: Mapping[Resource, Dispatcher]
     left_s: Mapping[tuple[Phase, int], float]
     rank: int
-    fading: Fades | None = None
+    fading: Mapping[Resource, Fades]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class ClientRound:
         if job.resource is Resource.SERVER:
             return
         spent.bytes += int(job.amount)
-        delay_s = self.work.delay_s(job.resource)
+        delay_s = self.work.delay_s(job.resource, self.environment.now - self.origin_s)
         if delay_s > 0:
             yield self.environment.timeout(delay_s)
             self.totals[Phase.PROPAGATION].seconds += delay_s
@@ -126,14 +126,13 @@ class ClientRound:
 
     def _by_priority(self, job: Job, spent: PhaseTotals, priority: Priority) -> Events:
         service: ConstantService | RecordedService
-        trace = None if job.resource is Resource.SERVER else self.work.trace
+        trace = None if job.resource is Resource.SERVER else self.work.trace_of(job.resource)
         if trace is None:
             service = ConstantService(self._takes(job, self.environment.now).elapsed_s)
         else:
-            assert priority.fading is not None
             self.work.check(job)
             mean_bps = self.work.mean_bps(job.resource)
-            service = RecordedService(bits(job.amount), trace, priority.fading, mean_bps, self.origin_s)
+            service = RecordedService(bits(job.amount), trace, priority.fading[job.resource], mean_bps, self.origin_s)
         asked_s = self.environment.now
         left_s = priority.left_s.get((job.phase, job.step), 0.0)
         yield priority.dispatchers[job.resource].serve(left_s, priority.rank, service)

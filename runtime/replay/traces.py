@@ -1,20 +1,23 @@
 """Recorded bandwidth over time, and when a transfer over it is done.
 
-A trace repeats periodically. A transfer is answered in one step, by inverting the cumulative sum of the bits, so its
-cost does not depend on how many samples or periods it lasts.
+A trace repeats periodically, unless it is to hold its last rate or to fail. A transfer is answered in one step, by
+inverting the cumulative sum of the bits, so its cost does not depend on how many samples or periods it lasts.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridsplit.runtime.replay.transfer import Transfer
-from hybridsplit.scenarios.errors import ScenarioError, UsageError
+from hybridsplit.scenarios.errors import RunError, ScenarioError, UsageError
+from hybridsplit.scenarios.sections.traces import PastTheEnd
+from hybridsplit.scenarios.units import format_seconds
 
 FloatArray = NDArray[np.float64]
 
@@ -24,18 +27,24 @@ _SMALLEST, _LARGEST = 1e-9, 1e18
 
 @dataclass(frozen=True, eq=False)
 class BandwidthTrace:
-    """A periodic, piecewise constant rate.
+    """A piecewise constant rate, and delay, that repeats.
 
     Parameters
     ----------
     durations_s
-        Length of each sample; lengths may differ, a sample of length zero is dropped.
+        [S] length of each sample; lengths may differ, a sample of length zero is dropped.
     rates_bps
-        Rate during each sample; may be zero, but not always.
+        [S] rate during each sample; may be zero, but not always.
     name
         Where the trace comes from, for messages.
     offset_s
         Point of the period that the replay's clock 0 falls on.
+    latency_s
+        [S] delay of one crossing of the link during each sample; None where it is not known.
+    past_the_end
+        What comes after the last sample: the first one again, the last one's rate for ever, or an error.
+    is_per_hertz
+        Whether rates are spectral efficiencies, bit/s per Hz, which say when a link is good and not how good.
 
     Raises
     ------
@@ -48,6 +57,9 @@ class BandwidthTrace:
     rates_bps: FloatArray
     name: str = "trace"
     offset_s: float = 0.0
+    latency_s: FloatArray | None = None
+    past_the_end: PastTheEnd = "loop"
+    is_per_hertz: bool = False
     _edges_s: FloatArray = field(init=False, repr=False)
     _sent_bits: FloatArray = field(init=False, repr=False)
     _outage_s: FloatArray = field(init=False, repr=False)
@@ -63,12 +75,14 @@ class BandwidthTrace:
         derived = {
             "durations_s": durations_s,
             "rates_bps": rates_bps,
+            "latency_s": None if self.latency_s is None else _checked_latency(self.latency_s, kept, self.name),
             "_edges_s": _running_sum(durations_s),
             "_sent_bits": _running_sum(durations_s * rates_bps),
             "_outage_s": _running_sum(np.where(rates_bps == 0, durations_s, 0.0)),
         }
         for name, array in derived.items():
-            array.setflags(write=False)
+            if array is not None:
+                array.setflags(write=False)
             object.__setattr__(self, name, array)
         if not (math.isfinite(self._sent_bits[-1]) and self._sent_bits[-1] > 0):
             raise ScenarioError(
@@ -96,7 +110,7 @@ class BandwidthTrace:
         """[S] rate of each sample over the time-weighted mean, without a unit: what modulates a planned rate."""
         return self.rates_bps / self.mean_bps
 
-    def shifted(self, by_s: float) -> BandwidthTrace:
+    def shifted(self, by_s: float) -> Self:
         """Return the same trace with the clock 0 at a later point of the period.
 
         Parameters
@@ -104,7 +118,31 @@ class BandwidthTrace:
         by_s
             How much later, s.
         """
-        return BandwidthTrace(self.durations_s, self.rates_bps, self.name, self.offset_s + by_s)
+        return replace(self, offset_s=self.offset_s + by_s)
+
+    def towards(self, *, up: bool) -> BandwidthTrace | None:
+        """Return what transfers in one direction go by: a trace of its own in neither, None where there is none.
+
+        Parameters
+        ----------
+        up
+            Whether from the device to the server.
+        """
+        return self
+
+    @property
+    def is_absolute(self) -> bool:
+        """Whether rates are the link's own, whatever the plan gives it."""
+        return False
+
+    def delay_s(self, time_s: float) -> float | None:
+        """Return the delay of one crossing at a time of the replay's clock; None where it is not known."""
+        if self.latency_s is None:
+            return None
+        position_s = time_s + self.offset_s
+        position_s = position_s % self.duration_s if self.past_the_end == "loop" else min(position_s, self.duration_s)
+        sample = int(np.searchsorted(self._edges_s, position_s, side="right")) - 1
+        return float(self.latency_s[min(sample, len(self.latency_s) - 1)])
 
     def transfer(self, size_bits: float, start_s: float, mean_bps: float | None = None) -> Transfer:
         """Time a transfer takes.
@@ -129,6 +167,8 @@ class BandwidthTrace:
         ------
         UsageError
             If a size or the start is negative or not finite, or the mean rate is not above zero.
+        RunError
+            If the trace does not repeat, and ends before the transfer in a way that gives it no end.
         """
         if not (0 <= size_bits < math.inf and 0 <= start_s < math.inf):
             raise UsageError(f"found {size_bits} bits from {start_s} s on; needs finite numbers that are not negative")
@@ -139,7 +179,12 @@ class BandwidthTrace:
         needed_bits = size_bits if mean_bps is None else size_bits * (self.mean_bps / mean_bps)
         if math.isinf(needed_bits):
             raise UsageError(f"found {size_bits} bits at a mean rate of {mean_bps} bit/s; that never ends")
-        position_s = (start_s + self.offset_s) % self.duration_s
+        repeats = self.past_the_end == "loop"
+        position_s = start_s + self.offset_s
+        if repeats:
+            position_s %= self.duration_s
+        elif position_s >= self.duration_s:
+            return Transfer(self._held_s(needed_bits), 0.0)
         sample = min(int(np.searchsorted(self._edges_s, position_s, side="right")) - 1, len(self.rates_bps) - 1)
         rate_bps = float(self.rates_bps[sample])
         # Most transfers end within their sample; answered apart they keep all their digits.
@@ -147,11 +192,27 @@ class BandwidthTrace:
             return Transfer(needed_bits / rate_bps, 0.0)
         inside_s = position_s - float(self._edges_s[sample])
         target_bits = float(self._sent_bits[sample]) + rate_bps * inside_s + needed_bits
-        periods, end_position_s, end_outage_s = self._locate(target_bits)
         start_outage_s = float(self._outage_s[sample]) + (inside_s if rate_bps == 0 else 0.0)
+        if not repeats and target_bits > float(self._sent_bits[-1]):
+            held_s = self._held_s(target_bits - float(self._sent_bits[-1]))
+            waiting_s = max(0.0, float(self._outage_s[-1]) - start_outage_s)
+            return Transfer(self.duration_s - position_s + held_s, waiting_s)
+        periods, end_position_s, end_outage_s = self._locate(target_bits)
         elapsed_s = max(0.0, periods * self.duration_s + end_position_s - position_s)
         waiting_s = max(0.0, periods * float(self._outage_s[-1]) + end_outage_s - start_outage_s)
         return Transfer(elapsed_s, min(waiting_s, elapsed_s))
+
+    def _held_s(self, rest_bits: float) -> float:
+        """Return how long the rest of a transfer takes past the end."""
+        last_bps = float(self.rates_bps[-1])
+        if self.past_the_end == "hold" and last_bps > 0:
+            return rest_bits / last_bps
+        why = "at rate zero, which would be held for ever" if self.past_the_end == "hold" else "and must not repeat"
+        raise RunError(
+            f"{self.name}: the recording ends after {format_seconds(self.duration_s)} {why}, and a transfer goes on "
+            "past that (past_the_end); needs a longer recording, fewer rounds played in order (--in-order), or "
+            "past_the_end: loop"
+        )
 
     def _locate(self, target_bits: float) -> tuple[float, float, float]:
         """Return (whole periods, position in the period, outage before it) of the first time so many bits are sent."""
@@ -171,6 +232,16 @@ class BandwidthTrace:
 
 def _running_sum(values: FloatArray) -> FloatArray:
     return np.concatenate(([0.0], np.cumsum(values)))
+
+
+def _checked_latency(latency_s: FloatArray, kept: NDArray[np.bool_], name: str) -> FloatArray:
+    values = np.array(latency_s, dtype=np.float64).ravel()
+    if len(values) != len(kept) or not ((values >= 0) & (values <= _LARGEST)).all():
+        raise ScenarioError(
+            f"{name}: found {len(values)} latencies for {len(kept)} samples, or one that is negative or not finite; "
+            "needs one number of seconds for each sample"
+        )
+    return values[kept]
 
 
 def check_samples(

@@ -96,8 +96,12 @@ class ClientWork:
         """Return the planned rate of a link."""
         return self.uplink_bps if resource is Resource.UPLINK else self.downlink_bps
 
-    def delay_s(self, resource: Resource) -> float:
-        """Return the propagation of a link."""
+    def delay_s(self, resource: Resource, time_s: float | None = None) -> float:
+        """Return the propagation of a link: at a time of the trace, where the trace knows it."""
+        trace = None if time_s is None else self.trace_of(resource)
+        recorded_s = None if trace is None or time_s is None else trace.delay_s(time_s)
+        if recorded_s is not None:
+            return recorded_s
         return self.uplink_delay_s if resource is Resource.UPLINK else self.downlink_delay_s
 
     def trace_origin_s(self, round_index: int, began_s: float) -> float:
@@ -106,7 +110,12 @@ class ClientWork:
 
     def mean_bps(self, resource: Resource) -> float | None:
         """Return the mean to which the trace is scaled on a link; None where its rates are the link's."""
-        return None if self.uses_recorded_rates else self.rate_bps(resource)
+        is_absolute = self.uses_recorded_rates or (self.trace is not None and self.trace.is_absolute)
+        return None if is_absolute else self.rate_bps(resource)
+
+    def trace_of(self, resource: Resource) -> BandwidthTrace | None:
+        """Return the trace that transfers over a link go by; None where its rate is constant."""
+        return None if self.trace is None else self.trace.towards(up=resource is Resource.UPLINK)
 
     def transfer(self, job: Job, start_s: float) -> Transfer:
         """Return how long the bytes of a job take, from a point of the trace on.
@@ -117,10 +126,10 @@ class ClientWork:
             If the client has no share of the link, or one that never ends.
         """
         self.check(job)
-        size_bits = bits(job.amount)
-        if self.trace is None:
+        size_bits, trace = bits(job.amount), self.trace_of(job.resource)
+        if trace is None:
             return Transfer(size_bits / self.rate_bps(job.resource), 0.0)
-        return self.trace.transfer(size_bits, start_s, self.mean_bps(job.resource))
+        return trace.transfer(size_bits, start_s, self.mean_bps(job.resource))
 
     def check(self, job: Job) -> None:
         """Refuse a transfer that never ends.

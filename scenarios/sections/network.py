@@ -11,6 +11,7 @@ from pydantic import Field
 from hybridsplit.scenarios.registered import OneName, OneOf, section_registry
 from hybridsplit.scenarios.registry import Registry
 from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.sections.traces import Trace
 from hybridsplit.scenarios.units import Bytes, Hertz, Seconds
 
 
@@ -29,8 +30,9 @@ class LinkModel(Section):
 
     downlink_bps_per_hz: PositiveFloat
     """Downlink spectral efficiency, bit/s per Hz: the power density is constant there, so the rate is linear."""
-    trace: str | None = None
-    """A recorded bandwidth trace for the replay, relative to the scenario file; it modulates the planned rate."""
+    trace: Trace | None = None
+    """What the link does over time in the replay: a recording, by its path relative to the scenario file or with keys
+    that say how it is used. A path alone modulates the planned rates around their mean."""
     latency_s: Seconds = 0.0
     """Propagation delay of every transfer, one way; it takes no band. Half of what ``ping`` shows on an idle link."""
     uplink_latency_s: Seconds | None = None

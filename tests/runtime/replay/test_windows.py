@@ -126,7 +126,7 @@ def test_the_command_says_how_rounds_are_spread_and_at_what_rates(tmp_path: Path
         "95 % intervals",
         "30 windows drawn",
         "without overlap",
-        "recorded at 3.9",
+        "traces of 3.9",
         "--absolute",
     ):
         assert needle in shown

@@ -10,11 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridsplit.runtime.replay.trace_text import parse_trace
+from hybridsplit.runtime.replay.formats import read_recording
+from hybridsplit.runtime.replay.link_trace import link_trace
+from hybridsplit.runtime.replay.traces import BandwidthTrace
 from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.sections.traces import RecordedTrace
 
 STEPS_S = st.floats(0.01, 3.0)
 RATES_MBPS = st.one_of(st.just(0.0), st.floats(0.001, 900.0))
+
+
+def parse_trace(text: str, name: str) -> BandwidthTrace:
+    return link_trace(read_recording(text, name), RecordedTrace(path=name))
 
 
 def lines(stamps: object, rates: object) -> str:
@@ -74,7 +81,8 @@ STEADY = [7.5] * 20
         (lines([1000 * t for t in TICKS], [7000 + t for t in TICKS]), "line 1 to line 20: .*by 1000.*16.7 min.*1.00 s"),
         (lines([250 * t for t in TICKS], STEADY), "250 ms = 250 ms"),
         (lines([20 * t for t in TICKS], STEADY), "20.0 s, or 20 ms = 20 ms"),
-        (lines([1.7e12 + 5 * t for t in TICKS], STEADY), "line 20: found the stamp 1700000000095; .*milliseconds"),
+        (lines([7e11 + 5 * t for t in TICKS], STEADY), "line 1: found the time 700000000000; .*year 2096"),
+        (lines([*range(12), *range(12)], [7.5] * 24), "line 13: the time goes back from 11 s to 0 s; .*two recordings"),
         (lines([t / 86_400 for t in TICKS], STEADY), "rises by 1.15741e-05 .*minutes, hours or days"),
         (lines(TICKS, [3 + 400 * t for t in TICKS]), "line 20: .* has 7603, .*7.6 Gbit/s, or 7603 kbit/s"),
         (lines(TICKS, [2.5e7] * 20), "line 1: the second column has 2.5e\\+07"),
@@ -82,17 +90,17 @@ STEADY = [7.5] * 20
         (json_text((1000, 8), (1000, 8), (9_000_000, 8), (1000, 8)), "item 3: the sample lasts 150.0 min, .*paused"),
         (json_text((1000, 4e9), (1000, 8)), "item 1: found a rate of 4e\\+12 bit/s"),
         (json_text((1000, 8), (1000, 1e-4)), "item 2: found a rate of 0.1 bit/s"),
-        ("# ms kbit/s\n0 5\n1 5\n", "line 1: found '# ms kbit/s', a comment, which may state other units"),
+        ("# ms kbit/s\n0 5\n1 5\n", "line 1: found '# ms kbit/s', a comment which may state other units \\(ms\\)"),
         ("0 5\n1 5 // handover\n", "line 2: found '1 5 // handover', not two numbers"),
-        ("0\n0\n3\n4\n", "line 1: found '0', one number: packet timestamps"),
+        ("0\n0\n3\n4\n", "line 1: found '0', one number: packet times"),
         ("0,5\n1,5\n", "line 1: found '0,5', columns that are split at commas"),
         ("0\t5\t20\n1\t5\t20\n", "line 1: found .*, 3 columns"),
         ("0 1_000\n1 1_000\n", "not two numbers"),
         ("\u0660 5\n\u0661 5\n", "not two numbers"),
-        ("0 5\n0 7\n0 9\n", "all samples have length zero, for every line is at 0 s"),
+        ("0 5\n0 7\n0 9\n", "all samples have length zero, for each, from line 1 on, is at 0 s"),
         ("0 5\n1 " + "9" * 400 + "\n", "line 2: the second column|line 2 has a rate of inf"),
-        ("9" * 400 + " 5\n" + "9" * 400 + " 5\n", "line 2: the seconds go from inf to inf"),
-        ("0 5\n" + "9" * 400 + " 5\n", "line 2: the seconds go from 0.0 to inf"),
+        ("9" * 400 + " 5\n" + "9" * 400 + " 5\n", "line 1: found the time inf"),
+        ("0 5\n" + "9" * 400 + " 5\n", "line 2: found the time inf"),
         ("0 5\n1 1e-320\n", "line 2 has a rate of"),
         ('[{"duration_ms": 1000, "bandwidth_kbps": ' + "8" * 400 + "}]", "item 1 has a rate of inf"),
         ('[{"duration_ms": 1000, "bandwidth_kbps": ' + "8" * 5000 + "}]", "item 1 has a rate of inf"),

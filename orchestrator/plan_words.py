@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import Marginal, Plan, PlanStatus
-from hybridsplit.scenarios.contracts.schedule import Simultaneous
+from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous, Turns
 from hybridsplit.scenarios.units import format_bytes_short, format_flops_per_s, format_hertz, format_seconds
 
 SCREENFUL = 12
@@ -52,6 +54,26 @@ def _proof(plan: Plan) -> str:
     if is_static and not by_energy and plan.schedule_lower_bound_s > 0:
         text += f" Any schedule: at least {format_seconds(plan.schedule_lower_bound_s)}."
     return text
+
+
+def schedule_line(plan: Plan) -> str:
+    """Say how clients use the shared resources, and how busy these are; empty for constant shares."""
+    if not isinstance(plan.schedule, Dispatch | Turns):
+        return ""
+    busy = ", ".join(
+        f"{name} {_busy_s(plan, phases) / plan.round_latency_s * 100:.0f} %"
+        for name, phases in (
+            ("uplink", UPLINK_PHASES),
+            ("downlink", DOWNLINK_PHASES),
+            ("server", (Phase.SERVER_COMPUTE,)),
+        )
+    )
+    how = "the most urgent first" if isinstance(plan.schedule, Dispatch) else "in turns"
+    return f"One client at a time at each whole resource, {how}; busy in a round: {busy}."
+
+
+def _busy_s(plan: Plan, phases: Sequence[Phase]) -> float:
+    return math.fsum(client.phases_s.get(phase, 0.0) for client in plan.clients for phase in phases)
 
 
 def _of_status(plan: Plan, known: str) -> str:

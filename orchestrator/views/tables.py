@@ -14,6 +14,7 @@ from hybridsplit.orchestrator import plan_words as words
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
+from hybridsplit.scenarios.contracts.schedule import Chain, Simultaneous
 from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 if TYPE_CHECKING:
@@ -34,19 +35,19 @@ def plan_table(plan: Plan) -> Table:
     chooses_batch = offers_batch_sizes(plan)
     if chooses_batch:
         table.add_column("batch", justify="right", no_wrap=True)
-    table.add_column("up/down/srv %", justify="right", no_wrap=True)
+    has_shares = isinstance(plan.schedule, Simultaneous | Chain)
+    table.add_column("up/down/srv %" if has_shares else "waits", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
     table.add_column("peak / budget", justify="right", no_wrap=True)
     rows = _rows(plan.clients)
     for names, client in rows[:_MOST_ROWS]:
-        shares = (client.uplink_share, client.downlink_share, client.server_share)
         table.add_row(
             escape(names),
             escape(client.device),
             str(client.cut),
             str(client.mode),
             *([str(client.batch_size)] if chooses_batch else []),
-            "/".join(_percent(share) for share in shares),
+            _shares(client) if has_shares else format_seconds(math.fsum(client.waiting_s.values())),
             format_seconds(client.latency_s),
             format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes),
         )
@@ -87,6 +88,10 @@ def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
     ]
 
 
+def _shares(client: ClientPlan) -> str:
+    return "/".join(_percent(share) for share in (client.uplink_share, client.downlink_share, client.server_share))
+
+
 def _percent(share: float) -> str:
     return f"{share * 100:.0f}" if share >= 0.1 or share == 0 else f"{share * 100:.2g}"
 
@@ -108,6 +113,7 @@ def plan_headline(plan: Plan, origin: str = "") -> str:
             f"{whole} {words.objective_text(plan)}"
         ),
         escape(words.proof(plan, origin)),
+        *([words.schedule_line(plan)] if words.schedule_line(plan) else []),
         f"Solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)}.",
         *([f"left out, at their price: {escape(words.dropped(plan))}"] if plan.dropped else []),
         *([worth_line(plan)] if offers_batch_sizes(plan) else []),

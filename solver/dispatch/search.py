@@ -22,10 +22,14 @@ from hybridsplit.solver.problem.planning_problem import PlanningProblem
 _MOST_JOBS = 200_000
 """Jobs that are timed in all trials together: about half a second."""
 _FEWEST_TRIALS = 24
+_TRIALS_A_CHOICE = 40
+"""Most trials for every option of every client, and every urgency: more find nothing where clients are few."""
 _START_TEMPERATURE = 0.005
 """Relative worsening that is accepted now and then at the beginning."""
 _CHANGES_URGENCY = 0.6
 """Fraction of trials that change urgencies, half of them by who ended late."""
+_ENOUGH = 1e-7
+"""A plan so close to the bound, relatively, ends the search."""
 _RANKED = 3.0
 """Mean rank of an option that is drawn by its rating."""
 
@@ -63,6 +67,8 @@ class DispatchSearch:
         options as they come.
     is_over
         Whether the time is up.
+    bound_s
+        No plan has a smaller objective: one that reaches it ends the search.
     """
 
     def __init__(
@@ -71,8 +77,9 @@ class DispatchSearch:
         options: Sequence[IntArray],
         ratings: FloatArray | None,
         is_over: Callable[[], bool],
+        bound_s: float = 0.0,
     ) -> None:
-        self._problem, self._is_over = problem, is_over
+        self._problem, self._is_over, self._bound_s = problem, is_over, bound_s
         self._sequences = Sequences(problem)
         self._rng = np.random.default_rng(stream_seed(problem.scenario.seed, "dispatch"))
         self._options = [_by_rating(own, ratings) for own in options]
@@ -94,11 +101,12 @@ class DispatchSearch:
     def _anneal(self, start: Dispatched) -> Dispatched:
         rng, problem = self._rng, self._problem
         jobs = sum(len(segment.jobs) for row in start.rows for segment in self._sequences.of(int(row)))
-        trials = max(_FEWEST_TRIALS, _MOST_JOBS // max(1, jobs))
+        choices = problem.num_clients + sum(len(own) for own in self._options)
+        trials = max(_FEWEST_TRIALS, min(_MOST_JOBS // max(1, jobs), _TRIALS_A_CHOICE * choices))
         now, reached_s = self._timed(start.rows, start.urgency_s)
         best = now
         for trial in range(trials):
-            if self._is_over():
+            if self._is_over() or best.value_s <= self._bound_s * (1 + _ENOUGH):
                 break
             rows, urgency_s = now.rows, now.urgency_s
             drawn = rng.random()

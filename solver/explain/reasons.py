@@ -239,7 +239,7 @@ def _sentence(
         return f"{limit.words}, {what} would be taken"
     if gains and named.has_others:
         what = named.what(best)
-        return f"the other clients: by itself {what} would pay, but the shares do not stretch to it"
+        return f"the other clients: by itself {what} would pay, but the shared resources do not stretch to it"
     return "no limit: with more memory, a free link or server, or a faster device the same option would be taken"
 
 

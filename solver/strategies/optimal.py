@@ -58,7 +58,9 @@ class Optimal(Strategy):
         choices = relaxed_choices(problem, bounds, self.name)
         by_energy = problem.objective == ENERGY
         options = [np.array([row]) for row in static.rows] if by_energy else _undominated(problem)
-        search = DispatchSearch(problem, options, choices.ratings, lambda: effort.is_over)
+        search = DispatchSearch(
+            problem, options, choices.ratings, lambda: effort.is_over, bounds.schedule_lower_bound_s
+        )
         found = search.best_from([static.rows, *(() if by_energy else choices.rows)])
         if found.value_s >= static_s * (1 - _SHORTER):
             return proven

@@ -71,15 +71,15 @@ def test_joules_are_shown_where_energy_is_minimised() -> None:
     assert f"{plan.objective_j:.4g} J" in plan_headline(plan)
 
 
-@pytest.mark.parametrize("strategy", ["optimal", "time-shared", "split-sequential"])
+@pytest.mark.parametrize("strategy", ["static", "optimal", "time-shared", "split-sequential"])
 def test_the_bound_is_said_to_hold_for_what_it_holds_for(strategy: str, report_of: object) -> None:
     scenario = family_scenario("opt-causal")
     plan = make_plan(scenario, profile_scenario(scenario), strategy)
     words = plan_headline(plan)
-    assert ("for static shares" in words) == (strategy == "optimal")
-    assert ("for any schedule" in words) == (strategy != "optimal")
+    assert ("for static shares" in words) == (strategy == "static")
+    assert ("for any schedule" in words) == (strategy != "static")
     note = next(tile.note for tile in tiles(report_of(plan, scenario)) if tile.label == "Gap to the bound")  # type: ignore[operator]
-    assert ("static shares" in note) == (strategy == "optimal")
+    assert ("static shares" in note) == (strategy == "static")
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ def test_batch_sizes_are_chosen_client_by_client() -> None:
     """A mixture beats either size for all, and hsfl may mix them too."""
     scenario, table = instance()
     offered = with_batch_sizes(table, {8: (1.0, 0.7), 16: (1.6, 1.0)})
-    best = make_plan(scenario, offered).objective_s
+    best = make_plan(scenario, offered, "static").objective_s
     for batch_size in (8, 16):
         rows = offered.table[offered.table["batch_size"] == batch_size]
-        assert best <= make_plan(scenario, OptionTable(rows.reset_index(drop=True))).objective_s * (1 + 1e-6)
+        assert best <= make_plan(scenario, OptionTable(rows.reset_index(drop=True)), "static").objective_s * (1 + 1e-6)
     plan = make_plan(scenario, offered, "hsfl")
     verify_plan(plan, scenario, offered)
     assert {client.batch_size for client in plan.clients} <= {8, 16}

@@ -26,7 +26,7 @@ def row(client: str, cut: int = 1, mode: str = "fo", **costs: Any) -> dict[str, 
 
 def test_one_client_gets_everything() -> None:
     scenario = make_scenario([group("a")])
-    plan = make_plan(scenario, make_table(scenario, [row("a-0")]))
+    plan = make_plan(scenario, make_table(scenario, [row("a-0")]), "static")
     client = plan.clients[0]
     assert (client.uplink_share, client.downlink_share, client.server_share) == pytest.approx((1, 1, 1))
     assert plan.status is PlanStatus.OPTIMAL
@@ -36,7 +36,7 @@ def test_one_client_gets_everything() -> None:
 @pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency"])
 def test_identical_clients_are_solved_as_one_kind(minimise: str) -> None:
     instance = random_instance(4, num_clients=12, copies=12, num_options=None, minimise=minimise)
-    plan = make_plan(instance.scenario, instance.table)
+    plan = make_plan(instance.scenario, instance.table, "static")
     assert plan.gap <= 0.02
     by_option: dict[tuple[int, str], set[float]] = {}
     for client in plan.clients:
@@ -47,7 +47,7 @@ def test_identical_clients_are_solved_as_one_kind(minimise: str) -> None:
 def test_equal_options_are_all_alike() -> None:
     scenario = make_scenario([group("a", count=3)])
     rows = [row(f"a-{i}", cut) for i in range(3) for cut in (1, 2, 3)]
-    plan = make_plan(scenario, make_table(scenario, rows))
+    plan = make_plan(scenario, make_table(scenario, rows), "static")
     assert plan.status is PlanStatus.OPTIMAL
     assert {client.cut for client in plan.clients} == {1}
 
@@ -57,7 +57,7 @@ def test_a_plan_that_costs_nothing_is_optimal() -> None:
     rows = [
         row(f"a-{i}", client_compute_s=0.0, uplink_bytes=0, downlink_bytes=0, server_compute_s=0.0) for i in range(2)
     ]
-    plan = make_plan(scenario, make_table(scenario, rows))
+    plan = make_plan(scenario, make_table(scenario, rows), "static")
     assert (plan.objective_s, plan.gap, plan.status) == (0.0, 0.0, PlanStatus.OPTIMAL)
 
 
@@ -65,7 +65,7 @@ def test_some_options_that_cost_nothing() -> None:
     scenario = make_scenario([group("a", count=2)], modes=("fo", "frozen"))
     free = {"client_compute_s": 0.0, "uplink_bytes": 0, "downlink_bytes": 0, "server_compute_s": 0.0, "progress": 0.0}
     rows = [r for i in range(2) for r in (row(f"a-{i}"), row(f"a-{i}", mode="frozen", **free))]
-    plan = make_plan(scenario, make_table(scenario, rows))
+    plan = make_plan(scenario, make_table(scenario, rows), "static")
     assert plan.progress > 0
     assert plan.status is PlanStatus.OPTIMAL
 
@@ -75,14 +75,14 @@ def test_zero_uplink_with_bits_to_move_names_the_key(link_model: str) -> None:
     scenario = make_scenario([group("a", count=2, link_model=link_model)], link_model=link_model, uplink_hz=0)
     table = make_table(scenario, [row(f"a-{i}") for i in range(2)])
     with pytest.raises(InfeasibleError, match=r"(?s)a-0.*radio\.uplink_hz = 0 Hz.*give radio\.uplink_hz"):
-        make_plan(scenario, table)
+        make_plan(scenario, table, "static")
 
 
 @pytest.mark.parametrize("link_model", ["fixed", "shannon"])
 def test_zero_uplink_leaves_options_that_send_nothing(link_model: str) -> None:
     scenario = make_scenario([group("a", count=2, link_model=link_model)], link_model=link_model, uplink_hz=0)
     rows = [r for i in range(2) for r in (row(f"a-{i}"), row(f"a-{i}", 2, uplink_bytes=0))]
-    plan = make_plan(scenario, make_table(scenario, rows))
+    plan = make_plan(scenario, make_table(scenario, rows), "static")
     assert {client.cut for client in plan.clients} == {2}
     assert plan.status is PlanStatus.OPTIMAL
 
@@ -91,7 +91,7 @@ def test_a_link_with_no_gain_is_a_typed_error() -> None:
     link = {"path_gain_db": -4000.0, "downlink_bps_per_hz": 1.0}
     scenario = make_scenario([group("a", link_model="shannon") | {"link": link}], link_model="shannon")
     with pytest.raises(InfeasibleError, match="path_gain_db"):
-        make_plan(scenario, make_table(scenario, [row("a-0")]))
+        make_plan(scenario, make_table(scenario, [row("a-0")]), "static")
 
 
 def test_a_client_without_a_fitting_option_is_explained() -> None:
@@ -106,7 +106,7 @@ def test_a_client_without_a_fitting_option_is_explained() -> None:
         )
     ]
     with pytest.raises(InfeasibleError) as caught:
-        make_plan(scenario, make_table(scenario, rows))
+        make_plan(scenario, make_table(scenario, rows), "static")
     message = str(caught.value)
     assert "phone-0 (rpi4b_8gb): its leanest option, cut 1 with fo-recompute" in message
     assert "2.00 MiB of a budget of 2.00 MiB: 1 B (1 bytes) missing" in message
@@ -119,7 +119,7 @@ def test_a_client_without_a_fitting_option_is_explained() -> None:
 def test_min_cut_is_named_as_the_relaxation() -> None:
     scenario = make_scenario([group("a", min_cut=3)])
     with pytest.raises(InfeasibleError, match="lower min_cut from 3 to 2"):
-        make_plan(scenario, make_table(scenario, [row("a-0", 1), row("a-0", 2)]))
+        make_plan(scenario, make_table(scenario, [row("a-0", 1), row("a-0", 2)]), "static")
 
 
 def test_server_memory_is_kept_to_the_byte() -> None:
@@ -133,11 +133,11 @@ def test_server_memory_is_kept_to_the_byte() -> None:
     ]
     for memory, slow in ((102, 0), (101, 1), (100, 2)):
         scenario = make_scenario([group("a", count=2)], server_memory_bytes=memory)
-        plan = make_plan(scenario, make_table(scenario, rows))
+        plan = make_plan(scenario, make_table(scenario, rows), "static")
         assert sum(client.cut == 2 for client in plan.clients) == slow
     scenario = make_scenario([group("a", count=2)], server_memory_bytes=99)
     with pytest.raises(InfeasibleError, match=r"server\.memory_bytes is 99 B.*100 B together: 1 B \(1 bytes\) missing"):
-        make_plan(scenario, make_table(scenario, rows))
+        make_plan(scenario, make_table(scenario, rows), "static")
 
 
 def test_a_server_without_memory_still_serves_local_options() -> None:
@@ -145,26 +145,26 @@ def test_a_server_without_memory_still_serves_local_options() -> None:
     rows = [
         r for i in range(2) for r in (row(f"a-{i}", 1, server_state_bytes=1), row(f"a-{i}", 2, server_compute_s=0.0))
     ]
-    assert {c.cut for c in make_plan(scenario, make_table(scenario, rows)).clients} == {2}
+    assert {c.cut for c in make_plan(scenario, make_table(scenario, rows), "static").clients} == {2}
 
 
 def test_progress_out_of_reach_names_what_is_in_reach() -> None:
     scenario = make_scenario([group("a")], minimum_progress=0.9)
     with pytest.raises(InfeasibleError, match=r"minimum_progress is 0\.9 and the usable options reach at most 0\.5"):
-        make_plan(scenario, make_table(scenario, [row("a-0", progress=0.5)]))
+        make_plan(scenario, make_table(scenario, [row("a-0", progress=0.5)]), "static")
 
 
 def test_progress_out_of_reach_within_server_memory() -> None:
     scenario = make_scenario([group("a", count=2)], minimum_progress=0.9, server_memory_bytes=10)
     rows = [r for i in range(2) for r in (row(f"a-{i}", 1, server_state_bytes=10), row(f"a-{i}", 2, progress=0.1))]
     with pytest.raises(InfeasibleError, match=r"reach at most 0\.55"):
-        make_plan(scenario, make_table(scenario, rows))
+        make_plan(scenario, make_table(scenario, rows), "static")
 
 
 def test_no_progress_at_all_has_no_time_to_progress() -> None:
     scenario = make_scenario([group("a")], modes=("frozen",))
     with pytest.raises(InfeasibleError, match="no usable option makes progress"):
-        make_plan(scenario, make_table(scenario, [row("a-0", mode="frozen", progress=0.0)]))
+        make_plan(scenario, make_table(scenario, [row("a-0", mode="frozen", progress=0.0)]), "static")
 
 
 @pytest.mark.parametrize("link_model", ["fixed", "shannon"])
@@ -175,7 +175,7 @@ def test_ranges_of_scale(scale: float, minimise: str, link_model: str) -> None:
     table = instance.table.table.copy()
     table["client_compute_s"] *= scale
     table.loc[table["client"] == "g0-0", "server_compute_s"] *= scale
-    plan = make_plan(instance.scenario, type(instance.table)(table))
+    plan = make_plan(instance.scenario, type(instance.table)(table), "static")
     assert plan.gap <= 1e-4
 
 
@@ -183,12 +183,12 @@ def test_table_and_scenario_must_agree() -> None:
     scenario = make_scenario([group("a", count=2)])
     table = make_table(scenario, [row("a-0"), row("a-1")]).table
     with pytest.raises(ContractError, match="no row for client a-1"):
-        make_plan(scenario, type(make_table(scenario, [row("a-0")]))(table[table["client"] == "a-0"]))
+        make_plan(scenario, type(make_table(scenario, [row("a-0")]))(table[table["client"] == "a-0"]), "static")
     with pytest.raises(ContractError, match="which the scenario does not"):
-        make_plan(make_scenario([group("a")]), type(make_table(scenario, [row("a-0")]))(table))
+        make_plan(make_scenario([group("a")]), type(make_table(scenario, [row("a-0")]))(table), "static")
     wrong = table.assign(data_weight=0.3)
     with pytest.raises(ContractError, match="data weight"):
-        make_plan(scenario, type(make_table(scenario, [row("a-0")]))(wrong))
+        make_plan(scenario, type(make_table(scenario, [row("a-0")]))(wrong), "static")
 
 
 def test_errors_carry_an_exit_code() -> None:
@@ -212,7 +212,7 @@ def test_one_client_and_identical_clients_under_every_strategy(strategy: str, mi
         4, num_clients=copies, copies=copies, num_options=None, minimise=minimise, minimum_progress=0.05
     )
     plan = make_plan(instance.scenario, instance.table, strategy)
-    best = make_plan(instance.scenario, instance.table)
+    best = make_plan(instance.scenario, instance.table, "static")
     value, least = (
         (plan.objective_j, best.objective_j)
         if minimise == "energy"
@@ -236,7 +236,7 @@ def test_ranges_of_scale_where_clients_are_many(scale: float) -> None:
     instance = random_instance(6, num_clients=60, num_options=6)
     table = instance.table.table.copy()
     table.loc[table["client"] == "g0-0", ["client_compute_s", "server_compute_s"]] *= scale
-    plan = make_plan(instance.scenario, type(instance.table)(table))
+    plan = make_plan(instance.scenario, type(instance.table)(table), "static")
     assert plan.gap <= 0.05
     assert plan.status is not PlanStatus.BASELINE
 
@@ -253,7 +253,7 @@ def test_links_of_very_different_gain_are_planned_without_warnings(seed: int) ->
     scenario = make_scenario(groups, link_model="shannon", uplink_hz=80e6, downlink_hz=80e6)
     rng = np.random.default_rng(seed)
     rows = [row for client in scenario.expanded_clients() for row in random_rows(client.id, 4, ("fo",), rng)]
-    make_plan(scenario, make_table(scenario, rows))
+    make_plan(scenario, make_table(scenario, rows), "static")
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -261,7 +261,7 @@ def test_a_client_alone_has_bottlenecks_and_no_warnings() -> None:
     """Its band is priced at nothing where the deadline is that of the client alone; more of it saves nevertheless."""
     scenario = make_scenario([group("a")])
     plan = make_plan(
-        scenario, make_table(scenario, [row("a-0", uplink_bytes=10**6, downlink_bytes=0, server_compute_s=0)])
+        scenario, make_table(scenario, [row("a-0", uplink_bytes=10**6, downlink_bytes=0, server_compute_s=0)]), "static"
     )
     saves = {m.resource: m.saves_s for m in plan.marginals}
     assert saves["uplink"] > 0

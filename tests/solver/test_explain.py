@@ -19,7 +19,7 @@ MIB = 1024**2
 
 def plan_reason(rows: list[dict[str, Any]], **scenario_keys: Any) -> str:
     scenario = make_scenario([group("a", memory_budget_bytes=2 * MIB)], **scenario_keys)
-    return make_plan(scenario, make_table(scenario, rows)).clients[0].reason
+    return make_plan(scenario, make_table(scenario, rows), "static").clients[0].reason
 
 
 def option(cut: int, mode: str = "fo", **costs: Any) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def test_the_server_memory_is_named() -> None:
             option(2, client_compute_s=1.5, server_state_bytes=50, progress=0.9),
         )
     ]
-    plan = make_plan(scenario, make_table(scenario, rows))
+    plan = make_plan(scenario, make_table(scenario, rows), "static")
     assert any(client.reason.startswith("server memory: with more of it, cut 1 fo") for client in plan.clients)
 
 
@@ -80,7 +80,7 @@ def test_a_reason_names_memory_exactly_where_more_of_it_saves_something(
         budgets=(3e6, 8e6), **limits,
     )  # fmt: skip
     try:
-        plan = make_plan(instance.scenario, instance.table)
+        plan = make_plan(instance.scenario, instance.table, "static")
     except InfeasibleError:
         return
     saving = {client: m for m in plan.marginals for client in m.clients}

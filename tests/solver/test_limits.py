@@ -35,7 +35,7 @@ def test_limits_that_hardly_a_plan_keeps(seed: int, num_clients: int) -> None:
         server={"memory_bytes": int(known["server_state_bytes"].sum())},
         objective={"minimum_progress": progress * (1 - 1e-12)},
     )
-    plan = make_plan(scenario, instance.table)
+    plan = make_plan(scenario, instance.table, "static")
     assert sum(client.server_state_bytes for client in plan.clients) <= known["server_state_bytes"].sum()
     assert plan.progress >= progress * (1 - 1e-11)
 
@@ -51,7 +51,7 @@ def test_limits_that_exclude_each_other_are_named() -> None:
         )
     ]
     with pytest.raises(InfeasibleError, match=r"keeps server memory and coverage together.*raise server\.memory_bytes"):
-        make_plan(scenario, make_table(scenario, rows))
+        make_plan(scenario, make_table(scenario, rows), "static")
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +60,22 @@ def instance() -> Instance:
 
 
 def test_an_energy_cap_for_all_changes_the_plan(instance: Instance) -> None:
-    free = make_plan(instance.scenario, instance.table)
+    free = make_plan(instance.scenario, instance.table, "static")
     spent_j = sum(client.client_energy_j or 0.0 for client in free.clients)
-    capped = make_plan(with_keys(instance.scenario, objective={"energy_cap_j": 0.8 * spent_j}), instance.table)
+    capped = make_plan(
+        with_keys(instance.scenario, objective={"energy_cap_j": 0.8 * spent_j}), instance.table, "static"
+    )
     assert sum(client.client_energy_j or 0.0 for client in capped.clients) <= 0.8 * spent_j
     assert capped.objective_s > free.objective_s
 
 
 def test_an_energy_cap_for_one_client_changes_the_plan(instance: Instance) -> None:
-    free = make_plan(instance.scenario, instance.table)
+    free = make_plan(instance.scenario, instance.table, "static")
     document = instance.scenario.model_dump(mode="json")
     spent_j = free.clients[0].client_energy_j
     assert spent_j is not None
     document["clients"][0]["energy_cap_j"] = 0.99 * spent_j
-    capped = make_plan(validate_scenario(document, "test"), instance.table)
+    capped = make_plan(validate_scenario(document, "test"), instance.table, "static")
     assert capped.clients[0].client_energy_j is not None
     assert capped.clients[0].client_energy_j <= 0.99 * spent_j
 
@@ -90,7 +92,7 @@ def test_coverage_changes_the_plan() -> None:
 
     def exact_at(coverage: float) -> int:
         scenario = make_scenario([group("a", count=4)], minimise="round-latency", coverage=coverage)
-        return sum(client.mode == "fo" for client in make_plan(scenario, make_table(scenario, rows)).clients)
+        return sum(client.mode == "fo" for client in make_plan(scenario, make_table(scenario, rows), "static").clients)
 
     assert exact_at(0.0) == 0
     assert exact_at(0.5) >= 2
@@ -103,7 +105,7 @@ def test_a_slow_client_is_dropped_once_its_price_is_low() -> None:
         scenario = make_scenario([group("fast", count=3), slow], minimise="round-latency")
         rows = [{"client": f"fast-{i}", "cut": 1, "mode": "fo", "client_compute_s": 1.0} for i in range(3)]
         rows.append({"client": "slow-0", "cut": 1, "mode": "fo", "client_compute_s": 9.0})
-        return make_plan(scenario, make_table(scenario, rows))
+        return make_plan(scenario, make_table(scenario, rows), "static")
 
     assert plan_at(None).dropped == ()
     assert plan_at(8.5).dropped == ()
@@ -117,7 +119,7 @@ def test_a_slow_client_is_dropped_once_its_price_is_low() -> None:
 def test_somebody_always_takes_part() -> None:
     scenario = make_scenario([group("a", count=2, drop_price_s=0.0)], minimise="round-latency")
     rows = [{"client": f"a-{i}", "cut": 1, "mode": "fo", "client_compute_s": 1.0 + i} for i in range(2)]
-    assert make_plan(scenario, make_table(scenario, rows)).dropped == ("a-1",)
+    assert make_plan(scenario, make_table(scenario, rows), "static").dropped == ("a-1",)
 
 
 def test_a_price_in_seconds_does_not_go_with_joules() -> None:
@@ -128,17 +130,17 @@ def test_a_price_in_seconds_does_not_go_with_joules() -> None:
 def test_unknown_energy_is_not_zero() -> None:
     scenario = make_scenario([group("a")], minimise="energy")
     with pytest.raises(InfeasibleError, match=r"a-0 .*no power figure is published"):
-        make_plan(scenario, make_table(scenario, [{"client": "a-0", "cut": 1, "mode": "fo"}]))
+        make_plan(scenario, make_table(scenario, [{"client": "a-0", "cut": 1, "mode": "fo"}]), "static")
 
 
 def test_energy_over_its_cap_names_what_is_missing() -> None:
     row = {"client": "a-0", "cut": 1, "mode": "fo", "client_energy_j": 5.0}
     scenario = make_scenario([group("a", energy_cap_j=4.0)])
     with pytest.raises(InfeasibleError, match=r"takes 5 J of a cap of 4 J: 1 J missing; raise energy_cap_j of a-0"):
-        make_plan(scenario, make_table(scenario, [row]))
+        make_plan(scenario, make_table(scenario, [row]), "static")
     scenario = make_scenario([group("a")], energy_cap_j=4.0)
     with pytest.raises(InfeasibleError, match=r"take 5 J together: 1 J missing; raise objective\.energy_cap_j"):
-        make_plan(scenario, make_table(scenario, [row]))
+        make_plan(scenario, make_table(scenario, [row]), "static")
 
 
 def test_coverage_out_of_reach_names_what_is_in_reach() -> None:
@@ -148,7 +150,7 @@ def test_coverage_out_of_reach_names_what_is_in_reach() -> None:
         {"client": "b-0", "cut": 1, "mode": "zo-loss", "uplink_bytes": 10},
     ]
     with pytest.raises(InfeasibleError, match=r"coverage is 0\.8.*hold 0\.5 of the data"):
-        make_plan(scenario, make_table(scenario, rows))
+        make_plan(scenario, make_table(scenario, rows), "static")
 
 
 @pytest.mark.parametrize("seed", range(4))

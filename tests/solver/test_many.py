@@ -88,8 +88,8 @@ def test_a_time_limit_never_passes_for_a_proof(num_clients: int, minimise: str) 
     instance = random_instance(
         6, num_clients=num_clients, num_options=8, minimise=minimise, server_memory=True, minimum_progress=0.4
     )
-    plan = make_plan(instance.scenario, instance.table, time_limit_s=0.0)
-    best = make_plan(instance.scenario, instance.table)
+    plan = make_plan(instance.scenario, instance.table, "static", time_limit_s=0.0)
+    best = make_plan(instance.scenario, instance.table, "static")
     assert plan.lower_bound_s <= best.objective_s * (1 + 1e-9)
     if minimise != "energy":
         assert plan.status in (PlanStatus.TIME_LIMIT, PlanStatus.OPTIMAL)
@@ -98,13 +98,13 @@ def test_a_time_limit_never_passes_for_a_proof(num_clients: int, minimise: str) 
 
 def test_planning_again_after_a_link_changed_starts_from_the_plan() -> None:
     instance = random_instance(6, num_clients=6, num_options=8)
-    before = make_plan(instance.scenario, instance.table)
+    before = make_plan(instance.scenario, instance.table, "static")
     document = instance.scenario.model_dump(mode="json")
     document["radio"]["uplink_hz"] *= 0.9
     changed = validate_scenario(document, "test")
-    cold = make_plan(changed, instance.table)
-    warm = make_plan(changed, instance.table, warm_start=before)
+    cold = make_plan(changed, instance.table, "static")
+    warm = make_plan(changed, instance.table, "static", warm_start=before)
     assert warm.objective_s == pytest.approx(cold.objective_s, rel=1e-6)
-    hurried = make_plan(changed, instance.table, warm_start=before, time_limit_s=0.0)
+    hurried = make_plan(changed, instance.table, "static", warm_start=before, time_limit_s=0.0)
     fixed = {client.id: (client.cut, str(client.mode)) for client in before.clients}
-    assert hurried.objective_s <= make_plan(changed, instance.table, fixed=fixed).objective_s * (1 + 1e-9)
+    assert hurried.objective_s <= make_plan(changed, instance.table, "static", fixed=fixed).objective_s * (1 + 1e-9)

@@ -28,11 +28,11 @@ def value(plan: Any, resource: str) -> float:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_tenth_more_band_saves_what_planning_again_saves(seed: int, key: str, link_model: str, minimise: str) -> None:
     instance = random_instance(seed, num_clients=4, num_options=None, link_model=link_model, minimise=minimise)
-    plan = make_plan(instance.scenario, instance.table)
+    plan = make_plan(instance.scenario, instance.table, "static")
     promised_s = value(plan, key.removesuffix("_hz"))
     document = instance.scenario.model_dump(mode="json")
     document["radio"][key] *= 1.1
-    again = make_plan(validate_scenario(document, "test"), instance.table)
+    again = make_plan(validate_scenario(document, "test"), instance.table, "static")
     saved_s = plan.objective_s - again.objective_s
     # Other options may pay with more band, never fewer: planning again saves as much or more.
     assert promised_s <= saved_s + 1e-6 * plan.objective_s
@@ -49,14 +49,14 @@ def test_a_tenth_more_server_saves_what_a_faster_one_saves(seed: int) -> None:
     table = instance.table.table.copy()
     table["server_compute_s"] *= 30
     slow = type(instance.table)(table)
-    plan = make_plan(instance.scenario, slow)
+    plan = make_plan(instance.scenario, slow, "static")
     device = catalogue()[instance.scenario.server.device]
     assert device.fp32_flops_per_s is not None
     assert device.efficiency is not None
     (server,) = (m for m in plan.marginals if m.resource == "server")
     assert server.amount_flops_per_s == pytest.approx(0.1 * device.fp32_flops_per_s * device.efficiency.matmul)
     table["server_compute_s"] /= 1.1
-    again = make_plan(instance.scenario, type(instance.table)(table))
+    again = make_plan(instance.scenario, type(instance.table)(table), "static")
     promised_s = value(plan, "server")
     assert promised_s > 0
     assert promised_s <= plan.objective_s - again.objective_s + 1e-6 * plan.objective_s
@@ -75,8 +75,8 @@ def memory_instance(budget_mib: int) -> Instance:
 
 def test_memory_saves_what_planning_again_saves() -> None:
     before, after = memory_instance(100), memory_instance(200)
-    plan = make_plan(before.scenario, before.table)
-    again = make_plan(after.scenario, after.table)
+    plan = make_plan(before.scenario, before.table, "static")
+    again = make_plan(after.scenario, after.table, "static")
     (promised,) = (m for m in plan.marginals if m.resource == "memory")
     assert promised.clients == ("a-0",)
     assert promised.saves_s == pytest.approx(plan.objective_s - again.objective_s, rel=1e-6)
@@ -87,7 +87,7 @@ def test_memory_saves_what_planning_again_saves() -> None:
 
 def test_an_option_beyond_twice_the_budget_is_named_where_no_nearer_one_helps() -> None:
     instance = memory_instance(70)
-    plan = make_plan(instance.scenario, instance.table)
+    plan = make_plan(instance.scenario, instance.table, "static")
     (promised,) = (m for m in plan.marginals if m.resource == "memory")
     assert (promised.option, promised.amount_bytes) == ("cut 2 fo", 80 * MIB)
 
@@ -98,7 +98,7 @@ def test_no_option_that_does_not_fit_saves_more_than_is_said(seed: int, link_mod
     """Against planning with every such option fixed, one after another, the other clients as they are."""
     instance = random_instance(seed, num_clients=3, num_options=6, link_model=link_model, budgets=(3e6, 8e6))
     try:
-        plan = make_plan(instance.scenario, instance.table)
+        plan = make_plan(instance.scenario, instance.table, "static")
     except InfeasibleError:
         return
     said = {client: m for m in plan.marginals for client in m.clients}
@@ -114,7 +114,7 @@ def test_no_option_that_does_not_fit_saves_more_than_is_said(seed: int, link_mod
             own = table["client"] == client.id
             budgets = table["memory_budget_bytes"].where(~own, row.client_peak_bytes)
             fitting = table.assign(memory_budget_bytes=budgets, fits=table["client_peak_bytes"] <= budgets)
-            fixed = make_plan(roomy, OptionTable(fitting), fixed={**others, client.id: (row.cut, row.mode)})
+            fixed = make_plan(roomy, OptionTable(fitting), "static", fixed={**others, client.id: (row.cut, row.mode)})
             saves[f"cut {row.cut} {row.mode}", row.client_peak_bytes] = plan.objective_s - fixed.objective_s
         better = {key: value for key, value in saves.items() if value > 2e-6 * plan.objective_s}
         if client.id not in said:
@@ -134,7 +134,7 @@ def test_amounts_are_rounded_up_to_three_digits() -> None:
 
 
 def test_a_resource_that_nobody_waits_for_saves_nothing() -> None:
-    plan = make_plan(memory_instance(500).scenario, memory_instance(500).table)
+    plan = make_plan(memory_instance(500).scenario, memory_instance(500).table, "static")
     assert value(plan, "server") == 0
     assert value(plan, "downlink") == 0
 
@@ -144,4 +144,4 @@ def test_options_that_are_ruled_out_within_the_budget_lack_no_memory() -> None:
     instance = memory_instance(500)
     table = instance.table.table
     narrow = table.assign(fits=table["client_peak_bytes"] <= 100 * MIB)
-    assert not [m for m in make_plan(instance.scenario, OptionTable(narrow)).marginals if m.clients]
+    assert not [m for m in make_plan(instance.scenario, OptionTable(narrow), "static").marginals if m.clients]

@@ -20,9 +20,9 @@ def check(instance: Instance) -> Plan | None:
     truth = brute_force(instance)
     if not np.isfinite(truth.upper):
         with pytest.raises(InfeasibleError):
-            make_plan(instance.scenario, instance.table)
+            make_plan(instance.scenario, instance.table, "static")
         return None
-    plan = make_plan(instance.scenario, instance.table)
+    plan = make_plan(instance.scenario, instance.table, "static")
     by_energy = plan.objective == "energy"
     value = plan.objective_j if by_energy else plan.objective_s
     bound = plan.lower_bound_j if by_energy else plan.lower_bound_s

@@ -35,7 +35,7 @@ def test_optimal_is_no_worse_than_any_baseline(
         budgets=(3e6, 1e7), local_steps=2, **dict.fromkeys(limits, True),
     )  # fmt: skip
     try:
-        best = make_plan(instance.scenario, instance.table)
+        best = make_plan(instance.scenario, instance.table, "static")
     except InfeasibleError as error:
         # Budgets are drawn after the options: sometimes nothing fits a client.
         failure = str(error)
@@ -50,7 +50,7 @@ def test_optimal_is_no_worse_than_any_baseline(
 @every_link
 def test_many_clients_come_close_to_the_bound(link_model: str, num_clients: int) -> None:
     instance = random_instance(2, num_clients=num_clients, num_options=10, num_cuts=6, link_model=link_model)
-    plan = make_plan(instance.scenario, instance.table)
+    plan = make_plan(instance.scenario, instance.table, "static")
     assert plan.gap <= 0.01
 
 
@@ -100,7 +100,7 @@ def test_splitfed_explains_when_no_cut_fits_everybody() -> None:
     ]
     with pytest.raises(InfeasibleError, match="small-0 fits cuts up to 1, deep-0 starts at cut 2"):
         make_plan(scenario, make_table(scenario, rows), "splitfed")
-    make_plan(scenario, make_table(scenario, rows))
+    make_plan(scenario, make_table(scenario, rows), "static")
 
 
 def test_splitfed_respects_server_memory() -> None:
@@ -154,10 +154,10 @@ def test_unknown_strategies_name_the_nearest() -> None:
 
 def test_fixed_options_are_kept() -> None:
     instance = random_instance(3, num_clients=3, num_options=None)
-    plan = make_plan(instance.scenario, instance.table, fixed={"g1-0": (2, "zo-loss")})
+    plan = make_plan(instance.scenario, instance.table, "static", fixed={"g1-0": (2, "zo-loss")})
     assert (plan.client("g1-0").cut, str(plan.client("g1-0").mode)) == (2, "zo-loss")
-    assert plan.objective_s >= make_plan(instance.scenario, instance.table).objective_s * (1 - 1e-9)
+    assert plan.objective_s >= make_plan(instance.scenario, instance.table, "static").objective_s * (1 - 1e-9)
     with pytest.raises(UsageError, match="no usable option cut 9"):
-        make_plan(instance.scenario, instance.table, fixed={"g1-0": (9, "fo")})
+        make_plan(instance.scenario, instance.table, "static", fixed={"g1-0": (9, "fo")})
     with pytest.raises(UsageError, match="no client 'nobody'"):
-        make_plan(instance.scenario, instance.table, fixed={"nobody": (1, "fo")})
+        make_plan(instance.scenario, instance.table, "static", fixed={"nobody": (1, "fo")})

@@ -49,8 +49,8 @@ def test_the_bound_holds_and_the_optimum_is_claimed_only_within_it(seed: int, lo
         )
         for server_model in ("shared-mean", "per-client")
     )
-    plan = make_plan(instance.scenario, instance.table)
-    without = make_plan(relaxed.scenario, relaxed.table)
+    plan = make_plan(instance.scenario, instance.table, "static")
+    without = make_plan(relaxed.scenario, relaxed.table, "static")
     assert plan.objective_s >= without.lower_bound_s * (1 - 1e-9)
     assert plan.lower_bound_s == pytest.approx(without.lower_bound_s, rel=1e-6)
     assert plan.gap == pytest.approx(plan.objective_s / plan.lower_bound_s - 1)
@@ -124,7 +124,7 @@ def test_alike_clients_are_polished_as_one_kind() -> None:
 def test_no_single_exchange_improves_the_plan() -> None:
     instance = random_instance(7, num_clients=3, num_options=4, local_steps=4, server_model="shared-mean")
     problem = build_problem(instance.table, instance.scenario)
-    plan = make_plan(instance.scenario, instance.table)
+    plan = make_plan(instance.scenario, instance.table, "static")
     rows = rows_of_plan(problem, plan)
     assert rows is not None
     for row in range(problem.num_rows):
@@ -154,6 +154,6 @@ def test_the_verifier_walks_the_steps_itself(strategy: str) -> None:
 
 def test_the_verifier_refuses_a_divided_server_that_serves_in_turn() -> None:
     mean, sequential = shared(3, 2), shared(3, 2, server_model="shared-sequential")
-    plan = make_plan(mean.scenario, mean.table)
+    plan = make_plan(mean.scenario, mean.table, "static")
     with pytest.raises(SolverFailure, match="serves one client after another"):
         verify_plan(plan, sequential.scenario, sequential.table)

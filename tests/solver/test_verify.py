@@ -24,7 +24,7 @@ def instance(request: pytest.FixtureRequest) -> Instance:
 
 @pytest.fixture(scope="module")
 def plan(instance: Instance) -> Plan:
-    return make_plan(instance.scenario, instance.table)
+    return make_plan(instance.scenario, instance.table, "static")
 
 
 def first_client(**changes: Any) -> Callable[[Document], None]:
@@ -112,7 +112,7 @@ def test_tampered_plans_are_rejected(name: str, plan: Plan, instance: Instance) 
 
 def test_min_cut_and_least_progress_are_checked() -> None:
     instance = random_instance(5, num_clients=4, num_options=8, modes=("zo-loss",), minimise="round-latency")
-    plan = make_plan(instance.scenario, instance.table)
+    plan = make_plan(instance.scenario, instance.table, "static")
     assert plan.progress < 0.999
     document = instance.scenario.model_dump(mode="json")
     document["objective"]["minimum_progress"] = 1.0

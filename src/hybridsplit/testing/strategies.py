@@ -176,6 +176,10 @@ class StrategyContract:
             return  # refused, as above
         common = self.plan(*shared(5, 1, server_model))
         expected = self.plan(*shared(5, 1, "per-client"))
+        if self.chosen.sharing is Sharing.ANY and server_model == "shared-sequential":
+            # The order in which the server's model steps is a part of what is trained: one kind of schedule less.
+            assert common.objective_s >= expected.objective_s * (1 - 1e-9)
+            return
         assert common.clients == expected.clients
         assert common.round_latency_s == expected.round_latency_s
 

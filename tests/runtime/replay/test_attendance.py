@@ -23,7 +23,8 @@ ROUNDS = 5
     ("strategy", "more"),
     [
         ("optimal", []),
-        ("optimal", PREFIX),
+        ("static", []),
+        ("static", PREFIX),
         ("splitfed", ["training.server_model=shared-mean"]),
         ("time-shared", []),
         ("time-shared", ["training.server_model=shared-sequential"]),
@@ -49,7 +50,7 @@ def test_absent_clients_cost_nothing_and_nobody_waits_for_them(strategy: str, mo
             assert size == measured[where], where
     caught_up = sum(sum(taking_part.values()) for taking_part in present.rounds)
     assert (caught_up > 0) == (more == PREFIX)
-    if strategy in ("optimal", "splitfed") and not more:
+    if strategy in ("static", "splitfed") and not more:
         for taking_part, latency_s in zip(present.rounds, replayed.round_latency_s, strict=True):
             assert latency_s == pytest.approx(max(plan.client(c).latency_s for c in taking_part), rel=1e-9)
     assert all(latency_s <= plan.round_latency_s * (1 + 1e-9) + 1e-3 for latency_s in replayed.round_latency_s)

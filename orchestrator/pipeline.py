@@ -12,6 +12,7 @@ from hybridsplit.orchestrator.plan_file import STATED
 from hybridsplit.orchestrator.run_check import check_run
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import rounds_table, summarise
+from hybridsplit.orchestrator.timeline.rounds import replayed_rounds
 from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger
@@ -200,7 +201,9 @@ def run_plan(
             folder.save_rounds(control, "control")
         folder.save_rounds(rounds_table(result.records))
         folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
-        folder.save_ledger(Ledger.from_entries(entries))
+        ledger = Ledger.from_entries(entries)
+        folder.save_ledger(ledger)
+        folder.save_rounds(replayed_rounds(plan, ledger), "replay")
         folder.save_summary(summary)
         folder.list_all()
     write_report(folder, bounds=bounds)
@@ -218,7 +221,7 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
     return RayExecutor(scenario, settings.num_workers, address=settings.address)
 
 
-def write_report(folder: RunFolder, *, bounds: str = STATED) -> Path:
+def write_report(folder: RunFolder, *, bounds: str = STATED, round_shown: int | None = None) -> Path:
     """Render ``report.html`` from the files of a run folder.
 
     Parameters
@@ -227,6 +230,8 @@ def write_report(folder: RunFolder, *, bounds: str = STATED) -> Path:
         The folder.
     bounds
         What to say of where the plan's bounds come from; empty where this process derived them.
+    round_shown
+        The round of the replay that is shown in time, from 0; the typical one when None.
 
     Raises
     ------
@@ -262,6 +267,8 @@ def write_report(folder: RunFolder, *, bounds: str = STATED) -> Path:
         control=control,
         notes=tuple(note for note in summary.notes if note not in plan.notes),
         bounds=bounds,
+        latencies=summary.round_latencies,
+        round_shown=round_shown,
     )
     page = render_report(data)
     with writing_to(folder.report, f"all else is there: 'hybridsplit report {folder.path}' draws the report again"):

@@ -17,7 +17,10 @@ from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Marginal, PlanStatus, Prices
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
-SECTIONS = "headline plan latency rounds memory learning truth confidence options notes scenario".split()
+SECTIONS = [
+    *("headline", "plan", "latency", "rounds", "memory", "learning", "truth", "confidence", "options", "notes"),
+    "scenario",
+]
 RESOURCE_ATTRIBUTES = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}
 ATTACK = "<script>alert('x')</script>"
 

@@ -164,6 +164,7 @@ def run_plan(
     from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
+    _check_links(plan, scenario, num_rounds)
     folder.create()
     with writing_to(folder.path, "nothing was trained yet: free some space or make it writable, and start again"):
         if not settings.resume or not folder.is_listed:
@@ -210,6 +211,16 @@ def run_plan(
     return summary
 
 
+def _check_links(plan: Plan, scenario: Scenario, num_rounds: int) -> None:
+    """Replay before anything is trained where a trace does not repeat: it may end before the rounds do."""
+    from hybridsplit.runtime.replay import replay
+    from hybridsplit.scenarios.sections.traces import over_time
+
+    traces = [over_time(group.link.trace) for group in scenario.clients if group.link.trace is not None]
+    if any(trace.past_the_end != "loop" for trace in traces):
+        replay(plan, scenario, num_rounds=num_rounds, samples_windows=True)
+
+
 def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
     """Return the executor that the settings ask for, to be used as a context manager."""
     if settings.executor == "inline":
@@ -247,7 +258,7 @@ def write_report(folder: RunFolder, *, bounds: str = STATED, round_shown: int | 
     folder.check()
     summary, plan, rounds, control = folder.summary(), folder.plan(), folder.rounds(), folder.rounds("control")
     options, ledger = folder.options(), folder.ledger()
-    check_run(folder.path, plan, summary, ledger, rounds, control, folder.clients())
+    check_run(folder.path, plan, summary, ledger, rounds, control, folder.clients(), folder.rounds("replay"))
     peaks = summary.peak_bytes
     memory = pd.DataFrame(
         {

@@ -122,3 +122,12 @@ def test_any_round_is_shown_in_time(folder: Path, tmp_path: Path) -> None:
     ends_s = [one["end_s"] for one in document["intervals"]]
     assert max(ends_s) == pytest.approx(document["latency_s"])
     assert set(document["utilisation"]) == set(document["queue_length"]) == {"uplink", "downlink", "server"}
+
+
+def test_a_trace_that_ends_is_known_before_anything_is_trained(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "short.csv").write_text("time_s,dl_mbps\n0.0,5\n0.01,6\n", encoding="utf-8")
+    trace = f"clients.pi4.link.trace={{path: {tmp_path}/short.csv, past_the_end: fail}}"
+    out = tmp_path / "out"
+    said = done("run", "quickstart", "--set", trace, "--executor", "inline", "--rounds", "2", "--out", str(out), code=4)
+    assert "short.csv: the recording ends after 20 ms and must not repeat" in said
+    assert not (out / "checkpoints").exists()

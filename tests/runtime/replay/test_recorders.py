@@ -173,6 +173,8 @@ def test_samples_of_one_stamp_at_rate_zero_are_a_stall(header: str) -> None:
         ("time_s,cqi_table1\n0,5\n1,16\n", "line 3: found the index 16; needs a whole number from 0 to 15"),
         ("time_s,mcs_table2\n0,5\n1,28\n", "line 3: found the index 28; .*reserved"),
         ("time_s,cqi_table3\n0,5\n1,6\n", "records indices"),
+        ("time_s,cqi_table1\n0,5\n1,inf\n", "line 3: found the index inf"),
+        ("time_s,cqi_table1\n0,5\n1,nan\n", "line 3: found the index nan"),
         ("5\n6\n7\n", "line 1: found '5', one number: packet times"),
         ("# nothing\n# else\n", "comments only"),
         ('{"a": 1}', "a JSON object that iperf3 did not write"),
@@ -225,6 +227,9 @@ def test_files_of_packet_times_are_a_pair(tmp_path: Path) -> None:
     assert up is not None
     assert down is not None
     assert up.offset_s == down.offset_s == dealt["b"].offset_s > 0
+    (tmp_path / "bus.up").write_text("time_s,ul_mbps\n0,5\n1,6\n")
+    with pytest.raises(ScenarioError, match=r"bus.down: lies beside bus.up, and one of the two has no packet times"):
+        load_recording(tmp_path / "bus.down")
     (tmp_path / "bus.up").write_text("5\n3\n")
     with pytest.raises(ScenarioError, match=r"bus.up, line 2: the time goes back from 5 ms to 3 ms"):
         load_recording(tmp_path / "bus.down")

@@ -53,8 +53,8 @@ def load_recording(path: Path, index_table: str | None = None) -> Recording:
     up, down = (pair.up, found.down) if suffix == ".down" else (found.up, pair.down)
     if up is None or down is None:
         raise ScenarioError(
-            f"{path}: lies beside {other.name}, and one of the two has no packet times; needs packet times in both, "
-            "which are then the directions of one recording: rename a file that is another recording"
+            f"{path}: lies beside {other.name}, and the two do not state one direction each; needs packet times in "
+            "both, which are then the directions of one recording: rename a file that is another recording"
         )
     return replace(found, up=up, down=down, notes=(*found.notes, *pair.notes))
 

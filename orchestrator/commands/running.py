@@ -115,6 +115,7 @@ def _document(summary: Summary, folder: RunFolder | None) -> dict[str, Any]:
 
 
 def _print_run(summary: Summary, folder: RunFolder) -> None:
+    from hybridsplit.orchestrator.recordings import latencies_line
     from hybridsplit.orchestrator.views.tables import memory_line, truth_table
     from hybridsplit.scenarios.units import format_seconds
 
@@ -126,4 +127,7 @@ def _print_run(summary: Summary, folder: RunFolder) -> None:
     if summary.frozen_control_accuracy is not None:
         line += f" (all client parts frozen: {summary.frozen_control_accuracy:.1%})"
     stdout().print(f"{line}, {format_seconds(summary.simulated_s)} of simulated time", highlight=False)
+    if summary.round_latencies is not None:
+        line = latencies_line(summary.round_latencies, summary.num_rounds)
+        stdout().print(escape(line), highlight=False, soft_wrap=True)
     stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)

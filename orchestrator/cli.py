@@ -14,7 +14,8 @@ import typer
 
 from hybridsplit.orchestrator.commands.inspecting import profile, report, scenarios
 from hybridsplit.orchestrator.commands.planning import compare, pareto, plan
-from hybridsplit.orchestrator.commands.running import replay, run
+from hybridsplit.orchestrator.commands.replaying import replay
+from hybridsplit.orchestrator.commands.running import run
 from hybridsplit.orchestrator.console import show_warnings
 
 app = typer.Typer(

@@ -12,6 +12,7 @@ from hybridsplit.orchestrator.plan_file import STATED
 from hybridsplit.orchestrator.run_check import check_run
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import rounds_table, summarise
+from hybridsplit.orchestrator.timeline.rounds import replayed_rounds
 from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger
@@ -163,6 +164,7 @@ def run_plan(
     from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
+    _check_links(plan, scenario, num_rounds)
     folder.create()
     with writing_to(folder.path, "nothing was trained yet: free some space or make it writable, and start again"):
         if not settings.resume or not folder.is_listed:
@@ -200,11 +202,23 @@ def run_plan(
             folder.save_rounds(control, "control")
         folder.save_rounds(rounds_table(result.records))
         folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
-        folder.save_ledger(Ledger.from_entries(entries))
+        ledger = Ledger.from_entries(entries)
+        folder.save_ledger(ledger)
+        folder.save_rounds(replayed_rounds(plan, ledger), "replay")
         folder.save_summary(summary)
         folder.list_all()
     write_report(folder, bounds=bounds)
     return summary
+
+
+def _check_links(plan: Plan, scenario: Scenario, num_rounds: int) -> None:
+    """Replay before anything is trained where a trace does not repeat: it may end before the rounds do."""
+    from hybridsplit.runtime.replay import replay
+    from hybridsplit.scenarios.sections.traces import over_time
+
+    traces = [over_time(group.link.trace) for group in scenario.clients if group.link.trace is not None]
+    if any(trace.past_the_end != "loop" for trace in traces):
+        replay(plan, scenario, num_rounds=num_rounds, samples_windows=True)
 
 
 def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
@@ -218,7 +232,7 @@ def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
     return RayExecutor(scenario, settings.num_workers, address=settings.address)
 
 
-def write_report(folder: RunFolder, *, bounds: str = STATED) -> Path:
+def write_report(folder: RunFolder, *, bounds: str = STATED, round_shown: int | None = None) -> Path:
     """Render ``report.html`` from the files of a run folder.
 
     Parameters
@@ -227,6 +241,8 @@ def write_report(folder: RunFolder, *, bounds: str = STATED) -> Path:
         The folder.
     bounds
         What to say of where the plan's bounds come from; empty where this process derived them.
+    round_shown
+        The round of the replay that is shown in time, from 0; the typical one when None.
 
     Raises
     ------
@@ -242,7 +258,7 @@ def write_report(folder: RunFolder, *, bounds: str = STATED) -> Path:
     folder.check()
     summary, plan, rounds, control = folder.summary(), folder.plan(), folder.rounds(), folder.rounds("control")
     options, ledger = folder.options(), folder.ledger()
-    check_run(folder.path, plan, summary, ledger, rounds, control, folder.clients())
+    check_run(folder.path, plan, summary, ledger, rounds, control, folder.clients(), folder.rounds("replay"))
     peaks = summary.peak_bytes
     memory = pd.DataFrame(
         {
@@ -262,6 +278,8 @@ def write_report(folder: RunFolder, *, bounds: str = STATED) -> Path:
         control=control,
         notes=tuple(note for note in summary.notes if note not in plan.notes),
         bounds=bounds,
+        latencies=summary.round_latencies,
+        round_shown=round_shown,
     )
     page = render_report(data)
     with writing_to(folder.report, f"all else is there: 'hybridsplit report {folder.path}' draws the report again"):

@@ -18,7 +18,9 @@ _RESAMPLES = 2000
 _CONFIDENCE = 0.95
 
 
-def recordings_for(plan: Plan, folder: Path | None, *, absolute: bool) -> dict[str, BandwidthTrace] | None:
+def recordings_for(
+    plan: Plan, folder: Path | None, *, absolute: bool, dealt_to: Sequence[str] | None = None
+) -> dict[str, BandwidthTrace] | None:
     """Return the recordings that a plan's clients are replayed over; None where all links are constant.
 
     Parameters
@@ -29,6 +31,8 @@ def recordings_for(plan: Plan, folder: Path | None, *, absolute: bool) -> dict[s
         Folder of recordings to be dealt to the clients; those that the scenario names when None.
     absolute
         Whether recorded rates are the links' own, whatever the scenario says.
+    dealt_to
+        Whom the folder's recordings are dealt to, in order; the plan's clients when None.
 
     Raises
     ------
@@ -39,7 +43,9 @@ def recordings_for(plan: Plan, folder: Path | None, *, absolute: bool) -> dict[s
         from hybridsplit.runtime.replay.trace_files import assign_traces
 
         ids = [client.id for client in plan.clients]
-        return assign_traces(folder, ids, int(plan.scenario.get("seed", 0)), absolute=absolute)
+        seed = int(plan.scenario.get("seed", 0))
+        dealt = assign_traces(folder, ids if dealt_to is None else dealt_to, seed, absolute=absolute)
+        return {client_id: dealt[client_id] for client_id in ids}
     if not any(group["link"].get("trace") for group in plan.scenario["clients"]):
         return None
     from hybridsplit.runtime.replay.playback import scenario_of
@@ -87,6 +93,31 @@ def spread(latencies_s: Sequence[float], distinct_windows: int, seed: int) -> Ro
         for value, (low, high) in zip(found, (np.quantile(one, tails) for one in resampled), strict=True)
     )
     return RoundLatencies(mean=mean, p50=p50, p90=p90, p95=p95, p99=p99, distinct_windows=distinct_windows)
+
+
+def mean_with_interval(values_s: Sequence[float], seed: int) -> LatencyFigure | None:
+    """Return a mean of seconds with its 95 % interval by the bootstrap; None for fewer than two.
+
+    Parameters
+    ----------
+    values_s
+        One a round; they may be negative, as differences are.
+    seed
+        The run's seed.
+    """
+    if len(values_s) < 2:
+        return None
+    import numpy as np
+
+    values = np.asarray(values_s)
+    generator = np.random.default_rng(stream_seed(seed, "difference-bootstrap"))
+    rows = max(1, int(4e6) // len(values))
+    means = [
+        values[generator.integers(0, len(values), (min(rows, _RESAMPLES - start), len(values)))].mean(axis=1)
+        for start in range(0, _RESAMPLES, rows)
+    ]
+    low, high = np.quantile(np.concatenate(means), [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    return LatencyFigure(seconds=float(values.mean()), low_s=float(low), high_s=float(high))
 
 
 def latencies_line(latencies: RoundLatencies, num_rounds: int) -> str:

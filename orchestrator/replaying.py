@@ -24,6 +24,7 @@ def replay_plan(
     *,
     in_order: bool = False,
     absolute: bool = False,
+    round_shown: int | None = None,
     is_checked: bool = False,
 ) -> tuple[Summary, list[LedgerEntry]]:
     """Replay a plan's network without training.
@@ -43,6 +44,8 @@ def replay_plan(
         drawn.
     absolute
         Whether a recording's rates are those of the client's link, instead of modulating what its share gives.
+    round_shown
+        The round that the report shows in time, from 0; the typical one when None.
     is_checked
         Whether the plan was read from a file, and its figures derived again by that.
 
@@ -63,14 +66,18 @@ def replay_plan(
     entries = [*plan.ledger_entries(num_rounds, attendance), *replayed.entries]
     summary = summarise(plan, entries, None, None, {}, distinct_windows=replayed.distinct_windows)
     if folder is not None:
-        from hybridsplit.orchestrator.pipeline import write_report  # late: a replay that writes nothing needs no report
+        # late: a replay that writes nothing needs no report
+        from hybridsplit.orchestrator.pipeline import write_report
+        from hybridsplit.orchestrator.timeline.rounds import replayed_rounds
 
         folder.create()
         with writing_to(folder.path, "free some space, or give another folder with --out"):
             folder.save_scenario(scenario)
             folder.save_plan(plan)
-            folder.save_ledger(Ledger.from_entries(entries))
+            ledger = Ledger.from_entries(entries)
+            folder.save_ledger(ledger)
+            folder.save_rounds(replayed_rounds(plan, ledger), "replay")
             folder.save_summary(summary)
             folder.list_all()
-        write_report(folder)
+        write_report(folder, round_shown=round_shown)
     return summary, entries

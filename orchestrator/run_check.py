@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybridsplit.orchestrator.summary import summarise
+from hybridsplit.orchestrator.timeline.rounds import replayed_rounds
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
@@ -33,6 +34,7 @@ def check_run(
     rounds: pd.DataFrame | None,
     control: pd.DataFrame | None,
     clients: pd.DataFrame | None,
+    replayed: pd.DataFrame | None = None,
 ) -> None:
     """Derive again what follows from other files of a run.
 
@@ -40,7 +42,7 @@ def check_run(
     ----------
     folder
         For messages.
-    plan, summary, ledger, rounds, control, clients
+    plan, summary, ledger, rounds, control, clients, replayed
         What its files hold; None where there is no such file.
 
     Raises
@@ -54,6 +56,7 @@ def check_run(
             *_of_planned(plan, entries),
             *_of_rounds(entries, rounds, "rounds.parquet"),
             *_of_rounds(entries, control, "control.parquet"),
+            *_of_replay(plan, ledger, replayed),
             *_of_summary(plan, summary, entries, rounds, control, clients),
         ]
     except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
@@ -102,6 +105,20 @@ def _of_rounds(entries: list[LedgerEntry], rounds: pd.DataFrame | None, name: st
             yield f"{name}: round {number}: simulated_s is {found_s:.9g}, ledger.parquet gives {clock_s:.9g}"
         if not 0 <= accuracy <= 1:
             yield f"{name}: round {number}: test_accuracy is {accuracy:.9g}, which is no fraction"
+
+
+def _of_replay(plan: Plan, ledger: Ledger, replayed: pd.DataFrame | None) -> Iterator[str]:
+    """Compare the rounds of the replay with what the ledger gives."""
+    if replayed is None:
+        return
+    wanted = replayed_rounds(plan, ledger)
+    if list(replayed.columns) != list(wanted.columns) or len(replayed) != len(wanted):
+        yield "replay.parquet: its rounds or columns are not those that ledger.parquet gives"
+        return
+    for name in wanted.columns:
+        for number, (found, right) in enumerate(zip(replayed[name].tolist(), wanted[name].tolist(), strict=True)):
+            if not _close(found, right):
+                yield f"replay.parquet: round {number}: {name} is {found}, ledger.parquet gives {right}"
 
 
 def _of_summary(

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from hybridsplit.orchestrator.commands.options import (
     JsonOption,
+    RoundOption,
     ScenarioArgument,
     SetOption,
     complete_scenario,
@@ -131,13 +132,14 @@ def _profile_machine(scenario: str, out: Path | None, overrides: list[str] | Non
 @reports_errors
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
+    round_shown: RoundOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Render the HTML report of a run folder again."""
     from hybridsplit.orchestrator.pipeline import write_report
     from hybridsplit.orchestrator.run_folder import RunFolder
 
-    path = write_report(RunFolder(folder.resolve()))
+    path = write_report(RunFolder(folder.resolve()), round_shown=round_shown)
     if as_json:
         print_json({"report": str(path)})
     else:

@@ -77,6 +77,10 @@ ExecutorOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Ray worker processes; one a core by default.")
 ]
+RoundOption = Annotated[
+    int | None,
+    typer.Option("--round", min=0, metavar="K", help="Round to show in time, from 0; a typical one by default."),
+]
 AddressOption = Annotated[
     str | None,
     typer.Option("--address", metavar="HOST:PORT", help="Join this Ray cluster (or 'auto') instead of starting one."),

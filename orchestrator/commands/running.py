@@ -115,6 +115,7 @@ def _document(summary: Summary, folder: RunFolder | None) -> dict[str, Any]:
 
 
 def _print_run(summary: Summary, folder: RunFolder) -> None:
+    from hybridsplit.orchestrator.recordings import latencies_line
     from hybridsplit.orchestrator.views.tables import memory_line, truth_table
     from hybridsplit.scenarios.units import format_seconds
 
@@ -126,56 +127,7 @@ def _print_run(summary: Summary, folder: RunFolder) -> None:
     if summary.frozen_control_accuracy is not None:
         line += f" (all client parts frozen: {summary.frozen_control_accuracy:.1%})"
     stdout().print(f"{line}, {format_seconds(summary.simulated_s)} of simulated time", highlight=False)
+    if summary.round_latencies is not None:
+        line = latencies_line(summary.round_latencies, summary.num_rounds)
+        stdout().print(escape(line), highlight=False, soft_wrap=True)
     stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)
-
-
-@reports_errors
-def replay(
-    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json.")],
-    traces: Annotated[
-        Path | None,
-        typer.Option("--traces", metavar="DIR", help="Folder of recorded bandwidth traces, dealt to the clients."),
-    ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds to replay.")] = 1,
-    in_order: Annotated[
-        bool,
-        typer.Option(
-            "--in-order", help="Play recordings from their start, round after round, not in windows that are drawn."
-        ),
-    ] = False,
-    absolute: Annotated[
-        bool,
-        typer.Option("--absolute", help="Take a recording's rates as the client's own, not as a change of the plan's."),
-    ] = False,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write ledger and report here.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Replay a plan's network over constant or recorded links, without training."""
-    from hybridsplit.orchestrator.recordings import latencies_line, rates_line, recordings_for
-    from hybridsplit.orchestrator.replaying import replay_plan
-    from hybridsplit.orchestrator.run_folder import choose_folder, open_plan
-    from hybridsplit.orchestrator.views.tables import truth_table
-    from hybridsplit.scenarios.units import format_seconds
-
-    loaded = open_plan(plan_file)
-    dealt = recordings_for(loaded, traces, absolute=absolute)
-    folder = choose_folder(out, "", resume=False) if out is not None else None
-    summary, entries = replay_plan(loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute, is_checked=True)
-    if as_json:
-        print_json(_document(summary, folder))
-        return
-    stdout().print(truth_table(entries))
-    planned_s, total_s = loaded.round_latency_s, summary.simulated_s
-    spread = summary.round_latencies
-    windows = "" if spread is None else f" over {spread.distinct_windows} distinct windows"
-    stdout().print(
-        f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round{windows}, "
-        f"planned {format_seconds(planned_s)} ({total_s / rounds / planned_s - 1:+.2%})",
-        highlight=False,
-    )
-    if spread is not None:
-        stdout().print(escape(latencies_line(spread, rounds)), highlight=False, soft_wrap=True)
-    if dealt:
-        stdout().print(rates_line(loaded, dealt, absolute=absolute), highlight=False, soft_wrap=True)
-    if folder is not None:
-        stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)

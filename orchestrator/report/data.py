@@ -11,6 +11,7 @@ from hybridsplit.orchestrator.plan_words import group_of
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
+from hybridsplit.scenarios.contracts.summary import RoundLatencies
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.errors import ContractError, ScenarioError
 from hybridsplit.scenarios.schema import Scenario
@@ -48,6 +49,10 @@ class ReportData:
         Sentences for the reader.
     bounds
         Where the plan's bounds come from, where the reader has to know: they are stated by a file, for example.
+    latencies
+        How round latencies over traces are spread; None over constant links.
+    round_shown
+        The round that is shown in time; the typical one when None.
 
     Raises
     ------
@@ -64,6 +69,8 @@ class ReportData:
     control: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
     bounds: str = ""
+    latencies: RoundLatencies | None = None
+    round_shown: int | None = None
 
     def __post_init__(self) -> None:
         if not self.plan.clients:

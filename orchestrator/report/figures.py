@@ -36,8 +36,8 @@ def phase_figure(data: ReportData) -> go.Figure:
         The report's data.
     """
     rows = bunches(data.plan)
-    labels = [_label(row.label) for row in rows]
-    unit_s, unit = _time_unit(data.plan.round_latency_s)
+    labels = [shown_label(row.label) for row in rows]
+    unit_s, unit = time_unit(data.plan.round_latency_s)
     figure = go.Figure()
     for phase in ROUND_ORDER:
         seconds = []
@@ -87,13 +87,14 @@ def memory_figure(data: ReportData) -> go.Figure:
         if not ids:
             continue
         worst = str((predicted[ids] / budget[ids]).idxmax())
-        labels.append(_label(row.label))
+        labels.append(shown_label(row.label))
         predicted_parts.append(float(predicted[worst] / budget[worst]) * 100)
         # The largest measured share may be another client's than the largest predicted one.
         measured_parts.append(float((measured[ids] / budget[ids]).max()) * 100)
         texts.append(f"{format_bytes(predicted[worst])} of {format_bytes(budget[worst])}")
         hovers.append(
-            f"{_label(worst)}: predicted {format_bytes(predicted[worst])}, measured {format_bytes(measured[worst])}"
+            f"{shown_label(worst)}: predicted {format_bytes(predicted[worst])}, "
+            f"measured {format_bytes(measured[worst])}"
         )
     figure = go.Figure()
     figure.add_bar(
@@ -128,7 +129,7 @@ def learning_figure(data: ReportData, column: str) -> go.Figure:
     if data.control is not None and not data.control.empty:
         runs.append(("frozen control", data.control, CONTROL, "dash"))
     kept = [(name, run.dropna(subset=[column, "simulated_s"]), colour, dash) for name, run, colour, dash in runs]
-    unit_s, unit = _time_unit(max((float(run["simulated_s"].max()) for _, run, _, _ in kept if len(run)), default=1.0))
+    unit_s, unit = time_unit(max((float(run["simulated_s"].max()) for _, run, _, _ in kept if len(run)), default=1.0))
     figure = go.Figure()
     for name, run, colour, dash in kept:
         values: pd.Series[Any] = run[column] * (100 if is_accuracy else 1)
@@ -148,12 +149,25 @@ MOST_MARKERS = 60
 """Above so many rounds a line has no markers: they would merge into a band."""
 
 
-def _label(text: str) -> str:
-    """Escape a name: Plotly reads a subset of HTML in labels."""
+def shown_label(text: str) -> str:
+    """Return a name cut and escaped: Plotly reads a subset of HTML in labels.
+
+    Parameters
+    ----------
+    text
+        The name.
+    """
     return html.escape(text if len(text) <= 28 else f"{text[:27]}…")
 
 
-def _time_unit(longest_s: float) -> tuple[float, str]:
+def time_unit(longest_s: float) -> tuple[float, str]:
+    """Return the unit of a time axis in seconds, and its name.
+
+    Parameters
+    ----------
+    longest_s
+        The longest time on it.
+    """
     if longest_s >= 7200:
         return 3600.0, "h"
     if longest_s >= 600:

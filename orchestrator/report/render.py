@@ -15,10 +15,19 @@ from hybridsplit.orchestrator.report import palette
 from hybridsplit.orchestrator.report.background import confidence_table, option_table
 from hybridsplit.orchestrator.report.data import ReportData
 from hybridsplit.orchestrator.report.figures import FONT, learning_figure, memory_figure, phase_figure
+from hybridsplit.orchestrator.report.gantt import (
+    ShownRound,
+    critical_table,
+    gantt_figure,
+    latency_table,
+    queue_figure,
+    use_figure,
+)
 from hybridsplit.orchestrator.report.headline import tiles, what_training_bought
 from hybridsplit.orchestrator.report.memory_by_cut import memory_by_cut_figure
 from hybridsplit.orchestrator.report.tables import bottleneck_table, client_list, plan_table, resource_table
 from hybridsplit.orchestrator.report.truth import truth_tables
+from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import ROUND_ORDER
 from hybridsplit.scenarios.modes import MODES
 
@@ -42,6 +51,7 @@ def render_report(data: ReportData) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     truth, truth_details = truth_tables(data)
+    shown = None if data.ledger.of(Source.REPLAYED).empty else ShownRound(data)
     has_accuracy = not data.rounds.empty and bool(data.rounds["test_accuracy"].notna().any())
     has_loss = not data.rounds.empty and bool(data.rounds["train_loss"].notna().any())
     return environment.get_template("template.html.j2").render(
@@ -63,6 +73,12 @@ def render_report(data: ReportData) -> str:
         phase_figure=_as_json(phase_figure(data)),
         memory_figure=_as_json(memory_figure(data)),
         memory_by_cut=None if data.options is None else _as_json(memory_by_cut_figure(data.options)),
+        shown_round=shown,
+        latency_table=latency_table(data),
+        gantt_figure=None if shown is None else _as_json(gantt_figure(shown)),
+        use_figure=None if shown is None else _as_json(use_figure(shown)),
+        queue_figure=None if shown is None else _as_json(queue_figure(shown)),
+        critical_table=None if shown is None else critical_table(shown),
         is_measured=bool(data.memory["measured_peak_bytes"].notna().any()),
         accuracy_figure=_as_json(learning_figure(data, "test_accuracy")) if has_accuracy else None,
         loss_figure=_as_json(learning_figure(data, "train_loss")) if has_loss else None,

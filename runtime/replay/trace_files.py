@@ -46,13 +46,17 @@ def load_recording(path: Path, index_table: str | None = None) -> Recording:
     """
     found = _read(path, index_table)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES or found.both is not None:
-        return found
     other = path.with_suffix(".up" if suffix == ".down" else ".down")
-    if not other.is_file():
+    if suffix not in SUFFIXES or not other.is_file():
         return found
     pair = _read(other, index_table)
-    return replace(found, up=found.up or pair.up, down=found.down or pair.down)
+    up, down = (pair.up, found.down) if suffix == ".down" else (found.up, pair.down)
+    if up is None or down is None:
+        raise ScenarioError(
+            f"{path}: lies beside {other.name}, and the two do not state one direction each; needs packet times in "
+            "both, which are then the directions of one recording: rename a file that is another recording"
+        )
+    return replace(found, up=up, down=down, notes=(*found.notes, *pair.notes))
 
 
 def _read(path: Path, index_table: str | None) -> Recording:

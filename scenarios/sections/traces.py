@@ -7,10 +7,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from hybridsplit.scenarios.sections.base import PositiveFloat, Section
+from hybridsplit.scenarios.sections.base import Section
 from hybridsplit.scenarios.units import Hertz, Seconds
 
 PastTheEnd = Literal["loop", "hold", "fail"]
+Distance = Annotated[float, Field(ge=0.1, le=1e6)]
 MOST_BLOCKS = 1_000_000
 """Of one generated trace."""
 
@@ -58,7 +59,7 @@ class GeneratedTrace(LinkOverTime):
     """Standard deviation of log-normal shadowing."""
     shadowing_coherence_s: Seconds = 10.0
     """Time after which shadowing keeps a correlation of 1/e (Gudmundson, 1991)."""
-    distances_m: Annotated[tuple[PositiveFloat, ...], Field(min_length=1, max_length=100)] = (1.0,)
+    distances_m: Annotated[tuple[Distance, ...], Field(min_length=1, max_length=100)] = (1.0,)
     """Distances from the base station that the client moves through at even pace, and back again: the mean moves."""
     path_loss_exponent: Annotated[float, Field(ge=1, le=6)] = 3.76
     """Path loss grows by ten times this in dB for ten times the distance (3GPP's macro cells: 3.76)."""
@@ -70,12 +71,14 @@ class GeneratedTrace(LinkOverTime):
                 "rician_k_db: needed for fading: rician, for example 6" if self.fading == "rician"
                 else f"rician_k_db: belongs to fading: rician, and fading is {self.fading!r}; remove the key"
             )  # fmt: skip
-        if not (0 < self.block_s <= self.duration_s and self.shadowing_coherence_s > 0):
+        if not 0 < self.block_s <= self.duration_s:
             raise ValueError("block_s: needs a time above zero, and no longer than duration_s")
-        if self.num_blocks > MOST_BLOCKS:
+        if self.shadowing_coherence_s <= 0:
+            raise ValueError("shadowing_coherence_s: needs a time above zero")
+        if self.duration_s / self.block_s > MOST_BLOCKS:
             raise ValueError(
-                f"duration_s: found {self.num_blocks:,} blocks of block_s; needs at most {MOST_BLOCKS:,}: a shorter "
-                "duration_s, which repeats, or longer blocks"
+                f"duration_s: found {self.duration_s / self.block_s:,.0f} blocks of block_s; needs at most "
+                f"{MOST_BLOCKS:,}: a shorter duration_s, which repeats, or longer blocks"
             )
         return self
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import hybridsplit as hs
 from hybridsplit.orchestrator.cli import app
+from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.scenarios.contracts.manifest import Manifest
 from hybridsplit.scenarios.contracts.sealed import sealed
 from hybridsplit.scenarios.errors import AlteredError, ContractError
@@ -117,7 +118,7 @@ def test_laying_a_plan_out_anew_changes_nothing(plan_alone: Path) -> None:
 
 
 NAMES = ["plan.json", "summary.json", "scenario.yaml", "options.parquet", "ledger.parquet", "rounds.parquet",
-         "clients.parquet", "manifest.json"]  # fmt: skip
+         "clients.parquet", "replay.parquet", "manifest.json"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -154,6 +155,15 @@ def test_figures_that_contradict_each_other_show_even_where_all_digests_were_tak
     edit(folder / "summary.json", lambda summary: summary.update(test_accuracy=0.999), seal=True)
     forge(folder)
     assert "test_accuracy is 0.999, the other files give" in refused("report", folder)
+
+
+def test_changed_rounds_of_the_replay_show_even_where_all_digests_were_taken_again(folder: Path) -> None:
+    table = RunFolder(folder).rounds("replay")
+    assert table is not None
+    table.loc[0, "latency_s"] *= 2
+    RunFolder(folder).save_rounds(table, "replay")
+    forge(folder)
+    assert "replay.parquet: round 0: latency_s is " in refused("report", folder)
 
 
 def test_a_changed_table_shows_even_where_all_digests_were_taken_again(folder: Path) -> None:

@@ -76,9 +76,9 @@ def test_options_are_those_of_the_contract() -> None:
             "--strategy",
             "--workers",
         ],
-        "replay": ["--absolute", "--in-order", "--json", "--out", "--rounds", "--traces"],
+        "replay": ["--absolute", "--in-order", "--json", "--out", "--round", "--rounds", "--traces"],
         "compare": ["--address", "--executor", "--json", "--run", "--set", "--strategies", "--workers"],
-        "report": ["--json"],
+        "report": ["--json", "--round"],
     }
 
 

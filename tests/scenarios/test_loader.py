@@ -210,3 +210,22 @@ def test_relative_files_start_from_the_scenario(tmp_path: Path) -> None:
 def test_hostile_values_are_refused_like_any_other(override: str) -> None:
     with pytest.raises(ScenarioError):
         load_scenario("quickstart", [override])
+
+
+@pytest.mark.parametrize(
+    ("trace", "is_valid"),
+    [
+        ("log.csv", True),
+        ({"path": "log.csv", "use": "absolute", "direction": "up", "past_the_end": "hold"}, True),
+        ({"path": "log.csv", "index_table": "mcs-2", "band_hz": "20 MHz"}, True),
+        ({"fading": "rician", "rician_k_db": 6, "mean_snr_db": 12, "distances_m": [80, 240]}, True),
+        ({"path": "log.csv", "fading": "rayleigh", "mean_snr_db": 12}, False),
+        ({"path": "log.csv", "past_the_end": "stop"}, False),
+        ({"mean_snr_db": 12}, False),
+        (["log.csv"], False),
+    ],
+)
+def test_the_schema_knows_what_a_trace_may_be(trace: object, is_valid: bool) -> None:
+    document = yaml.safe_load(builtin_text("quickstart"))
+    document["clients"][0]["link"]["trace"] = trace
+    assert (not list(Draft202012Validator(json_schema()).iter_errors(document))) is is_valid

@@ -13,6 +13,8 @@ from hybridsplit.runtime.replay.formats.recording import Recording
 from hybridsplit.runtime.replay.formats.samples import COMMENT, FORMATS, shown
 from hybridsplit.scenarios.errors import ScenarioError
 
+_MOST_LINES = 1_000_000
+
 __all__ = ["FORMATS", "Recording", "read_recording"]
 
 
@@ -72,16 +74,28 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _from_text(text: str, name: str, suffix: str, index_table: str | None) -> Recording:
     from hybridsplit.runtime.replay.formats.named_columns import from_columns, has_header
-    from hybridsplit.runtime.replay.formats.packet_times import are_packet_times, from_packet_times
+    from hybridsplit.runtime.replay.formats.packet_times import (
+        are_packet_times,
+        from_packet_times,
+        may_be_packet_times,
+        whole_numbers,
+    )
     from hybridsplit.runtime.replay.formats.two_columns import from_lines
+
+    if may_be_packet_times(text):
+        times_ms = whole_numbers(text, name)
+        if are_packet_times(times_ms, suffix):
+            return from_packet_times(times_ms, text, name, suffix)
+    if (num_lines := text.count("\n")) > _MOST_LINES:
+        raise ScenarioError(
+            f"{name}: found {num_lines:,} lines; needs a recording of at most {_MOST_LINES:,}: cut it into several"
+        )
 
     # A tab at the end may be an empty last column.
     lines = [(number, line.strip(" ")) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     data = [(number, line) for number, line in lines if not line.startswith(COMMENT)]
     if not data:
         raise ScenarioError(f"{name}: the file has comments only; {FORMATS}")
-    if are_packet_times(data, suffix):
-        return from_packet_times(data, name, suffix)
     if has_header(data[0][1]):
         return from_columns(data, name, index_table)
     return from_lines(lines, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,7 @@ def efficiency_of(index: float, table: str, where: str) -> float:
         If the table has no such index; reserved ones name no code rate.
     """
     rows = efficiencies(table)
-    if not (index == int(index) and int(index) in rows):
+    if not (math.isfinite(index) and index == int(index) and int(index) in rows):
         raise ScenarioError(
             f"{where}: found the index {index:g}; needs a whole number from {min(rows)} to {max(rows)}, as table "
             f"{table} has (larger ones are reserved)"

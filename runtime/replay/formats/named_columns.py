@@ -26,18 +26,18 @@ _DELIMITERS = ("\t", ";", ",")
 
 @dataclass(frozen=True)
 class _Table:
-    """Cells below a header, with the number of each line."""
+    """Cells of the columns that are read, with the number of each line."""
 
     name: str
     columns: tuple[Column, ...]
-    rows: list[list[str]]
+    kept: dict[int, list[str]]
     lines: list[int]
 
     def of(self, quantity: Quantity) -> list[Column]:
         return [column for column in self.columns if column.quantity is quantity]
 
     def cells(self, column: Column) -> list[str]:
-        return [row[column.index].strip() for row in self.rows]
+        return self.kept[column.index]
 
     def numbers(self, column: Column) -> list[float]:
         found = []
@@ -117,7 +117,9 @@ def _table(lines: Sequence[tuple[int, str]], name: str) -> _Table:
     kept = [(number, line) for number, line in lines if not line.startswith(COMMENT)]
     delimiter = _delimiter(kept[0][1])
     header = _cells(kept[0][1], delimiter)
-    rows, numbers = [], []
+    columns = tuple(column_of(index, cell) for index, cell in enumerate(header))
+    read: dict[int, list[str]] = {one.index: [] for one in columns if one.quantity is not Quantity.UNREAD}
+    numbers = []
     for number, line in kept[1:]:
         cells = _cells(line, delimiter)
         if len(cells) != len(header):
@@ -125,10 +127,10 @@ def _table(lines: Sequence[tuple[int, str]], name: str) -> _Table:
                 f"{name}, line {number}: found {len(cells)} columns; needs {len(header)}, as the header has: the line "
                 "is cut off, or a value holds the character that splits columns"
             )
-        rows.append(cells)
+        for index, column in read.items():
+            column.append(cells[index].strip())
         numbers.append(number)
-    columns = tuple(column_of(index, cell) for index, cell in enumerate(header))
-    return _Table(name, columns, rows, numbers)
+    return _Table(name, columns, read, numbers)
 
 
 def _times(table: _Table) -> tuple[FloatArray, Sequence[int], str]:

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridsplit.runtime.replay.formats.recording import Recording
-from hybridsplit.runtime.replay.formats.samples import checked, shown
+from hybridsplit.runtime.replay.formats.samples import checked
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.units import bits
 
+IntArray = NDArray[np.int64]
 PACKET_BYTES = 1500
+_CHARACTERS = set("0123456789\r\n")
 _FEWEST_LINES = 50
 _OUTAGE_MS = 100
 _LATEST_MS = 10**10
@@ -27,70 +31,93 @@ SUFFIXES = {".up": "up", ".down": "down"}
 """File names of Mahimahi and what they say of the direction."""
 
 
-def are_packet_times(lines: Sequence[tuple[int, str]], suffix: str) -> bool:
-    """Whether lines are packet times beyond doubt: by the file's name, or 50 whole numbers that never fall.
+def may_be_packet_times(text: str) -> bool:
+    """Whether a text is whole numbers only, one a line.
 
     Parameters
     ----------
-    lines
-        Number and content of each line that is not blank.
+    text
+        Content of the file.
+    """
+    return set(text) <= _CHARACTERS and not text.isspace()
+
+
+def are_packet_times(times_ms: IntArray, suffix: str) -> bool:
+    """Whether whole numbers are packet times beyond doubt: by the file's name, or 50 of them that never fall.
+
+    Parameters
+    ----------
+    times_ms
+        [P] the numbers.
     suffix
         End of the file's name.
     """
-    if not all(_is_whole(line) for _, line in lines[:_FEWEST_LINES]):
-        return False
-    if suffix in SUFFIXES:
-        return True
-    times = [int(line) for _, line in lines if _is_whole(line)]
-    return len(times) == len(lines) >= _FEWEST_LINES and all(a <= b for a, b in itertools.pairwise(times))
+    return suffix in SUFFIXES or (len(times_ms) >= _FEWEST_LINES and bool((np.diff(times_ms) >= 0).all()))
 
 
-def from_packet_times(lines: Sequence[tuple[int, str]], name: str, suffix: str) -> Recording:
+def whole_numbers(text: str, name: str) -> IntArray:
+    """Return [P] the numbers of a text that is whole numbers only.
+
+    Parameters
+    ----------
+    text, name
+        Content of the file, and where it comes from, for messages.
+
+    Raises
+    ------
+    ScenarioError
+        If one is too large for a time in milliseconds.
+    """
+    found = np.fromstring(text, dtype=np.float64, sep=" ")
+    if (found > _LATEST_MS).any():
+        index = int(np.argmax(found > _LATEST_MS))
+        raise ScenarioError(
+            f"{name}, line {_line_of(index, text)}: found {found[index]:g}; needs packet times in ms of at most "
+            f"{_LATEST_MS:,}"
+        )
+    return found.astype(np.int64)
+
+
+def from_packet_times(times_ms: IntArray, text: str, name: str, suffix: str) -> Recording:
     """Read packet times.
 
     Parameters
     ----------
-    lines
-        Number and content of each line that is not blank.
-    name
-        Where they come from, for messages.
+    times_ms
+        [P] the packet times, ms.
+    text, name
+        Content of the file, and where it comes from, for messages.
     suffix
         End of the file's name, which may state the direction.
 
     Raises
     ------
     ScenarioError
-        If a line is no whole number, or times fall.
+        If times fall, or are all zero.
     """
-    times_ms = np.empty(len(lines), dtype=np.int64)
-    for index, (number, line) in enumerate(lines):
-        if not _is_whole(line) or int(line) > _LATEST_MS:
-            raise ScenarioError(
-                f"{name}, line {number}: found {shown(line)!r}; needs a whole number of milliseconds, as every line of "
-                "a file of packet times has"
-            )
-        times_ms[index] = int(line)
-        if index and times_ms[index] < times_ms[index - 1]:
-            raise ScenarioError(
-                f"{name}, line {number}: the time goes back from {times_ms[index - 1]} ms to {line} ms; needs packet "
-                "times that do not fall"
-            )
+    falls = np.diff(times_ms) < 0
+    if falls.any():
+        index = int(np.argmax(falls))
+        raise ScenarioError(
+            f"{name}, line {_line_of(index + 1, text)}: the time goes back from {times_ms[index]} ms to "
+            f"{times_ms[index + 1]} ms; needs packet times that do not fall"
+        )
     if times_ms[-1] == 0:
         raise ScenarioError(f"{name}: all packets are at 0 ms; needs packet times that last some time")
     # A packet at 0 passes at the end of the period before, which is the same point of a file that repeats.
     stamps_ms, packets = np.unique(np.where(times_ms == 0, times_ms[-1], times_ms), return_counts=True)
     gaps_ms = np.diff(stamps_ms, prepend=0)
-    durations_ms, counts, places = [], [], []
-    for stamp_ms, gap_ms, count in zip(stamps_ms.tolist(), gaps_ms.tolist(), packets.tolist(), strict=True):
-        if gap_ms > _OUTAGE_MS:
-            durations_ms.append(gap_ms - 1)
-            counts.append(0)
-            places.append(f"up to {stamp_ms} ms")
-        durations_ms.append(1 if gap_ms > _OUTAGE_MS else gap_ms)
-        counts.append(count)
-        places.append(f"at {stamp_ms} ms")
-    durations_s = np.array(durations_ms) / _MILLISECONDS_PER_SECOND
-    trace = checked(durations_s, np.array(counts) * bits(PACKET_BYTES) / durations_s, places, name)
+    # Each stamp is one sample, or after an outage two.
+    after_outage = gaps_ms > _OUTAGE_MS
+    samples = 1 + after_outage
+    durations_ms, counts = np.repeat(gaps_ms, samples), np.repeat(packets, samples)
+    lasts = np.cumsum(samples) - 1
+    durations_ms[lasts[after_outage]] = 1
+    durations_ms[lasts[after_outage] - 1] -= 1
+    counts[lasts[after_outage] - 1] = 0
+    ends_ms = np.cumsum(durations_ms)
+    durations_s = durations_ms / _MILLISECONDS_PER_SECOND
+    trace = checked(durations_s, counts * bits(PACKET_BYTES) / durations_s, _Places(ends_ms), name)
     direction = SUFFIXES.get(suffix)
     return (
         Recording(name, up=trace)
@@ -99,5 +126,26 @@ def from_packet_times(lines: Sequence[tuple[int, str]], name: str, suffix: str) 
     )
 
 
-def _is_whole(line: str) -> bool:
-    return line.isascii() and line.isdigit() and len(line) < 19
+class _Places(Sequence[str]):
+    """Where samples stand: the time at which each ends."""
+
+    def __init__(self, ends_ms: IntArray) -> None:
+        self._ends_ms = ends_ms
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return _Places(self._ends_ms[index])
+        return f"up to {self._ends_ms[index]} ms"
+
+    def __len__(self) -> int:
+        return len(self._ends_ms)
+
+
+def _line_of(index: int, text: str) -> int:
+    """Return the line of the number at an index, from 1."""
+    numbers = (number for number, line in enumerate(text.splitlines(), start=1) if line)
+    return next(itertools.islice(numbers, index, None))

@@ -17,7 +17,10 @@ from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Marginal, PlanStatus, Prices
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
-SECTIONS = ["headline", "plan", "latency", "memory", "learning", "truth", "confidence", "options", "notes", "scenario"]
+SECTIONS = [
+    *("headline", "plan", "latency", "rounds", "memory", "learning", "truth", "confidence", "options", "notes"),
+    "scenario",
+]
 RESOURCE_ATTRIBUTES = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}
 ATTACK = "<script>alert('x')</script>"
 
@@ -66,7 +69,7 @@ def test_every_size_has_every_section_and_stays_small(num_clients, report_data):
     assert [item for item in page.ids if item in SECTIONS] == SECTIONS
     assert len(page.ids) == len(set(page.ids))
     assert len(text) < 6e6  # nearly all of it is plotly.js, once
-    assert len(page.figures) == 5
+    assert len(page.figures) == 8
     rows = {label for figure in page.figures[:2] for trace in figure["data"] for label in trace["y"]}
     assert 1 <= len(rows) <= 40
 
@@ -96,7 +99,7 @@ def test_rounds_that_were_never_evaluated_say_so(report_data):
     rounds = data.rounds.assign(test_accuracy=np.nan)
     page = Page(render_report(report_data(6, rounds=rounds, control=None)))
     assert "No round was evaluated on test data." in page.words
-    assert len(page.figures) == 4
+    assert len(page.figures) == 7
 
 
 def test_nothing_outside_the_page_is_referenced(report_data):

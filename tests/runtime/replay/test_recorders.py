@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsplit.profiler.options import profile_scenario
@@ -173,6 +174,8 @@ def test_samples_of_one_stamp_at_rate_zero_are_a_stall(header: str) -> None:
         ("time_s,cqi_table1\n0,5\n1,16\n", "line 3: found the index 16; needs a whole number from 0 to 15"),
         ("time_s,mcs_table2\n0,5\n1,28\n", "line 3: found the index 28; .*reserved"),
         ("time_s,cqi_table3\n0,5\n1,6\n", "records indices"),
+        ("time_s,cqi_table1\n0,5\n1,inf\n", "line 3: found the index inf"),
+        ("time_s,cqi_table1\n0,5\n1,nan\n", "line 3: found the index nan"),
         ("5\n6\n7\n", "line 1: found '5', one number: packet times"),
         ("# nothing\n# else\n", "comments only"),
         ('{"a": 1}', "a JSON object that iperf3 did not write"),
@@ -202,6 +205,14 @@ def test_packets_have_passed_when_their_file_says(gaps_ms: list[int]) -> None:
     assert trace.outage_fraction * trace.duration_s == pytest.approx(silent_ms / 1e3)
 
 
+def test_a_recording_of_too_many_lines_is_refused_before_it_is_read() -> None:
+    with pytest.raises(ScenarioError, match=r"found 1,000,001 lines; needs a recording of at most 1,000,000"):
+        read("time_s,dl_mbps\n" + "1,1\n" * 1_000_000)
+    assert read("".join(f"{stamp}\n" for stamp in range(1_000_002))).both is not None
+    with pytest.raises(ScenarioError, match=r"^log, line 60: found 1e\+19; needs packet times in ms"):
+        read("1\n" * 59 + "9" * 19 + "\n")
+
+
 def test_a_packet_at_zero_passes_at_the_end_of_the_period_before() -> None:
     trace = read("0\n0\n10\n20\n", suffix=".down").down
     durations_s, rates_bps = series(trace)
@@ -225,6 +236,11 @@ def test_files_of_packet_times_are_a_pair(tmp_path: Path) -> None:
     assert up is not None
     assert down is not None
     assert up.offset_s == down.offset_s == dealt["b"].offset_s > 0
+    (tmp_path / "bus.up").write_text("time_s,rate_mbps\n0,5\n1,6\n")
+    with pytest.raises(
+        ScenarioError, match=r"bus.down: lies beside bus.up, and the two do not state one direction each"
+    ):
+        load_recording(tmp_path / "bus.down")
     (tmp_path / "bus.up").write_text("5\n3\n")
     with pytest.raises(ScenarioError, match=r"bus.up, line 2: the time goes back from 5 ms to 3 ms"):
         load_recording(tmp_path / "bus.down")
@@ -359,3 +375,48 @@ def test_directions_and_absolute_rates_reach_the_replay(tmp_path: Path) -> None:
     both = replayed({"path": path, "use": "absolute"})
     assert both["downlink"] == pytest.approx(500_000 * 8 / 250e3)
     assert replayed(path, absolute=True) == pytest.approx(both)
+
+
+WHOLE = [
+    DRIVE,
+    "time_ms\tdl_mbps\trtt_ms\n" + "".join(f"{250 * t}\t{t % 7}\t{20 + t}\n" for t in range(12)),
+    "Date;Time;ul_kbps\n" + "".join(f"2024-01-01;00:00:{t:02d};{t}\n" for t in range(12)),
+    "time_s,cqi_table2\n" + "".join(f"{t},{t % 16}\n" for t in range(12)),
+    "".join(f"{1_700_000_000_000 + 200 * t}\t{t}\n" for t in range(12)),
+    "".join(f"{7 * t}\n" for t in range(60)),
+    json.dumps(iperf3()),
+    json.dumps([{"duration_ms": 500, "bandwidth_kbps": 9 * t, "latency_ms": t} for t in range(12)]),
+]
+BITS = [
+    "",
+    "0",
+    "-1",
+    "1e400",
+    "nan",
+    "9" * 30,
+    ",",
+    ";",
+    "\t",
+    "\n",
+    '"',
+    "#",
+    "\0",
+    "١",
+    "2019-02-30T00:00:00",
+    "{",
+    "null",
+]
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(WHOLE), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 6), st.sampled_from(BITS)), max_size=4)
+)
+def test_whatever_is_damaged_is_read_or_refused(text: str, damage: list[tuple[float, int, str]]) -> None:
+    for place, length, instead in damage:
+        at = int(place * len(text))
+        text = text[:at] + instead + text[at + length :]
+    for index_table in (None, "cqi-1", "mcs-3"):
+        with contextlib.suppress(ScenarioError):
+            found = read(text, index_table=index_table)
+            assert any(trace is not None for trace in (found.both, found.up, found.down))

@@ -1,0 +1,169 @@
+"""Replay plans: one with its figures, or several against each other on the same links."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from hybridsplit.orchestrator.commands.options import JsonOption, RoundOption
+from hybridsplit.orchestrator.console import print_json, reports_errors, stdout
+
+if TYPE_CHECKING:
+    from hybridsplit.orchestrator.timeline.intervals import Interval
+
+
+@reports_errors
+def replay(
+    plan_files: Annotated[
+        list[Path], typer.Argument(metavar="PLAN...", help="A plan.json; several are compared on the same links.")
+    ],
+    traces: Annotated[
+        Path | None,
+        typer.Option("--traces", metavar="DIR", help="Folder of recorded bandwidth traces, dealt to the clients."),
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds to replay.")] = 1,
+    in_order: Annotated[
+        bool,
+        typer.Option(
+            "--in-order", help="Play recordings from their start, round after round, not in windows that are drawn."
+        ),
+    ] = False,
+    absolute: Annotated[
+        bool,
+        typer.Option("--absolute", help="Take a recording's rates as the client's own, not as a change of the plan's."),
+    ] = False,
+    round_shown: RoundOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write ledger and report here.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay a plan's network over constant or recorded links, without training; or compare plans so."""
+    from hybridsplit.scenarios.errors import UsageError
+
+    if round_shown is not None and round_shown >= rounds:
+        raise UsageError(f"--round {round_shown}: no such round; needs one from 0 to {rounds - 1} (--rounds)")
+    if len(plan_files) > 1:
+        if round_shown is not None:
+            raise UsageError("--round shows a round of one plan: leave it out, or name one plan")
+        _compare(plan_files, traces, rounds, out, in_order=in_order, absolute=absolute, as_json=as_json)
+        return
+    _replay_one(plan_files[0], traces, rounds, round_shown, out, in_order=in_order, absolute=absolute, as_json=as_json)
+
+
+def _replay_one(
+    plan_file: Path,
+    traces: Path | None,
+    rounds: int,
+    round_shown: int | None,
+    out: Path | None,
+    *,
+    in_order: bool,
+    absolute: bool,
+    as_json: bool,
+) -> None:
+    from hybridsplit.orchestrator.recordings import latencies_line, rates_line, recordings_for
+    from hybridsplit.orchestrator.replaying import replay_plan
+    from hybridsplit.orchestrator.run_folder import choose_folder, open_plan
+    from hybridsplit.orchestrator.views.tables import truth_table
+    from hybridsplit.scenarios.units import format_seconds
+
+    loaded = open_plan(plan_file)
+    dealt = recordings_for(loaded, traces, absolute=absolute)
+    folder = choose_folder(out, "", resume=False) if out is not None else None
+    summary, entries = replay_plan(
+        loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute, round_shown=round_shown, is_checked=True
+    )
+    if as_json:
+        document: dict[str, Any] = summary.model_dump(mode="json")
+        document |= {} if folder is None else {"report": str(folder.report)}
+        document |= {} if round_shown is None else {"round": _round_document(loaded, entries, round_shown)}
+        print_json(document)
+        return
+    stdout().print(truth_table(entries))
+    planned_s, total_s = loaded.round_latency_s, summary.simulated_s
+    spread = summary.round_latencies
+    windows = "" if spread is None else f" over {spread.distinct_windows} distinct windows"
+    stdout().print(
+        f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round{windows}, "
+        f"planned {format_seconds(planned_s)} ({total_s / rounds / planned_s - 1:+.2%})",
+        highlight=False,
+    )
+    if spread is not None:
+        stdout().print(escape(latencies_line(spread, rounds)), highlight=False, soft_wrap=True)
+    if dealt:
+        stdout().print(rates_line(loaded, dealt, absolute=absolute), highlight=False, soft_wrap=True)
+    if round_shown is not None:
+        _print_round(loaded, entries, round_shown)
+    if folder is not None:
+        stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)
+
+
+def _intervals(plan: Any, entries: Any, number: int) -> list[Interval]:
+    from hybridsplit.orchestrator.timeline.intervals import intervals_of_round
+    from hybridsplit.runtime.replay.playback import scenario_of
+
+    training = scenario_of(plan).training
+    return intervals_of_round(entries, number, training.local_steps, synchronise=training.steps_synchronise)
+
+
+def _print_round(plan: Any, entries: Any, number: int) -> None:
+    from hybridsplit.orchestrator.timeline.rounds import latency_of, replayed_rounds
+    from hybridsplit.orchestrator.views.gantt import critical_line, gantt_lines
+    from hybridsplit.scenarios.contracts.ledger import Ledger
+
+    rounds = replayed_rounds(plan, Ledger.from_entries(entries))
+    intervals = _intervals(plan, entries, number)
+    for line in gantt_lines(intervals, latency_of(rounds, number)):
+        stdout().print(escape(line), highlight=False, soft_wrap=True)
+    stdout().print(escape(critical_line(rounds, number)), highlight=False, soft_wrap=True)
+
+
+def _round_document(plan: Any, entries: Any, number: int) -> dict[str, Any]:
+    from hybridsplit.orchestrator.timeline.rounds import latency_of, replayed_rounds
+    from hybridsplit.orchestrator.timeline.use import RESOURCES, queue_length, utilisation
+    from hybridsplit.scenarios.contracts.ledger import Ledger
+
+    rounds = replayed_rounds(plan, Ledger.from_entries(entries))
+    row = {name: rounds.loc[rounds["round"] == number, name].tolist()[0] for name in rounds.columns}
+    intervals, latency_s = _intervals(plan, entries, number), latency_of(rounds, number)
+    use = {name: utilisation(intervals, plan.clients, name, latency_s) for name in RESOURCES}
+    queues = {name: queue_length(intervals, name, latency_s) for name in RESOURCES}
+    return row | {
+        "intervals": [one._asdict() for one in intervals],
+        "utilisation": {name: {"times_s": one.times_s, "levels": one.levels} for name, one in use.items()},
+        "queue_length": {name: {"times_s": one.times_s, "levels": one.levels} for name, one in queues.items()},
+    }
+
+
+def _compare(
+    plan_files: list[Path],
+    traces: Path | None,
+    rounds: int,
+    out: Path | None,
+    *,
+    in_order: bool,
+    absolute: bool,
+    as_json: bool,
+) -> None:
+    from hybridsplit.orchestrator.commands.options import writing
+    from hybridsplit.orchestrator.run_folder import open_plan
+    from hybridsplit.orchestrator.studies.paired import compare_replays, rounds_of
+    from hybridsplit.orchestrator.views.paired import paired_lines, paired_table
+
+    plans = [(str(path), open_plan(path)) for path in plan_files]
+    compared = compare_replays(plans, rounds, traces, in_order=in_order, absolute=absolute)
+    if out is not None:
+        from hybridsplit.scenarios.contracts.parquet import write_parquet
+
+        path = out / "paired_rounds.parquet"
+        writing(path, lambda: write_parquet(rounds_of(compared), path, "paired_rounds", 1))
+    if as_json:
+        print_json({"num_rounds": rounds, "plans": [one.document() for one in compared]})
+        return
+    stdout().print(paired_table(compared))
+    for line in paired_lines(compared):
+        stdout().print(escape(line), highlight=False, soft_wrap=True)
+    if out is not None:
+        stdout().print(f"rounds: [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import LatencyFigure, RoundLatencies
 from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.scenarios.units import format_seconds
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.traces import BandwidthTrace
+    from hybridsplit.scenarios.contracts.plan import Plan
+    from hybridsplit.scenarios.schema import Scenario
 
 _RESAMPLES = 2000
 _CONFIDENCE = 0.95
@@ -72,13 +73,13 @@ def latencies_line(latencies: RoundLatencies, num_rounds: int) -> str:
     )
 
 
-def rates_line(plan: Plan, traces: Mapping[str, BandwidthTrace], *, absolute: bool) -> str:
+def rates_line(plan: Plan, scenario: Scenario, traces: Mapping[str, BandwidthTrace], *, absolute: bool) -> str:
     """Return in one line at what mean rates the recordings were made, and what became of them.
 
     Parameters
     ----------
-    plan, traces
-        The plan, and the recordings of its clients.
+    plan, scenario, traces
+        The plan, its scenario, and the recordings of its clients.
     absolute
         Whether the recordings' rates are those of the links.
     """
@@ -86,9 +87,7 @@ def rates_line(plan: Plan, traces: Mapping[str, BandwidthTrace], *, absolute: bo
     if absolute:
         return f"recorded at {recorded} on average; taken as they are, in both directions"
     from hybridsplit.runtime.replay.links import uplink_rate_bps
-    from hybridsplit.runtime.replay.playback import scenario_of
 
-    scenario = scenario_of(plan)
     links = {client.id: client.link for client in scenario.expanded_clients()}
     planned = _range_of(uplink_rate_bps(links[c.id], scenario.radio, c.uplink_share) for c in plan.clients)
     return (

@@ -48,7 +48,7 @@ def run(
 ) -> None:
     """Train by the plan while the network is replayed, and report."""
     from hybridsplit.orchestrator import pipeline
-    from hybridsplit.orchestrator.run_folder import choose_folder
+    from hybridsplit.orchestrator.folder_choice import choose_folder
     from hybridsplit.scenarios.errors import UsageError
     from hybridsplit.scenarios.loader import load_scenario
 
@@ -80,7 +80,7 @@ def _plan_of_run(
     from hybridsplit.orchestrator.plan_file import STATED, check_plan
     from hybridsplit.orchestrator.run_folder import open_plan
 
-    plan = open_plan(plan_file) if plan_file is not None else None
+    plan = open_plan(plan_file)[0] if plan_file is not None else None
     if resume:
         plan = pipeline.check_begun(folder, plan, str(plan_file))
     if plan is not None:
@@ -151,20 +151,21 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training."""
+    from hybridsplit.orchestrator.folder_choice import choose_folder
     from hybridsplit.orchestrator.recordings import latencies_line, rates_line
     from hybridsplit.orchestrator.replaying import replay_plan
-    from hybridsplit.orchestrator.run_folder import choose_folder, open_plan
+    from hybridsplit.orchestrator.run_folder import open_plan
     from hybridsplit.orchestrator.views.tables import truth_table
     from hybridsplit.scenarios.units import format_seconds
 
-    loaded = open_plan(plan_file)
+    loaded, scenario = open_plan(plan_file)
     dealt = None
     if traces is not None:
         from hybridsplit.runtime.replay.trace_files import assign_traces
 
-        dealt = assign_traces(traces, [client.id for client in loaded.clients], int(loaded.scenario.get("seed", 0)))
+        dealt = assign_traces(traces, [client.id for client in loaded.clients], scenario.seed)
     folder = choose_folder(out, "", resume=False) if out is not None else None
-    summary, entries = replay_plan(loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute, is_checked=True)
+    summary, entries = replay_plan(loaded, scenario, folder, rounds, dealt, in_order=in_order, absolute=absolute)
     if as_json:
         print_json(_document(summary, folder))
         return
@@ -178,6 +179,6 @@ def replay(
     if summary.round_latencies is not None:
         stdout().print(escape(latencies_line(summary.round_latencies, rounds)), highlight=False, soft_wrap=True)
     if dealt is not None:
-        stdout().print(rates_line(loaded, dealt, absolute=absolute), highlight=False, soft_wrap=True)
+        stdout().print(rates_line(loaded, scenario, dealt, absolute=absolute), highlight=False, soft_wrap=True)
     if folder is not None:
         stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)

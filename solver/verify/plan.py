@@ -2,33 +2,25 @@
 
 Every plan passes through here before it is shown (docs/methods/planning.md, Independent checks), and whenever it is
 read from a file: neither a solver that says "optimal" nor a digest is evidence.
-The link formulas are written out a second time on purpose.
+What is a single client's is in :mod:`hybridsplit.solver.verify.clients`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from hybridsplit.scenarios.contracts.phases import Phase
-from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
 from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.scenarios.modes import MODES, Gradient
-from hybridsplit.scenarios.schema import Client, FixedLink, Scenario, ShannonLink, Training
-from hybridsplit.scenarios.units import bits
+from hybridsplit.scenarios.schema import Client, Scenario, Training
+from hybridsplit.solver.verify.clients import client_violations, is_close
 from hybridsplit.solver.verify.schedule import LATENCY_TOLERANCE, SHARE_TOLERANCE, schedule_violations
 
 if TYPE_CHECKING:
     from hybridsplit.scenarios.contracts.options import OptionTable
-
-_COSTS = (
-    "client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
-    "model_download_bytes", "client_peak_bytes", "memory_budget_bytes", "server_state_bytes", "progress", "data_weight",
-    "confidence",
-)  # fmt: skip
 
 
 def verify_plan(plan: Plan, scenario: Scenario, table: OptionTable) -> None:
@@ -67,14 +59,15 @@ def plan_violations(plan: Plan, scenario: Scenario, table: OptionTable | None) -
         follows from them is checked.
     """
     training, dropped = scenario.training, set(plan.dropped)
-    ids = [client.id for client in scenario.expanded_clients() if client.id not in dropped]
+    expanded = scenario.expanded_clients()
+    ids = [client.id for client in expanded if client.id not in dropped]
     if not ids or [client.id for client in plan.clients] != ids:
         yield "its clients are not the scenario's, in order"
         return
-    yield from _of_plan(plan, scenario)
+    yield from _of_plan(plan, scenario, expanded)
     yield from schedule_violations(plan, training.local_steps, _synchronises(training))
     yield from _of_server_model(plan, training)
-    yield from _of_clients(plan, scenario, table)
+    yield from client_violations(plan, scenario, {client.id: client for client in expanded}, table)
 
 
 def shortened(violations: list[str]) -> str:
@@ -97,13 +90,13 @@ def _of_server_model(plan: Plan, training: Training) -> Iterator[str]:
         yield "the server serves one client after another, and its clients take no turns"
 
 
-def _of_plan(plan: Plan, scenario: Scenario) -> Iterator[str]:
-    prices = {client.id: client.drop_price_s for client in scenario.expanded_clients()}
+def _of_plan(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> Iterator[str]:
+    prices = {client.id: client.drop_price_s for client in expanded}
     dropped = set(plan.dropped)
     for name in plan.dropped:
         if prices.get(name) is None:
             yield f"{name}: is left out, and the scenario has no drop_price_s for it"
-    if not _close(plan.drop_price_s, math.fsum(prices.get(name) or 0.0 for name in dropped)):
+    if not is_close(plan.drop_price_s, math.fsum(prices.get(name) or 0.0 for name in dropped)):
         yield f"drop_price_s is {plan.drop_price_s:.9g}, which is not the price of the dropped clients"
     if plan.scenario_hash != scenario.content_hash():
         yield "its scenario hash is not the scenario's"
@@ -111,17 +104,17 @@ def _of_plan(plan: Plan, scenario: Scenario) -> Iterator[str]:
     state = sum(client.server_state_bytes for client in plan.clients)
     if memory is not None and state > memory:
         yield f"server state takes {state} bytes of {memory}"
-    if not _close(plan.round_latency_s, max(client.latency_s for client in plan.clients)):
+    if not is_close(plan.round_latency_s, max(client.latency_s for client in plan.clients)):
         yield f"round_latency_s is {plan.round_latency_s:.9g}, the slowest client takes another time"
     progress = math.fsum(client.data_weight * client.progress for client in plan.clients)
-    if not _close(plan.progress, progress):
+    if not is_close(plan.progress, progress):
         yield f"progress is {plan.progress:.9g}, its clients make {progress:.9g}"
     if progress < scenario.objective.minimum_progress * (1 - SHARE_TOLERANCE):
         yield f"progress {progress:.9g} is below the least one, {scenario.objective.minimum_progress:.9g}"
     covered = math.fsum(client.data_weight for client in plan.clients if _is_exact(client))
     if covered < scenario.objective.coverage - SHARE_TOLERANCE:
         yield f"coverage is {covered:.9g}, below the {scenario.objective.coverage:.9g} asked for"
-    yield from _of_energy(plan, scenario)
+    yield from _of_energy(plan, scenario, expanded)
     yield from _of_objective(plan, scenario, progress)
 
 
@@ -132,8 +125,8 @@ def _is_exact(client: ClientPlan) -> bool:
     return gradient is Gradient.EXACT or (gradient is Gradient.NONE and client.progress >= 1)
 
 
-def _of_energy(plan: Plan, scenario: Scenario) -> Iterator[str]:
-    caps = {client.id: client.energy_cap_j for client in scenario.expanded_clients()}
+def _of_energy(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> Iterator[str]:
+    caps = {client.id: client.energy_cap_j for client in expanded}
     for client in plan.clients:
         cap = caps[client.id]
         if cap is not None and (client.client_energy_j is None or client.client_energy_j > cap):
@@ -147,7 +140,7 @@ def _of_energy(plan: Plan, scenario: Scenario) -> Iterator[str]:
     total_j = math.fsum(client.client_energy_j or 0.0 for client in plan.clients)
     if cap is not None and total_j > cap * (1 + SHARE_TOLERANCE):
         yield f"energy of all clients is {total_j:.9g} J, over the cap of {cap:.9g} J"
-    if by_energy and (plan.objective_j is None or not _close(plan.objective_j, total_j)):
+    if by_energy and (plan.objective_j is None or not is_close(plan.objective_j, total_j)):
         yield f"objective_j is {plan.objective_j}, its clients take {total_j:.9g} J"
 
 
@@ -160,7 +153,7 @@ def _of_objective(plan: Plan, scenario: Scenario, progress: float) -> Iterator[s
         return
     total_s = plan.round_latency_s + plan.drop_price_s
     objective_s = total_s / progress if by_progress else total_s
-    if not _close(plan.objective_s, objective_s):
+    if not is_close(plan.objective_s, objective_s):
         yield f"objective_s is {plan.objective_s:.9g} where latency and progress give {objective_s:.9g}"
     if plan.lower_bound_s > plan.objective_s * (1 + SHARE_TOLERANCE):
         yield f"lower_bound_s {plan.lower_bound_s:.9g} is above objective_s {plan.objective_s:.9g}"
@@ -176,142 +169,3 @@ def _of_objective(plan: Plan, scenario: Scenario, progress: float) -> Iterator[s
         yield f"it is called optimal with a gap of {gap:.9g}"
     if abs(plan.gap - max(0.0, gap)) > LATENCY_TOLERANCE * (1 + abs(gap)):
         yield f"gap is {plan.gap:.9g} where objective and bound give {gap:.9g}"
-
-
-def _of_clients(plan: Plan, scenario: Scenario, table: OptionTable | None) -> Iterator[str]:
-    clients = {client.id: client for client in scenario.expanded_clients()}
-    rows = None if table is None else _chosen_rows(plan, table)
-    for planned in plan.clients:
-        client = clients[planned.id]
-        if rows is None:
-            yield from _of_stated_costs(planned, client)
-            yield from _of_limits(planned, client, scenario)
-            yield from _of_phases(planned, client, scenario)
-            continue
-        row = rows.get(_key(planned))
-        if row is None:
-            yield f"{planned.id}: cut {planned.cut} with {planned.mode} is not in the option table"
-        else:
-            for name in _COSTS:
-                if getattr(planned, name) != row[name]:
-                    yield f"{planned.id}: {name} is {getattr(planned, name)}, the option table has {row[name]}"
-            energy_j = row["client_energy_j"]
-            if planned.client_energy_j != (energy_j if math.isfinite(energy_j) else None):
-                yield f"{planned.id}: client_energy_j is {planned.client_energy_j}, the option table has {energy_j}"
-            if not row["fits"]:
-                yield f"{planned.id}: cut {planned.cut} with {planned.mode} is marked as not fitting"
-        yield from _of_limits(planned, client, scenario)
-        yield from _of_phases(planned, client, scenario)
-
-
-def _of_stated_costs(planned: ClientPlan, client: Client) -> Iterator[str]:
-    """Check what no table is needed for: parts within their whole, and the scenario's budget."""
-    if planned.memory_budget_bytes != client.memory_budget_bytes:
-        yield (
-            f"{planned.id}: memory_budget_bytes is {planned.memory_budget_bytes}, the scenario has "
-            f"{client.memory_budget_bytes}"
-        )
-    for part, whole in (("model_upload_bytes", "uplink_bytes"), ("model_download_bytes", "downlink_bytes")):
-        size, of = getattr(planned, part), getattr(planned, whole)
-        if size > of:
-            yield f"{planned.id}: {part} is {size}, more than its {whole} of {of}"
-
-
-def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
-    return (planned.id, *planned.key)
-
-
-def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], dict[str, Any]]:
-    """Rows of the table by key, those of the plan's placements only: a large table has hundreds of others a client."""
-    import numpy as np  # late: a replay has no table, and no need of arrays
-
-    cut_of = {client.id: client.cut for client in plan.clients}
-    number, ids = table.table["client"].factorize()
-    cuts = np.array([cut_of.get(str(name), -1) for name in ids.tolist()])
-    near = table.table[cuts[number] == table.table["cut"].to_numpy()]
-    wanted = {_key(client) for client in plan.clients}
-    keys = list(zip(*(near[name].tolist() for name in ("client", *PLACEMENT_COLUMNS)), strict=True))
-    places = [place for place, key in enumerate(keys) if key in wanted]
-    chosen = near.iloc[places]
-    names = (*_COSTS, "client_energy_j", "fits")
-    rows = zip(*(chosen[name].tolist() for name in names), strict=True)
-    return {keys[place]: dict(zip(names, row, strict=True)) for place, row in zip(places, rows, strict=True)}
-
-
-def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
-    for name in ("uplink_share", "downlink_share", "server_share"):
-        share = getattr(planned, name)
-        if not 0 <= share <= 1:
-            yield f"{planned.id}: {name} is {share:.12g}, outside [0, 1]"
-    for name, budget in (
-        ("its budget", planned.memory_budget_bytes),
-        ("the scenario's budget", client.memory_budget_bytes),
-    ):
-        if planned.client_peak_bytes > budget:
-            yield f"{planned.id}: peak of {planned.client_peak_bytes} bytes exceeds {name} of {budget}"
-    if planned.cut < client.min_cut:
-        yield f"{planned.id}: cut {planned.cut} is shallower than min_cut {client.min_cut}"
-    if planned.mode not in scenario.training.modes:
-        yield f"{planned.id}: mode {planned.mode} is not among training.modes"
-    if planned.device != client.device:
-        yield f"{planned.id}: device is {planned.device!r}, the scenario has {client.device!r}"
-    if abs(planned.data_weight - client.data_weight) > SHARE_TOLERANCE:
-        yield f"{planned.id}: data_weight is {planned.data_weight:.9g}, the scenario gives {client.data_weight:.9g}"
-
-
-def _of_phases(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
-    up_s = _seconds(bits(planned.uplink_bytes), uplink_bps(client, scenario, planned.uplink_share))
-    downlink_bps = planned.downlink_share * scenario.radio.downlink_hz * client.link.downlink_bps_per_hz
-    down_s = _seconds(bits(planned.downlink_bytes), downlink_bps)
-    server_s = _seconds(planned.server_compute_s, planned.server_share)
-    expected = {
-        Phase.CLIENT_COMPUTE: planned.client_compute_s,
-        Phase.SERVER_COMPUTE: server_s,
-        Phase.MODEL_UPLOAD: _part(up_s, planned.model_upload_bytes, planned.uplink_bytes),
-        Phase.UPLINK: _part(up_s, planned.uplink_bytes - planned.model_upload_bytes, planned.uplink_bytes),
-        Phase.MODEL_DOWNLOAD: _part(down_s, planned.model_download_bytes, planned.downlink_bytes),
-        Phase.DOWNLINK: _part(down_s, planned.downlink_bytes - planned.model_download_bytes, planned.downlink_bytes),
-    }
-    waits_s = math.fsum(planned.waiting_s.values())
-    if not all(wait >= 0 for wait in planned.waiting_s.values()):
-        yield f"{planned.id}: it waits for a negative time"
-    latency_s = planned.client_compute_s + up_s + down_s + server_s + waits_s
-    if not _close(planned.latency_s, latency_s):
-        yield f"{planned.id}: latency_s is {planned.latency_s:.9g}, its shares give {latency_s:.9g}"
-    if set(planned.phases_s) != set(expected):
-        yield f"{planned.id}: its phases are not those of a round"
-        return
-    for phase, seconds in expected.items():
-        # Relative to the latency: a phase of microseconds within a round of seconds carries rounding of the latter.
-        tolerance_s = LATENCY_TOLERANCE * max(seconds, planned.latency_s)
-        if not (math.isfinite(seconds) and abs(planned.phases_s[phase] - seconds) <= tolerance_s):
-            yield f"{planned.id}: {phase} is {planned.phases_s[phase]:.9g} s, its shares give {seconds:.9g} s"
-
-
-def uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
-    """Rate of a client at a share of the uplink band, bit/s."""
-    band_hz = share * scenario.radio.uplink_hz
-    if type(client.link) is FixedLink:
-        return band_hz * client.link.uplink_bps_per_hz
-    if type(client.link) is not ShannonLink:
-        return client.link.uplink_bps(scenario.radio, share)
-    if band_hz <= 0:
-        return 0.0
-    power_w = 10 ** ((client.link.transmit_power_dbm - 30) / 10)
-    gain = 10 ** (client.link.path_gain_db / 10)
-    noise_w = 10 ** ((scenario.radio.noise_dbm_per_hz - 30) / 10) * band_hz
-    return band_hz * math.log1p(power_w * gain / noise_w) / math.log(2)
-
-
-def _seconds(amount: float, rate: float) -> float:
-    if amount == 0:
-        return 0.0
-    return amount / rate if rate > 0 else math.inf
-
-
-def _part(seconds: float, part: int, whole: int) -> float:
-    return seconds * part / whole if whole else 0.0
-
-
-def _close(found: float, expected: float) -> bool:
-    return math.isfinite(expected) and abs(found - expected) <= LATENCY_TOLERANCE * abs(expected)

@@ -18,7 +18,8 @@ from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.costs import AnySchedule, StaticShares, Work
 from hybridsplit.solver.problem.links import UplinkWork, uplink_work
-from hybridsplit.solver.verify.plan import uplink_bps, verify_plan
+from hybridsplit.solver.verify.clients import uplink_bps
+from hybridsplit.solver.verify.plan import verify_plan
 from hybridsplit.testing.instances import group, make_scenario, make_table, random_rows
 
 _SIZE = 64

@@ -1,0 +1,190 @@
+"""Check a plan's clients one by one: costs, limits, and the seconds that shares and links give, in plain Python.
+
+Shares no code with the solver; the link formulas are written out a second time on purpose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
+from hybridsplit.scenarios.schema import Client, FixedLink, Scenario, ShannonLink
+from hybridsplit.scenarios.units import bits
+from hybridsplit.solver.verify.schedule import LATENCY_TOLERANCE, SHARE_TOLERANCE
+
+if TYPE_CHECKING:
+    from hybridsplit.scenarios.contracts.options import OptionTable
+
+_COSTS = (
+    "client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
+    "model_download_bytes", "client_peak_bytes", "memory_budget_bytes", "server_state_bytes", "progress", "data_weight",
+    "confidence",
+)  # fmt: skip
+_ROW = (*_COSTS, "client_energy_j", "fits")
+_OF_ONE_CLIENT = ("id", "reason")
+"""What may differ between clients of a group that are alike; no limit or formula has to do with it."""
+
+
+def client_violations(
+    plan: Plan, scenario: Scenario, clients: Mapping[str, Client], table: OptionTable | None
+) -> Iterator[str]:
+    """Yield what is wrong with single clients of a plan.
+
+    Parameters
+    ----------
+    plan, scenario
+        The plan and its scenario.
+    clients
+        The scenario's clients by id.
+    table
+        The option table; without it costs are taken as the plan states them.
+    """
+    rows = None if table is None else _chosen_rows(plan, table)
+    faultless: dict[str, tuple[dict[str, Any], tuple[Any, ...] | None]] = {}
+    for planned in plan.clients:
+        client = clients[planned.id]
+        row = None if rows is None else rows.get(_key(planned))
+        # Clients of a group have the same limits, so that one whose figures are those of the one before is as it is.
+        facts = {name: value for name, value in vars(planned).items() if name not in _OF_ONE_CLIENT}, row
+        if faultless.get(client.group) == facts:
+            continue
+        violations = [] if rows is None else list(_of_row(planned, row))
+        if rows is None:
+            violations += _of_stated_costs(planned, client)
+        violations += _of_limits(planned, client, scenario)
+        violations += _of_phases(planned, client, scenario)
+        if not violations:
+            faultless[client.group] = facts
+        yield from violations
+
+
+def _of_row(planned: ClientPlan, row: tuple[Any, ...] | None) -> Iterator[str]:
+    """Compare a client's costs with the row of the option table that its placement names, ordered as ``_ROW``."""
+    if row is None:
+        yield f"{planned.id}: cut {planned.cut} with {planned.mode} is not in the option table"
+        return
+    *costs, energy_j, fits = row
+    for name, cost in zip(_COSTS, costs, strict=True):
+        if getattr(planned, name) != cost:
+            yield f"{planned.id}: {name} is {getattr(planned, name)}, the option table has {cost}"
+    if planned.client_energy_j != (energy_j if math.isfinite(energy_j) else None):
+        yield f"{planned.id}: client_energy_j is {planned.client_energy_j}, the option table has {energy_j}"
+    if not fits:
+        yield f"{planned.id}: cut {planned.cut} with {planned.mode} is marked as not fitting"
+
+
+def _of_stated_costs(planned: ClientPlan, client: Client) -> Iterator[str]:
+    """Check what no table is needed for: parts within their whole, and the scenario's budget."""
+    if planned.memory_budget_bytes != client.memory_budget_bytes:
+        yield (
+            f"{planned.id}: memory_budget_bytes is {planned.memory_budget_bytes}, the scenario has "
+            f"{client.memory_budget_bytes}"
+        )
+    for part, whole in (("model_upload_bytes", "uplink_bytes"), ("model_download_bytes", "downlink_bytes")):
+        size, of = getattr(planned, part), getattr(planned, whole)
+        if size > of:
+            yield f"{planned.id}: {part} is {size}, more than its {whole} of {of}"
+
+
+def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
+    return (planned.id, *planned.key)
+
+
+def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], tuple[Any, ...]]:
+    """Rows of the table by key, those of the plan's placements only: a large table has hundreds of others a client."""
+    import numpy as np  # late: a replay has no table, and no need of arrays
+
+    cut_of = {client.id: client.cut for client in plan.clients}
+    number, ids = table.table["client"].factorize()
+    cuts = np.array([cut_of.get(str(name), -1) for name in ids.tolist()])
+    near = table.table[cuts[number] == table.table["cut"].to_numpy()]
+    wanted = {_key(client) for client in plan.clients}
+    keys = list(zip(*(near[name].tolist() for name in ("client", *PLACEMENT_COLUMNS)), strict=True))
+    places = [place for place, key in enumerate(keys) if key in wanted]
+    chosen = near.iloc[places]
+    rows = zip(*(chosen[name].tolist() for name in _ROW), strict=True)
+    return {keys[place]: row for place, row in zip(places, rows, strict=True)}
+
+
+def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
+    for name in ("uplink_share", "downlink_share", "server_share"):
+        share = getattr(planned, name)
+        if not 0 <= share <= 1:
+            yield f"{planned.id}: {name} is {share:.12g}, outside [0, 1]"
+    for name, budget in (
+        ("its budget", planned.memory_budget_bytes),
+        ("the scenario's budget", client.memory_budget_bytes),
+    ):
+        if planned.client_peak_bytes > budget:
+            yield f"{planned.id}: peak of {planned.client_peak_bytes} bytes exceeds {name} of {budget}"
+    if planned.cut < client.min_cut:
+        yield f"{planned.id}: cut {planned.cut} is shallower than min_cut {client.min_cut}"
+    if planned.mode not in scenario.training.modes:
+        yield f"{planned.id}: mode {planned.mode} is not among training.modes"
+    if planned.device != client.device:
+        yield f"{planned.id}: device is {planned.device!r}, the scenario has {client.device!r}"
+    if abs(planned.data_weight - client.data_weight) > SHARE_TOLERANCE:
+        yield f"{planned.id}: data_weight is {planned.data_weight:.9g}, the scenario gives {client.data_weight:.9g}"
+
+
+def _of_phases(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
+    up_s = _seconds(bits(planned.uplink_bytes), uplink_bps(client, scenario, planned.uplink_share))
+    downlink_bps = planned.downlink_share * scenario.radio.downlink_hz * client.link.downlink_bps_per_hz
+    down_s = _seconds(bits(planned.downlink_bytes), downlink_bps)
+    server_s = _seconds(planned.server_compute_s, planned.server_share)
+    expected = {
+        Phase.CLIENT_COMPUTE: planned.client_compute_s,
+        Phase.SERVER_COMPUTE: server_s,
+        Phase.MODEL_UPLOAD: _part(up_s, planned.model_upload_bytes, planned.uplink_bytes),
+        Phase.UPLINK: _part(up_s, planned.uplink_bytes - planned.model_upload_bytes, planned.uplink_bytes),
+        Phase.MODEL_DOWNLOAD: _part(down_s, planned.model_download_bytes, planned.downlink_bytes),
+        Phase.DOWNLINK: _part(down_s, planned.downlink_bytes - planned.model_download_bytes, planned.downlink_bytes),
+    }
+    waits_s = math.fsum(planned.waiting_s.values())
+    if not all(wait >= 0 for wait in planned.waiting_s.values()):
+        yield f"{planned.id}: it waits for a negative time"
+    latency_s = planned.client_compute_s + up_s + down_s + server_s + waits_s
+    if not is_close(planned.latency_s, latency_s):
+        yield f"{planned.id}: latency_s is {planned.latency_s:.9g}, its shares give {latency_s:.9g}"
+    if set(planned.phases_s) != set(expected):
+        yield f"{planned.id}: its phases are not those of a round"
+        return
+    for phase, seconds in expected.items():
+        # Relative to the latency: a phase of microseconds within a round of seconds carries rounding of the latter.
+        tolerance_s = LATENCY_TOLERANCE * max(seconds, planned.latency_s)
+        if not (math.isfinite(seconds) and abs(planned.phases_s[phase] - seconds) <= tolerance_s):
+            yield f"{planned.id}: {phase} is {planned.phases_s[phase]:.9g} s, its shares give {seconds:.9g} s"
+
+
+def uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
+    """Rate of a client at a share of the uplink band, bit/s."""
+    band_hz = share * scenario.radio.uplink_hz
+    if type(client.link) is FixedLink:
+        return band_hz * client.link.uplink_bps_per_hz
+    if type(client.link) is not ShannonLink:
+        return client.link.uplink_bps(scenario.radio, share)
+    if band_hz <= 0:
+        return 0.0
+    power_w = 10 ** ((client.link.transmit_power_dbm - 30) / 10)
+    gain = 10 ** (client.link.path_gain_db / 10)
+    noise_w = 10 ** ((scenario.radio.noise_dbm_per_hz - 30) / 10) * band_hz
+    return band_hz * math.log1p(power_w * gain / noise_w) / math.log(2)
+
+
+def _seconds(amount: float, rate: float) -> float:
+    if amount == 0:
+        return 0.0
+    return amount / rate if rate > 0 else math.inf
+
+
+def _part(seconds: float, part: int, whole: int) -> float:
+    return seconds * part / whole if whole else 0.0
+
+
+def is_close(found: float, expected: float) -> bool:
+    """Say whether a figure follows, up to rounding."""
+    return math.isfinite(expected) and abs(found - expected) <= LATENCY_TOLERANCE * abs(expected)

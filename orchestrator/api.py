@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hybridsplit.orchestrator.views.notebook  # noqa: F401  registers how values show themselves
+from hybridsplit.orchestrator.folder_choice import choose_folder
 from hybridsplit.orchestrator.results import Replayed, Run
-from hybridsplit.orchestrator.run_folder import RunFolder, choose_folder
+from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.loader import load_scenario, scenario_of_values
 from hybridsplit.scenarios.schema import Scenario
@@ -261,12 +262,15 @@ def replay(
     ScenarioError, UsageError
         If a recording cannot be read, or the folder holds a run already.
     """
+    from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
     from hybridsplit.orchestrator.recordings import recordings_for
     from hybridsplit.orchestrator.replaying import replay_plan
 
-    dealt = recordings_for(plan, None if traces is None else Path(traces), absolute=absolute)
+    scenario = scenario_inside(plan, "the plan")
+    check_plan(plan, scenario, None, "the plan")
+    dealt = recordings_for(plan, scenario, None if traces is None else Path(traces), absolute=absolute)
     folder = None if out is None else choose_folder(Path(out), "", resume=False)
-    summary, entries = replay_plan(plan, folder, rounds, dealt, in_order=in_order, absolute=absolute)
+    summary, entries = replay_plan(plan, scenario, folder, rounds, dealt, in_order=in_order, absolute=absolute)
     return Replayed(summary, tuple(entries))
 
 

@@ -19,8 +19,8 @@ STATED = "stated by the plan's file, not derived again"
 """What is said of bounds and gap of a plan that was read: a proof takes the solver."""
 
 
-def read_plan(path: Path, options: OptionTable | None = None) -> Plan:
-    """Read a plan and derive its figures again.
+def read_plan(path: Path, options: OptionTable | None = None) -> tuple[Plan, Scenario]:
+    """Read a plan, and derive its figures again.
 
     Parameters
     ----------
@@ -29,6 +29,10 @@ def read_plan(path: Path, options: OptionTable | None = None) -> Plan:
     options
         The option table it was chosen from, where there is one. Without it the costs of every option are taken as the
         plan states them, and all that follows from them is derived.
+
+    Returns
+    -------
+    The plan, and the scenario inside it.
 
     Raises
     ------
@@ -41,8 +45,9 @@ def read_plan(path: Path, options: OptionTable | None = None) -> Plan:
         plan = Plan.load(path)
     except AlteredError as error:
         raise AlteredError(f"{error}; {_what_differs(error, path, options)}", error.document) from error
-    check_plan(plan, scenario_inside(plan, str(path)), options, str(path))
-    return plan
+    scenario = scenario_inside(plan, str(path))
+    check_plan(plan, scenario, options, str(path))
+    return plan, scenario
 
 
 def scenario_inside(plan: Plan, origin: str) -> Scenario:

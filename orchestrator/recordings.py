@@ -6,27 +6,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import LatencyFigure, RoundLatencies
 from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.scenarios.units import format_seconds
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.traces import BandwidthTrace
+    from hybridsplit.scenarios.contracts.plan import Plan
+    from hybridsplit.scenarios.schema import Scenario
 
 _RESAMPLES = 2000
 _CONFIDENCE = 0.95
 
 
 def recordings_for(
-    plan: Plan, folder: Path | None, *, absolute: bool, dealt_to: Sequence[str] | None = None
+    plan: Plan, scenario: Scenario, folder: Path | None, *, absolute: bool, dealt_to: Sequence[str] | None = None
 ) -> dict[str, BandwidthTrace] | None:
     """Return the recordings that a plan's clients are replayed over; None where all links are constant.
 
     Parameters
     ----------
-    plan
-        The plan.
+    plan, scenario
+        The plan, and the scenario inside it.
     folder
         Folder of recordings to be dealt to the clients; those that the scenario names when None.
     absolute
@@ -43,15 +44,13 @@ def recordings_for(
         from hybridsplit.runtime.replay.trace_files import assign_traces
 
         ids = [client.id for client in plan.clients]
-        seed = int(plan.scenario.get("seed", 0))
-        dealt = assign_traces(folder, ids if dealt_to is None else dealt_to, seed, absolute=absolute)
+        dealt = assign_traces(folder, ids if dealt_to is None else dealt_to, scenario.seed, absolute=absolute)
         return {client_id: dealt[client_id] for client_id in ids}
-    if not any(group["link"].get("trace") for group in plan.scenario["clients"]):
+    if not any(group.link.trace for group in scenario.clients):
         return None
-    from hybridsplit.runtime.replay.playback import scenario_of
     from hybridsplit.runtime.replay.trace_files import scenario_traces
 
-    named = scenario_traces(scenario_of(plan), absolute=absolute)
+    named = scenario_traces(scenario, absolute=absolute)
     return {client.id: named[client.id] for client in plan.clients if client.id in named}
 
 
@@ -135,13 +134,13 @@ def latencies_line(latencies: RoundLatencies, num_rounds: int) -> str:
     )
 
 
-def rates_line(plan: Plan, traces: Mapping[str, BandwidthTrace], *, absolute: bool) -> str:
+def rates_line(plan: Plan, scenario: Scenario, traces: Mapping[str, BandwidthTrace], *, absolute: bool) -> str:
     """Return in one line at what mean rates the recordings were made, and what became of them.
 
     Parameters
     ----------
-    plan, traces
-        The plan, and the recordings of its clients.
+    plan, scenario, traces
+        The plan, its scenario, and the recordings of its clients.
     absolute
         Whether the recordings' rates are those of the links.
     """
@@ -149,9 +148,7 @@ def rates_line(plan: Plan, traces: Mapping[str, BandwidthTrace], *, absolute: bo
     if absolute or all(trace.is_absolute for trace in traces.values()):
         return f"traces of {recorded} on average; taken as they are"
     from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
-    from hybridsplit.runtime.replay.playback import scenario_of
 
-    scenario = scenario_of(plan)
     links = {client.id: client.link for client in scenario.expanded_clients()}
     scaled = [c for c in plan.clients if c.id in traces and not traces[c.id].is_absolute]
     up = _range_of(uplink_rate_bps(links[c.id], scenario.radio, c.uplink_share) for c in scaled)

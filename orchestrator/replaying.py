@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import summarise
 from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay import replay
-from hybridsplit.runtime.replay.playback import scenario_of
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
+from hybridsplit.scenarios.schema import Scenario
 
 
 def replay_plan(
     plan: Plan,
+    scenario: Scenario,
     folder: RunFolder | None,
     num_rounds: int,
     traces: Any = None,
@@ -25,14 +25,14 @@ def replay_plan(
     in_order: bool = False,
     absolute: bool = False,
     round_shown: int | None = None,
-    is_checked: bool = False,
 ) -> tuple[Summary, list[LedgerEntry]]:
     """Replay a plan's network without training.
 
     Parameters
     ----------
-    plan
-        The plan.
+    plan, scenario
+        The plan, its figures derived again, and the scenario inside it: what
+        :func:`hybridsplit.orchestrator.plan_file.read_plan` returns.
     folder
         Where to write the run's files with its report; None writes nothing.
     num_rounds
@@ -46,18 +46,11 @@ def replay_plan(
         Whether a recording's rates are those of the client's link, instead of modulating what its share gives.
     round_shown
         The round that the report shows in time, from 0; the typical one when None.
-    is_checked
-        Whether the plan was read from a file, and its figures derived again by that.
 
     Returns
     -------
     The final figures, and the entries of the ledger.
     """
-    if is_checked:
-        scenario = scenario_of(plan)
-    else:
-        scenario = scenario_inside(plan, "the plan")
-        check_plan(plan, scenario, None, "the plan")
     attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
     replayed = replay(
         plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces, samples_windows=not in_order,

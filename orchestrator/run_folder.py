@@ -173,6 +173,10 @@ class RunFolder:
 
     def plan(self) -> Plan:
         """Read ``plan.json``, and derive its figures again from the scenario and the option table."""
+        return self.plan_and_scenario()[0]
+
+    def plan_and_scenario(self) -> tuple[Plan, Scenario]:
+        """Read ``plan.json`` as :meth:`plan` does; return the scenario inside it as well."""
         return read_plan(self._needed("plan.json"), self.options())
 
     def plan_begun(self) -> Plan:
@@ -186,7 +190,7 @@ class RunFolder:
         if self.is_listed:
             manifest = Manifest.read(self.path)
             manifest.check(name for name in INPUTS if name in manifest.files)
-        return read_plan(self.path / "plan.json")
+        return read_plan(self.path / "plan.json")[0]
 
     def save_options(self, options: OptionTable) -> None:
         """Write ``options.parquet``."""
@@ -260,8 +264,12 @@ class RunFolder:
             raise ContractError(f"{path}: {where + ': ' if where else ''}{first['msg']}; run again") from error
 
 
-def open_plan(path: Path) -> Plan:
+def open_plan(path: Path) -> tuple[Plan, Scenario]:
     """Read a plan from a file of its own, or from a run folder, where manifest and option table say more about it.
+
+    Returns
+    -------
+    The plan, its figures derived again, and the scenario inside it.
 
     Raises
     ------
@@ -270,50 +278,4 @@ def open_plan(path: Path) -> Plan:
     """
     folder = RunFolder(path.parent)
     is_of_run = path.name == "plan.json" and folder.is_listed and (path.parent / "options.parquet").exists()
-    return folder.plan() if is_of_run else read_plan(path)
-
-
-_RUN_FILES = ("plan.json", "checkpoints", "summary.json", "ledger.parquet", "report.html")
-
-
-def choose_folder(out: Path | None, name: str, *, resume: bool) -> RunFolder:
-    """Choose where a run goes, never over another run.
-
-    Parameters
-    ----------
-    out
-        What the user asked for; ``runs/NAME`` with a number where taken, when None.
-    name
-        Name of the scenario.
-    resume
-        Continue the run that is there.
-
-    Raises
-    ------
-    UsageError
-        If the folder asked for already holds a run, or there is nothing to resume.
-    """
-    if out is not None:
-        if not resume and any((out / name).exists() for name in _RUN_FILES):
-            raise UsageError(
-                f"{out}: already holds a run; continue it with --resume, or give another folder with --out"
-            )
-        if resume and not (out / "plan.json").exists():
-            raise UsageError(f"{out}: holds no run to resume; leave --resume out to start one")
-        return RunFolder(out)
-    taken = [folder for folder in _numbered(name) if (folder / "plan.json").exists()]
-    if resume:
-        if not taken:
-            raise UsageError(f"runs/{name}: holds no run to resume; leave --resume out to start one")
-        return RunFolder(taken[-1])
-    return RunFolder(next(folder for folder in _numbered(name, endless=True) if not folder.exists()))
-
-
-def _numbered(name: str, *, endless: bool = False) -> list[Path]:
-    root = Path("runs")
-    folders = [root / name]
-    number = 2
-    while folders[-1].exists() or number == 2:
-        folders.append(root / f"{name}-{number}")
-        number += 1
-    return folders if endless else [folder for folder in folders if folder.exists()]
+    return folder.plan_and_scenario() if is_of_run else read_plan(path)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from benchmarks.attack import cache, files
+from benchmarks.attack import cache, files, kills
 from benchmarks.attack.alterations import of_bytes, of_json
 from benchmarks.attack.tally import Said, Tally
 from hybridsplit.scenarios.contracts.sealed import DIGEST, digest_of, sealed
@@ -56,3 +59,29 @@ def test_no_altered_file_is_believed(tmp_path: Path) -> None:
 def test_no_altered_profile_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYBRIDSPLIT_CACHE", str(tmp_path / "cache"))
     assert cache.attack(tmp_path, 4, 3)
+
+
+def test_trials_that_stand_in_a_results_file_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[int] = []
+
+    def pretend(trial: kills.Trial, scratch: Path, wanted: Callable[[str], str]) -> kills.Trial:
+        made.append(trial.number)
+        return replace(trial, verdict="hangs" if trial.number == 1 else "went on", is_bad=trial.number == 1)
+
+    monkeypatch.setattr(kills, "_carried_out", pretend)
+    results = tmp_path / "results.jsonl"
+    assert kills.attack(tmp_path, 1, 5, results)
+    assert not kills.attack(tmp_path, 3, 5, results)
+    assert not kills.attack(tmp_path, 3, 5, results)
+    assert made == [0, 1, 2]
+    assert kills.attack(tmp_path, 1, 6, results), "trials of another seed are others"
+    assert "3 tried, 2 went on, 1 hangs" in capsys.readouterr().out
+
+
+def test_trials_reach_every_kind_of_process_at_every_stage() -> None:
+    trials = [kills.Trial.of(0, number) for number in range(len(kills.KINDS) * len(kills.STAGES_S))]
+    assert {(one.kind, one.stage) for one in trials} == set(product(kills.KINDS, range(len(kills.STAGES_S))))
+    ends_s = (*kills.STAGES_S[1:], kills.LAST_STAGE_ENDS_S)
+    assert all(kills.STAGES_S[one.stage] <= one.after_s <= ends_s[one.stage] for one in trials)

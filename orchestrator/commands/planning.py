@@ -45,7 +45,7 @@ def plan(
     from hybridsplit.orchestrator.run_folder import open_plan
     from hybridsplit.solver.planner import make_plan
 
-    earlier = open_plan(warm_start) if warm_start is not None else None
+    earlier = open_plan(warm_start)[0] if warm_start is not None else None
     with progress_bar(f"planning {loaded.name}") as show:
         show(f"{strategy}, {loaded.num_clients} clients", 0.0)
         made = make_plan(loaded, options, strategy, time_limit_s=time_limit_s, warm_start=earlier)

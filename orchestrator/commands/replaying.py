@@ -63,17 +63,18 @@ def _replay_one(
     absolute: bool,
     as_json: bool,
 ) -> None:
+    from hybridsplit.orchestrator.folder_choice import choose_folder
     from hybridsplit.orchestrator.recordings import latencies_line, rates_line, recordings_for
     from hybridsplit.orchestrator.replaying import replay_plan
-    from hybridsplit.orchestrator.run_folder import choose_folder, open_plan
+    from hybridsplit.orchestrator.run_folder import open_plan
     from hybridsplit.orchestrator.views.tables import truth_table
     from hybridsplit.scenarios.units import format_seconds
 
-    loaded = open_plan(plan_file)
-    dealt = recordings_for(loaded, traces, absolute=absolute)
+    loaded, scenario = open_plan(plan_file)
+    dealt = recordings_for(loaded, scenario, traces, absolute=absolute)
     folder = choose_folder(out, "", resume=False) if out is not None else None
     summary, entries = replay_plan(
-        loaded, folder, rounds, dealt, in_order=in_order, absolute=absolute, round_shown=round_shown, is_checked=True
+        loaded, scenario, folder, rounds, dealt, in_order=in_order, absolute=absolute, round_shown=round_shown
     )
     if as_json:
         document: dict[str, Any] = summary.model_dump(mode="json")
@@ -93,7 +94,7 @@ def _replay_one(
     if spread is not None:
         stdout().print(escape(latencies_line(spread, rounds)), highlight=False, soft_wrap=True)
     if dealt:
-        stdout().print(rates_line(loaded, dealt, absolute=absolute), highlight=False, soft_wrap=True)
+        stdout().print(rates_line(loaded, scenario, dealt, absolute=absolute), highlight=False, soft_wrap=True)
     if round_shown is not None:
         _print_round(loaded, entries, round_shown)
     if folder is not None:
@@ -152,7 +153,7 @@ def _compare(
     from hybridsplit.orchestrator.studies.paired import compare_replays, rounds_of
     from hybridsplit.orchestrator.views.paired import paired_lines, paired_table
 
-    plans = [(str(path), open_plan(path)) for path in plan_files]
+    plans = [(str(path), open_plan(path)[0]) for path in plan_files]
     compared = compare_replays(plans, rounds, traces, in_order=in_order, absolute=absolute)
     if out is not None:
         from hybridsplit.scenarios.contracts.parquet import write_parquet

@@ -48,7 +48,7 @@ def run(
 ) -> None:
     """Train by the plan while the network is replayed, and report."""
     from hybridsplit.orchestrator import pipeline
-    from hybridsplit.orchestrator.run_folder import choose_folder
+    from hybridsplit.orchestrator.folder_choice import choose_folder
     from hybridsplit.scenarios.errors import UsageError
     from hybridsplit.scenarios.loader import load_scenario
 
@@ -80,7 +80,7 @@ def _plan_of_run(
     from hybridsplit.orchestrator.plan_file import STATED, check_plan
     from hybridsplit.orchestrator.run_folder import open_plan
 
-    plan = open_plan(plan_file) if plan_file is not None else None
+    plan = open_plan(plan_file)[0] if plan_file is not None else None
     if resume:
         plan = pipeline.check_begun(folder, plan, str(plan_file))
     if plan is not None:

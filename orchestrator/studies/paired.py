@@ -114,7 +114,8 @@ def compare_replays(
         ids = [client.id for client in plan.clients]
         result = replay(
             plan, scenario, num_rounds=num_rounds, attendance=draw_attendance(scenario, ids, num_rounds),
-            traces=recordings_for(plan, folder, absolute=absolute, dealt_to=clients), samples_windows=not in_order,
+            traces=recordings_for(plan, scenario, folder, absolute=absolute, dealt_to=clients),
+            samples_windows=not in_order,
             uses_recorded_rates=absolute,
         )  # fmt: skip
         own = result.round_latency_s

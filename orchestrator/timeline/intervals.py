@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from hybridsplit.scenarios.contracts.jobs import BEFORE_EXCHANGE
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
-from hybridsplit.scenarios.contracts.phases import FORWARD_FRACTION, ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
 
 _EVERY_STEP = tuple(
     phase
@@ -94,10 +95,10 @@ def _order(steps: int, *, synchronise: bool) -> Iterator[tuple[Phase, int, float
     each = 1 / steps
     yield Phase.MODEL_DOWNLOAD, 0, 1.0
     for step in range(steps):
-        yield Phase.CLIENT_COMPUTE, step, each * FORWARD_FRACTION
+        yield Phase.CLIENT_COMPUTE, step, each * BEFORE_EXCHANGE
         for phase in _EVERY_STEP:
             yield phase, step, each
-        yield Phase.CLIENT_COMPUTE, step, each * (1 - FORWARD_FRACTION)
+        yield Phase.CLIENT_COMPUTE, step, each * (1 - BEFORE_EXCHANGE)
         if synchronise and step < steps - 1:
             yield Phase.BARRIER, step, each
     yield Phase.MODEL_UPLOAD, steps - 1, 1.0

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -44,7 +45,9 @@ class FileFacts:
             return cls(path.stat().st_size, hashlib.file_digest(handle, "sha256").hexdigest())
 
 
-_FILES: TypeAdapter[dict[str, FileFacts]] = TypeAdapter(dict[str, FileFacts])
+@cache
+def _files() -> TypeAdapter[dict[str, FileFacts]]:
+    return TypeAdapter(dict[str, FileFacts])
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Manifest:
         """
         document = read_sealed(folder / MANIFEST, _KIND)
         try:
-            files = _FILES.validate_json(json.dumps(document.get("files")), strict=True)
+            files = _files().validate_json(json.dumps(document.get("files")), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(["files", *map(str, first["loc"])])

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.errors import AlteredError, ContractError
@@ -123,8 +123,7 @@ def read_json(path: Path, kind: Kind) -> dict[str, Any]:
     if not path.is_file():
         raise ContractError(f"{path}: no such file; needs {kind.what}: {kind.remedy}")
     try:
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text)
+        document = from_json(path.read_bytes())
     except OSError as error:
         raise ContractError(f"{path}: cannot be read ({error.strerror}); needs {kind.what}") from error
     except (ValueError, RecursionError) as error:

@@ -2,32 +2,26 @@
 
 Every plan passes through here before it is shown (docs/methods/planning.md, Independent checks), and whenever it is
 read from a file: neither a solver that says "optimal" nor a digest is evidence.
-The link formulas are written out a second time on purpose.
+What is a single client's is in :mod:`hybridsplit.solver.verify.clients`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
 from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.scenarios.modes import MODES, Gradient
 from hybridsplit.scenarios.schema import Client, Scenario, Training
-from hybridsplit.solver.verify.phases import LATENCY_TOLERANCE, close_to, phase_violations
+from hybridsplit.solver.verify.clients import client_violations
+from hybridsplit.solver.verify.phases import LATENCY_TOLERANCE, close_to
 from hybridsplit.solver.verify.schedule import SHARE_TOLERANCE, schedule_violations
 
 if TYPE_CHECKING:
     from hybridsplit.scenarios.contracts.options import OptionTable
-
-_COSTS = (
-    "client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
-    "model_download_bytes", "client_peak_bytes", "memory_budget_bytes", "server_state_bytes", "progress", "data_weight",
-    "confidence",
-)  # fmt: skip
 
 
 def verify_plan(plan: Plan, scenario: Scenario, table: OptionTable) -> None:
@@ -66,18 +60,16 @@ def plan_violations(plan: Plan, scenario: Scenario, table: OptionTable | None) -
         follows from them is checked.
     """
     training, dropped = scenario.training, set(plan.dropped)
-    ids = [client.id for client in scenario.expanded_clients() if client.id not in dropped]
+    expanded = scenario.expanded_clients()
+    ids = [client.id for client in expanded if client.id not in dropped]
     if not ids or [client.id for client in plan.clients] != ids:
         yield "its clients are not the scenario's, in order"
         return
-    yield from _of_plan(plan, scenario)
-    delays_s = {
-        client.id: (client.link.delay_s(is_up=True), client.link.delay_s(is_up=False))
-        for client in scenario.expanded_clients()
-    }
+    yield from _of_plan(plan, scenario, expanded)
+    delays_s = {client.id: (client.link.delay_s(is_up=True), client.link.delay_s(is_up=False)) for client in expanded}
     yield from schedule_violations(plan, training.local_steps, _synchronises(training), delays_s)
     yield from _of_server_model(plan, training)
-    yield from _of_clients(plan, scenario, table)
+    yield from client_violations(plan, scenario, {client.id: client for client in expanded}, table)
 
 
 def shortened(violations: list[str]) -> str:
@@ -100,8 +92,8 @@ def _of_server_model(plan: Plan, training: Training) -> Iterator[str]:
         yield "the server serves one client after another, and its clients take no turns"
 
 
-def _of_plan(plan: Plan, scenario: Scenario) -> Iterator[str]:
-    prices = {client.id: client.drop_price_s for client in scenario.expanded_clients()}
+def _of_plan(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> Iterator[str]:
+    prices = {client.id: client.drop_price_s for client in expanded}
     dropped = set(plan.dropped)
     for name in plan.dropped:
         if prices.get(name) is None:
@@ -124,7 +116,7 @@ def _of_plan(plan: Plan, scenario: Scenario) -> Iterator[str]:
     covered = math.fsum(client.data_weight for client in plan.clients if _is_exact(client))
     if covered < scenario.objective.coverage - SHARE_TOLERANCE:
         yield f"coverage is {covered:.9g}, below the {scenario.objective.coverage:.9g} asked for"
-    yield from _of_energy(plan, scenario)
+    yield from _of_energy(plan, scenario, expanded)
     yield from _of_objective(plan, scenario, progress)
 
 
@@ -135,8 +127,8 @@ def _is_exact(client: ClientPlan) -> bool:
     return gradient is Gradient.EXACT or (gradient is Gradient.NONE and client.progress >= 1)
 
 
-def _of_energy(plan: Plan, scenario: Scenario) -> Iterator[str]:
-    caps = {client.id: client.energy_cap_j for client in scenario.expanded_clients()}
+def _of_energy(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> Iterator[str]:
+    caps = {client.id: client.energy_cap_j for client in expanded}
     for client in plan.clients:
         cap = caps[client.id]
         if cap is not None and (client.client_energy_j is None or client.client_energy_j > cap):
@@ -179,84 +171,3 @@ def _of_objective(plan: Plan, scenario: Scenario, progress: float) -> Iterator[s
         yield f"it is called optimal with a gap of {gap:.9g}"
     if abs(plan.gap - max(0.0, gap)) > LATENCY_TOLERANCE * (1 + abs(gap)):
         yield f"gap is {plan.gap:.9g} where objective and bound give {gap:.9g}"
-
-
-def _of_clients(plan: Plan, scenario: Scenario, table: OptionTable | None) -> Iterator[str]:
-    clients = {client.id: client for client in scenario.expanded_clients()}
-    rows = None if table is None else _chosen_rows(plan, table)
-    for planned in plan.clients:
-        client = clients[planned.id]
-        if rows is None:
-            yield from _of_stated_costs(planned, client)
-            yield from _of_limits(planned, client, scenario)
-            yield from phase_violations(planned, client, scenario)
-            continue
-        row = rows.get(_key(planned))
-        if row is None:
-            yield f"{planned.id}: cut {planned.cut} with {planned.mode} is not in the option table"
-        else:
-            for name in _COSTS:
-                if getattr(planned, name) != row[name]:
-                    yield f"{planned.id}: {name} is {getattr(planned, name)}, the option table has {row[name]}"
-            energy_j = row["client_energy_j"]
-            if planned.client_energy_j != (energy_j if math.isfinite(energy_j) else None):
-                yield f"{planned.id}: client_energy_j is {planned.client_energy_j}, the option table has {energy_j}"
-            if not row["fits"]:
-                yield f"{planned.id}: cut {planned.cut} with {planned.mode} is marked as not fitting"
-        yield from _of_limits(planned, client, scenario)
-        yield from phase_violations(planned, client, scenario)
-
-
-def _of_stated_costs(planned: ClientPlan, client: Client) -> Iterator[str]:
-    """Check what no table is needed for: parts within their whole, and the scenario's budget."""
-    if planned.memory_budget_bytes != client.memory_budget_bytes:
-        yield (
-            f"{planned.id}: memory_budget_bytes is {planned.memory_budget_bytes}, the scenario has "
-            f"{client.memory_budget_bytes}"
-        )
-    for part, whole in (("model_upload_bytes", "uplink_bytes"), ("model_download_bytes", "downlink_bytes")):
-        size, of = getattr(planned, part), getattr(planned, whole)
-        if size > of:
-            yield f"{planned.id}: {part} is {size}, more than its {whole} of {of}"
-
-
-def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
-    return (planned.id, *planned.key)
-
-
-def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], dict[str, Any]]:
-    """Rows of the table by key, those of the plan's placements only: a large table has hundreds of others a client."""
-    import numpy as np  # late: a replay has no table, and no need of arrays
-
-    cut_of = {client.id: client.cut for client in plan.clients}
-    number, ids = table.table["client"].factorize()
-    cuts = np.array([cut_of.get(str(name), -1) for name in ids.tolist()])
-    near = table.table[cuts[number] == table.table["cut"].to_numpy()]
-    wanted = {_key(client) for client in plan.clients}
-    keys = list(zip(*(near[name].tolist() for name in ("client", *PLACEMENT_COLUMNS)), strict=True))
-    places = [place for place, key in enumerate(keys) if key in wanted]
-    chosen = near.iloc[places]
-    names = (*_COSTS, "client_energy_j", "fits")
-    rows = zip(*(chosen[name].tolist() for name in names), strict=True)
-    return {keys[place]: dict(zip(names, row, strict=True)) for place, row in zip(places, rows, strict=True)}
-
-
-def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
-    for name in ("uplink_share", "downlink_share", "server_share"):
-        share = getattr(planned, name)
-        if not 0 <= share <= 1:
-            yield f"{planned.id}: {name} is {share:.12g}, outside [0, 1]"
-    for name, budget in (
-        ("its budget", planned.memory_budget_bytes),
-        ("the scenario's budget", client.memory_budget_bytes),
-    ):
-        if planned.client_peak_bytes > budget:
-            yield f"{planned.id}: peak of {planned.client_peak_bytes} bytes exceeds {name} of {budget}"
-    if planned.cut < client.min_cut:
-        yield f"{planned.id}: cut {planned.cut} is shallower than min_cut {client.min_cut}"
-    if planned.mode not in scenario.training.modes:
-        yield f"{planned.id}: mode {planned.mode} is not among training.modes"
-    if planned.device != client.device:
-        yield f"{planned.id}: device is {planned.device!r}, the scenario has {client.device!r}"
-    if abs(planned.data_weight - client.data_weight) > SHARE_TOLERANCE:
-        yield f"{planned.id}: data_weight is {planned.data_weight:.9g}, the scenario gives {client.data_weight:.9g}"

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.solver.planner import make_plan
-from hybridsplit.solver.verify.plan import verify_plan
+from hybridsplit.solver.verify.plan import plan_violations, verify_plan
 from hybridsplit.testing.instances import Instance, random_instance
 
 Document = dict[str, Any]
@@ -120,3 +122,24 @@ def test_min_cut_and_least_progress_are_checked() -> None:
         member["min_cut"] = 99
     with pytest.raises(SolverFailure, match=r"below the least one.*shallower than min_cut 99"):
         verify_plan(plan, validate_scenario(document, "test"), instance.table)
+
+
+ALIKE = random_instance(11, num_clients=9, copies=3, num_options=6)
+PLAN_OF_ALIKE = make_plan(ALIKE.scenario, ALIKE.table)
+
+
+@given(
+    position=st.integers(0, len(PLAN_OF_ALIKE.clients) - 1),
+    figure=st.sampled_from(["latency_s", "client_compute_s", "uplink_bytes", "memory_budget_bytes", "data_weight"]),
+    reads_table=st.booleans(),
+)
+def test_one_of_several_alike_clients_that_was_changed_is_named(position: int, figure: str, reads_table: bool) -> None:
+    """Clients of a group whose figures are equal are checked once: none may hide behind the others."""
+    document = PLAN_OF_ALIKE.model_dump(mode="json")
+    changed = document["clients"][position]
+    changed[figure] = changed[figure] * 2 + 1
+    table = ALIKE.table if reads_table else None
+    found = list(plan_violations(Plan.model_validate(document), ALIKE.scenario, table))
+    assert any(line.startswith(f"{changed['id']}: ") for line in found), found
+    by_client = [line for line in found if line.startswith("g") and "waits" not in line]
+    assert all(line.startswith(f"{changed['id']}: ") for line in by_client), found

@@ -21,7 +21,7 @@ from hybridsplit.solver.virtual_space.enumerate import enumerated, num_plans
 from hybridsplit.solver.virtual_space.master import Programme, Relaxed
 from hybridsplit.solver.virtual_space.pricing import Pricer
 
-ENUMERATED = 6_000
+ENUMERATED = 1_500
 """Plans of all apps up to which all are listed instead of generated."""
 _TOLERANCE = 1e-9
 _MOST_ROUNDS = 400
@@ -164,7 +164,7 @@ class Search:
         bound = self._converged(horizon)
         if bound is None:
             return None
-        best = self._dived(horizon)
+        best = self._first(bound)
         if best is None:
             chosen = self._chosen(list(self._pool.values()), None, self.gap / 4)
             if chosen is None:
@@ -179,6 +179,15 @@ class Search:
             objective = self._objective(best)
         stopped = objective > bound * (1 + self.gap)
         return Choice(tuple(best), objective, min(bound, objective), len(self._pool), stopped)
+
+    def _first(self, bound: float) -> list[Column] | None:
+        """Dive for any choice at all; with fixed rates, at ever longer periods, since they ask for more in each."""
+        if self.most_period_s is not None:
+            return self._dived(self.most_period_s)
+        if all(one.rate_hz is None for one in self.space.apps):
+            return self._dived(np.inf)
+        dives = (self._dived(bound * 2.0**power) for power in range(1, 13) if self._left_s() > 0)
+        return next((found for found in dives if found is not None), None)
 
     def _left_s(self) -> float:
         return self.deadline - time.monotonic()
@@ -336,7 +345,8 @@ class Search:
             if one.app not in fixed and (one.app, one.parts) not in forbidden
         ]
         columns += fixed.values()
-        frames = frames_in(self.space, 1.0 if is_open else longest_s)
+        # Without a period, fixed rates ask for nothing yet: the bound holds however short it is.
+        frames = frames_in(self.space, 0.0 if is_open else longest_s)
         programme = Programme(self.space, columns, frames, self.most_period_s)
         relaxed = programme.relaxed(self._unserved_cost(columns, frames))
         bound = relaxed.value

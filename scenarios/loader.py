@@ -73,9 +73,7 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any
     return task
 
 
-def load_task(
-    name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = ()
-) -> Scenario | InferenceScenario:
+def load_task(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Scenario | InferenceScenario:
     """Load and check a scenario of either kind of task.
 
     Parameters

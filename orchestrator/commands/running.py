@@ -136,7 +136,12 @@ def replay(
         Path | None,
         typer.Option("--traces", metavar="DIR", help="Folder of recorded bandwidth traces, dealt to the clients."),
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds to replay.")] = 1,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            "--rounds", min=1, max=1_000_000, help="Rounds to replay; 1 by default, or 1,000 periods of inference."
+        ),
+    ] = None,
     in_order: Annotated[
         bool,
         typer.Option(
@@ -151,6 +156,15 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training."""
+    from hybridsplit.orchestrator.inference.planning import is_inference_plan
+
+    if is_inference_plan(plan_file):
+        from hybridsplit.orchestrator.commands.inference import replay_apps
+
+        has_traces = traces is not None or in_order or absolute
+        replay_apps(plan_file, rounds, out, has_traces=has_traces, as_json=as_json)
+        return
+    rounds = 1 if rounds is None else rounds
     from hybridsplit.orchestrator.recordings import latencies_line, rates_line
     from hybridsplit.orchestrator.replaying import replay_plan
     from hybridsplit.orchestrator.run_folder import choose_folder, open_plan

@@ -1,11 +1,12 @@
 """SimPy processes: one resource a unit, frames in a fixed cyclic order, as many under way as data memory holds.
 
 With a common period, round k of all apps begins when round k - F is done, F being the frames in flight. An app whose
-rate is its own (fixed, max-min fair, or that of a given period) begins frame after frame at that rate, with no more than F under way. Of the
-steps that wait, the oldest round goes first, in the order of apps; a step that needs two units takes both at once.
+rate is its own (fixed, max-min fair, or that of a given period) begins frame after frame at that rate, with no more
+than F under way. Of the steps that wait, the oldest round goes first, in the order of apps; a step that needs two units
+takes both at once.
 
-Rates are taken over the whole replay, from its start to the end of its last frame. So filling the space counts, and
-no measured rate can be above the planned one.
+Rates are taken from the start of the replay: to its end for apps that share the period, to an app's last result where
+its rate is its own. So filling the space counts, and no measured rate can be above the planned one.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class _Stage:
         if cyclic:
             processes.append(self._environment.process(self._cyclic(cyclic, ends, latencies)))
         self._environment.run(until=simpy.AllOf(self._environment, processes))
-        return self._played(ends, latencies)
+        return self._played(ends, latencies, {self.plan.apps[index].id for index, _, _ in cyclic})
 
     def _cyclic(
         self,
@@ -171,9 +172,7 @@ class _Stage:
                 yield frames[number - self.under_way]
             # Rounds of other apps are as old as the time at which they are due.
             age = begin / self.plan.period_s
-            frames.append(
-                self._environment.process(self._frame(age, index, steps, ends[index], latencies[index]))
-            )
+            frames.append(self._environment.process(self._frame(age, index, steps, ends[index], latencies[index])))
         yield simpy.AllOf(self._environment, frames)
 
     def _frame(
@@ -211,12 +210,16 @@ class _Stage:
         self._waiting = kept
         heapq.heapify(self._waiting)
 
-    def _played(self, ends: list[list[float]], latencies: list[list[float]]) -> PlayedPlan:
+    def _played(self, ends: list[list[float]], latencies: list[list[float]], cyclic: set[str]) -> PlayedPlan:
         total = self._environment.now
+        shared = max((max(done) for app, done in zip(self.plan.apps, ends, strict=True) if app.id in cyclic), default=0)
         apps = tuple(
-            PlayedApp(app.id, len(done), len(done) / max(done), app.rate_hz, sum(took) / len(took))
+            PlayedApp(
+                app.id, len(done), len(done) / (shared if app.id in cyclic else max(done)), app.rate_hz,
+                sum(took) / len(took),
+            )
             for app, done, took in zip(self.plan.apps, ends, latencies, strict=True)
-        )
+        )  # fmt: skip
         slowest = max(app.planned_rate_hz / app.rate_hz for app in apps)
         return PlayedPlan(
             self.rounds,

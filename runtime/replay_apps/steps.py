@@ -57,9 +57,7 @@ def rates_of(plan: InferencePlan) -> dict[str, Rates]:
     return {
         one.id: Rates(
             one.link_bps,
-            one.bus_bytes_per_s
-            or find_accelerator(one.kind, scenario.devices, one.id).bus_bytes_per_s
-            or float("nan"),
+            one.bus_bytes_per_s or find_accelerator(one.kind, scenario.devices, one.id).bus_bytes_per_s or float("nan"),
             one.reload_bytes_per_s,
         )
         for one in scenario.placed()

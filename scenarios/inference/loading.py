@@ -81,7 +81,7 @@ def _with_networks(document: dict[str, Any], folder: Path | None, origin: str) -
     read: dict[str, str] = {}
     for index, app in enumerate(apps):
         named = app.get("model") if isinstance(app, dict) else None
-        if not isinstance(named, str) or named in networks and named not in read.values():
+        if not isinstance(named, str) or (named in networks and named not in read.values()):
             continue
         where = f"{origin}: apps.{index}.model"
         if named not in read:

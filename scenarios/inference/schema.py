@@ -77,8 +77,8 @@ class InferenceObjective(Section):
     """What the planner minimises."""
 
     minimise: Literal["period", "throughput", "energy"] = "period"
-    """``period``: the time in which every app gets through its frames once. ``throughput``: the same, and then every app
-    that is not held back by a busy unit runs faster still (max-min fair rates). ``energy``: joules a period, within
+    """``period``: the time in which every app gets through its frames once. ``throughput``: the same, and then every
+    app that is not held back by a busy unit runs faster still (max-min fair rates). ``energy``: joules a period, within
     ``most_period_s``."""
     most_period_s: Annotated[Seconds, Field(gt=0)] | None = None
     """Longest period; needed for energy."""

@@ -54,9 +54,7 @@ def inference_violations(plan: InferencePlan, scenario: InferenceScenario, space
     yield from _rate_faults(plan, apps, scenario)
     yield from _device_faults(plan, devices, busy, memory, loading)
     keys = {*alone, *fixed}
-    shortest = max(
-        (alone[key] / (1 - fixed[key]) if fixed[key] < 1 else math.inf for key in keys), default=0.0
-    )
+    shortest = max((alone[key] / (1 - fixed[key]) if fixed[key] < 1 else math.inf for key in keys), default=0.0)
     if scenario.objective.minimise == "energy":
         yield from _energy_faults(plan, shortest)
     elif not _same(plan.period_s, shortest):
@@ -125,9 +123,7 @@ def _part_faults(planned: AppPlan, app: SpaceApp, devices: dict[str, SpaceDevice
             yield f"{where}: {data} B of an instance of data memory, which has {device.data_bytes}"
 
 
-def _seconds(
-    planned: AppPlan, app: SpaceApp, devices: dict[str, SpaceDevice]
-) -> dict[tuple[str, Unit], float]:
+def _seconds(planned: AppPlan, app: SpaceApp, devices: dict[str, SpaceDevice]) -> dict[tuple[str, Unit], float]:
     """Seconds of every unit a frame, from the parts' places alone."""
     spent: dict[tuple[str, Unit], float] = defaultdict(float)
     here = planned.source
@@ -155,9 +151,7 @@ def _seconds(
     return spent
 
 
-def _rate_faults(
-    plan: InferencePlan, apps: dict[str, SpaceApp], scenario: InferenceScenario
-) -> Iterator[str]:
+def _rate_faults(plan: InferencePlan, apps: dict[str, SpaceApp], scenario: InferenceScenario) -> Iterator[str]:
     for planned in plan.apps:
         app = apps[planned.id]
         least = app.frames / plan.period_s if app.rate_hz is None else app.rate_hz

@@ -74,7 +74,7 @@ def undominated(columns: list[Column]) -> list[Column]:
     columns
         Plans of one app.
     """
-    ordered = sorted(columns, key=lambda one: (one.total_s + float(one.held.sum()) + float(one.loading_bytes.sum())))
+    ordered = sorted(columns, key=lambda one: one.total_s + float(one.held.sum()) + float(one.loading_bytes.sum()))
     kept: list[Column] = []
     loads = np.empty((0, 0))
     for column in ordered:

@@ -41,9 +41,7 @@ def _alone(space: VirtualSpace, index: int) -> Iterator[str]:
     for position, name in enumerate(app.layers):
         faults = [app.by_kind[kind].unsupported.get(position) for kind in kinds]
         if all(faults):
-            reasons = " and ".join(
-                f"{kind}: {app.by_kind[kind].unsupported[position][0]}" for kind in sorted(kinds)
-            )
+            reasons = " and ".join(f"{kind}: {app.by_kind[kind].unsupported[position][0]}" for kind in sorted(kinds))
             yield f"{app.id}: no accelerator runs layer {name} of {app.model} ({reasons})"
     if not _has_plan(space, app):
         kinds_room = max(one.kernel_bytes for one in space.devices)

@@ -89,8 +89,16 @@ class Programme:
             of app and device in the order of the last rows.
         """
         num, devices = len(self.columns), self._num_devices
-        busy = np.array([one.busy_s.ravel() * self.frames[one.app] for one in self.columns]).reshape(num, devices * NUM_UNITS).T
-        held = np.array([one.held.ravel() for one in self.columns], dtype=np.float64).reshape(num, devices * NUM_MEMORIES).T
+        busy = (
+            np.array([one.busy_s.ravel() * self.frames[one.app] for one in self.columns])
+            .reshape(num, devices * NUM_UNITS)
+            .T
+        )
+        held = (
+            np.array([one.held.ravel() for one in self.columns], dtype=np.float64)
+            .reshape(num, devices * NUM_MEMORIES)
+            .T
+        )
         capacities = memory_capacities(self.space).astype(np.float64)
         room = np.zeros((devices * NUM_MEMORIES, devices))
         room[np.arange(devices) * NUM_MEMORIES + KERNEL, np.arange(devices)] = 1.0
@@ -238,7 +246,7 @@ class Programme:
         columns
             One plan of every app.
         """
-        held = sum(one.held for one in columns).astype(np.float64)
+        held = np.sum([one.held for one in columns], axis=0).astype(np.float64)
         held[:, KERNEL] += np.max([one.loading_bytes for one in columns], axis=0)
         if (held > memory_capacities(self.space)).any():
             return False

@@ -17,7 +17,7 @@ from hybridsplit.solver.verify.inference_plan import inference_violations
 from hybridsplit.solver.virtual_space.buffers import frames_in_flight
 from hybridsplit.solver.virtual_space.columns import KERNEL, Column, Part, make_column, refusal, reload_s
 from hybridsplit.solver.virtual_space.fairness import common_rates, fair_rates
-from hybridsplit.solver.virtual_space.search import Choice, period_of
+from hybridsplit.solver.virtual_space.periods import Choice, period_of
 from hybridsplit.solver.virtual_space.strategies import INFERENCE_STRATEGIES, InferenceStrategy, SearchLimits
 
 
@@ -120,8 +120,8 @@ def _plan(
     notes: list[str] = []
     if choice.is_stopped:
         notes.append(
-            f"the search ended after {format_seconds(solve_s)} with a gap of {choice.gap:.1%}; more search.time_limit_s, "
-            "or fewer search.most_cuts, may close it"
+            f"the search ended after {format_seconds(solve_s)} with a gap of {choice.gap:.1%}; more "
+            "search.time_limit_s, or fewer search.most_cuts, may close it"
         )
     return InferencePlan(
         scenario=scenario.resolved(),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.virtual_space import FloatArray, VirtualSpace
+from hybridsplit.scenarios.contracts.virtual_space import BoolArray, FloatArray, VirtualSpace
 from hybridsplit.solver.virtual_space.columns import BIAS, CNN, CPU, KERNEL, LAYERS, RX, TX, Part
 from hybridsplit.solver.virtual_space.tables import AppTables, hop_seconds, tables_of
 
@@ -101,7 +101,7 @@ class Pricer:
         return [(price, self._traced(steps, reloads, number, device)) for price, number, device in found]
 
     def _traced(
-        self, steps: list[tuple[FloatArray, FloatArray]], reloads: FloatArray, number: int, device: int
+        self, steps: list[tuple[FloatArray, FloatArray]], reloads: BoolArray, number: int, device: int
     ) -> tuple[Part, ...]:
         """Follow a path back from its last device."""
         parts: list[Part] = []
@@ -114,7 +114,7 @@ class Pricer:
             number -= 1
             device, end = int(steps[number][1][start, device]), start
 
-    def _part_prices(self, prices: Prices, frames: float, longest_s: float) -> tuple[FloatArray, FloatArray]:
+    def _part_prices(self, prices: Prices, frames: float, longest_s: float) -> tuple[FloatArray, BoolArray]:
         """Return [D, L + 1, L + 1] the price of every range, and whether it is cheaper to load its weights."""
         stays, loads = self._part_prices_apart(prices, frames, longest_s)
         return np.minimum(stays, loads), loads < stays
@@ -197,8 +197,10 @@ class Pricer:
                         if reached[end] + to_end[device] <= slack:
                             found.append(parts)
                     elif left:
-                        for to in np.flatnonzero(reached[end] + between[end, device] + onward[left][end] <= slack):
-                            todo.append((float(reached[end] + between[end, device, to]), int(end), int(to), parts))
+                        onto = np.flatnonzero(reached[end] + between[end, device] + onward[left][end] <= slack)
+                        todo += [
+                            (float(reached[end] + between[end, device, to]), int(end), int(to), parts) for to in onto
+                        ]
             if len(found) > most or len(todo) > 20 * most:
                 return None
         return found

@@ -1,4 +1,4 @@
-"""The cheapest change that makes a plan possible, found by trying: weights loaded, a device more, a cut more, an app less."""
+"""The cheapest change that makes a plan possible, found by trying one after another."""
 
 from __future__ import annotations
 

@@ -1,140 +1,32 @@
-"""Column generation: a lower bound for all plans, and a choice among those that were generated.
+"""Search for the best choice of one plan of every app, beside the bound that column generation gives.
 
-The relaxation alone is a weak bound, since it splits apps among plans. A period P can be refused sooner: no plan in it
-keeps a unit busy for longer than P by one part or hop, so that only plans with short parts and hops are priced for it
-(as Lenstra, Shmoys and Tardos do for jobs on machines, 1990). The bound is the shortest period that is not refused,
-found by bisection; every step ends as soon as its relaxation is below the period, or its Lagrangian bound above it.
+Few plans are listed and left to HiGHS. Of many, those are generated that the relaxation asks for; a choice is found by
+diving (the plan that the relaxation likes best is fixed, and the rest is generated anew) at periods close to the bound,
+and where a gap remains, by listing every plan whose reduced cost lets it be part of a better choice.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.virtual_space import FloatArray, VirtualSpace
 from hybridsplit.solver.virtual_space.columns import Column, Part, make_column
 from hybridsplit.solver.virtual_space.enumerate import enumerated, num_plans
-from hybridsplit.solver.virtual_space.master import Programme, Relaxed
-from hybridsplit.solver.virtual_space.pricing import Pricer
+from hybridsplit.solver.virtual_space.generation import MOST_ROUNDS, TOLERANCE, Generation
+from hybridsplit.solver.virtual_space.master import Programme
+from hybridsplit.solver.virtual_space.periods import Choice, frames_in, long_period, period_of
 
 ENUMERATED = 1_500
 """Plans of all apps up to which all are listed instead of generated."""
-_TOLERANCE = 1e-9
-_MOST_ROUNDS = 400
 _MOST_LISTED = 3_000
 _MOST_RETRIES = 4
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A choice of one plan of every app.
-
-    Parameters
-    ----------
-    columns
-        The plans, in the order of the apps.
-    objective
-        Seconds of the period, or joules of it.
-    lower_bound
-        What no choice can be below.
-    num_columns
-        Plans that were looked at.
-    is_stopped
-        Whether the time was up before the gap was reached.
-    """
-
-    columns: tuple[Column, ...]
-    objective: float
-    lower_bound: float
-    num_columns: int
-    is_stopped: bool
-
-    @property
-    def gap(self) -> float:
-        """Relative gap between the two."""
-        return max(0.0, self.objective / self.lower_bound - 1) if self.lower_bound > 0 else float("inf")
-
-
-def frames_in(space: VirtualSpace, period_s: float) -> FloatArray:
-    """Return how many frames of every app are in a period: [A].
-
-    Parameters
-    ----------
-    space
-        The space.
-    period_s
-        The period; it matters to apps with a fixed rate.
-    """
-    return np.array([one.frames if one.rate_hz is None else one.rate_hz * period_s for one in space.apps])
-
-
-def period_of(space: VirtualSpace, columns: Sequence[Column]) -> float:
-    """Return the shortest period in which every unit gets through its work; infinite where fixed rates are too high.
-
-    Parameters
-    ----------
-    space
-        The space.
-    columns
-        One plan of every app.
-    """
-    free = np.zeros_like(columns[0].busy_s)
-    fixed = np.zeros_like(free)
-    for column in columns:
-        app = space.apps[column.app]
-        if app.rate_hz is None:
-            free += app.frames * column.busy_s
-        else:
-            fixed += app.rate_hz * column.busy_s
-    if (fixed >= 1).any():
-        return float("inf")
-    return float((free / (1 - fixed)).max())
-
-
 @dataclass
-class Search:
-    """Generates plans of the apps of a space.
-
-    Parameters
-    ----------
-    space
-        The space.
-    gap
-        Gap at which to stop.
-    deadline
-        When to stop, by ``time.monotonic``.
-    most_period_s
-        Given period where joules are minimised; None where the period is.
-    """
-
-    space: VirtualSpace
-    gap: float
-    deadline: float
-    most_period_s: float | None = None
-    _pool: dict[tuple[int, tuple[Part, ...]], Column] = field(default_factory=dict)
-    _pricers: list[Pricer] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._pricers = [Pricer(self.space, index) for index in range(len(self.space.apps))]
-
-    def add(self, app_index: int, parts: tuple[Part, ...]) -> bool:
-        """Take a plan into the pool, and return whether it was not there.
-
-        Parameters
-        ----------
-        app_index
-            Position of the app.
-        parts
-            Its parts.
-        """
-        if (app_index, parts) in self._pool:
-            return False
-        self._pool[app_index, parts] = make_column(self.space, app_index, parts)
-        return True
+class Search(Generation):
+    """Searches a space."""
 
     def run(self, start: Iterable[Column] = ()) -> Choice | None:
         """Search for the best choice; None where none was found.
@@ -188,9 +80,6 @@ class Search:
             return self._dived(np.inf)
         dives = (self._dived(bound * 2.0**power) for power in range(1, 13) if self._left_s() > 0)
         return next((found for found in dives if found is not None), None)
-
-    def _left_s(self) -> float:
-        return self.deadline - time.monotonic()
 
     def _objective(self, columns: Sequence[Column]) -> float:
         """Return the objective of a choice."""
@@ -249,10 +138,10 @@ class Search:
         self, longest_s: float, fixed: dict[int, Column], forbidden: set[tuple[int, tuple[Part, ...]]]
     ) -> list[tuple[Column, float]] | None:
         """Solve the relaxation with some apps fixed, and return the weights of plans; None where it is refused."""
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(MOST_ROUNDS):
             size = len(self._pool)
             relaxed, bound, columns = self._step(longest_s, fixed, forbidden)
-            if relaxed is None or bound > longest_s * (1 + _TOLERANCE) or self._left_s() <= 0:
+            if relaxed is None or bound > longest_s * (1 + TOLERANCE) or self._left_s() <= 0:
                 return None
             is_served = relaxed.unserved < 1e-7
             is_done = len(self._pool) == size or bound >= relaxed.value * (1 - 1e-4)
@@ -272,7 +161,7 @@ class Search:
         is_all = relaxed is not None
         for index, pricer in enumerate(self._pricers if relaxed is not None else []):
             assert relaxed is not None
-            limit = float(relaxed.worth[index]) + max(0.0, objective - relaxed.value) + _TOLERANCE
+            limit = float(relaxed.worth[index]) + max(0.0, objective - relaxed.value) + TOLERANCE
             plans = pricer.all_within(relaxed.prices, float(frames[index]), limit, longest, _MOST_LISTED)
             if plans is None or self._left_s() <= 0:
                 is_all = False
@@ -286,93 +175,6 @@ class Search:
             bound = max(bound, min(self._objective(best), found[1]) * (1 - self.gap / 4))
         return best, bound
 
-    def _bisected(self, low: float, high: float) -> float:
-        """Return the shortest period that is not refused, to a tenth of the gap."""
-        best = high
-        while high > low * (1 + self.gap / 10) and best > low * (1 + self.gap / 2) and self._left_s() > 0:
-            middle = (low * high) ** 0.5 if low > 0 else high / 2
-            is_refused = self._is_refused(middle)
-            if is_refused is None:
-                break
-            low, high = (middle, high) if is_refused else (low, middle)
-        return low
-
-    def _is_refused(self, period_s: float) -> bool | None:
-        """Say whether no choice can have a period; None where the time was up before that was clear."""
-        for _ in range(_MOST_ROUNDS):
-            size = len(self._pool)
-            relaxed, bound, _ = self._step(period_s)
-            if relaxed is None or bound > period_s * (1 + _TOLERANCE):
-                return True
-            if relaxed.unserved < 1e-7 and relaxed.value <= period_s:
-                return False
-            if len(self._pool) == size:
-                # Rounding alone keeps the bound from the period.
-                return None
-            if self._left_s() <= 0:
-                return None
-        return None
-
-    def _converged(self, horizon_s: float) -> float | None:
-        """Generate plans until the relaxation is solved, and return its value; None where apps have no plan in it."""
-        bound = 0.0
-        for _ in range(_MOST_ROUNDS):
-            size = len(self._pool)
-            relaxed, at_least, _ = self._step(horizon_s)
-            if relaxed is None:
-                return None
-            bound = max(bound, at_least)
-            if len(self._pool) == size or at_least >= relaxed.value * (1 - self.gap / 10) and relaxed.unserved < 1e-7:
-                return None if relaxed.unserved > 1e-6 else bound
-            if self._left_s() <= 0:
-                break
-        return bound
-
-    def _step(
-        self,
-        longest_s: float,
-        fixed: Mapping[int, Column] = MappingProxyType({}),
-        forbidden: Collection[tuple[int, tuple[Part, ...]]] = (),
-    ) -> tuple[Relaxed | None, float, list[Column]]:
-        """Solve the relaxation over plans without long parts, and add the plans it asks for.
-
-        Returns it with the bound that its prices give and its columns, or None where an app has no plan at all.
-        """
-        is_open = not np.isfinite(longest_s)
-        columns = [
-            one
-            for one in (self._pool.values() if is_open else self._within(longest_s))
-            if one.app not in fixed and (one.app, one.parts) not in forbidden
-        ]
-        columns += fixed.values()
-        # Without a period, fixed rates ask for nothing yet: the bound holds however short it is.
-        frames = frames_in(self.space, 0.0 if is_open else longest_s)
-        programme = Programme(self.space, columns, frames, self.most_period_s)
-        relaxed = programme.relaxed(self._unserved_cost(columns, frames))
-        bound = relaxed.value
-        for index, pricer in enumerate(self._pricers):
-            if index in fixed:
-                continue
-            plans = pricer.cheapest(relaxed.prices, float(frames[index]), longest_s)
-            if not plans:
-                return None, np.inf, columns
-            bound += min(0.0, plans[0][0] - float(relaxed.worth[index]))
-            for price, parts in plans:
-                if price < relaxed.worth[index] - _TOLERANCE:
-                    self.add(index, parts)
-        return relaxed, bound, columns
-
-    def _unserved_cost(self, columns: Sequence[Column], frames: FloatArray) -> float:
-        """Return more than any app's plan is worth."""
-        if self.most_period_s is not None:
-            return 1e3 * max((abs(one.energy_j) * float(frames[one.app]) for one in columns), default=1.0)
-        return 1e2 * max((one.total_s * float(frames[one.app]) for one in columns), default=1.0)
-
-    def _within(self, longest_s: float) -> list[Column]:
-        frames = frames_in(self.space, longest_s)
-        limit = longest_s * (1 + _TOLERANCE)
-        return [one for one in self._pool.values() if float(one.busy_s.max()) * frames[one.app] <= limit]
-
     def _bound_of(self, columns: list[Column], objective: float) -> float:
         horizon = objective if self.most_period_s is None else self.most_period_s
         relaxed = Programme(self.space, columns, frames_in(self.space, horizon), self.most_period_s).relaxed(1e6)
@@ -383,11 +185,12 @@ class Search:
     ) -> tuple[list[Column], float, bool] | None:
         """Choose among columns; with fixed rates, again at the period found, until it falls no more."""
         has_rates = any(one.rate_hz is not None for one in self.space.apps)
-        period = self.most_period_s
-        if period is None:
-            period = 1.0 if before is None or not has_rates else period_of(self.space, before)
-        if period is not None and has_rates and before is None and self.most_period_s is None:
-            period = _long_period(self.space, columns)
+        if self.most_period_s is not None:
+            period = self.most_period_s
+        elif not has_rates:
+            period = 1.0
+        else:
+            period = long_period(self.space, columns) if before is None else period_of(self.space, before)
         best: tuple[list[Column], float, bool] | None = None
         for _ in range(20):
             programme = Programme(self.space, columns, frames_in(self.space, period), self.most_period_s)
@@ -403,12 +206,3 @@ class Search:
             if not np.isfinite(reached):
                 return None
         return best
-
-
-def _long_period(space: VirtualSpace, columns: Sequence[Column]) -> float:
-    """Return a period that is longer than any choice needs, as long as fixed rates leave room at all."""
-    longest = [0.0] * len(space.apps)
-    for column in columns:
-        longest[column.app] = max(longest[column.app], float(column.busy_s.max()))
-    free = sum(one.frames * seconds for one, seconds in zip(space.apps, longest, strict=True) if one.rate_hz is None)
-    return 1e3 * free if free > 0 else 1.0

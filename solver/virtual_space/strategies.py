@@ -18,9 +18,10 @@ from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.registry import Registry
 from hybridsplit.solver.virtual_space.columns import Column, Part, make_column
 from hybridsplit.solver.virtual_space.explain import why_infeasible
+from hybridsplit.solver.virtual_space.periods import Choice, frames_in, period_of
 from hybridsplit.solver.virtual_space.pricing import Pricer, Prices
 from hybridsplit.solver.virtual_space.relax import cheapest_relaxation
-from hybridsplit.solver.virtual_space.search import Choice, Search, frames_in, period_of
+from hybridsplit.solver.virtual_space.search import Search
 from hybridsplit.solver.virtual_space.settle import settled
 
 
@@ -251,14 +252,14 @@ def _cheapest(space: VirtualSpace, index: int, weights: np.ndarray) -> Sequence[
 
 
 def _name_of(strategy: InferenceStrategy) -> str:
-    if not isinstance(strategy, InferenceStrategy) or not strategy.summary:
-        raise TypeError("it needs a name and a summary, and to derive from InferenceStrategy")
+    if not isinstance(strategy, InferenceStrategy):
+        raise TypeError("it does not derive from InferenceStrategy")
+    if not strategy.summary:
+        raise TypeError("its class needs a name and a summary")
     return strategy.name
 
 
-INFERENCE_STRATEGIES: Registry[InferenceStrategy] = Registry(
-    "strategy", "hybridsplit.inference_strategies", _name_of
-)
+INFERENCE_STRATEGIES: Registry[InferenceStrategy] = Registry("strategy", "hybridsplit.inference_strategies", _name_of)
 """Name to strategy, in the order of lists and reports."""
 for _strategy in (
     Joint, SourceOnly, TargetOnly, DeviceAModel, EqualLayers, FirstFit, FastestAlone, GreedyByApp,

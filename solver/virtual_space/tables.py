@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.virtual_space import FloatArray, IntArray, SpaceApp, VirtualSpace
+from hybridsplit.scenarios.contracts.virtual_space import BoolArray, FloatArray, IntArray, SpaceApp, VirtualSpace
 from hybridsplit.scenarios.units import bits
 
 
@@ -91,12 +91,12 @@ def hop_seconds(space: VirtualSpace, app: SpaceApp) -> FloatArray:
     return np.asarray(crossing[:, None, None] / rates)
 
 
-def _sums(values: FloatArray | IntArray) -> FloatArray:
+def _sums(values: FloatArray | IntArray | BoolArray) -> FloatArray:
     """Return the sums over all ranges."""
     until = np.concatenate([[0.0], np.cumsum(values)])
     return np.asarray(until[None, :] - until[:, None])
 
 
-def _all_within(holds: FloatArray) -> FloatArray:
+def _all_within(holds: BoolArray) -> BoolArray:
     """Return for all ranges whether something holds for every layer of them."""
     return np.asarray(_sums(~holds) == 0)

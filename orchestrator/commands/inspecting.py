@@ -148,12 +148,18 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Render the HTML report of a run folder again."""
-    from hybridsplit.orchestrator.inference.replaying import is_inference_folder, report_again
-    from hybridsplit.orchestrator.pipeline import write_report
+    from hybridsplit.orchestrator.inference.detect import is_inference_folder
     from hybridsplit.orchestrator.run_folder import RunFolder
 
     found = RunFolder(folder.resolve())
-    path = report_again(found) if is_inference_folder(found.path) else write_report(found)
+    if is_inference_folder(found.path):
+        from hybridsplit.orchestrator.inference.replaying import report_again
+
+        path = report_again(found)
+    else:
+        from hybridsplit.orchestrator.pipeline import write_report
+
+        path = write_report(found)
     if as_json:
         print_json({"report": str(path)})
     else:

@@ -156,7 +156,7 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training."""
-    from hybridsplit.orchestrator.inference.planning import is_inference_plan
+    from hybridsplit.orchestrator.inference.detect import is_inference_plan
 
     if is_inference_plan(plan_file):
         from hybridsplit.orchestrator.commands.inference import replay_apps

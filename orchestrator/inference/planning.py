@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from hybridsplit.profiler.accelerators.space import virtual_space
-from hybridsplit.scenarios.contracts.inference_plan import INFERENCE_PLAN_KIND, InferencePlan
-from hybridsplit.scenarios.contracts.sealed import first_difference, read_json
+from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
+from hybridsplit.scenarios.contracts.sealed import first_difference
 from hybridsplit.scenarios.errors import ContractError
-from hybridsplit.scenarios.inference.loading import TASK, validate_inference
+from hybridsplit.scenarios.inference.loading import validate_inference
 from hybridsplit.scenarios.inference.schema import InferenceScenario
 
 
@@ -42,20 +42,6 @@ def plan_task(
     return make_inference_plan(
         scenario, virtual_space(scenario), strategy, time_limit_s=time_limit_s, warm_start=warm_start
     )
-
-
-def is_inference_plan(path: Path) -> bool:
-    """Return whether a file is the plan of an inference task; what is wrong with it is for its reader to say.
-
-    Parameters
-    ----------
-    path
-        The file.
-    """
-    try:
-        return read_json(path, INFERENCE_PLAN_KIND).get("task") == TASK
-    except ContractError:
-        return False
 
 
 def open_inference_plan(path: Path) -> InferencePlan:

@@ -91,19 +91,6 @@ def save_replay(folder: RunFolder, plan: InferencePlan, summary: ReplaySummary) 
         write_text_whole(folder.report, render_inference_report(plan, summary))
 
 
-def is_inference_folder(path: Path) -> bool:
-    """Return whether a folder holds the replay of an inference task.
-
-    Parameters
-    ----------
-    path
-        The folder.
-    """
-    from hybridsplit.orchestrator.inference.planning import is_inference_plan
-
-    return is_inference_plan(path / "plan.json")
-
-
 def report_again(folder: RunFolder) -> Path:
     """Render the report of a folder again, from files that are as they were written.
 

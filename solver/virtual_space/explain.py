@@ -43,6 +43,7 @@ def _alone(space: VirtualSpace, index: int) -> Iterator[str]:
         if all(faults):
             reasons = " and ".join(f"{kind}: {app.by_kind[kind].unsupported[position][0]}" for kind in sorted(kinds))
             yield f"{app.id}: no accelerator runs layer {name} of {app.model} ({reasons})"
+            return
     if not _has_plan(space, app):
         kinds_room = max(one.kernel_bytes for one in space.devices)
         height = min(int(app.by_kind[kind].height_bytes[0, -1]) for kind in kinds)

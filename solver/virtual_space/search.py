@@ -43,7 +43,10 @@ class Search(Generation):
         return self._run_generated()
 
     def _run_enumerated(self) -> Choice | None:
-        columns = [one for index in range(len(self.space.apps)) for one in enumerated(self.space, index)]
+        plans = [enumerated(self.space, index) for index in range(len(self.space.apps))]
+        if not all(plans):
+            return None
+        columns = [one for several in plans for one in several]
         found = self._chosen(columns, None, 1e-7)
         if found is None:
             return None

@@ -93,7 +93,7 @@ def test_tampered_plans_are_noticed(plan: InferencePlan, tamper: Callable[[Docum
 def test_a_layer_that_nothing_runs_is_named_with_its_reason() -> None:
     scenario = load_task("wearables", ["apps.faces.model=mobilenetv2-0.5"])
     assert isinstance(scenario, InferenceScenario)
-    with pytest.raises(InfeasibleError, match="faces: no accelerator runs layer l1 of mobilenetv2-0.5.*16 groups"):
+    with pytest.raises(InfeasibleError, match=r"faces: no accelerator runs layer l1 of mobilenetv2-0.5.*16 groups"):
         make_inference_plan(scenario, virtual_space(scenario))
 
 

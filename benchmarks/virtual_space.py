@@ -1,10 +1,10 @@
-"""Inference tasks: seconds and gap of the joint plan as apps and devices grow, beside a bare model, and the table of rates.
+"""Inference tasks: seconds and gap of the joint plan by size, beside a bare model, and the table of two rates.
 
 Instances are random: models that ship with the package, from and to random devices, on MAX78000 with links of one rate;
 weights stay in memory. Those that have no plan (all models together exceed the memory) are counted and drawn again.
 
-The bare model lists every plan of every app as a column and leaves all to HiGHS, through the same cvxpy programme, to the
-same gap. Its seconds are those of HiGHS and those of listing; where its time is up first, it took at least as long.
+The bare model lists every plan of every app as a column and leaves all to HiGHS, through the same cvxpy programme, to
+the same gap. Its seconds are those of HiGHS and those of listing; where its time is up first, it took at least as long.
 
 python -m benchmarks.virtual_space [--instances N] [--bare-limit SECONDS] [--no-table]
 """
@@ -112,7 +112,7 @@ def main() -> None:
                     listed_s, solved_s, number, is_met = bare(space, asked.bare_limit)
                     ended = "" if is_met else "at least "
                     print(
-                        f"      bare model, {number:,} plans: {listed_s:.1f} s of listing and {solved_s:.1f} s of HiGHS: "
+                        f"      bare model, {number:,} plans: {listed_s:.1f} s of listing, {solved_s:.1f} s of HiGHS: "
                         f"{ended}{(listed_s + solved_s) / plan.solve_s:.1f}x as long, "
                         f"{ended}{solved_s / plan.solve_s:.1f}x by HiGHS alone",
                         flush=True,

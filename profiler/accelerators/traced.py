@@ -214,7 +214,7 @@ class _Listing:
         if pending.pool:
             pending = _Pending([self._settled(source)])
         average = _POOLS.get(kind, "average" if "avg" in str(kind) else "max")
-        keys = {"pool": int(extent), **({"pool_stride": int(stride)} if stride != extent else {})}
+        keys: dict[str, Any] = {"pool": int(extent), **({"pool_stride": int(stride)} if stride != extent else {})}
         keys |= {"pool_kind": average} if average != "max" else {}
         self._values[node] = _Pending(pending.inputs, pending.join, keys)
 

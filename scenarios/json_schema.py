@@ -13,21 +13,32 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.variants import models_of
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema."""
-    schema = Scenario.model_json_schema()
-    for model in _models(Scenario, set()):
-        described = schema if model is Scenario else schema["$defs"][model.__name__]
-        for name, text in _attribute_docstrings(model).items():
-            if name in model.model_fields and model.model_fields[name].description is None:
-                described["properties"][name]["description"] = text
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "hybridsplit scenario"
-    return schema
+    """Return the schema: that of an inference task where the key ``task`` is there, else that of training."""
+    parts: dict[str, Any] = {}
+    for root in (Scenario, InferenceScenario):
+        schema = root.model_json_schema()
+        definitions = schema.pop("$defs", {})
+        definitions[root.__name__] = schema
+        for model in _models(root, set()):
+            for name, text in _attribute_docstrings(model).items():
+                if name in model.model_fields and model.model_fields[name].description is None:
+                    definitions[model.__name__]["properties"][name]["description"] = text
+        parts |= definitions
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "hybridsplit scenario",
+        "type": "object",
+        "if": {"required": ["task"]},
+        "then": {"$ref": f"#/$defs/{InferenceScenario.__name__}"},
+        "else": {"$ref": f"#/$defs/{Scenario.__name__}"},
+        "$defs": parts,
+    }
 
 
 def _models(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:

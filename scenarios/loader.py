@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from hybridsplit.scenarios.device_files import located, with_device_files
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.inference.loading import is_inference, validate_inference
+from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.overrides import override_all
 from hybridsplit.scenarios.plain import check_plain
@@ -26,13 +28,22 @@ from hybridsplit.scenarios.yaml_text import UNREADABLE, problem_of, read_limited
 _LIBRARY = Path(__file__).with_name("library")
 
 
+_INFERENCE = ("wearables",)
+"""Built-in scenarios of inference tasks."""
+
+
 def builtin_names() -> list[str]:
-    """Names of the scenarios that ship with the package, from small to large."""
+    """Names of the scenarios of training that ship with the package, from small to large."""
     order = ["quickstart", "smart-home", "campus", "city"]
-    names = sorted(path.stem for path in _LIBRARY.glob("*.yaml"))
+    names = sorted(path.stem for path in _LIBRARY.glob("*.yaml") if path.stem not in _INFERENCE)
     return sorted(
         (name for name in names if not name.startswith("_")), key=lambda n: (order.index(n) if n in order else 99, n)
     )
+
+
+def all_builtin_names() -> list[str]:
+    """Names of all scenarios that ship with the package: of training, then of inference."""
+    return [*builtin_names(), *_INFERENCE]
 
 
 def builtin_text(name: str) -> str:
@@ -41,7 +52,29 @@ def builtin_text(name: str) -> str:
 
 
 def load_scenario(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Scenario:
-    """Load and check a scenario.
+    """Load and check a scenario of training.
+
+    Parameters
+    ----------
+    name_or_path, overrides
+        As for :func:`load_task`.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such scenario, anything in it is wrong, or it is one of an inference task.
+    """
+    task = load_task(name_or_path, overrides)
+    if not isinstance(task, Scenario):
+        raise ScenarioError(
+            f"{name_or_path[:200]}: task: found 'inference', where nothing is trained; use the commands plan, replay, "
+            "compare and report"
+        )
+    return task
+
+
+def load_task(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Scenario | InferenceScenario:
+    """Load and check a scenario of either kind of task.
 
     Parameters
     ----------
@@ -69,6 +102,8 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any
             f"{origin}: found {type(document).__name__}; needs a YAML mapping of keys such as model and clients"
         )
     override_all(document, overrides)
+    if is_inference(document, origin):
+        return validate_inference(document, origin, folder)
     return validate_scenario(document, origin, folder)
 
 
@@ -128,7 +163,7 @@ def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | N
 
 
 def _find(name_or_path: str) -> tuple[str, str, Path]:
-    if name_or_path in builtin_names():
+    if name_or_path in all_builtin_names():
         return f"built-in {name_or_path}", builtin_text(name_or_path), Path.cwd()
     path = Path(name_or_path)
     try:
@@ -138,11 +173,11 @@ def _find(name_or_path: str) -> tuple[str, str, Path]:
         raise ScenarioError(
             f"{name_or_path[:200]}: cannot be read as UTF-8 text ({gist(error)}); needs a YAML file"
         ) from error
-    near = difflib.get_close_matches(name_or_path, builtin_names(), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name_or_path, all_builtin_names(), n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise ScenarioError(
         f"{name_or_path[:200]}: no such scenario; needs a YAML file, or one of the built-in names "
-        f"{', '.join(builtin_names())}{hint}"
+        f"{', '.join(all_builtin_names())}{hint}"
     )
 
 

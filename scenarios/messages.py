@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hybridsplit.scenarios.schema import Scenario
@@ -31,7 +31,7 @@ _PLAIN_WORDS = {
 """What pydantic calls things, and what YAML and people do."""
 
 
-def explain(error: ValidationError, document: Mapping[str, Any], origin: str) -> str:
+def explain(error: ValidationError, document: Mapping[str, Any], origin: str, root: type[BaseModel] = Scenario) -> str:
     """Return one line an error, twenty at most.
 
     Parameters
@@ -42,10 +42,12 @@ def explain(error: ValidationError, document: Mapping[str, Any], origin: str) ->
         The document it was found in.
     origin
         Name of the document.
+    root
+        What the document is.
     """
     total = error.error_count()
     if total > _MANY_FAULTS:
-        error = _first_faults(document) or error
+        error = _first_faults(document, root) or error
     details = [d for d in error.errors(include_url=False) if d["type"] != "none_required"]
     # A list whose items are wrong counts as empty, too, which is a consequence and no fault of its own.
     broken = {d["loc"][:length] for d in details[:_MOST_LINES] for length in range(len(d["loc"]))}
@@ -54,20 +56,20 @@ def explain(error: ValidationError, document: Mapping[str, Any], origin: str) ->
     for detail in details[:_MOST_LINES]:
         path = _document_path(detail["loc"], document)
         where = ".".join(part if len(part) <= LONGEST_CHARACTERS else shown(part) for part in path)
-        lines[f"{origin}: {where + ': ' if path else ''}{_sentence(detail, path, document)}"] = None
+        lines[f"{origin}: {where + ': ' if path else ''}{_sentence(detail, path, document, root)}"] = None
     if len(details) > _MOST_LINES:
         lines[f"{origin}: and {max(total, len(details)) - _MOST_LINES:,} more faults"] = None
     return "\n".join(lines)
 
 
-def _first_faults(document: Mapping[str, Any]) -> ValidationError | None:
+def _first_faults(document: Mapping[str, Any], root: type[BaseModel]) -> ValidationError | None:
     """Return what is wrong with the beginning of a large document, for each fault costs as much as what it is in."""
-    known = set(Scenario.model_fields)
+    known = set(root.model_fields)
     unknown = list(itertools.islice((key for key in document if key not in known), _MOST_LINES + 1))
     kept = {key: value for key, value in document.items() if key in known or key in unknown}
     first = {key: value[:_MANY_FAULTS] if isinstance(value, list) else value for key, value in kept.items()}
     try:
-        Scenario.model_validate_json(json.dumps(first))
+        root.model_validate_json(json.dumps(first))
     except ValidationError as error:
         return error
     return None
@@ -92,12 +94,12 @@ def _is_member_name(part: str) -> bool:
     return part.startswith(("function-", "constrained-", "trace-")) or part in {"int", "float", "str", "tagged-union"}
 
 
-def _sentence(detail: ErrorDetails, path: Sequence[str], document: Any) -> str:
+def _sentence(detail: ErrorDetails, path: Sequence[str], document: Any, root: type[BaseModel]) -> str:
     found = shown(detail.get("input"))
     context = detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            return _unknown_key(path, document)
+            return _unknown_key(path, document, root)
         case "missing":
             return "this key is needed and absent"
         case "value_error":
@@ -105,7 +107,7 @@ def _sentence(detail: ErrorDetails, path: Sequence[str], document: Any) -> str:
         case "union_tag_invalid" | "union_tag_not_found":
             tag = str(context.get("discriminator", "")).strip("'")
             given = context.get("tag")
-            expected = [value for _, value in choices_of(models_at(path)) if value is not None]
+            expected = [value for _, value in choices_of(models_at(path, root)) if value is not None]
             present = f"found {shown(given)}" if given is not None else "this key is needed and absent"
             return f"{tag}: {present}; {_choices(str(given), expected)}"
         case "enum" | "literal_error":
@@ -139,9 +141,9 @@ def _choices(given: str, expected: Iterable[str]) -> str:
     return f"needs one of {', '.join(choices)}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
-def _unknown_key(path: Sequence[str], document: Any) -> str:
+def _unknown_key(path: Sequence[str], document: Any, root: type[BaseModel]) -> str:
     """Say what a key may be meant to be: one of its section, or of another variant of it."""
-    key, members = path[-1], models_at(path[:-1])
+    key, members = path[-1], models_at(path[:-1], root)
     here = _value_at(document, path[:-1])
     choices = choices_of(members)
     chosen = [

@@ -19,7 +19,7 @@ def override_all(document: dict[str, Any], overrides: Sequence[str] | Mapping[st
         Plain values.
     overrides
         ``key.path=value`` items, whose values are read as YAML, or values by key path, which are taken as they are. A
-        list item is addressed by index, or a client group by its name.
+        list item is addressed by index, or a client group, an accelerator group or an app by its name.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def _override(document: dict[str, Any], path: str, value: Any, item: str) -> Non
 
 
 def _index_of(items: list[Any], key: str, where: str) -> int:
-    groups = [item.get("group") if isinstance(item, dict) else None for item in items]
+    groups = [item.get("group", item.get("app")) if isinstance(item, dict) else None for item in items]
     if key in groups:
         return groups.index(key)
     if key.isascii() and key.isdigit() and int(key) < len(items):

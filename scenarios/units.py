@@ -134,6 +134,7 @@ def _quantity(dimension: Dimension, parse: Callable[[object], float] | None = No
 
 
 Bytes = Annotated[int, *_quantity(BYTES, _whole_bytes), Field(ge=0, lt=2**62)]
+BitsPerSecond = Annotated[float, *_quantity(BITS_PER_SECOND), Field(ge=0, allow_inf_nan=False)]
 Hertz = Annotated[float, *_quantity(HERTZ), Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, *_quantity(SECONDS), Field(ge=0, allow_inf_nan=False)]
 Watts = Annotated[float, *_quantity(WATTS), Field(ge=0, allow_inf_nan=False)]

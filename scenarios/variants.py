@@ -14,9 +14,9 @@ from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.sections.network import LINK_MODELS
 
 
-def models_at(path: Sequence[str]) -> list[type[BaseModel]]:
-    """Return the sections that the schema knows at a key path, over all variants."""
-    found: list[type[BaseModel]] = [Scenario]
+def models_at(path: Sequence[str], root: type[BaseModel] = Scenario) -> list[type[BaseModel]]:
+    """Return the sections that the schema of a document knows at a key path, over all variants."""
+    found: list[type[BaseModel]] = [root]
     for part in path:
         found = [inner for model in found for inner in _step(model, part)]
     return list(dict.fromkeys(found))
@@ -48,7 +48,7 @@ def _literal(model: type[BaseModel], name: str) -> str | None:
 
 def _step(model: type[BaseModel], part: str) -> list[type[BaseModel]]:
     if part not in model.model_fields:
-        return [model] if part.isdigit() or model.__name__ == "Device" else []
+        return [model] if part.isdigit() or model.__name__ in ("Device", "Accelerator") else []
     return models_of(model.model_fields[part])
 
 

@@ -14,7 +14,7 @@ from hybridsplit.orchestrator.commands.options import (
     ScenarioArgument,
     SetOption,
     complete_scenario,
-    load_and_profile,
+    profile_loaded,
     writing,
 )
 from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
@@ -31,31 +31,36 @@ def scenarios(
 ) -> None:
     """List the built-in scenarios, print one, or print the JSON Schema."""
     from hybridsplit.scenarios import loader
+    from hybridsplit.scenarios.schema import Scenario
 
     if schema:
         from hybridsplit.scenarios.json_schema import json_schema
 
         print_json(json_schema())
     elif name is not None:
-        scenario = loader.load_scenario(name)
+        scenario = loader.load_task(name)
         if as_json:
             print_json(scenario.resolved())
-        elif name in loader.builtin_names():
+        elif name in loader.all_builtin_names():
             typer.echo(loader.builtin_text(name), nl=False)
         else:
             import yaml
 
             typer.echo(yaml.safe_dump(scenario.resolved(), sort_keys=False, allow_unicode=True), nl=False)
     else:
-        loaded = [loader.load_scenario(builtin) for builtin in loader.builtin_names()]
+        loaded = [loader.load_task(builtin) for builtin in loader.all_builtin_names()]
+        sizes = [{"clients": s.num_clients} if isinstance(s, Scenario) else {"apps": len(s.apps)} for s in loaded]
         if as_json:
-            print_json([{"name": s.name, "clients": s.num_clients, "description": s.description} for s in loaded])
+            print_json(
+                [{"name": s.name, **size, "description": s.description} for s, size in zip(loaded, sizes, strict=True)]
+            )
             return
         from rich.table import Table
 
         table = Table("name", "clients", "what it shows", title="Built-in scenarios", title_justify="left")
-        for scenario in loaded:
-            table.add_row(scenario.name, str(scenario.num_clients), escape(scenario.description.strip()))
+        for scenario, size in zip(loaded, sizes, strict=True):
+            number = str(size["clients"]) if "clients" in size else f"{size['apps']} apps"
+            table.add_row(scenario.name, number, escape(scenario.description.strip()))
         stdout().print(table)
 
 
@@ -76,7 +81,16 @@ def profile(
     if machine:
         _profile_machine(scenario, out, overrides, as_json)
         return
-    loaded, options = load_and_profile(scenario, overrides)
+    from hybridsplit.scenarios.loader import load_task
+    from hybridsplit.scenarios.schema import Scenario
+
+    loaded = load_task(scenario, overrides or [])
+    if not isinstance(loaded, Scenario):
+        from hybridsplit.orchestrator.commands.inference import profile_layers
+
+        profile_layers(loaded, out or picture, as_json=as_json)
+        return
+    options = profile_loaded(loaded)
     if out is not None:
         writing(out, lambda: options.save(out))
     if picture is not None:
@@ -136,10 +150,18 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Render the HTML report of a run folder again."""
-    from hybridsplit.orchestrator.pipeline import write_report
+    from hybridsplit.orchestrator.inference.detect import is_inference_folder
     from hybridsplit.orchestrator.run_folder import RunFolder
 
-    path = write_report(RunFolder(folder.resolve()), round_shown=round_shown)
+    found = RunFolder(folder.resolve())
+    if is_inference_folder(found.path):
+        from hybridsplit.orchestrator.inference.replaying import report_again
+
+        path = report_again(found)
+    else:
+        from hybridsplit.orchestrator.pipeline import write_report
+
+        path = write_report(found, round_shown=round_shown)
     if as_json:
         print_json({"report": str(path)})
     else:

@@ -39,9 +39,9 @@ class ParetoLatency(StrEnum):
 
 def complete_scenario(incomplete: str) -> list[str]:
     """Complete a built-in scenario's name."""
-    from hybridsplit.scenarios.loader import builtin_names
+    from hybridsplit.scenarios.loader import all_builtin_names
 
-    return [name for name in builtin_names() if name.startswith(incomplete)]
+    return [name for name in all_builtin_names() if name.startswith(incomplete)]
 
 
 def complete_strategy(incomplete: str) -> list[str]:
@@ -103,6 +103,19 @@ def load_and_profile(
 
     # What is wrong with a scenario is said before anything heavy is imported.
     loaded = load_scenario(scenario, overrides or [])
+    return loaded, profile_loaded(loaded, strategies)
+
+
+def profile_loaded(loaded: Scenario, strategies: Iterable[str] = ()) -> OptionTable:
+    """Check that there are strategies of some names, and profile a scenario.
+
+    Parameters
+    ----------
+    loaded
+        The scenario.
+    strategies
+        Names to check before anything is computed.
+    """
     with progress_bar(f"profiling {loaded.name}") as show:
         show("looking for a kept profile", 0.0)
         for name in strategies:
@@ -111,7 +124,7 @@ def load_and_profile(
             find_strategy(name)
         from hybridsplit.profiler.options import profile_scenario
 
-        return loaded, profile_scenario(loaded, show)
+        return profile_scenario(loaded, show)
 
 
 def writing(path: Path, write: Any) -> None:

@@ -20,6 +20,7 @@ from hybridsplit.orchestrator.commands.options import (
     StrategyOption,
     WorkersOption,
     load_and_profile,
+    profile_loaded,
     writing,
 )
 from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
@@ -41,7 +42,16 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Choose cut, mode and shares for every client, with a lower bound beside the plan."""
-    loaded, options = load_and_profile(scenario, overrides, [strategy])
+    from hybridsplit.scenarios.loader import load_task
+    from hybridsplit.scenarios.schema import Scenario
+
+    loaded = load_task(scenario, overrides or [])
+    if not isinstance(loaded, Scenario):
+        from hybridsplit.orchestrator.commands.inference import plan_apps
+
+        plan_apps(loaded, strategy, out, time_limit_s, warm_start, as_json=as_json)
+        return
+    options = profile_loaded(loaded, [strategy])
     from hybridsplit.orchestrator.run_folder import open_plan
     from hybridsplit.solver.planner import make_plan
 
@@ -79,7 +89,16 @@ def compare(
 ) -> None:
     """Compare strategies on the same problem, and say where the difference comes from."""
     asked = [name.strip() for name in (strategies or "").split(",") if name.strip()]
-    loaded, options = load_and_profile(scenario, overrides, asked)
+    from hybridsplit.scenarios.loader import load_task
+    from hybridsplit.scenarios.schema import Scenario
+
+    loaded = load_task(scenario, overrides or [])
+    if not isinstance(loaded, Scenario):
+        from hybridsplit.orchestrator.commands.inference import compare_app_strategies
+
+        compare_app_strategies(loaded, asked, train=train, as_json=as_json)
+        return
+    options = profile_loaded(loaded, asked)
     from hybridsplit.solver.strategies import STRATEGIES
 
     names = asked if strategies else list(STRATEGIES)

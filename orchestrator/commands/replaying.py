@@ -24,7 +24,12 @@ def replay(
         Path | None,
         typer.Option("--traces", metavar="DIR", help="Folder of recorded bandwidth traces, dealt to the clients."),
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1_000_000, help="Rounds to replay.")] = 1,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            "--rounds", min=1, max=1_000_000, help="Rounds to replay; 1 by default, or 1,000 periods of inference."
+        ),
+    ] = None,
     in_order: Annotated[
         bool,
         typer.Option(
@@ -40,8 +45,16 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training; or compare plans so."""
+    from hybridsplit.orchestrator.inference.detect import is_inference_plan
     from hybridsplit.scenarios.errors import UsageError
 
+    if len(plan_files) == 1 and is_inference_plan(plan_files[0]):
+        from hybridsplit.orchestrator.commands.inference import replay_apps
+
+        has_traces = traces is not None or in_order or absolute or round_shown is not None
+        replay_apps(plan_files[0], rounds, out, has_traces=has_traces, as_json=as_json)
+        return
+    rounds = 1 if rounds is None else rounds
     if round_shown is not None and round_shown >= rounds:
         raise UsageError(f"--round {round_shown}: no such round; needs one from 0 to {rounds - 1} (--rounds)")
     if len(plan_files) > 1:

@@ -1,0 +1,1 @@
+"""Inference tasks for the user: plan, compare, replay, report."""

@@ -1,0 +1,73 @@
+"""The replay never beats the plan, and comes to its period when enough frames are under way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybridsplit.profiler.accelerators.space import virtual_space
+from hybridsplit.runtime.replay_apps import play
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.scenarios.inference.schema import InferenceScenario
+from hybridsplit.scenarios.loader import load_task
+from hybridsplit.solver.virtual_space.planner import make_inference_plan
+from hybridsplit.solver.virtual_space.strategies import INFERENCE_STRATEGIES
+from tests.solver.virtual_space.tasks import random_task
+from tests.structure import ROOT, imported
+
+
+@given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(INFERENCE_STRATEGIES)), under_way=st.integers(1, 4))
+@settings(max_examples=12, deadline=None)
+def test_no_plan_is_beaten_by_its_replay(seed: int, name: str, under_way: int) -> None:
+    scenario = random_task(seed, apps=2, devices=3)
+    try:
+        plan = make_inference_plan(scenario, virtual_space(scenario), name)
+    except InfeasibleError:
+        return
+    played = play(plan, 40, under_way)
+    assert played.period_s >= plan.period_s * (1 - 1e-9)
+    assert all(app.rate_hz <= app.planned_rate_hz * (1 + 1e-9) for app in played.apps)
+    assert all(share <= 1 + 1e-9 for share in played.busy.values())
+    assert all(app.latency_s >= one.latency_s * (1 - 1e-9) for app, one in zip(played.apps, plan.apps, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_period_is_reached_with_enough_frames_under_way(seed: int) -> None:
+    scenario = random_task(seed, apps=3, devices=3)
+    plan = make_inference_plan(scenario, virtual_space(scenario))
+    few, many = play(plan, 1200, 1), play(plan, 1200, 8)
+    assert many.excess <= 0.01
+    assert few.excess >= many.excess - 1e-9
+
+
+def test_wearables_reaches_its_period_with_the_frames_that_data_memory_holds() -> None:
+    scenario = load_task("wearables")
+    assert isinstance(scenario, InferenceScenario)
+    plan = make_inference_plan(scenario, virtual_space(scenario))
+    assert plan.gap <= 0.01
+    played = play(plan, 400)
+    assert played.frames_in_flight == plan.frames_in_flight > 1
+    assert 0 <= played.excess <= 0.01
+    alone = play(plan, 1, 1)
+    slowest = max(app.latency_s for app in plan.apps)
+    assert alone.period_s >= slowest * (1 - 1e-9), "one period by itself waits for its slowest frame"
+
+
+def test_apps_with_rates_of_their_own_are_paced() -> None:
+    document = random_task(3, apps=2, devices=2).resolved()
+    document["apps"][0]["rate_hz"] = 5.0
+    scenario = InferenceScenario.model_validate(document, strict=False)
+    plan = make_inference_plan(scenario, virtual_space(scenario))
+    played = play(plan, 1500, 8)
+    assert played.apps[0].rate_hz <= 5.0
+    assert played.apps[0].rate_hz == pytest.approx(5.0, rel=0.05)
+    assert 0 <= played.excess <= 0.05
+
+
+def test_the_replay_shares_nothing_with_the_planner() -> None:
+    for path in sorted((ROOT / "runtime" / "replay_apps").rglob("*.py")):
+        assert isinstance(path, Path)
+        assert all(name.startswith(("scenarios", "runtime.replay_apps")) for name in imported(path)), path

@@ -210,3 +210,11 @@ def test_relative_files_start_from_the_scenario(tmp_path: Path) -> None:
 def test_hostile_values_are_refused_like_any_other(override: str) -> None:
     with pytest.raises(ScenarioError):
         load_scenario("quickstart", [override])
+
+
+def test_a_key_with_a_choice_of_forms_has_one_fault_that_names_them_all() -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("city", ["training.trainable.target_modules=3"])
+    assert str(caught.value) == (
+        "built-in city: training.trainable.target_modules: found 3; needs a list, or one of all-linear"
+    )

@@ -112,6 +112,7 @@ def _problem(
         clients=(member,) * n,
         table=pd.DataFrame({"mode": pd.Categorical.from_codes(np.zeros(len(index), dtype=np.int8), ["fo"])}),
         all_rows=pd.DataFrame(),
+        place=np.arange(len(index)),
         client_index=index,
         work=work,
         uplink_bits=up_bits,

@@ -12,7 +12,7 @@ from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous, Tur
 from hybridsplit.scenarios.units import format_bytes_short, format_flops_per_s, format_hertz, format_seconds
 
 SCREENFUL = 12
-"""Most lines of a list; the rest is counted, and stands in plan.json."""
+"""Most lines of a list that is shortened; the rest is counted, and stands in plan.json."""
 _MOST_NAMES = 4
 _PROVEN = 1e-6
 
@@ -214,8 +214,10 @@ def dropped(plan: Plan) -> str:
     return names(plan.dropped, _group_sizes(plan))
 
 
-def capped(lines: Iterable[str], what: str) -> list[str]:
-    """Return at most a screenful of lines; the last one counts the rest, and says where they are."""
+def capped(lines: Iterable[str], what: str, *, shortens: bool = True) -> list[str]:
+    """Return at most a screenful of lines if asked to; the last one counts the rest, and says how to see them."""
     every = list(lines)
     more = len(every) - SCREENFUL
-    return every if more <= 0 else [*every[:SCREENFUL], f"... and {more:,} more {what}: see plan.json (--out)"]
+    if more <= 0 or not shortens:
+        return every
+    return [*every[:SCREENFUL], f"... and {more:,} more {what}: --all prints them, --out writes them"]

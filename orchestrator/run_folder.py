@@ -30,7 +30,7 @@ CLIENTS_SCHEMA_VERSION = 1
 _LOCK = ".lock"
 CLIENT_COLUMNS = ("round", "client", "train_loss", "fault")
 ROUND_COLUMNS = ("round", "simulated_s", "train_loss", "test_accuracy")
-INPUTS = ("scenario.yaml", "options.parquet", "plan.json")
+INPUTS = ("scenario.yaml", "options.parquet", "plan.json", "plan.clients.parquet")
 """What a run goes by."""
 RESULTS = ("rounds.parquet", "control.parquet", "clients.parquet", "ledger.parquet", "replay.parquet", "summary.json")
 """What it came to. Checkpoints are sealed round by round, and the report is drawn from these files."""

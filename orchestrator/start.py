@@ -10,6 +10,8 @@ import gc
 import os
 import sys
 
+from hybridsplit.orchestrator import guard
+
 SUMMARY = "Plan and run hybrid-order split learning over heterogeneous edge devices, from one YAML scenario."
 OPTIONS = {
     "--version": "Print the version and exit.",
@@ -46,11 +48,14 @@ def main() -> None:
     if sys.argv[1:2] != ["run"]:
         # What a plan or a replay builds it keeps until its end; training makes garbage for hours.
         gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
+    watched = guard.begin() if guard.is_needed(sys.argv[1:]) else None
     from hybridsplit.orchestrator.cli import main as command_line
 
     try:
         command_line()
     finally:
+        if watched is not None:
+            guard.end(watched)
         # The interpreter looks for garbage as it ends, which takes a tenth of a replay's time and finds nothing of use.
         gc.freeze()
 

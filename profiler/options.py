@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hybridsplit.profiler.batch_worth import batch_worth, noise_scale
 from hybridsplit.profiler.cache import load_profile, profile_key, save_profile
@@ -26,6 +27,8 @@ from hybridsplit.scenarios.modes import MODES, Gradient, StepSizes, TrainingMode
 from hybridsplit.scenarios.modes.base import SCALAR_BYTES
 from hybridsplit.scenarios.modes.passes import BlockSeconds
 from hybridsplit.scenarios.schema import Client, Scenario, Server, Training
+
+IntArray = NDArray[np.int64]
 
 
 def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
@@ -52,8 +55,8 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
     alike: dict[tuple[str, tuple[int, ...]], list[Client]] = {}
     for client in scenario.expanded_clients():
         alike.setdefault((client.group, sizes[client.id]), []).append(client)
-    rows = [_group_rows(by_device, clients, its_sizes) for (_, its_sizes), clients in alike.items()]
-    table = pd.concat(rows, ignore_index=True)
+    clients = [client for group in alike.values() for client in group]
+    table = _client_rows(by_device, clients, [sizes[client.id] for client in clients])
     return OptionTable(table[list(OPTION_COLUMNS)].astype(dict(OPTION_COLUMNS)))
 
 
@@ -163,28 +166,42 @@ def cuda_memory(device: Device) -> CudaMemory | None:
     )
 
 
-def _group_rows(by_device: dict[str, pd.DataFrame], clients: list[Client], sizes: tuple[int, ...]) -> pd.DataFrame:
-    """Rows of clients that are alike but for their names, at the batch sizes that they can choose."""
-    first = clients[0]
-    rows = by_device[first.device]
-    rows = _client_rows(rows[rows["batch_size"].isin(sizes)], first)
-    everyone = rows.iloc[np.tile(np.arange(len(rows)), len(clients))]
-    return everyone.assign(client=np.repeat([client.id for client in clients], len(rows)))
+def _client_rows(
+    by_device: dict[str, pd.DataFrame], clients: list[Client], sizes: list[tuple[int, ...]]
+) -> pd.DataFrame:
+    """Rows of all clients, at the batch sizes that each can choose; worked out once a device, budget and choice."""
+    kinds: list[pd.DataFrame] = []
+    places: dict[tuple[str, int, tuple[int, ...]], IntArray] = {}
+    num_rows = 0
+    of_client: list[IntArray] = []
+    for client, its_sizes in zip(clients, sizes, strict=True):
+        key = (client.device, client.memory_budget_bytes, its_sizes)
+        if key not in places:
+            rows = by_device[client.device]
+            kinds.append(_within(rows[rows["batch_size"].isin(its_sizes)], client.memory_budget_bytes))
+            places[key] = np.arange(num_rows, num_rows + len(kinds[-1]))
+            num_rows += len(kinds[-1])
+        of_client.append(places[key])
+    whose = np.repeat(np.arange(len(clients)), [len(rows) for rows in of_client])
+    table = pd.concat(kinds, ignore_index=True).iloc[np.concatenate(of_client)].reset_index(drop=True)
+    about = pd.DataFrame(
+        {
+            "client": pd.Series([client.id for client in clients], dtype="str"),
+            "device": pd.Series([client.device for client in clients], dtype="str"),
+            "data_weight": [client.data_weight for client in clients],
+        }
+    )
+    return pd.concat([table, about.iloc[whose].reset_index(drop=True)], axis=1)
 
 
-def _client_rows(rows: pd.DataFrame, client: Client) -> pd.DataFrame:
-    fits = rows["client_peak_bytes"] <= client.memory_budget_bytes
+def _within(rows: pd.DataFrame, budget_bytes: int) -> pd.DataFrame:
+    """Rows that are of use within a memory budget, or would be with more of it."""
+    fits = rows["client_peak_bytes"] <= budget_bytes
     place = pd.MultiIndex.from_frame(rows[["cut", "batch_size"]])
     plain = place[fits & (rows["mode"] == Mode.FO)]
     # Without recomputation it is ``fo`` in less memory: of use only where ``fo`` does not fit.
     needless = ~rows["recomputes"] & place.isin(plain)
-    return rows.assign(
-        client=client.id,
-        device=client.device,
-        memory_budget_bytes=client.memory_budget_bytes,
-        data_weight=client.data_weight,
-        fits=fits,
-    )[~needless]
+    return rows.assign(memory_budget_bytes=budget_bytes, fits=fits)[~needless]
 
 
 def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, share: None) -> OptionTable:

@@ -27,6 +27,7 @@ _PLAIN_WORDS = {
     "a valid number": "a number",
     "a valid boolean": "true or false",
     "Tuple should have": "needs",
+    " after validation, not 0": "",
 }
 """What pydantic calls things, and what YAML and people do."""
 
@@ -52,14 +53,24 @@ def explain(error: ValidationError, document: Mapping[str, Any], origin: str, ro
     # A list whose items are wrong counts as empty, too, which is a consequence and no fault of its own.
     broken = {d["loc"][:length] for d in details[:_MOST_LINES] for length in range(len(d["loc"]))}
     details = [d for d in details if not (d["type"] == "too_short" and d["loc"] in broken)]
-    lines: dict[str, None] = {}
+    said: dict[str, list[str]] = {}
     for detail in details[:_MOST_LINES]:
         path = _document_path(detail["loc"], document)
         where = ".".join(part if len(part) <= LONGEST_CHARACTERS else shown(part) for part in path)
-        lines[f"{origin}: {where + ': ' if path else ''}{_sentence(detail, path, document, root)}"] = None
+        said.setdefault(f"{origin}: {where + ': ' if path else ''}", []).append(_sentence(detail, path, document, root))
+    lines = [f"{where}{line}" for where, sentences in said.items() for line in _joined(sentences)]
     if len(details) > _MOST_LINES:
-        lines[f"{origin}: and {max(total, len(details)) - _MOST_LINES:,} more faults"] = None
+        lines.append(f"{origin}: and {max(total, len(details)) - _MOST_LINES:,} more faults")
     return "\n".join(lines)
+
+
+def _joined(sentences: Sequence[str]) -> list[str]:
+    """Join what was found at one place with all that it may be: a key with a choice of forms has a fault for each."""
+    needs: dict[str, dict[str, None]] = {}
+    for sentence in sentences:
+        found, separator, rest = sentence.partition("; needs ")
+        needs.setdefault(found, {}).update({rest: None} if separator else {})
+    return [f"{found}; needs {', or '.join(rest)}" if rest else found for found, rest in needs.items()]
 
 
 def _first_faults(document: Mapping[str, Any], root: type[BaseModel]) -> ValidationError | None:
@@ -91,7 +102,8 @@ def _document_path(location: Sequence[int | str], document: Any) -> list[str]:
 
 
 def _is_member_name(part: str) -> bool:
-    return part.startswith(("function-", "constrained-", "trace-")) or part in {"int", "float", "str", "tagged-union"}
+    of_kinds = ("function-", "constrained-", "tuple[", "list[", "dict[", "literal[", "trace-")
+    return part.startswith(of_kinds) or part in {"int", "float", "str", "tagged-union"}
 
 
 def _sentence(detail: ErrorDetails, path: Sequence[str], document: Any, root: type[BaseModel]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -186,8 +187,8 @@ class Scenario(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        names = [group.group for group in self.clients]
-        if twice := {name for name in names if names.count(name) > 1}:
+        numbers = Counter(group.group for group in self.clients)
+        if twice := {name for name, number in numbers.items() if number > 1}:
             raise ValueError(f"clients: the group names {', '.join(sorted(twice))} occur twice; each needs its own")
         needed = LINK_MODELS[self.radio.link_model]
         for index, group in enumerate(self.clients):

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
+from hybridsplit.scenarios.contracts.alike import alike
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Marginal, Plan, PlanStatus, Prices
@@ -134,14 +137,27 @@ def _client_plans(
     reasons: Sequence[str],
     kept: IntArray,
 ) -> list[ClientPlan]:
+    """Build the plans of the clients that are kept: one for each kind of equal ones, which all but their ids share."""
     work = problem.work.take(rows)
     up_s = work.uplink.seconds(shares[:, 0])
-    frame = problem.table.iloc[rows]
-    on_the_way_s = propagation_s(frame, problem.client_index[rows], problem.scenario)
-    chosen = frame.to_dict("records")
-    return [
+    table = problem.table.iloc[rows]
+    on_the_way_s = propagation_s(table, problem.client_index[rows], problem.scenario)
+    number = {reason: i for i, reason in enumerate(dict.fromkeys(reasons))}
+    figures = (
+        *shares.T,
+        on_the_way_s,
+        up_s,
+        work.downlink_s,
+        work.server_s,
+        timing.latency_s,
+        *timing.waiting_s.values(),
+    )
+    words = np.array([number[reason] for reason in reasons])
+    first, kind = alike(column[kept] for column in (*figures, words, *_coded(table)))
+    chosen = table.iloc[kept[first]].to_dict("records")
+    plans = [
         _client_plan(
-            chosen[i],
+            row,
             tuple(float(min(share, 1.0)) for share in shares[i]),
             (float(up_s[i]), float(work.downlink_s[i]), float(work.server_s[i])),
             float(on_the_way_s[i]),
@@ -149,8 +165,16 @@ def _client_plans(
             {phase: float(waits[i]) for phase, waits in timing.waiting_s.items()},
             reasons[i],
         )
-        for i in kept.tolist()
+        for row, i in zip(chosen, kept[first].tolist(), strict=True)
     ]
+    ids = table["client"].iloc[kept].tolist()
+    return [plans[one].model_copy(update={"id": name}) for one, name in zip(kind.tolist(), ids, strict=True)]
+
+
+def _coded(table: pd.DataFrame) -> list[FloatArray | IntArray]:
+    """Return the columns of rows but their client's id, text as numbers."""
+    columns = [table[name] for name in table.columns if name != "client"]
+    return [c.to_numpy() if is_numeric_dtype(c) else c.factorize()[0].astype(np.int64) for c in columns]
 
 
 def _client_plan(

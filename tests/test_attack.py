@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.attack import cache, files, kills
+from benchmarks.attack import cache, files, kills, messages
 from benchmarks.attack.alterations import of_bytes, of_json
 from benchmarks.attack.tally import Said, Tally
 from hybridsplit.scenarios.contracts.sealed import DIGEST, digest_of, sealed
@@ -85,3 +85,22 @@ def test_trials_reach_every_kind_of_process_at_every_stage() -> None:
     assert {(one.kind, one.stage) for one in trials} == set(product(kills.KINDS, range(len(kills.STAGES_S))))
     ends_s = (*kills.STAGES_S[1:], kills.LAST_STAGE_ENDS_S)
     assert all(kills.STAGES_S[one.stage] <= one.after_s <= ends_s[one.stage] for one in trials)
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ("x: data.alpha: unknown key 'alpha'; did you mean 'alpha'?", "advises what was given"),
+        ("x: data.alpha: found []; tuple should have at least 1 item", "technical words"),
+        ("x: a date is no plain value", "names no key"),
+        (f"x: data.alpha: found '{'x' * 300}'; needs a number", "quotes at length"),
+        ("Traceback: KeyError: alpha", "unexpected"),
+    ],
+)
+def test_a_message_that_helps_nobody_is_a_fault(said: str, fault: str) -> None:
+    assert list(messages.faults_of(said, "data.alpha")) == [fault]
+    assert list(messages.faults_of("x: data.alpha: found 3; needs a number below 1", "data.alpha")) == []
+
+
+def test_messages_name_the_key_in_plain_words(tmp_path: Path) -> None:
+    assert messages.attack(tmp_path, 5, 7)

@@ -4,6 +4,7 @@ Run: ``python -m benchmarks.attack [SECTION ...] [--trials N] [--seed 0] [--resu
 
 - ``files``: every file that a command reads is altered, by bytes and by values;
 - ``cache``: kept profiles are altered and damaged;
+- ``messages``: every key of the built-in scenarios gets values that are wrong in many ways;
 - ``places``: output is closed, folders are removed, the disk is full at every file;
 - ``kills``: every kind of process of a run on Ray is killed at every stage (``--trials 100`` takes about an hour; with
   ``--results FILE`` trials are written down, and a command that was stopped goes on after them).
@@ -22,11 +23,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.attack import cache, files, kills, places
+from benchmarks.attack import cache, files, kills, messages, places
 
 SECTIONS: dict[str, Callable[[Path, int, int], bool]] = {
     "files": files.attack,
     "cache": cache.attack,
+    "messages": messages.attack,
     "places": places.attack,
     "kills": kills.attack,
 }

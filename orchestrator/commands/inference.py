@@ -121,8 +121,8 @@ def replay_apps(plan_file: Path, rounds: int | None, out: Path | None, *, has_tr
     """
     if has_traces:
         raise UsageError(
-            "--traces, --in-order, --absolute and --round are about rounds of training; the links of an inference task are "
-            "constant: leave them out"
+            "--traces, --in-order, --absolute and --round are about rounds of training; the links of an inference task "
+            "are constant: leave them out"
         )
     from hybridsplit.orchestrator.folder_choice import choose_folder
     from hybridsplit.orchestrator.inference.planning import open_inference_plan

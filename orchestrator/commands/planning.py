@@ -38,6 +38,9 @@ def plan(
     warm_start: Annotated[
         Path | None, typer.Option("--warm-start", metavar="plan.json", help="Begin the search from this plan.")
     ] = None,
+    every_client: Annotated[
+        bool, typer.Option("--all", help="Print a row for every client, and every reason, however many there are.")
+    ] = False,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,8 +71,8 @@ def plan(
         return
     from hybridsplit.orchestrator.views.tables import plan_headline, plan_table
 
-    stdout().print(plan_table(made))
-    stdout().print(plan_headline(made), highlight=False)
+    stdout().print(plan_table(made, shortens=not every_client))
+    stdout().print(plan_headline(made, shortens=not every_client), highlight=False)
     if out is not None:
         stderr().print(f"plan written to {escape(str(out))}")
 

@@ -24,8 +24,16 @@ _MOST_ROWS = 24
 """Longer plans are shown by group of like clients."""
 
 
-def plan_table(plan: Plan) -> Table:
-    """One row a client, or a group of clients with the same option where there are many."""
+def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
+    """One row a client, or a group of clients with the same option where there are many.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    shortens
+        Whether a long table is shortened to a screen; it has a row for every client otherwise.
+    """
     title = f"Plan of {escape(plan.scenario['name'])} by {escape(plan.strategy)}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("client", no_wrap=True)
@@ -39,8 +47,9 @@ def plan_table(plan: Plan) -> Table:
     table.add_column("up/down/srv %" if has_shares else "waits", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
     table.add_column("peak / budget", justify="right", no_wrap=True)
-    rows = _rows(plan.clients)
-    for names, client in rows[:_MOST_ROWS]:
+    rows = _rows(plan.clients) if shortens else [(client.id, client) for client in plan.clients]
+    most_rows = _MOST_ROWS if shortens else len(rows)
+    for names, client in rows[:most_rows]:
         table.add_row(
             escape(names),
             escape(client.device),
@@ -51,8 +60,8 @@ def plan_table(plan: Plan) -> Table:
             format_seconds(client.latency_s),
             format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes),
         )
-    if len(rows) > _MOST_ROWS:
-        table.caption = f"and {len(rows) - _MOST_ROWS:,} rows more: see plan.json (--out)"
+    if len(rows) > most_rows:
+        table.caption = f"and {len(rows) - most_rows:,} rows more: --all prints every client, --out writes them"
         table.caption_justify = "left"
     return table
 
@@ -96,7 +105,7 @@ def _percent(share: float) -> str:
     return f"{share * 100:.0f}" if share >= 0.1 or share == 0 else f"{share * 100:.2g}"
 
 
-def plan_headline(plan: Plan, origin: str = "") -> str:
+def plan_headline(plan: Plan, origin: str = "", *, shortens: bool = True) -> str:
     """What a plan achieves, how good it provably is, what holds it back, and why each client got its option.
 
     Parameters
@@ -105,6 +114,8 @@ def plan_headline(plan: Plan, origin: str = "") -> str:
         The plan.
     origin
         Where its bounds come from, where that is not the solver in this process.
+    shortens
+        Whether long lists are shortened to a screen.
     """
     whole = plan.objective.replace("-", " ")
     lines = [
@@ -117,24 +128,24 @@ def plan_headline(plan: Plan, origin: str = "") -> str:
         f"Solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)}.",
         *([f"left out, at their price: {escape(words.dropped(plan))}"] if plan.dropped else []),
         *([worth_line(plan)] if offers_batch_sizes(plan) else []),
-        *bottleneck_lines(plan),
-        *reason_lines(plan),
+        *bottleneck_lines(plan, shortens=shortens),
+        *reason_lines(plan, shortens=shortens),
         *(escape(note) for note in plan.notes),
     ]
     return "\n".join(lines)
 
 
-def bottleneck_lines(plan: Plan) -> list[str]:
+def bottleneck_lines(plan: Plan, *, shortens: bool = True) -> list[str]:
     """What more of each resource would save, the most valuable first; nothing where it was not looked into."""
-    rows = words.capped((row.in_words() for row in words.bottlenecks(plan)), "rows")
+    rows = words.capped((row.in_words() for row in words.bottlenecks(plan)), "rows", shortens=shortens)
     idle = words.no_bottlenecks(plan)
     lines = [f"  {escape(line)}" for line in [*rows, *([idle] if idle else [])]]
     return [f"[bold]Bottlenecks[/] (savings of the {words.objective_text(plan)})", *lines] if lines else []
 
 
-def reason_lines(plan: Plan) -> list[str]:
+def reason_lines(plan: Plan, *, shortens: bool = True) -> list[str]:
     """What decided each client's option: one line a reason, with the clients it holds for."""
-    lines = words.capped((f"{who}: {why}" for who, why in words.reasons(plan)), "reasons")
+    lines = words.capped((f"{who}: {why}" for who, why in words.reasons(plan)), "reasons", shortens=shortens)
     return ["[bold]Reasons[/]", *(f"  {escape(line)}" for line in lines)] if lines else []
 
 

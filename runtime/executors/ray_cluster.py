@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import ray
+from ray._private import ray_constants
 
 from hybridsplit.runtime.executors.ray_ending import START_REMEDY, stop_cluster, watched_start
 from hybridsplit.runtime.executors.ray_folder import session_folder
@@ -27,8 +28,9 @@ _REACH_LIMIT_S = 5.0
 class RayCluster:
     """A cluster to run on; one that was started here is stopped again.
 
-    Ray's ports listen on all interfaces, so its token authentication stays on unless the user switched it off
-    (``RAY_AUTH_MODE=disabled``).
+    A cluster that is started here listens on the loopback interface alone; one that is joined listens where it does.
+    Ray's token authentication stays on unless the user switched it off (``RAY_AUTH_MODE=disabled``): other users of the
+    machine reach its ports too.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ class RayCluster:
 
     def _start(self, quietly: dict[str, object]) -> None:
         try:
-            with _own_signals(), watched_start():
+            with _own_signals(), watched_start(), _on_loopback():
                 ray.init(address="local", num_cpus=self._num_cpus, include_dashboard=False, **quietly)
         except HybridSplitError:
             raise
@@ -121,6 +123,22 @@ class RayCluster:
                 "emulate the client"
             )
         return units
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a cluster that starts now listen on this machine alone.
+
+    Ray binds every server to loopback where the node's address is 127.0.0.1, and replaces that address wherever it is
+    given (``_node_ip_address``, ``--node-ip-address``), but for this switch, which is off on macOS and Windows, where
+    firewalls would ask. Processes of the cluster are given the address of its first.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The token that Ray's processes know each other by: a file that nobody but its owner reads, from the first moment.
 
-Ray's ports listen on all interfaces, so that whoever has the token runs code as this user. Ray writes it with the
-process's ordinary permissions, 0644 as a rule; here it exists, for the owner alone, before Ray looks for it.
+Whoever reaches Ray's ports and has the token runs code as this user, and other users of the machine reach them. Ray
+writes it with the process's ordinary permissions, 0644 as a rule; here it exists, for the owner alone, before Ray looks
+for it.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from hybridsplit.scenarios.units import format_seconds
 
 PLAN_SCHEMA_VERSION = 5
 PLAN_KIND = Kind("a plan that 'hybridsplit plan --out' wrote", PLAN_SCHEMA_VERSION, "make the plan again")
+MOST_CLIENTS_IN_JSON = 5_000
+"""The clients of larger plans are columns beside ``plan.json``."""
 MOST_BYTES = 2**63
 """Sizes are below it, as in the columns of every table."""
 
@@ -238,8 +240,20 @@ class Plan(Shown, FrozenValue):
         return sealed(self.model_dump(mode="json"))
 
     def save(self, path: Path) -> None:
-        """Write ``plan.json``."""
-        write_sealed(path, self.model_dump(mode="json"))
+        """Write ``plan.json``; the clients of a large plan are columns in a file beside it, covered by its digest.
+
+        Raises
+        ------
+        OSError
+            If a file cannot be written.
+        """
+        if len(self.clients) <= MOST_CLIENTS_IN_JSON:
+            write_sealed(path, self.model_dump(mode="json"))
+            return
+        from hybridsplit.scenarios.contracts.plan_table import table_beside, write_clients
+
+        clients = write_clients(self.clients, table_beside(path))
+        write_sealed(path, {**self.model_dump(mode="json", exclude={"clients"}), "clients": clients})
 
     @classmethod
     def load(cls, path: Path) -> Plan:
@@ -252,11 +266,30 @@ class Plan(Shown, FrozenValue):
         ContractError
             If it is missing, damaged, is not a plan, or has another schema version.
         """
-        return cls.of_document(read_sealed(path, PLAN_KIND), str(path))
+        document = read_sealed(path, PLAN_KIND)
+        if not isinstance(document.get("clients"), dict):
+            return cls.of_document(document, str(path))
+        from hybridsplit.scenarios.contracts.plan_table import read_clients
+
+        stated = document.pop("clients")
+        try:
+            clients = read_clients(stated, path, document, ClientPlan.model_validate)
+        except ValidationError as error:
+            raise _no_plan(error, str(path)) from error
+        return cls.of_document(document, str(path), clients)
 
     @classmethod
-    def of_document(cls, document: Mapping[str, Any], origin: str) -> Plan:
+    def of_document(
+        cls, document: Mapping[str, Any], origin: str, clients: tuple[ClientPlan, ...] | None = None
+    ) -> Plan:
         """Return the plan of a document without its digest.
+
+        Parameters
+        ----------
+        document, origin
+            The document, and where it came from.
+        clients
+            Its clients, where the document does not hold them.
 
         Raises
         ------
@@ -264,16 +297,20 @@ class Plan(Shown, FrozenValue):
             If it is no plan; the message names the key.
         """
         try:
-            plan = cls.model_validate(document)
+            plan = cls.model_validate(document if clients is None else {**document, "clients": clients})
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            said = first["msg"].removeprefix("Value error, ")
-            raise ContractError(f"{origin}: {where + ': ' if where else ''}{said}; make the plan again") from error
-        if (written := plan.model_dump(mode="json")) != document:
+            raise _no_plan(error, origin) from error
+        if (written := plan.model_dump(mode="json", exclude=None if clients is None else {"clients"})) != document:
             where = first_difference(dict(document), written)
             raise ContractError(f"{origin}: {where}: not in the form that a plan is written in; make the plan again")
         return plan
+
+
+def _no_plan(error: ValidationError, origin: str) -> ContractError:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    return ContractError(f"{origin}: {where + ': ' if where else ''}{said}; make the plan again")
 
 
 __all__ = ["DOWNLINK_PHASES", "UPLINK_PHASES", "ClientPlan", "Marginal", "Plan", "PlanStatus", "Prices"]

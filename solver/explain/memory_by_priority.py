@@ -7,16 +7,9 @@ import numpy as np
 from hybridsplit.scenarios.contracts.schedule import Dispatch
 from hybridsplit.solver.dispatch.sequences import Sequences
 from hybridsplit.solver.dispatch.walk import ends_s
-from hybridsplit.solver.explain.more_memory import (
-    MemorySteps,
-    Tried,
-    alike_in,
-    best_steps,
-    candidates,
-    everything_of,
-    positions_in,
-)
+from hybridsplit.solver.explain.more_memory import MemorySteps, Tried, alike_in, best_steps, candidates
 from hybridsplit.solver.problem.arrays import IntArray
+from hybridsplit.solver.problem.build import everything_of
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 
 _MOST_JOBS = 150_000
@@ -48,7 +41,7 @@ def memory_steps_by_priority(
         clients would be fastest alone are timed, an option of every kind in turn.
     """
     everything = everything_of(problem)
-    chosen = positions_in(problem, everything, rows)
+    chosen = problem.place[rows]
     kinds = alike_in(everything, chosen)
     first = np.array([members[0] for members in kinds])
     found = candidates(everything, chosen, first, objective_s * (1.0 - worth))

@@ -14,11 +14,10 @@ import numpy as np
 
 from hybridsplit.scenarios.contracts.options import OPTION_KEY
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
-from hybridsplit.solver.problem.build import problem_of_rows
+from hybridsplit.solver.problem.build import everything_of
 from hybridsplit.solver.problem.costs import NUM_RESOURCES, StaticShares
-from hybridsplit.solver.problem.limiting import under_objective_of
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
-from hybridsplit.solver.problem.usable_rows import DROPPED, permitted, within_energy
+from hybridsplit.solver.problem.usable_rows import DROPPED, permitted
 from hybridsplit.solver.shares.solution import replace_batch
 from hybridsplit.solver.shares.waterfill import fill
 
@@ -90,7 +89,7 @@ def memory_steps(problem: PlanningProblem, rows: IntArray, objective_s: float, w
         that promises most is solved for each, and where even that is too much, for those that promise most.
     """
     everything = everything_of(problem)
-    chosen = positions_in(problem, everything, rows)
+    chosen = problem.place[rows]
     kinds = alike_in(everything, chosen)
     first = np.array([members[0] for members in kinds])
     count = np.array([len(members) for members in kinds], dtype=float)
@@ -184,21 +183,6 @@ class _Trials:
         return _Trials(self.row[index], self.kind[index], self.prices)
 
 
-def everything_of(problem: PlanningProblem) -> PlanningProblem:
-    """Return all rows, also those that do not fit, as a problem with the same limits."""
-    frame = problem.all_rows
-    position = {client.id: i for i, client in enumerate(problem.clients)}
-    index: IntArray = frame["client"].map(position).to_numpy(dtype=np.int64).astype(np.int64)
-    return under_objective_of(problem_of_rows(frame, index, problem.scenario), problem)
-
-
-def positions_in(problem: PlanningProblem, everything: PlanningProblem, rows: IntArray) -> IntArray:
-    """[N] where the plan's rows are among all rows."""
-    position = {key: i for i, key in enumerate(everything.keys)}
-    keys = problem.keys
-    return np.array([position[keys[row]] for row in rows], dtype=np.int64)
-
-
 def alike_in(everything: PlanningProblem, chosen: IntArray) -> list[IntArray]:
     """Put clients with the same link, the same rows and the same choice together."""
     frame = everything.all_rows
@@ -248,7 +232,7 @@ def candidates(everything: PlanningProblem, chosen: IntArray, first: IntArray, a
     frame = everything.all_rows
     kind_of = np.full(everything.num_clients, -1, dtype=np.int64)
     kind_of[first] = np.arange(len(first))
-    may = permitted(frame, everything.scenario) & within_energy(frame, everything.scenario)
+    may = permitted(frame, everything.client_index, everything.clients, everything.scenario)
     lacks_memory = (frame["client_peak_bytes"] > frame["memory_budget_bytes"]).to_numpy()
     may &= lacks_memory & (frame["mode"] != DROPPED).to_numpy() & (kind_of[everything.client_index] >= 0)
     for limit in everything.limits:

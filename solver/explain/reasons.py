@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hybridsplit.scenarios.contracts.options import OPTION_KEY
+from hybridsplit.scenarios.contracts.alike import alike
 from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.bound.dual import DualPoint, latency_certificate, most_gain
 from hybridsplit.solver.explain.marginal_values import Counterfactuals
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
-from hybridsplit.solver.problem.build import problem_of_rows
+from hybridsplit.solver.problem.build import everything_of
 from hybridsplit.solver.problem.costs import SharingRule, StaticShares, Work
-from hybridsplit.solver.problem.kinds import group_alike
-from hybridsplit.solver.problem.limiting import limits_of, under_objective_of
+from hybridsplit.solver.problem.kinds import alike_clients, group_alike
+from hybridsplit.solver.problem.limiting import limits_of
 from hybridsplit.solver.problem.limits import SERVER_MEMORY
 from hybridsplit.solver.problem.links import FixedUplink
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
-from hybridsplit.solver.problem.usable_rows import DROPPED, fits, permitted, within_energy
+from hybridsplit.solver.problem.usable_rows import DROPPED, fits, permitted
 
 _TOLERANCE = 1e-6
 _IMPATIENCE = 1e-4
@@ -88,42 +88,74 @@ def reasons(
     point = _point(problem, rows, round_latency_s, rule) if round_latency_s > 0 else None
     if point is None:
         return ["no limit: the round takes no time"] * problem.num_clients
-    frame = problem.all_rows
-    index = np.repeat(np.arange(problem.num_clients), frame.groupby("client", sort=False).size().to_numpy())
-    everything = problem_of_rows(frame, index, problem.scenario)
-    everything = under_objective_of(everything, problem)
-    allowed = (
-        permitted(frame, problem.scenario)
-        & within_energy(frame, problem.scenario)
-        & np.isfinite(everything.work.latency_s(1.0))
-    )
-    position = {key: i for i, key in enumerate(_keys(frame))}
-    own = np.array([position[key] for key in _keys(problem.table)])
-    usable = np.zeros(len(frame), dtype=bool)
-    usable[own] = True
+    everything = everything_of(problem)
+    usable = np.zeros(everything.num_rows, dtype=bool)
+    usable[problem.place] = True
     everything = replace(everything, limits=limits_of(everything, usable))
-    chosen = own[rows]
-    valued = _Valued(everything, point, round_latency_s, rule)
-    values = valued.of(everything.work, point)
-    best = _argmax(everything, values, usable)
-    state = everything.server_state_bytes
-    room = np.inf if everything.server_memory_bytes is None else everything.server_memory_bytes - state[chosen].sum()
+    chosen = problem.place[rows]
+    first, kind = _kinds(everything, usable, chosen, found)
+    of_kind = _of_kinds(problem, _Asked(everything, usable, chosen, point, round_latency_s, rule), first, found)
+    return [of_kind[one] for one in kind.tolist()]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """All rows of the table, which of them are usable [K], the plan's row of every client [N], and where it stands."""
+
+    everything: PlanningProblem
+    usable: BoolArray
+    chosen: IntArray
+    point: _Point
+    deadline_s: float
+    rule: SharingRule
+
+
+def _kinds(
+    everything: PlanningProblem, usable: BoolArray, chosen: IntArray, found: Counterfactuals
+) -> tuple[IntArray, IntArray]:
+    """Return the first client of every kind ([C]), and the kind of every client ([N]).
+
+    Clients are of a kind that have the same limits, rows and choice, so that the same reason holds for them.
+    """
+    starts = everything.starts
+    memory = np.where(found.memory_row >= 0, found.memory_row - starts, -1)
+    return alike((alike_clients(everything, usable), chosen - starts, memory, found.memory_is_known))
+
+
+def _of_kinds(problem: PlanningProblem, asked: _Asked, first: IntArray, found: Counterfactuals) -> list[str]:
+    """Return the reason of some clients ([C])."""
+    state = asked.everything.server_state_bytes
+    memory_bytes = asked.everything.server_memory_bytes
+    room = np.inf if memory_bytes is None else memory_bytes - state[asked.chosen].sum()
+    mask = np.isin(asked.everything.client_index, first)
+    few, usable = asked.everything.of_clients(first), asked.usable[mask]
+    new_place = np.cumsum(mask) - 1
+    chosen, state = new_place[asked.chosen[first]], state[mask]
+    frame = few.table
+    allowed = permitted(frame, few.client_index, few.clients, problem.scenario)
+    allowed &= np.isfinite(few.work.latency_s(1.0))
+    valued = _Valued(few, asked.point, asked.deadline_s, problem.num_clients, asked.rule)
+    values = valued.of(few.work, asked.point)
+    best = _argmax(few, values, usable)
+    memory_row = np.where(found.memory_row >= 0, new_place[found.memory_row], -1)[first]
     device_s = frame["client_compute_s"].to_numpy(dtype=float)
     rivals: list[tuple[_Limit, IntArray, BoolArray]] = []
     for limit in _LIMITS:
-        freed = _without_server_memory(point) if limit.lifts_server_memory else point
-        lifted = valued.of(limit.lifted(everything.work, device_s), freed)
-        rival = _argmax(everything, lifted, _pool(limit, usable, allowed, fits(frame)))
+        freed = _without_server_memory(asked.point) if limit.lifts_server_memory else asked.point
+        lifted = valued.of(limit.lifted(few.work, device_s), freed)
+        rival = _argmax(few, lifted, _pool(limit, usable, allowed, fits(frame)))
         changes = lifted[rival] > lifted[chosen] + valued.tolerance
         changes &= state[rival] - state[chosen] > room if limit.lifts_server_memory else rival != best
         if limit.lifts_memory:
-            rival = np.where(found.memory_row >= 0, found.memory_row, rival)
-            changes = np.where(found.memory_is_known, found.memory_row >= 0, changes)
+            rival = np.where(memory_row >= 0, memory_row, rival)
+            changes = np.where(found.memory_is_known[first], memory_row >= 0, changes)
         rivals.append((limit, rival, changes))
     gains = values[best] > values[chosen] + valued.tolerance
     names_batch = len(problem.scenario.training.candidate_batch_sizes) > 1
-    named = _Naming.of(frame, [best, *(rival for _, rival, _ in rivals)], names_batch=names_batch)
-    return [_sentence(named, i, int(best[i]), bool(gains[i]), rivals) for i in range(problem.num_clients)]
+    named = _Naming.of(
+        frame, [best, *(rival for _, rival, _ in rivals)], names_batch=names_batch, has_others=problem.num_clients > 1
+    )
+    return [_sentence(named, i, int(best[i]), bool(gains[i]), rivals) for i in range(len(first))]
 
 
 def _pool(limit: _Limit, usable: BoolArray, allowed: BoolArray, fitting: BoolArray) -> BoolArray:
@@ -160,13 +192,15 @@ def _point(problem: PlanningProblem, rows: IntArray, deadline_s: float, rule: Sh
 
 
 class _Valued:
-    """Values of all rows at the plan's deadline and prices."""
+    """Values of rows at the prices of a plan of some number of clients, and at its deadline."""
 
-    def __init__(self, everything: PlanningProblem, point: _Point, deadline_s: float, rule: SharingRule) -> None:
+    def __init__(
+        self, everything: PlanningProblem, point: _Point, deadline_s: float, num_clients: int, rule: SharingRule
+    ) -> None:
         self._rule = rule
         self._everything, self._deadline_s = everything, deadline_s
         share = float(point.dual.prices.sum() + sum(point.limit_prices.values()) + point.dual.gain_weight)
-        share /= everything.num_clients
+        share /= num_clients
         self.tolerance = _TOLERANCE * share
         self._impatience = _IMPATIENCE * share
 
@@ -209,12 +243,12 @@ class _Naming:
     """Whether there is more than one client."""
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, rows: list[IntArray], *, names_batch: bool) -> _Naming:
+    def of(cls, frame: pd.DataFrame, rows: list[IntArray], *, names_batch: bool, has_others: bool) -> _Naming:
         """Take what names the options of some rows."""
         named = np.unique(np.concatenate(rows))
         columns = ["cut", "mode", "batch_size", "client_peak_bytes", "memory_budget_bytes"]
         options = frame[columns].iloc[named].to_dict("records")
-        return cls(dict(zip(named.tolist(), options, strict=True)), names_batch, has_others=len(rows[0]) > 1)
+        return cls(dict(zip(named.tolist(), options, strict=True)), names_batch, has_others)
 
     def what(self, row: int) -> str:
         """Name the option of a row."""
@@ -241,8 +275,3 @@ def _sentence(
         what = named.what(best)
         return f"the other clients: by itself {what} would pay, but the shared resources do not stretch to it"
     return "no limit: with more memory, a free link or server, or a faster device the same option would be taken"
-
-
-def _keys(frame: pd.DataFrame) -> list[tuple[Hashable, ...]]:
-    """List what identifies every row."""
-    return list(zip(*(frame[column].tolist() for column in OPTION_KEY), strict=True))

@@ -14,10 +14,10 @@ from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.infeasible import no_carrying_option, no_fitting_option, unknown_energy
-from hybridsplit.solver.problem.limiting import within_limits
+from hybridsplit.solver.problem.limiting import under_objective_of, within_limits
 from hybridsplit.solver.problem.links import downlink_bps, uplink_work
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
-from hybridsplit.solver.problem.usable_rows import fits, ordered, penalty_s, permitted, with_drop_rows, within_energy
+from hybridsplit.solver.problem.usable_rows import fits, ordered, penalty_s, permitted, with_drop_rows
 
 
 def build_problem(
@@ -46,7 +46,7 @@ def build_problem(
     """
     clients = scenario.expanded_clients()
     frame, index = with_drop_rows(*ordered(table, clients), clients)
-    usable = permitted(frame, scenario) & fits(frame) & within_energy(frame, scenario)
+    usable = permitted(frame, index, clients, scenario) & fits(frame)
     if len(np.unique(index[usable])) < len(clients):
         raise no_fitting_option(frame, index, usable, clients, scenario)
     everything = problem_of_rows(frame, index, scenario)
@@ -81,6 +81,12 @@ def _rows_as_fixed(problem: PlanningProblem, fixed: Mapping[str, tuple[int, str]
     return mask
 
 
+def everything_of(problem: PlanningProblem) -> PlanningProblem:
+    """Return all rows of the option table as a problem, usable or not, under the same objective and limits."""
+    index = problem.all_rows["client"].factorize()[0].astype(np.int64)  # rows are grouped by client, in order
+    return under_objective_of(problem_of_rows(problem.all_rows, index, problem.scenario), problem)
+
+
 def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scenario) -> PlanningProblem:
     """Turn rows into arrays, usable or not.
 
@@ -110,6 +116,7 @@ def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scena
         clients=clients,
         table=frame.reset_index(drop=True),
         all_rows=frame,
+        place=np.arange(len(frame)),
         client_index=client_index,
         work=work,
         uplink_bits=uplink_bits,
@@ -138,8 +145,10 @@ def propagation_s(frame: pd.DataFrame, client_index: IntArray, scenario: Scenari
     frame, client_index, scenario
         As of :func:`problem_of_rows`.
     """
-    links = [client.link for client in scenario.expanded_clients()]
     total_s = np.zeros(len(frame))
+    if not any(group.link.delay_s(is_up=up) for group in scenario.clients for up in (True, False)):
+        return total_s
+    links = [client.link for client in scenario.expanded_clients()]
     for is_up, every, model in (
         (True, "uplink_bytes", "model_upload_bytes"),
         (False, "downlink_bytes", "model_download_bytes"),

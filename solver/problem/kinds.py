@@ -152,6 +152,39 @@ class ClientKinds:
         return int(options[np.argmax(better)])
 
 
+def alike_clients(problem: PlanningProblem, usable: BoolArray) -> IntArray:
+    """[N] for every client the first one of its group in the scenario if their rows are equal, else itself.
+
+    Parameters
+    ----------
+    problem
+        All rows of an option table.
+    usable
+        [K] rows that a plan may use.
+    """
+    table, work = problem.table, problem.work
+    columns = (
+        work.compute_s, problem.uplink_bits, work.downlink_s, work.server_s, problem.progress, problem.penalty_s,
+        problem.energy_j.view(np.int64), problem.server_state_bytes, usable, table["mode"].factorize()[0],
+        *(table[name].to_numpy() for name in ("cut", "batch_size", "client_peak_bytes", "memory_budget_bytes", "fits")),
+    )  # fmt: skip
+    first_of = np.arange(problem.num_clients)
+    starts, groups = np.append(problem.starts, problem.num_rows), [client.group for client in problem.clients]
+    begin = 0
+    while begin < len(groups):
+        end = begin + 1
+        while end < len(groups) and groups[end] == groups[begin]:
+            end += 1
+        sizes = np.diff(starts[begin : end + 1])
+        if end - begin > 1 and np.all(sizes == sizes[0]):
+            rows = slice(starts[begin], starts[end])
+            tables = (np.reshape(column[rows], (end - begin, sizes[0])) for column in columns)
+            equal = np.all([np.all(one == one[0], axis=1) for one in tables], axis=0)
+            first_of[begin:end][equal] = begin
+        begin = end
+    return first_of
+
+
 def group_alike(problem: PlanningProblem) -> ClientKinds:
     """Group identical clients and drop dominated options."""
     starts, matrix = problem.starts, _criteria(problem)

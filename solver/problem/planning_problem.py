@@ -44,6 +44,8 @@ class PlanningProblem:
         The K usable rows of the option table, in the order of the arrays.
     all_rows
         Every row of the option table grouped by client, also what no plan may use: explanations need it.
+    place
+        [K] place of every row among ``all_rows``.
     client_index
         [K] index into ``clients``, rising.
     work
@@ -78,6 +80,7 @@ class PlanningProblem:
     clients: tuple[Client, ...]
     table: pd.DataFrame
     all_rows: pd.DataFrame
+    place: IntArray
     client_index: IntArray
     work: Work
     uplink_bits: FloatArray
@@ -116,11 +119,38 @@ class PlanningProblem:
         return dataclasses.replace(
             self,
             table=self.table[mask].reset_index(drop=True),
+            place=self.place[mask],
             client_index=self.client_index[mask],
             work=self.work.take(mask),
             uplink_bits=self.uplink_bits[mask],
             downlink_bits=self.downlink_bits[mask],
             progress=self.progress[mask],
+            server_state_bytes=self.server_state_bytes[mask],
+            energy_j=self.energy_j[mask],
+            penalty_s=self.penalty_s[mask],
+            limits=tuple(limit.take(mask) for limit in self.limits),
+        )
+
+    def of_clients(self, chosen: IntArray) -> PlanningProblem:
+        """Return the options of some clients alone; the capacities of limits stay those of all.
+
+        Parameters
+        ----------
+        chosen
+            [C] indices of clients, rising.
+        """
+        mask = np.isin(self.client_index, chosen)
+        return dataclasses.replace(
+            self,
+            clients=tuple(self.clients[i] for i in chosen.tolist()),
+            table=self.table[mask].reset_index(drop=True),
+            place=self.place[mask],
+            client_index=np.searchsorted(chosen, self.client_index[mask]).astype(np.int64),
+            work=self.work.take(mask),
+            uplink_bits=self.uplink_bits[mask],
+            downlink_bits=self.downlink_bits[mask],
+            progress=self.progress[mask],
+            data_weight=self.data_weight[chosen],
             server_state_bytes=self.server_state_bytes[mask],
             energy_j=self.energy_j[mask],
             penalty_s=self.penalty_s[mask],

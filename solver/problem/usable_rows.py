@@ -25,20 +25,29 @@ def fits(frame: pd.DataFrame) -> BoolArray:
     return np.asarray(frame["fits"].to_numpy(dtype=bool) & within)
 
 
-def permitted(frame: pd.DataFrame, scenario: Scenario) -> BoolArray:
-    """[K] True for the rows that keep the scenario's modes and their client's ``min_cut``, and those that drop it."""
-    min_cut = frame["client"].map({client.id: client.min_cut for client in scenario.expanded_clients()})
-    allowed = frame["mode"].isin([str(mode) for mode in scenario.training.modes])
-    kept = allowed.to_numpy() & (frame["cut"].to_numpy() >= min_cut.to_numpy())
-    return np.asarray(kept | (frame["mode"] == DROPPED).to_numpy())
+def permitted(
+    frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...], scenario: Scenario
+) -> BoolArray:
+    """[K] True for rows of allowed modes within ``min_cut`` and energy cap of their client, and for those that drop it.
 
+    An unknown energy is within no cap.
 
-def within_energy(frame: pd.DataFrame, scenario: Scenario) -> BoolArray:
-    """[K] True for the rows within their client's energy cap; an unknown energy is within no cap."""
-    caps = {c.id: np.inf if c.energy_cap_j is None else c.energy_cap_j for c in scenario.expanded_clients()}
-    cap_j = frame["client"].map(caps).to_numpy(dtype=float)
+    Parameters
+    ----------
+    frame, client_index, clients
+        Rows [K] of the option table, [K] the client of each, and the clients.
+    scenario
+        Gives the modes.
+    """
+    min_cut = np.array([client.min_cut for client in clients])
+    cap_j = np.array([np.inf if client.energy_cap_j is None else client.energy_cap_j for client in clients])
+    mode, found = frame["mode"].factorize()
+    modes, names = set(map(str, scenario.training.modes)), found.tolist()
+    allowed = np.array([name in modes for name in names], dtype=bool)[mode]
+    allowed &= frame["cut"].to_numpy() >= min_cut[client_index]
+    allowed |= np.array([name == DROPPED for name in names], dtype=bool)[mode]
     energy_j = frame["client_energy_j"].to_numpy(dtype=float)
-    return np.asarray(np.isinf(cap_j) | (energy_j <= cap_j))
+    return np.asarray(allowed & (np.isinf(cap_j[client_index]) | (energy_j <= cap_j[client_index])))
 
 
 def penalty_s(frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...]) -> FloatArray:
@@ -93,18 +102,22 @@ def ordered(table: OptionTable, clients: tuple[Client, ...]) -> tuple[pd.DataFra
         If the table has a client that the scenario does not, lacks one, or gives one another share of the data.
     """
     position = {client.id: i for i, client in enumerate(clients)}
-    index = table.table["client"].map(position)
-    if index.isna().any():
-        unknown = table.table["client"][index.isna()].iloc[0]
+    number, names = table.table["client"].factorize()
+    place = np.array([position.get(str(name), -1) for name in names.tolist()], dtype=np.int64)
+    if (place < 0).any():
+        unknown = names[int(np.argmin(place))]
         raise ContractError(
             f"the option table has client {unknown}, which the scenario does not; needs the clients of the scenario: "
             "profile this scenario again"
         )
-    order = np.argsort(index.to_numpy(dtype=np.int64), kind="stable")
-    frame = table.table.iloc[order].reset_index(drop=True)
-    sorted_index = index.to_numpy(dtype=np.int64)[order].astype(np.int64)
-    present = set(table.table["client"])
-    if absent := [client.id for client in clients if client.id not in present]:
+    index = place[number]
+    if np.all(np.diff(index) >= 0):
+        frame, sorted_index = table.table.reset_index(drop=True), index
+    else:
+        order = np.argsort(index, kind="stable")
+        frame, sorted_index = table.table.iloc[order].reset_index(drop=True), index[order]
+    present = set(place.tolist())
+    if absent := [client.id for i, client in enumerate(clients) if i not in present]:
         raise ContractError(
             f"the option table has no row for client {absent[0]} ({len(absent)} clients in all); needs rows for every "
             "client of the scenario: profile this scenario again"

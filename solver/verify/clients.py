@@ -20,7 +20,6 @@ _COSTS = (
     "model_download_bytes", "client_peak_bytes", "memory_budget_bytes", "server_state_bytes", "progress", "data_weight",
     "confidence",
 )  # fmt: skip
-_ROW = (*_COSTS, "client_energy_j", "fits")
 _OF_ONE_CLIENT = ("id", "reason")
 """What may differ between clients of a group that are alike; no limit or formula has to do with it."""
 
@@ -59,7 +58,7 @@ def client_violations(
 
 
 def _of_row(planned: ClientPlan, row: tuple[Any, ...] | None) -> Iterator[str]:
-    """Compare a client's costs with the row of the option table that its placement names, ordered as ``_ROW``."""
+    """Compare a client's costs with the row of the option table that its placement names."""
     if row is None:
         yield f"{planned.id}: cut {planned.cut} with {planned.mode} is not in the option table"
         return
@@ -67,7 +66,7 @@ def _of_row(planned: ClientPlan, row: tuple[Any, ...] | None) -> Iterator[str]:
     for name, cost in zip(_COSTS, costs, strict=True):
         if getattr(planned, name) != cost:
             yield f"{planned.id}: {name} is {getattr(planned, name)}, the option table has {cost}"
-    if planned.client_energy_j != (energy_j if math.isfinite(energy_j) else None):
+    if planned.client_energy_j != energy_j:
         yield f"{planned.id}: client_energy_j is {planned.client_energy_j}, the option table has {energy_j}"
     if not fits:
         yield f"{planned.id}: cut {planned.cut} with {planned.mode} is marked as not fitting"
@@ -91,19 +90,28 @@ def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
 
 
 def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], tuple[Any, ...]]:
-    """Rows of the table by key, those of the plan's placements only: a large table has hundreds of others a client."""
+    """Rows of the table by key, those of the plan's placements only: a large table has hundreds of others a client.
+
+    A row holds the costs in the order of ``_COSTS``, the energy (None where it is unknown), and whether it fits.
+    """
     import numpy as np  # late: a replay has no table, and no need of arrays
 
-    cut_of = {client.id: client.cut for client in plan.clients}
+    placed = {client.id: client.key for client in plan.clients}
     number, ids = table.table["client"].factorize()
-    cuts = np.array([cut_of.get(str(name), -1) for name in ids.tolist()])
-    near = table.table[cuts[number] == table.table["cut"].to_numpy()]
-    wanted = {_key(client) for client in plan.clients}
-    keys = list(zip(*(near[name].tolist() for name in ("client", *PLACEMENT_COLUMNS)), strict=True))
-    places = [place for place, key in enumerate(keys) if key in wanted]
-    chosen = near.iloc[places]
-    rows = zip(*(chosen[name].tolist() for name in _ROW), strict=True)
-    return {keys[place]: row for place, row in zip(places, rows, strict=True)}
+    keys = [placed.get(str(name)) for name in ids.tolist()]
+    near = np.array([key is not None for key in keys], dtype=bool)[number]
+    for position, name in enumerate(PLACEMENT_COLUMNS):
+        # Every value as a number: rows are compared with their client's placement, column by column.
+        code, values = table.table[name].factorize()
+        code_of = {value: place for place, value in enumerate(values.tolist())}
+        wanted = np.array([-1 if key is None else code_of.get(key[position], -1) for key in keys])
+        near &= code == wanted[number]
+    chosen = table.table[near]
+    names = ("client", *PLACEMENT_COLUMNS)
+    found = zip(*(chosen[name].tolist() for name in names), strict=True)
+    energy_j = [value if math.isfinite(value) else None for value in chosen["client_energy_j"].tolist()]
+    rows = zip(*(chosen[name].tolist() for name in _COSTS), energy_j, chosen["fits"].tolist(), strict=True)
+    return dict(zip(found, rows, strict=True))
 
 
 def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:

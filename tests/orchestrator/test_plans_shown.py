@@ -120,12 +120,15 @@ def test_a_thousand_groups_fill_no_more_than_a_screen_each() -> None:
     plan = bulky_plan(1000, 1)
     lines = plan_headline(plan).splitlines()
     assert len(lines) < 36
-    assert "  ... and 988 more rows: see plan.json (--out)" in lines
-    assert "  ... and 988 more reasons: see plan.json (--out)" in lines
+    assert "  ... and 988 more rows: --all prints them, --out writes them" in lines
+    assert "  ... and 988 more reasons: --all prints them, --out writes them" in lines
     assert all(len(line) < 200 for line in lines)
     table = plan_table(plan)
     assert table.row_count == 24
-    assert table.caption == "and 976 rows more: see plan.json (--out)"
+    assert table.caption == "and 976 rows more: --all prints every client, --out writes them"
+    everything = plan_headline(plan, shortens=False).splitlines()
+    assert sum(line.startswith("  ") for line in everything) == 2 * 1000
+    assert plan_table(plan, shortens=False).row_count == len(plan.clients)
 
 
 def test_alike_clients_share_a_line() -> None:

@@ -229,3 +229,11 @@ def test_the_schema_knows_what_a_trace_may_be(trace: object, is_valid: bool) -> 
     document = yaml.safe_load(builtin_text("quickstart"))
     document["clients"][0]["link"]["trace"] = trace
     assert (not list(Draft202012Validator(json_schema()).iter_errors(document))) is is_valid
+
+
+def test_a_key_with_a_choice_of_forms_has_one_fault_that_names_them_all() -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("city", ["training.trainable.target_modules=3"])
+    assert str(caught.value) == (
+        "built-in city: training.trainable.target_modules: found 3; needs a list, or one of all-linear"
+    )

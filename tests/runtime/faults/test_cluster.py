@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -106,3 +107,29 @@ def test_an_empty_token_is_made_again(tmp_path: Path, monkeypatch: pytest.Monkey
     ray_token.ensure_private_token()
     assert token.read_text()
     assert token.stat().st_mode & 0o777 == 0o600
+
+
+def listening(pids: set[int]) -> list[str]:
+    """Return the hexadecimal local addresses that processes listen on for TCP."""
+    sockets = set()
+    for pid in pids:
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                sockets.add(str(path.readlink()).removeprefix("socket:[").rstrip("]"))
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    return [line[1].split(":")[0] for line in lines if line[3] == "0A" and line[9] in sockets]
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
+def test_a_cluster_of_ones_own_listens_on_loopback_alone(tmp_path: Path) -> None:
+    command = Command(*RUN, "--rounds", 500, "--executor", "ray", "--workers", 1, folder=tmp_path)
+    try:
+        while command.process.poll() is None and not (tmp_path / "run" / "checkpoints" / "latest.json").exists():
+            time.sleep(0.05)
+        found = listening({command.process.pid, *(pid for pid, _ in command.descendants())})
+    finally:
+        command.process.terminate()
+        command.ended(60)
+    assert len(found) >= 4, command.said
+    assert set(found) <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}

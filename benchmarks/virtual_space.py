@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import time
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -83,7 +82,7 @@ def bare(space: VirtualSpace, limit_s: float) -> tuple[float, float, int, bool]:
     frames = np.array([float(app.frames) for app in space.apps])
     begun = time.monotonic()
     solved = Programme(space, columns, frames).solve(limit_s, GAP)
-    return listed_s, time.monotonic() - begun, len(columns), solved is not None and solved[2]
+    return listed_s, time.monotonic() - begun, len(columns), solved.is_proved
 
 
 def main() -> None:
@@ -92,7 +91,6 @@ def main() -> None:
     parser.add_argument("--bare-limit", type=float, default=300.0)
     parser.add_argument("--no-table", action="store_true")
     asked = parser.parse_args()
-    warnings.filterwarnings("ignore", message="Solution may be inaccurate")
     print(
         f"{'apps':>5} {'devices':>8} {'link':>10} {'seed':>5} {'plan s':>7} {'period ms':>10} {'gap':>7} {'columns':>8}"
     )

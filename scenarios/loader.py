@@ -66,11 +66,15 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any
     """
     task = load_task(name_or_path, overrides)
     if not isinstance(task, Scenario):
-        raise ScenarioError(
-            f"{name_or_path[:200]}: task: found 'inference', where nothing is trained; use the commands plan, replay, "
-            "compare and report"
-        )
+        raise _nothing_trained(name_or_path[:200])
     return task
+
+
+def _nothing_trained(origin: str) -> ScenarioError:
+    return ScenarioError(
+        f"{origin}: task: found 'inference', where nothing is trained; use the commands plan, replay, compare and "
+        "report"
+    )
 
 
 def load_task(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Scenario | InferenceScenario:
@@ -127,6 +131,8 @@ def scenario_of_values(values: Mapping[str, Any], overrides: Mapping[str, Any], 
     check_plain(values, "the scenario")
     document = copy.deepcopy(dict(values))
     override_all(document, overrides)
+    if is_inference(document, "the scenario"):
+        raise _nothing_trained("the scenario")
     return validate_scenario(document, "the scenario", folder or Path.cwd())
 
 

@@ -157,7 +157,7 @@ def replay_apps(plan_file: Path, rounds: int | None, out: Path | None, *, has_tr
 
     stdout().print(replayed_table(summary))
     stdout().print(
-        f"{number:,} periods of {format_seconds(summary.period_s)}, planned {format_seconds(plan.period_s)} "
+        f"{summary.rounds:,} periods of {format_seconds(summary.period_s)}, planned {format_seconds(plan.period_s)} "
         f"({summary.period_s / plan.period_s - 1:+.2%}), with {summary.frames_in_flight} of them under way at once",
         highlight=False,
     )

@@ -21,6 +21,9 @@ from hybridsplit.runtime.replay_apps.steps import Step, UnitKey, rates_of, steps
 from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
 from hybridsplit.scenarios.contracts.virtual_space import Unit
 
+MOST_FRAMES = 200_000
+"""Frames of all apps in a replay."""
+
 
 @dataclass(frozen=True)
 class PlayedApp:
@@ -88,12 +91,16 @@ def play(plan: InferencePlan, rounds: int = 1000, frames_in_flight: int | None =
     plan
         The plan.
     rounds
-        Periods to play.
+        Periods to play; fewer, but at least one, where they would be more than 200,000 frames.
     frames_in_flight
         Periods whose frames may be under way at once; those of the plan when None.
     """
     under_way = plan.frames_in_flight if frames_in_flight is None else frames_in_flight
-    return _Stage(plan, rounds, under_way).play()
+    frames = sum(app.rate_hz for app in plan.apps) * plan.period_s
+    return _Stage(plan, max(1, min(rounds, int(MOST_FRAMES / frames))), under_way).play()
+
+
+_Waiting = tuple[tuple[float, int, int], Step, simpy.Event]
 
 
 @dataclass
@@ -104,7 +111,7 @@ class _Stage:
     _environment: simpy.Environment = field(default_factory=simpy.Environment)
     _units: dict[UnitKey, simpy.Resource] = field(default_factory=dict)
     _spent: dict[UnitKey, float] = field(default_factory=dict)
-    _waiting: list[tuple[tuple[float, int, int], Step, simpy.Event]] = field(default_factory=list)
+    _waiting: dict[tuple[UnitKey, ...], list[_Waiting]] = field(default_factory=dict)
     _number: int = 0
     _taken: set[UnitKey] = field(default_factory=set)
 
@@ -182,7 +189,8 @@ class _Stage:
         for step in steps:
             granted = self._environment.event()
             self._number += 1
-            heapq.heappush(self._waiting, ((age, index, self._number), step, granted))
+            queue = self._waiting.setdefault(step.units, [])
+            heapq.heappush(queue, ((age, index, self._number), step, granted))
             self._grant()
             yield granted
             requests = [self._units[unit].request() for unit in step.units]
@@ -198,17 +206,17 @@ class _Stage:
 
     def _grant(self) -> None:
         """Let steps begin whose units are all free, the oldest first."""
-        kept: list[tuple[tuple[float, int, int], Step, simpy.Event]] = []
-        while self._waiting:
-            entry = heapq.heappop(self._waiting)
-            _, step, granted = entry
-            if any(unit in self._taken for unit in step.units):
-                kept.append(entry)
-            else:
-                self._taken.update(step.units)
-                granted.succeed()
-        self._waiting = kept
-        heapq.heapify(self._waiting)
+        while True:
+            free = [
+                queue
+                for units, queue in self._waiting.items()
+                if queue and not any(unit in self._taken for unit in units)
+            ]
+            if not free:
+                return
+            _, step, granted = heapq.heappop(min(free, key=lambda queue: queue[0][0]))
+            self._taken.update(step.units)
+            granted.succeed()
 
     def _played(self, ends: list[list[float]], latencies: list[list[float]], cyclic: set[str]) -> PlayedPlan:
         total = self._environment.now

@@ -9,6 +9,7 @@ programme itself goes to HiGHS through cvxpy. With the objective energy, joules 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,25 @@ class Relaxed:
     prices: Prices
     worth: FloatArray
     weights: FloatArray
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What HiGHS came to.
+
+    Parameters
+    ----------
+    columns
+        One plan of every app; None where none was found.
+    objective
+        Of the choice.
+    is_proved
+        Whether the choice is within the gap of the best over these columns, or where there is none, none exists.
+    """
+
+    columns: list[Column] | None
+    objective: float
+    is_proved: bool
 
 
 @dataclass(frozen=True)
@@ -175,7 +195,7 @@ class Programme:
         missing = float(solved.x[num + devices + 1 :].sum())
         return Relaxed(float(solved.fun), missing, prices, np.asarray(solved.eqlin.marginals), solved.x[:num])
 
-    def solve(self, time_limit_s: float, gap: float) -> tuple[list[Column], float, bool] | None:
+    def solve(self, time_limit_s: float, gap: float, below: float = np.inf) -> Solved:
         """Solve the programme by HiGHS, through cvxpy.
 
         Parameters
@@ -184,12 +204,8 @@ class Programme:
             Seconds after which the best choice found by then is taken.
         gap
             Relative gap to the best bound over these columns at which it stops.
-
-        Returns
-        -------
-        tuple or None
-            One column of every app, the objective, and whether it is within the gap of the best over these columns;
-            None where no choice keeps the limits, or none was found in time.
+        below
+            Longest period that is of interest; it cuts off most of the search where a good choice is known.
         """
         import cvxpy as cp
 
@@ -210,21 +226,28 @@ class Programme:
         ]
         if self.period_s is not None:
             constraints.append(rest[devices] == self.period_s / unit)
+        elif np.isfinite(below):
+            constraints.append(rest[devices] <= below / unit)
         goal = rest[devices] if self.period_s is None else joules @ chosen / max(float(joules.max()), 1e-30)
         programme = cp.Problem(cp.Minimize(goal), constraints)
         try:
-            programme.solve(solver=cp.HIGHS, time_limit=max(0.1, time_limit_s), mip_rel_gap=gap, verbose=False)
+            with warnings.catch_warnings():
+                # What a stopped search is worth is checked here, not guessed from a warning.
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+                programme.solve(solver=cp.HIGHS, time_limit=max(0.1, time_limit_s), mip_rel_gap=gap, verbose=False)
         except cp.SolverError:
-            return None
+            return Solved(None, np.inf, False)
         if chosen.value is None or programme.status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE):
-            return None
+            return Solved(None, np.inf, programme.status == cp.INFEASIBLE)
         best: list[Column | None] = [None] * len(self.space.apps)
         weight = np.full(len(self.space.apps), -1.0)
         for column, value in zip(self.columns, chosen.value, strict=True):
             if value > weight[column.app]:
                 best[column.app], weight[column.app] = column, value
         columns = [one for one in best if one is not None]
-        return columns, self.objective(columns), programme.status == cp.OPTIMAL
+        if not self.fits(columns):
+            return Solved(None, np.inf, False)
+        return Solved(columns, self.objective(columns), programme.status == cp.OPTIMAL)
 
     def objective(self, columns: Sequence[Column]) -> float:
         """Return the objective of a choice: seconds of the busiest unit, or joules of a period.

@@ -12,16 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridsplit.solver.virtual_space.columns import Column, Part, make_column
+from hybridsplit.solver.virtual_space.columns import Column, Part
 from hybridsplit.solver.virtual_space.enumerate import enumerated, num_plans
 from hybridsplit.solver.virtual_space.generation import MOST_ROUNDS, TOLERANCE, Generation
-from hybridsplit.solver.virtual_space.master import Programme
+from hybridsplit.solver.virtual_space.master import Programme, Solved
 from hybridsplit.solver.virtual_space.periods import Choice, frames_in, long_period, period_of
 
 ENUMERATED = 1_500
 """Plans of all apps up to which all are listed instead of generated."""
-_MOST_LISTED = 3_000
+_MOST_LISTED = (60, 250, 1_000, 4_000)
+"""Plans of an app that are listed to close a gap, in one attempt after another."""
+_MOST_HALVINGS = 12
 _MOST_RETRIES = 4
+_MOST_DIVES = 4
 
 
 @dataclass
@@ -48,11 +51,10 @@ class Search(Generation):
             return None
         columns = [one for several in plans for one in several]
         found = self._chosen(columns, None, 1e-7)
-        if found is None:
+        if found.columns is None:
             return None
-        chosen, objective, is_best = found
-        bound = objective if is_best else self._bound_of(columns, objective)
-        return Choice(tuple(chosen), objective, bound, len(columns), not is_best)
+        bound = found.objective if found.is_proved else self._bound_of(columns, found.objective)
+        return Choice(tuple(found.columns), found.objective, bound, len(columns), not found.is_proved)
 
     def _run_generated(self) -> Choice | None:
         horizon = np.inf if self.most_period_s is None else self.most_period_s
@@ -61,17 +63,17 @@ class Search(Generation):
             return None
         best = self._first(bound)
         if best is None:
-            chosen = self._chosen(list(self._pool.values()), None, self.gap / 4)
-            if chosen is None:
-                return None
-            best = chosen[0]
+            best = self._chosen(list(self._pool.values()), None, self.gap / 4).columns
+        if best is None:
+            return None
         if self.most_period_s is None:
             bound = max(bound, self._bisected(bound, self._objective(best)))
             best = self._improved(best, bound)
         objective = self._objective(best)
-        if objective > bound * (1 + self.gap) and self._left_s() > 0:
-            best, bound = self._closed(best, bound)
-            objective = self._objective(best)
+        for most in _MOST_LISTED:
+            if objective > bound * (1 + self.gap) and self._left_s() > 0:
+                best, bound = self._closed(best, bound, most, self._left_s() / 2)
+                objective = self._objective(best)
         stopped = objective > bound * (1 + self.gap)
         return Choice(tuple(best), objective, min(bound, objective), len(self._pool), stopped)
 
@@ -79,10 +81,14 @@ class Search(Generation):
         """Dive for any choice at all; with fixed rates, at ever longer periods, since they ask for more in each."""
         if self.most_period_s is not None:
             return self._dived(self.most_period_s)
-        if all(one.rate_hz is None for one in self.space.apps):
+        if not self._has_rates:
             return self._dived(np.inf)
         dives = (self._dived(bound * 2.0**power) for power in range(1, 13) if self._left_s() > 0)
         return next((found for found in dives if found is not None), None)
+
+    @property
+    def _has_rates(self) -> bool:
+        return any(one.rate_hz is not None for one in self.space.apps)
 
     def _objective(self, columns: Sequence[Column]) -> float:
         """Return the objective of a choice."""
@@ -97,18 +103,17 @@ class Search(Generation):
         Every dive adds plans that go together, so that choosing among all of them may find more than the dive did.
         """
         step, turn_s = self.gap, self._left_s() / 8
-        while self._objective(best) > bound * (1 + self.gap) and self._left_s() > 0:
+        for _ in range(_MOST_DIVES):
             objective = self._objective(best)
+            if objective <= bound * (1 + self.gap) or self._left_s() <= 0:
+                break
             target = min(bound * (1 + 0.98 * step), objective * (1 - self.gap / 2))
             found = self._dived(target)
             if found is None:
-                chosen = self._chosen(self._within(objective), best, self.gap / 4, turn_s)
-                found = None if chosen is None else chosen[0]
+                found = self._chosen(self._within(objective), best, self.gap / 4, turn_s, target).columns
             if found is not None and self._objective(found) < objective:
                 best = found
-            elif target >= objective * (1 - self.gap):
-                break
-            step *= 2
+            step *= 3
         return best
 
     def _dived(self, longest_s: float) -> list[Column] | None:
@@ -154,7 +159,7 @@ class Search(Generation):
                 return None
         return None
 
-    def _closed(self, best: list[Column], bound: float) -> tuple[list[Column], float]:
+    def _closed(self, best: list[Column], bound: float, most: int, most_s: float) -> tuple[list[Column], float]:
         """List every plan that a better choice could have, by its reduced cost, and choose among them."""
         objective = self._objective(best)
         longest = objective if self.most_period_s is None else self.most_period_s
@@ -164,18 +169,23 @@ class Search(Generation):
         is_all = relaxed is not None
         for index, pricer in enumerate(self._pricers if relaxed is not None else []):
             assert relaxed is not None
-            limit = float(relaxed.worth[index]) + max(0.0, objective - relaxed.value) + TOLERANCE
-            plans = pricer.all_within(relaxed.prices, float(frames[index]), limit, longest, _MOST_LISTED)
-            if plans is None or self._left_s() <= 0:
-                is_all = False
-                break
-            listed += [make_column(self.space, index, parts) for parts in plans]
-        found = self._chosen(listed if is_all else self._within(longest), best, self.gap / 4)
-        if found is not None and self._objective(found[0]) < objective:
-            best = found[0]
-        if is_all and found is not None and found[2]:
+            reach = max(0.0, objective - relaxed.value)
+            # Where too many plans could be part of a better choice, those nearest to the relaxation's.
+            for power in range(_MOST_HALVINGS):
+                limit = float(relaxed.worth[index]) + reach * 0.5**power + TOLERANCE
+                plans = pricer.all_within(relaxed.prices, float(frames[index]), limit, longest, most)
+                is_all &= power == 0 and plans is not None
+                if plans is not None or self._left_s() <= 0:
+                    break
+            for parts in plans or ():
+                self.add(index, parts)
+                listed.append(self._pool[index, parts])
+        found = self._chosen(listed if is_all else self._within(longest), best, self.gap / 4, most_s)
+        if found.columns is not None and found.objective < objective:
+            best = found.columns
+        if is_all and found.is_proved and not self._has_rates:
             # No better choice has a plan that is not listed.
-            bound = max(bound, min(self._objective(best), found[1]) * (1 - self.gap / 4))
+            bound = max(bound, self._objective(best) * (1 - self.gap / 4))
         return best, bound
 
     def _bound_of(self, columns: list[Column], objective: float) -> float:
@@ -184,28 +194,32 @@ class Search(Generation):
         return relaxed.value
 
     def _chosen(
-        self, columns: list[Column], before: list[Column] | None, gap: float, most_s: float = np.inf
-    ) -> tuple[list[Column], float, bool] | None:
-        """Choose among columns; with fixed rates, again at the period found, until it falls no more."""
-        has_rates = any(one.rate_hz is not None for one in self.space.apps)
-        if self.most_period_s is not None:
-            period = self.most_period_s
-        elif not has_rates:
-            period = 1.0
-        else:
-            period = long_period(self.space, columns) if before is None else period_of(self.space, before)
-        best: tuple[list[Column], float, bool] | None = None
+        self,
+        columns: list[Column],
+        before: list[Column] | None,
+        gap: float,
+        most_s: float = np.inf,
+        below: float = np.inf,
+    ) -> Solved:
+        """Choose among columns: something better than an earlier choice, where there is one, and below a period.
+
+        With fixed rates, it is chosen again at the period found, until that falls no more.
+        """
+        most_s = min(most_s, self._left_s())
+        if self.most_period_s is not None or not self._has_rates:
+            horizon = 1.0 if self.most_period_s is None else self.most_period_s
+            programme = Programme(self.space, columns, frames_in(self.space, horizon), self.most_period_s)
+            if before is not None:
+                below = min(below, self._objective(before) * (1 - gap))
+            return programme.solve(max(0.2, most_s), gap, below)
+        period = long_period(self.space, columns) if before is None else period_of(self.space, before)
+        best = Solved(None, np.inf, False)
         for _ in range(20):
-            programme = Programme(self.space, columns, frames_in(self.space, period), self.most_period_s)
-            found = programme.solve(max(0.2, min(most_s, self._left_s())), gap)
-            if found is None or not programme.fits(found[0]):
-                return best
-            if self.most_period_s is not None or not has_rates:
-                return found
-            reached = period_of(self.space, found[0])
-            if best is not None and reached >= best[1] * (1 - 1e-9):
-                return best
-            best, period = (found[0], reached, found[2]), reached
-            if not np.isfinite(reached):
-                return None
+            found = Programme(self.space, columns, frames_in(self.space, period)).solve(max(0.2, most_s), gap)
+            if found.columns is None:
+                break
+            reached = period_of(self.space, found.columns)
+            if not np.isfinite(reached) or reached >= best.objective * (1 - 1e-9):
+                break
+            best, period = Solved(found.columns, reached, found.is_proved), reached
         return best

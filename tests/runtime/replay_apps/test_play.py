@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsplit.profiler.accelerators.space import virtual_space
-from hybridsplit.runtime.replay_apps import play
+from hybridsplit.runtime.replay_apps import play, processes
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.loader import load_task
@@ -65,6 +66,20 @@ def test_apps_with_rates_of_their_own_are_paced() -> None:
     assert played.apps[0].rate_hz <= 5.0
     assert played.apps[0].rate_hz == pytest.approx(5.0, rel=0.05)
     assert 0 <= played.excess <= 0.05
+
+
+def test_many_frames_in_a_period_are_played_in_a_time_that_grows_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = random_task(3, apps=2, devices=2).resolved()
+    document["apps"][0]["frames"] = 1000
+    scenario = InferenceScenario.model_validate(document, strict=False)
+    plan = make_inference_plan(scenario, virtual_space(scenario))
+    begun = time.monotonic()
+    played = play(plan, 3, 1)
+    assert time.monotonic() - begun < 20
+    assert [app.frames for app in played.apps] == [3000, 3]
+    assert played.excess >= -1e-9
+    monkeypatch.setattr(processes, "MOST_FRAMES", 1500)
+    assert play(plan, 1000, 1).rounds == 1, "frames are bounded, whatever rounds are asked for"
 
 
 def test_the_replay_shares_nothing_with_the_planner() -> None:

@@ -14,7 +14,14 @@ from hybridsplit.scenarios.inference.loading import validate_inference
 from hybridsplit.scenarios.inference.networks import builtin_network, network_names
 from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.json_schema import json_schema
-from hybridsplit.scenarios.loader import all_builtin_names, builtin_names, builtin_text, load_scenario, load_task
+from hybridsplit.scenarios.loader import (
+    all_builtin_names,
+    builtin_names,
+    builtin_text,
+    load_scenario,
+    load_task,
+    scenario_of_values,
+)
 
 SETTINGS: list[tuple[str, str]] = [
     ("apps.faces.model=simplent", "apps.0.model: found 'simplent'; .*did you mean 'simplenet'"),
@@ -118,6 +125,8 @@ def test_shapes_that_do_not_go_together_name_their_layer() -> None:
 def test_training_commands_refuse_an_inference_task() -> None:
     with pytest.raises(ScenarioError, match="wearables: task: found 'inference', where nothing is trained"):
         load_scenario("wearables")
+    with pytest.raises(ScenarioError, match="the scenario: task: found 'inference'"):
+        scenario_of_values(yaml.safe_load(builtin_text("wearables")), {})
     assert all_builtin_names() == [*builtin_names(), "wearables"]
 
 

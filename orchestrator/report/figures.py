@@ -39,20 +39,24 @@ def phase_figure(data: ReportData) -> go.Figure:
     labels = [shown_label(row.label) for row in rows]
     unit_s, unit = time_unit(data.plan.round_latency_s)
     figure = go.Figure()
+    waits = "Waiting, for its turn or at the barrier"
     for phase in ROUND_ORDER:
+        name = waits if phase is Phase.BARRIER else PHASE_LABELS[phase]
         seconds = []
         for row in rows:
             values = [
-                max(0.0, data.plan.round_latency_s - client.latency_s)
+                max(0.0, data.plan.round_latency_s - math.fsum(client.phases_s.values()))
                 if phase is Phase.BARRIER
                 else client.phases_s.get(phase, 0.0)
                 for client in row.clients
             ]
             seconds.append(math.fsum(values) / len(values))
+        if phase is Phase.PROPAGATION and not any(seconds):
+            continue  # no link delays
         figure.add_bar(
             y=labels,
             x=[value / unit_s for value in seconds],
-            name=PHASE_LABELS[phase],
+            name=name,
             orientation="h",
             marker={
                 "color": PHASE_COLOURS[phase],
@@ -62,7 +66,7 @@ def phase_figure(data: ReportData) -> go.Figure:
                 else {},
             },
             customdata=[format_seconds(value) for value in seconds],
-            hovertemplate=f"%{{y}}<br>{PHASE_LABELS[phase]}: %{{customdata}}<extra></extra>",
+            hovertemplate=f"%{{y}}<br>{name}: %{{customdata}}<extra></extra>",
         )
     figure.update_layout(barmode="stack")
     figure.add_vline(x=data.plan.round_latency_s / unit_s, line={"color": INK, "width": 1, "dash": "dot"})

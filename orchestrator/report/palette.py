@@ -28,6 +28,7 @@ PHASE_COLOURS: Mapping[Phase, str] = MappingProxyType(
         Phase.SERVER_COMPUTE: "#009e73",
         Phase.DOWNLINK: "#56b4e9",
         Phase.MODEL_UPLOAD: "#cc79a7",
+        Phase.PROPAGATION: "#f0e442",
         Phase.BARRIER: "#dfe3e8",
     }
 )
@@ -39,6 +40,7 @@ PHASE_LABELS: Mapping[Phase, str] = MappingProxyType(
         Phase.SERVER_COMPUTE: "Server compute",
         Phase.DOWNLINK: "Downlink",
         Phase.MODEL_UPLOAD: "Model upload",
+        Phase.PROPAGATION: "On the way",
         Phase.BARRIER: "Waiting at the barrier",
     }
 )

@@ -79,6 +79,8 @@ def _table(sums: pd.DataFrame, bunch: Bunch, num_rounds: dict[str, int]) -> Tabl
     rows = []
     for phase in ROUND_ORDER:
         by_source = {source: figures.get((str(source), str(phase))) for source in Source}
+        if phase is Phase.PROPAGATION and not any(by_source.values()):
+            continue  # no link delays
         rows.append((Cell(PHASE_LABELS[phase], mark=f"phase-{phase}"), *_cells(by_source, phase)))
     totals = {source: _total([value for (name, _), value in figures.items() if name == source]) for source in Source}
     rows.append((Cell("Round"), *_cells(totals, None)))

@@ -184,7 +184,7 @@ class _Trials:
 
 
 def alike_in(everything: PlanningProblem, chosen: IntArray) -> list[IntArray]:
-    """Put clients with the same link, the same rows and the same choice together."""
+    """Put clients with the same link, the same rows and the same choice together: the indices [M] of every kind."""
     frame = everything.all_rows
     costs = np.ascontiguousarray(frame[list(_COSTS)].to_numpy(dtype=float))
     names = [column for column in OPTION_KEY if column != "client"]

@@ -26,7 +26,7 @@ class Optimal(Strategy):
     A resource with constant shares is idle while its owner computes. Serving one client at a time, whole, and of those
     that wait the most urgent, leaves no resource idle while anybody wants it. Options and urgencies are searched
     together; the bound is that of any schedule. Where the server's model steps on one client after another, clients
-    take turns, since their order is then part of what is trained. See docs/methods/planning.md, Service by priority.
+    take turns, since their order is then part of what is trained (docs/methods/planning.md, Service by priority).
     """
 
     name = "optimal"

@@ -1,0 +1,110 @@
+"""What service by priority is worth: beside constant shares and turns, on constant, recorded and delayed links.
+
+``python -m benchmarks.schedules --traces FOLDER`` plans the built-in scenarios in one run and prints
+
+* for constant links, the objective of every strategy over that of ``optimal``, its gap to the bound for any schedule,
+  and the CPU seconds of planning;
+* for every family of recordings in the folder (a folder each), median and 95th percentile of the seconds to progress
+  over rounds that begin at drawn points of the recordings;
+* for a delay of 10 ms each way on quickstart, what a plan that knows of it is worth beside one that does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.runtime.replay import replay
+from hybridsplit.runtime.replay.trace_files import assign_traces
+from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.planner import make_plan
+
+STRATEGIES = ("optimal", "static", "time-shared", "greedy", "splitfed")
+
+
+def progress_of(plan: Plan) -> float:
+    """What a round's seconds are divided by in the plan's objective."""
+    return plan.progress if plan.objective == "time-to-progress" else 1.0
+
+
+def constant(name: str, scenario: Scenario, table: OptionTable) -> dict[str, Plan]:
+    """Print one scenario's plans for constant links, and return them."""
+    plans: dict[str, Plan] = {}
+    for strategy in STRATEGIES:
+        began = time.process_time()
+        plans[strategy] = plan = make_plan(scenario, table, strategy)
+        spent_s = time.process_time() - began
+        over = plan.objective_s / plans["optimal"].objective_s
+        gap = plan.objective_s / plan.schedule_lower_bound_s - 1
+        print(
+            f"{name:12} {strategy:12} {plan.objective_s:10.4g} s {over:6.3f}x of optimal, {gap:7.2%} above the bound of any "
+            f"schedule, {plan.schedule.kind}, {spent_s:.2f} CPU s",
+            flush=True,
+        )
+    return plans
+
+
+def recorded(name: str, scenario: Scenario, plans: dict[str, Plan], family: Path, rounds: int) -> None:
+    """Print median and 95th percentile over one family of recordings."""
+    traces = assign_traces(family, [client.id for client in scenario.expanded_clients()], scenario.seed)
+    figures = []
+    for strategy, plan in plans.items():
+        played = replay(plan, scenario, num_rounds=rounds, traces=traces, samples_windows=True)
+        seconds = np.array(played.round_latency_s) / progress_of(plan)
+        figures.append(f"{strategy} {np.median(seconds):.3g} / {np.quantile(seconds, 0.95):.3g}")
+    print(f"{name:12} {family.name:14} p50 / p95 s: {', '.join(figures)}", flush=True)
+
+
+def delayed(delay: str) -> None:
+    """Print what a plan that knows of the delay is worth on quickstart."""
+    blind_scenario = load_scenario("quickstart")
+    overrides = [f"clients.{i}.link.latency_s={delay}" for i in range(len(blind_scenario.clients))]
+    scenario = load_scenario("quickstart", overrides)
+    table = profile_scenario(scenario)
+    aware, static = make_plan(scenario, table, "optimal"), make_plan(scenario, table, "static")
+    blind = make_plan(blind_scenario, profile_scenario(blind_scenario), "optimal")
+    same = {client.id: (client.cut, str(client.mode)) for client in blind.clients}
+    # The other plan's options and urgencies, on links with the delay that it does not know of.
+    replayed_s = replay(blind, scenario, num_rounds=1).round_latency_s[0] / progress_of(blind)
+    changed = sum(same[client.id] != (client.cut, str(client.mode)) for client in aware.clients)
+    check_s = replay(aware, scenario, num_rounds=1).round_latency_s[0] / aware.round_latency_s - 1
+    print(
+        f"{delay} each way on quickstart: optimal {aware.objective_s:.4g} s ({changed} of {len(same)} options changed, "
+        f"replay {check_s:+.1e}), planned without the delay {replayed_s:.4g} s ({replayed_s / aware.objective_s:.2f}x), "
+        f"static {static.objective_s:.4g} s",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenarios", nargs="+", default=["quickstart", "smart-home", "campus", "city"])
+    parser.add_argument("--traces", type=Path, help="folder that holds a folder of recordings for every family")
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--delay", default="10 ms")
+    arguments = parser.parse_args()
+    planned = {}
+    for name in arguments.scenarios:
+        scenario = load_scenario(name)
+        planned[name] = scenario, constant(name, scenario, profile_scenario(scenario))
+    delayed(arguments.delay)
+    if arguments.traces is None:
+        print("no --traces: recorded links left out")
+        return
+    families = sorted(path for path in arguments.traces.iterdir() if path.is_dir())
+    for name, (scenario, plans) in planned.items():
+        if scenario.expanded_clients() and len(plans["optimal"].clients) <= 200:
+            for family in families:
+                recorded(name, scenario, plans, family, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

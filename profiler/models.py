@@ -19,7 +19,7 @@ from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.shapes import ShapeMemo, shapes_only
 from hybridsplit.runtime.data.sources import head_size
 from hybridsplit.runtime.models.build import build_blocks
-from hybridsplit.runtime.models.configuration import image_channels, model_config
+from hybridsplit.runtime.models.configuration import image_channels, is_of_shapes, model_config
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel
@@ -102,9 +102,9 @@ def block_graph(traced: TracedModel) -> BlockGraph:
     Raises
     ------
     ScenarioError
-        If the batch leaves a BatchNorm one value a channel.
+        If the batch leaves a BatchNorm one value a channel, or shapes do not go together.
     ProfileError
-        If the model cannot be traced with this batch.
+        If the model cannot be traced with this batch for another reason.
     """
     graph: BlockGraph = nx.DiGraph()
     x = traced.batch.inputs
@@ -123,9 +123,11 @@ def block_graph(traced: TracedModel) -> BlockGraph:
             except Exception as error:  # whatever a model raises for a shape it cannot take
                 if "more than 1 value per channel" in str(error):
                     raise _too_small_for_batch_norm(traced.batch, position, block.kind) from error
-                raise ProfileError(
+                said = (str(error) or type(error).__name__).splitlines()[0]
+                kind = ScenarioError if is_of_shapes(said) else ProfileError
+                raise kind(
                     f"block {position} ({block.kind}) cannot be traced with input "
-                    f"{tuple(traced.batch.inputs.shape)}: {(str(error) or type(error).__name__).splitlines()[0]}; "
+                    f"{tuple(traced.batch.inputs.shape)}: {said}; "
                     "likely image size, sequence length or model configuration do not fit together"
                 ) from error
     graph.graph["logits_shape"] = tuple(x.shape)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +28,7 @@ AUTO_CLASSES: dict[str, Any] = {
     "causal-lm": transformers.AutoModelForCausalLM,
 }
 """Automatic classes of transformers by task."""
+_OF_SHAPES = re.compile(r"\b(shapes?|sizes?|dim|dimensions?|channels|match)\b")
 
 
 def model_config(model: Model, num_labels: int | None = None) -> Any:
@@ -50,9 +53,34 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
     if not by_value and model.task != "causal-lm":
         head_of(model, AUTO_CLASSES[model.task], config, num_labels)
     check_head(config, model.task, _where(model))
+    _check_stages(config, _where(model))
     build_in_single_precision(configurations(config))
     settle(configurations(config), untied=by_value)
     return config
+
+
+def _check_stages(config: Any, where: str) -> None:
+    """Refuse lists of one entry a stage that disagree: transformers builds the stages of the shortest, or fails later.
+
+    Which lists have one entry a stage is known by the configuration's own defaults.
+    """
+    for one in configurations(config):
+        lengths = _lengths_by_stage(one)
+        with contextlib.suppress(Exception):  # not every configuration has defaults
+            default = _lengths_by_stage(type(one)())
+            lengths = {} if len(set(default.values())) > 1 else {n: k for n, k in lengths.items() if n in default}
+        if len(set(lengths.values())) > 1 or 0 in lengths.values():
+            found = " and ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise ScenarioError(
+                f"{where}depths: {found} entries; each needs one entry a stage of the model, and there is at least one "
+                "stage"
+            )
+
+
+def _lengths_by_stage(config: Any) -> dict[str, int]:
+    own = {name: getattr(config, name, None) for name in ("depths", "hidden_sizes", "num_attention_heads")}
+    lengths = {name: len(values) for name, values in own.items() if isinstance(values, (list, tuple))}
+    return lengths if "depths" in lengths else {}
 
 
 def image_channels(config: Any, otherwise: int) -> int:
@@ -173,6 +201,11 @@ def checkpoint_error(model: Model, error: Exception) -> ScenarioError:
         f"model.checkpoint: {model.checkpoint!r} is no local folder and could not be fetched from the Hugging Face hub "
         f"({gist(error)}); give a local folder, go online, or state the model by value under model.config"
     )
+
+
+def is_of_shapes(said: str) -> bool:
+    """Whether PyTorch says that shapes do not go together, which is a matter of the scenario."""
+    return _OF_SHAPES.search(said) is not None
 
 
 def gist(error: Exception) -> str:

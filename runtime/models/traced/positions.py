@@ -69,6 +69,8 @@ def missing_positions(program: Program, model: nn.Module, token: int, length: in
         try:
             if step.kind is Kind.MODULE:
                 missing = max(missing, _beyond(step, model, values))
+            elif step.target is F.embedding:
+                missing = max(missing, _beyond_table(step, program, model, values))
             else:
                 values[index] = _value(step, values, tokens)
         except _UnknownError:
@@ -96,6 +98,18 @@ def _beyond(step: Step, model: nn.Module, values: dict[int, Any]) -> int:
     with _LookUps() as look_ups:
         _run(table, step, values)
     return max((largest + 1 - rows for largest, rows in look_ups.found), default=0)
+
+
+def _beyond_table(step: Step, program: Program, model: nn.Module, values: dict[int, Any]) -> int:
+    """Rows by which a table is too short that a model looks up itself, as one of its own module classes does."""
+    rows, table = step.args[:2]
+    read = program.steps[table.step] if isinstance(table, Ref) else None
+    if read is None or read.kind is not Kind.READ or rows == Ref(0) or not isinstance(rows, Ref):
+        return 0
+    if rows.step not in values:
+        raise _UnknownError
+    shape = dict(model.named_parameters())[str(read.target)].shape
+    return max(0, int(values[rows.step].max()) + 1 - shape[0])
 
 
 def _takes_input(step: Step, module: nn.Embedding) -> bool:

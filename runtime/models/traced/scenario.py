@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
-from hybridsplit.runtime.models.configuration import image_channels, longest_sequence
+from hybridsplit.runtime.models.configuration import image_channels, is_of_shapes, longest_sequence
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
 from hybridsplit.runtime.models.traced.positions import missing_positions
 from hybridsplit.runtime.models.traced.record import UntraceableError
@@ -33,7 +33,7 @@ def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
     Raises
     ------
     ScenarioError
-        If the scenario's texts are longer than the model has positions for.
+        If the scenario's texts are longer than the model has positions for, or shapes do not go together.
     ProfileError
         If the forward pass cannot be traced, or has no valid cut.
     """
@@ -52,9 +52,14 @@ def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
     except Exception as error:  # whatever a model raises for shapes without values
         check_length(scenario, longest_sequence(shapes.config))
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if is_of_shapes(reason):
+            raise ScenarioError(
+                f"model: the forward pass of {model_type} fails for its shapes: {reason}; image size, sequence length "
+                "and configuration do not fit together"
+            ) from error
         raise ProfileError(
             f"model: the forward pass of {model_type} cannot be traced: {reason}; likely it decides by values of "
-            f"tensors, or image size, sequence length and configuration do not fit together; {advice}"
+            f"tensors; {advice}"
         ) from error
     length = scenario.training.sequence_length or 0
     if scenario.model.task != "image-classification":

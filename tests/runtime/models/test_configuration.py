@@ -12,7 +12,7 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridsplit.profiler.models import traced_model
+from hybridsplit.profiler.models import block_graph, traced_model
 from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.runtime.models.build import build_blocks
 from hybridsplit.runtime.models.configuration import configurations, image_channels, model_config, vocabulary_of
@@ -162,6 +162,14 @@ POSITIONS: dict[str, tuple[dict[str, Any], int]] = {
     "camembert": ({**TEXT, "max_position_embeddings": 17, "pad_token_id": 4}, 12),
     "xlm-roberta": ({**TEXT, "max_position_embeddings": 14, "pad_token_id": 1}, 12),
     "mpnet": ({**TEXT, "max_position_embeddings": 14, "pad_token_id": 1}, 12),
+    **dict.fromkeys(
+        ("xlm-roberta-xl", "roberta-prelayernorm", "data2vec-text", "ibert", "luke", "markuplm", "esm"),
+        ({**TEXT, "max_position_embeddings": 14, "pad_token_id": 1}, 12),
+    ),
+    "lilt": (
+        {**TEXT, "hidden_size": 24, "max_position_embeddings": 14, "pad_token_id": 1, "channel_shrink_ratio": 1},
+        12,
+    ),
     "gpt2": ({"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 12, "pad_token_id": 0}, 12),
     "electra": ({**TEXT, "embedding_size": 8, "max_position_embeddings": 12}, 12),
     "llama": ({**DECODER, "max_position_embeddings": 12}, 12),
@@ -205,3 +213,49 @@ def test_a_model_of_characters_takes_any_token() -> None:
     scenario = scenario.model_copy(update={"model": scenario.model.model_copy(update={"config": config})})
     assert vocabulary_of(model_config(scenario.model)) is None
     assert load_dataset(scenario).num_classes == 8
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        {"depths": [1, 1]},
+        {"depths": [1, 1, 1, 1]},
+        {"hidden_sizes": [16]},
+        {"depths": []},
+        {"depths": [1], "hidden_sizes": [8, 16]},
+    ],
+)
+def test_lists_of_one_entry_a_stage_agree(stages: dict[str, Any]) -> None:
+    with pytest.raises(ScenarioError, match=r"model\.config\.depths: depths has \d and hidden_sizes has \d entries"):
+        build_blocks(with_config("resnet", **{"depths": [1, 1, 1], "hidden_sizes": [8, 8, 16], **stages}), meta=True)
+
+
+def test_stages_that_agree_and_a_type_that_counts_them_otherwise_are_taken() -> None:
+    assert len(build_blocks(with_config("resnet", depths=[1, 2], hidden_sizes=[8, 16]), meta=True)) == 5
+    model_config(Model(task="image-classification", config={"model_type": "textnet", "num_labels": 3}))
+
+
+OF_SHAPES = ["a and b must have same reduction dim, but got [8, 4] X [2, 1].", "shape '[2]' is invalid for input"]
+
+
+@pytest.mark.parametrize("said", OF_SHAPES)
+def test_shapes_that_do_not_go_together_are_a_matter_of_the_scenario(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the forward pass fails for it, and whatever of a configuration is behind it."""
+
+    def fail(*given: object) -> None:
+        raise RuntimeError(said)
+
+    traced = traced_model(family_scenario("vit"))
+    monkeypatch.setattr(traced.model.whole.ordered()[1], "forward", fail)
+    with pytest.raises(ScenarioError, match="do not fit together"):
+        block_graph(traced)
+
+
+def test_shapes_of_a_traced_model_are_a_matter_of_the_scenario() -> None:
+    config = {**TEXT, "model_type": "lilt", "vocab_size": 96, "num_labels": 2, "pad_token_id": 1}
+    scenario = family_scenario("bert")
+    scenario = scenario.model_copy(update={"model": scenario.model.model_copy(update={"config": config})})
+    with pytest.raises(ScenarioError, match=r"the forward pass of lilt fails for its shapes: .* do not fit together"):
+        build_blocks(scenario, meta=True)

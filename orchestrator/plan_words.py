@@ -69,7 +69,7 @@ def schedule_line(plan: Plan) -> str:
         )
     )
     how = "the most urgent first" if isinstance(plan.schedule, Dispatch) else "in turns"
-    return f"One client at a time at each whole resource, {how}; busy in a round: {busy}."
+    return f"Served one at a time, {how}; busy: {busy}."
 
 
 def _busy_s(plan: Plan, phases: Sequence[Phase]) -> float:

@@ -44,8 +44,8 @@ def constant(name: str, scenario: Scenario, table: OptionTable) -> dict[str, Pla
         over = plan.objective_s / plans["optimal"].objective_s
         gap = plan.objective_s / plan.schedule_lower_bound_s - 1
         print(
-            f"{name:12} {strategy:12} {plan.objective_s:10.4g} s {over:6.3f}x of optimal, {gap:7.2%} above the bound of any "
-            f"schedule, {plan.schedule.kind}, {spent_s:.2f} CPU s",
+            f"{name:12} {strategy:12} {plan.objective_s:10.4g} s {over:6.3f}x of optimal, {gap:7.2%} above the bound "
+            f"of any schedule, {plan.schedule.kind}, {spent_s:.2f} CPU s",
             flush=True,
         )
     return plans
@@ -77,8 +77,8 @@ def delayed(delay: str) -> None:
     check_s = replay(aware, scenario, num_rounds=1).round_latency_s[0] / aware.round_latency_s - 1
     print(
         f"{delay} each way on quickstart: optimal {aware.objective_s:.4g} s ({changed} of {len(same)} options changed, "
-        f"replay {check_s:+.1e}), planned without the delay {replayed_s:.4g} s ({replayed_s / aware.objective_s:.2f}x), "
-        f"static {static.objective_s:.4g} s",
+        f"replay {check_s:+.1e}), planned without the delay {replayed_s:.4g} s "
+        f"({replayed_s / aware.objective_s:.2f}x), static {static.objective_s:.4g} s",
         flush=True,
     )
 

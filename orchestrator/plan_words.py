@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import Marginal, Plan, PlanStatus
-from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous, Turns
+from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous
 from hybridsplit.scenarios.units import format_bytes_short, format_flops_per_s, format_hertz, format_seconds
 
 SCREENFUL = 12
@@ -58,7 +58,7 @@ def _proof(plan: Plan) -> str:
 
 def schedule_line(plan: Plan) -> str:
     """Say how clients use the shared resources, and how busy these are; empty for constant shares."""
-    if not isinstance(plan.schedule, Dispatch | Turns):
+    if not plan.serves_one_at_a_time:
         return ""
     busy = ", ".join(
         f"{name} {_busy_s(plan, phases) / plan.round_latency_s * 100:.0f} %"

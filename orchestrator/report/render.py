@@ -28,7 +28,7 @@ from hybridsplit.orchestrator.report.memory_by_cut import memory_by_cut_figure
 from hybridsplit.orchestrator.report.tables import bottleneck_table, client_list, plan_table, resource_table
 from hybridsplit.orchestrator.report.truth import truth_tables
 from hybridsplit.scenarios.contracts.ledger import Source
-from hybridsplit.scenarios.contracts.phases import ROUND_ORDER
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
 from hybridsplit.scenarios.modes import MODES
 
 
@@ -59,7 +59,7 @@ def render_report(data: ReportData) -> str:
         plan=data.plan,
         scenario=data.scenario,
         palette=palette,
-        phases=ROUND_ORDER,
+        phases=[phase for phase in ROUND_ORDER if phase is not Phase.PROPAGATION or _delays(data)],
         modes=tuple(MODES.values()),
         font=Markup(FONT),
         plotly_js=Markup(get_plotlyjs()),
@@ -100,3 +100,8 @@ def _as_json(figure: go.Figure) -> Markup:
     """Return a figure as JSON that may stand inside a script element: no tag can begin in it."""
     text = str(figure.to_json()).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return Markup(text)
+
+
+def _delays(data: ReportData) -> bool:
+    """Say whether anything is on its way for some time in the plan."""
+    return any(client.phases_s.get(Phase.PROPAGATION, 0.0) > 0 for client in data.plan.clients)

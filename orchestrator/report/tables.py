@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from statistics import fmean
 
 import pandas as pd
@@ -16,6 +17,7 @@ from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASE
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
+_PHASES = {"Uplink": UPLINK_PHASES, "Downlink": DOWNLINK_PHASES, "Server": (Phase.SERVER_COMPUTE,)}
 _SHARES = (("Uplink", "uplink_share"), ("Downlink", "downlink_share"), ("Server", "server_share"))
 
 
@@ -33,7 +35,7 @@ def plan_table(data: ReportData) -> Table:
         Column("Cut", is_number=True),
         Column("Mode"),
         *([Column("Batch", is_number=True)] if data.chooses_batch_size else []),
-        *(Column(name, is_number=True, group="Share" + (" each" if data.is_grouped else "")) for name, _ in _SHARES),
+        *(Column(name, is_number=True, group=_group(data)) for name, _ in _SHARES),
         Column("Latency", is_number=True),
         Column("Peak of budget", is_number=True),
         Column("Why", is_prose=True),
@@ -66,7 +68,7 @@ def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -
         Cell(str(first.cut), value=first.cut),
         Cell(str(first.mode), mark=f"mode-{first.mode}"),
         *([Cell(str(first.batch_size), value=first.batch_size)] if data.chooses_batch_size else []),
-        *(_share([getattr(client, name) for client in clients]) for _, name in _SHARES),
+        *_shares_or_waits(data.plan, clients),
         Cell(
             format_seconds(slowest.latency_s),
             value=slowest.latency_s,
@@ -83,6 +85,22 @@ def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -
             note=f"and {len(reasons) - 1} other reasons in this row" if len(reasons) > 1 else "",
         ),
     )
+
+
+def _group(data: ReportData) -> str:
+    """Head of the columns of shared resources."""
+    return ("Waits for" if data.plan.serves_one_at_a_time else "Share") + (" each" if data.is_grouped else "")
+
+
+def _shares_or_waits(plan: Plan, clients: Sequence[ClientPlan]) -> list[Cell]:
+    """What clients have of every shared resource, or how long they wait for it."""
+    if not plan.serves_one_at_a_time:
+        return [_share([getattr(client, name) for client in clients]) for _, name in _SHARES]
+    waits_s = [
+        fmean(math.fsum(client.waiting_s.get(phase, 0.0) for phase in phases) for client in clients)
+        for phases in _PHASES.values()
+    ]
+    return [Cell(format_seconds(seconds), value=seconds) for seconds in waits_s]
 
 
 def _share(shares: list[float]) -> Cell:
@@ -107,7 +125,7 @@ def client_list(data: ReportData) -> Table:
             Cell(str(client.cut)),
             Cell(str(client.mode)),
             *([Cell(str(client.batch_size))] if data.chooses_batch_size else []),
-            *(Cell(percent(getattr(client, name))) for _, name in _SHARES),
+            *_shares_or_waits(data.plan, (client,)),
             Cell(format_seconds(client.latency_s)),
             Cell(format_bytes(client.client_peak_bytes)),
             Cell(format_bytes(client.memory_budget_bytes)),
@@ -127,23 +145,22 @@ def resource_table(data: ReportData) -> Table:
     """
     plan = data.plan
     replayed = data.ledger.of(Source.REPLAYED)
-    phases = {"Uplink": UPLINK_PHASES, "Downlink": DOWNLINK_PHASES, "Server": (Phase.SERVER_COMPUTE,)}
     rows = []
     for name, share in _SHARES:
         given = math.fsum(getattr(client, share) for client in plan.clients)
         served_s = math.fsum(
             getattr(client, share) * client.phases_s.get(phase, 0.0)
             for client in plan.clients
-            for phase in phases[name]
+            for phase in _PHASES[name]
         )
         planned = served_s / plan.round_latency_s if plan.round_latency_s > 0 else 0.0
         shares = {client.id: getattr(client, share) for client in plan.clients}
         rows.append(
             (
                 Cell(name),
-                Cell(percent(given), value=given),
+                Cell("all, to one at a time") if plan.serves_one_at_a_time else Cell(percent(given), value=given),
                 Cell(percent(planned), value=planned, bar=planned),
-                _replayed_use(replayed, shares, phases[name]),
+                _replayed_use(replayed, shares, _PHASES[name]),
             )
         )
     columns = (

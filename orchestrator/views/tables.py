@@ -14,7 +14,6 @@ from hybridsplit.orchestrator import plan_words as words
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.contracts.schedule import Chain, Simultaneous
 from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
     chooses_batch = offers_batch_sizes(plan)
     if chooses_batch:
         table.add_column("batch", justify="right", no_wrap=True)
-    has_shares = isinstance(plan.schedule, Simultaneous | Chain)
+    has_shares = not plan.serves_one_at_a_time
     table.add_column("up/down/srv %" if has_shares else "waits", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
     table.add_column("peak / budget", justify="right", no_wrap=True)

@@ -14,7 +14,7 @@ from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.placement import FrozenValue, Placement
-from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
+from hybridsplit.scenarios.contracts.schedule import Dispatch, Schedule, Simultaneous, Turns
 from hybridsplit.scenarios.contracts.sealed import Kind, first_difference, read_sealed, sealed, write_sealed
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.units import format_seconds
@@ -182,6 +182,11 @@ class Plan(Shown, FrozenValue):
     def __str__(self) -> str:
         """Return the same line, not all figures."""
         return repr(self)
+
+    @property
+    def serves_one_at_a_time(self) -> bool:
+        """Whether each shared resource serves one client at a time, whole, instead of all at their shares."""
+        return isinstance(self.schedule, Turns | Dispatch)
 
     def client(self, client_id: str) -> ClientPlan:
         """Return the plan of one client.

@@ -78,6 +78,8 @@ def print_json(document: Any) -> None:
 
 def show_warnings() -> None:
     """Print each of the package's warnings as one line on stderr, without the place in the source that issued them."""
+    # Data sets of scikit-learn import joblib, whose processes nobody here uses.
+    warnings.filterwarnings("ignore", message=".*joblib will operate in serial mode", category=UserWarning)
     show = warnings.showwarning
 
     def shown(

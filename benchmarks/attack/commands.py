@@ -53,8 +53,7 @@ class Command:
     @property
     def said(self) -> list[str]:
         """What it wrote to stderr, lines of progress left out."""
-        lines = self._errors.read_text(errors="replace").splitlines()
-        return [line for line in lines if line.strip() and not line.startswith(PROGRESS)]
+        return own_lines(self._errors.read_text(errors="replace"))
 
     def descendants(self) -> list[tuple[int, str]]:
         """Return pid and title of the processes it started, and of those that they started."""
@@ -70,6 +69,11 @@ class Command:
             found += own
             todo += [pid for pid, _ in own]
         return found
+
+
+def own_lines(text: str) -> list[str]:
+    """Return the lines of a command's stderr, those of progress left out."""
+    return [line for line in text.splitlines() if line.strip() and not line.startswith(PROGRESS)]
 
 
 def weights_of(run: Path) -> str:

@@ -6,16 +6,14 @@ import os
 import resource
 import shutil
 import subprocess
+import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.attack.commands import QUICK, Command, is_one_sentence, weights_of
+from benchmarks.attack.commands import QUICK, Command, is_one_sentence, own_lines, weights_of
 from benchmarks.attack.tally import Tally
 
 LIMIT_S = 240.0
-_MESSAGES_BYTES = 2500
-"""What a command says is a file here too, and needs its place."""
 RUN = ("run", "quickstart", *QUICK, "--rounds", "3", "--executor", "inline", "--out", "run")
 
 
@@ -49,11 +47,10 @@ def attack(scratch: Path, trials: int, seed: int) -> bool:
     held = code == 4 and is_one_sentence(said)
     tally.add("said" if held else "not said", f"run folder removed: exit {code}, {said}", bad=not held)
     sizes = [path.stat().st_size for path in sorted((whole / "run").rglob("*")) if path.is_file()]
-    steps = sorted({size - 1 for size in sizes if size > _MESSAGES_BYTES})
+    steps = sorted({size - 1 for size in sizes if size > 1})
     for most_bytes in steps[:: max(1, len(steps) // max(1, trials))]:
         folder = _folder(scratch)
-        command = Command(*RUN, folder=folder, stdout=subprocess.DEVNULL, preexec_fn=_with_files_up_to(most_bytes))
-        code, said = command.ended(LIMIT_S), command.said
+        code, said = _with_files_up_to(most_bytes, folder)
         if code == 0:
             continue
         is_said = code == 4 and is_one_sentence(said) and "cannot" in said[0]
@@ -99,5 +96,16 @@ def _removed_folder(folder: Path) -> tuple[int | None, list[str]]:
     return command.ended(LIMIT_S), command.said
 
 
-def _with_files_up_to(most_bytes: int) -> Callable[[], None]:
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+def _with_files_up_to(most_bytes: int, folder: Path) -> tuple[int | None, list[str]]:
+    """Run with files no larger than a limit; what the command says goes through a pipe, which has no size."""
+    command = Command(
+        *RUN, folder=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+    )  # fmt: skip
+    assert command.process.stderr is not None
+    heard: list[bytes] = []
+    listener = threading.Thread(target=lambda stream: heard.append(stream.read()), args=(command.process.stderr,))
+    listener.start()
+    code = command.ended(LIMIT_S)
+    listener.join()
+    return code, own_lines(b"".join(heard).decode(errors="replace"))

@@ -143,13 +143,22 @@ def _on_loopback() -> Iterator[None]:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep the caller's handler of SIGTERM; Ray's prints a native stack and ends the process with exit 15."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Keep the caller's handler of SIGTERM; Ray's prints a native stack and ends the process with exit 15.
+
+    Where the signal comes while Ray's handler stands, the caller's has it afterwards.
+    """
+    before, has_come = signal.getsignal(signal.SIGTERM), False
     try:
         yield
+    except SystemExit as error:
+        if error.code != signal.SIGTERM:
+            raise
+        has_come = True
     finally:
         if callable(before) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+    if has_come:
+        signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from hybridsplit.runtime.models.effects import check_head, refuse_other_mathemat
 from hybridsplit.runtime.models.keys import check_keys
 from hybridsplit.runtime.models.precision import build_in_single_precision
 from hybridsplit.runtime.models.stated import stated_config
-from hybridsplit.runtime.models.weights import head_of
+from hybridsplit.runtime.models.weights import head_of, quietly
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Model
 
@@ -164,8 +164,10 @@ def _config_by_value(model: Model) -> Any:
     refuse_other_mathematics(rest, model.task, _where(model), by_value=True)
     check_keys(rest, config_class)
     try:
-        # Some configurations write into the mappings they are given.
-        return config_class(**copy.deepcopy(rest))
+        # Some configurations write into the mappings they are given. Special tokens that nobody stated are those of
+        # the type's usual vocabulary: that they lie beyond a smaller one is nothing to be told.
+        with contextlib.nullcontext() if any(key.endswith("_token_id") for key in rest) else quietly():
+            return config_class(**copy.deepcopy(rest))
     except Exception as error:  # transformers raises many types for a value it refuses
         raise ScenarioError(f"model.config: {config_class.__name__} refuses these values: {gist(error)}") from error
 

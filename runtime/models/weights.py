@@ -50,7 +50,7 @@ def load_checkpoint(model: Model, auto: Any, config: Any, attention: str | None,
     where = str(model.checkpoint)
     if meta and not _is_here(where):
         return auto.from_config(config, attn_implementation=attention, trust_remote_code=False)
-    with _quietly():
+    with quietly():
         loaded, info = auto.from_pretrained(
             where, config=config, attn_implementation=attention, use_safetensors=True, dtype=torch.float32,
             ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False,
@@ -166,7 +166,7 @@ def _by(shape: Sequence[int]) -> str:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Within it, transformers draws no bars and prints no report: what matters is said in our words."""
     verbosity = transformers.logging.get_verbosity()
     showed_bars = transformers.logging.is_progress_bar_enabled()

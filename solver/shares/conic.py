@@ -192,7 +192,7 @@ def _solve(cp, program, kinds: int, began: float) -> tuple[float, float]:  # typ
             program.solve(solver=cp.CLARABEL, equilibrate_enable=False)
     except (cp.error.SolverError, ArithmeticError) as error:
         raise SolverFailure(
-            f"the conic solver stopped on the share program of {kinds} kinds of clients ({error})"
+            f"the conic solver stopped on the share program of {kinds} kinds of clients: they are too far apart"
         ) from error
     # An inaccurate point is a candidate like any other: it is repaired and compared with the water-filling dual.
     if program.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.attack.commands import Command, is_one_sentence
-from hybridsplit.runtime.executors import ray_token, ray_waiting
+from hybridsplit.runtime.executors import ray_cluster, ray_token, ray_waiting
 from hybridsplit.scenarios.errors import RunError
 
 RUN = ("run", "quickstart", "--set", "training.local_steps=1", "--set", "training.frozen_control=false", "--out", "run")
@@ -133,3 +133,18 @@ def test_a_cluster_of_ones_own_listens_on_loopback_alone(tmp_path: Path) -> None
         command.ended(60)
     assert len(found) >= 4, command.said
     assert set(found) <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+def test_a_signal_that_comes_while_ray_starts_reaches_the_caller() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with ray_cluster._own_signals():
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+            signal.raise_signal(signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+        with pytest.raises(SystemExit), ray_cluster._own_signals():
+            sys.exit(3)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]

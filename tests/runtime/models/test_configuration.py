@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +260,19 @@ def test_shapes_of_a_traced_model_are_a_matter_of_the_scenario() -> None:
     scenario = scenario.model_copy(update={"model": scenario.model.model_copy(update={"config": config})})
     with pytest.raises(ScenarioError, match=r"the forward pass of lilt fails for its shapes: .* do not fit together"):
         build_blocks(scenario, meta=True)
+
+
+def test_special_tokens_that_nobody_stated_are_nothing_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: said.append(record.getMessage()))
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    try:
+        own = {"model_type": "gpt2", "vocab_size": 41, "num_labels": 2}
+        model_config(Model(task="causal-lm", config=own))
+        assert said == []
+        model_config(Model(task="causal-lm", config={**own, "bos_token_id": 50, "eos_token_id": 1}))
+        assert any("bos_token_id" in line for line in said)
+    finally:
+        logger.removeHandler(handler)

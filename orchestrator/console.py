@@ -120,6 +120,21 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _terminated() -> typer.Exit:
+    """Say that SIGTERM ended the command, and return the exit that it is to end with."""
+    stderr().print("[bold red]terminated[/]; a run continues from its last complete round with --resume")
+    return typer.Exit(128 + signal.SIGTERM)
+
+
+def _was_terminated(error: BaseException | None) -> bool:
+    """Whether an error is what compiled code made of SIGTERM: Ray's calls give a ``SystemError`` with it behind."""
+    while error is not None:
+        if isinstance(error, _TerminatedError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Turn the package's errors into one message and the right exit code, without a traceback."""
 
@@ -129,8 +144,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             with _ended_by_sigterm():
                 return command(*args, **kwargs)
         except _TerminatedError:
-            stderr().print("[bold red]terminated[/]; a run continues from its last complete round with --resume")
-            raise typer.Exit(128 + signal.SIGTERM) from None
+            raise _terminated() from None
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except HybridSplitError as error:
@@ -145,6 +159,8 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             stderr().print(f"[bold red]error:[/] {escape(what)}", highlight=False, soft_wrap=True)
             raise typer.Exit(ExitCode.FAILED) from None
         except Exception as error:
+            if _was_terminated(error):
+                raise _terminated() from None
             if os.environ.get("HYBRIDSPLIT_DEBUG"):
                 raise
             what = escape(f"{type(error).__name__}: {error}")

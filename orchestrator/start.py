@@ -24,7 +24,7 @@ COMMANDS = {
     "profile": "Profile what every cut and mode costs each client: the option table.",
     "plan": "Choose cut, mode and shares for every client, with a lower bound beside the plan.",
     "run": "Train by the plan while the network is replayed, and report.",
-    "replay": "Replay a plan's network over constant or recorded links, without training.",
+    "replay": "Replay a plan's network over constant or recorded links, without training; or compare plans so.",
     "compare": "Compare strategies on the same problem, and say where the difference comes from.",
     "pareto": "Trade latency against memory, energy or progress: every point is a plan with its bound.",
     "report": "Render the HTML report of a run folder again.",

@@ -154,8 +154,8 @@ def _tried(folder: Path, model: str, kind: str, after_s: float, wanted: str) -> 
 
 
 def _is_of_ray(line: str) -> bool:
-    """Whether Ray's native code wrote a line as it ended the process, which nobody can keep it from."""
-    return re.match(r"\[\S+ \S+ E \d+ \d+\] core_worker", line) is not None
+    """Whether Ray's native code wrote a line as it gave up, which nobody can keep it from."""
+    return re.match(r"\[[-\d]+ [\d:,]+ [EW] \d+ \d+\] \w+\.(cc|h):", line) is not None
 
 
 def _kill(command: Command, kind: str, after_s: float) -> bool:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Axis = Literal["memory", "energy", "progress"]
 _BISECTIONS = 12
+_STRATEGY = "static"
+"""A front is of proven points: of a point that is not, nobody knows whether the limit or the search made it."""
 _NEGLIGIBLE_AREA = 5e-4
 """Part of the rectangle between the front's ends below which what is unknown between two points is left alone."""
 
@@ -123,7 +125,7 @@ def pareto_front(
 
     def solve(limit: float, earlier: Plan | None) -> tuple[ParetoPoint, Plan]:
         limited, table = _limited(base, options, axis, limit)
-        plan = make_plan(limited, table, warm_start=earlier)
+        plan = make_plan(limited, table, _STRATEGY, warm_start=earlier)
         point = ParetoPoint(_figure(plan, axis), limit, plan.round_latency_s, plan.lower_bound_s)
         points.append(point)
         on_progress(min(1.0, len(points) / num_points))
@@ -251,22 +253,22 @@ def _figure(plan: Plan, axis: str) -> float:
 def _ends(scenario: Scenario, options: OptionTable, axis: str) -> tuple[float, float]:
     """Tightest limit that has a plan, and one that binds no more."""
     if axis == "progress":
-        free = make_plan(scenario, options)
+        free = make_plan(scenario, options, _STRATEGY)
         return _largest_feasible(scenario, options, free.progress), free.progress * (1 - 1e-9)
     if axis == "energy":
-        least = make_plan(_with_objective(scenario, minimise="energy"), options)
+        least = make_plan(_with_objective(scenario, minimise="energy"), options, _STRATEGY)
         assert least.objective_j is not None
         return least.objective_j * (1 + 1e-9), _figure(
-            make_plan(_with_objective(scenario, energy_cap_j=1e30), options), axis
+            make_plan(_with_objective(scenario, energy_cap_j=1e30), options, _STRATEGY), axis
         )
     fitting = options.fitting()
     share = fitting["client_peak_bytes"] / fitting["memory_budget_bytes"]
     tight = float(share.groupby(fitting["client"]).min().max())
-    loose = _figure(make_plan(scenario, options), axis)
+    loose = _figure(make_plan(scenario, options, _STRATEGY), axis)
     for limit in np.unique(share[share >= tight]):
         # Server memory or other limits may need more than the leanest option of every client.
         try:
-            make_plan(*_limited(scenario, options, axis, float(limit)))
+            make_plan(*_limited(scenario, options, axis, float(limit)), _STRATEGY)
         except InfeasibleError:
             continue
         return float(limit), loose
@@ -280,7 +282,7 @@ def _largest_feasible(scenario: Scenario, options: OptionTable, known: float) ->
     middle = high * (1 - 1e-9)
     for _ in range(_BISECTIONS):
         try:
-            low = max(low, make_plan(_with_objective(scenario, minimum_progress=middle), options).progress)
+            low = max(low, make_plan(_with_objective(scenario, minimum_progress=middle), options, _STRATEGY).progress)
         except (InfeasibleError, SolverFailure):
             high = middle
         if low >= high * (1 - 1e-6):

@@ -189,6 +189,6 @@ def _measured(reports: Sequence[ClientReport], round_index: int, caught_up_bytes
         )
         for report in reports
         for phase in Phase
-        if phase is not Phase.BARRIER
+        if phase not in (Phase.BARRIER, Phase.PROPAGATION)
     ]
     return Ledger.from_entries(entries)

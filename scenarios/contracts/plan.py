@@ -19,7 +19,7 @@ from hybridsplit.scenarios.contracts.sealed import Kind, first_difference, read_
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.units import format_seconds
 
-PLAN_SCHEMA_VERSION = 5
+PLAN_SCHEMA_VERSION = 6
 PLAN_KIND = Kind("a plan that 'hybridsplit plan --out' wrote", PLAN_SCHEMA_VERSION, "make the plan again")
 MOST_CLIENTS_IN_JSON = 5_000
 """The clients of larger plans are columns beside ``plan.json``."""
@@ -196,10 +196,7 @@ class Plan(Shown, FrozenValue):
         KeyError
             If the plan has no such client.
         """
-        for client in self.clients:
-            if client.id == client_id:
-                return client
-        raise KeyError(client_id)
+        return {client.id: client for client in self.clients}[client_id]
 
     def ledger(self, num_rounds: int = 1, attendance: Attendance | None = None) -> Ledger:
         """Planned ledger of :meth:`ledger_entries`."""

@@ -66,10 +66,10 @@ def plan_violations(plan: Plan, scenario: Scenario, table: OptionTable | None) -
         yield "its clients are not the scenario's, in order"
         return
     yield from _of_plan(plan, scenario, expanded)
+    yield from client_violations(plan, scenario, {client.id: client for client in expanded}, table)
     delays_s = {client.id: (client.link.delay_s(is_up=True), client.link.delay_s(is_up=False)) for client in expanded}
     yield from schedule_violations(plan, training.local_steps, _synchronises(training), delays_s)
     yield from _of_server_model(plan, training)
-    yield from client_violations(plan, scenario, {client.id: client for client in expanded}, table)
 
 
 def shortened(violations: list[str]) -> str:

@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_plan_differs_from_itself_by_nothing_and_from_another_by_pairs(folder: Path) -> None:
-    plans = [(name, open_plan(folder / f"{name}.json")) for name in ("greedy", "greedy", "optimal")]
+    plans = [(name, open_plan(folder / f"{name}.json")[0]) for name in ("greedy", "greedy", "optimal")]
     base, same, other = compare_replays(plans, 40, folder / "traces")
     assert same.latencies_s == base.latencies_s
     assert same.difference is not None
@@ -58,7 +58,7 @@ def test_a_plan_differs_from_itself_by_nothing_and_from_another_by_pairs(folder:
 
 
 def test_a_plan_meets_the_links_it_would_meet_alone(folder: Path) -> None:
-    plans = [(name, open_plan(folder / f"{name}.json")) for name in ("greedy", "optimal")]
+    plans = [(name, open_plan(folder / f"{name}.json")[0]) for name in ("greedy", "optimal")]
     compared = compare_replays(plans, 5, folder / "traces")
     for (name, _), one in zip(plans, compared, strict=True):
         common = ["--traces", str(folder / "traces"), "--rounds", "5", "--json"]
@@ -97,7 +97,7 @@ def test_plans_that_meet_other_links_are_not_compared(folder: Path, tmp_path: Pa
     other = str(tmp_path / "other.json")
     done("plan", "quickstart", "--strategy", "greedy", "--set", "seed=8", "--out", other)
     with pytest.raises(UsageError, match=r"other.json: found a plan of other clients or another seed than greedy"):
-        compare_replays([("greedy", open_plan(folder / "greedy.json")), (other, open_plan(Path(other)))], 2)
+        compare_replays([("greedy", open_plan(folder / "greedy.json")[0]), (other, open_plan(Path(other))[0])], 2)
     assert "leave it out" in done("replay", other, other, "--rounds", "3", "--round", "1", code=2)
     assert "no such round" in done("replay", other, "--rounds", "3", "--round", "3", code=2)
 

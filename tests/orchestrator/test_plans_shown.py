@@ -37,7 +37,7 @@ BEGINNINGS = {
 @pytest.mark.parametrize("status", list(PlanStatus))
 def test_the_proof_says_how_good_a_plan_is_and_among_which(status: PlanStatus) -> None:
     scenario = family_scenario("opt-causal")
-    made = make_plan(scenario, profile_scenario(scenario))
+    made = make_plan(scenario, profile_scenario(scenario), "static")
     gap = 0.0 if status is PlanStatus.OPTIMAL else 0.125
     plan = made.model_copy(
         update={"status": status, "gap": gap, "lower_bound_s": 0.249, "schedule_lower_bound_s": 0.144}
@@ -98,7 +98,7 @@ def report_of() -> object:
 def bulky_plan(num_groups: int, alike: int) -> Plan:
     """A plan of many groups, every one with a saving and a reason of its own."""
     scenario = family_scenario("opt-causal")
-    made = make_plan(scenario, profile_scenario(scenario))
+    made = make_plan(scenario, profile_scenario(scenario), "static")
     first = made.clients[0]
     clients = tuple(
         first.model_copy(update={"id": f"g{group}-{i}", "reason": f"memory: would take {group}"})

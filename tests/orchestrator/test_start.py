@@ -90,3 +90,20 @@ def test_every_cut_that_is_traced_is_counted() -> None:
     shares = [share for _, share in shown]
     assert shares == sorted(shares), "a bar that only grows"
     assert shares[-1] == 1.0
+
+
+@pytest.mark.parametrize("error", [SystemError, RuntimeError])
+def test_a_termination_that_other_code_has_wrapped_is_one(
+    error: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    @console.reports_errors
+    def wraps() -> None:
+        try:
+            raise console._TerminatedError
+        except BaseException as behind:
+            raise error("returned a result with an exception set") from behind
+
+    with pytest.raises(typer.Exit) as caught:
+        wraps()
+    assert caught.value.exit_code == 143
+    assert capsys.readouterr().err.startswith("terminated; a run continues")

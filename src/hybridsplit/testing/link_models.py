@@ -212,7 +212,7 @@ class LinkModelContract:
         np.testing.assert_allclose((later - sooner) / (2 * step_s), priced.slope, rtol=1e-4)
 
     def test_a_plan_replays_to_what_was_planned(self) -> None:
-        """Three clients with this link, planned by ``optimal`` and verified."""
+        """Three clients with this link, planned with constant shares and verified."""
         scenario = self.scenario(num_clients=3)
         rows = [
             row | {"client": client.id}
@@ -220,7 +220,7 @@ class LinkModelContract:
             for row in random_rows("", 3, _OWN_MODES, np.random.default_rng(index))
         ]
         table = make_table(scenario, rows)
-        plan = make_plan(scenario, table)
+        plan = make_plan(scenario, table, "static")
         verify_plan(plan, scenario, table)
         assert plan.gap < 0.05
         replayed_s = replay(plan, scenario, num_rounds=1).round_latency_s[0]

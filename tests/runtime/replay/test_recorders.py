@@ -180,7 +180,7 @@ def test_samples_of_one_stamp_at_rate_zero_are_a_stall(header: str) -> None:
         ("# nothing\n# else\n", "comments only"),
         ('{"a": 1}', "a JSON object that iperf3 did not write"),
         ('[{"duration_ms": 9, "bandwidth_kbps": 8, "latency_ms": "x"}]', "item 1: found latency_ms = 'x'"),
-        ('[{"duration_ms": 9, "bandwidth_kbps": 8, "latency_ms": -1}]', "item 1: found a latency of -0.001 s"),
+        ('[{"duration_ms": 9, "bandwidth_kbps": 8, "latency_ms": -1}]', "item 1: found a latency of -0.0005 s"),
     ],
 )  # fmt: skip
 def test_what_may_mean_two_things_is_refused_with_its_place(text: str, says: str) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 FILE = Path(__file__).with_suffix(".json")
 SCENARIOS = ("quickstart", "smart-home", "campus", "city")
 STRATEGIES = (
-    "optimal", "time-shared", "greedy", "splitfed", "edgesplit", "smartsplit", "hsfl", "sfl-wireless",
+    "optimal", "static", "time-shared", "greedy", "splitfed", "edgesplit", "smartsplit", "hsfl", "sfl-wireless",
     "split-sequential", "hosl", "ho-sfl", "fedavg", "random",
 )  # fmt: skip
 PLAN_WORDS = (

@@ -18,7 +18,7 @@ from hybridsplit.scenarios.modes import MODES, Gradient
 from hybridsplit.scenarios.schema import Client, Scenario, Training
 from hybridsplit.solver.verify.clients import client_violations
 from hybridsplit.solver.verify.phases import LATENCY_TOLERANCE, close_to
-from hybridsplit.solver.verify.schedule import SHARE_TOLERANCE, schedule_violations
+from hybridsplit.solver.verify.schedule import SHARE_TOLERANCE, share_violations, wait_violations
 
 if TYPE_CHECKING:
     from hybridsplit.scenarios.contracts.options import OptionTable
@@ -66,9 +66,10 @@ def plan_violations(plan: Plan, scenario: Scenario, table: OptionTable | None) -
         yield "its clients are not the scenario's, in order"
         return
     yield from _of_plan(plan, scenario, expanded)
+    yield from share_violations(plan)
     yield from client_violations(plan, scenario, {client.id: client for client in expanded}, table)
     delays_s = {client.id: (client.link.delay_s(is_up=True), client.link.delay_s(is_up=False)) for client in expanded}
-    yield from schedule_violations(plan, training.local_steps, _synchronises(training), delays_s)
+    yield from wait_violations(plan, training.local_steps, _synchronises(training), delays_s)
     yield from _of_server_model(plan, training)
 
 

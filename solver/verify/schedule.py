@@ -20,15 +20,34 @@ SHARE_TOLERANCE = 1e-9
 _SHARES = ("uplink_share", "downlink_share", "server_share")
 
 
-def schedule_violations(
-    plan: Plan, local_steps: int, synchronise: bool, delays_s: Mapping[str, Delays]
-) -> Iterator[str]:
-    """Yield what is wrong with the shares and turns of a plan.
+def share_violations(plan: Plan) -> Iterator[str]:
+    """Yield what is wrong with the order that a schedule names and with the shares of its clients.
 
     Parameters
     ----------
     plan
         The plan.
+    """
+    order, ids = _order(plan), [client.id for client in plan.clients]
+    if not _is_sound(plan):
+        yield "the order of its schedule names a client twice, or one that it does not have"
+    elif plan.serves_one_at_a_time:
+        if set(order) != set(ids):
+            yield "clients are served one after another and the order does not name all of them"
+        for name in _SHARES:
+            if any(getattr(client, name) != 1 for client in plan.clients):
+                yield f"clients are served one after another at the whole resources and some {name} is not 1"
+    else:
+        yield from _totals(plan, _lanes(plan))
+
+
+def wait_violations(plan: Plan, local_steps: int, synchronise: bool, delays_s: Mapping[str, Delays]) -> Iterator[str]:
+    """Yield where clients do not wait as long as shares and turns have them wait.
+
+    Parameters
+    ----------
+    plan
+        The plan; where its order names others than its clients, there is nothing to walk.
     local_steps
         Steps of a round.
     synchronise
@@ -36,36 +55,38 @@ def schedule_violations(
     delays_s
         By client, the propagation of its link up and down.
     """
-    schedule, ids = plan.schedule, [client.id for client in plan.clients]
-    order = () if isinstance(schedule, Simultaneous) else schedule.order
-    if len(set(order)) != len(order) or not set(order) <= set(ids):
-        yield "the order of its schedule names a client twice, or one that it does not have"
+    schedule, order = plan.schedule, _order(plan)
+    if not _is_sound(plan) or (plan.serves_one_at_a_time and len(order) != len(plan.clients)):
         return
-    by_id = {client.id: client for client in plan.clients}
-    ordered = [by_id[name] for name in order]
-    one_at_a_time, jobs = isinstance(schedule, Turns | Dispatch), {}
-    if one_at_a_time or synchronise:
+    jobs: dict[str, list[Timed]] = {}
+    if plan.serves_one_at_a_time or synchronise:
         jobs = {client.id: timed_jobs(client, local_steps, delays_s[client.id]) for client in plan.clients}
     if not all(timed.seconds >= 0 and math.isfinite(timed.seconds) for own in jobs.values() for timed in own):
         yield "some of its seconds are negative, or no finite numbers"
-        return
-    if one_at_a_time:
-        if set(order) != set(ids):
-            yield "clients are served one after another and the order does not name all of them"
-            return
-        for name in _SHARES:
-            if any(getattr(client, name) != 1 for client in plan.clients):
-                yield f"clients are served one after another at the whole resources and some {name} is not 1"
-        if isinstance(schedule, Dispatch):
-            waits = dispatch_waits(jobs, schedule, plan.round_latency_s, synchronise=synchronise)
-        else:
-            waits = _turn_waits([(name, jobs[name]) for name in order], local_steps, synchronise)
-        yield from _waits(plan, waits)
-        return
-    others = [[client] for client in plan.clients if client.id not in set(order)]
-    lanes = [*others, ordered] if ordered else others
-    yield from _totals(plan, lanes)
-    yield from _waits(plan, _lane_waits(lanes, jobs, local_steps if synchronise else 1))
+    elif isinstance(schedule, Dispatch):
+        yield from _waits(plan, dispatch_waits(jobs, schedule, plan.round_latency_s, synchronise=synchronise))
+    elif isinstance(schedule, Turns):
+        yield from _waits(plan, _turn_waits([(name, jobs[name]) for name in order], local_steps, synchronise))
+    else:
+        yield from _waits(plan, _lane_waits(_lanes(plan), jobs, local_steps if synchronise else 1))
+
+
+def _order(plan: Plan) -> tuple[str, ...]:
+    return () if isinstance(plan.schedule, Simultaneous) else plan.schedule.order
+
+
+def _is_sound(plan: Plan) -> bool:
+    """Say whether the order names clients of the plan, each once."""
+    order = _order(plan)
+    return len(set(order)) == len(order) and set(order) <= {client.id for client in plan.clients}
+
+
+def _lanes(plan: Plan) -> list[list[ClientPlan]]:
+    """Return the clients that go one after another together, and each of the others by itself."""
+    by_id, order = {client.id: client for client in plan.clients}, _order(plan)
+    chained = set(order)
+    lanes = [[client] for client in plan.clients if client.id not in chained]
+    return [*lanes, [by_id[name] for name in order]] if order else lanes
 
 
 def _totals(plan: Plan, groups: list[list[ClientPlan]]) -> Iterator[str]:

@@ -28,8 +28,9 @@ _START_TEMPERATURE = 0.005
 """Relative worsening that is accepted now and then at the beginning."""
 _CHANGES_URGENCY = 0.6
 """Fraction of trials that change urgencies, half of them by who ended late."""
-_ENOUGH = 1e-7
-"""A plan so close to the bound, relatively, ends the search."""
+_ENOUGH, _ENOUGH_OF_MANY = 1e-7, 3e-3
+"""A plan so close to the bound, relatively, ends the search; the second where so many clients leave few trials."""
+_FEW_TRIALS = 100
 _RANKED = 3.0
 """Mean rank of an option that is drawn by its rating."""
 
@@ -103,10 +104,11 @@ class DispatchSearch:
         jobs = sum(len(segment.jobs) for row in start.rows for segment in self._sequences.of(int(row)))
         choices = problem.num_clients + sum(len(own) for own in self._options)
         trials = max(_FEWEST_TRIALS, min(_MOST_JOBS // max(1, jobs), _TRIALS_A_CHOICE * choices))
+        enough_s = self._bound_s * (1 + (_ENOUGH if trials >= _FEW_TRIALS else _ENOUGH_OF_MANY))
         now, reached_s = self._timed(start.rows, start.urgency_s)
         best = now
         for trial in range(trials):
-            if self._is_over() or best.value_s <= self._bound_s * (1 + _ENOUGH):
+            if self._is_over() or best.value_s <= enough_s:
                 break
             rows, urgency_s = now.rows, now.urgency_s
             drawn = rng.random()

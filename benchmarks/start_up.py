@@ -1,7 +1,9 @@
 """CPU seconds and memory of commands that have nothing new to find out, beside those of an older build.
 
 Run: ``python -m benchmarks.start_up --before FOLDER``, FOLDER being a checkout of the older build. Each build has a
-profile cache of its own, which a first call fills, and replays the plan of ``city`` that it made itself. Runs of both
+profile cache of its own, which a first call fills, and replays the plans of ``city`` that it made itself: that of its
+default, and that of static shares, which older builds had as their default (a plan by priority has more to search, to
+derive again and to play, and only the newer build has it). Runs of both
 alternate; the table holds medians. Each build keeps its bytecode, as an installed package does. CPU seconds are those
 of the user and of the system, memory is the largest resident size of the process. ``--repeats N`` sets how often each
 command runs, 7 times by default.
@@ -20,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+STATIC = "{static}"
+"""Stands for the name of a build's strategy of static shares."""
 MISSPELT = "local_steps:", "local_stepz:"
 
 
@@ -54,6 +58,11 @@ class Build:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         return environment | {"PYTHONPATH": str(source)}
 
+    @property
+    def static(self) -> str:
+        """Its strategy of static shares."""
+        return "static" if (self.folder / "solver" / "strategies" / "static.py").is_file() else "optimal"
+
     def run(self, arguments: Sequence[str], expected: int = 0) -> tuple[float, float]:
         """Run a command; return its CPU seconds and its peak memory in MiB.
 
@@ -64,7 +73,7 @@ class Build:
         """
         with (self.scratch / "stderr").open("wb") as stderr:
             process = subprocess.Popen(
-                [*self.command, *arguments],
+                [*self.command, *(self.static if word == STATIC else word for word in arguments)],
                 cwd=self.scratch,
                 env=self.environment,
                 stdout=subprocess.DEVNULL,
@@ -85,13 +94,16 @@ class Build:
         (self.scratch / "misspelt.yaml").write_text(text.replace(*MISSPELT), encoding="utf-8")
         self.run(["plan", "quickstart"])
         self.run(["plan", "city", "--out", "city.json"])
+        self.run(["plan", "city", "--strategy", STATIC, "--out", "city-static.json"])
         self.run(["replay", "city.json"])
 
 
 COMMANDS: dict[str, tuple[list[str], int]] = {
     "plan quickstart": (["plan", "quickstart"], 0),
     "plan city": (["plan", "city"], 0),
+    "plan city, static": (["plan", "city", "--strategy", STATIC], 0),
     "replay city.json": (["replay", "city.json"], 0),
+    "replay city, static": (["replay", "city-static.json"], 0),
     "--help": (["--help"], 0),
     "plan, unknown key": (["plan", "misspelt.yaml"], 2),
 }
@@ -111,7 +123,7 @@ def main() -> None:
         for build in builds:
             build.prepare()
         head = f"{'CPU s before':>13} {'after':>7} {'ratio':>6} {'MiB before':>11} {'after':>6} {'ratio':>6}"
-        print(f"{'command':<18} {head}")
+        print(f"{'command':<20} {head}")
         for label, (command, expected) in COMMANDS.items():
             # All of one command together, in turns, so that what else the machine does meets both builds alike.
             runs = [[build.run(command, expected) for build in builds] for _ in range(arguments.repeats)]
@@ -120,7 +132,7 @@ def main() -> None:
                 for which in (0, 1)
             )
             print(
-                f"{label:<18} {before[0]:>13.3f} {after[0]:>7.3f} {before[0] / after[0]:>5.1f}x "
+                f"{label:<20} {before[0]:>13.3f} {after[0]:>7.3f} {before[0] / after[0]:>5.1f}x "
                 f"{before[1]:>11.0f} {after[1]:>6.0f} {before[1] / after[1]:>5.1f}x"
             )
 

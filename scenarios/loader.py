@@ -7,15 +7,14 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from hybridsplit.scenarios.device_files import located, with_device_files
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.errors import ScenarioError
-from hybridsplit.scenarios.inference.loading import is_inference, validate_inference
-from hybridsplit.scenarios.inference.schema import InferenceScenario
+from hybridsplit.scenarios.inference.task import is_inference
 from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.overrides import override_all
 from hybridsplit.scenarios.plain import check_plain
@@ -24,6 +23,9 @@ from hybridsplit.scenarios.sections.data import DATA_SOURCES
 from hybridsplit.scenarios.shown import gist, shown
 from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.scenarios.yaml_text import UNREADABLE, problem_of, read_limited, strict_yaml
+
+if TYPE_CHECKING:
+    from hybridsplit.scenarios.inference.schema import InferenceScenario
 
 _LIBRARY = Path(__file__).with_name("library")
 
@@ -107,6 +109,8 @@ def load_task(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = 
         )
     override_all(document, overrides)
     if is_inference(document, origin):
+        from hybridsplit.scenarios.inference.loading import validate_inference  # late: training needs nothing of it
+
         return validate_inference(document, origin, folder)
     return validate_scenario(document, origin, folder)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hybridsplit.scenarios.inference.loading import TASK
+from hybridsplit.scenarios.inference.task import TASK
 
 
 def is_inference_plan(path: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import simpy
 
-Action = Callable[[], None]
+Action = Callable[[simpy.Event], None]
 
 
 class Service(Protocol):
@@ -48,16 +48,22 @@ class Request:
         Happens when it has it.
     """
 
-    __slots__ = ("_left_s", "_rank", "done", "fades", "number", "service", "since_s")
+    __slots__ = ("_left_s", "_rank", "done", "key", "number", "service", "since_s")
 
     def __init__(self, left_s: float, rank: int, service: Service, done: simpy.Event) -> None:
         self._left_s, self._rank, self.service, self.done = left_s, rank, service, done
-        self.fades, self.since_s, self.number = False, 0.0, 0
-
-    @property
-    def key(self) -> tuple[bool, float, int]:
+        self.since_s, self.number = 0.0, 0
+        self.key = self._key(is_fading=False)
         """What the smallest of is served."""
-        return self.fades, -self._left_s, self._rank
+
+    def note_fade(self, now_s: float) -> float:
+        """Bring the key up to date with the link, and return when it changes next."""
+        is_fading, changes_s = self.service.fade(now_s)
+        self.key = self._key(is_fading=is_fading)
+        return changes_s
+
+    def _key(self, *, is_fading: bool) -> tuple[bool, float, int]:
+        return is_fading, -self._left_s, self._rank
 
 
 class Dispatcher:
@@ -96,10 +102,10 @@ class Dispatcher:
         now_s = self._environment.now
         request.number += 1
         request.since_s = now_s
-        request.fades, changes_s = request.service.fade(now_s)
+        changes_s = request.note_fade(now_s)
         heapq.heappush(self._waiting, (request.key, request.number, request))
         if changes_s < math.inf:
-            self._at(max(changes_s, now_s + self._moment_s), lambda: self._changed(request))
+            self._at(max(changes_s, now_s + self._moment_s), lambda _: self._changed(request))
         if self._served is None or request.key < self._served.key:
             self._decide_soon()
 
@@ -118,7 +124,7 @@ class Dispatcher:
             self._decides = True
             self._at(self._environment.now + self._moment_s, self._decide)
 
-    def _decide(self) -> None:
+    def _decide(self, _: simpy.Event) -> None:
         self._decides = False
         while self._waiting and self._waiting[0][1] != self._waiting[0][2].number:
             heapq.heappop(self._waiting)
@@ -137,7 +143,7 @@ class Dispatcher:
         self._served, self._begun_s = chosen, begins_s
         self._grants += 1
         grant, end_s = self._grants, chosen.service.end_s(begins_s)
-        self._at(end_s, lambda: self._ended(grant))
+        self._at(end_s, lambda _: self._ended(grant))
 
     def _set_aside(self, at_s: float) -> None:
         assert self._served is not None
@@ -155,5 +161,4 @@ class Dispatcher:
             self._decide_soon()
 
     def _at(self, time_s: float, act: Action) -> None:
-        wait = self._environment.timeout(max(0.0, time_s - self._environment.now))
-        wait.callbacks.append(lambda _: act())
+        self._environment.timeout(max(0.0, time_s - self._environment.now)).callbacks.append(act)

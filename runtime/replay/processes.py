@@ -14,7 +14,7 @@ from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import SHARED, Job, Resource
 from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
-from hybridsplit.scenarios.contracts.schedule import Dispatch, Schedule, Simultaneous
+from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Schedule, Simultaneous, Turns
 from hybridsplit.scenarios.errors import RunError
 
 
@@ -99,10 +99,12 @@ def simulate(
     order = schedule or Simultaneous()
     everybody = Attendance.of_everybody((item.client_id for item in work), num_rounds)
     present = (attendance or everybody).rounds
-    turns = [
-        RoundTurns(environment, order, [_jobs(item, taking_part) for item in work], steps, step_by_step=synchronise)
-        for taking_part in present
-    ]
+    turns: list[RoundTurns | None] = [None] * len(present)
+    if isinstance(order, Chain | Turns):
+        turns = [
+            RoundTurns(environment, order, [_jobs(item, taking_part) for item in work], steps, step_by_step=synchronise)
+            for taking_part in present
+        ]
     priorities = _priorities(environment, work, order, moment_s)
     for item, rounds in zip(work, totals, strict=True):
         own = [taking_part.get(item.client_id) for taking_part in present]
@@ -154,7 +156,7 @@ class _Client:
 
     environment: simpy.Environment
     work: ClientWork
-    turns: Sequence[RoundTurns]
+    turns: Sequence[RoundTurns | None]
     catch_up_bytes: Sequence[int | None]
     round_end: Barrier
     step_end: Barrier | None
@@ -179,25 +181,27 @@ class _Client:
             rounds.append(totals)
 
     def _steps(self, own: ClientRound, steps: Sequence[Sequence[Job]]) -> Events:
-        totals, turn, name = own.totals, own.turns, self.work.client_id
+        totals = own.totals
         yield from own.wait_for(Phase.BARRIER, 0, totals[Phase.MODEL_DOWNLOAD])
         last_turn = 0
         for step, jobs in enumerate(steps):
             if self.step_end is not None and step > 0:
-                turn.ended((name, Phase.BARRIER, last_turn))
+                own.ended(Phase.BARRIER, last_turn)
                 yield from _meet(self.environment, self.step_end, totals[Phase.BARRIER])
                 yield from own.wait_for(Phase.BARRIER, step, totals[Phase.BARRIER])
                 last_turn = step
             for job in jobs:
                 yield from own.do(job)
-        turn.ended((name, Phase.BARRIER, last_turn))
+        own.ended(Phase.BARRIER, last_turn)
 
-    def _skip(self, turn: RoundTurns) -> Events:
+    def _skip(self, turn: RoundTurns | None) -> Events:
         """Let a round pass in which the client takes no part: the others do not wait for it."""
         unheeded, name = PhaseTotals(), self.work.client_id
         for step in range(self.work.local_steps if self.step_end is not None else 1):
             if self.step_end is not None and step > 0:
                 yield from _meet(self.environment, self.step_end, unheeded)
+            if turn is None:
+                continue
             ready = turn.wait_for((name, Phase.BARRIER, step))
             if ready is not None:
                 yield ready

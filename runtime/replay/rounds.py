@@ -68,7 +68,7 @@ class ClientRound:
     work
         What the client does.
     turns
-        Whom it waits for, where the plan has turns.
+        Whom it waits for, where the plan has turns; None elsewhere.
     priority
         By what it is served, where the plan dispatches; None elsewhere.
     totals
@@ -79,7 +79,7 @@ class ClientRound:
 
     environment: simpy.Environment
     work: ClientWork
-    turns: RoundTurns
+    turns: RoundTurns | None
     priority: Priority | None
     totals: RoundTotals
     origin_s: float
@@ -105,11 +105,18 @@ class ClientRound:
 
     def wait_for(self, phase: Phase, step: int, spent: PhaseTotals) -> Events:
         """Wait until all jobs before this one have ended, where the plan has turns."""
+        if self.turns is None:
+            return
         ready = self.turns.wait_for((self.work.client_id, phase, step))
         if ready is not None:
             asked_s = self.environment.now
             yield ready
             spent.waiting_s += self.environment.now - asked_s
+
+    def ended(self, phase: Phase, step: int) -> None:
+        """Say that a job, or a turn of the client's own, has ended, where the plan has turns."""
+        if self.turns is not None:
+            self.turns.ended((self.work.client_id, phase, step))
 
     def _takes(self, job: Job, start_s: float) -> Transfer:
         if job.resource is Resource.SERVER:
@@ -117,10 +124,11 @@ class ClientRound:
         return self.work.transfer(job, start_s - self.origin_s)
 
     def _in_turn(self, job: Job, spent: PhaseTotals) -> Events:
-        yield from self.wait_for(job.phase, job.step, spent)
+        if self.turns is not None:
+            yield from self.wait_for(job.phase, job.step, spent)
         taken = self._takes(job, self.environment.now)
         yield self.environment.timeout(taken.elapsed_s)
-        self.turns.ended((self.work.client_id, job.phase, job.step))
+        self.ended(job.phase, job.step)
         spent.seconds += taken.served_s
         spent.waiting_s += taken.waiting_s
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -87,12 +88,29 @@ def round_jobs(costs: RoundCosts, local_steps: int) -> tuple[Job, ...]:
     local_steps
         Steps of the round.
     """
-    compute_s = costs.client_compute_s / local_steps
-    before_s, server_s = compute_s * BEFORE_EXCHANGE, costs.server_compute_s / local_steps
-    last = local_steps - 1
-    jobs = [Job(Phase.MODEL_DOWNLOAD, 0, Resource.DOWNLINK, costs.phase_bytes(Phase.MODEL_DOWNLOAD))]
+    model_down, up, down, model_up = (costs.phase_bytes(phase) for phase in _CARRYING)
+    return _jobs(costs.client_compute_s, costs.server_compute_s, model_down, up, down, model_up, local_steps)
+
+
+_CARRYING = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
+
+
+@lru_cache(maxsize=4096)
+def _jobs(
+    client_compute_s: float,
+    server_compute_s: float,
+    model_download_bytes: int,
+    uplink_bytes: int,
+    downlink_bytes: int,
+    model_upload_bytes: int,
+    local_steps: int,
+) -> tuple[Job, ...]:
+    """List jobs; remembered, since alike clients have the same, and every stage asks for them."""
+    compute_s = client_compute_s / local_steps
+    before_s, server_s = compute_s * BEFORE_EXCHANGE, server_compute_s / local_steps
+    jobs = [Job(Phase.MODEL_DOWNLOAD, 0, Resource.DOWNLINK, model_download_bytes)]
     for step in range(local_steps):
-        up, down = (_part(costs.phase_bytes(phase), step, local_steps) for phase in (Phase.UPLINK, Phase.DOWNLINK))
+        up, down = (_part(total, step, local_steps) for total in (uplink_bytes, downlink_bytes))
         jobs += [
             Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, before_s),
             Job(Phase.UPLINK, step, Resource.UPLINK, up),
@@ -100,7 +118,7 @@ def round_jobs(costs: RoundCosts, local_steps: int) -> tuple[Job, ...]:
             Job(Phase.DOWNLINK, step, Resource.DOWNLINK, down),
             Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, compute_s - before_s),
         ]
-    jobs.append(Job(Phase.MODEL_UPLOAD, last, Resource.UPLINK, costs.phase_bytes(Phase.MODEL_UPLOAD)))
+    jobs.append(Job(Phase.MODEL_UPLOAD, local_steps - 1, Resource.UPLINK, model_upload_bytes))
     return tuple(job for job in jobs if job.amount > 0)
 
 

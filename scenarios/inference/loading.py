@@ -16,34 +16,6 @@ from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.plain import check_plain
 
-TASK = "inference"
-
-
-def is_inference(document: Mapping[str, Any], origin: str) -> bool:
-    """Return whether a document states an inference task; one without the key ``task`` is about training.
-
-    Parameters
-    ----------
-    document
-        Plain values.
-    origin
-        Name of the document in messages.
-
-    Raises
-    ------
-    ScenarioError
-        If its task is neither.
-    """
-    if "task" not in document:
-        return False
-    if document["task"] != TASK:
-        from hybridsplit.scenarios.shown import shown
-
-        raise ScenarioError(
-            f"{origin}: task: found {shown(document['task'])}; needs 'inference', or no such key for training"
-        )
-    return True
-
 
 def validate_inference(document: Mapping[str, Any], origin: str, folder: Path | None = None) -> InferenceScenario:
     """Check the document of an inference task.

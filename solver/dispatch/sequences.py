@@ -63,8 +63,30 @@ class _RowCosts:
         return self.bytes_by_phase[phase]
 
 
+class _Amounts(NamedTuple):
+    """All that a sequence depends on; rows of alike clients have equal ones.
+
+    Parameters
+    ----------
+    client_compute_s, server_compute_s
+        Seconds of the round on the device, and at the whole server.
+    bytes
+        Of the model's download, of the steps' exchanges up and down, and of the model's upload.
+    per_byte_s
+        Seconds a byte up and down, at the whole band.
+    delays_s
+        Of the link up and down.
+    """
+
+    client_compute_s: float
+    server_compute_s: float
+    bytes: tuple[int, int, int, int]
+    per_byte_s: tuple[float, float]
+    delays_s: tuple[float, float]
+
+
 class Sequences:
-    """Sequences of a problem's rows, made when they are first asked for.
+    """Sequences of a problem's rows, made when they are first asked for; alike clients share theirs.
 
     Parameters
     ----------
@@ -91,29 +113,42 @@ class Sequences:
         self._steps = problem.scenario.training.local_steps
         self._meets = problem.scenario.training.steps_synchronise
         self._made: dict[int, Sequence] = {}
+        self._alike: dict[_Amounts, Sequence] = {}
 
     def of(self, row: int) -> Sequence:
         """Return the sequence of a row."""
         found = self._made.get(row)
         if found is None:
-            found = self._made[row] = self._make(row)
+            amounts = self._amounts(row)
+            found = self._alike.get(amounts)
+            if found is None:
+                found = self._alike[amounts] = self._make(amounts)
+            self._made[row] = found
         return found
 
-    def _make(self, row: int) -> Sequence:
+    def _amounts(self, row: int) -> _Amounts:
         get = {name: column[row].item() for name, column in self._columns.items()}
-        costs = _RowCosts(
+        return _Amounts(
             get["client_compute_s"],
             # The problem's figure, since explanations ask what a faster server would change.
             float(self._work_server_s[row]),
-            {
-                Phase.MODEL_DOWNLOAD: get["model_download_bytes"],
-                Phase.UPLINK: get["uplink_bytes"] - get["model_upload_bytes"],
-                Phase.DOWNLINK: get["downlink_bytes"] - get["model_download_bytes"],
-                Phase.MODEL_UPLOAD: get["model_upload_bytes"],
-            },
+            (
+                get["model_download_bytes"],
+                get["uplink_bytes"] - get["model_upload_bytes"],
+                get["downlink_bytes"] - get["model_download_bytes"],
+                get["model_upload_bytes"],
+            ),
+            (float(self._per_byte_s[0][row]), float(self._per_byte_s[1][row])),
+            self._delays_s[int(self._client[row])],
         )
-        per_unit_s = (float(self._per_byte_s[0][row]), float(self._per_byte_s[1][row]), 1.0)
-        delays_s = (*self._delays_s[int(self._client[row])], 0.0)
+
+    def _make(self, amounts: _Amounts) -> Sequence:
+        phases = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
+        costs = _RowCosts(
+            amounts.client_compute_s, amounts.server_compute_s, dict(zip(phases, amounts.bytes, strict=True))
+        )
+        per_unit_s = (*amounts.per_byte_s, 1.0)
+        delays_s = (*amounts.delays_s, 0.0)
         position = {resource: index for index, resource in enumerate(SHARED)}
         steps: list[list[tuple[int, float, float, Phase]]] = []
         ends_s: list[float] = []

@@ -51,6 +51,8 @@ class _Shared:
     wanted_by: list[tuple[float, int]] = field(default_factory=list)
     served: tuple[float, int] | None = None
     since_s: float = 0.0
+    end_s: float = math.inf
+    """When what is served is done; infinity where nothing is."""
     free_s: float = 0.0
 
 
@@ -66,6 +68,7 @@ class _Walk:
         self._asked_s, self._owed_s = [0.0] * number, [0.0] * number
         self._tolerance_s = tolerance_s
         self._shared = {resource: _Shared() for resource in SHARED}
+        self._first, *self._others = self._shared.values()
         self._arrivals: list[tuple[float, int]] = []
         self.waits: Waits = {}
 
@@ -80,26 +83,27 @@ class _Walk:
         """Serve all jobs of a step; of the whole round when None."""
         for client in range(len(self._names)):
             self._advance(client, step)
-        while self._arrivals or any(shared.served is not None for shared in self._shared.values()):
-            moment_s = self._next_moment_s() + self._tolerance_s
-            self._until(moment_s, step)
+        while (next_s := min(self._next_end().end_s, self._next_arrival_s())) < math.inf:
+            self._until(next_s + self._tolerance_s, step)
             for shared in self._shared.values():
                 self._give(shared)
 
-    def _next_moment_s(self) -> float:
-        ends_s = [self._end_s(shared) for shared in self._shared.values()]
-        return min([*ends_s, *(at_s for at_s, _ in self._arrivals[:1])])
+    def _next_end(self) -> _Shared:
+        first = self._first
+        for shared in self._others:
+            if shared.end_s < first.end_s:
+                first = shared
+        return first
 
-    def _end_s(self, shared: _Shared) -> float:
-        return math.inf if shared.served is None else shared.since_s + self._owed_s[shared.served[1]]
+    def _next_arrival_s(self) -> float:
+        return self._arrivals[0][0] if self._arrivals else math.inf
 
     def _until(self, moment_s: float, step: int | None) -> None:
         """Let jobs end and clients ask, in the order of time."""
         while True:
-            ending = min(self._shared.values(), key=self._end_s)
-            end_s = self._end_s(ending)
-            arrival_s = self._arrivals[0][0] if self._arrivals else math.inf
-            if min(end_s, arrival_s) > moment_s:
+            ending = self._next_end()
+            end_s, arrival_s = ending.end_s, self._next_arrival_s()
+            if end_s > moment_s and arrival_s > moment_s:
                 return
             if arrival_s <= end_s:
                 _, client = heapq.heappop(self._arrivals)
@@ -110,7 +114,7 @@ class _Walk:
                 continue
             assert ending.served is not None
             client = ending.served[1]
-            ending.served, ending.free_s = None, end_s
+            ending.served, ending.end_s, ending.free_s = None, math.inf, end_s
             timed = self._jobs[client][self._next[client]]
             self._wait(self._names[client], timed.job.phase, end_s - self._asked_s[client] - timed.seconds)
             self._now_s[client] = end_s + timed.delay_s
@@ -139,6 +143,7 @@ class _Walk:
             self._owed_s[shared.served[1]] -= begins_s - shared.since_s
             bisect.insort(shared.wanted_by, shared.served)
         shared.served, shared.since_s = chosen, begins_s
+        shared.end_s = begins_s + self._owed_s[chosen[1]]
 
     def _wait(self, name: str, phase: Phase, seconds: float) -> None:
         self.waits[name, phase] = self.waits.get((name, phase), 0.0) + seconds

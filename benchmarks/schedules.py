@@ -5,7 +5,8 @@
 * for constant links, the objective of every strategy over that of ``optimal``, its gap to the bound for any schedule,
   and the CPU seconds of planning;
 * for every family of recordings in the folder (a folder each), median and 95th percentile of the seconds to progress
-  over rounds that begin at drawn points of the recordings;
+  over rounds that begin at drawn points of the recordings; with ``--choose`` also of the plans that are chosen over the
+  family's recordings (``objective.links: recorded``), by windows of their own;
 * for a delay of 10 ms each way on quickstart, what a plan that knows of it is worth beside one that does not.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hybridsplit.orchestrator.planned import plan_as_asked
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.replay import replay
 from hybridsplit.runtime.replay.trace_files import assign_traces
@@ -51,11 +53,26 @@ def constant(name: str, scenario: Scenario, table: OptionTable) -> dict[str, Pla
     return plans
 
 
-def recorded(name: str, scenario: Scenario, plans: dict[str, Plan], family: Path, rounds: int) -> None:
+def chosen(name: str, table: OptionTable, family: Path, statistic: str) -> Plan:
+    """Choose a plan over one family of recordings, and print what that took."""
+    scenario = load_scenario(name, ["objective.links=recorded", f"objective.statistic={statistic}"])
+    began = time.process_time()
+    plan = plan_as_asked(scenario, table, "optimal", recordings=family)
+    assert plan.recorded is not None
+    spent_s = time.process_time() - began
+    print(f"{name:12} {family.name:14} by {statistic}: {plan.recorded.chosen}, {spent_s:.1f} CPU s", flush=True)
+    return plan
+
+
+def recorded(
+    name: str, scenario: Scenario, table: OptionTable, plans: dict[str, Plan], family: Path, rounds: int,
+    statistics: list[str],
+) -> None:  # fmt: skip
     """Print median and 95th percentile over one family of recordings."""
     traces = assign_traces(family, [client.id for client in scenario.expanded_clients()], scenario.seed)
+    by_recordings = {f"recorded {statistic}": chosen(name, table, family, statistic) for statistic in statistics}
     figures = []
-    for strategy, plan in plans.items():
+    for strategy, plan in (plans | by_recordings).items():
         played = replay(plan, scenario, num_rounds=rounds, traces=traces, samples_windows=True)
         seconds = np.array(played.round_latency_s) / progress_of(plan)
         figures.append(f"{strategy} {np.median(seconds):.3g} / {np.quantile(seconds, 0.95):.3g}")
@@ -89,21 +106,23 @@ def main() -> None:
     parser.add_argument("--scenarios", nargs="+", default=["quickstart", "smart-home", "campus", "city"])
     parser.add_argument("--traces", type=Path, help="folder that holds a folder of recordings for every family")
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--choose", nargs="+", default=[], choices=["mean", "p50", "p95"], metavar="STATISTIC")
     parser.add_argument("--delay", default="10 ms")
     arguments = parser.parse_args()
     planned = {}
     for name in arguments.scenarios:
         scenario = load_scenario(name)
-        planned[name] = scenario, constant(name, scenario, profile_scenario(scenario))
+        table = profile_scenario(scenario)
+        planned[name] = scenario, table, constant(name, scenario, table)
     delayed(arguments.delay)
     if arguments.traces is None:
         print("no --traces: recorded links left out")
         return
     families = sorted(path for path in arguments.traces.iterdir() if path.is_dir())
-    for name, (scenario, plans) in planned.items():
+    for name, (scenario, table, plans) in planned.items():
         if scenario.expanded_clients() and len(plans["optimal"].clients) <= 200:
             for family in families:
-                recorded(name, scenario, plans, family, arguments.rounds)
+                recorded(name, scenario, table, plans, family, arguments.rounds, arguments.choose)
 
 
 if __name__ == "__main__":

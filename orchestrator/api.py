@@ -105,11 +105,11 @@ def plan(
     SolverFailure
         If a solver stopped, or its plan does not pass verification.
     """
-    from hybridsplit.solver.planner import make_plan
+    from hybridsplit.orchestrator.planned import plan_as_asked
 
     loaded = _scenario(scenario)
     table = profile(loaded) if options is None else options
-    return make_plan(loaded, table, strategy, fixed=fixed, warm_start=warm_start, time_limit_s=time_limit_s)
+    return plan_as_asked(loaded, table, strategy, fixed=fixed, warm_start=warm_start, time_limit_s=time_limit_s)
 
 
 def compare(

@@ -44,6 +44,7 @@ from hybridsplit.scenarios.sections.network import (
     Server,
     ShannonLink,
 )
+from hybridsplit.scenarios.sections.objective import Objective
 from hybridsplit.scenarios.sections.training import (
     AdamW,
     GradientClip,
@@ -99,28 +100,6 @@ __all__ = [
 ]
 
 SCENARIO_SCHEMA_VERSION = 1
-
-
-class Objective(Section):
-    """What the planner minimises."""
-
-    minimise: Literal["time-to-progress", "round-latency", "energy"] = "time-to-progress"
-    """``time-to-progress``: round latency divided by expected progress; ``round-latency`` and ``energy`` (joules of all
-    clients in a round) need ``minimum_progress`` to be meaningful where modes differ."""
-    minimum_progress: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Least expected progress a round may have; 1 is exact gradients everywhere."""
-    coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Least share of the data on which every trainable block is trained by exact gradients. The server part always is,
-    so what counts is the share of the clients whose own part is trained exactly, or has nothing to train."""
-    energy_cap_j: PositiveFloat | None = None
-    """Most energy that all clients together may spend in a round, joules; no limit when absent."""
-    gradient_split: Literal["measured", "assumed"] = "assumed"
-    """How the squared gradient norm divides over blocks: ``measured`` on a few batches of the data with the starting
-    weights, or ``assumed`` proportional to trainable parameters (and labelled so)."""
-    gradient_noise_scale: PositiveFloat | None = None
-    """Batch size at which noise and gradient weigh the same (arXiv 1812.06162): a step with B samples is worth
-    1 / (1 + scale / B). It matters only where ``training.batch_sizes`` offers a choice; ``training.batch_size`` is
-    assumed when absent."""
 
 
 class Faults(Section):

@@ -38,6 +38,12 @@ def plan(
     warm_start: Annotated[
         Path | None, typer.Option("--warm-start", metavar="plan.json", help="Begin the search from this plan.")
     ] = None,
+    traces: Annotated[
+        Path | None,
+        typer.Option(
+            "--traces", metavar="DIR", help="Recordings dealt to the clients, with objective.links: recorded."
+        ),
+    ] = None,
     every_client: Annotated[
         bool, typer.Option("--all", help="Print a row for every client, and every reason, however many there are.")
     ] = False,
@@ -45,6 +51,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Choose cut, mode and shares for every client, with a lower bound beside the plan."""
+    from hybridsplit.scenarios.errors import UsageError
     from hybridsplit.scenarios.loader import load_task
     from hybridsplit.scenarios.schema import Scenario
 
@@ -52,16 +59,21 @@ def plan(
     if not isinstance(loaded, Scenario):
         from hybridsplit.orchestrator.commands.inference import plan_apps
 
+        if traces is not None:
+            raise UsageError("--traces: links of an inference task are constant; leave it out")
         plan_apps(loaded, strategy, out, time_limit_s, warm_start, as_json=as_json)
         return
     options = profile_loaded(loaded, [strategy])
+    from hybridsplit.orchestrator.planned import plan_as_asked
     from hybridsplit.orchestrator.run_folder import open_plan
-    from hybridsplit.solver.planner import make_plan
 
     earlier = open_plan(warm_start)[0] if warm_start is not None else None
     with progress_bar(f"planning {loaded.name}") as show:
         show(f"{strategy}, {loaded.num_clients} clients", 0.0)
-        made = make_plan(loaded, options, strategy, time_limit_s=time_limit_s, warm_start=earlier)
+        made = plan_as_asked(
+            loaded, options, strategy, recordings=traces, time_limit_s=time_limit_s, warm_start=earlier,
+            on_progress=show,
+        )  # fmt: skip
     if out is not None:
         with progress_bar(f"writing {out.name}") as show:
             show(f"{loaded.num_clients} clients", 0.0)

@@ -97,11 +97,11 @@ def _plan_of_run(
         check_plan(plan, scenario, options, origin)
         bounds = STATED
     else:
-        from hybridsplit.solver.planner import make_plan
+        from hybridsplit.orchestrator.planned import plan_as_asked
 
         with progress_bar(f"planning {scenario.name}") as show:
             show(f"{strategy}, {scenario.num_clients} clients", 0.0)
-            plan = make_plan(scenario, options, strategy)
+            plan = plan_as_asked(scenario, options, strategy, on_progress=show)
     if not quiet:
         from hybridsplit.orchestrator.views.tables import plan_headline, plan_table
 

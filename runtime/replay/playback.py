@@ -54,6 +54,7 @@ def replay(
     start_offsets_s: Mapping[str, float] | None = None,
     samples_windows: bool = False,
     uses_recorded_rates: bool = False,
+    windows_s: Mapping[str, Sequence[float]] | None = None,
 ) -> Replay:
     """Play a plan through the simulated network.
 
@@ -80,6 +81,8 @@ def replay(
         are samples of it; recordings run on from round to round otherwise.
     uses_recorded_rates
         Whether a client with a recording has the rates of the recording itself, whatever its share.
+    windows_s
+        By client with a recording, the point of it that every round begins at, instead of drawn ones.
 
     Returns
     -------
@@ -89,8 +92,8 @@ def replay(
     Raises
     ------
     UsageError
-        If there is no round to replay, the attendance is of another number of rounds, or an argument names an unknown
-        client or holds a value out of range.
+        If there is no round to replay, the attendance or a window is of another number of rounds, or an argument names
+        an unknown client or holds a value out of range.
     ContractError
         If the plan has no clients, names one the scenario lacks, or shares out more than there is.
     ScenarioError
@@ -107,7 +110,9 @@ def replay(
     # The scenario's own traces may name clients that a plan has dropped; what a caller passes may not.
     check_arguments(known, {} if traces is None else traces, scales, offsets_s)
     clients = {client.id: client for client in scenario.expanded_clients()}
-    windows_s = _windows_of(used_traces, scenario, num_rounds) if samples_windows and used_traces else {}
+    begins_s: Mapping[str, Sequence[float]] = windows_s or {}
+    if windows_s is None and samples_windows and used_traces:
+        begins_s = _windows_of(used_traces, scenario, num_rounds)
     work = [
         _work(
             client,
@@ -116,7 +121,7 @@ def replay(
             used_traces.get(client.id),
             scales.get(client.id, 1.0),
             offsets_s.get(client.id, 0.0),
-            windows_s.get(client.id),
+            begins_s.get(client.id),
             uses_recorded_rates=uses_recorded_rates,
         )
         for client in plan.clients
@@ -134,7 +139,7 @@ def replay(
     check_timeline(plan, timeline, present)
     played = tuple(_rounds(plan, timeline))
     heard = {client: trace for client, trace in used_traces.items() if client in known}
-    distinct = _distinct_windows(heard, played) if samples_windows and heard else None
+    distinct = _distinct_windows(heard, played) if begins_s and heard else None
     return Replay(tuple(_entries(plan, timeline)), played, distinct)
 
 
@@ -175,7 +180,7 @@ def _work(
     trace: BandwidthTrace | None,
     compute_scale: float,
     start_offset_s: float,
-    windows_s: tuple[float, ...] | None,
+    windows_s: Sequence[float] | None,
     *,
     uses_recorded_rates: bool,
 ) -> ClientWork:

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridsplit.runtime.replay.traces import BandwidthTrace
 from hybridsplit.scenarios.streams import stream_seed
+
+_PARTS = 10
 
 
 def draw_windows(traces: Mapping[str, BandwidthTrace], seed: int, num_rounds: int) -> dict[str, tuple[float, ...]]:
@@ -33,6 +36,47 @@ def draw_windows(traces: Mapping[str, BandwidthTrace], seed: int, num_rounds: in
         generator = np.random.default_rng(stream_seed(seed, "trace-windows", client))
         drawn[client] = tuple((generator.random(num_rounds) * trace.duration_s).tolist())
     return drawn
+
+
+def planning_and_judging_windows(
+    traces: Mapping[str, BandwidthTrace], seed: int, num_rounds: int
+) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
+    """Draw windows that plans may be chosen by, and as many to judge the choice by.
+
+    A recording is cut into tenths; the first windows begin in every other tenth from the first one on, the others in
+    the rest, so that neither misses what the recording does late. A round that is longer than a tenth runs on into the
+    next one.
+
+    Parameters
+    ----------
+    traces, seed, num_rounds
+        As of :func:`draw_windows`; the streams are others, so that neither are the windows of a replay.
+    """
+    both: tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]] = ({}, {})
+    for client, trace in traces.items():
+        for which, (purpose, drawn) in enumerate(zip(("planning", "judging"), both, strict=True)):
+            generator = np.random.default_rng(stream_seed(seed, "trace-windows", purpose, client))
+            draws = generator.random((num_rounds, 2))
+            part = 2 * np.floor(draws[:, 0] * (_PARTS // 2)) + which
+            drawn[client] = tuple(((part + draws[:, 1]) * (trace.duration_s / _PARTS)).tolist())
+    return both
+
+
+def planning_starts(number: int) -> NDArray[np.float64]:
+    """Return points of a recording, as fractions of it, evenly over the tenths that plans may be chosen by.
+
+    Parameters
+    ----------
+    number
+        How many, M.
+
+    Returns
+    -------
+    [M] rising.
+    """
+    parts = _PARTS // 2
+    inside = np.arange(number) * parts / number
+    return (2 * np.floor(inside) + inside % 1.0) / _PARTS
 
 
 def distinct_windows(traces: Mapping[str, BandwidthTrace], round_latency_s: float) -> int:

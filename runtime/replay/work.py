@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ class ClientWork:
     downlink_delay_s: float = 0.0
     trace: BandwidthTrace | None = None
     start_offset_s: float = 0.0
-    windows_s: tuple[float, ...] | None = None
+    windows_s: Sequence[float] | None = None
     uses_recorded_rates: bool = False
 
     def steps(self, extra_download_bytes: int = 0) -> list[list[Job]]:

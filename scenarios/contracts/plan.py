@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from hybridsplit.scenarios.contracts.marginals import Marginal, Prices
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.placement import FrozenValue, Placement
+from hybridsplit.scenarios.contracts.recorded import RecordedChoice
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Schedule, Simultaneous, Turns
 from hybridsplit.scenarios.contracts.sealed import Kind, first_difference, read_sealed, sealed, write_sealed
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.units import format_seconds
 
-PLAN_SCHEMA_VERSION = 6
+PLAN_SCHEMA_VERSION = 7
 PLAN_KIND = Kind("a plan that 'hybridsplit plan --out' wrote", PLAN_SCHEMA_VERSION, "make the plan again")
 MOST_CLIENTS_IN_JSON = 5_000
 """The clients of larger plans are columns beside ``plan.json``."""
@@ -90,37 +92,6 @@ class ClientPlan(Placement):
                 return 0
 
 
-class Prices(FrozenValue):
-    """What a relative increase of each shared resource is worth at the optimum, seconds per 100 % more."""
-
-    uplink_s: float = 0.0
-    downlink_s: float = 0.0
-    server_s: float = 0.0
-
-
-class Marginal(FrozenValue):
-    """What more of one resource saves: the difference of two solved problems, the other options kept.
-
-    Of the amounts, the one in the resource's unit is given, as far as it is known.
-    """
-
-    resource: Literal["uplink", "downlink", "server", "memory"]
-    clients: tuple[str, ...] = ()
-    """Alike clients; the saving is for the memory of any one of them. Empty for shared resources."""
-    amount_hz: float | None = None
-    """More bandwidth: a tenth of what there is."""
-    amount_flops_per_s: float | None = None
-    """More server speed: a tenth of what there is; None where it is not published."""
-    amount_bytes: int | None = None
-    """More memory: what the option lacks, rounded up to three digits."""
-    amount_fraction: float = Field(ge=0)
-    """The amount, relative to the band, the server or the client's budget."""
-    option: str = ""
-    """What a client would take with the memory, in words."""
-    saves_s: float = Field(ge=0)
-    """Fall of the objective, seconds; 0 up to 1e-6 of it."""
-
-
 class Plan(Shown, FrozenValue):
     """A verified plan.
 
@@ -160,6 +131,8 @@ class Plan(Shown, FrozenValue):
     marginals: tuple[Marginal, ...] = ()
     """What a tenth more of each shared resource would save, and the memory of each client that better options lack; not
     computed for baselines."""
+    recorded: RecordedChoice | None = None
+    """How the plan was chosen for recorded links; None where it was chosen for constant ones."""
     notes: tuple[str, ...] = ()
     clients: tuple[ClientPlan, ...] = Field(min_length=1)
 

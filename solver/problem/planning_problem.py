@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -214,12 +215,12 @@ class PlanningProblem:
         """True if the objective is the round latency divided by progress."""
         return self.objective == TIME_TO_PROGRESS
 
-    @property
+    @cached_property
     def is_dropped(self) -> BoolArray:
         """[K] True for the rows that leave their client out."""
         return np.asarray(self.table["mode"].to_numpy() == DROPPED)
 
-    @property
+    @cached_property
     def trains_exactly(self) -> BoolArray:
         """[K] True where the client part is trained by exact gradients, or has nothing to train.
 

@@ -109,6 +109,7 @@ def test_participation_and_a_client_over_its_budget_beside_a_shared_server(polic
     assert_they_agree(trained, plan)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_participation_and_a_client_that_fails_on_ray() -> None:
     scenario, options, plan = case("faults.policy=drop-client")

@@ -283,7 +283,7 @@ def damage_of(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["checkpoint.json", "state.safetensors", "measured.parquet"])
-@pytest.mark.parametrize("kind", ["remove", "bit", "truncate"])
+@pytest.mark.parametrize("kind", ["remove", "bit", pytest.param("truncate", marks=pytest.mark.slow)])
 def test_where_the_newest_checkpoint_is_damaged_the_one_before_it_is_used(
     tmp_path: Path, scenario: Scenario, assignments: list[Assignment], reference: TrainingResult, name: str, kind: str
 ) -> None:

@@ -156,9 +156,8 @@ def test_what_is_not_finite_never_reaches_a_shared_server(server_model: str, wha
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(
-    "server_model", [SHARED[0], *(pytest.param(one, marks=pytest.mark.slow) for one in SHARED[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("server_model", SHARED)
 def test_ray_serves_in_the_same_order(server_model: str) -> None:
     scenario = scenario_with(
         f"training.server_model={server_model}", "training.local_steps=2", "training.zeroth_order.directions=1",

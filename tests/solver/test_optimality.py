@@ -10,6 +10,7 @@ from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.planner import make_plan
 from hybridsplit.testing.instances import Instance, random_instance
 from tests.solver.brute import brute_force
+from tests.tiers import one_of
 
 TOLERANCE = 1e-6
 COUPLINGS = ("server_memory", "energy_cap", "own_energy_cap", "coverage", "drop", "min_cut")
@@ -37,7 +38,7 @@ def check(instance: Instance) -> Plan | None:
 @pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency", "energy"])
 @pytest.mark.parametrize("link_model", ["fixed", "shannon"])
 @pytest.mark.parametrize("coupling", ["none", *COUPLINGS])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", one_of(3, range(3)))
 def test_every_coupling_equals_brute_force(seed: int, coupling: str, link_model: str, minimise: str) -> None:
     if coupling == "drop" and minimise == "energy":
         return  # refused by the scenario
@@ -51,7 +52,7 @@ def test_every_coupling_equals_brute_force(seed: int, coupling: str, link_model:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", one_of(4, range(120)))
 def test_mixed_couplings_equal_brute_force(seed: int) -> None:
     rng = np.random.default_rng(seed)
     minimise = ("time-to-progress", "round-latency", "energy")[int(rng.choice(3, p=[0.45, 0.4, 0.15]))]

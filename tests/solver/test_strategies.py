@@ -14,22 +14,38 @@ from hybridsplit.solver.planner import compute_bounds, make_plan
 from hybridsplit.solver.strategies import STRATEGIES, find_strategy
 from hybridsplit.testing.instances import Instance, group, make_scenario, make_table, random_instance
 from hybridsplit.testing.strategies import check_against_the_best
+from tests.tiers import one_of
 
 every_link = pytest.mark.parametrize("link_model", ["fixed", "shannon"])
 every_objective = pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency"])
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    seed=st.integers(0, 10_000),
-    num_clients=st.integers(1, 8),
-    link_model=st.sampled_from(["fixed", "shannon"]),
-    minimise=st.sampled_from(["time-to-progress", "round-latency", "energy"]),
-    limits=st.sets(st.sampled_from(["server_memory", "energy_cap", "own_energy_cap", "coverage", "min_cut"])),
-)
+instances = {
+    "seed": st.integers(0, 10_000),
+    "link_model": st.sampled_from(["fixed", "shannon"]),
+    "minimise": st.sampled_from(["time-to-progress", "round-latency", "energy"]),
+    "limits": st.sets(st.sampled_from(["server_memory", "energy_cap", "own_energy_cap", "coverage", "min_cut"])),
+}
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(num_clients=st.integers(1, 4), **instances)
 def test_optimal_is_no_worse_than_any_baseline(
     seed: int, num_clients: int, link_model: str, minimise: str, limits: set[str]
 ) -> None:
+    check_all_strategies(seed, num_clients, link_model, minimise, limits)
+
+
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(num_clients=st.integers(5, 8), **instances)
+def test_optimal_is_no_worse_than_any_baseline_with_more_clients(
+    seed: int, num_clients: int, link_model: str, minimise: str, limits: set[str]
+) -> None:
+    check_all_strategies(seed, num_clients, link_model, minimise, limits)
+
+
+def check_all_strategies(seed: int, num_clients: int, link_model: str, minimise: str, limits: set[str]) -> None:
     instance = random_instance(
         seed, num_clients=num_clients, num_options=None, num_cuts=3, link_model=link_model, minimise=minimise,
         budgets=(3e6, 1e7), local_steps=2, **dict.fromkeys(limits, True),
@@ -46,7 +62,7 @@ def test_optimal_is_no_worse_than_any_baseline(
         check_against_the_best(strategy, instance, best, bounds)
 
 
-@pytest.mark.parametrize("num_clients", [60, 320])
+@pytest.mark.parametrize("num_clients", one_of(2, [60, 320]))
 @every_link
 def test_many_clients_come_close_to_the_bound(link_model: str, num_clients: int) -> None:
     instance = random_instance(2, num_clients=num_clients, num_options=10, num_cuts=6, link_model=link_model)

@@ -20,6 +20,7 @@ from hybridsplit.solver.shares.synchronised import step_parts, synchronised_shar
 from hybridsplit.solver.shares.timing import timing_of
 from hybridsplit.solver.verify.plan import verify_plan
 from hybridsplit.testing.instances import Instance, random_instance
+from tests.tiers import one_of
 
 
 def shared(seed: int, local_steps: int, server_model: str = "shared-mean", link_model: str = "fixed") -> Instance:
@@ -35,8 +36,8 @@ def shared(seed: int, local_steps: int, server_model: str = "shared-mean", link_
     )
 
 
-@settings(max_examples=6, deadline=None)
-@given(seed=st.integers(0, 10_000), local_steps=st.integers(2, 6), shannon=st.booleans())
+@settings(max_examples=3, deadline=None)
+@given(seed=st.integers(0, 10_000), local_steps=st.integers(2, 3), shannon=st.booleans())
 def test_the_bound_holds_and_the_optimum_is_claimed_only_within_it(seed: int, local_steps: int, shannon: bool) -> None:
     instance, relaxed = (
         random_instance(
@@ -58,7 +59,7 @@ def test_the_bound_holds_and_the_optimum_is_claimed_only_within_it(seed: int, lo
 
 
 @pytest.mark.parametrize("link_model", ["fixed", "shannon"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", one_of(2, range(4)))
 def test_polished_shares_are_no_worse_than_any_nearby(seed: int, link_model: str) -> None:
     instance = shared(seed, 3, link_model=link_model)
     problem = build_problem(instance.table, instance.scenario)

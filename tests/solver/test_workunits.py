@@ -12,6 +12,7 @@ from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import search
 from hybridsplit.solver.search.work_units import SearchState, WorkUnit, covered_fraction, run, start
 from hybridsplit.testing.instances import random_instance
+from tests.tiers import one_of
 
 
 def build(seed: int, **keys: object) -> PlanningProblem:
@@ -20,7 +21,7 @@ def build(seed: int, **keys: object) -> PlanningProblem:
 
 
 @pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency"])
-@pytest.mark.parametrize("link_model", ["fixed", "shannon"])
+@pytest.mark.parametrize("link_model", one_of(2, ["fixed", "shannon"]))
 def test_parts_find_the_optimum(link_model: str, minimise: str) -> None:
     problem = build(1, link_model=link_model, minimise=minimise, server_memory=True)
     state = run(problem, start(problem))

@@ -77,7 +77,8 @@ def test_a_client_that_hangs_or_kills_is_found_among_its_group(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("cut", [2, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", [2, 7])
 def test_a_client_that_hangs_beside_a_shared_server_is_named(cluster: Cluster, cut: int) -> None:
     """With the whole model it never asks the server for anything, and is found nevertheless."""
     scenario = scenario_with(

@@ -16,6 +16,7 @@ from hybridsplit.scenarios.errors import RunError, ScenarioError
 from tests.runtime.faults.runs import ROUNDS, assert_same_bits, assignments_of, run_with, scenario_with
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_real_device_gets_its_own_client(cluster: Cluster, undisturbed: TrainingResult) -> None:
     scenario = scenario_with("clients.1.ray_resource=pi5")

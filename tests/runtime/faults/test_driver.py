@@ -58,7 +58,8 @@ def undisturbed_driver(tmp_path_factory: pytest.TempPathFactory) -> State:
     return load_states(folder / "checkpoints" / "round-000008")[0]
 
 
-@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])])
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
 def test_a_killed_driver_resumes_to_the_same_bits(executor: str, tmp_path: Path, undisturbed_driver: State) -> None:
     victim = run_of(tmp_path, executor)
     latest = tmp_path / "checkpoints" / "latest.json"

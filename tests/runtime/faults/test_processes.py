@@ -16,6 +16,7 @@ from tests.runtime.faults.runs import ROUNDS, assert_same_bits, assignments_of, 
 from tests.runtime.faulty_workers import Fails
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_killed_worker_changes_no_bit(cluster: Cluster, undisturbed: TrainingResult, tmp_path: Path) -> None:
     scenario = scenario_with()

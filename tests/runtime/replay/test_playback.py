@@ -217,6 +217,7 @@ def test_wrong_arguments_are_refused(arguments, scenario_factory, plan_factory):
         replay(plan_factory(scenario), scenario, **arguments)
 
 
+@pytest.mark.slow
 def test_a_thousand_clients_replay_in_seconds(scenario_factory, plan_factory):
     scenario = scenario_factory(1000, local_steps=4)
     plan = plan_factory(scenario)

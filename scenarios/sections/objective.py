@@ -1,0 +1,50 @@
+"""What is minimised, over which links, and what every plan must reach."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hybridsplit.scenarios.sections.base import PositiveFloat, Section
+
+Statistic = Literal["mean", "p50", "p95"]
+"""Of the objective over rounds: the mean, the median, or what 95 of 100 rounds do not exceed."""
+
+
+class Objective(Section):
+    """What the planner minimises."""
+
+    minimise: Literal["time-to-progress", "round-latency", "energy"] = "time-to-progress"
+    """``time-to-progress``: round latency divided by expected progress; ``round-latency`` and ``energy`` (joules of all
+    clients in a round) need ``minimum_progress`` to be meaningful where modes differ."""
+    minimum_progress: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least expected progress a round may have; 1 is exact gradients everywhere."""
+    coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least share of the data on which every trainable block is trained by exact gradients. The server part always is,
+    so what counts is the share of the clients whose own part is trained exactly, or has nothing to train."""
+    energy_cap_j: PositiveFloat | None = None
+    """Most energy that all clients together may spend in a round, joules; no limit when absent."""
+    links: Literal["nominal", "recorded"] = "nominal"
+    """What ``optimal`` is chosen for: constant links, or rounds over windows of the links' recordings, which it then
+    needs (``clients[].link.trace``, or ``plan --traces``)."""
+    statistic: Statistic = "p50"
+    """With ``links: recorded``, what is made small over the rounds: ``mean``, ``p50`` or ``p95``."""
+    windows: Annotated[int, Field(ge=2, le=10_000)] = 40
+    """With ``links: recorded``, the rounds that plans are chosen by; as many others judge the choice."""
+    gradient_split: Literal["measured", "assumed"] = "assumed"
+    """How the squared gradient norm divides over blocks: ``measured`` on a few batches of the data with the starting
+    weights, or ``assumed`` proportional to trainable parameters (and labelled so)."""
+    gradient_noise_scale: PositiveFloat | None = None
+    """Batch size at which noise and gradient weigh the same (arXiv 1812.06162): a step with B samples is worth
+    1 / (1 + scale / B). It matters only where ``training.batch_sizes`` offers a choice; ``training.batch_size`` is
+    assumed when absent."""
+
+    @model_validator(mode="after")
+    def _seconds_for_recorded_links(self) -> Self:
+        if self.links == "recorded" and self.minimise == "energy":
+            raise ValueError(
+                "links: recorded chooses by the seconds of rounds, and energy is minimised; leave the key out, or "
+                "minimise time-to-progress or round-latency"
+            )
+        return self

@@ -1,0 +1,24 @@
+"""Which cases of a parametrised test run every time, and which in the slow tier (``make test-slow``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def one_of(number: int, values: Iterable[Any]) -> list[Any]:
+    """Return the values, all but one of so many marked slow, the first one of each stretch not.
+
+    Parameters
+    ----------
+    number
+        Length of a stretch.
+    values
+        The values of a parameter.
+    """
+    return [
+        value if place % number == 0 else pytest.param(value, marks=pytest.mark.slow)
+        for place, value in enumerate(values)
+    ]

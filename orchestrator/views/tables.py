@@ -14,7 +14,7 @@ from hybridsplit.orchestrator import plan_words as words
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
+from hybridsplit.scenarios.units import format_bytes_of, format_seconds
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.studies.compare import ComparedStrategy, DecompositionStep
@@ -235,8 +235,8 @@ def memory_line(plan: Plan, peak_bytes: Mapping[str, int]) -> str:
     share, tightest = max(measured, key=lambda pair: pair[0])
     return (
         f"measured memory: every client within its budget; tightest {escape(tightest.id)} with "
-        f"{format_bytes(peak_bytes[tightest.id])} of {format_bytes(tightest.memory_budget_bytes)} ({share:.0%}; "
-        f"predicted {format_bytes(tightest.client_peak_bytes)})"
+        f"{format_bytes_of(peak_bytes[tightest.id], tightest.memory_budget_bytes)} ({share:.1%}; "
+        f"predicted {tightest.client_peak_bytes / tightest.memory_budget_bytes:.1%})"
     )
 
 

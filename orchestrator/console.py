@@ -120,10 +120,11 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _terminated() -> typer.Exit:
-    """Say that SIGTERM ended the command, and return the exit that it is to end with."""
-    stderr().print("[bold red]terminated[/]; a run continues from its last complete round with --resume")
-    return typer.Exit(128 + signal.SIGTERM)
+def _ended(word: str, number: signal.Signals, command: str) -> typer.Exit:
+    """Say that a signal ended the command, and what can be done next; return the exit that it is to end with."""
+    advice = "; a run continues from its last complete round with --resume" if command == "run" else ""
+    stderr().print(f"[bold red]{word}[/]{advice}")
+    return typer.Exit(128 + number)
 
 
 def _was_terminated(error: BaseException | None) -> bool:
@@ -144,7 +145,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             with _ended_by_sigterm():
                 return command(*args, **kwargs)
         except _TerminatedError:
-            raise _terminated() from None
+            raise _ended("terminated", signal.SIGTERM, command.__name__) from None
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except HybridSplitError as error:
@@ -160,7 +161,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(ExitCode.FAILED) from None
         except Exception as error:
             if _was_terminated(error):
-                raise _terminated() from None
+                raise _ended("terminated", signal.SIGTERM, command.__name__) from None
             if os.environ.get("HYBRIDSPLIT_DEBUG"):
                 raise
             what = escape(f"{type(error).__name__}: {error}")
@@ -172,8 +173,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             )
             raise typer.Exit(ExitCode.FAILED) from None
         except KeyboardInterrupt:
-            stderr().print("[bold red]interrupted[/]; a run continues from its last complete round with --resume")
-            raise typer.Exit(ExitCode.FAILED) from None
+            raise _ended("interrupted", signal.SIGINT, command.__name__) from None
 
     return wrapped
 

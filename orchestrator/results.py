@@ -11,7 +11,7 @@ from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
-from hybridsplit.scenarios.units import format_seconds
+from hybridsplit.scenarios.units import counted, format_seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ class Run:
         """Return what the run came to, in one line."""
         figures = self.summary
         return (
-            f"Run of {figures.scenario} by {figures.strategy}: {figures.num_rounds} rounds in "
+            f"Run of {figures.scenario} by {figures.strategy}: {counted(figures.num_rounds, 'round')} in "
             f"{format_seconds(figures.simulated_s)} of simulated time, test accuracy {self.accuracy:.1%}; {self.path}"
         )
 
@@ -116,6 +116,6 @@ class Replayed:
         """Return the mean round latency beside the planned one."""
         planned_s = self.summary.round_latency_planned_s
         return (
-            f"Replayed {self.summary.scenario} by {self.summary.strategy}: {self.summary.num_rounds} rounds, "
-            f"{format_seconds(self.seconds_a_round)} a round, planned {format_seconds(planned_s)}"
+            f"Replayed {self.summary.scenario} by {self.summary.strategy}: {counted(self.summary.num_rounds, 'round')}"
+            f", {format_seconds(self.seconds_a_round)} a round, planned {format_seconds(planned_s)}"
         )

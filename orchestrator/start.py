@@ -53,6 +53,9 @@ def main() -> None:
 
     try:
         command_line()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
     finally:
         if watched is not None:
             guard.end(watched)

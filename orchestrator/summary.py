@@ -14,6 +14,7 @@ from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
+from hybridsplit.scenarios.units import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ def summarise(
     notes = list(plan.notes)
     if accuracy is not None and frozen is not None:
         notes.append(
-            f"Training the client parts brought {accuracy:.1%} test accuracy after {num_rounds} rounds; "
+            f"Training the client parts brought {accuracy:.1%} test accuracy after {counted(num_rounds, 'round')}; "
             f"with all of them frozen the same rounds bring {frozen:.1%}."
         )
     latencies = None if distinct_windows is None else spread(in_order_s, distinct_windows, _seed_of(plan))

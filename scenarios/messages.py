@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from hybridsplit.scenarios.agreement import disagreements
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.shown import LONGEST_CHARACTERS, shown
 from hybridsplit.scenarios.variants import choices_of, models_at
@@ -58,10 +59,21 @@ def explain(error: ValidationError, document: Mapping[str, Any], origin: str, ro
         path = _document_path(detail["loc"], document)
         where = ".".join(part if len(part) <= LONGEST_CHARACTERS else shown(part) for part in path)
         said.setdefault(f"{origin}: {where + ': ' if path else ''}", []).append(_sentence(detail, path, document, root))
-    lines = [f"{where}{line}" for where, sentences in said.items() for line in _joined(sentences)]
+    sentences = [(where, text) for where, found in said.items() for text in _joined(found)]
+    lines = [f"{where}{line}" for where, text in sentences for line in text.split("\n")]
+    if root is Scenario and total <= _MANY_FAULTS:
+        # Sections are compared once all are right; the user should not have to run again to hear of it.
+        lines += [f"{origin}: {fault}" for fault in disagreements(document) if _is_news(fault, origin, lines)]
     if len(details) > _MOST_LINES:
         lines.append(f"{origin}: and {max(total, len(details)) - _MOST_LINES:,} more faults")
     return "\n".join(lines)
+
+
+def _is_news(fault: str, origin: str, lines: Sequence[str]) -> bool:
+    """Say whether nothing was said yet of a key, of what holds it, or of what it holds."""
+    said = [line.removeprefix(f"{origin}: ").partition(": ")[0].split(".") for line in lines]
+    path = fault.partition(": ")[0].split(".")
+    return not any(path[: len(other)] == other[: len(path)] for other in said)
 
 
 def _joined(sentences: Sequence[str]) -> list[str]:

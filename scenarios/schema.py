@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from hybridsplit.scenarios.agreement import disagreements
 from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, Section
 from hybridsplit.scenarios.sections.data import (
@@ -166,30 +166,22 @@ class Scenario(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        numbers = Counter(group.group for group in self.clients)
-        if twice := {name for name, number in numbers.items() if number > 1}:
-            raise ValueError(f"clients: the group names {', '.join(sorted(twice))} occur twice; each needs its own")
-        needed = LINK_MODELS[self.radio.link_model]
-        for index, group in enumerate(self.clients):
-            if type(group.link) is not needed:
-                keys = ", ".join(name for name, field in needed.model_fields.items() if field.is_required())
-                raise ValueError(
-                    f"clients.{index}.link: radio.link_model is {self.radio.link_model!r}, which needs the keys {keys}"
-                )
-            if group.drop_price_s is not None and self.objective.minimise == "energy":
-                raise ValueError(
-                    f"clients.{index}.drop_price_s: a price in seconds has no value in joules; remove the key, or "
-                    "minimise time-to-progress or round-latency"
-                )
-        is_image = self.model.task == "image-classification"
-        if is_image != isinstance(self.data, ImageSource):
-            raise ValueError(
-                f"data.source: found {self.data.source!r}, which does not fit model.task {self.model.task!r}"
-            )
-        if is_image and self.training.sequence_length is not None:
-            raise ValueError("training.sequence_length: images have none; remove the key")
-        if not is_image and self.training.sequence_length is None:
-            raise ValueError("training.sequence_length: is needed for text; add it, for example 'sequence_length: 128'")
+        groups = [
+            {"group": group.group, "link": type(group.link).model_fields, "drop_price_s": group.drop_price_s}
+            for group in self.clients
+        ]
+        found = disagreements(
+            {
+                "model": {"task": self.model.task},
+                "data": {"source": self.data.source},
+                "training": {"sequence_length": self.training.sequence_length},
+                "radio": {"link_model": self.radio.link_model},
+                "objective": {"minimise": self.objective.minimise},
+                "clients": groups,
+            }
+        )
+        if found:
+            raise ValueError("\n".join(found))
         return self
 
     @property

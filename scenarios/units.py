@@ -157,6 +157,11 @@ def bits_per_second_from_mbps(rate_mbps: float) -> float:
     return rate_mbps * 1e6
 
 
+def counted(number: int, thing: str) -> str:
+    """Render a count with its noun, for example ``"1 round"`` or ``"1,200 rounds"``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def format_bytes(size_bytes: float) -> str:
     """Render an amount of memory with a binary prefix, for example ``"1.50 MiB"``."""
     if not math.isfinite(size_bytes):

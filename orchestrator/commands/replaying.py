@@ -81,7 +81,7 @@ def _replay_one(
     from hybridsplit.orchestrator.replaying import replay_plan
     from hybridsplit.orchestrator.run_folder import open_plan
     from hybridsplit.orchestrator.views.tables import truth_table
-    from hybridsplit.scenarios.units import format_seconds
+    from hybridsplit.scenarios.units import counted, format_seconds
 
     loaded, scenario = open_plan(plan_file)
     dealt = recordings_for(loaded, scenario, traces, absolute=absolute)
@@ -100,8 +100,8 @@ def _replay_one(
     spread = summary.round_latencies
     windows = "" if spread is None else f" over {spread.distinct_windows} distinct windows"
     stdout().print(
-        f"{rounds} rounds in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round{windows}, "
-        f"planned {format_seconds(planned_s)} ({total_s / rounds / planned_s - 1:+.2%})",
+        f"{counted(rounds, 'round')} in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round{windows}"
+        f", planned {format_seconds(planned_s)} ({total_s / rounds / planned_s - 1:+.2%})",
         highlight=False,
     )
     if spread is not None:

@@ -117,13 +117,13 @@ def _document(summary: Summary, folder: RunFolder | None) -> dict[str, Any]:
 def _print_run(summary: Summary, folder: RunFolder) -> None:
     from hybridsplit.orchestrator.recordings import latencies_line
     from hybridsplit.orchestrator.views.tables import memory_line, truth_table
-    from hybridsplit.scenarios.units import format_seconds
+    from hybridsplit.scenarios.units import counted, format_seconds
 
     stdout().print(truth_table(folder.ledger().entries()))
     stdout().print(memory_line(folder.plan(), summary.peak_bytes), highlight=False)
     for note in summary.events:
         stdout().print(f"[yellow]{escape(note)}[/]", highlight=False)
-    line = f"test accuracy [bold]{summary.test_accuracy:.1%}[/] after {summary.num_rounds} rounds"
+    line = f"test accuracy [bold]{summary.test_accuracy:.1%}[/] after {counted(summary.num_rounds, 'round')}"
     if summary.frozen_control_accuracy is not None:
         line += f" (all client parts frozen: {summary.frozen_control_accuracy:.1%})"
     stdout().print(f"{line}, {format_seconds(summary.simulated_s)} of simulated time", highlight=False)

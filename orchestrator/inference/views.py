@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from hybridsplit.orchestrator.inference.comparing import ComparedApps, RateCell
 from hybridsplit.orchestrator.inference.replaying import ReplaySummary
+from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.scenarios.contracts.inference_plan import AppPlan, InferencePlan
 from hybridsplit.scenarios.contracts.plan import PlanStatus
 from hybridsplit.scenarios.contracts.virtual_space import UNITS
@@ -19,7 +19,7 @@ from hybridsplit.scenarios.units import format_bytes_of, format_rate, format_sec
 
 
 def _table(title: str, *columns: str, text: int = 1) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = FittingTable(title)
     for position, name in enumerate(columns):
         table.add_column(name, justify="left" if position < text else "right", overflow="fold")
     return table

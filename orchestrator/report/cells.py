@@ -50,6 +50,8 @@ class Column:
         Whether its cells are sentences, which need width.
     is_wide
         Whether its cells are names that may break over lines.
+    has_filter
+        Whether a long table offers its values to choose from.
     """
 
     label: str
@@ -57,6 +59,12 @@ class Column:
     group: str = ""
     is_prose: bool = False
     is_wide: bool = False
+    has_filter: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its heading together with its group's."""
+        return f"{self.group}: {self.label[:1].lower()}{self.label[1:]}" if self.group else self.label
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,11 @@ class Table:
     has_total: bool = False
 
     @property
+    def is_sortable(self) -> bool:
+        """Whether its rows may be put into another order, and are enough for that to help."""
+        return not self.has_total and len(self.rows) >= _FEWEST_SORTED
+
+    @property
     def groups(self) -> tuple[tuple[str, int], ...]:
         """Column groups with the number of columns each spans; empty when no column has one."""
         if not any(column.group for column in self.columns):
@@ -94,6 +107,7 @@ class Table:
         return tuple(spans)
 
 
+_FEWEST_SORTED = 4
 NOTHING = Cell("–")
 
 

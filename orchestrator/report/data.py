@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from hybridsplit.scenarios.schema import Scenario
 MOST_ROWS = 40
 """Above so many clients, figures and tables show one row a group: more cannot be read, and the file would swell."""
 
+_SHOWN_ALIKE = 5e-4
+"""Relative difference of seconds that three digits do not show."""
 ROUND_COLUMNS = ("round", "simulated_s", "train_loss", "test_accuracy")
 MEMORY_COLUMNS = ("client", "predicted_peak_bytes", "measured_peak_bytes", "budget_bytes")
 
@@ -100,9 +103,12 @@ class ReportData:
         return self.scenario.training.chooses_batch_size
 
     @property
-    def slowest(self) -> ClientPlan:
-        """The client that the plan's round waits for."""
-        return max(self.plan.clients, key=lambda client: client.latency_s)
+    def slowest(self) -> tuple[ClientPlan, ...]:
+        """The clients that the plan's round waits for: several where their latencies are equal as they are shown."""
+        longest_s = max(client.latency_s for client in self.plan.clients)
+        return tuple(
+            client for client in self.plan.clients if math.isclose(client.latency_s, longest_s, rel_tol=_SHOWN_ALIKE)
+        )
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,17 @@ from hybridsplit.orchestrator.report.data import ReportData, bunches
 from hybridsplit.orchestrator.report.palette import (
     ACCENT,
     CONTROL,
+    HATCH,
     INK,
     MUTED,
+    PAPER,
     PHASE_COLOURS,
     PHASE_LABELS,
     RULE,
     WARNING,
 )
 from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
-from hybridsplit.scenarios.units import format_bytes, format_seconds
+from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _ROW_PX = 30
@@ -60,8 +62,8 @@ def phase_figure(data: ReportData) -> go.Figure:
             orientation="h",
             marker={
                 "color": PHASE_COLOURS[phase],
-                "line": {"width": 0.5, "color": "#ffffff"},
-                "pattern": {"shape": "/", "fgcolor": "#aab4be", "size": 5, "solidity": 0.2}
+                "line": {"width": 0.5, "color": PAPER},
+                "pattern": {"shape": "/", "fgcolor": HATCH, "size": 5, "solidity": 0.2}
                 if phase is Phase.BARRIER
                 else {},
             },
@@ -95,7 +97,7 @@ def memory_figure(data: ReportData) -> go.Figure:
         predicted_parts.append(float(predicted[worst] / budget[worst]) * 100)
         # The largest measured share may be another client's than the largest predicted one.
         measured_parts.append(float((measured[ids] / budget[ids]).max()) * 100)
-        texts.append(f"{format_bytes(predicted[worst])} of {format_bytes(budget[worst])}")
+        texts.append(format_bytes_of(float(predicted[worst]), float(budget[worst])))
         hovers.append(
             f"{shown_label(worst)}: predicted {format_bytes(predicted[worst])}, "
             f"measured {format_bytes(measured[worst])}"
@@ -104,7 +106,7 @@ def memory_figure(data: ReportData) -> go.Figure:
     figure.add_bar(
         y=labels, x=predicted_parts, orientation="h", name="predicted", marker={"color": ACCENT},
         text=texts, textposition="auto", insidetextanchor="start", textangle=0, constraintext="none",
-        textfont={"size": 11}, insidetextfont={"color": "#ffffff"}, outsidetextfont={"color": MUTED},
+        textfont={"size": 11}, insidetextfont={"color": PAPER}, outsidetextfont={"color": MUTED},
         customdata=hovers, hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(

@@ -11,7 +11,7 @@ from hybridsplit.orchestrator.report.data import ReportData, replayed_s
 from hybridsplit.orchestrator.report.palette import PHASE_LABELS
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
-from hybridsplit.scenarios.units import format_seconds
+from hybridsplit.scenarios.units import counted, format_seconds
 
 _LAST_ROUNDS = 5
 
@@ -42,7 +42,7 @@ def tiles(data: ReportData) -> tuple[Tile, ...]:
     data
         The report's data.
     """
-    plan, slowest = data.plan, data.slowest
+    plan, slowest = data.plan, data.slowest[0]
     phase, phase_s = max(slowest.phases_s.items(), key=lambda item: item[1], default=(None, 0.0))
     longest = ""
     if phase is not None and slowest.latency_s > 0:
@@ -51,9 +51,7 @@ def tiles(data: ReportData) -> tuple[Tile, ...]:
     if to_progress_s is None and plan.progress > 0:
         to_progress_s = plan.round_latency_s / plan.progress
     return (
-        Tile(
-            "Round latency", format_seconds(plan.round_latency_s), f"set by {slowest.id}{longest}", plan.round_latency_s
-        ),
+        Tile("Round latency", format_seconds(plan.round_latency_s), f"{_set_by(data)}{longest}", plan.round_latency_s),
         _gap_tile(data),
         Tile(
             "Time to progress",
@@ -67,6 +65,15 @@ def tiles(data: ReportData) -> tuple[Tile, ...]:
         _time_tile(data),
         _memory_tile(data),
     )
+
+
+def _set_by(data: ReportData) -> str:
+    slowest, num_clients = data.slowest, len(data.plan.clients)
+    if len(slowest) == 1:
+        return f"set by {slowest[0].id}"
+    if len(slowest) == num_clients:
+        return f"all {num_clients:,} clients end together; of {slowest[0].id}"
+    return f"set by {slowest[0].id} and {counted(len(slowest) - 1, 'other')} alike"
 
 
 def _gap_tile(data: ReportData) -> Tile:
@@ -106,7 +113,7 @@ def _accuracy_tile(data: ReportData) -> Tile:
     if final is None:
         return Tile("Final accuracy", "–", "nothing was trained or evaluated")
     frozen = final_accuracy(data.control)
-    note = f"test data, after {len(data.rounds):,} rounds"
+    note = f"test data, after {counted(len(data.rounds), 'round')}"
     return Tile(
         "Final accuracy", percent(final), note if frozen is None else f"{note}; frozen control {percent(frozen)}", final
     )
@@ -115,13 +122,17 @@ def _accuracy_tile(data: ReportData) -> Tile:
 def _time_tile(data: ReportData) -> Tile:
     if not data.rounds.empty and data.rounds["simulated_s"].notna().any():
         total_s = float(data.rounds["simulated_s"].max())
-        return Tile("Simulated time", format_seconds(total_s), f"{len(data.rounds):,} rounds of training", total_s)
+        return Tile(
+            "Simulated time", format_seconds(total_s), f"{counted(len(data.rounds), 'round')} of training", total_s
+        )
     replayed = data.ledger.of(Source.REPLAYED)
     if replayed.empty:
         return Tile("Simulated time", "–", "a plan only: nothing was replayed or trained")
     total_s = replayed_s(replayed)
     num_rounds = replayed["round"].nunique()
-    return Tile("Simulated time", format_seconds(total_s), f"{num_rounds:,} rounds replayed, not trained", total_s)
+    return Tile(
+        "Simulated time", format_seconds(total_s), f"{counted(num_rounds, 'round')} replayed, not trained", total_s
+    )
 
 
 def _memory_tile(data: ReportData) -> Tile:

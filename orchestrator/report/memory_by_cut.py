@@ -12,13 +12,17 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hybridsplit.orchestrator.report.figures import styled
-from hybridsplit.orchestrator.report.palette import MUTED, WARNING
+from hybridsplit.orchestrator.report.palette import MUTED, PAPER, WARNING
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.recompute import most_kept_inputs, parse_order
 from hybridsplit.scenarios.modes import MODES
-from hybridsplit.scenarios.units import format_bytes, format_seconds
+from hybridsplit.scenarios.units import counted, format_bytes, format_seconds
 
 _MOST_BUDGETS = 8
+_LABEL_SHARE = 0.05
+"""Of the height of the figure that the label of a budget takes."""
+_MOST_LETTERS = 40
+"""Of such a label, which a narrow screen still holds."""
 _DASHES = ("solid", "dash", "dot", "dashdot")
 """Of the batch sizes, largest first."""
 
@@ -61,20 +65,22 @@ def memory_by_cut_figure(options: OptionTable) -> go.Figure:
             customdata=[_hover(row, names_batch=len(sizes) > 1) for row in of_mode.to_dict("records")],
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
-    for budget_bytes, names in _budgets(options.table):
+    levels = [*rows["client_peak_bytes"], *options.table["memory_budget_bytes"]]
+    axis = (math.log10(min(levels) * 0.9), math.log10(max(levels) * 1.15))
+    budgets = _budgets(options.table)
+    for budget_bytes, _ in budgets:
         figure.add_hline(y=budget_bytes, line={"color": WARNING, "width": 1, "dash": "dot"})
-        # On a logarithmic axis annotations take the logarithm.
+    for height, text in _budget_labels(budgets, (axis[1] - axis[0]) * _LABEL_SHARE):
         figure.add_annotation(
-            x=1, xref="paper", xanchor="right", y=math.log10(budget_bytes), yanchor="bottom", showarrow=False,
-            text=html.escape(f"{names}: {format_bytes(budget_bytes)}"), font={"size": 11, "color": MUTED},
+            x=1, xref="paper", xanchor="right", y=height, yanchor="bottom", showarrow=False,
+            text=html.escape(text), font={"size": 11, "color": MUTED}, bgcolor=f"{PAPER}cc", borderpad=1,
         )  # fmt: skip
     figure = styled(figure, rows=None, x_title="cut: blocks on the device")
-    levels = [*rows["client_peak_bytes"], *options.table["memory_budget_bytes"]]
     ticks = [2.0**power for power in range(math.floor(math.log2(min(levels))), math.ceil(math.log2(max(levels))) + 1)]
     figure.update_yaxes(
         title={"text": "peak memory", "font": {"size": 12, "color": MUTED}}, type="log", tickvals=ticks,
         ticktext=[format_bytes(tick) for tick in ticks],
-        range=[math.log10(min(levels) * 0.9), math.log10(max(levels) * 1.15)],
+        range=list(axis),
     )  # fmt: skip
     figure.update_xaxes(dtick=1 if rows["cut"].max() <= 30 else None, range=[0.5, rows["cut"].max() + 0.5])
     figure.update_layout(
@@ -123,3 +129,24 @@ def _budgets(table: pd.DataFrame) -> list[tuple[int, str]]:
     for budget, group in zip(levels["memory_budget_bytes"], levels["group"], strict=True):
         named.setdefault(int(budget), []).append(group)
     return [(budget, ", ".join(names)) for budget, names in list(named.items())[:_MOST_BUDGETS]]
+
+
+def _budget_labels(budgets: list[tuple[int, str]], apart: float) -> list[tuple[float, str]]:
+    """Labels of budgets with their height on a logarithmic axis; those that would overprint each other share one."""
+    shared: list[list[tuple[int, str]]] = []
+    for budget in budgets:
+        if shared and math.log10(budget[0] / shared[-1][-1][0]) < apart:
+            shared[-1].append(budget)
+        else:
+            shared.append([budget])
+    return [(math.log10(alike[-1][0]), _label(alike)) for alike in shared]
+
+
+def _label(alike: list[tuple[int, str]]) -> str:
+    whole = ", ".join(f"{names}: {format_bytes(budget)}" for budget, names in alike)
+    if len(whole) <= _MOST_LETTERS:
+        return whole
+    low, high = alike[0][0], alike[-1][0]
+    span = format_bytes(low) if low == high else f"{format_bytes(low)} to {format_bytes(high)}"
+    num_groups = sum(names.count(", ") + 1 for _, names in alike)
+    return f"{counted(num_groups, 'group')}: {span}"

@@ -7,7 +7,7 @@ client part are purple, compute is warm or green, waiting is grey.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -19,6 +19,11 @@ RULE = "#d9dee4"
 ACCENT = "#0b5394"
 CONTROL = "#7b8794"
 WARNING = "#b3261e"
+HATCH = "#aab4be"
+PAPER = "#ffffff"
+_DARK_PAPER = "#14191f"
+_LEAST_CONTRAST = 4.5
+"""Of anything drawn on a dark page with the page, as WCAG asks of text."""
 
 PHASE_COLOURS: Mapping[Phase, str] = MappingProxyType(
     {
@@ -63,3 +68,49 @@ def mode_shape(mode: str) -> str:
         ``circle`` for exact gradients, ``diamond`` for zeroth-order ones, ``square`` for a frozen client part.
     """
     return _MODE_SHAPES[MODES[mode].gradient]
+
+
+def on_dark(colour: str) -> str:
+    """Return a colour as it is drawn on a dark page: itself, or lightened until it is seen there.
+
+    Parameters
+    ----------
+    colour
+        ``#rrggbb``.
+    """
+    if colour in _ON_DARK:
+        return _ON_DARK[colour]
+    least = _LEAST_CONTRAST * (_luminance(_channels(_DARK_PAPER)) + 0.05)
+    shades = ([channel + (1.0 - channel) * tenths / 10 for channel in _channels(colour)] for tenths in range(11))
+    seen = next(shade for shade in shades if _luminance(shade) + 0.05 >= least)  # white at the latest
+    return "#" + "".join(f"{round(channel * 255):02x}" for channel in seen)
+
+
+def dark_colours(others: Iterable[str] = ()) -> dict[str, str]:
+    """Return what every colour of the figures is on a dark page.
+
+    Parameters
+    ----------
+    others
+        Colours beyond those of phases, modes and text.
+    """
+    used = {*_ON_DARK, *PHASE_COLOURS.values(), *(mode.colour for mode in MODES.values()), *others}
+    return {colour: on_dark(colour) for colour in sorted(used)}
+
+
+_ON_DARK: Mapping[str, str] = MappingProxyType(
+    {
+        PAPER: _DARK_PAPER, INK: "#e6eaef", MUTED: "#a9b4c0", RULE: "#38424d", ACCENT: "#7cb8f2", CONTROL: "#9aa5b1",
+        WARNING: "#ff8a80", PHASE_COLOURS[Phase.BARRIER]: "#4a5561", HATCH: "#8792a0",
+    }
+)  # fmt: skip
+
+
+def _channels(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5))
+
+
+def _luminance(channels: Sequence[float]) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

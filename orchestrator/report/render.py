@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
-import jinja2
-import plotly.graph_objects as go
 import yaml
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from hybridsplit.orchestrator.plan_words import no_bottlenecks, proof
 from hybridsplit.orchestrator.report import palette
 from hybridsplit.orchestrator.report.background import confidence_table, option_table
 from hybridsplit.orchestrator.report.data import ReportData
-from hybridsplit.orchestrator.report.figures import FONT, learning_figure, memory_figure, phase_figure
+from hybridsplit.orchestrator.report.figures import learning_figure, memory_figure, phase_figure
 from hybridsplit.orchestrator.report.gantt import (
     ShownRound,
     critical_table,
@@ -25,8 +19,11 @@ from hybridsplit.orchestrator.report.gantt import (
 )
 from hybridsplit.orchestrator.report.headline import tiles, what_training_bought
 from hybridsplit.orchestrator.report.memory_by_cut import memory_by_cut_figure
+from hybridsplit.orchestrator.report.page import drawn, render_page
+from hybridsplit.orchestrator.report.palette import PHASE_COLOURS
 from hybridsplit.orchestrator.report.tables import bottleneck_table, client_list, plan_table, resource_table
 from hybridsplit.orchestrator.report.truth import truth_tables
+from hybridsplit.orchestrator.timeline.use import RESOURCES
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
 from hybridsplit.scenarios.modes import MODES
@@ -46,60 +43,53 @@ def render_report(data: ReportData) -> str:
         A complete HTML page. Styles, scripts and figures are inside; every section is there, and one with nothing to
         show says so. Text of the user is escaped.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     truth, truth_details = truth_tables(data)
     shown = None if data.ledger.of(Source.REPLAYED).empty else ShownRound(data)
     has_accuracy = not data.rounds.empty and bool(data.rounds["test_accuracy"].notna().any())
     has_loss = not data.rounds.empty and bool(data.rounds["train_loss"].notna().any())
-    return environment.get_template("template.html.j2").render(
-        data=data,
-        plan=data.plan,
-        scenario=data.scenario,
-        palette=palette,
-        phases=[phase for phase in ROUND_ORDER if phase is not Phase.PROPAGATION or _delays(data)],
-        modes=tuple(MODES.values()),
-        font=Markup(FONT),
-        plotly_js=Markup(get_plotlyjs()),
-        tiles=tiles(data),
-        proof=proof(data.plan, data.bounds),
-        plan_table=plan_table(data),
-        client_list=client_list(data) if data.is_grouped else None,
-        resource_table=resource_table(data),
-        bottleneck_table=bottleneck_table(data.plan),
-        no_bottlenecks=no_bottlenecks(data.plan),
-        phase_figure=_as_json(phase_figure(data)),
-        memory_figure=_as_json(memory_figure(data)),
-        memory_by_cut=None if data.options is None else _as_json(memory_by_cut_figure(data.options)),
-        shown_round=shown,
-        latency_table=latency_table(data),
-        gantt_figure=None if shown is None else _as_json(gantt_figure(shown)),
-        use_figure=None if shown is None else _as_json(use_figure(shown)),
-        queue_figure=None if shown is None else _as_json(queue_figure(shown)),
-        critical_table=None if shown is None else critical_table(shown),
-        is_measured=bool(data.memory["measured_peak_bytes"].notna().any()),
-        accuracy_figure=_as_json(learning_figure(data, "test_accuracy")) if has_accuracy else None,
-        loss_figure=_as_json(learning_figure(data, "train_loss")) if has_loss else None,
-        bought=what_training_bought(data),
-        truth=truth,
-        truth_details=truth_details,
-        truth_sources=sorted(set(data.ledger.table["source"])),
-        confidence_table=confidence_table(data),
-        option_table=option_table(data),
-        scenario_yaml=yaml.safe_dump(data.scenario.resolved(), sort_keys=False, allow_unicode=True, width=100),
-    )
-
-
-def _source(name: str) -> str:
-    return files("hybridsplit.orchestrator.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _as_json(figure: go.Figure) -> Markup:
-    """Return a figure as JSON that may stand inside a script element: no tag can begin in it."""
-    text = str(figure.to_json()).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return Markup(text)
+    phases = [phase for phase in ROUND_ORDER if phase is not Phase.PROPAGATION or _delays(data)]
+    chosen_modes = [mode for mode in MODES if any(client.mode == mode for client in data.plan.clients)]
+    values = {
+        "data": data,
+        "plan": data.plan,
+        "scenario": data.scenario,
+        "palette": palette,
+        "phases": phases,
+        "modes": tuple(MODES.values()),
+        "tiles": tiles(data),
+        "proof": proof(data.plan, data.bounds),
+        "plan_table": plan_table(data),
+        "client_list": client_list(data) if data.is_grouped else None,
+        "resource_table": resource_table(data),
+        "bottleneck_table": bottleneck_table(data.plan),
+        "no_bottlenecks": no_bottlenecks(data.plan),
+        "phase_figure": drawn(phase_figure(data)),
+        "memory_figure": drawn(memory_figure(data)),
+        "memory_by_cut": None if data.options is None else drawn(memory_by_cut_figure(data.options)),
+        "shown_round": shown,
+        "latency_table": latency_table(data),
+        "gantt_figure": None if shown is None else drawn(gantt_figure(shown)),
+        "use_figure": None if shown is None else drawn(use_figure(shown)),
+        "queue_figure": None if shown is None else drawn(queue_figure(shown)),
+        "critical_table": None if shown is None else critical_table(shown),
+        "is_measured": bool(data.memory["measured_peak_bytes"].notna().any()),
+        "accuracy_figure": drawn(learning_figure(data, "test_accuracy")) if has_accuracy else None,
+        "loss_figure": drawn(learning_figure(data, "train_loss")) if has_loss else None,
+        "bought": what_training_bought(data),
+        "truth": truth,
+        "truth_details": truth_details,
+        "truth_sources": sorted(set(data.ledger.table["source"])),
+        "confidence_table": confidence_table(data),
+        "option_table": option_table(data),
+        "scenario_yaml": yaml.safe_dump(data.scenario.resolved(), sort_keys=False, allow_unicode=True, width=100),
+        "chosen_modes": chosen_modes,
+        "resource_marks": {name: f"phase-{phases[0]}" for name, phases in RESOURCES.items()},
+    }
+    marks = {f"phase-{phase}": PHASE_COLOURS[phase] for phase in Phase} | {
+        f"mode-{name}": mode.colour for name, mode in MODES.items()
+    }
+    scenario = data.scenario.name
+    return render_page(__package__, f"{scenario}: {data.plan.strategy} plan", scenario, marks, values)
 
 
 def _delays(data: ReportData) -> bool:

@@ -15,7 +15,7 @@ from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches, dev
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.units import format_bytes, format_seconds
+from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 _PHASES = {"Uplink": UPLINK_PHASES, "Downlink": DOWNLINK_PHASES, "Server": (Phase.SERVER_COMPUTE,)}
 _SHARES = (("Uplink", "uplink_share"), ("Downlink", "downlink_share"), ("Server", "server_share"))
@@ -62,7 +62,7 @@ def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -
         Cell(
             bunch.label,
             note=f"{len(clients):,} of them" if is_part else "",
-            tag="slowest" if data.slowest in clients else "",
+            tag="slowest" if _is_slowest(data, clients) else "",
         ),
         Cell(device_name(data.scenario, first.device), note=f"and {len(devices) - 1} more" if len(devices) > 1 else ""),
         Cell(str(first.cut), value=first.cut),
@@ -77,7 +77,7 @@ def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -
         Cell(
             percent(fraction),
             value=fullest.client_peak_bytes,
-            note=f"{format_bytes(fullest.client_peak_bytes)} of {format_bytes(fullest.memory_budget_bytes)}",
+            note=format_bytes_of(fullest.client_peak_bytes, fullest.memory_budget_bytes),
             bar=fraction,
         ),
         Cell(
@@ -85,6 +85,12 @@ def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -
             note=f"and {len(reasons) - 1} other reasons in this row" if len(reasons) > 1 else "",
         ),
     )
+
+
+def _is_slowest(data: ReportData, clients: Sequence[ClientPlan]) -> bool:
+    """Whether the round waits for one of some clients, and not for everybody alike."""
+    slowest = {client.id for client in data.slowest}
+    return len(slowest) < len(data.plan.clients) and any(client.id in slowest for client in clients)
 
 
 def _group(data: ReportData) -> str:
@@ -122,17 +128,23 @@ def client_list(data: ReportData) -> Table:
     rows = [
         (
             Cell(client.id),
-            Cell(str(client.cut)),
+            Cell(client.device),
+            Cell(str(client.cut), client.cut),
             Cell(str(client.mode)),
-            *([Cell(str(client.batch_size))] if data.chooses_batch_size else []),
+            *([Cell(str(client.batch_size), client.batch_size)] if data.chooses_batch_size else []),
             *_shares_or_waits(data.plan, (client,)),
-            Cell(format_seconds(client.latency_s)),
-            Cell(format_bytes(client.client_peak_bytes)),
-            Cell(format_bytes(client.memory_budget_bytes)),
+            Cell(format_seconds(client.latency_s), client.latency_s),
+            Cell(format_bytes(client.client_peak_bytes), client.client_peak_bytes),
+            Cell(format_bytes(client.memory_budget_bytes), client.memory_budget_bytes),
         )
         for client in data.plan.clients
     ]
-    return Table((Column("Client"), *(Column(label, is_number=label != "Mode") for label in labels)), tuple(rows))
+    columns = (
+        Column("Client"),
+        Column("Device", has_filter=True),
+        *(Column(label, is_number=label != "Mode", has_filter=label == "Mode") for label in labels),
+    )
+    return Table(columns, tuple(rows))
 
 
 def resource_table(data: ReportData) -> Table:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.profiler.machine import MachineProfile, Measured
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
@@ -25,7 +25,7 @@ def measured_table(title: str, rows: tuple[Measured, ...]) -> Table:
     rows
         The measurements.
     """
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = FittingTable(title)
     for name in ("what", "kind", "median", "spread", "repeats", "GFLOP/s", "moved", "predicted", "error"):
         table.add_column(name, justify="left" if name in ("what", "kind") else "right", no_wrap=True)
     for row in rows:

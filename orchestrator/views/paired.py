@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.scenarios.contracts.summary import LatencyFigure
 from hybridsplit.scenarios.units import format_seconds
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def paired_table(compared: Sequence[PairedReplay]) -> Table:
     """Return one row a plan: its rounds, and how they differ from the first plan's."""
     title = f"Plans on the same links, {len(compared[0].latencies_s):,} rounds"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = FittingTable(title)
     names = ("plan", "strategy", "planned", "mean", "p50", "p95", "minus the first", "of its time", "to progress")
     for name in names:
         table.add_column(name, justify="left" if name in ("plan", "strategy") else "right", overflow="fold")

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 
 import pandas as pd
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.profiler.memory import MemoryBreakdown, Role
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OptionTable
@@ -23,7 +23,7 @@ _MOST_KINDS = 24
 
 
 def _table(title: str, columns: Iterable[str], left: frozenset[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = FittingTable(title)
     for name in columns:
         table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in ("client", "device"))
     return table

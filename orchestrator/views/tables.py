@@ -6,19 +6,23 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from hybridsplit.orchestrator import plan_words as words
+from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
+from hybridsplit.scenarios.units import format_bytes_of, format_seconds
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.studies.compare import ComparedStrategy, DecompositionStep
 
+_LEAST_DEVICE = 9
+"""Letters of a device's id that stay together on a narrow terminal."""
+_LEAST_LIST = 18
+"""Letters of a line of cuts or modes; a list in shorter lines is not read."""
 _MOST_ROWS = 24
 """Longer plans are shown by group of like clients."""
 
@@ -34,9 +38,9 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
         Whether a long table is shortened to a screen; it has a row for every client otherwise.
     """
     title = f"Plan of {escape(plan.scenario['name'])} by {escape(plan.strategy)}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = FittingTable(title)
     table.add_column("client", no_wrap=True)
-    table.add_column("device", overflow="ellipsis")
+    table.add_column("device", overflow="fold", min_width=_LEAST_DEVICE)
     table.add_column("cut", justify="right", no_wrap=True)
     table.add_column("mode", no_wrap=True)
     chooses_batch = offers_batch_sizes(plan)
@@ -151,7 +155,7 @@ def reason_lines(plan: Plan, *, shortens: bool = True) -> list[str]:
 def truth_table(entries: Iterable[LedgerEntry]) -> Table:
     """Planned, replayed and measured, by phase: mean seconds of a client's round, and all bytes."""
     title = "Planned, replayed, measured (mean seconds of a client's round; bytes of the whole run)"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = FittingTable(title)
     for name in ("phase", "planned", "replayed", "waiting", "bytes planned", "bytes replayed", "bytes measured"):
         table.add_column(name, justify="left" if name == "phase" else "right")
     found: dict[tuple[Phase, Source], list[LedgerEntry]] = {}
@@ -184,14 +188,17 @@ def _total_bytes(entries: Sequence[LedgerEntry]) -> str:
 def comparison_table(rows: Sequence[ComparedStrategy]) -> Table:
     """One row a strategy, with time to progress relative to ``optimal``."""
     title = "Strategies on the same problem"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = FittingTable(title)
     trained = any(row.test_accuracy is not None for row in rows)
     names = ["strategy", "round latency", "progress", "time to progress", "vs optimal", "cuts", "modes"]
     chooses_batch = any(row.batch_sizes is not None for row in rows)
     names += ["batch sizes"] if chooses_batch else []
     for name in [*names, *(["accuracy", "frozen control"] if trained else [])]:
         is_text = name in ("strategy", "cuts", "modes", "batch sizes")
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=name == "strategy")
+        table.add_column(
+            name, justify="left" if is_text else "right", no_wrap=name == "strategy",
+            min_width=_LEAST_LIST if name in ("cuts", "modes") else None,
+        )  # fmt: skip
     for row in rows:
         if row.infeasible is not None:
             table.add_row(row.strategy, "[red]infeasible[/]")
@@ -219,7 +226,7 @@ def infeasible_lines(rows: Sequence[ComparedStrategy]) -> list[str]:
 def decomposition_table(steps: Sequence[DecompositionStep]) -> Table:
     """Where the gain over the best uniform cut comes from, at equal modes offered and no less progress."""
     title = "From the best uniform cut to the joint plan (same modes offered, no less progress)"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = FittingTable(title)
     for name in ("step", "round latency", "gain", "all together"):
         table.add_column(name, justify="left" if name == "step" else "right")
     for step in steps:
@@ -235,20 +242,14 @@ def memory_line(plan: Plan, peak_bytes: Mapping[str, int]) -> str:
     share, tightest = max(measured, key=lambda pair: pair[0])
     return (
         f"measured memory: every client within its budget; tightest {escape(tightest.id)} with "
-        f"{format_bytes(peak_bytes[tightest.id])} of {format_bytes(tightest.memory_budget_bytes)} ({share:.0%}; "
-        f"predicted {format_bytes(tightest.client_peak_bytes)})"
+        f"{format_bytes_of(peak_bytes[tightest.id], tightest.memory_budget_bytes)} ({share:.1%}; "
+        f"predicted {tightest.client_peak_bytes / tightest.memory_budget_bytes:.1%})"
     )
 
 
 def pareto_table(document: Mapping[str, Any]) -> Table:
     """One row a point of a front."""
-    table = Table(
-        title=f"Round latency against {escape(str(document['x']))}: {escape(str(document['scenario']))}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    table = FittingTable(f"Round latency against {escape(str(document['x']))}: {escape(str(document['scenario']))}")
     heads = {"memory": "fullest client", "energy": "energy a round", "progress": "progress"}
     for name in (heads[str(document["x"])], "round latency", "lower bound", "gap"):
         table.add_column(name, justify="right")

@@ -207,35 +207,38 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _settings_agree(self) -> Self:
+        faults: list[str] = []
         clip = self.gradient_clip
         early = [mode for mode in self.modes if MODES[mode].updates_in_backward]
         if clip is not None and clip.over == "part" and early:
-            raise ValueError(
+            faults.append(
                 f"gradient_clip.over: found 'part' while modes lists {', '.join(early)}, which updates every parameter "
                 "before the norm of the part is known; use over: parameter, or leave it out of modes"
             )
         others = [mode for mode in self.modes if MODES[mode].asks is Asks.GRADIENT]
         if self.server_gradient == "zeroth-order" and others:
-            raise ValueError(
+            faults.append(
                 f"server_gradient: found 'zeroth-order' while modes lists {', '.join(others)}; without "
                 "back-propagation at the server only zo-loss and frozen exist: state modes: [zo-loss]"
             )
         if self.server_gradient == "zeroth-order" and self.server_model != "per-client":
-            raise ValueError(
+            faults.append(
                 f"server_gradient: found 'zeroth-order' with server_model {self.server_model!r}; the pure baseline has "
                 "a server copy for each client: state server_model: per-client"
             )
         exact = [mode for mode in self.modes if not is_estimated(mode)]
         if self.zo_prefix_blocks and exact:
-            raise ValueError(
+            faults.append(
                 f"zo_prefix_blocks: found {self.zo_prefix_blocks} while modes lists {', '.join(exact)}; blocks that "
                 "all clients train along the same directions need zeroth-order modes only: modes: [zo-projection]"
             )
         step = self.zeroth_order.optimizer
         plain = isinstance(step, Sgd) and step.momentum == 0.0 and step.weight_decay == 0.0
         if self.zo_prefix_blocks and not plain:
-            raise ValueError(
+            faults.append(
                 "zo_prefix_blocks: only plain SGD steps can be averaged as scalars; set zeroth_order.optimizer to sgd "
                 "without momentum and weight decay"
             )
+        if faults:
+            raise ValueError("\n".join(faults))
         return self

@@ -106,4 +106,20 @@ def test_a_termination_that_other_code_has_wrapped_is_one(
     with pytest.raises(typer.Exit) as caught:
         wraps()
     assert caught.value.exit_code == 143
-    assert capsys.readouterr().err.startswith("terminated; a run continues")
+    assert capsys.readouterr().err == "terminated\n"
+
+
+@pytest.mark.parametrize(("command", "has_advice"), [("run", True), ("plan", False), ("compare", False)])
+def test_an_interrupt_ends_with_130_and_only_a_run_can_be_resumed(
+    command: str, has_advice: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    interrupted.__name__ = command
+    with pytest.raises(typer.Exit) as caught:
+        console.reports_errors(interrupted)()
+    assert caught.value.exit_code == 130
+    said = capsys.readouterr().err
+    assert said.startswith("interrupted")
+    assert ("--resume" in said) is has_advice

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from hybridsplit.scenarios.agreement import disagreements
 from hybridsplit.scenarios.errors import ExitCode, ScenarioError
 from hybridsplit.scenarios.json_schema import json_schema
 from hybridsplit.scenarios.loader import builtin_names, builtin_text, load_scenario, validate_scenario
@@ -237,3 +239,42 @@ def test_a_key_with_a_choice_of_forms_has_one_fault_that_names_them_all() -> Non
     assert str(caught.value) == (
         "built-in city: training.trainable.target_modules: found 3; needs a list, or one of all-linear"
     )
+
+
+def faults_of(*changes: str) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("quickstart", list(changes))
+    return str(caught.value).splitlines()
+
+
+def test_all_that_a_wrong_combination_lacks_is_said_at_once() -> None:
+    """Also where single keys are wrong: sections are compared all the same."""
+    said = faults_of("data.source=text-table", "radio.link_model=shannon", "clients.pi4.count=0", "model.dtype=float7")
+    keys = [line.removeprefix("built-in quickstart: ").partition(":")[0] for line in said]
+    assert {"data.path", "data.tokenizer", "data.image_size", "data.source", "clients.0.count", "model.dtype"} <= set(
+        keys
+    )
+    link = next(line for line in said if "radio.link_model is 'shannon'" in line)
+    assert "add path_gain_db" in link
+    assert "remove uplink_bps_per_hz" in link
+    assert "the same in clients 1, 2, 3, 4" in link
+
+
+def test_a_disagreement_is_said_once_and_not_beside_its_own_key() -> None:
+    said = faults_of("data.source=synthetic-tokens", "model.task=unknown")
+    assert len(said) == len(set(said))
+    assert not any("does not fit" in line for line in said), "the task is unknown"
+    assert [line for line in faults_of("model.task=causal-lm") if "sequence_length" in line] == [
+        "built-in quickstart: training.sequence_length: is needed for text; add it, for example 'sequence_length: 128'"
+    ]
+
+
+@pytest.mark.parametrize("document", [{}, {"clients": 3}, {"clients": [None]}, {"model": [], "training": "x"}])
+def test_a_document_of_another_shape_disagrees_about_nothing(document: dict[str, Any]) -> None:
+    assert disagreements(document) == []
+
+
+def test_all_settings_of_training_that_do_not_agree_are_named_with_their_section() -> None:
+    said = faults_of("training.server_gradient=zeroth-order", "training.server_model=shared-mean")
+    assert len(said) == 2
+    assert all(line.startswith("built-in quickstart: training: server_gradient: found") for line in said)

@@ -9,13 +9,16 @@ import pandas as pd
 import pytest
 
 from hybridsplit.orchestrator.plan_words import SCREENFUL
-from hybridsplit.orchestrator.report import render_report
+from hybridsplit.orchestrator.report import palette, render_report
 from hybridsplit.orchestrator.report.headline import tiles
-from hybridsplit.orchestrator.report.tables import bottleneck_table
+from hybridsplit.orchestrator.report.memory_by_cut import memory_by_cut_figure
+from hybridsplit.orchestrator.report.tables import bottleneck_table, plan_table
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Marginal, PlanStatus, Prices
-from hybridsplit.scenarios.units import format_bytes, format_seconds
+from hybridsplit.scenarios.modes import MODES
+from hybridsplit.scenarios.units import counted, format_bytes_of, format_seconds
 
 SECTIONS = [
     *("headline", "plan", "latency", "rounds", "memory", "learning", "truth", "confidence", "options", "notes"),
@@ -35,6 +38,7 @@ class Page(HTMLParser):
         self.resources: list[str] = []
         self.values: list[float] = []
         self.figures: list[dict] = []
+        self.text = text
         self.styles = self.words = ""
         self._open = ""
         self._is_figure = False
@@ -144,7 +148,7 @@ def test_the_figures_of_the_plan_are_those_of_the_page(report_data):
         assert client.id in page.words
         assert client.reason in page.words
         assert format_seconds(client.latency_s) in page.words
-        assert f"{format_bytes(client.client_peak_bytes)} of {format_bytes(client.memory_budget_bytes)}" in page.words
+        assert format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes) in page.words
 
 
 def test_the_phase_figure_adds_up_to_the_round(report_data):
@@ -239,3 +243,75 @@ def test_two_renderings_agree(report_data):
 def test_an_empty_control_is_no_control(report_data):
     page = Page(render_report(report_data(6, control=pd.DataFrame())))
     assert "There is no frozen control" in page.words
+
+
+@pytest.mark.parametrize("num_clients", [1, 6, 100])
+@pytest.mark.parametrize("is_run", [True, False])
+def test_sentences_stand_apart(num_clients, is_run, report_data, plan_factory, scenario_factory):
+    """A sentence that goes on behind a condition of the template keeps its space."""
+    saving = Marginal(resource="uplink", amount_hz=2e6, amount_fraction=0.1, saves_s=1.0)
+    plan = plan_factory(scenario_factory(num_clients), marginals=(saving,))
+    text = render_report(report_data(num_clients, is_run=is_run, plan=plan)).partition('id="scenario"')[0]
+    page = Page(text.replace("</li>", " </li>"))
+    assert re.findall(r"[a-z][.;:,][A-Za-z]\w*", page.words.replace("plan.json", "")) == []
+    assert "solved again" in re.sub(r"\s+", " ", page.words)
+
+
+def test_legends_name_what_the_plan_has(report_data):
+    page = Page(render_report(report_data(8)))
+    legend = re.search(r'<ul class="legend">(.*?)</ul>', page.text, re.DOTALL).group(1)
+    assert re.findall(r"</span>([\w-]+)</li>", legend) == ["fo", "fo-recompute", "zo-projection"]
+
+
+def test_only_whom_others_wait_for_is_slowest(report_data):
+    data = report_data(8, is_run=False)
+    tagged = [row[0].text for row in plan_table(data).rows if row[0].tag]
+    assert tagged == [client.id for client in data.slowest]
+    alike = tuple(
+        client.model_copy(update={"latency_s": 46.0 + 1e-4 * i}) for i, client in enumerate(data.plan.clients)
+    )
+    tied = report_data(8, is_run=False, plan=data.plan.model_copy(update={"clients": alike}))
+    assert [row[0].tag for row in plan_table(tied).rows] == [""] * 8
+    assert tiles(tied)[0].note.startswith("all 8 clients end together")
+
+
+def test_colours_are_seen_on_a_dark_page():
+    for colour, dark in palette.dark_colours(["#000000", "#332288"]).items():
+        assert re.fullmatch("#[0-9a-f]{6}", dark), colour
+    ratios = [contrast(palette.on_dark(mode.colour), "#14191f") for mode in MODES.values()]
+    assert min(ratios) >= 4.4
+    assert palette.on_dark("#f0e442") == "#f0e442", "what is seen already stays"
+
+
+def contrast(one, other):
+    """Contrast ratio by WCAG 2, written out again."""
+    levels = []
+    for colour in (one, other):
+        red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        levels.append(sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05)
+    return max(levels) / min(levels)
+
+
+def test_labels_of_close_budgets_share_a_line(report_data):
+    data = report_data(8, is_run=False)
+    table = data.options.table.copy()
+    budgets = {"pi4-0": 500, "pi4-1": 512, "nano-0": 4000}
+    table["memory_budget_bytes"] = table["client"].map(budgets).fillna(4000).astype(int) * 2**20
+    annotations = memory_by_cut_figure(OptionTable(table)).layout.annotations
+    texts = [one.text for one in annotations]
+    assert texts[0] == "pi4: 500.00 MiB, pi4: 512.00 MiB"
+    assert len(texts) == 2
+    heights = sorted(one.y for one in annotations)
+    assert heights[1] - heights[0] > 0.1
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 rounds"), (1, "1 round"), (2, "2 rounds"), (1200, "1,200 rounds")])
+def test_counts_agree_with_their_nouns(number, text):
+    assert counted(number, "round") == text
+
+
+def test_one_round_is_one_round(report_data):
+    page = Page(render_report(report_data(6, rounds=report_data(6).rounds.head(1))))
+    assert "1 round of training" in page.words
+    assert "1 rounds" not in page.words

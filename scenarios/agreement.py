@@ -1,0 +1,89 @@
+"""Whether the sections of a scenario agree: all of what does not, at once, also while single keys are still wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hybridsplit.scenarios.sections.data import DATA_SOURCES, ImageSource
+from hybridsplit.scenarios.sections.network import LINK_MODELS
+
+_MOST_NAMED = 8
+_IMAGES = "image-classification"
+
+
+def disagreements(document: Mapping[str, Any]) -> list[str]:
+    """Return a sentence a disagreement, each beginning with its key.
+
+    Parameters
+    ----------
+    document
+        The scenario's values. What is absent or of a wrong kind there is passed over: others say so.
+    """
+    found = list(_of_data(document))
+    groups = document.get("clients")
+    if isinstance(groups, Sequence) and not isinstance(groups, str):
+        mappings = [(index, group) for index, group in enumerate(groups) if isinstance(group, Mapping)]
+        numbers = Counter(name for _, group in mappings if isinstance(name := group.get("group"), str))
+        if twice := sorted(name for name, number in numbers.items() if number > 1):
+            found.append(f"clients: the group names {', '.join(twice)} occur twice; each needs its own")
+        link_model = _text(document, "radio", "link_model")
+        minimises = _text(document, "objective", "minimise")
+        alike: dict[str, list[int]] = {}
+        for index, group in mappings:
+            for fault in _of_group(group, link_model, minimises):
+                alike.setdefault(fault, []).append(index)
+        found += [f"clients.{first}.{fault}{_others(others)}" for fault, (first, *others) in alike.items()]
+    return found
+
+
+def _others(indices: Sequence[int]) -> str:
+    """Name further groups with the same fault; many are counted."""
+    if not indices:
+        return ""
+    named = ", ".join(map(str, indices[:_MOST_NAMED]))
+    more = len(indices) - _MOST_NAMED
+    return f" (the same in clients {named}{f' and {more:,} more' if more > 0 else ''})"
+
+
+def _of_data(document: Mapping[str, Any]) -> Iterator[str]:
+    task, source = _text(document, "model", "task"), _text(document, "data", "source")
+    if task is None:
+        return
+    is_image = task == _IMAGES
+    if source is not None and source in DATA_SOURCES and is_image != issubclass(DATA_SOURCES[source], ImageSource):
+        yield f"data.source: found {source!r}, which does not fit model.task {task!r}"
+    training = document.get("training")
+    if not isinstance(training, Mapping):
+        return
+    if is_image and training.get("sequence_length") is not None:
+        yield "training.sequence_length: images have none; remove the key"
+    if not is_image and training.get("sequence_length") is None:
+        yield "training.sequence_length: is needed for text; add it, for example 'sequence_length: 128'"
+
+
+def _of_group(group: Mapping[str, Any], link_model: str | None, minimises: str | None) -> Iterator[str]:
+    link = group.get("link")
+    if link_model is not None and link_model in LINK_MODELS and isinstance(link, Mapping):
+        needed = LINK_MODELS[link_model].model_fields
+        absent = [name for name, field in needed.items() if field.is_required() and name not in link]
+        foreign = [str(name) for name in link if name not in needed]
+        if absent or foreign:
+            keys = ", ".join(name for name, field in needed.items() if field.is_required())
+            yield (
+                f"link: radio.link_model is {link_model!r}, which needs the keys {keys}"
+                + (f"; add {', '.join(absent)}" if absent else "")
+                + (f"; remove {', '.join(foreign)}" if foreign else "")
+            )
+    if group.get("drop_price_s") is not None and minimises == "energy":
+        yield (
+            "drop_price_s: a price in seconds has no value in joules; remove the key, or minimise time-to-progress or "
+            "round-latency"
+        )
+
+
+def _text(document: Mapping[str, Any], section: str, key: str) -> str | None:
+    values = document.get(section)
+    value = values.get(key) if isinstance(values, Mapping) else None
+    return value if isinstance(value, str) else None

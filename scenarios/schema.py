@@ -27,8 +27,13 @@ from hybridsplit.scenarios.sections.data import (
     Dirichlet,
     Iid,
     ImageArchive,
+    ImageFolder,
     ImageSource,
+    NumberSource,
+    NumberTable,
     Partition,
+    PythonData,
+    SavedDataset,
     SyntheticTokens,
     TextSource,
     TextTable,
@@ -73,15 +78,20 @@ __all__ = [
     "GradientClip",
     "Iid",
     "ImageArchive",
+    "ImageFolder",
     "ImageSource",
     "LearningRateSchedule",
     "Link",
     "LinkModel",
     "Model",
+    "NumberSource",
+    "NumberTable",
     "Objective",
     "Optimizer",
     "Partition",
+    "PythonData",
     "Radio",
+    "SavedDataset",
     "Scenario",
     "Section",
     "Server",
@@ -202,14 +212,15 @@ class Scenario(Section):
                     f"clients.{index}.drop_price_s: a price in seconds has no value in joules; remove the key, or "
                     "minimise time-to-progress or round-latency"
                 )
-        is_image = self.model.task == "image-classification"
-        if is_image != isinstance(self.data, ImageSource):
+        if self.model.task not in self.data.tasks:
             raise ValueError(
                 f"data.source: found {self.data.source!r}, which does not fit model.task {self.model.task!r}"
             )
-        if is_image and self.training.sequence_length is not None:
-            raise ValueError("training.sequence_length: images have none; remove the key")
-        if not is_image and self.training.sequence_length is None:
+        is_text = self.model.task in TextSource.tasks
+        if not is_text and self.training.sequence_length is not None:
+            what = "images" if self.model.task == "image-classification" else "samples of numbers"
+            raise ValueError(f"training.sequence_length: {what} have none; remove the key")
+        if is_text and self.training.sequence_length is None:
             raise ValueError("training.sequence_length: is needed for text; add it, for example 'sequence_length: 128'")
         return self
 

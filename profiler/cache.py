@@ -25,6 +25,7 @@ from hybridsplit.profiler.cache_folder import cache_folder
 from hybridsplit.profiler.costs import NO_WORK, BlockCost, OperatorCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.kept_files import keep, kept, private_folder
+from hybridsplit.profiler.own_sources import own_sources
 from hybridsplit.profiler.plugin_sources import plugin_sources
 from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile
 from hybridsplit.scenarios.contracts.sealed import Kind
@@ -40,7 +41,7 @@ def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str |
     """Return the key of a scenario's profile; None where what it depends on cannot be pinned down.
 
     A checkpoint on the hub can change under its name, so that a profile of it is not kept; neither is one that hangs on
-    a plug-in without a source file.
+    a plug-in or a function of the user's without a source file.
     """
     model = scenario.model
     named = [model.checkpoint, *scenario.data.named_paths().values()]
@@ -60,10 +61,10 @@ def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str |
         "files": [_stamp(path) for path in paths],
         "cuda": [repr(device) for device in cuda_devices],
     }
-    plugins = plugin_sources(scenario)
-    if plugins is None:
+    plugins, own = plugin_sources(scenario), own_sources(scenario)
+    if plugins is None or own is None:
         return None
-    facts["plugins"] = plugins
+    facts["plugins"], facts["own code"] = plugins, own
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

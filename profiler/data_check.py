@@ -44,9 +44,12 @@ def check_data(scenario: Scenario, key: str | None, on_progress: OnProgress = la
     num_samples = None if key is None else _kept(key)
     if num_samples is None:
         on_progress("loading PyTorch, and checking the data", 0.0)
-        from hybridsplit.runtime.data.sources import load_dataset  # late: PyTorch, which a kept number saves
+        from hybridsplit.runtime.data.sources import load_dataset, model_blocks  # late: PyTorch, which a number saves
 
-        num_samples = len(load_dataset(scenario).train)
+        dataset = load_dataset(scenario)
+        num_samples = len(dataset.train)
+        if scenario.model.blocks is not None:
+            model_blocks(scenario, dataset=dataset)  # whether they compute what the model does shows in values only
         if key is not None:
             _keep(key, num_samples)
     try:

@@ -17,9 +17,9 @@ import torch
 
 from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.shapes import ShapeMemo, shapes_only
-from hybridsplit.runtime.data.sources import head_size
-from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.data.sources import load_dataset, model_blocks, sample_of, states_shapes
 from hybridsplit.runtime.models.configuration import image_channels, is_of_shapes, model_config
+from hybridsplit.runtime.models.facts import Sample
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel
@@ -42,11 +42,14 @@ class TracedModel:
         One mini-batch.
     memo
         Shapes of operators met so far. Attention is not among them, so that one serves all kernels.
+    sample
+        What the data's samples are like, where the scenario does not state it.
     """
 
     model: SplitModel
     batch: Batch
     memo: ShapeMemo = field(default_factory=ShapeMemo)
+    sample: Sample | None = None
 
 
 def traced_model(scenario: Scenario) -> TracedModel:
@@ -57,8 +60,10 @@ def traced_model(scenario: Scenario) -> TracedModel:
     ScenarioError
         If the model cannot be built.
     """
-    model = SplitModel(build_blocks(scenario, num_labels=head_size(scenario), meta=True))
-    return TracedModel(model, _batch(scenario, scenario.training.batch_size))
+    dataset = None if states_shapes(scenario) else load_dataset(scenario)
+    model = SplitModel(model_blocks(scenario, meta=True, dataset=dataset))
+    sample = sample_of(scenario, dataset)
+    return TracedModel(model, _batch(scenario, scenario.training.batch_size, sample), sample=sample)
 
 
 def with_batch_size(traced: TracedModel, scenario: Scenario, batch_size: int) -> TracedModel:
@@ -71,12 +76,18 @@ def with_batch_size(traced: TracedModel, scenario: Scenario, batch_size: int) ->
     batch_size
         Samples of the mini-batch.
     """
-    return replace(traced, batch=_batch(scenario, batch_size))
+    return replace(traced, batch=_batch(scenario, batch_size, traced.sample))
 
 
-def _batch(scenario: Scenario, batch_size: int) -> Batch:
+def _batch(scenario: Scenario, batch_size: int, sample: Sample | None) -> Batch:
     data = scenario.data
     device = torch.device("meta")
+    if sample is not None:
+        inputs = torch.empty(batch_size, *sample.shape, dtype=sample.dtype, device=device)
+        is_language = scenario.model.task == "causal-lm"
+        labels = torch.empty(inputs.shape if is_language else (batch_size,), dtype=torch.long, device=device)
+        mask_BS = torch.empty(inputs.shape[:2], dtype=torch.bool, device=device) if sample.is_padded else None
+        return Batch(inputs, labels, mask_BS)
     if isinstance(data, ImageSource):
         channels = image_channels(model_config(scenario.model), 1)
         shape = batch_size, channels, data.image_size, data.image_size

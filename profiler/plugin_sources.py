@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from importlib.metadata import entry_points
-from importlib.util import find_spec
-from pathlib import Path
 
 from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.user_modules import files_of_package
 
 _OURS = "hybridsplit"
 
@@ -22,7 +21,7 @@ def plugin_sources(scenario: Scenario) -> dict[str, str] | None:
     """
     digests: dict[str, str] = {}
     for package in sorted(set(_packages(scenario)) - {_OURS}):
-        files = _files_of(package)
+        files = files_of_package(package)
         if not files:
             return None
         digest = hashlib.sha256()
@@ -45,16 +44,3 @@ def _packages(scenario: Scenario) -> Iterator[str]:
     ]
     for name in named:
         yield name.partition(":")[0].partition(".")[0]
-
-
-def _files_of(package: str) -> list[Path]:
-    """Python files of a package, or of a module that stands alone."""
-    try:
-        spec = find_spec(package)
-    except (ImportError, ValueError):  # no module of this name, or one without a file
-        return []
-    if spec is None:
-        return []
-    if spec.submodule_search_locations:
-        return sorted(path for folder in spec.submodule_search_locations for path in Path(folder).rglob("*.py"))
-    return [Path(spec.origin)] if spec.origin is not None and Path(spec.origin).is_file() else []

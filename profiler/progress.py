@@ -11,8 +11,7 @@ from torch import nn
 
 from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.runtime.data.partition import draw_batch
-from hybridsplit.runtime.data.sources import Dataset, load_dataset
-from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.data.sources import Dataset, load_dataset, model_blocks
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import Part, SplitModel, block_of, task_loss
 from hybridsplit.scenarios.errors import ProfileError
@@ -152,7 +151,7 @@ class Gradients:
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         self._dataset: Dataset = load_dataset(scenario)
-        self._model = SplitModel(build_blocks(scenario, num_labels=self._dataset.num_classes or None))
+        self._model = SplitModel(model_blocks(scenario, dataset=self._dataset))
         self._model.whole.train()
 
     def draw(self, stream: str, step: int, batch_size: int | None = None) -> Batch:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hybridsplit.scenarios.sections.data import DATA_SOURCES, ImageSource
+from hybridsplit.scenarios.sections.data import DATA_SOURCES, TextSource
 from hybridsplit.scenarios.sections.network import LINK_MODELS
 
 _MOST_NAMED = 8
@@ -51,15 +51,16 @@ def _of_data(document: Mapping[str, Any]) -> Iterator[str]:
     task, source = _text(document, "model", "task"), _text(document, "data", "source")
     if task is None:
         return
-    is_image = task == _IMAGES
-    if source is not None and source in DATA_SOURCES and is_image != issubclass(DATA_SOURCES[source], ImageSource):
+    if source is not None and source in DATA_SOURCES and task not in DATA_SOURCES[source].tasks:
         yield f"data.source: found {source!r}, which does not fit model.task {task!r}"
     training = document.get("training")
     if not isinstance(training, Mapping):
         return
-    if is_image and training.get("sequence_length") is not None:
-        yield "training.sequence_length: images have none; remove the key"
-    if not is_image and training.get("sequence_length") is None:
+    is_text, has_length = task in TextSource.tasks, training.get("sequence_length") is not None
+    if not is_text and has_length:
+        what = "images" if task == _IMAGES else "samples of numbers"
+        yield f"training.sequence_length: {what} have none; remove the key"
+    if is_text and not has_length:
         yield "training.sequence_length: is needed for text; add it, for example 'sequence_length: 128'"
 
 

@@ -22,6 +22,7 @@ from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.sections.data import DATA_SOURCES
 from hybridsplit.scenarios.shown import gist, shown
 from hybridsplit.scenarios.units import format_bytes
+from hybridsplit.scenarios.user_code import UserFunction, located_function
 from hybridsplit.scenarios.yaml_text import UNREADABLE, problem_of, read_limited, strict_yaml
 
 if TYPE_CHECKING:
@@ -199,6 +200,12 @@ def _with_absolute_paths(document: Mapping[str, Any], folder: Path, origin: str)
         if isinstance(holder, dict) and isinstance(holder.get(key), str):
             where = f"{origin}: {section}.{key}"
             holder[key] = _located(holder[key], folder, where, must_be_file=must_be_file)
+    for section in ("model", "data"):
+        holder = resolved.get(section)
+        if isinstance(holder, dict) and isinstance(holder.get("python"), str):
+            holder["python"] = located_function(holder["python"], folder)
+            if section == "data":
+                holder.setdefault("source", "python")
     groups = resolved.get("clients")
     for index, group in enumerate(groups if isinstance(groups, list) else []):
         link = group.get("link") if isinstance(group, dict) else None
@@ -215,7 +222,7 @@ def _file_keys(document: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     """Sections and keys that name files, and whether it must be a file: a folder may be a name on the hub."""
     data = document.get("data")
     source = DATA_SOURCES.get(str(data.get("source"))) if isinstance(data, dict) else None
-    files = [] if source is None else [("data", key, True) for key in source.file_keys]
+    files = [] if source is None else [("data", key, True) for key in (*source.file_keys, *source.directory_keys)]
     folders = [] if source is None else [("data", key, False) for key in source.folder_keys]
     return [*files, *folders, ("model", "checkpoint", False)]
 
@@ -251,6 +258,18 @@ def _check_files(scenario: Scenario, origin: str) -> None:
         named_files.append(
             (f"clients.{index}.{key}", trace if isinstance(trace, str) else getattr(trace, "path", None))
         )
+    for where, named in (
+        ("model.python", scenario.model.python),
+        ("data.python", getattr(scenario.data, "python", None)),
+    ):
+        if named is not None:
+            named_files.append((where, None if (file := UserFunction.parsed(named).file) is None else str(file)))
+    for key in scenario.data.directory_keys:
+        name = getattr(scenario.data, key)
+        if name is not None and not Path(name).is_dir():
+            raise ScenarioError(
+                f"{origin}: data.{key}: no such folder {shown(name, 200)}; needs a path relative to the scenario file"
+            )
     for where, name in named_files:
         if name is not None and not Path(name).is_file():
             raise ScenarioError(

@@ -16,9 +16,8 @@ from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.machine.timing import WARM_UPS, Clock, Timed, summary, timed
 from hybridsplit.profiler.models import TracedModel, traced_model
 from hybridsplit.profiler.shapes import shapes_only
-from hybridsplit.runtime.data.sources import head_size
+from hybridsplit.runtime.data.sources import head_size, model_blocks
 from hybridsplit.runtime.models.blocks import Block
-from hybridsplit.runtime.models.build import build_blocks
 from hybridsplit.runtime.noise import NoiseKey, Perturbed, descend
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.optimizers import make_optimizer
@@ -91,7 +90,7 @@ def time_blocks(scenario: Scenario, clock: Clock = time.perf_counter) -> Iterato
     traced = traced_model(scenario)
     costs = block_costs(traced, scenario)
     kinds = block_kinds(scenario)
-    model = SplitModel(build_blocks(scenario, num_labels=head_size(scenario)))
+    model = SplitModel(model_blocks(scenario))
     batch = random_batch(traced, scenario)
     blocks = model.whole.ordered()
     samples = _steps(blocks, batch, scenario, clock)

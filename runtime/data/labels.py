@@ -1,4 +1,4 @@
-"""Class labels as data files have them: whole numbers from 0 on, whatever the type they are stored in."""
+"""Class labels as data files have them: whole numbers from 0 on, whatever their type, or names in sorted order."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.shown import shown
 
 _WHOLE_NUMBER = re.compile(r"(\d{1,9})(\.0+)?", re.ASCII)
+_MOST_MIXED = 4
 
 
 def class_labels(values: Sequence[object], where: str, place_of: Callable[[int], str]) -> tuple[Tensor, int]:
-    """Return [N] classes, and their number: the largest class and one more.
+    """Return [N] classes, and their number.
+
+    Whole numbers are the classes themselves, and their number is the largest and one more. Names, none of which is a
+    number, are numbered in sorted order.
 
     Parameters
     ----------
     values
-        [N] whole numbers, or text that is one; ``1.0`` is 1.
+        [N] whole numbers, or text that is one (``1.0`` is 1), or names.
     where
         Key path and file that they come from, for messages.
     place_of
@@ -29,16 +33,21 @@ def class_labels(values: Sequence[object], where: str, place_of: Callable[[int],
     Raises
     ------
     ScenarioError
-        If a label is missing or no such number, or the largest is not below the number of samples.
+        If a label is missing or neither, there are names beside numbers, each name occurs once, or the largest number
+        is not below the number of samples.
     """
+    texts = [str(value).strip() for value in values]
+    if texts and all(text and not _is_number(text) for text in texts):
+        return _numbered(texts, where)
     classes = []
-    for index, value in enumerate(values):
-        match = _WHOLE_NUMBER.fullmatch(str(value).strip())
+    for index, text in enumerate(texts):
+        match = _WHOLE_NUMBER.fullmatch(text)
         if match is None:
-            distinct = dict.fromkeys(str(other).strip() for other in values)
+            distinct = dict.fromkeys(texts)
             raise ScenarioError(
-                f"{where}: {place_of(index)} has the label {shown(str(value))}; needs whole numbers 0, 1, 2, ... in "
-                f"every row: number the {len(distinct)} different labels, or remove the rows without one"
+                f"{where}: {place_of(index)} has the label {shown(str(values[index]))}; needs whole numbers 0, 1, 2, "
+                f"... in every row, or names in every row: number the {len(distinct)} different labels, or remove the "
+                "rows without one"
             )
         classes.append(int(match[1]))
     largest = max(classes, default=0)
@@ -48,3 +57,23 @@ def class_labels(values: Sequence[object], where: str, place_of: Callable[[int],
             "samples; needs labels that number the classes 0, 1, 2, ... without gaps"
         )
     return torch.tensor(classes, dtype=torch.long), largest + 1
+
+
+def _numbered(names: Sequence[str], where: str) -> tuple[Tensor, int]:
+    """Number names in sorted order."""
+    number_of = {name: number for number, name in enumerate(sorted(set(names)))}
+    if len(number_of) == len(names) > _MOST_MIXED:
+        raise ScenarioError(
+            f"{where}: each of the {len(names)} labels occurs once, {shown(names[0])} first; needs classes that "
+            "several samples share: likely another column holds the labels"
+        )
+    return torch.tensor([number_of[name] for name in names], dtype=torch.long), len(number_of)
+
+
+def _is_number(text: str) -> bool:
+    """Whether text is a number, or what stands for one that is missing."""
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() in ("none", "null", "na", "n/a", "<na>")
+    return True

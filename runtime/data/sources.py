@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybridsplit.runtime.models.configuration import image_channels, model_config, vocabulary_of
+from hybridsplit.runtime.models.blocks import Block
+from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.models.facts import Sample, channels_read, outputs_stated, vocabulary_read
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.scenarios.errors import ScenarioError
-from hybridsplit.scenarios.schema import DataSource, Digits, Scenario, SyntheticTokens
+from hybridsplit.scenarios.schema import DataSource, Digits, ImageSource, Scenario, SyntheticTokens, TextSource
 from hybridsplit.scenarios.streams import stream_seed
 
 
@@ -71,7 +74,7 @@ def load_dataset(scenario: Scenario) -> Dataset:
         If a file is not what the scenario says it is.
     """
     try:
-        samples, num_classes = _load_samples(scenario)
+        samples, num_classes, num_test = _load_samples(scenario)
     except ScenarioError:
         raise
     except Exception as error:  # a foreign file may fail in as many ways as there are readers
@@ -82,9 +85,12 @@ def load_dataset(scenario: Scenario) -> Dataset:
     _check_values(scenario, samples)
     if samples.inputs.is_floating_point():
         samples = replace(samples, inputs=samples.inputs.to(torch_dtype(scenario.model)))
-    generator = torch.Generator().manual_seed(stream_seed(scenario.seed, "test-split"))
-    order = torch.randperm(len(samples), generator=generator)
-    num_test = max(1, round(scenario.data.test_fraction * len(samples)))
+    if num_test is None:
+        generator = torch.Generator().manual_seed(stream_seed(scenario.seed, "test-split"))
+        order = torch.randperm(len(samples), generator=generator)
+        num_test = max(1, round(scenario.data.test_fraction * len(samples)))
+    else:
+        order = torch.arange(len(samples)).roll(num_test)  # those of the test set come last
     if num_test >= len(samples):
         raise ScenarioError(f"data: found {len(samples)} samples; the test set alone would take {num_test} of them")
     return Dataset(samples.subset(order[num_test:]), samples.subset(order[:num_test]), num_classes)
@@ -97,12 +103,61 @@ def head_size(scenario: Scenario) -> int | None:
     return load_dataset(scenario).num_classes
 
 
+def states_shapes(scenario: Scenario) -> bool:
+    """Whether a scenario states its model's inputs and outputs, so that no data need to be loaded to build it."""
+    has_own_head = scenario.model.checkpoint is None or scenario.model.task == "causal-lm"
+    return has_own_head and scenario.model.python is None and isinstance(scenario.data, (ImageSource, TextSource))
+
+
+def sample_of(scenario: Scenario, dataset: Dataset | None = None) -> Sample | None:
+    """Return what the data's samples are like; None where the scenario's model and source state it.
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    dataset
+        Its data; loaded where they are needed and not given.
+    """
+    if scenario.model.python is None and isinstance(scenario.data, (ImageSource, TextSource)):
+        return None
+    dataset = load_dataset(scenario) if dataset is None else dataset
+    train, test = dataset.train, dataset.test
+    is_tokens = scenario.model.task in TextSource.tasks
+    largest = max(int(train.inputs.max()), int(test.inputs.max())) if is_tokens else None
+    shape = tuple(train.inputs.shape[1:])
+    return Sample(shape, train.inputs.dtype, train.mask_NS is not None, dataset.num_classes, largest)
+
+
+def model_blocks(scenario: Scenario, *, meta: bool = False, dataset: Dataset | None = None) -> list[Block]:
+    """Build the scenario's model for its data, and return its blocks.
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    meta
+        As of :func:`hybridsplit.runtime.models.build.build_blocks`.
+    dataset
+        Its data; loaded where they are needed and not given.
+
+    Raises
+    ------
+    ScenarioError, ProfileError
+        If the data are not what the scenario says, or the model cannot be built.
+    """
+    if dataset is None and not states_shapes(scenario):
+        dataset = load_dataset(scenario)
+    num_labels = None if dataset is None else dataset.num_classes or None
+    return build_blocks(scenario, num_labels=num_labels, meta=meta, sample=sample_of(scenario, dataset))
+
+
 def _check_labels(scenario: Scenario, num_classes: int) -> None:
     """Refuse a model by value whose head has fewer outputs than the data has classes."""
     if scenario.model.config is None or scenario.model.task == "causal-lm":
         return
-    outputs = model_config(scenario.model).num_labels
-    if outputs < num_classes:
+    outputs = outputs_stated(scenario.model)
+    if outputs is not None and outputs < num_classes:
         raise ScenarioError(
             f"model.config.num_labels: found {outputs}; the data has {num_classes} classes: "
             f"state num_labels: {num_classes}"
@@ -128,10 +183,12 @@ def _check_values(scenario: Scenario, samples: Samples) -> None:
             )
 
 
-def _load_samples(scenario: Scenario) -> tuple[Samples, int]:
+def _load_samples(scenario: Scenario) -> tuple[Samples, int, int | None]:
+    """Samples, classes, and how many at the end are the test set; None where that is to be drawn."""
     module, _, name = scenario.data.loader.partition(":")
-    load: Callable[[DataSource, Scenario], tuple[Samples, int]] = getattr(importlib.import_module(module), name)
-    return load(scenario.data, scenario)
+    load: Callable[[DataSource, Scenario], tuple[Any, ...]] = getattr(importlib.import_module(module), name)
+    samples, num_classes, *num_test = load(scenario.data, scenario)
+    return samples, num_classes, num_test[0] if num_test else None
 
 
 def load_digits(data: Digits, scenario: Scenario) -> tuple[Samples, int]:
@@ -163,7 +220,7 @@ def prepared_images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenar
     """
     scaled = F.interpolate(images_NCHW, size=(image_size, image_size), mode="bilinear", align_corners=False)
     scaled = (scaled - scaled.mean()) / scaled.std().clamp_min(1e-8)
-    channels = image_channels(model_config(scenario.model), scaled.shape[1])
+    channels = channels_read(scenario.model, scaled.shape[1])
     if scaled.shape[1] == 1 and channels > 1:
         scaled = scaled.expand(-1, channels, -1, -1).contiguous()
     if scaled.shape[1] != channels:
@@ -173,8 +230,8 @@ def prepared_images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenar
     return Samples(scaled, labels, None, labels)
 
 
-_LANGUAGE_CHAINS = 8
-"""Chains, hence natural keys, of a causal language model's data, whose head states no number of classes."""
+_CHAINS = 8
+"""Chains, hence natural keys, where no head states a number of classes: of a language model, or one's own model."""
 
 
 def load_synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Samples, int]:
@@ -187,12 +244,12 @@ def load_synthetic_tokens(data: SyntheticTokens, scenario: Scenario) -> tuple[Sa
     ScenarioError
         If the model's vocabulary is too small.
     """
-    config = model_config(scenario.model)
     length = scenario.training.sequence_length
     assert length is not None
-    num_classes = _LANGUAGE_CHAINS if scenario.model.task == "causal-lm" else int(config.num_labels)
+    is_language = scenario.model.task == "causal-lm"
+    num_classes = (None if is_language else outputs_stated(scenario.model)) or _CHAINS
     first_token, alphabet = 4, 64
-    vocabulary = vocabulary_of(config)
+    vocabulary = vocabulary_read(scenario.model)
     if vocabulary is not None and vocabulary < first_token + alphabet:
         raise ScenarioError(
             f"model.config.vocab_size: found {vocabulary}; synthetic tokens need at least {first_token + alphabet}"

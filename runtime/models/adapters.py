@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from hybridsplit.scenarios.errors import ScenarioError
@@ -71,7 +72,7 @@ def _targets(model: nn.Module, lora: TrainLora, task: str) -> list[str]:
     """Names of the modules that get an adapter; every name that is stated must be one of the model's."""
     if lora.target_modules == ALL_LINEAR:
         head = _head_names(model, task)
-        return [name for name, module in model.named_modules() if _is_linear(module) and name.split(".")[0] not in head]
+        return [name for name, module in model.named_modules() if _is_linear(module) and not _is_inside(name, head)]
     for target in lora.target_modules:
         if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
             raise ScenarioError(
@@ -90,11 +91,18 @@ def _offered(model: nn.Module) -> list[str]:
 
 
 def _head_names(model: Any, task: str) -> set[str]:
-    """Children of a model that are its head."""
+    """Names of the modules that are a model's head; of a module of the user's own, its last linear module."""
+    if not isinstance(model, PreTrainedModel):
+        linear = [name for name, module in model.named_modules() if _is_linear(module)]
+        return set(linear[-1:])
     if task != "causal-lm":
         return {name for name, _ in model.named_children() if name != model.base_model_prefix}
     output = model.get_output_embeddings()
     return {name for name, child in model.named_children() if any(module is output for module in child.modules())}
+
+
+def _is_inside(name: str, heads: set[str]) -> bool:
+    return any(name == head or name.startswith(f"{head}.") for head in heads)
 
 
 def _grouped(model: nn.Module, targets: list[str], rank: int) -> tuple[str, int] | None:
@@ -110,7 +118,7 @@ def _train_task_head(model: Any, task: str) -> None:
     """A classification head starts random, so it is trained whole in any case; a language-model head is not."""
     if task == "causal-lm":
         return
-    for name, child in model.named_children():
-        if name != model.base_model_prefix:
-            for parameter in child.parameters():
-                parameter.requires_grad_(True)
+    heads = _head_names(model, task)
+    for name, parameter in model.named_parameters():
+        if _is_inside(name, heads):
+            parameter.requires_grad_(True)

@@ -17,7 +17,9 @@ from hybridsplit.runtime.models.configuration import (
     longest_sequence,
     model_config,
 )
+from hybridsplit.runtime.models.facts import Sample
 from hybridsplit.runtime.models.master_weights import keep_master_weights
+from hybridsplit.runtime.models.own_blocks import own_blocks
 from hybridsplit.runtime.models.precision import round_weights, torch_dtype
 from hybridsplit.runtime.models.traced.scenario import check_length, trace_blocks
 from hybridsplit.runtime.models.untied import untie
@@ -27,7 +29,9 @@ from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.streams import stream_seed
 
 
-def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: bool = False) -> list[Block]:
+def build_blocks(
+    scenario: Scenario, *, num_labels: int | None = None, meta: bool = False, sample: Sample | None = None
+) -> list[Block]:
     """Build the scenario's model and return its blocks, adapters applied and trainable parameters marked.
 
     Parameters
@@ -38,6 +42,9 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
         Number of classes of the data.
     meta
         Build on the meta device: shapes without storage, for the profiler.
+    sample
+        What the data's samples are like, where the scenario does not state it:
+        :func:`hybridsplit.runtime.data.sources.sample_of`.
 
     Raises
     ------
@@ -46,6 +53,25 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
     ProfileError
         If the model's type has no declared block list and its forward pass cannot be traced.
     """
+    blocks = (
+        _stated_blocks(scenario, num_labels, sample, meta=meta)
+        if scenario.model.python is None
+        else own_blocks(scenario, _needed(sample), meta=meta)
+    )
+    if scenario.model.has_master_weights:
+        for block in blocks:
+            keep_master_weights(block)
+            block.reads_in = torch_dtype(scenario.model)
+    return blocks
+
+
+def _needed(sample: Sample | None) -> Sample:
+    assert sample is not None, "a model of the user's own is built for samples of data"
+    return sample
+
+
+def _stated_blocks(scenario: Scenario, num_labels: int | None, sample: Sample | None, *, meta: bool) -> list[Block]:
+    """Blocks of a model that transformers builds."""
     config = model_config(scenario.model, num_labels)
     family = declared_family(config.model_type, scenario.model.task)
     if family is not None or getattr(config.get_text_config(), "rope_parameters", None):
@@ -55,13 +81,8 @@ def build_blocks(scenario: Scenario, *, num_labels: int | None = None, meta: boo
     if family is not None:
         blocks = family.decompose(model, scenario.model.task)
         untie(blocks)
-    else:
-        blocks = trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True))
-    if scenario.model.has_master_weights:
-        for block in blocks:
-            keep_master_weights(block)
-            block.reads_in = torch_dtype(scenario.model)
-    return blocks
+        return blocks
+    return trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True), sample)
 
 
 def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:

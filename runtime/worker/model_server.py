@@ -9,8 +9,7 @@ import torch
 
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound, average_scalars, replay_rounds
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution, EntryWeights, WeightedMean
-from hybridsplit.runtime.data.sources import Samples, head_size, load_dataset
-from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.data.sources import Samples, load_dataset, model_blocks
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.scenarios.schema import Scenario
@@ -36,7 +35,7 @@ class ModelServer:
     @cached_property
     def _built(self) -> tuple[SplitModel, State]:
         """The working model, and a copy of its first state: averaging and evaluation overwrite the model."""
-        model = SplitModel(build_blocks(self._scenario, num_labels=head_size(self._scenario)))
+        model = SplitModel(model_blocks(self._scenario))
         return model, model.whole.snapshot()
 
     @property

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution, EntryWeights, WeightedMean, is_finite, summed
 from hybridsplit.runtime.data.partition import draw_batch, partition
-from hybridsplit.runtime.data.sources import Dataset, head_size, load_dataset
-from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.data.sources import Dataset, load_dataset, model_blocks
 from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch
@@ -100,7 +99,7 @@ class Worker:
 
     @cached_property
     def _model(self) -> SplitModel:
-        return SplitModel(build_blocks(self._scenario, num_labels=head_size(self._scenario)))
+        return SplitModel(model_blocks(self._scenario, dataset=self._dataset))
 
     @cached_property
     def _weights(self) -> EntryWeights:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from hybridsplit.scenarios.sections.data import DATA_SOURCES
 from hybridsplit.testing import DataSourceContract
@@ -51,6 +52,55 @@ class TestTextTable(DataSourceContract):
 
 class TestTextTableLanguage(TestTextTable):
     model = FAMILIES["opt-causal"]
+
+
+NET = (
+    "from torch import nn\ndef make(inputs=3): return nn.Sequential(nn.Linear(inputs, 8), nn.ReLU(), nn.Linear(8, 4))\n"
+)
+
+
+class TestNumberTable(DataSourceContract):
+    section: dict[str, Any] = {"source": "number-table", "path": "t.csv", "key_column": "who"}
+    model = {"task": "classification", "python": "net.py:make"}
+
+    def write_files(self, folder: Path) -> None:
+        (folder / "net.py").write_text(NET)
+        rows = [f"{i % 7},{-i / 3},{i * i % 11},{'abcd'[i % 4]},w{i % 5}\n" for i in range(200)]
+        (folder / "t.csv").write_text("a,b,c,label,who\n" + "".join(rows))
+
+
+class TestPythonData(DataSourceContract):
+    section: dict[str, Any] = {"source": "python", "python": "net.py:data", "arguments": {"size": 200}}
+    model = {"task": "classification", "python": "net.py:make"}
+
+    def write_files(self, folder: Path) -> None:
+        (folder / "net.py").write_text(
+            f"{NET}import torch\ndef data(size): return [(torch.randn(3), i % 4) for i in range(size)]\n"
+        )
+
+
+class TestImageFolder(DataSourceContract):
+    section: dict[str, Any] = {"source": "image-folder", "path": "leaves", "image_size": 16}
+
+    def write_files(self, folder: Path) -> None:
+        image = pytest.importorskip("PIL.Image", reason="pip install pillow")
+        for index in range(120):
+            kind = folder / "leaves" / ["ash", "oak", "elm"][index % 3]
+            kind.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(index).integers(0, 255, (20, 12, 3), dtype=np.uint8)
+            image.fromarray(pixels).save(kind / f"{index}.png")
+
+
+class TestSavedDataset(TestTextTable):
+    section: dict[str, Any] = {"source": "saved-dataset", "path": "saved", "tokenizer": "tokenizer"}
+
+    def write_files(self, folder: Path) -> None:
+        datasets = pytest.importorskip("datasets", reason="pip install datasets")
+        if not (folder / "saved").exists():
+            super().write_files(folder)
+            texts = ["good film", "bad film film", "film"]
+            columns = {"text": [texts[i % 3] for i in range(200)], "label": [["no", "yes"][i % 2] for i in range(200)]}
+            datasets.Dataset.from_dict(columns).save_to_disk(str(folder / "saved"))
 
 
 def test_every_source_of_ours_is_tested() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hybridsplit.runtime.models.blocks import MODEL_FAMILIES, Block
 from hybridsplit.runtime.models.configuration import image_channels, is_of_shapes, longest_sequence
+from hybridsplit.runtime.models.facts import Sample
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
 from hybridsplit.runtime.models.traced.positions import missing_positions
 from hybridsplit.runtime.models.traced.record import UntraceableError
@@ -18,7 +19,7 @@ from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.schema import ImageSource, Scenario, TextSource
 
 
-def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
+def trace_blocks(scenario: Scenario, model: Any, shapes: Any, sample: Sample | None = None) -> list[Block]:
     """Return the blocks of any transformers model, cut where its traced forward pass allows.
 
     Parameters
@@ -29,6 +30,8 @@ def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
         The model that the blocks take their modules from.
     shapes
         The same model on the meta device; may be the same object.
+    sample
+        What the data's samples are like, where the scenario does not state it.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def trace_blocks(scenario: Scenario, model: Any, shapes: Any) -> list[Block]:
         f"{model_type} as runtime/models/vit.py does (see docs/models.md)"
     )
     try:
-        traced = trace(shapes, _forward_of(shapes, scenario), _example_of(shapes, scenario))
+        traced = trace(shapes, _forward_of(shapes, scenario), _example_of(shapes, scenario, sample))
     except UntraceableError as error:
         raise ProfileError(f"model: the forward pass of {model_type} cannot be traced: {error}; {advice}") from error
     except Exception as error:  # whatever a model raises for shapes without values
@@ -112,9 +115,14 @@ def _forward_of(model: Any, scenario: Scenario) -> Callable[[Tensor, Tensor | No
     return forward
 
 
-def _example_of(model: Any, scenario: Scenario) -> Callable[[int], tuple[Tensor, Tensor | None]]:
+def _example_of(model: Any, scenario: Scenario, sample: Sample | None) -> Callable[[int], tuple[Tensor, Tensor | None]]:
     """Return a maker of batches on the meta device."""
     data, device = scenario.data, torch.device("meta")
+
+    def of_data(batch_size: int) -> tuple[Tensor, Tensor | None]:
+        assert sample is not None
+        x = torch.empty(batch_size, *sample.shape, dtype=sample.dtype, device=device)
+        return x, torch.empty(x.shape[:2], dtype=torch.bool, device=device) if sample.is_padded else None
 
     def images(batch_size: int) -> tuple[Tensor, Tensor | None]:
         assert isinstance(data, ImageSource)
@@ -130,4 +138,6 @@ def _example_of(model: Any, scenario: Scenario) -> Callable[[int], tuple[Tensor,
         mask = torch.empty(batch_size, length, dtype=torch.bool, device=device) if has_mask else None
         return torch.empty(batch_size, length, dtype=torch.long, device=device), mask
 
+    if sample is not None:
+        return of_data
     return images if isinstance(data, ImageSource) else tokens

@@ -16,7 +16,7 @@ from hybridsplit.runtime.data.sources import Dataset, load_dataset
 from hybridsplit.runtime.models.configuration import model_config
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.loader import validate_scenario
-from hybridsplit.scenarios.schema import ImageSource, Scenario
+from hybridsplit.scenarios.schema import ImageSource, Scenario, TextSource
 from hybridsplit.scenarios.sections.data import DATA_SOURCES
 from hybridsplit.testing.families import LENGTH, family_scenario
 
@@ -32,7 +32,8 @@ class DataSourceContract:
     section: ClassVar[dict[str, Any]]
     """Keys under ``data``; their files are in the folder that :meth:`write_files` fills."""
     model: ClassVar[dict[str, Any] | None] = None
-    """A model section that fits; a tiny ViT of 16 x 16 images with one channel, or a tiny BERT, when None."""
+    """A model section that fits, whose files are written with the data's; when None, a tiny ViT of 16 x 16 images with
+    one channel, or a tiny BERT."""
 
     def write_files(self, folder: Path) -> None:
         """Write the files that the section names, relative to a folder; nothing unless overridden."""
@@ -48,7 +49,8 @@ class DataSourceContract:
         document = family_scenario("vit" if is_image else "bert").resolved()
         if self.model is not None:
             document["model"] = self.model
-        document["training"]["sequence_length"] = None if is_image else LENGTH
+        is_text = document["model"]["task"] in TextSource.tasks
+        document["training"]["sequence_length"] = LENGTH if is_text else None
         return document | {"seed": seed, "data": self.section | dict(changes)}
 
     def scenario(self, folder: Path, changes: Mapping[str, Any] = MappingProxyType({}), *, seed: int = 0) -> Scenario:
@@ -116,14 +118,15 @@ class DataSourceContract:
 
     def test_a_missing_file_is_refused_by_key(self, tmp_path: Path) -> None:
         """Before anything is loaded."""
-        for key in self.kind.file_keys:
+        for key in (*self.kind.file_keys, *self.kind.directory_keys):
             with pytest.raises(ScenarioError, match=rf"data\.{key}"):
                 self.scenario(tmp_path, {key: "no-such-file"})
 
     def test_a_file_that_is_something_else_is_refused(self, tmp_path: Path) -> None:
         """Whatever its reader raises becomes an error that names the data."""
         for key in self.kind.file_keys:
-            other = f"other-{Path(str(self.section[key])).name}"
+            named = self.section.get(key) or next(self.section[k] for k in self.kind.file_keys if k in self.section)
+            other = f"other-{Path(str(named)).name}"
             (tmp_path / other).write_bytes(b"\x89\x00 nothing of the kind\n\xff")
             scenario = self.scenario(tmp_path, {key: other})
             with pytest.raises(ScenarioError, match="data"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hybridsplit.runtime.data.partition import partition
 from hybridsplit.runtime.data.sources import Dataset, load_dataset
-from hybridsplit.runtime.data.tables import _read
+from hybridsplit.runtime.data.table_files import read_table
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.testing.families import family_scenario
@@ -77,7 +77,7 @@ def test_what_was_written_as_csv_is_read_back(cells: list[tuple[str, str]]) -> N
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.csv"
         path.write_bytes(buffer.getvalue().encode())
-        assert list(_read(path).rows) == cells
+        assert list(read_table(path).rows) == cells
 
 
 def test_words_that_mean_nothing_elsewhere_are_words_here(load: Load) -> None:
@@ -107,7 +107,8 @@ GOOD = ["good film"] * 9
     [
         (rows(*GOOD, " ", "good", ""), {}, r"text_column: .*line 11 has no 'sentence' \(missing in 2 of 12 rows\)"),
         (rows(*GOOD, label=lambda i: "" if i == 4 else i % 2), {}, r"data.label_column: .*line 6 has no 'label'"),
-        (rows(*GOOD, label=lambda i: ["neg", "pos"][i % 2]), {}, r"line 2 has the label 'neg'; .*the 2 "),
+        (rows(*GOOD, label=lambda i: ["neg", 1][i % 2]), {}, r"line 2 has the label 'neg'; .*or names in .*the 2 "),
+        (rows(*GOOD, label=lambda i: f"name {i}"), {}, "each of the 9 labels occurs once, 'name 0' first"),
         (rows(*GOOD, label=lambda i: 0.5 if i == 3 else 1.0), {}, "line 5 has the label '0.5'"),
         (rows(*GOOD, label=lambda i: -i), {}, "line 3 has the label '-1'"),
         (rows(*GOOD, label=lambda i: 5 * i), {}, "line 10 has the label 40, yet there are 9 samples; .*without gaps"),

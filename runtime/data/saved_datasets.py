@@ -1,0 +1,115 @@
+"""A data set of the library ``datasets``, saved to a folder."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hybridsplit.runtime.data.image_folders import as_tensor
+from hybridsplit.runtime.data.labels import class_labels
+from hybridsplit.runtime.data.sources import Samples, prepared_images
+from hybridsplit.runtime.data.tables import check_tokens, tokenize
+from hybridsplit.runtime.models.facts import channels_read
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.schema import SavedDataset, Scenario, TextSource
+from hybridsplit.scenarios.shown import gist, shown
+from hybridsplit.scenarios.user_code import how_to_install
+
+_COLUMN = {
+    "image-classification": "image",
+    "sequence-classification": "text",
+    "causal-lm": "text",
+    "classification": "features",
+}
+_COLOUR = 3
+
+
+def load_saved_dataset(data: SavedDataset, scenario: Scenario) -> tuple[Samples, int, int | None]:
+    """Return the samples of a saved data set, and the number of classes: 0 for a language model.
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be read, lacks a column or a key that the task needs, or the library is missing.
+    """
+    parts = _splits(data)
+    task = scenario.model.task
+    column = data.column or _COLUMN[task]
+    labels: list[Any] = []
+    if task != "causal-lm":
+        labels = _values(parts, data.label_column, "label_column", data)
+    values = _values(parts, column, "column", data)
+    classes, num_classes = torch.zeros(len(values), dtype=torch.long), 0
+    if labels:
+        where = f"data.label_column: {data.path}"
+        classes, num_classes = class_labels(["" if y is None else y for y in labels], where, _row)
+    samples = _samples(data, values, column, classes, scenario)
+    return samples, num_classes, None if len(parts) == 1 else len(parts[1])
+
+
+def _samples(data: SavedDataset, values: list[Any], column: str, classes: Tensor, scenario: Scenario) -> Samples:
+    task, where = scenario.model.task, f"data.column: {data.path}: {column}"
+    if task in TextSource.tasks:
+        if data.tokenizer is None:
+            raise ScenarioError(f"data.tokenizer: is needed for {task}; state a local folder or a name on the hub")
+        if wrong := [index for index, text in enumerate(values) if not isinstance(text, str) or not text.strip()]:
+            raise ScenarioError(
+                f"{where}: {_row(wrong[0])} is {shown(values[wrong[0]])} ({len(wrong)} such rows); needs text in "
+                "every row"
+            )
+        input_ids, mask_NS = tokenize(data.tokenizer, values, scenario)
+        check_tokens(input_ids, mask_NS, where, _row, scenario)
+        if task == "causal-lm":
+            return Samples(input_ids, input_ids.masked_fill(~mask_NS, -100), mask_NS, classes)
+        return Samples(input_ids, classes, mask_NS, classes)
+    if task == "image-classification":
+        if data.image_size is None:
+            raise ScenarioError("data.image_size: is needed for images; state the side of the resized square, pixels")
+        if wrong := [index for index, image in enumerate(values) if not hasattr(image, "convert")]:
+            raise ScenarioError(
+                f"{where}: {_row(wrong[0])} is {shown(values[wrong[0]])}; needs images: cast the column to "
+                "datasets.Image before saving"
+            )
+        channels = channels_read(scenario.model, _COLOUR)
+        images = torch.stack([as_tensor(image, channels, data.image_size) for image in values])
+        return prepared_images(images, classes, data.image_size, scenario)
+    try:
+        numbers = torch.from_numpy(np.asarray(values, dtype=np.float32))
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"{where}: not numbers of one shape in every row ({gist(error)})") from error
+    return Samples(numbers, classes, None, classes)
+
+
+def _splits(data: SavedDataset) -> list[Any]:
+    try:
+        datasets = import_module("datasets")
+    except ModuleNotFoundError as error:
+        raise ScenarioError(f"data.source: 'saved-dataset' needs a package: {how_to_install('datasets')}") from error
+    try:
+        found = datasets.load_from_disk(data.path)
+    except Exception as error:  # the library raises many types for a folder of another kind
+        raise ScenarioError(
+            f"data.path: {data.path}: not a saved data set ({gist(error)}); needs a folder that save_to_disk wrote"
+        ) from error
+    if not isinstance(found, dict):
+        return [found]
+    if "train" not in found:
+        raise ScenarioError(f"data.path: {data.path}: found the splits {', '.join(found)}; needs one called train")
+    return [found["train"], *([found["test"]] if "test" in found else [])]
+
+
+def _values(parts: list[Any], column: str, key: str, data: SavedDataset) -> list[Any]:
+    for part in parts:
+        if column not in part.column_names:
+            raise ScenarioError(
+                f"data.{key}: found {shown(column)}; {data.path} has the columns {', '.join(part.column_names)}"
+            )
+    return [value for part in parts for value in part[column]]
+
+
+def _row(index: int) -> str:
+    return f"row {index}"

@@ -1,0 +1,80 @@
+"""A module of the user's own: built by the function that a scenario names, with weights of the scenario's seed."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from hybridsplit.runtime.models.adapters import mark_trainable
+from hybridsplit.runtime.models.precision import round_weights, torch_dtype
+from hybridsplit.runtime.models.seeded import seeded
+from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.shown import shown
+from hybridsplit.scenarios.user_code import UserFunction
+
+WHERE = "model.python"
+"""Key path of the function, for messages."""
+
+
+def own_model(scenario: Scenario, *, meta: bool) -> nn.Module:
+    """Call the scenario's function, and return its module: dropout off, adapters applied, trained parameters marked.
+
+    Parameters
+    ----------
+    scenario
+        The scenario; random numbers that the function draws are those of its seed.
+    meta
+        Shapes alone, on the meta device. A function that cannot build there builds real tensors first.
+
+    Raises
+    ------
+    ScenarioError
+        If the function cannot be had or fails, or gives no module.
+    """
+    user = UserFunction.parsed(str(scenario.model.python))
+    model = _on_meta(user, scenario) if meta else None
+    if model is None:
+        with seeded(scenario.seed, "weights"):
+            model = _module(user, scenario)
+            if meta:
+                model = model.to("meta")
+    for module in model.modules():
+        _without_dropout(module)
+    model.float()
+    with seeded(scenario.seed, "weights/adapters"), torch.device("meta") if meta else torch.device("cpu"):
+        mark_trainable(model, scenario.training.trainable, scenario.model.task)
+    round_weights(model, torch_dtype(scenario.model))
+    return model
+
+
+def _on_meta(user: UserFunction, scenario: Scenario) -> nn.Module | None:
+    """The module built without memory, or None where its code needs values."""
+    try:
+        with seeded(scenario.seed, "weights"), torch.device("meta"):
+            return _module(user, scenario).to("meta")
+    except ScenarioError:
+        return None
+
+
+def _module(user: UserFunction, scenario: Scenario) -> nn.Module:
+    made = user.call(copy.deepcopy(scenario.model.arguments), WHERE)
+    if not isinstance(made, nn.Module):
+        raise ScenarioError(
+            f"{WHERE}: {user.function} of {user.place} gives {shown(made)} of type {type(made).__name__}; needs a "
+            "torch.nn.Module"
+        )
+    if not any(True for _ in made.parameters()):
+        raise ScenarioError(f"{WHERE}: the {type(made).__name__} of {user.place} has no parameters to train")
+    return made
+
+
+def _without_dropout(module: nn.Module) -> None:
+    """Set rates of dropout and stochastic depth to zero: without them modes compare, and steps repeat."""
+    kind = type(module).__name__.lower()
+    for name, value in list(vars(module).items()):
+        is_rate = isinstance(value, float) and 0 <= value <= 1
+        if is_rate and ("drop" in name.lower() or (name == "p" and ("drop" in kind or "depth" in kind))):
+            setattr(module, name, 0.0)

@@ -18,6 +18,7 @@ from hybridsplit.scenarios.inference.loading import is_inference, validate_infer
 from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.overrides import override_all
+from hybridsplit.scenarios.pilot_files import with_pilot_file
 from hybridsplit.scenarios.plain import check_plain
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.sections.data import DATA_SOURCES
@@ -155,7 +156,7 @@ def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | N
     """
     check_plain(document, origin)
     if folder is not None:
-        document = with_device_files(document, folder, origin)
+        document = with_pilot_file(with_device_files(document, folder, origin), folder, origin)
     located = _with_absolute_paths(document, folder, origin) if folder is not None else document
     try:
         # Strict validation of plain values wants JSON input: there a list may fill a tuple and text an enumeration.

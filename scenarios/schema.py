@@ -44,6 +44,8 @@ from hybridsplit.scenarios.sections.network import (
     Server,
     ShannonLink,
 )
+from hybridsplit.scenarios.sections.objective import Objective
+from hybridsplit.scenarios.sections.pilot import PilotConstants
 from hybridsplit.scenarios.sections.training import (
     AdamW,
     GradientClip,
@@ -81,6 +83,7 @@ __all__ = [
     "Objective",
     "Optimizer",
     "Partition",
+    "PilotConstants",
     "Radio",
     "Scenario",
     "Section",
@@ -99,28 +102,6 @@ __all__ = [
 ]
 
 SCENARIO_SCHEMA_VERSION = 1
-
-
-class Objective(Section):
-    """What the planner minimises."""
-
-    minimise: Literal["time-to-progress", "round-latency", "energy"] = "time-to-progress"
-    """``time-to-progress``: round latency divided by expected progress; ``round-latency`` and ``energy`` (joules of all
-    clients in a round) need ``minimum_progress`` to be meaningful where modes differ."""
-    minimum_progress: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Least expected progress a round may have; 1 is exact gradients everywhere."""
-    coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Least share of the data on which every trainable block is trained by exact gradients. The server part always is,
-    so what counts is the share of the clients whose own part is trained exactly, or has nothing to train."""
-    energy_cap_j: PositiveFloat | None = None
-    """Most energy that all clients together may spend in a round, joules; no limit when absent."""
-    gradient_split: Literal["measured", "assumed"] = "assumed"
-    """How the squared gradient norm divides over blocks: ``measured`` on a few batches of the data with the starting
-    weights, or ``assumed`` proportional to trainable parameters (and labelled so)."""
-    gradient_noise_scale: PositiveFloat | None = None
-    """Batch size at which noise and gradient weigh the same (arXiv 1812.06162): a step with B samples is worth
-    1 / (1 + scale / B). It matters only where ``training.batch_sizes`` offers a choice; ``training.batch_size`` is
-    assumed when absent."""
 
 
 class Faults(Section):
@@ -186,6 +167,22 @@ class Scenario(Section):
     They are read into ``devices`` when the scenario is loaded."""
 
     @model_validator(mode="after")
+    def _pilot_fits(self) -> Self:
+        pilot = self.objective.pilot
+        if pilot is None:
+            return self
+        for section, digest in self.convergence_facts().items():
+            if pilot.fitted_for and pilot.fitted_for.get(section) != digest:
+                raise ValueError(
+                    f"objective.pilot: its constants were fitted for another section {section!r}; run 'hybridsplit "
+                    f"pilot' again, or put back what {section} was then"
+                )
+        unknown = [name for name in pilot.client_drift if name not in {c.id for c in self.expanded_clients()}]
+        if unknown:
+            raise ValueError(f"objective.pilot.client_drift: found {unknown[0]!r}, which is no client of the scenario")
+        return self
+
+    @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         numbers = Counter(group.group for group in self.clients)
         if twice := {name for name, number in numbers.items() if number > 1}:
@@ -241,6 +238,18 @@ class Scenario(Section):
     def resolved(self) -> dict[str, Any]:
         """Return the scenario as plain JSON values, defaults filled in."""
         return self.model_dump(mode="json")
+
+    def convergence_facts(self) -> dict[str, str]:
+        """Digests of the sections that rounds to a target depend on, without what a plan or a run may vary."""
+        values = self.resolved()
+        for varied in ("rounds", "modes", "batch_sizes", "frozen_control"):
+            values["training"].pop(varied)
+        values["clients"] = [[group["group"], group["count"], group["data_share"]] for group in values["clients"]]
+        found = {}
+        for section in ("model", "data", "training", "clients"):
+            canonical = json.dumps(values[section], sort_keys=True, separators=(",", ":"))
+            found[section] = hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return found
 
     def content_hash(self) -> str:
         """SHA-256 of what is planned and trained: of all values but ``faults``, which may change when a run goes on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -14,12 +14,13 @@ from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.placement import FrozenValue, Placement
+from hybridsplit.scenarios.contracts.prices import Marginal, Prices
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Schedule, Simultaneous, Turns
 from hybridsplit.scenarios.contracts.sealed import Kind, first_difference, read_sealed, sealed, write_sealed
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.units import format_seconds
 
-PLAN_SCHEMA_VERSION = 6
+PLAN_SCHEMA_VERSION = 7
 PLAN_KIND = Kind("a plan that 'hybridsplit plan --out' wrote", PLAN_SCHEMA_VERSION, "make the plan again")
 MOST_CLIENTS_IN_JSON = 5_000
 """The clients of larger plans are columns beside ``plan.json``."""
@@ -70,6 +71,9 @@ class ClientPlan(Placement):
     client_energy_j: float | None = None
     """None where no power figure is published for the device."""
     progress: float = Field(ge=0)
+    gain: float | None = None
+    """Share of the way to the target that this client adds in a round, below 0 where it costs more than it adds; None
+    where the target is not the objective."""
     data_weight: float = Field(ge=0)
     confidence: str
     reason: str = ""
@@ -90,37 +94,6 @@ class ClientPlan(Placement):
                 return 0
 
 
-class Prices(FrozenValue):
-    """What a relative increase of each shared resource is worth at the optimum, seconds per 100 % more."""
-
-    uplink_s: float = 0.0
-    downlink_s: float = 0.0
-    server_s: float = 0.0
-
-
-class Marginal(FrozenValue):
-    """What more of one resource saves: the difference of two solved problems, the other options kept.
-
-    Of the amounts, the one in the resource's unit is given, as far as it is known.
-    """
-
-    resource: Literal["uplink", "downlink", "server", "memory"]
-    clients: tuple[str, ...] = ()
-    """Alike clients; the saving is for the memory of any one of them. Empty for shared resources."""
-    amount_hz: float | None = None
-    """More bandwidth: a tenth of what there is."""
-    amount_flops_per_s: float | None = None
-    """More server speed: a tenth of what there is; None where it is not published."""
-    amount_bytes: int | None = None
-    """More memory: what the option lacks, rounded up to three digits."""
-    amount_fraction: float = Field(ge=0)
-    """The amount, relative to the band, the server or the client's budget."""
-    option: str = ""
-    """What a client would take with the memory, in words."""
-    saves_s: float = Field(ge=0)
-    """Fall of the objective, seconds; 0 up to 1e-6 of it."""
-
-
 class Plan(Shown, FrozenValue):
     """A verified plan.
 
@@ -128,8 +101,9 @@ class Plan(Shown, FrozenValue):
     ``objective_s``. Where the plan's own schedule is not simultaneous, ``lower_bound_s`` is the bound for any schedule.
     For the objective ``round-latency``, ``objective_s`` is the round latency, plus the price of dropped clients; for
     ``time-to-progress`` it is that divided by ``progress``, the expected progress of a round (1 is a round of exact
-    gradients for everybody). For ``energy``, ``objective_j`` and ``lower_bound_j`` hold the joules and their bound,
-    ``gap`` is between those, and the ``_s`` figures are the round latency with its own bounds.
+    gradients for everybody), and for ``time-to-target`` divided by ``gain``: the predicted seconds. For ``energy``,
+    ``objective_j`` and ``lower_bound_j`` hold the joules and their bound, ``gap`` is between those, and the ``_s``
+    figures are the round latency with its own bounds.
     """
 
     schema_version: int = PLAN_SCHEMA_VERSION
@@ -141,6 +115,10 @@ class Plan(Shown, FrozenValue):
     objective_s: float = Field(ge=0)
     round_latency_s: float = Field(ge=0)
     progress: float = Field(ge=0)
+    gain: float | None = Field(default=None, gt=0)
+    """Share of the way to the target that a round gains; None where the target is not the objective."""
+    untrained_blocks: int | None = Field(default=None, ge=0)
+    """Lowest blocks that no client trains exactly; as ``gain``."""
     lower_bound_s: float = Field(ge=0)
     gap: float = Field(ge=0)
     """Relative to the lower bound: ``objective_s / lower_bound_s - 1`` (joules where energy is minimised)."""

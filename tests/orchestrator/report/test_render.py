@@ -14,7 +14,8 @@ from hybridsplit.orchestrator.report.headline import tiles
 from hybridsplit.orchestrator.report.tables import bottleneck_table
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
-from hybridsplit.scenarios.contracts.plan import Marginal, PlanStatus, Prices
+from hybridsplit.scenarios.contracts.plan import PlanStatus
+from hybridsplit.scenarios.contracts.prices import Marginal, Prices
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 SECTIONS = [

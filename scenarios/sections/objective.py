@@ -1,0 +1,62 @@
+"""What the planner minimises."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hybridsplit.scenarios.sections.base import PositiveFloat, Section
+from hybridsplit.scenarios.sections.pilot import PilotConstants
+
+
+class Objective(Section):
+    """What the planner minimises."""
+
+    minimise: Literal["time-to-progress", "time-to-target", "round-latency", "energy"] = "time-to-progress"
+    """``time-to-progress``: round latency divided by expected progress; ``time-to-target``: seconds to a test accuracy
+    or training loss, by constants that pilot runs gave; ``round-latency`` and ``energy`` (joules of all clients in a
+    round) need ``minimum_progress`` to be meaningful where modes differ."""
+    target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Test accuracy to be reached, which pilot runs are made for."""
+    target_loss: PositiveFloat | None = None
+    """Training loss to be reached, instead of an accuracy."""
+    pilot_file: str | None = None
+    """File that ``hybridsplit pilot`` wrote, relative to this file; it is read into ``pilot``."""
+    pilot: PilotConstants | None = None
+    """Constants of the rounds to the target; stated by hand, or read from ``pilot_file``."""
+    minimum_progress: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least expected progress a round may have; 1 is exact gradients everywhere."""
+    coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least share of the data on which every trainable block is trained by exact gradients. The server part always is,
+    so what counts is the share of the clients whose own part is trained exactly, or has nothing to train."""
+    energy_cap_j: PositiveFloat | None = None
+    """Most energy that all clients together may spend in a round, joules; no limit when absent."""
+    gradient_split: Literal["measured", "assumed"] = "assumed"
+    """How the squared gradient norm divides over blocks: ``measured`` on a few batches of the data with the starting
+    weights, or ``assumed`` proportional to trainable parameters (and labelled so)."""
+    gradient_noise_scale: PositiveFloat | None = None
+    """Batch size at which noise and gradient weigh the same (arXiv 1812.06162): a step with B samples is worth
+    1 / (1 + scale / B). It matters only where ``training.batch_sizes`` offers a choice; ``training.batch_size`` is
+    assumed when absent."""
+
+    @model_validator(mode="after")
+    def _target_is_known(self) -> Self:
+        if self.target_accuracy is not None and self.target_loss is not None:
+            raise ValueError("target_accuracy and target_loss: found both; needs one target: remove the other key")
+        if self.minimise == "time-to-target" and self.pilot is None:
+            raise ValueError(
+                "minimise: found 'time-to-target' without the constants of pilot runs; make them with 'hybridsplit "
+                "pilot SCENARIO --out FILE' and name the file under objective.pilot_file"
+            )
+        if self.pilot is None:
+            return self
+        for name in ("target_accuracy", "target_loss"):
+            wanted, made_for = getattr(self, name), getattr(self.pilot, name)
+            if wanted is not None and wanted != made_for:
+                given = f"{self.pilot.target_accuracy}" if made_for is None else f"{made_for}"
+                raise ValueError(
+                    f"{name}: found {wanted:g} with pilots that were made for {given}; run 'hybridsplit pilot' for "
+                    "this target, or remove the key"
+                )
+        return self

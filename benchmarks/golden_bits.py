@@ -29,10 +29,10 @@ STRATEGIES = (
 )  # fmt: skip
 PLAN_WORDS = (
     "solve_s", "compile_s", "notes", "marginals", "schema_version", "scenario", "scenario_hash", "status", "written_by",
-    "digest",
+    "digest", "gain", "untrained_blocks",
 )  # fmt: skip
-"""Fields of a plan that are times, words, or the document itself."""
-CLIENT_WORDS = ("reason",)
+"""Fields of a plan that are times, words, the document itself, or empty without a target."""
+CLIENT_WORDS = ("reason", "gain")
 SHRUNKEN = {
     "quickstart": (),
     "smart-home": (

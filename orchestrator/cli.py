@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from hybridsplit.orchestrator.commands.inspecting import profile, report, scenarios
+from hybridsplit.orchestrator.commands.pilot import pilot
 from hybridsplit.orchestrator.commands.planning import compare, pareto, plan
 from hybridsplit.orchestrator.commands.replaying import replay
 from hybridsplit.orchestrator.commands.running import run
@@ -45,7 +46,7 @@ def _root(
 
 
 # In the order in which they are used.
-for _command in (scenarios, profile, plan, run, replay, compare, pareto, report):
+for _command in (scenarios, profile, pilot, plan, run, replay, compare, pareto, report):
     app.command()(_command)
 
 

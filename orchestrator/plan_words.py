@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
-from hybridsplit.scenarios.contracts.plan import Marginal, Plan, PlanStatus
+from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
+from hybridsplit.scenarios.contracts.prices import Marginal
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous
 from hybridsplit.scenarios.units import format_bytes_short, format_flops_per_s, format_hertz, format_seconds
 

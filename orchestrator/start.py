@@ -22,6 +22,7 @@ OPTIONS = {
 COMMANDS = {
     "scenarios": "List the built-in scenarios, print one, or print the JSON Schema.",
     "profile": "Profile what every cut and mode costs each client: the option table.",
+    "pilot": "Learn from a few short runs how many rounds plans need to a target accuracy or loss.",
     "plan": "Choose cut, mode and shares for every client, with a lower bound beside the plan.",
     "run": "Train by the plan while the network is replayed, and report.",
     "replay": "Replay a plan's network over constant or recorded links, without training; or compare plans so.",

@@ -6,19 +6,22 @@ each kind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from hybridsplit.profiler.batch_worth import batch_worth, noise_scale
 from hybridsplit.profiler.cache import load_profile, profile_key, save_profile
-from hybridsplit.profiler.costs import OperatorCost
+from hybridsplit.profiler.costs import BlockCost, OperatorCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.data_check import check_data
 from hybridsplit.profiler.energy import client_energy_j
 from hybridsplit.profiler.mode_costs import Clock, block_seconds, server_step_s
 from hybridsplit.profiler.profiles import ModelProfile, OnProgress
 from hybridsplit.profiler.roofline import check_can_train, seconds
+from hybridsplit.profiler.target_gain import with_gains
 from hybridsplit.runtime.aggregation.reliability import expected_progress
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
@@ -57,7 +60,11 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
         alike.setdefault((client.group, sizes[client.id]), []).append(client)
     clients = [client for group in alike.values() for client in group]
     table = _client_rows(by_device, clients, [sizes[client.id] for client in clients])
-    return OptionTable(table[list(OPTION_COLUMNS)].astype(dict(OPTION_COLUMNS)))
+    table = table[list(OPTION_COLUMNS)].astype(dict(OPTION_COLUMNS))
+    pilot = scenario.objective.pilot
+    if pilot is not None:
+        table = with_gains(table, scenario, block_costs(profile), pilot)
+    return OptionTable(table)
 
 
 def _batch_sizes(scenario: Scenario) -> dict[str, tuple[int, ...]]:
@@ -214,6 +221,17 @@ def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, 
     ScenarioError, ProfileError
         If a cost cannot be determined; it is never replaced by zero.
     """
+    return build_options(scenario, profiled_model(scenario, on_progress))
+
+
+def profiled_model(scenario: Scenario, on_progress: OnProgress = lambda what, share: None) -> ModelProfile:
+    """Return the profile of a scenario's model, kept or made now.
+
+    Raises
+    ------
+    ScenarioError, ProfileError
+        As :func:`profile_scenario` does.
+    """
     cuda_devices = cuda_devices_of(scenario)
     key = profile_key(scenario, cuda_devices)
     check_data(scenario, key, on_progress)
@@ -225,7 +243,12 @@ def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, 
         profile = profile_model(scenario, on_progress, cuda_devices)
         if key is not None:
             save_profile(key, profile)
-    return build_options(scenario, profile)
+    return profile
+
+
+def block_costs(profile: ModelProfile) -> Sequence[BlockCost]:
+    """[L] costs of the model's blocks; what is trainable of them does not depend on the batch size."""
+    return next(iter(profile.by_batch_size.values())).costs
 
 
 def cuda_devices_of(scenario: Scenario) -> list[CudaMemory]:

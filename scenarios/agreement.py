@@ -49,7 +49,7 @@ def _others(indices: Sequence[int]) -> str:
 
 def _of_data(document: Mapping[str, Any]) -> Iterator[str]:
     task, source = _text(document, "model", "task"), _text(document, "data", "source")
-    if task is None:
+    if task is None or not any(task in known.tasks for known in DATA_SOURCES.values()):
         return
     if source is not None and source in DATA_SOURCES and task not in DATA_SOURCES[source].tasks:
         yield f"data.source: found {source!r}, which does not fit model.task {task!r}"

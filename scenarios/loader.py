@@ -17,6 +17,7 @@ from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.inference.task import is_inference
 from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.overrides import override_all
+from hybridsplit.scenarios.pilot_files import with_pilot_file
 from hybridsplit.scenarios.plain import check_plain
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.sections.data import DATA_SOURCES
@@ -160,7 +161,7 @@ def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | N
     """
     check_plain(document, origin)
     if folder is not None:
-        document = with_device_files(document, folder, origin)
+        document = with_pilot_file(with_device_files(document, folder, origin), folder, origin)
     located = _with_absolute_paths(document, folder, origin) if folder is not None else document
     try:
         # Strict validation of plain values wants JSON input: there a list may fill a tuple and text an enumeration.

@@ -50,6 +50,7 @@ from hybridsplit.scenarios.sections.network import (
     ShannonLink,
 )
 from hybridsplit.scenarios.sections.objective import Objective
+from hybridsplit.scenarios.sections.pilot import PilotConstants
 from hybridsplit.scenarios.sections.training import (
     AdamW,
     GradientClip,
@@ -90,6 +91,7 @@ __all__ = [
     "Objective",
     "Optimizer",
     "Partition",
+    "PilotConstants",
     "PythonData",
     "Radio",
     "SavedDataset",
@@ -175,6 +177,22 @@ class Scenario(Section):
     They are read into ``devices`` when the scenario is loaded."""
 
     @model_validator(mode="after")
+    def _pilot_fits(self) -> Self:
+        pilot = self.objective.pilot
+        if pilot is None:
+            return self
+        for section, digest in self.convergence_facts().items():
+            if pilot.fitted_for and pilot.fitted_for.get(section) != digest:
+                raise ValueError(
+                    f"objective.pilot: its constants were fitted for another section {section!r}; run 'hybridsplit "
+                    f"pilot' again, or put back what {section} was then"
+                )
+        unknown = [name for name in pilot.client_drift if name not in {c.id for c in self.expanded_clients()}]
+        if unknown:
+            raise ValueError(f"objective.pilot.client_drift: found {unknown[0]!r}, which is no client of the scenario")
+        return self
+
+    @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         groups = [
             {"group": group.group, "link": type(group.link).model_fields, "drop_price_s": group.drop_price_s}
@@ -222,6 +240,18 @@ class Scenario(Section):
     def resolved(self) -> dict[str, Any]:
         """Return the scenario as plain JSON values, defaults filled in."""
         return self.model_dump(mode="json")
+
+    def convergence_facts(self) -> dict[str, str]:
+        """Digests of the sections that rounds to a target depend on, without what a plan or a run may vary."""
+        values = self.resolved()
+        for varied in ("rounds", "modes", "batch_sizes", "frozen_control"):
+            values["training"].pop(varied)
+        values["clients"] = [[group["group"], group["count"], group["data_share"]] for group in values["clients"]]
+        found = {}
+        for section in ("model", "data", "training", "clients"):
+            canonical = json.dumps(values[section], sort_keys=True, separators=(",", ":"))
+            found[section] = hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return found
 
     def content_hash(self) -> str:
         """SHA-256 of what is planned and trained: of all values but ``faults``, which may change when a run goes on."""

@@ -12,13 +12,16 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from hybridsplit.scenarios.contracts.alike import alike
+from hybridsplit.scenarios.contracts.options import TARGET_COLUMNS
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
-from hybridsplit.scenarios.contracts.plan import ClientPlan, Marginal, Plan, PlanStatus, Prices
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
+from hybridsplit.scenarios.contracts.prices import Marginal, Prices
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.build import propagation_s
-from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.problem.depths import depth_of_plan
+from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.search.joint import SearchResult
 from hybridsplit.solver.shares.solution import ShareSolution
 from hybridsplit.solver.shares.timing import Timing, timing_of
@@ -81,10 +84,10 @@ def assemble(problem: PlanningProblem, decision: Decision) -> Plan:
     timing = timing_of(problem, rows, decision.solution.shares, decision.schedule)
     kept = np.flatnonzero(~problem.is_dropped[rows])
     latency_s = float(timing.latency_s[kept].max())
-    progress = math.fsum(problem.gain[rows])
+    progress, gain = math.fsum(problem.weighted_progress[rows]), math.fsum(problem.gain[rows])
     penalty_s = float(problem.penalty_s[rows].sum())
-    by_energy = problem.objective == ENERGY
-    objective_s = problem.objective_s(latency_s, progress, penalty_s)
+    by_energy, for_target = problem.objective == ENERGY, problem.objective == TIME_TO_TARGET
+    objective_s = problem.objective_s(latency_s, gain, penalty_s)
     static = isinstance(decision.schedule, Simultaneous)
     # A bound is proven to within rounding of the objective; it never claims more than the plan itself shows.
     lower_s = min(bounds.lower_bound_s if static else bounds.schedule_lower_bound_s, objective_s)
@@ -105,6 +108,8 @@ def assemble(problem: PlanningProblem, decision: Decision) -> Plan:
         objective_j=energy_j,
         round_latency_s=latency_s,
         progress=progress,
+        gain=gain if for_target else None,
+        untrained_blocks=depth_of_plan(problem, rows) if for_target else None,
         lower_bound_s=lower_s,
         lower_bound_j=lower_j,
         gap=gap,
@@ -141,6 +146,10 @@ def _client_plans(
     work = problem.work.take(rows)
     up_s = work.uplink.seconds(shares[:, 0])
     table = problem.table.iloc[rows]
+    if problem.objective == TIME_TO_TARGET:
+        table = table.assign(gain=problem.gain[rows])
+    else:
+        table = table.drop(columns=[name for name in TARGET_COLUMNS if name in table])
     on_the_way_s = propagation_s(table, problem.client_index[rows], problem.scenario)
     number = {reason: i for i, reason in enumerate(dict.fromkeys(reasons))}
     figures = (
@@ -222,6 +231,7 @@ def _client_plan(
         server_state_bytes=row["server_state_bytes"],
         client_energy_j=energy_j if math.isfinite(energy_j) else None,
         progress=row["progress"],
+        gain=row.get("gain"),
         data_weight=row["data_weight"],
         confidence=row["confidence"],
         reason=reason,

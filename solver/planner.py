@@ -14,15 +14,17 @@ from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.assemble import Decision, assemble
 from hybridsplit.solver.explain.marginal_values import counterfactuals, no_counterfactuals
 from hybridsplit.solver.explain.reasons import reasons
+from hybridsplit.solver.explain.target_notes import target_notes
 from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.costs import AnySchedule, StaticShares
-from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.problem.planning_problem import TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.search.joint import Effort, SearchResult, search
 from hybridsplit.solver.shares.solution import ShareSolution, equal_shares, given_shares
 from hybridsplit.solver.shares.synchronised import best_shares
 from hybridsplit.solver.shares.timing import timing_of
 from hybridsplit.solver.strategies import Proposal, Strategy, find_strategy, require_turns
+from hybridsplit.solver.strategies.for_target import propose_for_target, search_for_target
 from hybridsplit.solver.verify.plan import verify_plan
 
 _VALUED_CLIENTS = 2_000
@@ -85,9 +87,14 @@ def make_plan(
         stop_at=None if time_limit_s is None else began + time_limit_s,
         incumbent_rows=None if warm_start is None else rows_of_plan(problem, warm_start),
     )
-    proposal = chosen.propose(problem, effort)
+    if problem.objective == TIME_TO_TARGET:
+        whole, target = problem, propose_for_target(problem, chosen, effort, _value_of)
+        problem, proposal = target.problem, target.proposal
+        known = bounds or proposal.bounds or search_for_target(whole, effort)
+    else:
+        proposal = chosen.propose(problem, effort)
+        known = bounds or proposal.bounds or search(problem, effort.starting_at(proposal.rows))
     solution = _shares(problem, proposal)
-    known = bounds or proposal.bounds or search(problem, effort.starting_at(proposal.rows))
     schedule = proposal.schedule or Simultaneous()
     latency_s = float(timing_of(problem, proposal.rows, solution.shares, schedule).latency_s.max())
     is_valued = chosen.claims_optimality and not effort.is_over and problem.num_clients <= _VALUED_CLIENTS
@@ -106,7 +113,7 @@ def make_plan(
         strategy=chosen.name,
         claims_optimality=chosen.claims_optimality,
         reasons=why,
-        notes=(*remarks, *proposal.notes),
+        notes=(*remarks, *proposal.notes, *target_notes(problem, proposal.rows)),
         marginals=found.marginals,
         solve_s=time.perf_counter() - began - solution.compile_s,
     )
@@ -134,6 +141,13 @@ def rows_of_plan(problem: PlanningProblem, plan: Plan) -> IntArray | None:
     return found if len(known) == problem.num_clients and problem.keeps_limits(found) else None
 
 
+def _value_of(problem: PlanningProblem, proposal: Proposal) -> float:
+    shares = _shares(problem, proposal).shares
+    schedule = proposal.schedule or Simultaneous()
+    latency_s = float(timing_of(problem, proposal.rows, shares, schedule).latency_s.max())
+    return problem.objective_of(proposal.rows, latency_s)
+
+
 def _shares(problem: PlanningProblem, proposal: Proposal) -> ShareSolution:
     if proposal.solution is not None:
         return proposal.solution
@@ -159,4 +173,5 @@ def compute_bounds(
     UsageError, ContractError, InfeasibleError, SolverFailure
         As :func:`make_plan` does.
     """
-    return search(build_problem(table, scenario, fixed))
+    problem = build_problem(table, scenario, fixed)
+    return search_for_target(problem, Effort()) if problem.objective == TIME_TO_TARGET else search(problem)

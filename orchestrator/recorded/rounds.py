@@ -89,7 +89,7 @@ class RecordedRounds:
             traces={name: self._traces[name] for name in ids},
             windows_s={name: windows_s[name][:number] for name in ids},
         )
-        seconds = np.array(played.round_latency_s) + plan.drop_price_s
-        if plan.objective == "time-to-progress":
-            seconds = seconds / plan.progress if plan.progress > 0 else np.full(number, np.inf)
+        # Every objective in seconds is proportional to the round's latency and the price of those who are left out.
+        planned_s = plan.round_latency_s + plan.drop_price_s
+        seconds = (np.array(played.round_latency_s) + plan.drop_price_s) * (plan.objective_s / planned_s)
         return Played(seconds, tuple(one.slowest_client for one in played.played))

@@ -52,6 +52,11 @@ its blocks, empty for one kept input per block and for every other mode. ``clien
 figure is published: unknown, not zero. ``confidence`` says how the device's seconds are known (measured, calibrated,
 derived)."""
 
+TARGET_COLUMNS: Mapping[str, str] = {"gain": "float64", "estimate_loss": "float64"}
+"""Columns of tables whose scenario has the constants of pilot runs, and of no others: ``gain``, the share of the way to
+the target that a row adds in a round, data weight included, which may be negative; and ``estimate_loss``, what a
+zeroth-order row loses of it where no client trains its blocks exactly."""
+
 _NEVER_NEGATIVE = (
     "client_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes",
     "server_compute_s", "client_peak_bytes", "server_state_bytes", "progress", "data_weight",
@@ -84,6 +89,10 @@ class OptionTable(Shown):
             self._refuse(~np.isfinite(values) | (values < 0), column, "a missing cost is never zero")
         energy_j = self.table["client_energy_j"].to_numpy(dtype=float)
         self._refuse(np.isinf(energy_j) | (energy_j < 0), "client_energy_j", "an unknown energy is NaN")
+        for column in (name for name in TARGET_COLUMNS if name in self.table):
+            values = self.table[column].to_numpy(dtype=float)
+            is_bad = ~np.isfinite(values) | ((values < 0) & (column != "gain"))
+            self._refuse(is_bad, column, "what an option is worth is known, or the column is absent")
         modes = set(self.table["mode"]) - set(MODES)
         if modes:
             raise ContractError(f"the option table has the unknown modes {', '.join(sorted(modes))}")

@@ -12,9 +12,9 @@ from pydantic import Field, ValidationError, model_validator
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
-from hybridsplit.scenarios.contracts.marginals import Marginal, Prices
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.placement import FrozenValue, Placement
+from hybridsplit.scenarios.contracts.prices import Marginal, Prices
 from hybridsplit.scenarios.contracts.recorded import RecordedChoice
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Schedule, Simultaneous, Turns
 from hybridsplit.scenarios.contracts.sealed import Kind, first_difference, read_sealed, sealed, write_sealed
@@ -72,6 +72,9 @@ class ClientPlan(Placement):
     client_energy_j: float | None = None
     """None where no power figure is published for the device."""
     progress: float = Field(ge=0)
+    gain: float | None = None
+    """Share of the way to the target that this client adds in a round, below 0 where it costs more than it adds; None
+    where the target is not the objective."""
     data_weight: float = Field(ge=0)
     confidence: str
     reason: str = ""
@@ -99,8 +102,9 @@ class Plan(Shown, FrozenValue):
     ``objective_s``. Where the plan's own schedule is not simultaneous, ``lower_bound_s`` is the bound for any schedule.
     For the objective ``round-latency``, ``objective_s`` is the round latency, plus the price of dropped clients; for
     ``time-to-progress`` it is that divided by ``progress``, the expected progress of a round (1 is a round of exact
-    gradients for everybody). For ``energy``, ``objective_j`` and ``lower_bound_j`` hold the joules and their bound,
-    ``gap`` is between those, and the ``_s`` figures are the round latency with its own bounds.
+    gradients for everybody), and for ``time-to-target`` divided by ``gain``: the predicted seconds. For ``energy``,
+    ``objective_j`` and ``lower_bound_j`` hold the joules and their bound, ``gap`` is between those, and the ``_s``
+    figures are the round latency with its own bounds.
     """
 
     schema_version: int = PLAN_SCHEMA_VERSION
@@ -112,6 +116,10 @@ class Plan(Shown, FrozenValue):
     objective_s: float = Field(ge=0)
     round_latency_s: float = Field(ge=0)
     progress: float = Field(ge=0)
+    gain: float | None = Field(default=None, gt=0)
+    """Share of the way to the target that a round gains; None where the target is not the objective."""
+    untrained_blocks: int | None = Field(default=None, ge=0)
+    """Lowest blocks that no client trains exactly; as ``gain``."""
     lower_bound_s: float = Field(ge=0)
     gap: float = Field(ge=0)
     """Relative to the lower bound: ``objective_s / lower_bound_s - 1`` (joules where energy is minimised)."""

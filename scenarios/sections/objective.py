@@ -1,4 +1,4 @@
-"""What is minimised, over which links, and what every plan must reach."""
+"""What the planner minimises."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.sections.base import PositiveFloat, Section
+from hybridsplit.scenarios.sections.pilot import PilotConstants
 
 Statistic = Literal["mean", "p50", "p95"]
 """Of the objective over rounds: the mean, the median, or what 95 of 100 rounds do not exceed."""
@@ -15,9 +16,18 @@ Statistic = Literal["mean", "p50", "p95"]
 class Objective(Section):
     """What the planner minimises."""
 
-    minimise: Literal["time-to-progress", "round-latency", "energy"] = "time-to-progress"
-    """``time-to-progress``: round latency divided by expected progress; ``round-latency`` and ``energy`` (joules of all
-    clients in a round) need ``minimum_progress`` to be meaningful where modes differ."""
+    minimise: Literal["time-to-progress", "time-to-target", "round-latency", "energy"] = "time-to-progress"
+    """``time-to-progress``: round latency divided by expected progress; ``time-to-target``: seconds to a test accuracy
+    or training loss, by constants that pilot runs gave; ``round-latency`` and ``energy`` (joules of all clients in a
+    round) need ``minimum_progress`` to be meaningful where modes differ."""
+    target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Test accuracy to be reached, which pilot runs are made for."""
+    target_loss: PositiveFloat | None = None
+    """Training loss to be reached, instead of an accuracy."""
+    pilot_file: str | None = None
+    """File that ``hybridsplit pilot`` wrote, relative to this file; it is read into ``pilot``."""
+    pilot: PilotConstants | None = None
+    """Constants of the rounds to the target; stated by hand, or read from ``pilot_file``."""
     minimum_progress: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Least expected progress a round may have; 1 is exact gradients everywhere."""
     coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -47,4 +57,25 @@ class Objective(Section):
                 "links: recorded chooses by the seconds of rounds, and energy is minimised; leave the key out, or "
                 "minimise time-to-progress or round-latency"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _target_is_known(self) -> Self:
+        if self.target_accuracy is not None and self.target_loss is not None:
+            raise ValueError("target_accuracy and target_loss: found both; needs one target: remove the other key")
+        if self.minimise == "time-to-target" and self.pilot is None:
+            raise ValueError(
+                "minimise: found 'time-to-target' without the constants of pilot runs; make them with 'hybridsplit "
+                "pilot SCENARIO --out FILE' and name the file under objective.pilot_file"
+            )
+        if self.pilot is None:
+            return self
+        for name in ("target_accuracy", "target_loss"):
+            wanted, made_for = getattr(self, name), getattr(self.pilot, name)
+            if wanted is not None and wanted != made_for:
+                given = f"{self.pilot.target_accuracy}" if made_for is None else f"{made_for}"
+                raise ValueError(
+                    f"{name}: found {wanted:g} with pilots that were made for {given}; run 'hybridsplit pilot' for "
+                    "this target, or remove the key"
+                )
         return self

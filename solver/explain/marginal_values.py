@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.plan import Marginal
+from hybridsplit.scenarios.contracts.prices import Marginal
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Schedule, Simultaneous
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.units import round_up_bytes

@@ -241,7 +241,7 @@ def candidates(everything: PlanningProblem, chosen: IntArray, first: IntArray, a
     row = np.flatnonzero(may)
     # The deadline at which the objective would be what is aimed at.
     old = chosen[everything.client_index[row]]
-    gain = everything.total_progress(chosen) + everything.gain[row] - everything.gain[old]
+    gain = everything.total_gain(chosen) + everything.gain[row] - everything.gain[old]
     penalty_s = everything.penalty_s[chosen].sum() - everything.penalty_s[old]
     target_s = (aim_s * gain if everything.divides_by_progress else np.full(len(row), aim_s)) - penalty_s
     with np.errstate(invalid="ignore", over="ignore"):

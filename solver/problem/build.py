@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from hybridsplit.scenarios.contracts.options import OptionTable
-from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.errors import ContractError, UsageError
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
@@ -16,7 +17,7 @@ from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.infeasible import no_carrying_option, no_fitting_option, unknown_energy
 from hybridsplit.solver.problem.limiting import under_objective_of, within_limits
 from hybridsplit.solver.problem.links import downlink_bps, uplink_work
-from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.problem.usable_rows import fits, ordered, penalty_s, permitted, with_drop_rows
 
 
@@ -60,7 +61,10 @@ def build_problem(
         if len(np.unique(index[usable & known])) < len(clients):
             raise unknown_energy(frame, index, usable & known, clients)
         usable &= known
-    problem = within_limits(everything.restricted(usable))
+    problem = everything.restricted(usable)
+    if problem.objective == TIME_TO_TARGET:
+        problem = replace(problem, untrained_depth=int(problem.depth[~problem.is_dropped].min()))
+    problem = within_limits(problem)
     return problem.restricted(_rows_as_fixed(problem, fixed)) if fixed else problem
 
 
@@ -131,7 +135,21 @@ def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scena
         minimum_progress=scenario.objective.minimum_progress,
         coverage=scenario.objective.coverage,
         energy_cap_j=scenario.objective.energy_cap_j,
+        target_gain=_target_column(frame, scenario, "gain"),
+        estimate_loss=_target_column(frame, scenario, "estimate_loss"),
     )
+
+
+def _target_column(frame: pd.DataFrame, scenario: Scenario, name: str) -> FloatArray | None:
+    """[K] a column that only tables of scenarios with a target have; None where the target is not the objective."""
+    if scenario.objective.minimise != TIME_TO_TARGET:
+        return None
+    if name not in frame:
+        raise ContractError(
+            f"the option table lacks the column {name}, which the objective time-to-target needs: profile the scenario "
+            "again, with objective.pilot"
+        )
+    return frame[name].to_numpy(dtype=float)
 
 
 def propagation_s(frame: pd.DataFrame, client_index: IntArray, scenario: Scenario) -> FloatArray:

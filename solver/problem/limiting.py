@@ -15,11 +15,12 @@ from hybridsplit.solver.problem.limits import (
     PROGRESS,
     ROUNDING,
     SERVER_MEMORY,
+    TRAINED_BLOCKS,
     Limit,
     least_total,
     possible_rows,
 )
-from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.problem.planning_problem import TIME_TO_TARGET, PlanningProblem
 
 
 def limits_of(problem: PlanningProblem, usable: BoolArray | None = None) -> tuple[Limit, ...]:
@@ -42,12 +43,17 @@ def limits_of(problem: PlanningProblem, usable: BoolArray | None = None) -> tupl
         loads = problem.data_weight[problem.client_index] * ~problem.trains_exactly
         limits.append(Limit(COVERAGE, loads, 1.0 - problem.coverage, ROUNDING))
     if problem.minimum_progress > 0:
-        best = np.maximum.reduceat(np.where(mask, problem.gain, -np.inf), problem.starts)
-        loads = np.maximum(best[problem.client_index] - problem.gain, 0.0)
+        progress = problem.weighted_progress
+        best = np.maximum.reduceat(np.where(mask, progress, -np.inf), problem.starts)
+        loads = np.maximum(best[problem.client_index] - progress, 0.0)
         limits.append(Limit(PROGRESS, loads, float(best.sum()) - problem.minimum_progress, ROUNDING))
     may_leave = np.unique(problem.client_index[problem.is_dropped & mask])
     if len(may_leave) == problem.num_clients:
         limits.append(Limit(PARTICIPANTS, problem.is_dropped.astype(np.int64), problem.num_clients - 1, 0.0))
+    if problem.objective == TIME_TO_TARGET:
+        deeper = problem.depth > problem.untrained_depth
+        # At least one client goes no deeper; loads of 1 and 2 leave a capacity above zero for a single client too.
+        limits.append(Limit(TRAINED_BLOCKS, 1 + deeper.astype(np.int64), 2 * problem.num_clients - 1, 0.0))
     return tuple(limits)
 
 
@@ -62,7 +68,9 @@ def with_limits(problem: PlanningProblem) -> PlanningProblem:
     limits = limits_of(problem)
     for limit in limits:
         if not limit.keeps(least_total(limit, problem.starts)):
-            raise broken_limit(limit, problem.gain, problem.starts, problem.minimum_progress, problem.coverage)
+            raise broken_limit(
+                limit, problem.weighted_progress, problem.starts, problem.minimum_progress, problem.coverage
+            )
     return replace(problem, limits=limits)
 
 
@@ -78,6 +86,8 @@ def within_limits(problem: PlanningProblem) -> PlanningProblem:
     while True:
         keep = np.ones(problem.num_rows, dtype=bool)
         for limit in problem.limits:
+            if limit.name == TRAINED_BLOCKS:
+                continue  # at another depth the same rows are possible
             keep &= possible_rows(limit, problem.starts, problem.client_index)
         if keep.all() or len(np.unique(problem.client_index[keep])) < problem.num_clients:
             break
@@ -99,7 +109,7 @@ def with_objective(problem: PlanningProblem, objective: str, minimum_progress: f
     problem
         The options.
     objective
-        ``time-to-progress``, ``round-latency`` or ``energy``.
+        ``time-to-progress``, ``time-to-target``, ``round-latency`` or ``energy``.
     minimum_progress
         Least data-weighted progress of a plan.
 
@@ -119,5 +129,6 @@ def under_objective_of(problem: PlanningProblem, other: PlanningProblem) -> Plan
         minimum_progress=other.minimum_progress,
         energy_cap_j=other.energy_cap_j,
         coverage=other.coverage,
+        untrained_depth=other.untrained_depth,
     )
     return replace(changed, limits=limits_of(changed))

@@ -22,6 +22,7 @@ ENERGY = "energy"
 PROGRESS = "least progress"
 COVERAGE = "coverage"
 PARTICIPANTS = "participants"
+TRAINED_BLOCKS = "exact training of every block"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from hybridsplit.solver.problem.links import uplink_work
 from hybridsplit.solver.problem.usable_rows import DROPPED
 
 TIME_TO_PROGRESS = "time-to-progress"
+TIME_TO_TARGET = "time-to-target"
 ROUND_LATENCY = "round-latency"
 ENERGY = "energy"
 
@@ -66,7 +67,7 @@ class PlanningProblem:
     penalty_s
         [K] seconds that a row adds to the objective: the price of a dropped client.
     objective
-        ``time-to-progress``, ``round-latency`` or ``energy``.
+        ``time-to-progress``, ``time-to-target``, ``round-latency`` or ``energy``.
     minimum_progress
         Least data-weighted progress of a plan.
     coverage
@@ -75,6 +76,14 @@ class PlanningProblem:
         Energy for all clients together; None when unlimited.
     limits
         The limits that couple options whatever the shares.
+    target_gain
+        [K] share of the way to the target that a row adds in a round, where some client trains every block exactly;
+        may be negative. None where the target is not the objective.
+    estimate_loss
+        [K] what a zeroth-order row loses of it where none does; as ``target_gain``.
+    untrained_depth
+        Blocks from the lowest on that a plan may leave without exact training, by anybody: see
+        :mod:`hybridsplit.solver.problem.depths`.
     """
 
     scenario: Scenario
@@ -97,6 +106,9 @@ class PlanningProblem:
     coverage: float
     energy_cap_j: float | None
     limits: tuple[Limit, ...] = ()
+    target_gain: FloatArray | None = None
+    estimate_loss: FloatArray | None = None
+    untrained_depth: int = 0
 
     def restricted(self, mask: BoolArray) -> PlanningProblem:
         """Return the same problem with fewer options.
@@ -130,6 +142,8 @@ class PlanningProblem:
             energy_j=self.energy_j[mask],
             penalty_s=self.penalty_s[mask],
             limits=tuple(limit.take(mask) for limit in self.limits),
+            target_gain=None if self.target_gain is None else self.target_gain[mask],
+            estimate_loss=None if self.estimate_loss is None else self.estimate_loss[mask],
         )
 
     def of_clients(self, chosen: IntArray) -> PlanningProblem:
@@ -156,6 +170,8 @@ class PlanningProblem:
             energy_j=self.energy_j[mask],
             penalty_s=self.penalty_s[mask],
             limits=tuple(limit.take(mask) for limit in self.limits),
+            target_gain=None if self.target_gain is None else self.target_gain[mask],
+            estimate_loss=None if self.estimate_loss is None else self.estimate_loss[mask],
         )
 
     def with_band(self, *, uplink_hz: float | None = None, downlink_hz: float | None = None) -> PlanningProblem:
@@ -197,9 +213,33 @@ class PlanningProblem:
         return np.searchsorted(self.client_index, np.arange(self.num_clients)).astype(np.int64)
 
     @property
-    def gain(self) -> FloatArray:
+    def weighted_progress(self) -> FloatArray:
         """[K] what a row adds to the plan's progress: data weight times progress."""
         return self.data_weight[self.client_index] * self.progress
+
+    @property
+    def gain(self) -> FloatArray:
+        """[K] what a row adds to what the round latency is divided by: progress, or share of the way to the target."""
+        if self.target_gain is None or self.objective != TIME_TO_TARGET:
+            return self.weighted_progress
+        pilot = self.scenario.objective.pilot
+        if self.untrained_depth == 0 or pilot is None or self.estimate_loss is None:
+            return self.target_gain
+        lost = self.data_weight[self.client_index] * pilot.loss_of_untrained(self.untrained_depth)
+        return self.target_gain - lost * ~self.is_dropped - self.estimate_loss
+
+    @property
+    def worth(self) -> FloatArray:
+        """[K] gain of a row by the data of its client: its progress, unless a target is the objective."""
+        if self.objective != TIME_TO_TARGET:
+            return self.progress
+        return self.gain / self.data_weight[self.client_index]
+
+    @property
+    def depth(self) -> IntArray:
+        """[K] blocks from the lowest on that a row does not train exactly: none, those of its part, or all."""
+        depth = np.where(self.trains_exactly, 0, self.cuts)
+        return np.asarray(np.where(self.is_dropped, int(self.all_rows["cut"].max()), depth), dtype=np.int64)
 
     @property
     def cuts(self) -> IntArray:
@@ -208,12 +248,16 @@ class PlanningProblem:
 
     def total_progress(self, rows: IntArray) -> float:
         """Progress of a plan that takes the given row of every client ([N])."""
+        return float(np.sum(self.weighted_progress[rows]))
+
+    def total_gain(self, rows: IntArray) -> float:
+        """Gain of a plan that takes the given row of every client ([N])."""
         return float(np.sum(self.gain[rows]))
 
     @property
     def divides_by_progress(self) -> bool:
-        """True if the objective is the round latency divided by progress."""
-        return self.objective == TIME_TO_PROGRESS
+        """True if the objective is the round latency divided by progress, or by the share of the way to the target."""
+        return self.objective in (TIME_TO_PROGRESS, TIME_TO_TARGET)
 
     @cached_property
     def is_dropped(self) -> BoolArray:
@@ -244,17 +288,17 @@ class PlanningProblem:
         """Say whether the plan that takes the given row of every client ([N]) keeps every limit."""
         return all(limit.keeps(limit.loads[rows].sum()) for limit in self.limits)
 
-    def objective_s(self, round_latency_s: float, progress: float, penalty_s: float = 0.0) -> float:
-        """Objective of a plan, seconds; infinite where it makes no progress and the objective divides by it.
+    def objective_s(self, round_latency_s: float, gain: float, penalty_s: float = 0.0) -> float:
+        """Objective of a plan, seconds; infinite where it gains nothing and the objective divides by that.
 
         Parameters
         ----------
-        round_latency_s, progress, penalty_s
-            The plan's round latency, progress, and price of dropped clients.
+        round_latency_s, gain, penalty_s
+            The plan's round latency, gain, and price of dropped clients.
         """
         if not self.divides_by_progress:
             return round_latency_s + penalty_s
-        return (round_latency_s + penalty_s) / progress if progress > 0 else np.inf
+        return (round_latency_s + penalty_s) / gain if gain > 0 else np.inf
 
     def value_of(self, rows: IntArray, round_latency_s: float) -> float:
         """What is minimised, of the plan that takes the given rows ([N]): seconds, or joules for energy."""
@@ -264,4 +308,4 @@ class PlanningProblem:
 
     def objective_of(self, rows: IntArray, round_latency_s: float) -> float:
         """Objective of the plan that takes the given rows ([N]) with a round latency, seconds."""
-        return self.objective_s(round_latency_s, self.total_progress(rows), float(self.penalty_s[rows].sum()))
+        return self.objective_s(round_latency_s, self.total_gain(rows), float(self.penalty_s[rows].sum()))

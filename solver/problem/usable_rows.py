@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.options import TARGET_COLUMNS, OptionTable
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Client, Scenario
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
@@ -81,6 +81,7 @@ def with_drop_rows(
         | dict.fromkeys(_COSTS, 0)
         | {"memory_budget_bytes": client.memory_budget_bytes, "data_weight": client.data_weight}
         | {"fits": True, "confidence": ""}
+        | {name: 0.0 for name in TARGET_COLUMNS if name in frame}
         for client in clients
         if client.drop_price_s is not None
     ]

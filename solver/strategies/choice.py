@@ -59,7 +59,7 @@ def for_progress(problem: PlanningProblem, seconds: FloatArray) -> FloatArray:
     """[K] seconds over a row's own progress where the objective divides by it: a larger batch may be worth its time."""
     if not problem.divides_by_progress:
         return seconds
-    return np.asarray(seconds / np.maximum(problem.progress, _LEAST_PROGRESS))
+    return np.asarray(seconds / np.maximum(problem.worth, _LEAST_PROGRESS))
 
 
 def choose_by_score(problem: PlanningProblem, mask: BoolArray, score: FloatArray, strategy: str) -> IntArray:

@@ -9,7 +9,7 @@ import numpy as np
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.kinds import group_alike
-from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.search.knapsack import best_within_limits
 from hybridsplit.solver.search.label_setting import best_by_labels
 from hybridsplit.solver.search.least_energy import least_energy
@@ -74,7 +74,8 @@ def best_at_shares(
     latency_s = row_latency_s[candidates]
     order = np.argsort(latency_s, kind="stable")
     deadlines, progress = _frontier(problem, candidates[order], latency_s[order])
-    reaches = progress >= problem.minimum_progress * (1 - 1e-12)
+    least = -np.inf if problem.objective == TIME_TO_TARGET else problem.minimum_progress * (1 - 1e-12)
+    reaches = progress >= least  # for a target it is the gain that is known here; the limit is checked below
     if problem.objective == ENERGY:
         return _least_energy(problem, candidates)
     objective = np.array([problem.objective_s(t, g) for t, g in zip(deadlines, progress, strict=True)])

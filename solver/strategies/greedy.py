@@ -30,7 +30,8 @@ class Greedy(Strategy):
             score = problem.energy_j
         elif problem.divides_by_progress:
             # An option without progress is worse than any that makes some, and finite so that it can be compared.
-            worst = float(latency_s.max()) / max(float(problem.progress[problem.progress > 0].min()), 1e-12)
-            score = np.where(problem.progress > 0, latency_s / np.maximum(problem.progress, 1e-300), 10.0 * worst + 1.0)
+            worth = problem.worth
+            worst = float(latency_s.max()) / max(float(worth[worth > 0].min(initial=1.0)), 1e-12)
+            score = np.where(worth > 0, latency_s / np.maximum(worth, 1e-300), 10.0 * worst + 1.0)
         rows = choose_by_score(problem, ~problem.is_dropped, score, self.name)
         return Proposal(rows, equal_shares=True, reason="best for this client by itself at equal shares")

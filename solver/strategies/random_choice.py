@@ -31,7 +31,7 @@ class RandomChoice(Strategy):
         mask = ~problem.is_dropped
         for _ in range(_DRAWS):
             rows = choose_by_score(problem.without_limits(), mask, rng.uniform(size=problem.num_rows), self.name)
-            if problem.keeps_limits(rows) and (not problem.divides_by_progress or problem.total_progress(rows) > 0):
+            if problem.keeps_limits(rows) and (not problem.divides_by_progress or problem.total_gain(rows) > 0):
                 break
         else:
             rows = choose_by_score(problem, mask, rng.uniform(size=problem.num_rows), self.name)

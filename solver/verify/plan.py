@@ -11,14 +11,14 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
+from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
 from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.errors import SolverFailure
-from hybridsplit.scenarios.modes import MODES, Gradient
 from hybridsplit.scenarios.schema import Client, Scenario, Training
 from hybridsplit.solver.verify.clients import client_violations
 from hybridsplit.solver.verify.phases import LATENCY_TOLERANCE, close_to
 from hybridsplit.solver.verify.schedule import SHARE_TOLERANCE, share_violations, wait_violations
+from hybridsplit.solver.verify.target import is_exact, target_violations
 
 if TYPE_CHECKING:
     from hybridsplit.scenarios.contracts.options import OptionTable
@@ -71,6 +71,7 @@ def plan_violations(plan: Plan, scenario: Scenario, table: OptionTable | None) -
     delays_s = {client.id: (client.link.delay_s(is_up=True), client.link.delay_s(is_up=False)) for client in expanded}
     yield from wait_violations(plan, training.local_steps, _synchronises(training), delays_s)
     yield from _of_server_model(plan, training)
+    yield from target_violations(plan, scenario, table)
 
 
 def shortened(violations: list[str]) -> str:
@@ -114,18 +115,11 @@ def _of_plan(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> It
         yield f"progress is {plan.progress:.9g}, its clients make {progress:.9g}"
     if progress < scenario.objective.minimum_progress * (1 - SHARE_TOLERANCE):
         yield f"progress {progress:.9g} is below the least one, {scenario.objective.minimum_progress:.9g}"
-    covered = math.fsum(client.data_weight for client in plan.clients if _is_exact(client))
+    covered = math.fsum(client.data_weight for client in plan.clients if is_exact(client))
     if covered < scenario.objective.coverage - SHARE_TOLERANCE:
         yield f"coverage is {covered:.9g}, below the {scenario.objective.coverage:.9g} asked for"
     yield from _of_energy(plan, scenario, expanded)
     yield from _of_objective(plan, scenario, progress)
-
-
-def _is_exact(client: ClientPlan) -> bool:
-    """Say whether a client trains all its blocks exactly: an untrained part of progress 1 has nothing to train."""
-    mode = MODES.get(client.mode)
-    gradient = None if mode is None else mode.gradient
-    return gradient is Gradient.EXACT or (gradient is Gradient.NONE and client.progress >= 1)
 
 
 def _of_energy(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> Iterator[str]:
@@ -150,12 +144,11 @@ def _of_energy(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> 
 def _of_objective(plan: Plan, scenario: Scenario, progress: float) -> Iterator[str]:
     if plan.objective != scenario.objective.minimise:
         yield f"it minimises {plan.objective!r}, the scenario {scenario.objective.minimise!r}"
-    by_progress = scenario.objective.minimise == "time-to-progress"
-    if by_progress and progress <= 0:
-        yield "it makes no progress, so time-to-progress has no value"
+    divisor = {"time-to-progress": progress, "time-to-target": plan.gain or 0.0}.get(scenario.objective.minimise, 1.0)
+    if divisor <= 0:
+        yield f"a round gains nothing, so {scenario.objective.minimise} has no value"
         return
-    total_s = plan.round_latency_s + plan.drop_price_s
-    objective_s = total_s / progress if by_progress else total_s
+    objective_s = (plan.round_latency_s + plan.drop_price_s) / divisor
     if not close_to(plan.objective_s, objective_s):
         yield f"objective_s is {plan.objective_s:.9g} where latency and progress give {objective_s:.9g}"
     if plan.lower_bound_s > plan.objective_s * (1 + SHARE_TOLERANCE):

@@ -62,6 +62,7 @@ def test_options_are_those_of_the_contract() -> None:
     assert surface == {
         "scenarios": ["--json", "--schema"],
         "profile": ["--json", "--machine", "--out", "--picture", "--set"],
+        "pilot": ["--costs", "--executor", "--json", "--out", "--pilots", "--rounds", "--set", "--workers"],
         "plan": ["--all", "--json", "--out", "--set", "--strategy", "--time-limit", "--traces", "--warm-start"],
         "pareto": ["--json", "--out", "--points", "--set", "--x", "--y"],
         "run": [

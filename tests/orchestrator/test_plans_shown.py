@@ -11,7 +11,8 @@ from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.run.rounds import train
 from hybridsplit.scenarios.contracts.assignment import assignments_of
-from hybridsplit.scenarios.contracts.plan import Marginal, Plan, PlanStatus
+from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
+from hybridsplit.scenarios.contracts.prices import Marginal
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.planner import make_plan

@@ -42,6 +42,9 @@ class Columns:
     uncovered: np.ndarray
     price: np.ndarray
     dropped: np.ndarray
+    target: np.ndarray
+    estimate: np.ndarray
+    depth: np.ndarray
     size: list[int]
     rate: np.ndarray
     snr: np.ndarray
@@ -81,18 +84,19 @@ def collect(instance: Instance) -> Columns | None:
                 (
                     row.client_compute_s, 8.0 * row.uplink_bytes, 8.0 * row.downlink_bytes / rate["down"],
                     row.server_compute_s, w * row.progress, row.client_energy_j, row.server_state_bytes,
-                    0.0 if exact else w, 0.0, 0,
+                    0.0 if exact else w, 0.0, 0, getattr(row, "gain", 0.0), getattr(row, "estimate_loss", 0.0),
+                    0 if exact else row.cut,
                 )
             )  # fmt: skip
         if client.drop_price_s is not None:
-            own.append((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, client.data_weight, client.drop_price_s, 1))
+            own.append((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, client.data_weight, client.drop_price_s, 1, 0.0, 0.0, 10**6))
         if not own:
             return None
         per_client.append(own)
     width = max(len(own) for own in per_client)
     padded = np.array([own + [own[-1]] * (width - len(own)) for own in per_client], dtype=float)
     return Columns(
-        *(padded[:, :, i] for i in range(10)),
+        *(padded[:, :, i] for i in range(13)),
         size=[len(own) for own in per_client],
         rate=np.array([r["up"] for r in rates]),
         snr=np.array([r["snr"] for r in rates]),
@@ -214,6 +218,20 @@ def least_deadline(c: Columns, plan: np.ndarray, prices: np.ndarray, upper: floa
     return low
 
 
+def target_gain(scenario: Scenario, c: Columns, plans: np.ndarray) -> np.ndarray:
+    """Share of the way to the target that every plan gains, less what it loses in blocks that nobody trains exactly."""
+    who = np.arange(len(c.size))
+    pilot = scenario.objective.pilot
+    assert pilot is not None
+    weight = np.array([client.data_weight for client in scenario.expanded_clients()])
+    depth = np.minimum(c.depth[who, plans].min(axis=1), len(pilot.block_share)).astype(int)
+    below = np.concatenate([[0.0], np.cumsum(pilot.block_share)])
+    present = (weight * (1.0 - c.dropped[who, plans])).sum(axis=1)
+    lost = pilot.untrained_blocks * below[depth] / pilot.rounds * present
+    lost += np.where(depth > 0, c.estimate[who, plans].sum(axis=1), 0.0)
+    return c.target[who, plans].sum(axis=1) - lost
+
+
 def brute_force(instance: Instance) -> Truth:
     """Smallest objective over all plans, certified."""
     scenario, c = instance.scenario, collect(instance)
@@ -235,6 +253,8 @@ def brute_force(instance: Instance) -> Truth:
         least = float(totals["energy"][keep].min()) if keep.any() else math.inf
         return Truth(least, least)
     scale = totals["gain"] if goal.minimise == "time-to-progress" else np.ones(len(plans))
+    if goal.minimise == "time-to-target":
+        scale = target_gain(scenario, c, plans)
     keep &= scale > 0
     plans, scale, price = plans[keep], scale[keep], totals["price"][keep]
     if not len(plans):

@@ -231,6 +231,40 @@ def random_instance(
     return Instance(scenario, make_table(scenario, rows))
 
 
+def for_target(instance: Instance, seed: int, *, most_untrained: float = 0.5) -> Instance:
+    """Return an instance whose objective is the time to a target, with gains drawn beside its costs.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    seed
+        Of the draws.
+    most_untrained
+        Largest constant of untrained blocks.
+    """
+    rng = np.random.default_rng([seed, 7])
+    rows = instance.table.table.copy()
+    num_blocks, weight = int(rows["cut"].max()), rows["data_weight"].to_numpy()
+    rounds = float(rng.uniform(2, 20))
+    # Some rows cost more than they add.
+    rows["gain"] = weight * rng.uniform(-0.3, 1.0, len(rows)) / rounds
+    estimated = rows["mode"].str.startswith("zo").to_numpy()
+    rows["estimate_loss"] = np.where(estimated, weight * rng.uniform(0.0, 0.3, len(rows)), 0.0) / rounds
+    share = rng.dirichlet(np.ones(num_blocks))
+    pilot = {
+        "target_accuracy": 0.9,
+        "rounds": rounds,
+        "untrained_blocks": float(rng.uniform(0, most_untrained)),
+        "held_out_error": 0.1,
+        "num_pilots": 6,
+        "block_share": share.tolist(),
+    }
+    document = instance.scenario.resolved()
+    document["objective"] |= {"minimise": "time-to-target", "pilot": pilot}
+    return Instance(validate_scenario(document, "test"), OptionTable(rows))
+
+
 def _between(frame: pd.DataFrame, known: pd.DataFrame, column: str, rng: np.random.Generator) -> float:
     """Draw a capacity between what the known plan takes and halfway to what the greediest takes."""
     taken = float(known[column].sum())

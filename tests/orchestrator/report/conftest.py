@@ -13,7 +13,8 @@ from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
 from hybridsplit.scenarios.contracts.phases import Phase
-from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus, Prices
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
+from hybridsplit.scenarios.contracts.prices import Prices
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Client, Scenario
 

@@ -16,7 +16,8 @@ from hybridsplit.orchestrator.report.tables import bottleneck_table, plan_table
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.phases import Phase
-from hybridsplit.scenarios.contracts.plan import Marginal, PlanStatus, Prices
+from hybridsplit.scenarios.contracts.plan import PlanStatus
+from hybridsplit.scenarios.contracts.prices import Marginal, Prices
 from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.units import counted, format_bytes_of, format_seconds
 

@@ -1,4 +1,4 @@
-"""What more of each resource would be worth to a plan."""
+"""What more of a resource is worth to a plan: prices at the optimum, and differences of solved problems."""
 
 from __future__ import annotations
 

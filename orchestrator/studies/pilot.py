@@ -1,0 +1,263 @@
+"""Short pilot runs, and the constants of the model of rounds to a target that fit them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybridsplit.orchestrator.studies.pilot_design import Pilot, choose_pilots
+from hybridsplit.profiler.rounds_fit import Observation, fit_rounds, held_out_error
+from hybridsplit.profiler.rounds_to import reaches, rounds_to
+from hybridsplit.scenarios.contracts.files import write_text_whole
+from hybridsplit.scenarios.errors import ContractError, UsageError
+from hybridsplit.scenarios.schema import PilotConstants, Scenario
+from hybridsplit.scenarios.sections.pilot import CONSTANTS
+
+if TYPE_CHECKING:
+    from hybridsplit.profiler.target_gain import Terms
+    from hybridsplit.runtime.executors.base import Executor
+    from hybridsplit.runtime.run.records import RoundRecord
+    from hybridsplit.scenarios.contracts.options import OptionTable
+    from hybridsplit.scenarios.contracts.plan import Plan
+
+WORTH_IT = 0.1
+"""Largest share of the simulated seconds of the run it plans that a pilot study should take."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is about to be run.
+
+    Parameters
+    ----------
+    pilots
+        The plans to try.
+    num_rounds
+        Most rounds of each; one ends as soon as it has reached the target.
+    seconds
+        Simulated seconds of all pilots at most.
+    of_run
+        That over the simulated seconds of the run that is planned, by its best plan for progress.
+    drift
+        ``ζ²`` of clients, where it matters.
+    block_share
+        By block, its share of the trainable parameters.
+    """
+
+    pilots: tuple[Pilot, ...]
+    num_rounds: int
+    seconds: float
+    of_run: float
+    drift: Mapping[str, float]
+    block_share: tuple[float, ...]
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether the pilots take at most a tenth of the run that they plan."""
+        return self.of_run <= WORTH_IT
+
+
+@dataclass(frozen=True)
+class PilotStudy:
+    """What the pilots taught.
+
+    Parameters
+    ----------
+    constants
+        The fitted constants.
+    runs
+        By pilot: its options, terms, curve, and rounds to the target (None if it was not reached).
+    """
+
+    constants: PilotConstants
+    runs: tuple[dict[str, Any], ...]
+
+
+def target_of(scenario: Scenario) -> tuple[float, bool]:
+    """Return a scenario's target, and whether more of it is better.
+
+    Raises
+    ------
+    UsageError
+        If it states none.
+    """
+    objective = scenario.objective
+    if objective.target_accuracy is not None:
+        return objective.target_accuracy, True
+    if objective.target_loss is not None:
+        return objective.target_loss, False
+    raise UsageError(
+        f"{scenario.name}: objective.target_accuracy: is needed for pilots; state a test accuracy to be reached, or a "
+        "training loss under objective.target_loss: --set objective.target_accuracy=0.9"
+    )
+
+
+def design_pilots(
+    scenario: Scenario,
+    options: OptionTable,
+    number: int,
+    num_rounds: int,
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
+) -> Design:
+    """Choose pilots, and say what they cost.
+
+    Parameters
+    ----------
+    scenario, options
+        The scenario, for another objective than the target, and its option table.
+    number, num_rounds
+        Pilots, and most rounds of each.
+    on_progress
+        Called with what is being done and the share that is done, in [0, 1].
+
+    Raises
+    ------
+    InfeasibleError
+        If the scenario has no plan.
+    UsageError
+        If the scenario states no target.
+    """
+    target_of(scenario)
+    terms, drift = _terms(scenario, options)
+    on_progress(f"{number} plans to try", 0.5)
+    pilots = tuple(choose_pilots(scenario, options, terms, number))
+    seconds = math.fsum(pilot.plan.round_latency_s for pilot in pilots) * num_rounds
+    whole_s = pilots[0].plan.round_latency_s * scenario.training.rounds
+    return Design(pilots, num_rounds, seconds, seconds / whole_s, drift, tuple(terms.block_share.tolist()))
+
+
+def _terms(scenario: Scenario, options: OptionTable) -> tuple[Terms, Mapping[str, float]]:
+    from hybridsplit.profiler.options import block_costs, profiled_model
+    from hybridsplit.profiler.target_gain import terms_of
+
+    drift: Mapping[str, float] = {}
+    if scenario.training.server_model != "per-client":
+        from hybridsplit.profiler.client_drift import client_drift
+
+        drift = client_drift(scenario)
+    return terms_of(options.table, scenario, block_costs(profiled_model(scenario)), drift), drift
+
+
+def run_pilots(
+    scenario: Scenario,
+    design: Design,
+    executor: Executor[Any],
+    folder: Path,
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
+) -> PilotStudy:
+    """Run the pilots that have not been run, and fit the constants to all.
+
+    Parameters
+    ----------
+    scenario, design
+        The scenario, and what to run.
+    executor
+        An entered executor.
+    folder
+        Where the curve of every pilot is kept; those that are there already are not run again.
+    on_progress
+        Called with what is being done and the share that is done, in [0, 1].
+
+    Raises
+    ------
+    ContractError
+        If a kept curve is damaged.
+    ProfileError
+        If the pilots give no constants.
+    RunError
+        If training fails.
+    """
+    target, rising = target_of(scenario)
+    runs, observations = [], []
+    for place, pilot in enumerate(design.pilots):
+        on_progress(f"pilot {place + 1} of {len(design.pilots)}", place / len(design.pilots))
+        curve = _curve(scenario, pilot.plan, design.num_rounds, executor, folder)
+        rounds = rounds_to(curve, target, rising=rising)
+        observations.append(Observation(pilot.terms, rounds, len(curve)))
+        runs.append(
+            {
+                "options": [[client.id, *client.key] for client in pilot.plan.clients],
+                "terms": dict(zip(CONSTANTS, pilot.terms, strict=True)),
+                "curve": curve,
+                "rounds_to_target": rounds if math.isfinite(rounds) else None,
+            }
+        )
+    return PilotStudy(fitted(scenario, observations, design), tuple(runs))
+
+
+def fitted(scenario: Scenario, observations: Sequence[Observation], design: Design) -> PilotConstants:
+    """Fit the constants, with their held-out error.
+
+    Parameters
+    ----------
+    scenario
+        What they are fitted for.
+    observations
+        What the pilots were and reached.
+    design
+        Their design.
+
+    Raises
+    ------
+    ProfileError
+        If the pilots give no constants.
+    """
+    model = fit_rounds(observations)
+    error = held_out_error(observations)
+    return PilotConstants(
+        target_accuracy=scenario.objective.target_accuracy,
+        target_loss=scenario.objective.target_loss,
+        rounds=model.rounds,
+        not_identified=model.not_identified,  # type: ignore[arg-type]
+        held_out_error=error,
+        num_pilots=len(observations),
+        block_share=design.block_share,
+        client_drift=dict(design.drift),
+        fitted_for=scenario.convergence_facts(),
+        **dict(zip(CONSTANTS, model.constants, strict=True)),
+    )
+
+
+class _Enough(Exception):
+    """Ends a pilot that has reached the target."""
+
+
+def _curve(scenario: Scenario, plan: Plan, num_rounds: int, executor: Executor[Any], folder: Path) -> list[float]:
+    """Return the target's figure by round, kept or made now."""
+    from hybridsplit.runtime.run.rounds import train
+    from hybridsplit.scenarios.contracts.assignment import assignments_of
+
+    target, rising = target_of(scenario)
+    facts = [plan.scenario_hash, num_rounds, [[c.id, *c.key] for c in plan.clients]]
+    file = folder / f"pilot-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.json"
+    if file.is_file():
+        return _kept(file)
+    curve: list[float] = []
+
+    def note(record: RoundRecord) -> None:
+        value = record.test_accuracy if rising else record.train_loss
+        curve.append(float("inf") if value is None else value)
+        if reaches(curve, target, rising=rising):
+            raise _Enough
+
+    with contextlib.suppress(_Enough):
+        train(scenario, assignments_of(plan, scenario), executor, num_rounds, schedule=plan.schedule, on_round=note)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text_whole(file, json.dumps(curve) + "\n")
+    return curve
+
+
+def _kept(file: Path) -> list[float]:
+    try:
+        curve = json.loads(file.read_text(encoding="utf-8"))
+        return [float(value) for value in curve]
+    except (OSError, ValueError, TypeError) as error:
+        raise ContractError(
+            f"{file}: damaged: needs a list of numbers; remove it, and the pilot is run again"
+        ) from error

@@ -1,0 +1,150 @@
+"""Fit the constants of the model of rounds to a target to pilot runs, by non-negative least squares.
+
+``R = rounds / (1 - Σ constant · term)`` is ``rounds / R + Σ constant · term = 1``, linear in the constants
+(docs/methods/progress.md). A pilot that did not reach the target within its rounds says that the left side is at least
+1 there, which is convex as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridsplit.scenarios.errors import ProfileError
+from hybridsplit.scenarios.sections.pilot import CONSTANTS
+
+FloatArray = NDArray[np.float64]
+
+_SAME = 1e-6
+"""Relative range within which a term is the same in all pilots, so that they say nothing about its constant."""
+_NOTHING = 1e-4
+"""Largest part of the way that a constant takes away in any pilot and counts as nothing."""
+_FEWEST = 3
+"""Pilots below which no fit is made; held-out errors need one more."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one pilot was, and when it reached the target.
+
+    Parameters
+    ----------
+    terms
+        [5] sums over its clients, in the order of :data:`hybridsplit.scenarios.sections.pilot.CONSTANTS`.
+    rounds
+        Rounds to the target; infinite if it was not reached.
+    rounds_run
+        Rounds that it ran.
+    """
+
+    terms: tuple[float, ...]
+    rounds: float
+    rounds_run: int
+
+
+@dataclass(frozen=True)
+class RoundsModel:
+    """Fitted constants.
+
+    Parameters
+    ----------
+    rounds
+        Rounds with nothing in the way.
+    constants
+        [5] of the terms.
+    not_identified
+        Names of the constants that the pilots say nothing about.
+    """
+
+    rounds: float
+    constants: tuple[float, ...]
+    not_identified: tuple[str, ...]
+
+    def predict(self, terms: Sequence[float]) -> float:
+        """Rounds to the target of a plan with these terms ([5]); infinite where they take all of the way away."""
+        left = 1.0 - math.fsum(constant * term for constant, term in zip(self.constants, terms, strict=True))
+        return self.rounds / left if left > 0 else math.inf
+
+
+def fit_rounds(observations: Sequence[Observation]) -> RoundsModel:
+    """Fit the constants.
+
+    Parameters
+    ----------
+    observations
+        The pilots.
+
+    Raises
+    ------
+    ProfileError
+        If fewer than three are given, or none reached the target.
+    """
+    reached = np.array([math.isfinite(one.rounds) for one in observations])
+    if len(observations) < _FEWEST or not reached.any():
+        raise ProfileError(
+            f"the pilots give no constants: found {len(observations)} pilots, of which {int(reached.sum())} reached "
+            f"the target; needs {_FEWEST} pilots and one that reaches it: raise --pilots or --rounds, or lower the "
+            "target"
+        )
+    terms = np.array([one.terms for one in observations])
+    largest = terms.max(axis=0)
+    varies = np.ptp(terms, axis=0) > _SAME * np.maximum(largest, np.finfo(float).tiny)
+    inverse = np.array([1.0 / (one.rounds if math.isfinite(one.rounds) else one.rounds_run) for one in observations])
+    unit = float(inverse.max())
+    matrix = np.column_stack([inverse / unit, terms[:, varies] / largest[varies]])
+    solved = _least_squares(matrix, reached)
+    scaled = np.zeros(len(CONSTANTS))
+    scaled[varies] = np.where(solved[1:] > _NOTHING, solved[1:], 0.0)
+    constants = np.where(scaled > 0, scaled / np.maximum(largest, np.finfo(float).tiny), 0.0)
+    unknown = tuple(name for name, known in zip(CONSTANTS, scaled > 0, strict=True) if not known)
+    return RoundsModel(max(float(solved[0]) / unit, np.finfo(float).eps), tuple(constants.tolist()), unknown)
+
+
+def held_out_error(observations: Sequence[Observation]) -> float | None:
+    """Median relative error of the rounds of each pilot, predicted from all others.
+
+    Parameters
+    ----------
+    observations
+        The pilots. Those that did not reach the target count as right where that is predicted.
+
+    Returns
+    -------
+    float or None
+        None where the pilots are too few to leave one out, or the others give no constants.
+    """
+    if len(observations) <= _FEWEST:
+        return None
+    errors = []
+    for left_out, one in enumerate(observations):
+        others = [other for position, other in enumerate(observations) if position != left_out]
+        try:
+            predicted = fit_rounds(others).predict(one.terms)
+        except ProfileError:
+            return None
+        if math.isfinite(one.rounds):
+            errors.append(abs(predicted - one.rounds) / one.rounds)
+        else:
+            errors.append(max(0.0, 1.0 - predicted / one.rounds_run))
+    found = float(np.median(errors))
+    return found if math.isfinite(found) else None
+
+
+def _least_squares(matrix: FloatArray, reached: NDArray[np.bool_]) -> FloatArray:
+    """Non-negative solution of ``matrix · x = 1`` where the target was reached, and of ``≥ 1`` where it was not."""
+    import cvxpy as cp  # late: half a second, and no plan needs it here
+
+    x = cp.Variable(matrix.shape[1], nonneg=True)
+    cost = cp.sum_squares(matrix[reached] @ x - 1.0)
+    if not reached.all():
+        cost += cp.sum_squares(cp.pos(1.0 - matrix[~reached] @ x))
+    problem = cp.Problem(cp.Minimize(cost))
+    problem.solve(solver=cp.CLARABEL)
+    if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) or x.value is None:
+        raise ProfileError(f"the fit of the constants ended as {problem.status!r}; run more pilots")
+    found: FloatArray = np.maximum(np.asarray(x.value, dtype=float), 0.0)
+    return found

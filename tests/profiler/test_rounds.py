@@ -1,0 +1,183 @@
+"""The model of rounds to a target: its identities, where a curve crosses, and what a fit can and cannot tell."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybridsplit.orchestrator.studies.pilot_design import plan_terms
+from hybridsplit.profiler.options import block_costs, profile_scenario, profiled_model
+from hybridsplit.profiler.rounds_fit import Observation, RoundsModel, fit_rounds, held_out_error
+from hybridsplit.profiler.rounds_to import rounds_to
+from hybridsplit.profiler.target_gain import Terms, terms_of
+from hybridsplit.scenarios.errors import ProfileError
+from hybridsplit.scenarios.loader import load_scenario, validate_scenario
+from hybridsplit.scenarios.sections.pilot import CONSTANTS
+
+ASSUMED = "objective.gradient_split=assumed"
+FROZEN = "training.modes=[fo,zo-projection,frozen]"
+constants = st.tuples(*[st.floats(0, 2)] * len(CONSTANTS))
+
+
+def terms_at(*overrides: str, drift: float = 0.0) -> tuple[Any, Terms]:
+    scenario = load_scenario("quickstart", [ASSUMED, FROZEN, *overrides])
+    table = profile_scenario(scenario).table
+    costs: Any = block_costs(profiled_model(scenario))
+    spread = dict.fromkeys(table["client"].unique(), drift)
+    return table, terms_of(table, scenario, costs, spread)
+
+
+def rows_with(table: Any, mode: str, cut: int = 3) -> list[int]:
+    """Return one row of every client."""
+    chosen = table[(table["mode"] == mode) & (table["cut"] == cut)]
+    return [chosen.index[chosen["client"] == client][0] for client in table["client"].unique()]
+
+
+def test_terms_vanish_where_nothing_is_in_the_way() -> None:
+    """``ζ = 0`` and exact gradients everywhere: batch noise alone is left, and falls to nothing as batches grow."""
+    table, terms = terms_at()
+    noise, *others = plan_terms(terms, rows_with(table, "fo"))
+    assert others == [0.0] * 4
+    assert noise == pytest.approx(1 / (6 * 32))
+    assert RoundsModel(7.0, (0.0,) * 5, ()).predict([noise, *others]) == 7.0
+
+
+def test_doubling_every_batch_halves_the_noise() -> None:
+    _, terms = terms_at()
+    _, doubled = terms_at("training.batch_size=64")
+    assert doubled.batch_noise.sum() * 2 == pytest.approx(terms.batch_noise.sum())
+
+
+def test_drift_needs_data_that_differ_and_a_part_of_its_own() -> None:
+    table, same = terms_at()
+    assert not same.drift.any()
+    _, own = terms_at(drift=0.5)
+    assert own.drift == pytest.approx(0.5 * own.weight)  # with a server copy each, whatever the cut
+    _, shared = terms_at("training.server_model=shared-mean", drift=0.5)
+    by_cut = table.assign(drift=shared.drift).groupby("cut")["drift"].mean()
+    assert by_cut.is_monotonic_increasing
+    assert by_cut.iloc[0] < 0.1 * by_cut.iloc[-1]
+
+
+def test_one_exact_client_is_enough_for_the_blocks_of_all() -> None:
+    table, terms = terms_at()
+    frozen = rows_with(table, "frozen")
+    _, untrained, blocks, _, _ = plan_terms(terms, frozen)
+    assert blocks == pytest.approx(terms.block_share[:3].sum())
+    exact = [rows_with(table, "fo")[0], *frozen[1:]]
+    _, fewer, none, _, _ = plan_terms(terms, exact)
+    assert none == 0.0
+    assert fewer == pytest.approx(untrained * 5 / 6)
+
+
+def test_averaging_divides_the_noise_of_estimates_by_their_number() -> None:
+    table, terms = terms_at()
+    estimates = rows_with(table, "zo-projection")
+    noise = plan_terms(terms, estimates)[3]
+    alone = float(terms.estimate_noise[estimates[0]] / terms.weight[estimates[0]] ** 2)
+    assert noise == pytest.approx(alone / len(estimates))
+    # Where somebody trains the blocks exactly, the weights of the estimates leave next to nothing of their noise.
+    assert plan_terms(terms, [rows_with(table, "fo")[0], *estimates[1:]])[3] == 0.0
+
+
+@given(constants, st.lists(st.tuples(*[st.floats(0, 0.05)] * 5), min_size=1, max_size=8), st.floats(0.5, 50))
+@settings(deadline=None)
+def test_a_client_of_positive_gain_never_raises_the_rounds(
+    given_constants: tuple[float, ...], clients: list[tuple[float, ...]], rounds: float
+) -> None:
+    """The rounds of clients together are the inverse of the sum of their gains, so that one gain more lowers them."""
+    weight = 1.0 / len(clients)
+    gains = [(weight - sum(c * t for c, t in zip(given_constants, own, strict=True))) / rounds for own in clients]
+    total = [math.fsum(own[k] for own in clients) for k in range(5)]
+    predicted = RoundsModel(rounds, given_constants, ()).predict(total)
+    if math.isfinite(predicted):
+        assert 1.0 / predicted == pytest.approx(math.fsum(gains), rel=1e-6, abs=1e-9)
+    for gain in gains:
+        rest = math.fsum(gains) - gain
+        if gain > 0 and rest > 0:
+            assert 1.0 / math.fsum(gains) <= 1.0 / rest
+
+
+@given(st.floats(1, 40), constants, st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=25)
+def test_a_fit_to_the_model_itself_gives_its_predictions_back(
+    rounds: float, true: tuple[float, ...], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    model = RoundsModel(rounds, tuple(0.4 * value for value in true), ())
+    all_terms = [tuple(rng.uniform(0, 0.2, 5).tolist()) for _ in range(14)]
+    observations = [Observation(terms, model.predict(terms), 100) for terms in all_terms]
+    fitted = fit_rounds(observations)
+    for one in observations:
+        assert fitted.predict(one.terms) == pytest.approx(one.rounds, rel=2e-2)
+
+
+def test_a_term_that_never_varies_is_not_identified() -> None:
+    observations = [Observation((0.01 * k, 0.3, 0.0, 0.0, 0.0), 5.0 / (1 - 0.02 * k), 30) for k in range(5)]
+    fitted = fit_rounds(observations)
+    assert set(fitted.not_identified) == {"untrained_clients", "untrained_blocks", "estimate_noise", "drift"}
+    assert fitted.constants[0] == pytest.approx(2.0, rel=1e-3)
+    assert fitted.rounds == pytest.approx(5.0, rel=1e-3)
+    error = held_out_error(observations)
+    assert error is not None
+    assert error < 1e-3
+
+
+def test_a_pilot_that_never_reached_the_target_bounds_the_constants() -> None:
+    """Its rounds are unknown and at least those it ran."""
+    known = [Observation((0.001 * k, 0.0, 0.0, 0.0, 0.0), 5.0, 30) for k in range(3)]
+    fitted = fit_rounds([*known, Observation((0.5, 0.0, 0.0, 0.0, 0.0), math.inf, 30)])
+    assert fitted.predict((0.5, 0.0, 0.0, 0.0, 0.0)) >= 29
+    assert fitted.predict((0.0,) * 5) == pytest.approx(5.0, rel=0.05)
+
+
+def test_too_few_pilots_give_a_reason() -> None:
+    with pytest.raises(ProfileError, match="needs 3 pilots"):
+        fit_rounds([Observation((0.0,) * 5, 5.0, 30)] * 2)
+    with pytest.raises(ProfileError, match="0 reached"):
+        fit_rounds([Observation((0.0,) * 5, math.inf, 30)] * 4)
+    assert held_out_error([Observation((0.0,) * 5, 5.0, 30)] * 3) is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.floats(0.05, 0.95))
+def test_what_reaches_a_target_reached_a_lower_one_within_its_rounds(values: list[float], target: float) -> None:
+    low, high = rounds_to(values, 0.9 * target, rising=True), rounds_to(values, target, rising=True)
+    assert low >= 1.0
+    if math.isfinite(high):
+        assert math.isfinite(low)
+        assert high <= len(values)
+
+
+def test_crossings_lie_between_rounds() -> None:
+    assert rounds_to([0.2, 0.4, 0.6, 0.8, 0.8], 0.5, rising=True) == pytest.approx(2.5)
+    assert rounds_to([2.0, 1.0, 0.5, 0.5], 0.75, rising=False) == pytest.approx(2.5)
+    assert rounds_to([0.9, 0.9], 0.5, rising=True) == 1.0
+    # One lucky round is not enough, and what falls after it is averaged with it.
+    assert rounds_to([0.2, 0.9, 0.2, 0.2], 0.8, rising=True) == math.inf
+    assert rounds_to([0.2, 0.9, 0.3, 0.9, 0.9], 0.8, rising=True) == pytest.approx(3 + 0.2 / 0.3)
+
+
+def test_gains_of_a_table_are_those_of_the_terms() -> None:
+    scenario = load_scenario("quickstart", [ASSUMED, FROZEN])
+    document = scenario.resolved()
+    share = profiled_model(scenario)
+    costs: Any = block_costs(share)
+    total = sum(cost.num_trainable for cost in costs)
+    pilot = {
+        "target_accuracy": 0.9, "rounds": 4.0, "batch_noise": 8.0, "untrained_clients": 0.2, "estimate_noise": 1e-4,
+        "held_out_error": 0.1, "num_pilots": 8, "block_share": [cost.num_trainable / total for cost in costs],
+    }  # fmt: skip
+    document["objective"] |= {"minimise": "time-to-target", "pilot": pilot}
+    table = profile_scenario(validate_scenario(document, "test")).table
+    terms = terms_of(table, scenario, costs, {})
+    expected = (terms.weight - 8.0 * terms.batch_noise - 0.2 * terms.untrained_clients) / 4.0
+    assert table["gain"].to_numpy() == pytest.approx(expected)
+    assert (table["estimate_loss"].to_numpy() > 0).sum() == table["mode"].str.startswith("zo").sum()
+    document["objective"]["pilot"] = pilot | {"held_out_error": 0.5}
+    poor = profile_scenario(validate_scenario(document, "test")).table
+    assert poor["gain"].to_numpy() == pytest.approx((poor["data_weight"] * poor["progress"] / 4.0).to_numpy())

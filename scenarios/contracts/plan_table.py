@@ -47,7 +47,7 @@ def write_clients(clients: Sequence[ClientPlan], path: Path) -> dict[str, Any]:
     for name in type(clients[0]).model_fields:
         if name not in _BY_PHASE:
             values = [getattr(client, name) for client in clients]
-            columns[name] = pd.Categorical(values) if isinstance(values[0], str) and name != "id" else values
+            columns[name] = values if name == "id" else _column(values)
             continue
         by_phase = [getattr(client, name) for client in clients]
         for phase in Phase:
@@ -55,9 +55,15 @@ def write_clients(clients: Sequence[ClientPlan], path: Path) -> dict[str, Any]:
             if not np.isnan(seconds).all():
                 columns[f"{name}.{phase}"] = seconds
     frame = pd.DataFrame(columns)
-    frame["client_energy_j"] = frame["client_energy_j"].astype(float)
     write_parquet(frame, path, _KIND, PLAN_CLIENTS_SCHEMA_VERSION)
     return {"file": path.name, "number": len(clients), "sha256": FileFacts.of(path).sha256}
+
+
+def _column(values: list[Any]) -> Any:
+    """[N] values as a column; what is unknown of a number is NaN there."""
+    if isinstance(values[0], str):
+        return pd.Categorical(values)
+    return [np.nan if value is None else value for value in values]
 
 
 def read_clients(
@@ -126,10 +132,8 @@ def _documents(frame: pd.DataFrame) -> list[dict[str, Any]]:
         for column, value in row.items():
             field, _, phase = str(column).partition(".")
             if not phase:
-                document[field] = value
+                document[field] = None if isinstance(value, float) and np.isnan(value) else value
             elif not np.isnan(value):
                 document.setdefault(field, {})[phase] = value
-        if document.get("client_energy_j") is not None and np.isnan(document["client_energy_j"]):
-            document["client_energy_j"] = None
         documents.append(document)
     return documents

@@ -30,7 +30,7 @@ def pilot(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="Write the constants here; curves are kept beside it.")
     ] = Path("pilot.json"),
-    number: Annotated[int, typer.Option("--pilots", min=3, max=100, help="Pilot runs.")] = 8,
+    number: Annotated[int, typer.Option("--pilots", min=4, max=100, help="Pilot runs, a third of them checks.")] = 9,
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=2, help="Most rounds of a pilot; those of the scenario by default.")
     ] = None,

@@ -23,6 +23,7 @@ from hybridsplit.orchestrator.commands.options import (
     profile_loaded,
     writing,
 )
+from hybridsplit.orchestrator.commands.seeds import Relaxed, check_study_options, compare_over_seeds, relaxed_overrides
 from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
 
 
@@ -99,11 +100,26 @@ def compare(
     executor: ExecutorOption = ExecutorName.RAY,
     workers: WorkersOption = None,
     address: AddressOption = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, max=100, help="With --run: train at so many seeds, with intervals."),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=2, help="With --seeds: rounds; those of the scenario by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="With --seeds: keep every run here, and go on from it.")
+    ] = None,
+    relax: Annotated[
+        Relaxed | None, typer.Option("--relax", help="Offer all modes, so that methods meet their own best setting.")
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare strategies on the same problem, and say where the difference comes from."""
     asked = [name.strip() for name in (strategies or "").split(",") if name.strip()]
+    check_study_options(train=train, seeds=seeds, rounds=rounds, out=out)
+    overrides = [*(overrides or []), *(relaxed_overrides(scenario, overrides) if relax is not None else [])]
     from hybridsplit.scenarios.loader import load_task
     from hybridsplit.scenarios.schema import Scenario
 
@@ -121,6 +137,11 @@ def compare(
 
     with progress_bar(f"planning {loaded.name}") as show:
         comparison = compare_plans(loaded, options, names, show)
+    if train and seeds is not None:
+        compare_over_seeds(
+            loaded, options, comparison, seeds, rounds, out, executor.value, workers, address, as_json=as_json
+        )
+        return
     if train:
         from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
 

@@ -179,11 +179,12 @@ def run_pilots(
         on_progress(f"pilot {place + 1} of {len(design.pilots)}", place / len(design.pilots))
         curve = _curve(scenario, pilot.plan, design.num_rounds, executor, folder)
         rounds = rounds_to(curve, target, rising=rising)
-        observations.append(Observation(pilot.terms, rounds, len(curve)))
+        observations.append(Observation(pilot.terms, rounds, len(curve), pilot.is_check))
         runs.append(
             {
                 "options": [[client.id, *client.key] for client in pilot.plan.clients],
                 "terms": dict(zip(CONSTANTS, pilot.terms, strict=True)),
+                "is_check": pilot.is_check,
                 "curve": curve,
                 "rounds_to_target": rounds if math.isfinite(rounds) else None,
             }

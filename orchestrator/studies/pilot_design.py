@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from hybridsplit.solver.strategies.base import Proposal
 FloatArray = NDArray[np.float64]
 
 _CANDIDATES = 120
+_PART_OF_CHECKS = 3
+"""One pilot in so many is a check."""
 _DRAWS = 40
 """Draws in which a candidate must keep the limits."""
 _RIDGE = 1e-3
@@ -39,10 +41,13 @@ class Pilot:
         The plan.
     terms
         [5] sums of its terms, in the order of :data:`hybridsplit.scenarios.sections.pilot.CONSTANTS`.
+    is_check
+        Whether the constants are first fitted without it, to see how far they are from its rounds.
     """
 
     plan: Plan
     terms: tuple[float, ...]
+    is_check: bool = False
 
 
 class Drawn(Strategy):
@@ -90,7 +95,10 @@ def _some(values: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.b
 
 
 def choose_pilots(scenario: Scenario, options: OptionTable, terms: Terms, number: int) -> list[Pilot]:
-    """Choose plans for pilots: the scenario's best one first, then those that add most to what is known.
+    """Choose plans for pilots: the scenario's best one first, then those that add most to what is known, then checks.
+
+    A third are checks, as they were drawn: plans that say most are extreme, and others follow from them badly, which
+    says little about the plans that one would choose.
 
     Parameters
     ----------
@@ -104,7 +112,8 @@ def choose_pilots(scenario: Scenario, options: OptionTable, terms: Terms, number
     Returns
     -------
     list of Pilot
-        In the order in which they are worth running (greedy D-optimal design of the terms).
+        Those that teach in the order in which they are worth running (greedy D-optimal design of the terms), then
+        the checks.
 
     Raises
     ------
@@ -121,7 +130,11 @@ def choose_pilots(scenario: Scenario, options: OptionTable, terms: Terms, number
         except InfeasibleError:
             continue
     distinct = list({one.terms: one for one in reversed(found)}.values())[::-1]
-    return [distinct[place] for place in _most_informative(np.array([one.terms for one in distinct]), number)]
+    terms_of_each = np.array([one.terms for one in distinct])
+    learned = _most_informative(terms_of_each, max(number - number // _PART_OF_CHECKS, 1))
+    others = [place for place in range(1, len(distinct)) if place not in learned]
+    checks = others[: number - len(learned)]
+    return [*(distinct[place] for place in learned), *(replace(distinct[place], is_check=True) for place in checks)]
 
 
 def _pilot(plan: Plan, places: dict[tuple[object, ...], int], terms: Terms) -> Pilot:

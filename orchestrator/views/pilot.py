@@ -53,7 +53,7 @@ def study_lines(study: PilotStudy) -> list[str]:
     for place, run in enumerate(study.runs):
         rounds = run["rounds_to_target"]
         reached = f"target not reached in {len(run['curve'])} rounds" if rounds is None else f"{rounds:.1f} rounds"
-        lines.append(f"pilot {place + 1:>2}: {reached}")
+        lines.append(f"pilot {place + 1:>2}: {reached}{', a check' if run['is_check'] else ''}")
     lines.append(
         f"with nothing in the way: {constants.rounds:.2f} rounds; what is in the way, at most in these pilots:"
     )
@@ -68,5 +68,7 @@ def study_lines(study: PilotStudy) -> list[str]:
         verdict = (
             "" if constants.is_usable else f", above {MOST_HELD_OUT_ERROR:.0%}: expected progress stands in for them"
         )
-        lines.append(f"held-out error of the rounds (median over pilots left out of the fit): {error:.0%}{verdict}")
+        lines.append(
+            f"held-out error of the rounds (median over the checks, left out of the fit): {error:.0%}{verdict}"
+        )
     return lines

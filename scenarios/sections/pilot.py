@@ -39,7 +39,7 @@ class PilotConstants(Section):
     not_identified: tuple[ConstantName, ...] = ()
     """Constants that the pilots say nothing about; they are 0."""
     held_out_error: Annotated[float, Field(ge=0)] | None = None
-    """Median relative error of the rounds of pilots that were left out of the fit; None where it cannot be taken."""
+    """Median relative error of the rounds of pilots left out of the fit as checks; None where it cannot be taken."""
     num_pilots: Annotated[int, Field(ge=1)]
     """Pilots behind the constants."""
     block_share: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]

@@ -78,7 +78,19 @@ def test_options_are_those_of_the_contract() -> None:
             "--workers",
         ],
         "replay": ["--absolute", "--in-order", "--json", "--out", "--round", "--rounds", "--traces"],
-        "compare": ["--address", "--executor", "--json", "--run", "--set", "--strategies", "--workers"],
+        "compare": [
+            "--address",
+            "--executor",
+            "--json",
+            "--out",
+            "--relax",
+            "--rounds",
+            "--run",
+            "--seeds",
+            "--set",
+            "--strategies",
+            "--workers",
+        ],
         "report": ["--json", "--round"],
     }
 

@@ -19,7 +19,7 @@ TARGET = ["--set", "objective.target_loss=5"]
 @pytest.fixture(scope="module")
 def pilot_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pilots") / "pilot.json"
-    printed = done("pilot", "quickstart", *TINY, *TARGET, "--pilots", "4", "--rounds", "2", "--out", str(path))
+    printed = done("pilot", "quickstart", *TINY, *TARGET, "--pilots", "5", "--rounds", "2", "--out", str(path))
     assert "held-out error" in printed
     assert printed.count("pilot ") >= 4
     return path
@@ -27,17 +27,17 @@ def pilot_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_costs_come_before_any_run(tmp_path: Path) -> None:
     out = tmp_path / "pilot.json"
-    arguments = ["pilot", "quickstart", *TINY, *TARGET, "--pilots", "4", "--rounds", "3", "--out", str(out), "--costs"]
+    arguments = ["pilot", "quickstart", *TINY, *TARGET, "--pilots", "5", "--rounds", "3", "--out", str(out), "--costs"]
     assert "of simulated time" in done(*arguments)
     costs = document(*arguments)["costs"]
-    assert costs["pilots"] == 4
+    assert costs["pilots"] == 5
     assert costs["rounds"] == 3
     assert costs["simulated_s"] > 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_more_than_a_tenth_of_the_run_is_said() -> None:
-    arguments = ["pilot", "quickstart", *TINY, *TARGET, "--pilots", "3", "--rounds", "2", "--costs"]
+    arguments = ["pilot", "quickstart", *TINY, *TARGET, "--pilots", "4", "--rounds", "2", "--costs"]
     assert "more than a tenth" in done(*arguments)
     assert "more than a tenth" not in done(*arguments, "--set", "training.rounds=10000")
 
@@ -50,7 +50,7 @@ def test_what_has_been_run_is_not_run_again(pilot_file: Path, monkeypatch: pytes
 
     before = json.loads(pilot_file.read_text(encoding="utf-8"))
     monkeypatch.setattr(rounds, "train", refuse)
-    done("pilot", "quickstart", *TINY, *TARGET, "--pilots", "4", "--rounds", "2", "--out", str(pilot_file))
+    done("pilot", "quickstart", *TINY, *TARGET, "--pilots", "5", "--rounds", "2", "--out", str(pilot_file))
     assert json.loads(pilot_file.read_text(encoding="utf-8")) == before
 
 
@@ -59,7 +59,7 @@ def test_a_scenario_that_names_the_file_is_planned_for_its_target(pilot_file: Pa
     plan = document("plan", "quickstart", *TINY, *TARGET, *named)
     assert plan["objective"] == "time-to-target"
     assert plan["objective_s"] == pytest.approx(plan["round_latency_s"] / plan["gain"])
-    assert plan["scenario"]["objective"]["pilot"]["num_pilots"] == 4
+    assert plan["scenario"]["objective"]["pilot"]["num_pilots"] == 5
     printed = done("plan", "quickstart", *TINY, *TARGET, *named)
     assert "rounds to training loss 5 are predicted" in " ".join(printed.split())
 
@@ -78,7 +78,7 @@ def test_a_file_for_something_else_is_refused(pilot_file: Path, tmp_path: Path) 
     done("plan", "quickstart", *TINY, *named, "--set", "radio.uplink_hz=20 MHz", "--strategy", "greedy")
     changed = tmp_path / "changed.json"
     text = pilot_file.read_text(encoding="utf-8")
-    changed.write_text(text.replace('"num_pilots": 4', '"num_pilots": 5'), encoding="utf-8")
+    changed.write_text(text.replace('"num_pilots": 5', '"num_pilots": 6'), encoding="utf-8")
     result = invoke("plan", "quickstart", *TINY, "--set", f"objective.pilot_file={changed}")
     assert result.exit_code == 2
     assert "was changed after" in " ".join(result.stderr.split())

@@ -112,34 +112,38 @@ def test_a_fit_to_the_model_itself_gives_its_predictions_back(
     model = RoundsModel(rounds, tuple(0.4 * value for value in true), ())
     all_terms = [tuple(rng.uniform(0, 0.2, 5).tolist()) for _ in range(14)]
     observations = [Observation(terms, model.predict(terms), 100) for terms in all_terms]
-    fitted = fit_rounds(observations)
+    fitted = fit_rounds(observations, shrinkage=0.0)
     for one in observations:
         assert fitted.predict(one.terms) == pytest.approx(one.rounds, rel=2e-2)
 
 
 def test_a_term_that_never_varies_is_not_identified() -> None:
     observations = [Observation((0.01 * k, 0.3, 0.0, 0.0, 0.0), 5.0 / (1 - 0.02 * k), 30) for k in range(5)]
-    fitted = fit_rounds(observations)
+    fitted = fit_rounds(observations, shrinkage=0.0)
     assert set(fitted.not_identified) == {"untrained_clients", "untrained_blocks", "estimate_noise", "drift"}
     assert fitted.constants[0] == pytest.approx(2.0, rel=1e-3)
     assert fitted.rounds == pytest.approx(5.0, rel=1e-3)
-    error = held_out_error(observations)
+    assert held_out_error(observations) is None  # no checks among them
+    right = Observation((0.02, 0.3, 0.0, 0.0, 0.0), 5.0 / (1 - 0.04), 30, is_check=True)
+    error = held_out_error([*observations, right])
     assert error is not None
-    assert error < 1e-3
+    assert error < 0.05  # shrunken constants
+    wrong = Observation((0.02, 0.3, 0.0, 0.0, 0.0), 10.0 / (1 - 0.04), 30, is_check=True)
+    assert held_out_error([*observations, wrong]) == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_pilot_that_never_reached_the_target_bounds_the_constants() -> None:
     """Its rounds are unknown and at least those it ran."""
     known = [Observation((0.001 * k, 0.0, 0.0, 0.0, 0.0), 5.0, 30) for k in range(3)]
-    fitted = fit_rounds([*known, Observation((0.5, 0.0, 0.0, 0.0, 0.0), math.inf, 30)])
+    fitted = fit_rounds([*known, Observation((0.5, 0.0, 0.0, 0.0, 0.0), math.inf, 30)], shrinkage=0.0)
     assert fitted.predict((0.5, 0.0, 0.0, 0.0, 0.0)) >= 29
     assert fitted.predict((0.0,) * 5) == pytest.approx(5.0, rel=0.05)
 
 
 def test_too_few_pilots_give_a_reason() -> None:
-    with pytest.raises(ProfileError, match="needs 3 pilots"):
+    with pytest.raises(ProfileError, match="needs 3 that reach it"):
         fit_rounds([Observation((0.0,) * 5, 5.0, 30)] * 2)
-    with pytest.raises(ProfileError, match="0 reached"):
+    with pytest.raises(ProfileError, match="of which 0 reached"):
         fit_rounds([Observation((0.0,) * 5, math.inf, 30)] * 4)
     assert held_out_error([Observation((0.0,) * 5, 5.0, 30)] * 3) is None
 

@@ -1,0 +1,104 @@
+"""``compare --run --seeds``: strategies trained at several seeds, with every run kept."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from hybridsplit.orchestrator.commands.options import writing
+from hybridsplit.orchestrator.console import print_json, progress_bar, stderr, stdout
+
+if TYPE_CHECKING:
+    from hybridsplit.orchestrator.studies.compare import Comparison
+    from hybridsplit.scenarios.contracts.options import OptionTable
+    from hybridsplit.scenarios.schema import Scenario
+
+
+class Relaxed(StrEnum):
+    """What ``compare`` may relax."""
+
+    MODES = "modes"
+
+
+def check_study_options(*, train: bool, seeds: int | None, rounds: int | None, out: Path | None) -> None:
+    """Refuse options of a study where none is made.
+
+    Raises
+    ------
+    UsageError
+        If one is given without those it needs.
+    """
+    from hybridsplit.scenarios.errors import UsageError
+
+    if seeds is not None and not train:
+        raise UsageError("--seeds: needs --run, since seeds matter to training alone: add --run")
+    for name, value in (("--rounds", rounds), ("--out", out)):
+        if value is not None and seeds is None:
+            raise UsageError(f"{name}: needs --seeds, the number of seeds to train at: add --run --seeds 5")
+
+
+def relaxed_overrides(scenario: str, overrides: list[str] | None) -> list[str]:
+    """Return settings that offer every mode that the scenario allows beside each other.
+
+    Parameters
+    ----------
+    scenario, overrides
+        Name or path, and ``key=value`` settings.
+    """
+    from hybridsplit.scenarios.loader import load_scenario
+
+    stated = load_scenario(scenario, overrides or []).training.modes
+    every = dict.fromkeys([*stated, "fo", "fo-recompute", "zo-projection", "zo-loss"])
+    return [f"training.modes=[{', '.join(every)}]"]
+
+
+def compare_over_seeds(
+    scenario: Scenario,
+    options: OptionTable,
+    comparison: Comparison,
+    seeds: int,
+    rounds: int | None,
+    out: Path | None,
+    executor: str,
+    workers: int | None,
+    address: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Train the plans of a comparison at several seeds, write what a reader can use, and print it.
+
+    Parameters
+    ----------
+    scenario, options, comparison
+        The scenario, its option table, and the plans.
+    seeds
+        How many: the scenario's own and those that follow it.
+    rounds, out
+        Rounds (the scenario's when None), and the folder of the study (named after the scenario when None).
+    executor, workers, address
+        Who trains.
+    as_json
+        Whether to print one JSON document.
+    """
+    from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
+    from hybridsplit.orchestrator.studies.seed_files import write_study
+    from hybridsplit.orchestrator.studies.seeds import train_over_seeds
+    from hybridsplit.orchestrator.views.seeds import seeds_table, verdict_lines
+    from hybridsplit.orchestrator.views.tables import infeasible_lines
+
+    folder = out or Path(f"comparison-{scenario.name}")
+    settings = RunSettings(executor, workers or default_workers(), rounds, address=address)
+    at = [scenario.seed + k for k in range(seeds)]
+    with progress_bar(f"training {scenario.name}") as show:
+        study = train_over_seeds(scenario, options, comparison.plans, at, settings, folder, show)
+    writing(folder / "comparison.csv", lambda: write_study(study, folder))
+    if as_json:
+        print_json({"scenario": scenario.name, "seeds": at, **study.document()})
+        return
+    stdout().print(seeds_table(study))
+    for line in [*verdict_lines(study), *infeasible_lines(comparison.rows)]:
+        stdout().print(line, highlight=False, soft_wrap=True)
+    stderr().print(f"runs, comparison.csv, comparison.tex and accuracy.svg are in {escape(str(folder))}")

@@ -1,0 +1,138 @@
+"""A comparison over seeds as files: a table as CSV and LaTeX, and accuracy over simulated time as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridsplit.orchestrator.studies.seeds import FIGURES, SeedRun, SeedStudy
+from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds
+from hybridsplit.scenarios.contracts.files import write_text_whole
+
+FloatArray = NDArray[np.float64]
+
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7d4a75")
+"""Okabe and Ito's colours, for strategies in their order."""
+_WIDTH, _HEIGHT, _LEFT, _TOP = 760, 420, 60, 30
+_RIGHT, _BOTTOM = 200, 50
+_POINTS = 80
+_HEADS = {
+    "test_accuracy": "accuracy",
+    "seconds_to_target": "s to target",
+    "bytes_to_target": "MB to target",
+    "joules_to_target": "J to target",
+}
+_SCALE = {"test_accuracy": 100.0, "bytes_to_target": 1e-6}
+
+
+def write_study(study: SeedStudy, folder: Path) -> None:
+    """Write ``comparison.csv``, ``comparison.tex`` and ``accuracy.svg``.
+
+    Parameters
+    ----------
+    study
+        The comparison.
+    folder
+        Where to.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text_whole(folder / "comparison.csv", study.frame.to_csv(index=False))
+    write_text_whole(folder / "comparison.tex", latex(study))
+    write_text_whole(folder / "accuracy.svg", accuracy_svg(study))
+
+
+def latex(study: SeedStudy) -> str:
+    """Return a LaTeX table: mean and half of the interval, and the verdict on the difference from the first strategy.
+
+    Parameters
+    ----------
+    study
+        The comparison.
+    """
+    shown = [name for name in FIGURES if any(getattr(one, name) is not None for one in study.strategies)]
+    lines = ["\\begin{tabular}{l" + "r" * len(shown) + "l}", "\\hline"]
+    lines += [" & ".join(["strategy", *(_HEADS[name] for name in shown), "against the first"]) + " \\\\", "\\hline"]
+    for one in study.strategies:
+        cells = [_cell(getattr(one, name), _SCALE.get(name, 1.0)) for name in shown]
+        word = one.verdicts.get("seconds_to_target") or one.verdicts.get("test_accuracy", "")
+        lines.append(" & ".join([one.strategy.replace("_", "\\_"), *cells, word]) + " \\\\")
+    return "\n".join([*lines, "\\hline", "\\end{tabular}", ""])
+
+
+def _cell(figure: MeanOverSeeds | None, scale: float) -> str:
+    if figure is None:
+        return "--"
+    if figure.low is None or figure.high is None:
+        return f"{scale * figure.mean:.4g}"
+    return f"${scale * figure.mean:.4g} \\pm {scale * (figure.high - figure.low) / 2:.2g}$"
+
+
+def accuracy_svg(study: SeedStudy) -> str:
+    """Return accuracy over simulated time: a line a strategy, the mean over seeds, in a band of its 95 % interval.
+
+    Parameters
+    ----------
+    study
+        The comparison.
+    """
+    longest_s = max(run.simulated_s[-1] for own in study.runs.values() for run in own)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">',
+        "<style>text {font-size: 12px}</style>",
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
+    ]
+    for tick in range(6):
+        y, x = _y(tick / 5), _x(longest_s * tick / 5, longest_s)
+        parts.append(f'<path d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}" stroke="#ddd"/>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{20 * tick} %</text>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{longest_s * tick / 5:.3g}</text>'
+        )
+    parts.append(f'<text x="{_LEFT}" y="{_TOP - 12}">test accuracy</text>')
+    parts.append(f'<text x="{(_WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 12}">simulated seconds</text>')
+    if study.target is not None and study.target[1]:
+        y = _y(study.target[0])
+        parts.append(f'<path d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}" stroke="#888" stroke-dasharray="4"/>')
+    for place, (strategy, runs) in enumerate(study.runs.items()):
+        colour = SERIES[place % len(SERIES)]
+        seconds = np.linspace(0.0, min(run.simulated_s[-1] for run in runs), _POINTS)
+        parts += _line(seconds, _on_grid(runs, seconds), longest_s, colour)
+        y = _TOP + 18 * place
+        parts.append(f'<rect x="{_WIDTH - _RIGHT + 14}" y="{y}" width="12" height="12" fill="{colour}"/>')
+        parts.append(f'<text x="{_WIDTH - _RIGHT + 32}" y="{y + 10}">{escape(strategy)}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _on_grid(runs: Sequence[SeedRun], seconds: FloatArray) -> FloatArray:
+    """[seeds, points] accuracy at some times, by straight lines between rounds; that of the first round before it."""
+    return np.array([np.interp(seconds, run.simulated_s, run.test_accuracy) for run in runs])
+
+
+def _line(seconds: FloatArray, accuracy: FloatArray, longest_s: float, colour: str) -> list[str]:
+    figures = [mean_over_seeds(column.tolist()) for column in accuracy.T]
+    known = [(s, one) for s, one in zip(seconds.tolist(), figures, strict=True) if one is not None]
+    mean = " ".join(f"{_x(s, longest_s):.1f},{_y(one.mean):.1f}" for s, one in known)
+    parts = [f'<polyline points="{mean}" fill="none" stroke="{colour}" stroke-width="2"/>']
+    edges = [(s, one.low, one.high) for s, one in known if one.low is not None and one.high is not None]
+    if edges:
+        upper = [f"{_x(s, longest_s):.1f},{_y(min(high, 1.0)):.1f}" for s, _, high in edges]
+        lower = [f"{_x(s, longest_s):.1f},{_y(max(low, 0.0)):.1f}" for s, low, _ in reversed(edges)]
+        parts.append(f'<polygon points="{" ".join([*upper, *lower])}" fill="{colour}" opacity="0.15"/>')
+    return parts
+
+
+def _x(seconds: float, longest_s: float) -> float:
+    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * seconds / max(longest_s, np.finfo(float).tiny)
+
+
+def _y(accuracy: float) -> float:
+    return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1.0 - accuracy)

@@ -1,0 +1,264 @@
+"""Strategies trained at several seeds: every run kept in a folder, and what a reader can compare.
+
+A strategy plans once, at the scenario's own seed; the plan is then trained at that seed and those that follow it, which
+draw weights, partition and batches anew. Strategies are compared seed by seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds, verdict
+from hybridsplit.profiler.rounds_to import rounds_to
+from hybridsplit.scenarios.contracts.files import write_text_whole
+from hybridsplit.scenarios.contracts.placement import FrozenValue
+from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.schema import Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hybridsplit.orchestrator.pipeline import RunSettings
+    from hybridsplit.scenarios.contracts.options import OptionTable
+    from hybridsplit.scenarios.contracts.plan import Plan
+
+FIGURES = ("test_accuracy", "seconds_to_target", "bytes_to_target", "joules_to_target")
+"""What is compared: final accuracy, and what it took to reach the target."""
+
+
+class SeedRun(FrozenValue):
+    """One plan trained at one seed."""
+
+    strategy: str
+    seed: int
+    simulated_s: tuple[float, ...]
+    """At the end of every round."""
+    test_accuracy: tuple[float, ...]
+    train_loss: tuple[float | None, ...]
+    bytes_a_round: int
+    joules_a_round: float | None
+    """None where the power of some device is not known."""
+    fullest: float
+    """Largest measured peak of a client over its budget."""
+
+
+class StrategyOverSeeds(FrozenValue):
+    """What a strategy comes to over all seeds; figures are None where some run did not reach the target."""
+
+    strategy: str
+    test_accuracy: MeanOverSeeds | None = None
+    seconds_to_target: MeanOverSeeds | None = None
+    bytes_to_target: MeanOverSeeds | None = None
+    joules_to_target: MeanOverSeeds | None = None
+    fullest: float
+    minus_first: Mapping[str, MeanOverSeeds | None]
+    """By figure, this strategy's minus the first one's, seed by seed; empty for the first."""
+    verdicts: Mapping[str, str]
+    """By figure, whether that is a difference, in words; empty for the first."""
+
+
+@dataclass(frozen=True)
+class SeedStudy:
+    """Strategies over seeds.
+
+    Parameters
+    ----------
+    target
+        What is to be reached, and whether more of it is better; None where the scenario states no target.
+    runs
+        By strategy, a run a seed.
+    strategies
+        Summaries, in the order asked for.
+    """
+
+    target: tuple[float, bool] | None
+    runs: Mapping[str, tuple[SeedRun, ...]]
+    strategies: tuple[StrategyOverSeeds, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a strategy: every figure with its interval, and its difference from the first strategy."""
+        import pandas as pd
+
+        rows = []
+        for one in self.strategies:
+            row: dict[str, Any] = {"strategy": one.strategy}
+            for name in FIGURES:
+                row |= _columns(name, getattr(one, name))
+            row["fullest"] = one.fullest
+            for name in FIGURES:
+                row |= _columns(f"{name}_minus_first", one.minus_first.get(name))
+                row[f"{name}_verdict"] = one.verdicts.get(name, "")
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def document(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"target": self.target, "strategies": [one.model_dump(mode="json") for one in self.strategies]}
+
+
+def _columns(name: str, figure: MeanOverSeeds | None) -> dict[str, float | None]:
+    if figure is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: figure.mean, f"{name}_low": figure.low, f"{name}_high": figure.high}
+
+
+def train_over_seeds(
+    scenario: Scenario,
+    options: OptionTable,
+    plans: Mapping[str, Plan],
+    seeds: Sequence[int],
+    settings: RunSettings,
+    folder: Path,
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
+) -> SeedStudy:
+    """Train every plan at every seed; runs that the folder holds are not run again.
+
+    Parameters
+    ----------
+    scenario, options
+        The scenario and its option table.
+    plans
+        By strategy; the first is what the others are compared with.
+    seeds
+        Seeds to train at.
+    settings
+        Executor, workers and rounds.
+    folder
+        Where every run is kept.
+    on_progress
+        Called with what is being done and the share that is done, in [0, 1].
+
+    Raises
+    ------
+    BudgetExceededError, RunError
+        If a client exceeds its budget or training fails.
+    ContractError
+        If a kept run is damaged.
+    """
+    from hybridsplit.orchestrator.pipeline import worker_pool
+
+    runs: dict[str, list[SeedRun]] = {strategy: [] for strategy in plans}
+    for place, seed in enumerate(seeds):
+        seeded = scenario.model_copy(update={"seed": seed})
+        files = {strategy: _file(folder, plan, seeded, settings) for strategy, plan in plans.items()}
+        missing = [strategy for strategy, file in files.items() if not file.is_file()]
+        if missing:
+            with worker_pool(seeded, settings) as executor:
+                for done, strategy in enumerate(missing):
+                    share = (place + done / len(missing)) / len(seeds)
+                    on_progress(f"seed {seed}, {strategy}, {done + 1} of {len(missing)}", share)
+                    run = _train(plans[strategy], strategy, seeded, options, executor, settings)
+                    files[strategy].parent.mkdir(parents=True, exist_ok=True)
+                    write_text_whole(files[strategy], run.model_dump_json(indent=1) + "\n")
+        for strategy, file in files.items():
+            runs[strategy].append(_kept(file))
+    objective = scenario.objective
+    target = None
+    if objective.target_accuracy is not None:
+        target = (objective.target_accuracy, True)
+    elif objective.target_loss is not None:
+        target = (objective.target_loss, False)
+    return summarised({strategy: tuple(own) for strategy, own in runs.items()}, target)
+
+
+def _file(folder: Path, plan: Plan, seeded: Scenario, settings: RunSettings) -> Path:
+    """Name a run by all that it depends on, so that another plan or scenario is never taken for it."""
+    facts = [seeded.content_hash(), settings.num_rounds, [[c.id, *c.key] for c in plan.clients], plan.round_latency_s]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    return folder / "runs" / plan.strategy / f"seed-{seeded.seed}-{digest}.json"
+
+
+def _train(
+    plan: Plan, strategy: str, seeded: Scenario, options: OptionTable, executor: Any, settings: RunSettings
+) -> SeedRun:
+    from hybridsplit.orchestrator.training import train_by_plan
+
+    num_rounds = settings.num_rounds or seeded.training.rounds
+    trained = train_by_plan(plan, seeded, options, executor, num_rounds, lambda what, share: None, with_control=False)
+    records, energies = trained.result.records, [client.client_energy_j for client in plan.clients]
+    budget = {client.id: client.memory_budget_bytes for client in plan.clients}
+    return SeedRun(
+        strategy=strategy,
+        seed=seeded.seed,
+        simulated_s=tuple(record.simulated_s for record in records),
+        test_accuracy=tuple(record.test_accuracy for record in records),
+        train_loss=tuple(record.train_loss for record in records),
+        bytes_a_round=sum(client.uplink_bytes + client.downlink_bytes for client in plan.clients),
+        joules_a_round=None if None in energies else math.fsum(energy or 0.0 for energy in energies),
+        fullest=max(peak / budget[name] for name, peak in trained.result.peak_bytes.items()),
+    )
+
+
+def _kept(file: Path) -> SeedRun:
+    try:
+        return SeedRun.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        raise ContractError(
+            f"{file}: damaged: needs a run that 'hybridsplit compare --out' kept; remove it to run it again"
+        ) from error
+
+
+def summarised(runs: Mapping[str, tuple[SeedRun, ...]], target: tuple[float, bool] | None) -> SeedStudy:
+    """Compare strategies over seeds.
+
+    Parameters
+    ----------
+    runs
+        By strategy, a run a seed, the same seeds in the same order.
+    target
+        What is to be reached, and whether more of it is better; None for no target.
+    """
+    figures = {strategy: _figures(own, target) for strategy, own in runs.items()}
+    first = next(iter(figures.values()))
+    strategies = []
+    for strategy, own in figures.items():
+        minus, words = {}, {}
+        for name in FIGURES if own is not first else ():
+            pairs = zip(own[name], first[name], strict=True)
+            minus[name] = mean_over_seeds([one - other for one, other in pairs])
+            if target is not None or name == "test_accuracy":
+                words[name] = verdict(minus[name], less_is_better=name != "test_accuracy")
+        strategies.append(
+            StrategyOverSeeds(
+                strategy=strategy,
+                fullest=max(run.fullest for run in runs[strategy]),
+                minus_first=minus,
+                verdicts=words,
+                **{name: mean_over_seeds(own[name]) for name in FIGURES},
+            )
+        )
+    return SeedStudy(target, runs, tuple(strategies))
+
+
+def _figures(runs: Sequence[SeedRun], target: tuple[float, bool] | None) -> dict[str, list[float]]:
+    """By figure, its value at every seed; infinite where the target was not reached, or is none."""
+    found: dict[str, list[float]] = {name: [] for name in FIGURES}
+    for run in runs:
+        rounds = math.inf
+        if target is not None:
+            values = run.test_accuracy if target[1] else [math.inf if v is None else v for v in run.train_loss]
+            rounds = rounds_to(values, target[0], rising=target[1])
+        found["test_accuracy"].append(run.test_accuracy[-1])
+        found["seconds_to_target"].append(_at(run.simulated_s, rounds))
+        found["bytes_to_target"].append(rounds * run.bytes_a_round)
+        found["joules_to_target"].append(math.inf if run.joules_a_round is None else rounds * run.joules_a_round)
+    return found
+
+
+def _at(ends_s: Sequence[float], rounds: float) -> float:
+    """Seconds after a number of rounds, with fractions; infinite for infinitely many."""
+    if not math.isfinite(rounds):
+        return math.inf
+    whole = min(int(rounds), len(ends_s))
+    before_s = ends_s[whole - 1] if whole else 0.0
+    after_s = ends_s[min(whole, len(ends_s) - 1)]
+    return before_s + (rounds - whole) * (after_s - before_s)

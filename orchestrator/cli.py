@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from hybridsplit.orchestrator.commands.exporting import export
 from hybridsplit.orchestrator.commands.inspecting import profile, report, scenarios
 from hybridsplit.orchestrator.commands.pilot import pilot
 from hybridsplit.orchestrator.commands.planning import compare, pareto, plan
@@ -46,7 +47,7 @@ def _root(
 
 
 # In the order in which they are used.
-for _command in (scenarios, profile, pilot, plan, run, replay, compare, pareto, report):
+for _command in (scenarios, profile, pilot, plan, run, replay, compare, pareto, report, export):
     app.command()(_command)
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "compare": "Compare strategies on the same problem, and say where the difference comes from.",
     "pareto": "Trade latency against memory, energy or progress: every point is a plan with its bound.",
     "report": "Render the HTML report of a run folder again.",
+    "export": "Save a run's trained model for transformers, PEFT or PyTorch.",
 }
 """Commands in the order in which they are used; a test holds them to the docstrings they are taken from."""
 _ALLOCATIONS_A_COLLECTION = 200_000

@@ -18,7 +18,7 @@ from hybridsplit.solver.strategies import Proposal, Strategy
 ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = [
     "Comparison", "HybridSplitError", "OptionTable", "ParetoFront", "Placement", "Plan", "Replayed", "Run", "Scenario",
-    "compare", "load", "pareto", "plan", "profile", "replay", "report", "run",
+    "compare", "export", "load", "pareto", "plan", "profile", "replay", "report", "run",
 ]  # fmt: skip
 SMALL = {"training.local_steps": 1, "training.rounds": 1, "training.frozen_control": False}
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from hybridsplit.runtime.models.blocks import Block
-from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.models.build import build_whole
 from hybridsplit.runtime.models.facts import Sample, channels_read, outputs_stated, vocabulary_read
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
@@ -146,10 +146,23 @@ def model_blocks(scenario: Scenario, *, meta: bool = False, dataset: Dataset | N
     ScenarioError, ProfileError
         If the data are not what the scenario says, or the model cannot be built.
     """
+    return whole_model(scenario, meta=meta, dataset=dataset)[1]
+
+
+def whole_model(
+    scenario: Scenario, *, meta: bool = False, dataset: Dataset | None = None
+) -> tuple[nn.Module, list[Block]]:
+    """Build the scenario's model for its data, and its blocks, which hold the model's own modules.
+
+    Parameters
+    ----------
+    scenario, meta, dataset
+        As of :func:`model_blocks`.
+    """
     if dataset is None and not states_shapes(scenario):
         dataset = load_dataset(scenario)
     num_labels = None if dataset is None else dataset.num_classes or None
-    return build_blocks(scenario, num_labels=num_labels, meta=meta, sample=sample_of(scenario, dataset))
+    return build_whole(scenario, num_labels=num_labels, meta=meta, sample=sample_of(scenario, dataset))
 
 
 def _check_labels(scenario: Scenario, num_classes: int) -> None:

@@ -73,8 +73,10 @@ def tokenize(where: str, texts: list[str], scenario: Scenario) -> tuple[Tensor, 
     from transformers import AutoTokenizer
 
     try:
-        check_tokenizer(where)
-        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+        trusts_code = scenario.model.trust_remote_code and where == scenario.model.checkpoint
+        if not trusts_code:
+            check_tokenizer(where)
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trusts_code)
     except ScenarioError:
         raise
     except Exception as error:  # OSError, hub and network errors of several packages

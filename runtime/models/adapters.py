@@ -71,7 +71,7 @@ def _apply_lora(model: nn.Module, lora: TrainLora, task: str) -> None:
 def _targets(model: nn.Module, lora: TrainLora, task: str) -> list[str]:
     """Names of the modules that get an adapter; every name that is stated must be one of the model's."""
     if lora.target_modules == ALL_LINEAR:
-        head = _head_names(model, task)
+        head = head_names(model, task)
         return [name for name, module in model.named_modules() if _is_linear(module) and not _is_inside(name, head)]
     for target in lora.target_modules:
         if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
@@ -90,8 +90,16 @@ def _offered(model: nn.Module) -> list[str]:
     return sorted({name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_linear(module)})
 
 
-def _head_names(model: Any, task: str) -> set[str]:
-    """Names of the modules that are a model's head; of a module of the user's own, its last linear module."""
+def head_names(model: Any, task: str) -> set[str]:
+    """Return the names of the modules that are a model's head; of a module of the user's own, its last linear module.
+
+    Parameters
+    ----------
+    model
+        The whole model.
+    task
+        The scenario's task.
+    """
     if not isinstance(model, PreTrainedModel):
         linear = [name for name, module in model.named_modules() if _is_linear(module)]
         return set(linear[-1:])
@@ -118,7 +126,7 @@ def _train_task_head(model: Any, task: str) -> None:
     """A classification head starts random, so it is trained whole in any case; a language-model head is not."""
     if task == "causal-lm":
         return
-    heads = _head_names(model, task)
+    heads = head_names(model, task)
     for name, parameter in model.named_parameters():
         if _is_inside(name, heads):
             parameter.requires_grad_(True)

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from hybridsplit.runtime.models.adapters import mark_trainable
-from hybridsplit.runtime.models.blocks import Block, declared_family
+from hybridsplit.runtime.models.blocks import Block, Family, declared_family
 from hybridsplit.runtime.models.configuration import (
     AUTO_CLASSES,
     checkpoint_error,
     gist,
     longest_sequence,
     model_config,
+    runs_own_code,
 )
 from hybridsplit.runtime.models.facts import Sample
 from hybridsplit.runtime.models.master_weights import keep_master_weights
@@ -53,16 +54,33 @@ def build_blocks(
     ProfileError
         If the model's type has no declared block list and its forward pass cannot be traced.
     """
-    blocks = (
-        _stated_blocks(scenario, num_labels, sample, meta=meta)
-        if scenario.model.python is None
-        else own_blocks(scenario, _needed(sample), meta=meta)
-    )
+    return build_whole(scenario, num_labels=num_labels, meta=meta, sample=sample)[1]
+
+
+def build_whole(
+    scenario: Scenario, *, num_labels: int | None = None, meta: bool = False, sample: Sample | None = None
+) -> tuple[nn.Module, list[Block]]:
+    """Build the scenario's model, and its blocks, which hold the model's own modules.
+
+    Parameters
+    ----------
+    scenario, num_labels, meta, sample
+        As of :func:`build_blocks`.
+
+    Raises
+    ------
+    ScenarioError, ProfileError
+        As :func:`build_blocks`.
+    """
+    if scenario.model.python is None:
+        model, blocks = _stated_blocks(scenario, num_labels, sample, meta=meta)
+    else:
+        model, blocks = own_blocks(scenario, _needed(sample), meta=meta)
     if scenario.model.has_master_weights:
         for block in blocks:
             keep_master_weights(block)
             block.reads_in = torch_dtype(scenario.model)
-    return blocks
+    return model, blocks
 
 
 def _needed(sample: Sample | None) -> Sample:
@@ -70,10 +88,12 @@ def _needed(sample: Sample | None) -> Sample:
     return sample
 
 
-def _stated_blocks(scenario: Scenario, num_labels: int | None, sample: Sample | None, *, meta: bool) -> list[Block]:
-    """Blocks of a model that transformers builds."""
+def _stated_blocks(
+    scenario: Scenario, num_labels: int | None, sample: Sample | None, *, meta: bool
+) -> tuple[nn.Module, list[Block]]:
+    """A model that transformers builds, and its blocks."""
     config = model_config(scenario.model, num_labels)
-    family = declared_family(config.model_type, scenario.model.task)
+    family = _family(scenario, config)
     if family is not None or getattr(config.get_text_config(), "rope_parameters", None):
         # Rotary angles exist for any length; the limit is what the model was made for. Tables are looked at as traced.
         check_length(scenario, longest_sequence(config))
@@ -81,8 +101,14 @@ def _stated_blocks(scenario: Scenario, num_labels: int | None, sample: Sample | 
     if family is not None:
         blocks = family.decompose(model, scenario.model.task)
         untie(blocks)
-        return blocks
-    return trace_blocks(scenario, model, model if meta else build_model(scenario, config, meta=True), sample)
+        return model, blocks
+    shapes = model if meta else build_model(scenario, config, meta=True)
+    return model, trace_blocks(scenario, model, shapes, sample)
+
+
+def _family(scenario: Scenario, config: Any) -> Family | None:
+    """The declared family of a model, None where it is traced: code that comes with a checkpoint is another's."""
+    return None if runs_own_code(config, scenario.model) else declared_family(config.model_type, scenario.model.task)
 
 
 def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
@@ -105,7 +131,7 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
     auto = AUTO_CLASSES[scenario.model.task]
     name_class(config, auto)
     # A model without a declared kernel keeps the attention that transformers chooses: not every model has every kind.
-    family = declared_family(config.model_type, scenario.model.task)
+    family = _family(scenario, config)
     attention = None if family is None else family.attention
     device = torch.device("meta") if meta else contextlib.nullcontext()
     with torch.random.fork_rng(devices=[]), device:

@@ -49,7 +49,8 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
     """
     by_value = model.config is not None
     config = _config_by_value(model) if by_value else _checkpoint_config(model)
-    _check_model_type(config.model_type)
+    if not runs_own_code(config, model):
+        _check_model_type(config.model_type)
     if not by_value and model.task != "causal-lm":
         head_of(model, AUTO_CLASSES[model.task], config, num_labels)
     check_head(config, model.task, _where(model))
@@ -57,6 +58,19 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
     build_in_single_precision(configurations(config))
     settle(configurations(config), untied=by_value)
     return config
+
+
+def runs_own_code(config: Any, model: Model) -> bool:
+    """Whether a checkpoint's configuration names Python code for its model, and the scenario lets it run.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    model
+        The scenario's model section.
+    """
+    return model.trust_remote_code and AUTO_CLASSES[model.task].__name__ in (getattr(config, "auto_map", None) or {})
 
 
 def _check_stages(config: Any, where: str) -> None:
@@ -183,9 +197,9 @@ def configurations(config: Any) -> Iterator[Any]:
 
 def _checkpoint_config(model: Model) -> Any:
     try:
-        stated = stated_config(str(model.checkpoint))
+        stated = stated_config(str(model.checkpoint), trusts_code=model.trust_remote_code)
         refuse_other_mathematics(stated, model.task, _where(model), by_value=False)
-        return transformers.AutoConfig.from_pretrained(model.checkpoint, trust_remote_code=False)
+        return transformers.AutoConfig.from_pretrained(model.checkpoint, trust_remote_code=model.trust_remote_code)
     except ScenarioError:
         raise
     except Exception as error:  # OSError, hub and network errors of several packages

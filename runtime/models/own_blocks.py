@@ -133,8 +133,8 @@ class _Built:
             )
 
 
-def own_blocks(scenario: Scenario, sample: Sample, *, meta: bool) -> list[Block]:
-    """Return the blocks of a module of the user's own.
+def own_blocks(scenario: Scenario, sample: Sample, *, meta: bool) -> tuple[nn.Module, list[Block]]:
+    """Return a module of the user's own, and its blocks.
 
     Parameters
     ----------
@@ -156,11 +156,11 @@ def own_blocks(scenario: Scenario, sample: Sample, *, meta: bool) -> list[Block]
     shapes = own_model(scenario, meta=True)
     model = shapes if meta else own_model(scenario, meta=False)
     if scenario.model.blocks is not None:
-        return _declared(built, model, shapes, scenario.model.blocks)
+        return model, _declared(built, model, shapes, scenario.model.blocks)
     untie_tables(shapes)
     if model is not shapes:
         untie_tables(model)
-    return list(_traced(built, model, shapes))
+    return model, list(_traced(built, model, shapes))
 
 
 def _traced(built: _Built, model: nn.Module, shapes: nn.Module) -> list[Block]:

@@ -15,13 +15,15 @@ _CODE = "auto_map"
 _ADAPTER = "adapter_config.json"
 
 
-def stated_config(checkpoint: str) -> dict[str, Any]:
+def stated_config(checkpoint: str, *, trusts_code: bool = False) -> dict[str, Any]:
     """Return what a checkpoint's ``config.json`` states.
 
     Parameters
     ----------
     checkpoint
         A local folder, or a name on the hub.
+    trusts_code
+        Whether the scenario lets Python code run that comes with it.
 
     Raises
     ------
@@ -32,7 +34,7 @@ def stated_config(checkpoint: str) -> dict[str, Any]:
     """
     _refuse_adapter(Path(checkpoint))
     stated, _ = transformers.PreTrainedConfig.get_config_dict(checkpoint)
-    for path, code in occurrences(stated, _CODE):
+    for path, code in () if trusts_code else occurrences(stated, _CODE):
         raise _own_code(f"model.checkpoint: {checkpoint}: config.json", path, code)
     return dict(stated)
 
@@ -87,9 +89,9 @@ def _own_code(where: str, path: str, code: Any) -> ScenarioError:
     values = list(code.values()) if isinstance(code, Mapping) else code if isinstance(code, list) else [code]
     named = next((value for value in values if isinstance(value, str)), str(code))
     return ScenarioError(
-        f"{where}: {path} names Python code that comes with the folder ({shown(named, 80)}); such code is never run: "
-        f"if transformers' own code fits these weights, remove {path!r} from a copy of the file, otherwise use another "
-        "checkpoint"
+        f"{where}: {path} names Python code that comes with the folder ({shown(named, 80)}); such code is never run "
+        "unless the scenario states model.trust_remote_code: true. If transformers' own code fits these weights, "
+        f"remove {path!r} from a copy of the file; otherwise read it and state that key, or use another checkpoint"
     )
 
 

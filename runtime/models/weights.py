@@ -49,11 +49,11 @@ def load_checkpoint(model: Model, auto: Any, config: Any, attention: str | None,
     """
     where = str(model.checkpoint)
     if meta and not _is_here(where):
-        return auto.from_config(config, attn_implementation=attention, trust_remote_code=False)
+        return auto.from_config(config, attn_implementation=attention, trust_remote_code=model.trust_remote_code)
     with quietly():
         loaded, info = auto.from_pretrained(
             where, config=config, attn_implementation=attention, use_safetensors=True, dtype=torch.float32,
-            ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False,
+            ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=model.trust_remote_code,
             device_map="meta" if meta else None,
         )  # fmt: skip
     _check_fit(model, loaded, info)
@@ -93,6 +93,8 @@ def head_of(model: Model, auto: Any, config: Any, num_classes: int | None) -> No
 
 def _has_head(auto: Any, config: Any) -> bool:
     """Whether the checkpoint was saved with a head for the task."""
+    if named := (getattr(config, "auto_map", None) or {}).get(auto.__name__):
+        return str(named).rpartition(".")[2] in (config.architectures or ())
     classes = auto._model_mapping.get(type(config), ())
     classes = classes if isinstance(classes, (tuple, list)) else (classes,)
     return not {one.__name__ for one in classes}.isdisjoint(config.architectures or ())

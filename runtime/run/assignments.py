@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hybridsplit.runtime.worker.groups import Group, groups_of
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.schedule import Chain, Schedule, Simultaneous
 from hybridsplit.scenarios.schema import Scenario, Training
+from hybridsplit.scenarios.user_code import UserFunction
 
 
 def groups_by(schedule: Schedule, assignments: Sequence[Assignment], training: Training) -> tuple[Group, ...]:
@@ -34,6 +35,13 @@ def groups_by(schedule: Schedule, assignments: Sequence[Assignment], training: T
     return groups_of(sorted(assignments, key=lambda a: rank.get(a.client, len(rank))))
 
 
+def _code_digests(scenario: Scenario) -> Iterator[str]:
+    """Hashes of the code of the user's own: a run does not go on with an edited model."""
+    for named in (scenario.model.python, getattr(scenario.data, "python", None)):
+        if named is not None:
+            yield str(UserFunction.parsed(named).digest())
+
+
 def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule = Simultaneous()) -> str:
     """Hash what decides the trained bits.
 
@@ -51,6 +59,7 @@ def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], sche
             scenario.content_hash(),
             *(f"{a.client} {a.placement.key!r} {a.data_weight!r}" for a in assignments),
             schedule.model_dump_json(),
+            *_code_digests(scenario),
         ]
     )
     return hashlib.sha256(text.encode()).hexdigest()

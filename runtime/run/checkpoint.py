@@ -1,7 +1,8 @@
 """Checkpoints: weights as safetensors, everything else as JSON, each round whole or not at all.
 
 A round is written into a folder of its own under a temporary name and then renamed, and the pointer to the newest round
-is replaced last, so that a kill at any moment leaves the previous round intact. A round's document has a digest of its
+is replaced last, so that a kill at any moment leaves the previous round intact. The newest two rounds are kept, and the
+one with the highest test accuracy. A round's document has a digest of its
 own and those of the files beside it; where the newest round is not as it was written, the one before it is used.
 Nothing pickled is ever read.
 """
@@ -13,7 +14,7 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -108,10 +109,60 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
         # Rounds after this one are another run's, that was not resumed.
         earlier = sorted(path for path in folder.glob("round-*") if path.name < name)
         later = [path for path in folder.glob("round-*") if path.name > name]
+        best = _name_of(best_round(checkpoint.records))
         for old in [*earlier[: -(_KEPT_ROUNDS - 1)], *later]:
-            shutil.rmtree(old, ignore_errors=True)
+            if old.name != best:
+                shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise _unwritable(folder, name, error) from error
+
+
+def best_round(records: Sequence[RoundRecord]) -> int:
+    """Return after how many rounds the test accuracy was highest; the first of equals."""
+    return 1 + max(range(len(records)), key=lambda index: (records[index].test_accuracy, -index))
+
+
+def kept_rounds(folder: Path) -> list[int]:
+    """Return after how many rounds there are checkpoints, rising: the newest two, and that of the best round."""
+    return sorted(
+        int(path.name.removeprefix("round-")) for path in folder.glob("round-*") if _ROUND.fullmatch(path.name)
+    )
+
+
+def open_round(
+    folder: Path, plan_hash: str, number: int, read_state: Callable[[Path], Handle]
+) -> tuple[Checkpoint, Handle]:
+    """Read the checkpoint of one round.
+
+    Parameters
+    ----------
+    folder, plan_hash, read_state
+        As of :func:`load_checkpoint`.
+    number
+        Rounds that were done.
+
+    Raises
+    ------
+    ContractError
+        If it is not there, not as it was written, or belongs to another scenario or plan.
+    """
+    kept = kept_rounds(folder)
+    if number not in kept:
+        raise ContractError(
+            f"{folder}: holds no checkpoint after {number} rounds; there are those after "
+            f"{', '.join(map(str, kept)) or 'none'} (the newest two and the best are kept)"
+        )
+    name = _name_of(number)
+    try:
+        checkpoint = _read(folder / name)
+        state = read_state(folder / name)
+    except _DAMAGE as error:
+        raise ContractError(f"{folder}: the checkpoint {name} is damaged ({_reason(error)})") from error
+    if checkpoint.plan_hash != plan_hash:
+        raise ContractError(
+            f"{folder}: the checkpoint {name} belongs to another scenario or plan, or to other code of your own"
+        )
+    return checkpoint, state
 
 
 def _unwritable(folder: Path, name: str, error: Exception) -> RunError:
@@ -163,8 +214,8 @@ def load_checkpoint(
             handle = read_state(folder / name)
         except _BelongsToAnotherError as error:
             raise ContractError(
-                f"{folder}: this checkpoint belongs to another scenario or plan; resume with the same one, "
-                "or use another --out"
+                f"{folder}: this checkpoint belongs to another scenario or plan, or to other code of your own; "
+                "resume with the same one, or use another --out"
             ) from error
         except _DAMAGE as error:
             wrong.append(f"{name}: {_reason(error)}")

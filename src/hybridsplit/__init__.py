@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         report,
         run,
     )
+    from hybridsplit.orchestrator.exporting import export
     from hybridsplit.orchestrator.results import Replayed, Run
     from hybridsplit.orchestrator.studies.compare import Comparison
     from hybridsplit.orchestrator.studies.pareto import ParetoFront
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _API = "hybridsplit.orchestrator.api"
 _HOME = {
     **dict.fromkeys(("load", "profile", "plan", "compare", "pareto", "run", "replay", "report"), _API),
+    "export": "hybridsplit.orchestrator.exporting",
     "Run": "hybridsplit.orchestrator.results",
     "Replayed": "hybridsplit.orchestrator.results",
     "Comparison": "hybridsplit.orchestrator.studies.compare",
@@ -61,6 +63,7 @@ __all__ = [
     "Run",
     "Scenario",
     "compare",
+    "export",
     "load",
     "pareto",
     "plan",

@@ -45,7 +45,7 @@ def plan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_commands_are_those_of_the_contract() -> None:
     help_text = done("--help")
-    for command in ("scenarios", "profile", "plan", "run", "replay", "compare", "report"):
+    for command in ("scenarios", "profile", "plan", "run", "replay", "compare", "report", "export"):
         assert f" {command} " in help_text
     assert "hybridsplit" in done("--version")
 
@@ -60,6 +60,7 @@ def test_options_are_those_of_the_contract() -> None:
         for name, command in group.commands.items()  # type: ignore[attr-defined]
     }
     assert surface == {
+        "export": ["--json", "--round", "--to"],
         "scenarios": ["--json", "--schema"],
         "profile": ["--json", "--machine", "--out", "--picture", "--set"],
         "pilot": ["--costs", "--executor", "--json", "--out", "--pilots", "--rounds", "--set", "--workers"],

@@ -12,10 +12,12 @@ from typing import Annotated
 
 import typer
 
+from hybridsplit.orchestrator.commands.devices import devices
 from hybridsplit.orchestrator.commands.inspecting import profile, report, scenarios
 from hybridsplit.orchestrator.commands.planning import compare, pareto, plan
 from hybridsplit.orchestrator.commands.replaying import replay
 from hybridsplit.orchestrator.commands.running import run
+from hybridsplit.orchestrator.commands.varying import what_if
 from hybridsplit.orchestrator.console import show_warnings
 
 app = typer.Typer(
@@ -45,8 +47,8 @@ def _root(
 
 
 # In the order in which they are used.
-for _command in (scenarios, profile, plan, run, replay, compare, pareto, report):
-    app.command()(_command)
+for _command in (scenarios, devices, profile, plan, run, replay, compare, pareto, what_if, report):
+    app.command(_command.__name__.replace("_", "-"))(_command)
 
 
 def main() -> None:

@@ -12,12 +12,14 @@ from typing import Annotated
 
 import typer
 
+from hybridsplit.orchestrator.commands.devices import devices
 from hybridsplit.orchestrator.commands.exporting import export
 from hybridsplit.orchestrator.commands.inspecting import profile, report, scenarios
 from hybridsplit.orchestrator.commands.pilot import pilot
 from hybridsplit.orchestrator.commands.planning import compare, pareto, plan
 from hybridsplit.orchestrator.commands.replaying import replay
 from hybridsplit.orchestrator.commands.running import run
+from hybridsplit.orchestrator.commands.varying import what_if
 from hybridsplit.orchestrator.console import show_warnings
 
 app = typer.Typer(
@@ -47,8 +49,8 @@ def _root(
 
 
 # In the order in which they are used.
-for _command in (scenarios, profile, pilot, plan, run, replay, compare, pareto, report, export):
-    app.command()(_command)
+for _command in (scenarios, devices, profile, pilot, plan, run, replay, compare, pareto, what_if, report, export):
+    app.command(_command.__name__.replace("_", "-"))(_command)
 
 
 def main() -> None:

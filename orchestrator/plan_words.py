@@ -7,10 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
-from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
 from hybridsplit.scenarios.contracts.prices import Marginal
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous
-from hybridsplit.scenarios.units import format_bytes_short, format_flops_per_s, format_hertz, format_seconds
+from hybridsplit.scenarios.units import (
+    format_bytes_short,
+    format_flops_per_s,
+    format_hertz,
+    format_joules,
+    format_seconds,
+)
 
 SCREENFUL = 12
 """Most lines of a list that is shortened; the rest is counted, and stands in plan.json."""
@@ -55,6 +61,23 @@ def _proof(plan: Plan) -> str:
     if is_static and not by_energy and plan.schedule_lower_bound_s > 0:
         text += f" Any schedule: at least {format_seconds(plan.schedule_lower_bound_s)}."
     return text
+
+
+def energy_j(clients: Iterable[ClientPlan]) -> float | None:
+    """Return what some clients use in a round, computing; None where it is known of none of them."""
+    known = [client.client_energy_j for client in clients if client.client_energy_j is not None]
+    return math.fsum(known) if known else None
+
+
+def energy_line(plan: Plan) -> str:
+    """Say what the clients' energy in a round is, and whose is not known; empty where none is."""
+    total_j = energy_j(plan.clients)
+    if total_j is None:
+        return ""
+    unknown = [client.id for client in plan.clients if client.client_energy_j is None]
+    of = f"of {len(plan.clients) - len(unknown):,} of {len(plan.clients):,} clients" if unknown else "of all clients"
+    why = f"; no power is known of {names(unknown, _group_sizes(plan))}" if unknown else ""
+    return f"Energy a round, {of}: {format_joules(total_j)}{why}."
 
 
 def schedule_line(plan: Plan) -> str:

@@ -21,6 +21,7 @@ OPTIONS = {
 }
 COMMANDS = {
     "scenarios": "List the built-in scenarios, print one, or print the JSON Schema.",
+    "devices": "List the devices that scenarios may name, or show one with its sources.",
     "profile": "Profile what every cut and mode costs each client: the option table.",
     "pilot": "Learn from a few short runs how many rounds plans need to a target accuracy or loss.",
     "plan": "Choose cut, mode and shares for every client, with a lower bound beside the plan.",
@@ -28,7 +29,10 @@ COMMANDS = {
     "replay": "Replay a plan's network over constant or recorded links, without training; or compare plans so.",
     "compare": "Compare strategies on the same problem, and say where the difference comes from.",
     "pareto": "Trade latency against memory, energy or progress: every point is a plan with its bound.",
-    "report": "Render the HTML report of a run folder again.",
+    "what-if": (
+        "Plan for every combination of other values: round, time to progress, memory, energy and cost side by side."
+    ),
+    "report": "Render the HTML report of a run folder again, or that of a plan file beside it.",
     "export": "Save a run's trained model for transformers, PEFT or PyTorch.",
 }
 """Commands in the order in which they are used; a test holds them to the docstrings they are taken from."""

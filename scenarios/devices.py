@@ -109,6 +109,8 @@ class Device(BaseModel):
     """Share of the peaks that training reaches."""
     cuda: Cuda | None = None
     """Where given, memory is what PyTorch's CUDA allocator counts; live tensor bytes otherwise."""
+    price: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """What one costs, in a currency of your own that is the same for all devices; the catalogue states none."""
     can_train: bool = True
     """False for accelerators that only infer."""
     confidence: Confidence = Confidence.DERIVED

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.variants import models_of
@@ -30,6 +31,8 @@ def json_schema() -> dict[str, Any]:
                 if name in model.model_fields and model.model_fields[name].description is None:
                     definitions[model.__name__]["properties"][name]["description"] = text
         parts |= definitions
+    # Under ``devices``, a device of the catalogue may be changed in part.
+    parts[Device.__name__].pop("required", None)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "hybridsplit scenario",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from hybridsplit.scenarios.device_changes import with_catalogue_figures
 from hybridsplit.scenarios.device_files import located, with_device_files
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.errors import ScenarioError
@@ -160,6 +161,7 @@ def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | N
         If anything is wrong.
     """
     check_plain(document, origin)
+    document = with_catalogue_figures(document)
     if folder is not None:
         document = with_pilot_file(with_device_files(document, folder, origin), folder, origin)
     located = _with_absolute_paths(document, folder, origin) if folder is not None else document

@@ -238,6 +238,14 @@ def _format_si(value: float, unit: str, digits: int) -> str:
     return f"{value:.{digits}f} {unit}"
 
 
+def format_joules(energy_j: float) -> str:
+    """Render an energy with three significant digits, for example ``"34.3 J"`` or ``"1.20 kJ"``."""
+    for unit, factor in (("MJ", 1e6), ("kJ", 1e3), ("J", 1.0)):
+        if abs(energy_j) >= factor:
+            return f"{energy_j / factor:#.3g}".rstrip(".") + f" {unit}"
+    return f"{energy_j * 1e3:.3g} mJ"
+
+
 def format_seconds(duration_s: float) -> str:
     """Render a duration with three significant digits, for example ``"1.23 s"`` or ``"45.6 ms"``."""
     if not math.isfinite(duration_s):

@@ -19,6 +19,7 @@ def plan_apps(
     scenario: InferenceScenario,
     strategy: str,
     out: Path | None,
+    report: Path | None,
     time_limit_s: float | None,
     warm_start: Path | None,
     *,
@@ -30,7 +31,7 @@ def plan_apps(
     ----------
     scenario
         The scenario.
-    strategy, out, time_limit_s, warm_start, as_json
+    strategy, out, report, time_limit_s, warm_start, as_json
         Options of the command ``plan``.
     """
     from hybridsplit.orchestrator.inference.planning import open_inference_plan, plan_task
@@ -41,6 +42,11 @@ def plan_apps(
         made = plan_task(scenario, strategy, time_limit_s=time_limit_s, warm_start=earlier)
     if out is not None:
         writing(out, lambda: made.save(out))
+    if report is not None:
+        from hybridsplit.orchestrator.plan_report import apps_page
+        from hybridsplit.scenarios.contracts.files import write_text_whole
+
+        writing(report, lambda: write_text_whole(report, apps_page(made)))
     if as_json:
         print_json(made.document())
         return
@@ -51,6 +57,8 @@ def plan_apps(
     stdout().print(inference_headline(made), highlight=False, soft_wrap=True)
     if out is not None:
         stderr().print(f"plan written to {escape(str(out))}")
+    if report is not None:
+        stderr().print(f"report written to {escape(str(report))}")
 
 
 def compare_app_strategies(scenario: InferenceScenario, names: list[str], *, train: bool, as_json: bool) -> None:

@@ -145,16 +145,27 @@ def _profile_machine(scenario: str, out: Path | None, overrides: list[str] | Non
 
 @reports_errors
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, or the file of a plan.")],
     round_shown: RoundOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Render the HTML report of a run folder again."""
+    """Render the HTML report of a run folder again, or that of a plan file beside it."""
     from hybridsplit.orchestrator.inference.detect import is_inference_folder
     from hybridsplit.orchestrator.run_folder import RunFolder
+    from hybridsplit.scenarios.errors import UsageError
 
     found = RunFolder(folder.resolve())
-    if is_inference_folder(found.path):
+    if found.path.is_file():
+        if round_shown is not None:
+            raise UsageError(
+                "--round shows a round of a replay, which a plan lacks: leave it out, or name a run folder"
+            )
+        from hybridsplit.orchestrator.plan_report import report_of_plan_file
+
+        with progress_bar(f"reporting {folder.name}") as show:
+            show("profiling what could be chosen", 0.0)
+            path = report_of_plan_file(found.path)
+    elif is_inference_folder(found.path):
         from hybridsplit.orchestrator.inference.replaying import report_again
 
         path = report_again(found)

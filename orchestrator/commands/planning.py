@@ -45,6 +45,9 @@ def plan(
             "--traces", metavar="DIR", help="Recordings dealt to the clients, with objective.links: recorded."
         ),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="F.html", help="Write the plan's report here.")
+    ] = None,
     every_client: Annotated[
         bool, typer.Option("--all", help="Print a row for every client, and every reason, however many there are.")
     ] = False,
@@ -62,7 +65,7 @@ def plan(
 
         if traces is not None:
             raise UsageError("--traces: links of an inference task are constant; leave it out")
-        plan_apps(loaded, strategy, out, time_limit_s, warm_start, as_json=as_json)
+        plan_apps(loaded, strategy, out, report, time_limit_s, warm_start, as_json=as_json)
         return
     options = profile_loaded(loaded, [strategy])
     from hybridsplit.orchestrator.planned import plan_as_asked
@@ -79,6 +82,13 @@ def plan(
         with progress_bar(f"writing {out.name}") as show:
             show(f"{loaded.num_clients} clients", 0.0)
             writing(out, lambda: made.save(out))
+    if report is not None:
+        from hybridsplit.orchestrator.plan_report import plan_page
+        from hybridsplit.scenarios.contracts.files import write_text_whole
+
+        with progress_bar(f"drawing {report.name}") as show:
+            show(f"{loaded.num_clients} clients", 0.0)
+            writing(report, lambda: write_text_whole(report, plan_page(loaded, options, made)))
     if as_json:
         print_json(made.document())
         return
@@ -88,6 +98,8 @@ def plan(
     stdout().print(plan_headline(made, shortens=not every_client), highlight=False)
     if out is not None:
         stderr().print(f"plan written to {escape(str(out))}")
+    if report is not None:
+        stderr().print(f"report written to {escape(str(report))}")
 
 
 @reports_errors

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from hybridsplit.orchestrator.report.cells import Cell, Column, Table, percent
+from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, percent
 from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches, device_name
+from hybridsplit.orchestrator.report.tables import energy_cell
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan
-from hybridsplit.scenarios.devices import Confidence
+from hybridsplit.scenarios.devices import Confidence, find_device
+from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.units import format_bytes
 
@@ -117,3 +119,54 @@ def _compute_fraction(clients: list[ClientPlan]) -> float:
         if latency_s
         else 0.0
     )
+
+
+def cost_table(data: ReportData) -> Table:
+    """Return what every kind of device uses and costs: energy of a round, and its price where the scenario states one.
+
+    Parameters
+    ----------
+    data
+        The report's data.
+    """
+    kinds: dict[str, list[ClientPlan]] = {}
+    for client in data.plan.clients:
+        kinds.setdefault(client.device, []).append(client)
+    prices = {kind: _price(data, kind) for kind in kinds}
+    has_prices = any(price is not None for price in prices.values())
+    rows = [
+        (
+            Cell(device_name(data.scenario, kind), note=kind),
+            Cell(f"{len(clients):,}", len(clients)),
+            energy_cell(clients),
+            *(_costs(prices[kind], len(clients)) if has_prices else []),
+        )
+        for kind, clients in kinds.items()
+    ]
+    paid = [price * len(kinds[kind]) for kind, price in prices.items() if price is not None]
+    is_whole = len(paid) == len(kinds)
+    total = Cell(f"{math.fsum(paid):,.2f}", math.fsum(paid), note="" if is_whole else "of those with a price")
+    rows.append(
+        (
+            Cell("All"),
+            Cell(f"{len(data.plan.clients):,}", len(data.plan.clients)),
+            energy_cell(data.plan.clients),
+            *([NOTHING, total] if has_prices else []),
+        )
+    )
+    columns = (Column("Device"), Column("Clients", is_number=True), Column("Energy a round", is_number=True))
+    costs = (Column("Price of one", is_number=True), Column("Price", is_number=True)) if has_prices else ()
+    return Table((*columns, *costs), tuple(rows), has_total=True)
+
+
+def _costs(price: float | None, number: int) -> list[Cell]:
+    if price is None:
+        return [NOTHING, NOTHING]
+    return [Cell(f"{price:,.2f}", price), Cell(f"{price * number:,.2f}", price * number)]
+
+
+def _price(data: ReportData, kind: str) -> float | None:
+    try:
+        return find_device(kind, data.scenario.devices, "device").price
+    except ScenarioError:  # a plan of an older catalogue
+        return None

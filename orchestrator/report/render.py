@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import yaml
 
-from hybridsplit.orchestrator.plan_words import no_bottlenecks, proof
+from hybridsplit.orchestrator.plan_words import energy_line, no_bottlenecks, proof
 from hybridsplit.orchestrator.report import palette
-from hybridsplit.orchestrator.report.background import confidence_table, option_table
+from hybridsplit.orchestrator.report.background import confidence_table, cost_table, option_table
 from hybridsplit.orchestrator.report.data import ReportData
 from hybridsplit.orchestrator.report.figures import learning_figure, memory_figure, phase_figure
 from hybridsplit.orchestrator.report.gantt import (
@@ -79,6 +79,8 @@ def render_report(data: ReportData) -> str:
         "truth": truth,
         "truth_details": truth_details,
         "truth_sources": sorted(set(data.ledger.table["source"])),
+        "cost_table": cost_table(data),
+        "energy_line": energy_line(data.plan),
         "confidence_table": confidence_table(data),
         "option_table": option_table(data),
         "scenario_yaml": yaml.safe_dump(data.scenario.resolved(), sort_keys=False, allow_unicode=True, width=100),

@@ -9,13 +9,13 @@ from statistics import fmean
 
 import pandas as pd
 
-from hybridsplit.orchestrator.plan_words import SCREENFUL, bottlenecks
+from hybridsplit.orchestrator.plan_words import SCREENFUL, bottlenecks, energy_j
 from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, percent
 from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches, device_name, replayed_s
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
+from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_joules, format_seconds
 
 _PHASES = {"Uplink": UPLINK_PHASES, "Downlink": DOWNLINK_PHASES, "Server": (Phase.SERVER_COMPUTE,)}
 _SHARES = (("Uplink", "uplink_share"), ("Downlink", "downlink_share"), ("Server", "server_share"))
@@ -38,6 +38,7 @@ def plan_table(data: ReportData) -> Table:
         *(Column(name, is_number=True, group=_group(data)) for name, _ in _SHARES),
         Column("Latency", is_number=True),
         Column("Peak of budget", is_number=True),
+        *([Column("Energy", is_number=True)] if energy_j(data.plan.clients) is not None else []),
         Column("Why", is_prose=True),
     )
     rows = []
@@ -80,11 +81,21 @@ def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -
             note=format_bytes_of(fullest.client_peak_bytes, fullest.memory_budget_bytes),
             bar=fraction,
         ),
+        *([energy_cell(clients)] if energy_j(data.plan.clients) is not None else []),
         Cell(
             reasons.most_common(1)[0][0] if reasons else "no reason recorded",
             note=f"and {len(reasons) - 1} other reasons in this row" if len(reasons) > 1 else "",
         ),
     )
+
+
+def energy_cell(clients: Sequence[ClientPlan]) -> Cell:
+    """Energy of some clients in a round, with how many it is known of where that is not all."""
+    total_j = energy_j(clients)
+    if total_j is None:
+        return NOTHING
+    known = sum(client.client_energy_j is not None for client in clients)
+    return Cell(format_joules(total_j), total_j, note="" if known == len(clients) else f"of {known:,} clients")
 
 
 def _is_slowest(data: ReportData, clients: Sequence[ClientPlan]) -> bool:

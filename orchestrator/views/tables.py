@@ -14,7 +14,7 @@ from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.units import format_bytes_of, format_seconds
+from hybridsplit.scenarios.units import format_bytes_of, format_joules, format_seconds
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.studies.compare import ComparedStrategy, DecompositionStep
@@ -50,6 +50,9 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
     table.add_column("up/down/srv %" if has_shares else "waits", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
     table.add_column("peak / budget", justify="right", no_wrap=True)
+    has_energy = words.energy_j(plan.clients) is not None
+    if has_energy:
+        table.add_column("energy", justify="right", no_wrap=True)
     rows = _rows(plan.clients) if shortens else [(client.id, client) for client in plan.clients]
     most_rows = _MOST_ROWS if shortens else len(rows)
     for names, client in rows[:most_rows]:
@@ -62,6 +65,7 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
             _shares(client) if has_shares else format_seconds(math.fsum(client.waiting_s.values())),
             format_seconds(client.latency_s),
             format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes),
+            *([_energy(client)] if has_energy else []),
         )
     if len(rows) > most_rows:
         table.caption = f"and {len(rows) - most_rows:,} rows more: --all prints every client, --out writes them"
@@ -100,6 +104,10 @@ def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
     ]
 
 
+def _energy(client: ClientPlan) -> str:
+    return "-" if client.client_energy_j is None else format_joules(client.client_energy_j)
+
+
 def _shares(client: ClientPlan) -> str:
     return "/".join(_percent(share) for share in (client.uplink_share, client.downlink_share, client.server_share))
 
@@ -128,6 +136,7 @@ def plan_headline(plan: Plan, origin: str = "", *, shortens: bool = True) -> str
         ),
         escape(words.proof(plan, origin)),
         *([words.schedule_line(plan)] if words.schedule_line(plan) else []),
+        *([escape(words.energy_line(plan))] if words.energy_line(plan) else []),
         f"Solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)}.",
         *([f"left out, at their price: {escape(words.dropped(plan))}"] if plan.dropped else []),
         *([worth_line(plan)] if offers_batch_sizes(plan) else []),

@@ -64,7 +64,19 @@ def test_options_are_those_of_the_contract() -> None:
         "scenarios": ["--json", "--schema"],
         "profile": ["--json", "--machine", "--out", "--picture", "--set"],
         "pilot": ["--costs", "--executor", "--json", "--out", "--pilots", "--rounds", "--set", "--workers"],
-        "plan": ["--all", "--json", "--out", "--set", "--strategy", "--time-limit", "--traces", "--warm-start"],
+        "devices": ["--json"],
+        "what-if": ["--json", "--out", "--set", "--strategy", "--vary"],
+        "plan": [
+            "--all",
+            "--json",
+            "--out",
+            "--report",
+            "--set",
+            "--strategy",
+            "--time-limit",
+            "--traces",
+            "--warm-start",
+        ],
         "pareto": ["--json", "--out", "--points", "--set", "--x", "--y"],
         "run": [
             "--address",
@@ -306,3 +318,33 @@ def test_damaged_plans_are_refused(tmp_path: Path, damage: str) -> None:
     assert result.exit_code == 2
     assert "plan.json" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_plan_has_a_report_before_anything_is_run(tmp_path: Path) -> None:
+    page, plan = tmp_path / "deep" / "page.html", tmp_path / "plan.json"
+    priced = ["--set", "devices.rpi4b_8gb.price=60"]
+    done("plan", "quickstart", *SMALL, *priced, "--out", str(plan), "--report", str(page))
+    text = page.read_text(encoding="utf-8")
+    assert 'id="costs"' in text
+    assert ">120.00<" in text.replace('<span class="note">', "<"), "two boards at 60"
+    assert "of those with a price" in text
+    assert json.loads(done("report", str(plan), "--json"))["report"] == str(plan.with_suffix(".html"))
+    again = plan.with_suffix(".html").read_text(encoding="utf-8")
+    assert "stated by the plan" in again
+    assert len(again) > 0.9 * len(text)
+
+
+def test_the_report_of_a_file_that_is_no_plan_says_so(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    result = invoke("report", str(tmp_path / "plan.json"))
+    assert result.exit_code == 2
+    assert "plan.json" in result.stderr
+    assert not (tmp_path / "plan.html").exists()
+    assert invoke("report", str(tmp_path / "plan.json"), "--round", "1").exit_code == 2
+
+
+def test_energy_stands_in_the_plan_table() -> None:
+    text = done("plan", "quickstart", *SMALL)
+    assert "energy" in text.splitlines()[2]
+    assert "Energy a round, of 5 of 6 clients" in text
+    assert "no power is known of phone-0" in text

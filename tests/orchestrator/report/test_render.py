@@ -22,7 +22,19 @@ from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.units import counted, format_bytes_of, format_seconds
 
 SECTIONS = [
-    *("headline", "plan", "latency", "rounds", "memory", "learning", "truth", "confidence", "options", "notes"),
+    *(
+        "headline",
+        "plan",
+        "latency",
+        "rounds",
+        "memory",
+        "learning",
+        "truth",
+        "costs",
+        "confidence",
+        "options",
+        "notes",
+    ),
     "scenario",
 ]
 RESOURCE_ATTRIBUTES = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}

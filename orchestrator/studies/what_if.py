@@ -1,0 +1,239 @@
+"""What a plan would be if single keys of a scenario were others: one plan for every combination of values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hybridsplit.orchestrator.plan_words import energy_j
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.devices import catalogue, find_device
+from hybridsplit.scenarios.errors import InfeasibleError, ScenarioError, UsageError
+from hybridsplit.scenarios.loader import scenario_of_values
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.yaml_text import UNREADABLE, strict_yaml
+from hybridsplit.solver.planner import make_plan
+
+MOST_CELLS = 100
+"""Combinations that are planned for; each is a scenario of its own, to be profiled and solved."""
+_FACTOR = re.compile(r"(\d+(?:\.\d+)?|\.\d+)x", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Varied:
+    """A key and what it is to be.
+
+    Parameters
+    ----------
+    key
+        Its path, as ``--set`` takes it.
+    texts
+        The values, as they were given: ``0.5x`` is a factor of what the scenario says, all else is YAML.
+    """
+
+    key: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination, and the plan for it.
+
+    Parameters
+    ----------
+    values
+        The values by key, as they were given.
+    round_latency_s, objective, gap
+        Of the plan: what a round takes, the value of what is minimised (seconds, or joules where energy is), and the
+        relative distance from the bound.
+    fullest_share
+        Largest peak of a client as a fraction of its budget.
+    energy_j
+        Of the clients whose energy is known, a round; None where it is known of none.
+    cost
+        Price of all clients' devices; None where one of them states none.
+    infeasible
+        Why there is no plan; empty where there is one.
+    """
+
+    values: Mapping[str, str]
+    round_latency_s: float | None = None
+    objective: float | None = None
+    gap: float | None = None
+    fullest_share: float | None = None
+    energy_j: float | None = None
+    cost: float | None = None
+    infeasible: str = ""
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """All combinations.
+
+    Parameters
+    ----------
+    scenario, strategy, minimises
+        What was varied, how it was planned, and what for.
+    varied
+        The keys and values.
+    cells
+        One a combination, the last key changing first.
+    """
+
+    scenario: str
+    strategy: str
+    minimises: str
+    varied: tuple[Varied, ...]
+    cells: tuple[Cell, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "scenario": self.scenario,
+            "strategy": self.strategy,
+            "objective": self.minimises,
+            "varied": {one.key: list(one.texts) for one in self.varied},
+            "cells": [asdict(cell) for cell in self.cells],
+        }
+
+
+def parse_varied(items: Sequence[str]) -> tuple[Varied, ...]:
+    """Read ``key.path=value,value,...`` items.
+
+    Parameters
+    ----------
+    items
+        As ``--vary`` takes them.
+
+    Raises
+    ------
+    UsageError
+        If an item is none, a key or a value occurs twice, or there are more combinations than are planned for.
+    """
+    found: list[Varied] = []
+    for item in items:
+        key, separator, text = item.partition("=")
+        texts = tuple(part.strip() for part in text.split(","))
+        if not separator or not key or not all(texts):
+            raise UsageError(
+                f"--vary {item[:100]}: needs key.path=value,value,..., for example --vary radio.uplink_hz=0.5x,1x,2x"
+            )
+        if len(set(texts)) < len(texts) or any(key == one.key for one in found):
+            raise UsageError(f"--vary {item[:100]}: names a key or a value twice; name each once")
+        found.append(Varied(key, texts))
+    if not found:
+        raise UsageError("--vary: needs at least one key, for example --vary radio.uplink_hz=0.5x,1x,2x")
+    number = math.prod(len(one.texts) for one in found)
+    if number > MOST_CELLS:
+        raise UsageError(
+            f"--vary: found {number:,} combinations; needs at most {MOST_CELLS}: vary fewer keys or values at a time"
+        )
+    return tuple(found)
+
+
+def what_if(
+    scenario: Scenario,
+    varied: Sequence[Varied],
+    strategy: str = "optimal",
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
+) -> WhatIf:
+    """Plan for every combination.
+
+    Parameters
+    ----------
+    scenario
+        What is varied.
+    varied
+        The keys and values.
+    strategy
+        How to plan.
+    on_progress
+        Called with what is being planned and the share done.
+
+    Raises
+    ------
+    ScenarioError, UsageError
+        If a value is none of its key, or a factor is of something that is no number.
+    SolverFailure
+        If a solver stopped. A combination without a plan is a cell that says why.
+    """
+    base = scenario.resolved()
+    combinations = list(itertools.product(*(one.texts for one in varied)))
+    # All values are checked before the first is planned for.
+    scenarios = [
+        _changed(base, {one.key: text for one, text in zip(varied, texts, strict=True)}) for texts in combinations
+    ]
+    cells = []
+    for index, (texts, changed) in enumerate(zip(combinations, scenarios, strict=True)):
+        on_progress(f"{', '.join(texts)} ({index + 1} of {len(combinations)})", index / len(combinations))
+        values = {one.key: text for one, text in zip(varied, texts, strict=True)}
+        try:
+            plan = make_plan(changed, profile_scenario(changed), strategy)
+        except InfeasibleError as error:
+            cells.append(Cell(values, infeasible=str(error)))
+        else:
+            cells.append(_cell(values, plan, changed))
+    return WhatIf(scenario.name, strategy, scenario.objective.minimise, tuple(varied), tuple(cells))
+
+
+def _cell(values: Mapping[str, str], plan: Plan, scenario: Scenario) -> Cell:
+    return Cell(
+        values,
+        round_latency_s=plan.round_latency_s,
+        objective=plan.objective_s if plan.objective_j is None else plan.objective_j,
+        gap=plan.gap,
+        fullest_share=max(client.client_peak_bytes / client.memory_budget_bytes for client in plan.clients),
+        energy_j=energy_j(plan.clients),
+        cost=_cost(scenario),
+    )
+
+
+def _cost(scenario: Scenario) -> float | None:
+    prices = [(find_device(group.device, scenario.devices, "device").price, group.count) for group in scenario.clients]
+    if any(price is None for price, _ in prices):
+        return None
+    return math.fsum(price * count for price, count in prices if price is not None)
+
+
+def _changed(base: Mapping[str, Any], values: Mapping[str, str]) -> Scenario:
+    changes = {key: _value(base, key, text) for key, text in values.items()}
+    try:
+        # Files of devices are in the resolved scenario already.
+        return scenario_of_values({**base, "device_files": []}, changes)
+    except ScenarioError as error:
+        which = ", ".join(f"{key}={text}" for key, text in values.items())
+        raise ScenarioError(f"--vary {which}: {error}") from error
+
+
+def _value(base: Mapping[str, Any], key: str, text: str) -> Any:
+    factor = _FACTOR.fullmatch(text)
+    if factor is None:
+        try:
+            return strict_yaml(text)
+        except UNREADABLE as error:
+            raise UsageError(f"--vary {key}={text[:100]}: the value is not readable as YAML") from error
+    known = {name: device.model_dump(mode="json") for name, device in catalogue().items()}
+    numbers = list(_found({**base, "devices": {**known, **base["devices"]}}, key.split(".")))
+    if len(numbers) != 1 or isinstance(numbers[0], bool) or not isinstance(numbers[0], (int, float)):
+        raise UsageError(
+            f"--vary {key}={text}: a factor needs a number to multiply, and the scenario has none there; give values "
+            "instead, for example 10 MHz"
+        )
+    product = numbers[0] * float(factor[1])
+    return round(product) if isinstance(numbers[0], int) else product
+
+
+def _found(here: Any, path: Sequence[str]) -> Iterator[Any]:
+    if not path:
+        yield here
+    elif isinstance(here, Mapping) and path[0] in here:
+        yield from _found(here[path[0]], path[1:])
+    elif isinstance(here, list):
+        for index, item in enumerate(here):
+            if path[0] == str(index) or (isinstance(item, Mapping) and item.get("group") == path[0]):
+                yield from _found(item, path[1:])

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hybridsplit.orchestrator.plan_words import energy_j
+from hybridsplit.orchestrator.planned import plan_as_asked
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.devices import catalogue, find_device
@@ -17,7 +18,6 @@ from hybridsplit.scenarios.errors import InfeasibleError, ScenarioError, UsageEr
 from hybridsplit.scenarios.loader import scenario_of_values
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.yaml_text import UNREADABLE, strict_yaml
-from hybridsplit.solver.planner import make_plan
 
 MOST_CELLS = 100
 """Combinations that are planned for; each is a scenario of its own, to be profiled and solved."""
@@ -173,7 +173,7 @@ def what_if(
         on_progress(f"{', '.join(texts)} ({index + 1} of {len(combinations)})", index / len(combinations))
         values = {one.key: text for one, text in zip(varied, texts, strict=True)}
         try:
-            plan = make_plan(changed, profile_scenario(changed), strategy)
+            plan = plan_as_asked(changed, profile_scenario(changed), strategy)
         except InfeasibleError as error:
             cells.append(Cell(values, infeasible=str(error)))
         else:

@@ -140,7 +140,7 @@ class UserFunction:
             return thing(**arguments)
 
     @contextlib.contextmanager
-    def running(self, where: str, what: str = "it") -> Iterator[None]:
+    def running(self, where: str, what: str = "") -> Iterator[None]:
         """Within it code of the user's runs: in its folder, and what it prints goes to stderr.
 
         Parameters
@@ -148,7 +148,7 @@ class UserFunction:
         where
             Key path that names the function, for messages.
         what
-            What is running, for messages.
+            What is running, for messages; the function itself when empty.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class UserFunction:
         except ScenarioError:
             raise
         except _FAILURES as error:
-            raise ScenarioError(f"{where}: {what} fails {self._said(error)}") from error
+            raise ScenarioError(f"{where}: {what or self.function} fails {self._said(error)}") from error
 
     def _said(self, error: BaseException) -> str:
         """Where an error arose in the user's code, what it is, and what to do about a package that is missing."""

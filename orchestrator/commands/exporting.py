@@ -38,6 +38,6 @@ def export(
             }
         )
         return
-    accuracy = f"test accuracy [bold]{done.test_accuracy:.1%}[/] after {done.rounds} rounds"
+    accuracy = f"test accuracy [bold]{done.test_accuracy:.1%}[/] after {done.rounds} round{'s' * (done.rounds != 1)}"
     stdout().print(f"exported to [bold]{escape(str(done.path))}[/]: {accuracy}", highlight=False, soft_wrap=True)
     stdout().print(f"load it with {escape(done.loads_with)}", highlight=False, soft_wrap=True)

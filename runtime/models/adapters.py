@@ -73,6 +73,8 @@ def _targets(model: nn.Module, lora: TrainLora, task: str) -> list[str]:
     if lora.target_modules == ALL_LINEAR:
         head = head_names(model, task)
         return [name for name, module in model.named_modules() if _is_linear(module) and not _is_inside(name, head)]
+    if lora.target_modules is None:
+        return _targets_of_peft(model)
     for target in lora.target_modules:
         if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
             raise ScenarioError(
@@ -80,6 +82,19 @@ def _targets(model: nn.Module, lora: TrainLora, task: str) -> list[str]:
                 f"modules are {', '.join(_offered(model))} ({ALL_LINEAR!r} takes all but the head)"
             )
     return list(lora.target_modules)
+
+
+def _targets_of_peft(model: Any) -> list[str]:
+    """The modules that PEFT adapts in a model of this type where nobody names any."""
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as TARGETS
+
+    model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
+    if model_type not in TARGETS:
+        raise ScenarioError(
+            f"training.trainable.target_modules: PEFT has no choice of its own for {model_type}; state names of linear "
+            f"modules, of {', '.join(_offered(model))}, or {ALL_LINEAR!r} for all but the head"
+        )
+    return list(TARGETS[model_type])
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -32,8 +32,9 @@ class TrainLora(Section):
     """Rank of the adapters."""
     alpha: PositiveFloat = 16.0
     """Scale of the adapters."""
-    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["all-linear"] = ("q_proj", "v_proj")
-    """Names of the linear modules that get an adapter, or ``all-linear``: all but the head."""
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["all-linear"] | None = None
+    """Names of the linear modules that get an adapter, or ``all-linear``: all but the head. Those that PEFT adapts in
+    this type of model when absent."""
 
 
 class TrainBiasesAndNorms(Section):

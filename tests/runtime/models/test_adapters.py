@@ -55,9 +55,24 @@ def test_transposed_layers_are_adapted_without_a_word_of_peft() -> None:
 
 
 @pytest.mark.parametrize(
+    ("family", "expected"),
+    [
+        ("bert", {"query", "value"}),
+        ("gpt2", {"c_attn"}),
+        ("llama", {"q_proj", "v_proj"}),
+        ("opt-causal", {"q_proj", "v_proj"}),
+    ],
+)
+def test_without_names_pefts_own_choice_is_adapted(family: str, expected: set[str]) -> None:
+    names = [name for name in trained_names(adapted(family)) if "lora_" in name]
+    assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in names} == expected
+
+
+@pytest.mark.parametrize(
     ("family", "stated", "needles"),
     [
-        ("gpt2", {}, ["'q_proj'", "c_attn, c_fc, c_proj", "all-linear"]),
+        ("vit", {}, ["no choice of its own for vit", "state names", "'all-linear'"]),
+        ("gpt2", {"target_modules": ["q_proj"]}, ["'q_proj'", "c_attn, c_fc, c_proj", "all-linear"]),
         ("llama", {"target_modules": ["q_proj", "w_proj"]}, ["'w_proj'", "names no module"]),
         ("regnet", {"target_modules": ["1.convolution"], "rank": 3}, ["training.trainable.rank", "groups", "multiple"]),
         ("bert", {"target_modules": ["LayerNorm"]}, ["target_modules", "PEFT cannot adapt", "query"]),

@@ -61,6 +61,13 @@ class Tokens(nn.Module):
     def forward(self, tokens):
         return self.head(self.mix(self.embed(tokens)).mean(1))
 
+def vit(masked=False):
+    import transformers
+    config = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=8)
+    return transformers.ViTForImageClassification(
+        transformers.ViTConfig(**config, patch_size=4, num_channels=1, num_labels=10, hidden_dropout_prob=0.4)
+    )
+
 NUMBER = 3
 def broken(): return {}["colour"]
 def list_of_layers(): return [nn.Linear(1, 1)]
@@ -244,6 +251,26 @@ def test_ray_gives_the_bits_of_one_process(scenario_of: Callable[..., Scenario])
     inline, ray = trained(scenario, InlineExecutor(scenario)), trained(scenario, RayExecutor(scenario, 2))
     assert inline.keys() == ray.keys()
     assert all(torch.equal(inline[name], ray[name]) for name in inline)
+
+
+def test_a_model_of_transformers_may_be_given_too(scenario_of: Callable[..., Scenario]) -> None:
+    scenario = scenario_of(model__python="net.py:vit")
+    images = load_dataset(scenario).train.inputs[:3]
+    split, model = SplitModel(model_blocks(scenario)), plain(scenario)
+    assert split.num_blocks >= 4
+    assert torch.equal(split.whole.train()(images), model.eval()(pixel_values=images).logits), "without dropout"
+
+
+def test_an_installed_package_may_be_named(scenario_of: Callable[..., Scenario], tmp_path: Path) -> None:
+    arguments = {"in_features": 3, "out_features": 2, "bias": False}
+    scenario = scenario_of(model__python="torch.nn:Linear", model__arguments=arguments)
+    assert scenario.model.python == "torch.nn:Linear"
+    assert plain(scenario).weight.shape == (2, 3)
+    assert profile_key(scenario, []) is not None
+    with pytest.raises(
+        ScenarioError, match=r"model.python: Linear fails in torch.nn: TypeError|Linear fails at .*TypeError"
+    ):
+        plain(scenario_of(model__python="torch.nn:Linear", model__arguments={"features": 3}))
 
 
 def test_low_rank_adapters_and_the_head_of_an_own_model(scenario_of: Callable[..., Scenario]) -> None:

@@ -70,6 +70,7 @@ def test_options_are_those_of_the_contract() -> None:
             "--address",
             "--executor",
             "--json",
+            "--log",
             "--out",
             "--plan",
             "--resume",

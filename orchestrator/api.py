@@ -7,7 +7,7 @@ plans made where they are not given. Nothing is printed. Errors are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hybridsplit.orchestrator.pipeline import RunSettings
     from hybridsplit.orchestrator.studies.compare import Comparison
     from hybridsplit.orchestrator.studies.pareto import ParetoFront
+    from hybridsplit.runtime.run.records import RoundDone
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.solver.strategies import Strategy
 
@@ -188,6 +189,7 @@ def run(
     workers: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    on_round: Callable[[RoundDone], None] | None = None,
 ) -> Run:
     """Train by a plan while its network is replayed, and write a run folder with its report.
 
@@ -205,6 +207,9 @@ def run(
         The run folder; ``runs/NAME`` when None.
     resume
         Whether to continue the run that is there.
+    on_round
+        Called after every round of the plan with its number, simulated seconds, loss, accuracy, bytes and largest peak;
+        first, where a run goes on, for the rounds that are done. What it raises ends the run.
 
     Raises
     ------
@@ -225,7 +230,10 @@ def run(
         check_data(scenario)
         options = profile(scenario)
         check_plan(chosen, scenario, options, "the plan")
-        run_plan(scenario, options, chosen, folder, _settings(executor, workers, rounds, resume=resume))
+        run_plan(
+            scenario, options, chosen, folder, _settings(executor, workers, rounds, resume=resume),
+            on_round=lambda run, done: on_round(done) if on_round is not None and run == "plan" else None,
+        )  # fmt: skip
     return Run(folder.path)
 
 

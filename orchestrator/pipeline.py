@@ -24,6 +24,7 @@ from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.executors.base import Executor
+    from hybridsplit.runtime.run.records import RoundDone
     from hybridsplit.scenarios.contracts.options import OptionTable
 
 Progress = Callable[[str, float], None]
@@ -132,6 +133,7 @@ def run_plan(
     on_progress: Progress = _silent,
     *,
     bounds: str = "",
+    on_round: Callable[[str, RoundDone], None] = lambda run, done: None,
 ) -> Summary:
     """Train by a plan, replay its network, and write the run folder with its report.
 
@@ -147,6 +149,8 @@ def run_plan(
         Called with what is being done and the share that is done, in [0, 1].
     bounds
         What the report is to say of where the plan's bounds come from; empty where they were derived just now.
+    on_round
+        As for :func:`~hybridsplit.orchestrator.training.train_by_plan`.
 
     Returns
     -------
@@ -184,6 +188,7 @@ def run_plan(
             with_control=scenario.training.frozen_control,
             folder=folder,
             resume=settings.resume,
+            on_round=on_round,
         )
     result = trained.result
     control = None if trained.control is None else rounds_table(trained.control.records)

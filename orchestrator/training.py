@@ -10,13 +10,16 @@ from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import round_ends_s
 from hybridsplit.runtime.executors.base import Executor
 from hybridsplit.runtime.replay import Replay, replay
-from hybridsplit.runtime.run.records import RoundRecord
+from hybridsplit.runtime.run.records import RoundDone
 from hybridsplit.runtime.run.rounds import TrainingResult, train
 from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.schema import Scenario
+
+PLAN, CONTROL = "plan", "frozen-control"
+"""The two runs of a plan."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ def train_by_plan(
     with_control: bool,
     folder: RunFolder | None = None,
     resume: bool = False,
+    on_round: Callable[[str, RoundDone], None] = lambda run, done: None,
 ) -> Trained:
     """Train by a plan on the clock of its replay, and then the frozen control.
 
@@ -71,6 +75,8 @@ def train_by_plan(
         Where checkpoints are kept; nowhere when None.
     resume
         Continue from the newest checkpoints.
+    on_round
+        Called after every round of the run and of the control, with :data:`PLAN` or :data:`CONTROL`.
 
     Raises
     ------
@@ -92,7 +98,7 @@ def train_by_plan(
         checkpoint_folder=None if folder is None else folder.checkpoints,
         resume=resume,
         options=options,
-        on_round=_round_shown(on_progress, "", num_rounds),
+        on_round=_round_shown(on_progress, PLAN, num_rounds, on_round),
     )
     beside = None
     if with_control:
@@ -106,19 +112,24 @@ def train_by_plan(
             checkpoint_folder=None if folder is None else folder.path / "checkpoints-control",
             resume=resume,
             excluded=[fault.absence for fault in result.faults],
-            on_round=_round_shown(on_progress, "frozen control, ", num_rounds),
+            on_round=_round_shown(on_progress, CONTROL, num_rounds, on_round),
         )
     replayed = replay(plan, scenario, num_rounds=num_rounds, attendance=result.attendance, samples_windows=True)
     return Trained(result, beside, replayed)
 
 
 def _round_shown(
-    on_progress: Callable[[str, float], None], what: str, num_rounds: int
-) -> Callable[[RoundRecord], None]:
-    """Return what shows a round that is done."""
+    on_progress: Callable[[str, float], None],
+    run: str,
+    num_rounds: int,
+    on_round: Callable[[str, RoundDone], None],
+) -> Callable[[RoundDone], None]:
+    """Return what shows a round that is done, and passes it on."""
+    what = "" if run == PLAN else "frozen control, "
 
-    def show(record: RoundRecord) -> None:
+    def show(record: RoundDone) -> None:
         done = record.round + 1
         on_progress(f"{what}round {done}/{num_rounds}  accuracy {record.test_accuracy:.1%}", done / num_rounds)
+        on_round(run, record)
 
     return show

@@ -43,6 +43,10 @@ def run(
     address: AddressOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last complete round.")] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", metavar="KIND:WHERE", help="tensorboard:FOLDER or mlflow:URI; every round; repeatable."),
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,6 +60,9 @@ def run(
         raise UsageError("--address names a Ray cluster: leave it out, or use --executor ray")
     if strategy is not None and (resume or plan_file is not None):
         raise UsageError("--strategy makes a plan, and --resume and --plan bring one: leave --strategy out")
+    from hybridsplit.orchestrator.logs.opening import RoundLogs, check_logs
+
+    check_logs(log or [])
     loaded = load_scenario(scenario, overrides or [])
     from hybridsplit.solver.strategies import find_strategy
 
@@ -64,8 +71,8 @@ def run(
     settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume, address)
     with folder.claimed():
         plan, options, bounds = _plan_of_run(loaded, folder, plan_file, chosen, resume=resume, quiet=as_json)
-        with progress_bar(f"training {loaded.name}") as show:
-            summary = pipeline.run_plan(loaded, options, plan, folder, settings, show, bounds=bounds)
+        with RoundLogs(log or [], plan) as logs, progress_bar(f"training {loaded.name}") as show:
+            summary = pipeline.run_plan(loaded, options, plan, folder, settings, show, bounds=bounds, on_round=logs.add)
     if as_json:
         print_json(_document(summary, folder))
         return

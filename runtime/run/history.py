@@ -11,13 +11,13 @@ from hybridsplit.runtime.aggregation.scalar_log import ScalarLog
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask
 from hybridsplit.runtime.run.assignments import groups_by
-from hybridsplit.runtime.run.records import Checkpoint, ClientRecord, RoundRecord
+from hybridsplit.runtime.run.records import Checkpoint, ClientRecord, RoundDone, RoundRecord
 from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.attendance import Absence, Attendance
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
-from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.schedule import Schedule
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
@@ -135,6 +135,19 @@ class History:
         over = {fault.client for fault in self.faults if fault.peak_bytes is not None}
         measure = frozenset(a.client for a in taking_part if a.client not in self.peak_bytes or a.client in over)
         return RoundTask(round_index, groups_by(schedule, taking_part, scenario.training), measure)
+
+    def done(self, record: RoundRecord) -> RoundDone:
+        """Return what is told of a round that was added."""
+        table = self.measured.table
+        of_round = table[table["round"] == record.round]
+        up, down = (
+            int(of_round.loc[of_round["phase"].isin([str(phase) for phase in phases]), "bytes"].sum())
+            for phases in (UPLINK_PHASES, DOWNLINK_PHASES)
+        )
+        return RoundDone(
+            record.round, record.simulated_s, record.train_loss, record.test_accuracy, up, down,
+            max(self.peak_bytes.values(), default=None),
+        )  # fmt: skip
 
     def add(self, outcome: RoundOutcome[Any], scenario: Scenario, end_s: float, accuracy: float) -> RoundRecord:
         """Add a round.

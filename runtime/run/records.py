@@ -24,6 +24,19 @@ class RoundRecord:
 
 
 @dataclass(frozen=True)
+class RoundDone(RoundRecord):
+    """A round as it is told while a run goes on: its record, with what was measured.
+
+    ``uplink_bytes`` and ``downlink_bytes`` are sums over the clients of the round, exchanges of the client part
+    included; ``peak_bytes`` is the largest client's so far, None before any was measured.
+    """
+
+    uplink_bytes: int
+    downlink_bytes: int
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True)
 class ClientRecord:
     """One row of ``clients.parquet``: what one client did in a round it took part in.
 

@@ -13,7 +13,7 @@ from hybridsplit.runtime.executors.base import Executor, RoundOutcome
 from hybridsplit.runtime.run.assignments import groups_by, plan_fingerprint
 from hybridsplit.runtime.run.checkpoint import load_checkpoint, save_checkpoint
 from hybridsplit.runtime.run.history import History
-from hybridsplit.runtime.run.records import ClientRecord, RoundRecord
+from hybridsplit.runtime.run.records import ClientRecord, RoundDone, RoundRecord
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.worker.faults import ClientFault, error_of
 from hybridsplit.scenarios.contracts.assignment import Assignment
@@ -81,7 +81,7 @@ def train(
     resume: bool = False,
     excluded: Sequence[Absence] = (),
     options: OptionTable | None = None,
-    on_round: Callable[[RoundRecord], None] = lambda record: None,
+    on_round: Callable[[RoundDone], None] = lambda record: None,
 ) -> TrainingResult:
     """Train by rounds.
 
@@ -108,7 +108,7 @@ def train(
     options
         Option table, to name an option that would fit when a budget is exceeded.
     on_round
-        Called after every round, for progress.
+        Called after every round, and first for those of a checkpoint.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def train(
             f"{num_rounds} asked for; raise --rounds, or start another run"
         )
     for record in history.records:
-        on_round(record)
+        on_round(history.done(record))
     attendance = history.attendance(scenario, assignments, num_rounds)
     ends_s = clock(attendance)
     _check_clock(history.records, ends_s, checkpoint_folder)
@@ -145,7 +145,8 @@ def train(
         outcome = executor.train_round(handle, task) if task.groups else RoundOutcome(handle, ())
         _apply_policy(outcome, history.present(assignments), scenario, options)
         handle = outcome.handle
-        on_round(history.add(outcome, scenario, ends_s[round_index], executor.evaluate(handle)))
+        record = history.add(outcome, scenario, ends_s[round_index], executor.evaluate(handle))
+        on_round(history.done(record))
         before, attendance = attendance, history.attendance(scenario, assignments, num_rounds)
         if attendance != before:
             ends_s = clock(attendance)

@@ -82,6 +82,7 @@ def test_options_are_those_of_the_contract() -> None:
             "--address",
             "--executor",
             "--json",
+            "--log",
             "--out",
             "--plan",
             "--resume",

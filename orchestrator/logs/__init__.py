@@ -1,0 +1,1 @@
+"""Rounds written where a team looks at its runs: TensorBoard, MLflow."""

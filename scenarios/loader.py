@@ -206,7 +206,7 @@ def _with_absolute_paths(document: Mapping[str, Any], folder: Path, origin: str)
     for section in ("model", "data"):
         holder = resolved.get(section)
         if isinstance(holder, dict) and isinstance(holder.get("python"), str):
-            holder["python"] = located_function(holder["python"], folder)
+            holder["python"] = located_function(holder["python"], folder, f"{origin}: {section}.python")
             if section == "data":
                 holder.setdefault("source", "python")
     groups = resolved.get("clients")

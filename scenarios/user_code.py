@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from hybridsplit.scenarios.errors import ScenarioError
-from hybridsplit.scenarios.shown import shown
+from hybridsplit.scenarios.shown import gist, shown
 from hybridsplit.scenarios.user_modules import files_of_package, fresh_module, imported_from, importing_from
 
 _NAMED = re.compile(r"(?P<place>.+):(?P<function>[^\W\d]\w*(\.[^\W\d]\w*)*)")
@@ -193,8 +193,8 @@ class UserFunction:
                 found = None
             if found is None:
                 raise ScenarioError(
-                    f"{where}: no module {self.place!r}, neither from the scenario's folder on nor installed; needs "
-                    "'package.module:function' of an installed package, or a path such as 'model.py:function', "
+                    f"{where}: no module {shown(self.place)}, neither from the scenario's folder on nor installed; "
+                    "needs 'package.module:function' of an installed package, or a path such as 'model.py:function', "
                     f"relative to the scenario file ({how_to_install(self.place.partition('.')[0])})"
                 )
             return importlib.import_module(self.place)
@@ -208,7 +208,7 @@ def how_to_install(package: str) -> str:
     return f"pip install {f'{chr(39)}hybridsplit[{_EXTRAS[package]}]{chr(39)}' if package in _EXTRAS else package}"
 
 
-def located_function(named: str, folder: Path) -> str:
+def located_function(named: str, folder: Path, where: str) -> str:
     """Return what a scenario names with the absolute path of its file, where that is in or below a folder.
 
     Parameters
@@ -217,17 +217,29 @@ def located_function(named: str, folder: Path) -> str:
         As the scenario names it; returned as it is where it is no name of a function.
     folder
         The scenario's.
+    where
+        Key path that names it, for messages.
+
+    Raises
+    ------
+    ScenarioError
+        If no file can have this name.
     """
     try:
         user = UserFunction.parsed(named)
     except ValueError:
         return named
-    if user.file is not None:
-        return f"{(folder / user.file.expanduser()).resolve()}:{user.function}"
-    place = folder.joinpath(*user.place.split("."))
-    for candidate in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
-        if candidate.is_file():
-            return f"{candidate.resolve()}:{user.function}"
+    try:
+        if user.file is not None:
+            path = (folder / user.file.expanduser()).resolve()
+            path.is_file()  # raises for what no file can be called
+            return f"{path}:{user.function}"
+        place = folder.joinpath(*user.place.split("."))
+        for candidate in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+            if candidate.is_file():
+                return f"{candidate.resolve()}:{user.function}"
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ScenarioError(f"{where}: found {shown(named)}, which is no path of a file ({gist(error)})") from error
     return named
 
 

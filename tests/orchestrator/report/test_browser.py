@@ -19,6 +19,8 @@ from hybridsplit.orchestrator.inference.planning import plan_task
 from hybridsplit.orchestrator.inference.replaying import replay_task
 from hybridsplit.orchestrator.inference.report import render_inference_report
 from hybridsplit.orchestrator.report import render_report
+from hybridsplit.orchestrator.studies.what_if import Cell, Varied, WhatIf
+from hybridsplit.orchestrator.studies.what_if_page import what_if_page
 from hybridsplit.scenarios.loader import load_task
 from tests.orchestrator.report.conftest import make_report_data
 
@@ -28,6 +30,16 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Google Chrome on the PATH"),
 ]
+STUDY = WhatIf(
+    "smart-home", "optimal", "time-to-progress",
+    (Varied("radio.uplink_hz", ("0.5x", "1x")), Varied("clients.pi4.count", ("2", "9"))),
+    (
+        Cell({"radio.uplink_hz": "0.5x", "clients.pi4.count": "2"}, 2.0, 3.0, 0.1, 0.8, 40.0, 900.0),
+        Cell({"radio.uplink_hz": "0.5x", "clients.pi4.count": "9"}, 2.0, 3.0, 0.1, 0.8, 40.0, 900.0),
+        Cell({"radio.uplink_hz": "1x", "clients.pi4.count": "2"}, 1.0, 2.0, 0.1, 0.8, 40.0, 900.0),
+        Cell({"radio.uplink_hz": "1x", "clients.pi4.count": "9"}, infeasible="no option fits for 9 clients"),
+    ),
+)  # fmt: skip
 SCROLLED = """async () => {
   for (let y = 0; y < document.body.scrollHeight; y += 500) {
     scrollTo({top: y, behavior: 'instant'});
@@ -55,6 +67,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "run": render_report(make_report_data(12)),
         "many": render_report(make_report_data(1000)),
         "inference": render_inference_report(plan, summary),
+        "what-if": what_if_page(STUDY),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
@@ -85,7 +98,7 @@ class Opened:
         return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-@pytest.mark.parametrize("name", ["run", "many", "inference"])
+@pytest.mark.parametrize("name", ["run", "many", "inference", "what-if"])
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
 def test_every_figure_is_drawn_in_silence_and_nothing_overflows(browser, pages, name, width, scheme):
     opened = Opened(browser, pages[name], width, scheme)
@@ -100,7 +113,7 @@ def test_every_figure_is_drawn_in_silence_and_nothing_overflows(browser, pages, 
     opened.context.close()
 
 
-@pytest.mark.parametrize("name", ["run", "inference"])
+@pytest.mark.parametrize("name", ["run", "inference", "what-if"])
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "dark")])
 def test_axe_finds_nothing(browser, pages, name, width, scheme):
     opened = Opened(browser, pages[name], width, scheme)

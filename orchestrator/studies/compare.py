@@ -24,6 +24,8 @@ class ComparedStrategy(FrozenValue):
     """What one strategy comes to. Figures are None where it has no plan, and of training where nothing was trained."""
 
     strategy: str
+    objective: str | None = None
+    """What its plan minimises."""
     infeasible: str | None = None
     """Why it has no plan."""
     round_latency_s: float | None = None
@@ -151,6 +153,7 @@ def compare_plans(
 def _row(plan: Plan, *, chooses_batch: bool) -> ComparedStrategy:
     return ComparedStrategy(
         strategy=plan.strategy,
+        objective=plan.objective,
         round_latency_s=plan.round_latency_s,
         progress=plan.progress,
         objective_s=plan.objective_s,

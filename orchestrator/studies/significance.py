@@ -56,7 +56,7 @@ def verdict(difference: MeanOverSeeds | None, *, less_is_better: bool) -> str:
         True for seconds, False for accuracy.
     """
     if difference is None:
-        return "not comparable: some run did not reach the target"
+        return "not comparable, unknown for some run"
     if difference.is_a_difference is None:
         return "one seed tells no difference"
     if not difference.is_a_difference:

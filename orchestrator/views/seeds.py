@@ -41,7 +41,7 @@ def seeds_table(study: SeedStudy) -> Table:
     for one in study.strategies:
         table.add_row(
             one.strategy,
-            _shown(one.test_accuracy, lambda value: f"{value:.1%}"),
+            _shown(one.test_accuracy, lambda value: f"{min(value, 1.0):.1%}"),
             _shown(one.seconds_to_target, format_seconds),
             _shown(one.bytes_to_target, lambda value: f"{value / 1e6:.3g}"),
             _shown(one.joules_to_target, lambda value: f"{value:.3g}"),

@@ -199,7 +199,9 @@ def comparison_table(rows: Sequence[ComparedStrategy]) -> Table:
     title = "Strategies on the same problem"
     table = FittingTable(title)
     trained = any(row.test_accuracy is not None for row in rows)
-    names = ["strategy", "round latency", "progress", "time to progress", "vs optimal", "cuts", "modes"]
+    # For any other objective its column stays what it was: seconds are those of the objective.
+    of = "time to target" if any(row.objective == "time-to-target" for row in rows) else "time to progress"
+    names = ["strategy", "round latency", "progress", of, "vs optimal", "cuts", "modes"]
     chooses_batch = any(row.batch_sizes is not None for row in rows)
     names += ["batch sizes"] if chooses_batch else []
     for name in [*names, *(["accuracy", "frozen control"] if trained else [])]:

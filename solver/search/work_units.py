@@ -29,7 +29,7 @@ from hybridsplit.solver.problem.arrays import BoolArray, IntArray
 from hybridsplit.solver.problem.costs import StaticShares
 from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.limiting import with_limits
-from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
+from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.search.joint import search
 
 SOLVE_CLIENTS = 6
@@ -115,10 +115,15 @@ def start(problem: PlanningProblem) -> SearchState:
     Raises
     ------
     ContractError
-        For the objective ``energy``, whose search needs no splitting.
+        For the objective ``energy``, whose search needs no splitting, and for a target, which has one search a depth.
     """
     if problem.objective == ENERGY:
         raise ContractError("a search in parts is for latency objectives; energy needs none: plan as usual")
+    if problem.objective == TIME_TO_TARGET:
+        raise ContractError(
+            "a search in parts is for one depth of untrained blocks, and time-to-target is searched at every depth: "
+            "plan as usual"
+        )
     return SearchState(scenario_hash=problem.scenario.content_hash(), open=(WorkUnit(),))
 
 

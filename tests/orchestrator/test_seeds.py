@@ -60,7 +60,7 @@ def test_a_run_that_misses_the_target_leaves_no_figure_and_no_claim() -> None:
     other = (run("other", 0, [0.3, 0.9, 0.9]), run("other", 1, [0.1, 0.1, 0.1]))
     second = summarised({"one": one, "other": other}, (0.8, True)).strategies[1]
     assert second.seconds_to_target is None
-    assert second.verdicts["seconds_to_target"].startswith("not comparable")
+    assert second.verdicts["seconds_to_target"].startswith("not comparable, unknown")
 
 
 def test_unknown_energy_is_unknown_not_zero() -> None:

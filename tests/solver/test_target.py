@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,12 @@ def drawn(seed: int, **keys: object) -> Instance:
     clients, options = int(rng.integers(1, 5)), int(rng.integers(2, 5))
     instance = random_instance(9000 + seed, num_clients=clients, num_options=options, **keys)  # type: ignore[arg-type]
     return for_target(instance, seed, most_untrained=float(rng.choice([0.0, 0.5, 2.0])))
+
+
+@cache
+def planned() -> tuple[Instance, Plan]:
+    instance = drawn(5)
+    return instance, make_plan(instance.scenario, instance.table, "static")
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -100,15 +108,13 @@ def test_who_costs_more_than_it_adds_is_named_or_left_out() -> None:
     [("gain", 0.9, "gain is"), ("untrained_blocks", 3, "untrained_blocks is"), ("gain", None, "lacks gains")],
 )
 def test_a_changed_figure_is_noticed(field: str, value: object, word: str) -> None:
-    instance = drawn(5)
-    plan = make_plan(instance.scenario, instance.table, "static")
+    instance, plan = planned()
     with pytest.raises(SolverFailure, match=word):
         verify_plan(plan.model_copy(update={field: value}), instance.scenario, instance.table)
 
 
 def test_a_changed_gain_of_a_client_is_noticed() -> None:
-    instance = drawn(5)
-    plan = make_plan(instance.scenario, instance.table, "static")
+    instance, plan = planned()
     first = plan.clients[0]
     assert first.gain is not None
     assert plan.gain is not None
@@ -125,7 +131,6 @@ def test_a_table_without_gains_is_refused() -> None:
         make_plan(instance.scenario, plain)
 
 
-def test_a_plan_for_a_target_survives_json(tmp_path: object) -> None:
-    instance = drawn(5)
-    plan = make_plan(instance.scenario, instance.table)
+def test_a_plan_for_a_target_survives_json() -> None:
+    _, plan = planned()
     assert Plan.model_validate_json(plan.model_dump_json()) == plan

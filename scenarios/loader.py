@@ -110,6 +110,11 @@ def load_task(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = 
         raise ScenarioError(
             f"{origin}: found {type(document).__name__}; needs a YAML mapping of keys such as model and clients"
         )
+    if isinstance(document.get("scenario"), dict) and {"strategy", "clients", "digest"} <= set(document):
+        raise ScenarioError(
+            f"{origin}: found a plan, which holds its scenario under 'scenario'; needs a scenario: give the file it was "
+            "planned from, or use the plan with 'hybridsplit replay' or 'run SCENARIO --plan'"
+        )
     override_all(document, overrides)
     if is_inference(document, origin):
         from hybridsplit.scenarios.inference.loading import validate_inference  # late: training needs nothing of it

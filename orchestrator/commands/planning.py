@@ -167,8 +167,7 @@ def compare(
 
     stdout().print(comparison_table(comparison.rows))
     if any(row.ratio is not None and row.ratio < 1 - 1e-6 for row in comparison.rows):
-        # The proof of ``optimal`` is for static shares; serving transfers in turns can beat every one of them.
-        stdout().print("below 1.00x: a schedule, one transfer after another; optimal is the best with static shares")
+        stdout().print("below 1.00x: the search of optimal missed that plan; how much there can be is its gap")
     for line in infeasible_lines(comparison.rows):
         stdout().print(line, highlight=False, soft_wrap=True)
     stdout().print(decomposition_table(comparison.steps))

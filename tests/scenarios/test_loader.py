@@ -278,3 +278,12 @@ def test_all_settings_of_training_that_do_not_agree_are_named_with_their_section
     said = faults_of("training.server_gradient=zeroth-order", "training.server_model=shared-mean")
     assert len(said) == 2
     assert all(line.startswith("built-in quickstart: training: server_gradient: found") for line in said)
+
+
+def test_a_plan_in_place_of_a_scenario_is_one_sentence(tmp_path: Path) -> None:
+    resolved = load_scenario("quickstart").resolved()
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"scenario": resolved, "strategy": "optimal", "clients": [], "digest": "0"}))
+    with pytest.raises(ScenarioError, match="found a plan, which holds its scenario") as caught:
+        load_scenario(str(path))
+    assert "\n" not in str(caught.value)

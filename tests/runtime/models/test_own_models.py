@@ -174,7 +174,7 @@ def test_token_models_are_cut_and_their_tables_checked(scenario_of: Callable[...
         ({"model__blocks": ["stem", "layers.7", "head"]}, "model.blocks.1: found 'layers.7', which names no module"),
         ({"model__blocks": ["stem", "head"]}, "parameters .layers.0.* are in none of these blocks"),
         ({"model__blocks": ["stem", "layers.0", "layers.0.inner"]}, "shares modules with 'layers.0'"),
-        ({"model__task": "causal-lm"}, "data.source"),
+        ({"model__task": "causal-lm", "training__sequence_length": 8}, "data.source"),
         ({"model__config": {"model_type": "resnet"}}, "exactly one of"),
         ({"model__trust_remote_code": True}, "trust_remote_code: is about code that comes with a checkpoint"),
     ],

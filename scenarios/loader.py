@@ -112,8 +112,8 @@ def load_task(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = 
         )
     if isinstance(document.get("scenario"), dict) and {"strategy", "clients", "digest"} <= set(document):
         raise ScenarioError(
-            f"{origin}: found a plan, which holds its scenario under 'scenario'; needs a scenario: give the file it was "
-            "planned from, or use the plan with 'hybridsplit replay' or 'run SCENARIO --plan'"
+            f"{origin}: found a plan, which holds its scenario under 'scenario'; needs a scenario: give the file it "
+            "was planned from, or use the plan with 'hybridsplit replay' or 'run SCENARIO --plan'"
         )
     override_all(document, overrides)
     if is_inference(document, origin):

@@ -27,8 +27,8 @@ _FEWEST = 3
 """Pilots that must have reached the target."""
 SHRINKAGE = 0.1
 """Price of the square of the part of the way that a constant takes away at most: few pilots leave directions open, and
-what they leave open is small. Chosen among 0 to 0.3 by the held-out errors of quickstart's pilots, where 0.1 and 0.3 were
-about as good."""
+what they leave open is small. Chosen among 0 to 0.3 by the held-out errors of quickstart's pilots, where 0.1 and 0.3
+were about as good."""
 
 
 @dataclass(frozen=True)

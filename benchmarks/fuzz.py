@@ -77,9 +77,14 @@ class Child:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        watch = threading.Timer(self._limit_s * WALL_FACTOR, process.kill)
+        is_over = threading.Event()
+
+        def end() -> None:
+            is_over.set()
+            process.kill()
+
+        watch = threading.Timer(self._limit_s * WALL_FACTOR, end)
         watch.start()
-        begin_s = time.monotonic()
         try:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
@@ -90,9 +95,13 @@ class Child:
         if line:
             reply: dict[str, Any] = json.loads(line)
             return reply
-        over = time.monotonic() - begin_s >= self._limit_s * WALL_FACTOR
         self.stop()
-        return {**request, "outcome": "hang" if over else "died", "said": f"exit {process.returncode}", "steps": []}
+        return {
+            **request,
+            "outcome": "hang" if is_over.is_set() else "died",
+            "said": f"exit {process.returncode}",
+            "steps": [],
+        }
 
     def stop(self) -> None:
         """End the process."""

@@ -109,7 +109,7 @@ def test_adapters_name_the_checkpoint_they_belong_to(tmp_path: Path, with_head: 
     """Its weights are not saved again, and what a base model lacks is."""
     auto = transformers.AutoModelForSequenceClassification if with_head else transformers.AutoModel
     config = transformers.BertConfig(**{k: v for k, v in FAMILIES["bert"]["config"].items() if k != "model_type"})
-    auto.from_config(config).save_pretrained(tmp_path / "start")
+    auto.from_config(config, trust_remote_code=False).save_pretrained(tmp_path / "start")
     scenario = changed(family_scenario("bert"), training__trainable=LINEAR)
     scenario = changed(scenario, model={"task": "sequence-classification", "checkpoint": str(tmp_path / "start")})
     (tmp_path / "out").mkdir()

@@ -24,6 +24,7 @@ from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Scenario
+from tests.tiers import one_of
 
 SHARED = ["shared-mean", "shared-sequential"]
 PLAIN = ["training.optimizer={name: sgd, learning_rate: 0.05}", "training.local_steps=1", "training.rounds=2"]
@@ -96,7 +97,7 @@ def test_a_sequential_server_steps_on_each_client_in_turn() -> None:
     assert_close(trained(scenario, assignments).state, expected, list(expected))
 
 
-@pytest.mark.parametrize("server_model", SHARED)
+@pytest.mark.parametrize("server_model", one_of(2, SHARED))
 @pytest.mark.parametrize("mode", sorted(Mode))
 def test_one_client_alone_has_its_server_for_itself(server_model: str, mode: Mode) -> None:
     """With a single client, sharing changes no bit, in any mode and over several steps."""

@@ -17,6 +17,7 @@ from hybridsplit.scenarios.modes import MODES, StepSizes
 from hybridsplit.testing.families import FAMILIES, family_batch
 from tests.modes import LOCAL_MODES, ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, Sides
+from tests.tiers import one_of
 
 SETTINGS = [
     *(
@@ -31,7 +32,7 @@ A = 1 << 20
 
 
 @pytest.mark.parametrize(("mode", "settings"), SETTINGS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", one_of(3, FAMILIES))
 def test_bytes_on_air_are_those_of_the_cost_model(family: str, mode: Mode, settings: dict[str, object]) -> None:
     """Whichever side holds the labels, padded or not, under a memory meter or not."""
     for holder, padded, meter in (("client", False, None), ("client", True, LiveBytes()), ("server", True, None)):

@@ -15,6 +15,7 @@ from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.strategies import STRATEGIES
 from hybridsplit.testing.degenerate import CASES
 from hybridsplit.testing.instances import group, make_scenario, make_table, random_instance, random_rows
+from tests.tiers import one_of
 
 MIB = 1024**2
 
@@ -206,7 +207,7 @@ def test_costs_that_are_no_numbers_never_reach_the_solver(column: str, value: fl
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))
 @pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency", "energy"])
-@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize("copies", one_of(2, [3, 1]))
 def test_one_client_and_identical_clients_under_every_strategy(strategy: str, minimise: str, copies: int) -> None:
     instance = random_instance(
         4, num_clients=copies, copies=copies, num_options=None, minimise=minimise, minimum_progress=0.05

@@ -64,7 +64,7 @@ def test_nothing_binds_where_there_is_one_option() -> None:
     assert plan_reason([option(1)]).startswith("no limit: ")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     link_model=st.sampled_from(["fixed", "shannon"]),

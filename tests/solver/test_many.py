@@ -21,13 +21,14 @@ from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort, search
 from hybridsplit.testing.instances import random_instance
 from tests.solver.test_bounds import random_plans, random_point
+from tests.tiers import one_of
 
 
 @pytest.mark.parametrize("link_model", ["fixed", "shannon"])
 @pytest.mark.parametrize(
     "limits", [{}, {"server_memory": True}, {"coverage": True, "energy_cap": True}, {"drop": True}]
 )
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", one_of(2, range(2)))
 def test_agrees_with_the_exact_search(
     seed: int, limits: dict[str, bool], link_model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

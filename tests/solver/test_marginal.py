@@ -92,7 +92,7 @@ def test_an_option_beyond_twice_the_budget_is_named_where_no_nearer_one_helps() 
     assert (promised.option, promised.amount_bytes) == ("cut 2 fo", 80 * MIB)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10_000), link_model=st.sampled_from(["fixed", "shannon"]))
 def test_no_option_that_does_not_fit_saves_more_than_is_said(seed: int, link_model: str) -> None:
     """Against planning with every such option fixed, one after another, the other clients as they are."""

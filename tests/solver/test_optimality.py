@@ -52,7 +52,7 @@ def test_every_coupling_equals_brute_force(seed: int, coupling: str, link_model:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", one_of(4, range(120)))
+@pytest.mark.parametrize("seed", one_of(6, range(120)))
 def test_mixed_couplings_equal_brute_force(seed: int) -> None:
     rng = np.random.default_rng(seed)
     minimise = ("time-to-progress", "round-latency", "energy")[int(rng.choice(3, p=[0.45, 0.4, 0.15]))]

@@ -122,6 +122,7 @@ def test_alike_clients_are_polished_as_one_kind() -> None:
     assert len(np.unique(np.round(found.shares, 9), axis=0)) <= 2
 
 
+@pytest.mark.slow
 def test_no_single_exchange_improves_the_plan() -> None:
     instance = random_instance(7, num_clients=3, num_options=4, local_steps=4, server_model="shared-mean")
     problem = build_problem(instance.table, instance.scenario)

@@ -32,6 +32,7 @@ def test_parts_find_the_optimum(link_model: str, minimise: str) -> None:
     assert covered_fraction(problem, state.closed) == 1
 
 
+@pytest.mark.slow
 def test_a_stopped_search_goes_on_from_its_file(tmp_path: Path) -> None:
     problem = build(2, num_clients=7)
     state, best_s = start(problem), search(problem).objective_s

@@ -18,6 +18,7 @@ from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.schema import Scenario, TextTable
 from hybridsplit.testing.families import FAMILIES, TRACED, family_batch, family_model, family_scenario
 from tests.modes import LOCAL_MODES
+from tests.tiers import one_of
 
 TEXTS = [name for name, spec in {**FAMILIES, **TRACED}.items() if spec["task"] != "image-classification"]
 IMAGES = [name for name in {**FAMILIES, **TRACED} if name not in TEXTS]
@@ -59,7 +60,7 @@ def _batch(scenario: Scenario, step: int, *, padded: bool) -> Batch:
 
 
 @pytest.mark.parametrize(("length", "padded"), [(7, True), (12, False)])
-@pytest.mark.parametrize("family", TEXTS)
+@pytest.mark.parametrize("family", one_of(2, TEXTS))
 def test_text_at_several_lengths_padded_and_not(family: str, length: int, padded: bool) -> None:
     scenario = family_scenario(family, sequence_length=length, local_steps=2, zeroth_order={"directions": 2})
     agrees_with_runs(scenario, padded=padded)

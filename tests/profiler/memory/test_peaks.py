@@ -24,6 +24,7 @@ from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.testing.families import FAMILIES, family_batch, family_model, family_scenario
 from tests.modes import LOCAL_MODES
+from tests.tiers import one_of
 
 OPTIMIZERS = [
     {"name": "sgd", "learning_rate": 0.01},
@@ -75,7 +76,7 @@ SETTINGS: list[tuple[Mode, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("mode", "training"), SETTINGS)
-@pytest.mark.parametrize("family", ["opt-causal", "bert", "resnet", "llama"])
+@pytest.mark.parametrize("family", one_of(2, ["opt-causal", "bert", "resnet", "llama"]))
 def test_predicted_peak_follows_the_settings(family: str, mode: Mode, training: dict[str, Any]) -> None:
     """As above, for the ways to estimate, to clip and to step."""
     settings = {**training, "zeroth_order": {"directions": 3, **training.get("zeroth_order", {})}}
@@ -107,7 +108,7 @@ ON_SERVER: list[tuple[str, tuple[Mode, ...], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("modes", "training"), [pytest.param(*one[1:], id=one[0]) for one in ON_SERVER])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", one_of(2, FAMILIES))
 def test_predicted_server_peak_equals_the_measured_one(
     family: str, modes: tuple[Mode, ...], training: dict[str, Any]
 ) -> None:

@@ -48,15 +48,9 @@ def test_a_client_that_is_not_finite_stops_the_run_by_name() -> None:
         run_with(scenario, CulpritInline(scenario, Fails("not-finite", "pi4-1")), assignments_of(scenario))
 
 
+@pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize(
-    ("how", "num_groups"),
-    [
-        pytest.param("hangs", 2, marks=pytest.mark.slow),
-        ("killed", 2),
-        pytest.param("killed", 6, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("how", "num_groups"), [("hangs", 2), ("killed", 2), ("killed", 6)])
 def test_a_client_that_hangs_or_kills_is_found_among_its_group(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, how: str, num_groups: int
 ) -> None:

@@ -37,7 +37,7 @@ def test_optimal_is_no_worse_than_any_baseline(
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(num_clients=st.integers(5, 8), **instances)
 def test_optimal_is_no_worse_than_any_baseline_with_more_clients(
     seed: int, num_clients: int, link_model: str, minimise: str, limits: set[str]

@@ -16,6 +16,7 @@ from hybridsplit.orchestrator.recorded.rounds import RecordedRounds, statistic_o
 from hybridsplit.orchestrator.recorded.stretched import stretched_table, stretches
 from hybridsplit.orchestrator.run_folder import open_plan
 from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.runtime.replay.link_trace import LinkTrace
 from hybridsplit.runtime.replay.traces import BandwidthTrace
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.schedule import Dispatch
@@ -169,3 +170,18 @@ def test_fades_are_part_of_what_is_chosen(
     rounds = RecordedRounds(scenario, traces)
     changed = plan.model_copy(update={"schedule": plan.schedule.model_copy(update={"fade_below": 0.0})})
     assert rounds.choose_by(plan).objective_s.tolist() != rounds.choose_by(changed).objective_s.tolist()
+
+
+def test_links_that_are_always_slower_than_stated_get_the_plan_that_is_best_on_them(
+    scenario: Scenario, table: OptionTable, traces: dict[str, BandwidthTrace]
+) -> None:
+    """Every window agrees, so that another plan than the one for constant links is surely better."""
+    slow = BandwidthTrace(np.array([5.0, 5.0]), np.array([2e5, 2e5]), name="slow")
+    absolute = LinkTrace(slow.durations_s, slow.rates_bps, uplink=slow, downlink=slow, takes_recorded_rates=True)
+    recorded = dict.fromkeys(traces, absolute)
+    plan = plan_for_recordings(scenario, table, recorded)
+    nominal = make_plan(scenario, table)
+    assert plan.recorded is not None
+    assert plan.recorded.chosen != "the best plan for constant links"
+    assert [client.key for client in plan.clients] != [client.key for client in nominal.clients]
+    assert plan.recorded.out_of_sample_s < 0.9 * plan.recorded.nominal_s

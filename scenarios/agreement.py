@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hybridsplit.scenarios.sections.data import DATA_SOURCES, TextSource
-from hybridsplit.scenarios.sections.network import LINK_MODELS
+from hybridsplit.scenarios.sections.network import LINK_MODELS, RATED, link_kind
 
 _MOST_NAMED = 8
 _IMAGES = "image-classification"
@@ -30,12 +30,30 @@ def disagreements(document: Mapping[str, Any]) -> list[str]:
             found.append(f"clients: the group names {', '.join(twice)} occur twice; each needs its own")
         link_model = _text(document, "radio", "link_model")
         minimises = _text(document, "objective", "minimise")
+        if link_model is None and isinstance(document.get("radio", {}), Mapping):
+            link_model = "fixed" if "link_model" not in document.get("radio", {}) else None
         alike: dict[str, list[int]] = {}
         for index, group in mappings:
             for fault in _of_group(group, link_model, minimises):
                 alike.setdefault(fault, []).append(index)
         found += [f"clients.{first}.{fault}{_others(others)}" for fault, (first, *others) in alike.items()]
+        found += _of_band(document.get("radio", {}), mappings)
     return found
+
+
+def _of_band(radio: object, groups: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[str]:
+    """Ask for the band of links that state what they carry on it."""
+    if not isinstance(radio, Mapping):
+        return
+    on_band = [
+        index for index, group in groups if isinstance(link := group.get("link"), Mapping) and link_kind(link) != RATED
+    ]
+    for key in ("uplink_hz", "downlink_hz") if on_band else ():
+        if key not in radio:
+            yield (
+                f"radio.{key}: is needed, for example '{key}: 20 MHz', since clients.{on_band[0]}.link is a share of "
+                "that band; or state the link's own rates there: uplink_bps and downlink_bps"
+            )
 
 
 def _others(indices: Sequence[int]) -> str:
@@ -66,7 +84,14 @@ def _of_data(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_group(group: Mapping[str, Any], link_model: str | None, minimises: str | None) -> Iterator[str]:
     link = group.get("link")
-    if link_model is not None and link_model in LINK_MODELS and isinstance(link, Mapping):
+    if isinstance(link, Mapping) and link_kind(link) == RATED:
+        if link.get("medium") == "shared" and link_model not in (None, "fixed"):
+            yield (
+                f"link.medium: found 'shared', which needs radio.link_model 'fixed', and it is {link_model!r}: with "
+                "that one a link's rate is no fixed part of stated rates; use medium: dedicated, or the keys of "
+                f"{link_model!r}"
+            )
+    elif link_model is not None and link_model in LINK_MODELS and isinstance(link, Mapping):
         needed = LINK_MODELS[link_model].model_fields
         absent = [name for name, field in needed.items() if field.is_required() and name not in link]
         foreign = [str(name) for name in link if name not in needed]

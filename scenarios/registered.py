@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -22,18 +22,22 @@ class OneOf:
         The classes by name.
     discriminator
         The key that names the class, or a function of the section's keys that does.
+    others
+        Further classes by name, which the registry does not have.
     """
 
     registry: Registry[Any]
     discriminator: str | Callable[[Any], str]
+    others: Mapping[str, type[BaseModel]] = field(default_factory=dict)
 
     def members(self) -> list[type[BaseModel]]:
         """Return the classes there are now."""
-        return list(self.registry.values())
+        return [*self.registry.values(), *self.others.values()]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return a union of the classes there are now, distinguished by the discriminator."""
-        choices = {name: handler.generate_schema(kind) for name, kind in self.registry.items()}
+        kinds = {**dict(self.registry.items()), **self.others}
+        choices = {name: handler.generate_schema(kind) for name, kind in kinds.items()}
         return core_schema.tagged_union_schema(choices, self.discriminator)
 
 

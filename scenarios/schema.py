@@ -41,11 +41,13 @@ from hybridsplit.scenarios.sections.data import (
 from hybridsplit.scenarios.sections.model import Model
 from hybridsplit.scenarios.sections.network import (
     LINK_MODELS,
+    AnyLink,
     ClientGroup,
     FixedLink,
     Link,
     LinkModel,
     Radio,
+    RatedLink,
     Server,
     ShannonLink,
 )
@@ -68,6 +70,7 @@ from hybridsplit.scenarios.sections.training import (
 __all__ = [
     "SCENARIO_SCHEMA_VERSION",
     "AdamW",
+    "AnyLink",
     "ByKey",
     "Client",
     "ClientGroup",
@@ -94,6 +97,7 @@ __all__ = [
     "PilotConstants",
     "PythonData",
     "Radio",
+    "RatedLink",
     "SavedDataset",
     "Scenario",
     "Section",
@@ -135,7 +139,7 @@ class Client:
     group: str
     device: str
     memory_budget_bytes: int
-    link: LinkModel
+    link: AnyLink
     data_weight: float
     min_cut: int
     energy_cap_j: float | None = None
@@ -162,8 +166,8 @@ class Scenario(Section):
     """How it is trained."""
     server: Server
     """Where the upper blocks run."""
-    radio: Radio
-    """What the clients share."""
+    radio: Radio = Radio()
+    """What the clients share; may be left out where every link states rates of its own."""
     clients: Annotated[tuple[ClientGroup, ...], Field(min_length=1)]
     """Who takes part."""
     objective: Objective = Objective()
@@ -195,7 +199,11 @@ class Scenario(Section):
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         groups = [
-            {"group": group.group, "link": type(group.link).model_fields, "drop_price_s": group.drop_price_s}
+            {
+                "group": group.group,
+                "link": {name: getattr(group.link, name) for name in type(group.link).model_fields},
+                "drop_price_s": group.drop_price_s,
+            }
             for group in self.clients
         ]
         found = disagreements(
@@ -203,7 +211,10 @@ class Scenario(Section):
                 "model": {"task": self.model.task},
                 "data": {"source": self.data.source},
                 "training": {"sequence_length": self.training.sequence_length},
-                "radio": {"link_model": self.radio.link_model},
+                "radio": {
+                    "link_model": self.radio.link_model,
+                    **{key: getattr(self.radio, key) for key in self.radio.model_fields_set},
+                },
                 "objective": {"minimise": self.objective.minimise},
                 "clients": groups,
             }

@@ -21,6 +21,7 @@ from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.build import propagation_s
 from hybridsplit.solver.problem.depths import depth_of_plan
+from hybridsplit.solver.problem.links import dedicated_s
 from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.search.joint import SearchResult
 from hybridsplit.solver.shares.solution import ShareSolution
@@ -144,7 +145,14 @@ def _client_plans(
 ) -> list[ClientPlan]:
     """Build the plans of the clients that are kept: one for each kind of equal ones, which all but their ids share."""
     work = problem.work.take(rows)
-    up_s = work.uplink.seconds(shares[:, 0])
+    own = np.array([client.link.is_dedicated for client in problem.clients])
+    own_up_s, own_down_s = dedicated_s(
+        problem.clients, problem.client_index[rows], problem.uplink_bits[rows], problem.downlink_bits[rows]
+    )
+    # A link of the client's own is no part of what is shared.
+    shares = np.where(own[:, None] & np.array([True, True, False]), 0.0, shares)
+    up_s = np.where(own, own_up_s, work.uplink.seconds(shares[:, 0]))
+    down_s = np.where(own, own_down_s, _shared_s(work.downlink_s, shares[:, 1]))
     table = problem.table.iloc[rows]
     if problem.objective == TIME_TO_TARGET:
         table = table.assign(gain=problem.gain[rows])
@@ -156,7 +164,7 @@ def _client_plans(
         *shares.T,
         on_the_way_s,
         up_s,
-        work.downlink_s,
+        down_s,
         work.server_s,
         timing.latency_s,
         *timing.waiting_s.values(),
@@ -168,7 +176,7 @@ def _client_plans(
         _client_plan(
             row,
             tuple(float(min(share, 1.0)) for share in shares[i]),
-            (float(up_s[i]), float(work.downlink_s[i]), float(work.server_s[i])),
+            (float(up_s[i]), float(down_s[i]), float(work.server_s[i])),
             float(on_the_way_s[i]),
             float(timing.latency_s[i]),
             {phase: float(waits[i]) for phase, waits in timing.waiting_s.items()},
@@ -178,6 +186,12 @@ def _client_plans(
     ]
     ids = table["client"].iloc[kept].tolist()
     return [plans[one].model_copy(update={"id": name}) for one, name in zip(kind.tolist(), ids, strict=True)]
+
+
+def _shared_s(whole_s: FloatArray, share: FloatArray) -> FloatArray:
+    """Return [N] seconds at a share, from [N] those at the whole of it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(whole_s > 0, whole_s / np.minimum(share, 1.0), 0.0)
 
 
 def _coded(table: pd.DataFrame) -> list[FloatArray | IntArray]:
@@ -195,9 +209,8 @@ def _client_plan(
     waiting_s: dict[Phase, float],
     reason: str,
 ) -> ClientPlan:
-    up_s, full_down_s, full_server_s = work_s
+    up_s, down_s, full_server_s = work_s
     uplink_share, downlink_share, server_share = shares
-    down_s = full_down_s / downlink_share if full_down_s > 0 else 0.0
     server_s = full_server_s / server_share if full_server_s > 0 else 0.0
     up_model = row["model_upload_bytes"] / row["uplink_bytes"] if row["uplink_bytes"] else 0.0
     down_model = row["model_download_bytes"] / row["downlink_bytes"] if row["downlink_bytes"] else 0.0

@@ -189,24 +189,26 @@ def _work(
             f"client {client.id}, phase {Phase.SERVER_COMPUTE}: needs {client.server_compute_s:g} s of the server and "
             "has a share of 0, which never ends; make the plan again"
         )
+    link = scenario_client.link
     return ClientWork(
         client_id=client.id,
         local_steps=scenario.training.local_steps,
-        jobs=_jobs(client, compute_scale, scenario.training.local_steps),
+        jobs=_jobs(client, compute_scale, scenario.training.local_steps, is_dedicated=link.is_dedicated),
         server_share=client.server_share,
-        uplink_bps=uplink_rate_bps(scenario_client.link, scenario.radio, client.uplink_share),
-        downlink_bps=downlink_rate_bps(scenario_client.link, scenario.radio, client.downlink_share),
-        uplink_delay_s=scenario_client.link.delay_s(is_up=True),
-        downlink_delay_s=scenario_client.link.delay_s(is_up=False),
+        uplink_bps=uplink_rate_bps(link, scenario.radio, client.uplink_share),
+        downlink_bps=downlink_rate_bps(link, scenario.radio, client.downlink_share),
+        uplink_delay_s=link.delay_s(is_up=True),
+        downlink_delay_s=link.delay_s(is_up=False),
         trace=trace,
         start_offset_s=start_offset_s,
         windows_s=windows_s,
         uses_recorded_rates=uses_recorded_rates,
+        is_dedicated=link.is_dedicated,
     )
 
 
-def _jobs(client: ClientPlan, compute_scale: float, local_steps: int) -> tuple[Job, ...]:
-    jobs = round_jobs(client, local_steps)
+def _jobs(client: ClientPlan, compute_scale: float, local_steps: int, *, is_dedicated: bool) -> tuple[Job, ...]:
+    jobs = round_jobs(client, local_steps, is_dedicated=is_dedicated)
     if compute_scale == 1.0:
         return jobs
     return tuple(

@@ -146,7 +146,7 @@ def _jobs(work: ClientWork, taking_part: Mapping[str, int]) -> ClientJobs:
     jobs = [job for step in work.steps(taking_part[work.client_id]) for job in step]
     return ClientJobs(
         work.client_id,
-        frozenset((work.client_id, job.phase, job.step) for job in jobs if job.resource is not Resource.DEVICE),
+        frozenset((work.client_id, job.phase, job.step) for job in jobs if job.resource in SHARED),
     )
 
 

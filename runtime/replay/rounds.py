@@ -13,7 +13,7 @@ from hybridsplit.runtime.replay.dispatch import Dispatcher
 from hybridsplit.runtime.replay.services import ConstantService, RecordedService
 from hybridsplit.runtime.replay.transfer import Transfer
 from hybridsplit.runtime.replay.work import ClientWork
-from hybridsplit.scenarios.contracts.jobs import Job, Resource
+from hybridsplit.scenarios.contracts.jobs import SHARED, Job, Resource
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.units import bits
 
@@ -91,7 +91,7 @@ class ClientRound:
             yield self.environment.timeout(job.amount)
             spent.seconds += job.amount
             return
-        if self.priority is None:
+        if self.priority is None or job.resource not in SHARED:
             yield from self._in_turn(job, spent)
         else:
             yield from self._by_priority(job, spent, self.priority)
@@ -124,11 +124,13 @@ class ClientRound:
         return self.work.transfer(job, start_s - self.origin_s)
 
     def _in_turn(self, job: Job, spent: PhaseTotals) -> Events:
-        if self.turns is not None:
+        takes_turns = self.turns is not None and job.resource in SHARED
+        if takes_turns:
             yield from self.wait_for(job.phase, job.step, spent)
         taken = self._takes(job, self.environment.now)
         yield self.environment.timeout(taken.elapsed_s)
-        self.ended(job.phase, job.step)
+        if takes_turns:
+            self.ended(job.phase, job.step)
         spent.seconds += taken.served_s
         spent.waiting_s += taken.waiting_s
 

@@ -44,6 +44,8 @@ class ClientWork:
         None.
     uses_recorded_rates
         Whether the trace's rates are those of the link, instead of modulating the planned ones.
+    is_dedicated
+        Whether the link is the client's own.
     """
 
     client_id: str
@@ -58,6 +60,7 @@ class ClientWork:
     start_offset_s: float = 0.0
     windows_s: Sequence[float] | None = None
     uses_recorded_rates: bool = False
+    is_dedicated: bool = False
 
     def steps(self, extra_download_bytes: int = 0) -> list[list[Job]]:
         """Return the jobs of every step of a round in which so many bytes come down beyond the plan's."""
@@ -67,7 +70,8 @@ class ClientWork:
         if extra_download_bytes > 0:
             first = steps[0][0] if steps[0] and steps[0][0].phase is Phase.MODEL_DOWNLOAD else None
             size = extra_download_bytes + (0 if first is None else first.amount)
-            download = Job(Phase.MODEL_DOWNLOAD, 0, Resource.DOWNLINK, size)
+            downlink = Resource.DEDICATED_DOWNLINK if self.is_dedicated else Resource.DOWNLINK
+            download = Job(Phase.MODEL_DOWNLOAD, 0, downlink, size)
             steps[0] = [download, *steps[0][0 if first is None else 1 :]]
         return steps
 
@@ -94,7 +98,7 @@ class ClientWork:
 
     def rate_bps(self, resource: Resource) -> float:
         """Return the planned rate of a link."""
-        return self.uplink_bps if resource is Resource.UPLINK else self.downlink_bps
+        return self.uplink_bps if resource.is_up else self.downlink_bps
 
     def delay_s(self, resource: Resource, time_s: float | None = None) -> float:
         """Return the propagation of a link: at a time of the trace, where the trace knows it."""
@@ -102,7 +106,7 @@ class ClientWork:
         recorded_s = None if trace is None or time_s is None else trace.delay_s(time_s)
         if recorded_s is not None:
             return recorded_s
-        return self.uplink_delay_s if resource is Resource.UPLINK else self.downlink_delay_s
+        return self.uplink_delay_s if resource.is_up else self.downlink_delay_s
 
     def trace_origin_s(self, round_index: int, began_s: float) -> float:
         """Return the clock at which the trace stands at its beginning, in a round that began at ``began_s``."""
@@ -115,7 +119,7 @@ class ClientWork:
 
     def trace_of(self, resource: Resource) -> BandwidthTrace | None:
         """Return the trace that transfers over a link go by; None where its rate is constant."""
-        return None if self.trace is None else self.trace.towards(up=resource is Resource.UPLINK)
+        return None if self.trace is None else self.trace.towards(up=resource.is_up)
 
     def transfer(self, job: Job, start_s: float) -> Transfer:
         """Return how long the bytes of a job take, from a point of the trace on.

@@ -30,6 +30,20 @@ class Resource(StrEnum):
     UPLINK = "uplink"
     DOWNLINK = "downlink"
     SERVER = "server"
+    DEDICATED_UPLINK = "dedicated uplink"
+    """A link of the client's own, up: it waits for nobody there."""
+    DEDICATED_DOWNLINK = "dedicated downlink"
+    """The same, down."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it carries from the client to the server."""
+        return self in (Resource.UPLINK, Resource.DEDICATED_UPLINK)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it carries from the server to the client."""
+        return self in (Resource.DOWNLINK, Resource.DEDICATED_DOWNLINK)
 
 
 SHARED = (Resource.UPLINK, Resource.DOWNLINK, Resource.SERVER)
@@ -76,7 +90,7 @@ class RoundCosts(Protocol):
         ...
 
 
-def round_jobs(costs: RoundCosts, local_steps: int) -> tuple[Job, ...]:
+def round_jobs(costs: RoundCosts, local_steps: int, *, is_dedicated: bool = False) -> tuple[Job, ...]:
     """List the jobs of a client's round, in the order in which it does them; jobs of nothing are left out.
 
     Bytes are whole: what does not divide by the steps goes with the first ones.
@@ -87,9 +101,13 @@ def round_jobs(costs: RoundCosts, local_steps: int) -> tuple[Job, ...]:
         What the round costs.
     local_steps
         Steps of the round.
+    is_dedicated
+        Whether the client's link is its own.
     """
     model_down, up, down, model_up = (costs.phase_bytes(phase) for phase in _CARRYING)
-    return _jobs(costs.client_compute_s, costs.server_compute_s, model_down, up, down, model_up, local_steps)
+    return _jobs(
+        costs.client_compute_s, costs.server_compute_s, model_down, up, down, model_up, local_steps, is_dedicated
+    )
 
 
 _CARRYING = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
@@ -104,21 +122,24 @@ def _jobs(
     downlink_bytes: int,
     model_upload_bytes: int,
     local_steps: int,
+    is_dedicated: bool,
 ) -> tuple[Job, ...]:
     """List jobs; remembered, since alike clients have the same, and every stage asks for them."""
     compute_s = client_compute_s / local_steps
     before_s, server_s = compute_s * BEFORE_EXCHANGE, server_compute_s / local_steps
-    jobs = [Job(Phase.MODEL_DOWNLOAD, 0, Resource.DOWNLINK, model_download_bytes)]
+    uplink = Resource.DEDICATED_UPLINK if is_dedicated else Resource.UPLINK
+    downlink = Resource.DEDICATED_DOWNLINK if is_dedicated else Resource.DOWNLINK
+    jobs = [Job(Phase.MODEL_DOWNLOAD, 0, downlink, model_download_bytes)]
     for step in range(local_steps):
         up, down = (_part(total, step, local_steps) for total in (uplink_bytes, downlink_bytes))
         jobs += [
             Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, before_s),
-            Job(Phase.UPLINK, step, Resource.UPLINK, up),
+            Job(Phase.UPLINK, step, uplink, up),
             Job(Phase.SERVER_COMPUTE, step, Resource.SERVER, server_s),
-            Job(Phase.DOWNLINK, step, Resource.DOWNLINK, down),
+            Job(Phase.DOWNLINK, step, downlink, down),
             Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, compute_s - before_s),
         ]
-    jobs.append(Job(Phase.MODEL_UPLOAD, local_steps - 1, Resource.UPLINK, model_upload_bytes))
+    jobs.append(Job(Phase.MODEL_UPLOAD, local_steps - 1, uplink, model_upload_bytes))
     return tuple(job for job in jobs if job.amount > 0)
 
 

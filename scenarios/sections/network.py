@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,24 +12,12 @@ from hybridsplit.scenarios.registered import OneName, OneOf, section_registry
 from hybridsplit.scenarios.registry import Registry
 from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, PositiveInt, Section
 from hybridsplit.scenarios.sections.traces import Trace
-from hybridsplit.scenarios.units import Bytes, Hertz, Seconds
+from hybridsplit.scenarios.units import BitsPerSecond, Bytes, Hertz, Seconds
 
 
-class LinkModel(Section):
-    """A client's radio link: how fast it carries at a share of the band. A model of your own derives from this class.
+class AnyLink(Section):
+    """What every link states, however its rates come about."""
 
-    The rate must be concave and increasing in the share, 0 at 0. Downlinks are linear in the share for every model: the
-    base station's power density is constant.
-    """
-
-    name: ClassVar[str]
-    """Name in ``radio.link_model``."""
-    work: ClassVar[str]
-    """What gives the solver the uplink's work, ``package.module:function``: called with the radio, the links [N], the
-    client index [K] and the bits [K], it returns a :class:`~hybridsplit.solver.problem.links.UplinkWork`."""
-
-    downlink_bps_per_hz: PositiveFloat
-    """Downlink spectral efficiency, bit/s per Hz: the power density is constant there, so the rate is linear."""
     trace: Trace | None = None
     """What the link does over time in the replay: a recording, by its path relative to the scenario file or with keys
     that say how it is used. A path alone modulates the planned rates around their mean."""
@@ -44,6 +32,28 @@ class LinkModel(Section):
         """Return the propagation delay of a transfer, seconds."""
         own = self.uplink_latency_s if is_up else self.downlink_latency_s
         return self.latency_s if own is None else own
+
+    @property
+    def is_dedicated(self) -> bool:
+        """Whether nobody shares the link: its transfers wait for no other client's."""
+        return False
+
+
+class LinkModel(AnyLink):
+    """A client's radio link: how fast it carries at a share of the band. A model of your own derives from this class.
+
+    The rate must be concave and increasing in the share, 0 at 0. Downlinks are linear in the share for every model: the
+    base station's power density is constant.
+    """
+
+    name: ClassVar[str]
+    """Name in ``radio.link_model``."""
+    work: ClassVar[str]
+    """What gives the solver the uplink's work, ``package.module:function``: called with the radio, the links [N], the
+    client index [K] and the bits [K], it returns a :class:`~hybridsplit.solver.problem.links.UplinkWork`."""
+
+    downlink_bps_per_hz: PositiveFloat
+    """Downlink spectral efficiency, bit/s per Hz: the power density is constant there, so the rate is linear."""
 
     @abstractmethod
     def uplink_bps(self, radio: Radio, share: float) -> float:
@@ -103,27 +113,57 @@ class ShannonLink(LinkModel):
         return band_hz * math.log1p(power_over_noise_hz / band_hz) / math.log(2.0)
 
 
-def _link_kind(value: object) -> str:
-    """Name of the model whose own keys a link's keys are; the first model where none is named."""
+class RatedLink(AnyLink):
+    """A link by its rates, as a speed test shows them or a contract states them."""
+
+    uplink_bps: Annotated[BitsPerSecond, Field(gt=0)]
+    """Rate up: of the link, or of the whole shared medium when this client alone sends."""
+    downlink_bps: Annotated[BitsPerSecond, Field(gt=0)]
+    """Rate down, likewise."""
+    medium: Literal["dedicated", "shared"] = "dedicated"
+    """``dedicated``: the link is the client's own, such as a wired line, and no share of the radio. ``shared``: clients
+    share the medium, such as one Wi-Fi channel, and a share of it carries that part of the rates; for
+    ``radio.link_model: fixed``."""
+
+    @property
+    def is_dedicated(self) -> bool:
+        """Whether nobody shares the link."""
+        return self.medium == "dedicated"
+
+
+RATED = "rated"
+"""Kind of the links that state rates."""
+_RATED_KEYS = frozenset(RatedLink.model_fields) - frozenset(AnyLink.model_fields)
+
+
+def link_kind(value: object) -> str:
+    """Return the name of the model whose own keys a link's keys are; the first model where none is named.
+
+    Parameters
+    ----------
+    value
+        A mapping of keys, or a link.
+    """
     keys = set(value if isinstance(value, dict) else getattr(value, "__dict__", {}))
     common = set(LinkModel.model_fields)
     matches = {name: len(keys & (set(kind.model_fields) - common)) for name, kind in LINK_MODELS.items()}
-    return max(matches, key=lambda name: matches[name])
+    best = max(matches, key=lambda name: matches[name])
+    return RATED if len(keys & _RATED_KEYS) > matches[best] else best
 
 
-Link = Annotated[LinkModel, OneOf(LINK_MODELS, _link_kind)]
+Link = Annotated[AnyLink, OneOf(LINK_MODELS, link_kind, {RATED: RatedLink})]
 LinkModelName = Annotated[str, OneName(LINK_MODELS)]
 
 
 class Radio(Section):
     """The spectrum all clients share."""
 
-    link_model: LinkModelName
+    link_model: LinkModelName = "fixed"
     """``fixed``: rate proportional to the share; ``shannon``: device power fixed."""
-    uplink_hz: Hertz
-    """Uplink bandwidth, all clients together."""
-    downlink_hz: Hertz
-    """Downlink bandwidth, all clients together."""
+    uplink_hz: Hertz = 0.0
+    """Uplink bandwidth, all clients together; needed unless every link states rates of its own."""
+    downlink_hz: Hertz = 0.0
+    """Downlink bandwidth, all clients together; needed unless every link states rates of its own."""
     noise_dbm_per_hz: Annotated[float, Field(ge=-200, le=-100)] = -174.0
     """Noise power density; used by ``shannon``."""
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from hybridsplit.scenarios.contracts.jobs import SHARED, Resource, round_jobs
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.solver.problem.links import dedicated_s
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 
 UPLINK, DOWNLINK, SERVER = range(len(SHARED))
@@ -73,9 +74,11 @@ class _Amounts(NamedTuple):
     bytes
         Of the model's download, of the steps' exchanges up and down, and of the model's upload.
     per_byte_s
-        Seconds a byte up and down, at the whole band.
+        Seconds a byte up and down, at the whole band or on the client's own link.
     delays_s
         Of the link up and down.
+    is_dedicated
+        Whether the link is the client's own.
     """
 
     client_compute_s: float
@@ -83,6 +86,7 @@ class _Amounts(NamedTuple):
     bytes: tuple[int, int, int, int]
     per_byte_s: tuple[float, float]
     delays_s: tuple[float, float]
+    is_dedicated: bool
 
 
 class Sequences:
@@ -101,13 +105,17 @@ class Sequences:
             "model_download_bytes",
         )  # fmt: skip
         self._columns = {name: table[name].to_numpy() for name in names}
-        up_s, down_s = work.uplink.seconds(1.0), work.downlink_s
+        own_up_s, own_down_s = dedicated_s(
+            problem.clients, problem.client_index, problem.uplink_bits, problem.downlink_bits
+        )
+        up_s, down_s = work.uplink.seconds(1.0) + own_up_s, work.downlink_s + own_down_s
         self._per_byte_s = (
             up_s / np.maximum(self._columns["uplink_bytes"], 1),
             down_s / np.maximum(self._columns["downlink_bytes"], 1),
         )
         links = [client.link for client in problem.clients]
         self._delays_s = [(link.delay_s(is_up=True), link.delay_s(is_up=False)) for link in links]
+        self._is_dedicated = [link.is_dedicated for link in links]
         self._client = problem.client_index
         self._work_server_s = work.server_s
         self._steps = problem.scenario.training.local_steps
@@ -140,6 +148,7 @@ class Sequences:
             ),
             (float(self._per_byte_s[0][row]), float(self._per_byte_s[1][row])),
             self._delays_s[int(self._client[row])],
+            self._is_dedicated[int(self._client[row])],
         )
 
     def _make(self, amounts: _Amounts) -> Sequence:
@@ -147,20 +156,25 @@ class Sequences:
         costs = _RowCosts(
             amounts.client_compute_s, amounts.server_compute_s, dict(zip(phases, amounts.bytes, strict=True))
         )
-        per_unit_s = (*amounts.per_byte_s, 1.0)
+        up_s, down_s = amounts.per_byte_s
+        per_unit_s = (up_s, down_s, 1.0)
         delays_s = (*amounts.delays_s, 0.0)
         position = {resource: index for index, resource in enumerate(SHARED)}
         steps: list[list[tuple[int, float, float, Phase]]] = []
         ends_s: list[float] = []
         now: list[tuple[int, float, float, Phase]] = []
         lag_s, step = 0.0, 0
-        for job in round_jobs(costs, self._steps):
+        for job in round_jobs(costs, self._steps, is_dedicated=amounts.is_dedicated):
             if self._meets and job.step > step:
                 steps.append(now)
                 ends_s.append(lag_s)
                 now, lag_s, step = [], 0.0, job.step
             if job.resource is Resource.DEVICE:
                 lag_s += job.amount
+                continue
+            if job.resource not in position:
+                which = 0 if job.resource.is_up else 1
+                lag_s += job.amount * per_unit_s[which] + delays_s[which]
                 continue
             resource = position[job.resource]
             now.append((resource, job.amount * per_unit_s[resource], lag_s, job.phase))

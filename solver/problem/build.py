@@ -16,7 +16,7 @@ from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.infeasible import no_carrying_option, no_fitting_option, unknown_energy
 from hybridsplit.solver.problem.limiting import under_objective_of, within_limits
-from hybridsplit.solver.problem.links import downlink_bps, uplink_work
+from hybridsplit.solver.problem.links import dedicated_s, downlink_bps, uplink_work
 from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.problem.usable_rows import fits, ordered, penalty_s, permitted, with_drop_rows
 
@@ -109,8 +109,10 @@ def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scena
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         rate = downlink_bps(scenario.radio, clients)[client_index]
         downlink_s = np.where(downlink_bits > 0, downlink_bits / rate, 0.0)
+    own_up_s, own_down_s = dedicated_s(clients, client_index, uplink_bits, downlink_bits)
+    apart_s = propagation_s(frame, client_index, scenario) + (own_up_s + own_down_s)
     work = Work(
-        frame["client_compute_s"].to_numpy(dtype=float) + propagation_s(frame, client_index, scenario),
+        frame["client_compute_s"].to_numpy(dtype=float) + apart_s,
         uplink_work(scenario.radio, clients, client_index, uplink_bits),
         downlink_s,
         frame["server_compute_s"].to_numpy(dtype=float),

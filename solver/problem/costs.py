@@ -39,7 +39,8 @@ class Work:
     Parameters
     ----------
     compute_s
-        Seconds that no shared resource is used: on the device, and while what was sent is on its way.
+        Seconds that no shared resource is used: on the device, on a link of the client's own, and while what was sent
+        is on its way.
     uplink
         The uplink transfer.
     downlink_s

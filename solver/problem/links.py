@@ -6,18 +6,22 @@ solver knows links only through :class:`UplinkWork`; every model passes the same
 
 The downlink needs no model of its own: its power density is constant, so its rate is linear in the share
 (docs/methods/costs.md, Latency of a client) and one number, seconds at the full share, says everything.
+
+Transfers over a link of the client's own use nothing that is shared: here they carry nothing, and their seconds go with
+those of the device (:func:`dedicated_s`).
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from hybridsplit.scenarios.schema import Client, FixedLink, Radio
+from hybridsplit.scenarios.schema import AnyLink, Client, FixedLink, LinkModel, Radio, RatedLink
 from hybridsplit.scenarios.sections.network import LINK_MODELS
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, Index
 
@@ -156,21 +160,73 @@ def uplink_work(radio: Radio, clients: Sequence[Client], client_index: Index, up
     Notes
     -----
     Shannon's formula with a fixed device power is ``rate(β) = βB·log2(1 + P·g/(N0·βB))`` (docs/methods/costs.md,
-    Latency of a client). A band of zero hertz gives infinite seconds, which the problem turns into a typed error.
+    Latency of a client). A band of zero hertz gives infinite seconds, which the problem turns into a typed error. Rows
+    of clients with a link of their own carry nothing.
     """
+    sharing = np.array([not client.link.is_dedicated for client in clients])
+    if not sharing.all():
+        if not sharing.any():
+            return FixedUplink(np.zeros(len(client_index)))
+        uplink_bits = np.where(sharing[client_index], uplink_bits, 0.0)
+        # A model sees links of its own only; a row that carries nothing may name any of them.
+        client_index = np.maximum(np.cumsum(sharing) - 1, 0)[client_index]
+        clients = [client for client in clients if not client.link.is_dedicated]
     module, _, name = LINK_MODELS[radio.link_model].work.partition(":")
     make: Callable[..., UplinkWork] = getattr(importlib.import_module(module), name)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return make(radio, [client.link for client in clients], client_index, uplink_bits)
 
 
-def fixed_work(radio: Radio, links: Sequence[FixedLink], client_index: Index, uplink_bits: FloatArray) -> FixedUplink:
-    """Build the transfers of option rows over fixed links; parameters as in :func:`uplink_work`, links [N]."""
-    efficiency = np.array([link.uplink_bps_per_hz for link in links])
-    rate_bps = radio.uplink_hz * efficiency[client_index]
-    return FixedUplink(np.where(uplink_bits > 0, uplink_bits / rate_bps, 0.0))
+def fixed_work(
+    radio: Radio, links: Sequence[FixedLink | RatedLink], client_index: Index, uplink_bits: FloatArray
+) -> FixedUplink:
+    """Build the transfers of option rows over links whose rate is proportional to the share.
+
+    Parameters are those of :func:`uplink_work`, with links [N] that state an efficiency on the band, or the rate of the
+    whole medium.
+    """
+    whole_bps = np.array(
+        [link.uplink_bps if isinstance(link, RatedLink) else radio.uplink_hz * link.uplink_bps_per_hz for link in links]
+    )
+    return FixedUplink(np.where(uplink_bits > 0, uplink_bits / whole_bps[client_index], 0.0))
 
 
 def downlink_bps(radio: Radio, clients: Sequence[Client]) -> FloatArray:
-    """[N] downlink rate of every client at the full share, bit/s."""
-    return np.array([radio.downlink_hz * client.link.downlink_bps_per_hz for client in clients])
+    """[N] downlink rate of every client at the full share, bit/s; infinite where the link is the client's own.
+
+    Transfers over such links use no shared downlink: :func:`dedicated_s` has their seconds.
+    """
+    return np.array([_downlink_bps(radio, client.link) for client in clients])
+
+
+def _downlink_bps(radio: Radio, link: AnyLink) -> float:
+    if isinstance(link, RatedLink):
+        return math.inf if link.is_dedicated else link.downlink_bps
+    assert isinstance(link, LinkModel)
+    return radio.downlink_hz * link.downlink_bps_per_hz
+
+
+def dedicated_s(
+    clients: Sequence[Client], client_index: Index, uplink_bits: FloatArray, downlink_bits: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the seconds of transfers over links that nobody shares.
+
+    Parameters
+    ----------
+    clients, client_index
+        As of :func:`uplink_work`.
+    uplink_bits, downlink_bits
+        [K] bits that every row carries in a round.
+
+    Returns
+    -------
+    [K] seconds up and [K] seconds down; 0 for clients that share the radio.
+    """
+    links = [client.link for client in clients]
+    if not any(link.is_dedicated for link in links):
+        return np.zeros_like(uplink_bits), np.zeros_like(downlink_bits)
+    up_bps, down_bps = (
+        np.array([getattr(link, name) if link.is_dedicated else math.inf for link in links])
+        for name in ("uplink_bps", "downlink_bps")
+    )
+    return uplink_bits / up_bps[client_index], downlink_bits / down_bps[client_index]

@@ -16,7 +16,7 @@ import pandas as pd
 
 from hybridsplit.scenarios.contracts.options import OPTION_KEY
 from hybridsplit.scenarios.modes import Gradient, modes_with
-from hybridsplit.scenarios.schema import Client, Scenario
+from hybridsplit.scenarios.schema import Client, LinkModel, Scenario
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.limits import Limit
@@ -185,7 +185,10 @@ class PlanningProblem:
         )
         uplink = uplink_work(changed, self.clients, self.client_index, self.uplink_bits)
         scale = radio.downlink_hz / changed.downlink_hz if changed.downlink_hz else 1.0
-        work = dataclasses.replace(self.work, uplink=uplink, downlink_s=self.work.downlink_s * scale)
+        # Stated rates are those of a medium, whatever band others have.
+        on_band = np.array([isinstance(client.link, LinkModel) for client in self.clients])[self.client_index]
+        downlink_s = np.where(on_band, self.work.downlink_s * scale, self.work.downlink_s)
+        work = dataclasses.replace(self.work, uplink=uplink, downlink_s=downlink_s)
         return dataclasses.replace(self, work=work)
 
     @property
@@ -206,6 +209,12 @@ class PlanningProblem:
     def num_rows(self) -> int:
         """Number of usable options ``K`` over all clients."""
         return len(self.client_index)
+
+    @property
+    def equal_shares(self) -> FloatArray:
+        """[3] the part of uplink, downlink and server that each client has if all that share it have the same."""
+        number = max(1, sum(not client.link.is_dedicated for client in self.clients))
+        return np.array([1.0 / number, 1.0 / number, 1.0 / self.num_clients])
 
     @property
     def starts(self) -> IntArray:

@@ -57,12 +57,15 @@ class ShareSolution:
 
 
 def equal_shares(problem: PlanningProblem, rows: IntArray) -> ShareSolution:
-    """Give every client the same share ``1/N`` of every resource.
+    """Give every client the same share of every resource: ``1/N`` for the ``N`` clients that share it.
 
     Prices follow from the slowest client: with shares fixed, only its own phases count.
     """
     kept = ~problem.is_dropped[rows]
-    shares = np.where(kept, 1.0 / np.count_nonzero(kept), 0.0)[:, None].repeat(NUM_RESOURCES, axis=1)
+    sharing = kept & ~np.array([client.link.is_dedicated for client in problem.clients])
+    shares = np.stack(
+        [np.where(who, 1.0 / max(1, int(np.count_nonzero(who))), 0.0) for who in (sharing, sharing, kept)], axis=1
+    )
     return given_shares(problem, rows, shares)
 
 

@@ -18,8 +18,10 @@ import numpy as np
 from hybridsplit.scenarios.contracts.jobs import BEFORE_EXCHANGE
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Schedule, Simultaneous, Turns
+from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.dispatch.timing import dispatch_timing
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
+from hybridsplit.solver.problem.links import dedicated_s
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 
 _SERVED = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
@@ -45,7 +47,8 @@ class Timing:
 class Jobs:
     """What ``N`` clients do in a round at their shares, step by step; arrays [N], or [S, N] for ``S`` steps.
 
-    ``up_delay_s`` and ``down_delay_s`` are on the way: they follow every transfer and occupy nothing.
+    ``up_delay_s`` and ``down_delay_s`` are on the way: they follow every transfer and occupy nothing. What a client
+    does on a link of its own, with its delay, is part of ``forward_s`` and ``backward_s``.
     """
 
     model_download_s: FloatArray
@@ -94,17 +97,33 @@ def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float
         return np.asarray((total // steps)[None, :] + (position < (total % steps)[None, :]).astype(float))
 
     compute_s = table["client_compute_s"].to_numpy(dtype=float) / steps
+    up_steps, down_steps = spread(up_bytes - up_model), spread(down_bytes - down_model)
     links = [problem.clients[i].link for i in problem.client_index[rows].tolist()]
+    up_delay_s, down_delay_s = (np.array([link.delay_s(is_up=is_up) for link in links]) for is_up in (True, False))
+    forward_s = np.broadcast_to(compute_s * BEFORE_EXCHANGE, up_steps.shape)
+    backward_s = np.broadcast_to(compute_s - compute_s * BEFORE_EXCHANGE, up_steps.shape)
+    if any(link.is_dedicated for link in links):
+        own = np.array([link.is_dedicated for link in links])
+        one_byte = np.full(len(rows), bits(1))
+        per_up, per_down = dedicated_s(problem.clients, problem.client_index[rows], one_byte, one_byte)
+
+        def carried(size: FloatArray, per_byte_s: FloatArray, delay_s: FloatArray) -> FloatArray:
+            return np.where(own & (size > 0), size * per_byte_s + delay_s, 0.0)
+
+        forward_s = forward_s + carried(up_steps, per_up, up_delay_s)
+        backward_s = backward_s + carried(down_steps, per_down, down_delay_s)
+        forward_s[0] += carried(down_model, per_down, down_delay_s)
+        backward_s[-1] += carried(up_model, per_up, up_delay_s)
     return Jobs(
         model_download_s=down_model * per_down_byte,
-        forward_s=compute_s * BEFORE_EXCHANGE,
-        uplink_s=spread(up_bytes - up_model) * per_up_byte,
+        forward_s=forward_s,
+        uplink_s=up_steps * per_up_byte,
         server_s=np.broadcast_to(server_s / steps, (steps, len(rows))),
-        downlink_s=spread(down_bytes - down_model) * per_down_byte,
-        backward_s=compute_s - compute_s * BEFORE_EXCHANGE,
+        downlink_s=down_steps * per_down_byte,
+        backward_s=backward_s,
         model_upload_s=up_model * per_up_byte,
-        up_delay_s=np.array([link.delay_s(is_up=True) for link in links]),
-        down_delay_s=np.array([link.delay_s(is_up=False) for link in links]),
+        up_delay_s=up_delay_s,
+        down_delay_s=down_delay_s,
     )
 
 
@@ -144,9 +163,9 @@ def turns_timing(jobs: Jobs, *, synchronise: bool = False) -> Timing:
 
     now = carry("down", Phase.MODEL_DOWNLOAD, np.zeros(num), jobs.model_download_s)
     for step in range(steps):
-        now = carry("up", Phase.UPLINK, now + jobs.forward_s, jobs.uplink_s[step])
+        now = carry("up", Phase.UPLINK, now + jobs.forward_s[step], jobs.uplink_s[step])
         now = serve("server", Phase.SERVER_COMPUTE, now, jobs.server_s[step])
-        now = carry("down", Phase.DOWNLINK, now, jobs.downlink_s[step]) + jobs.backward_s
+        now = carry("down", Phase.DOWNLINK, now, jobs.downlink_s[step]) + jobs.backward_s[step]
         if synchronise and step < steps - 1:
             waiting[Phase.BARRIER] += now.max() - now
             now = np.full(num, now.max())

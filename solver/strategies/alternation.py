@@ -65,7 +65,7 @@ def alternate(
     The first shares are equal ones. At fixed shares every option has one latency, and the best options for the
     objective are found exactly; so are the shares at fixed options.
     """
-    shares = np.full((problem.num_clients, 3), 1.0 / problem.num_clients)
+    shares = np.tile(problem.equal_shares, (problem.num_clients, 1))
     best: Alternated | None = None
     best_value = np.inf
     for step in range(1, _MAX_ROUNDS + 1):

@@ -40,7 +40,7 @@ def best_at_equal_shares(
 
     Arguments and result as of :func:`best_at_shares`.
     """
-    return best_at_shares(problem, mask, problem.work.latency_s(1.0 / problem.num_clients), better_than_s)
+    return best_at_shares(problem, mask, problem.work.latency_s(problem.equal_shares), better_than_s)
 
 
 def best_at_shares(

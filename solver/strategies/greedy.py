@@ -24,7 +24,7 @@ class Greedy(Strategy):
         InfeasibleError
             If no choice keeps the limits.
         """
-        latency_s = problem.work.latency_s(1.0 / problem.num_clients)
+        latency_s = problem.work.latency_s(problem.equal_shares)
         score = latency_s
         if problem.objective == ENERGY:
             score = problem.energy_j

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from hybridsplit.scenarios.contracts.jobs import SHARED, Resource
+from hybridsplit.scenarios.contracts.jobs import SHARED
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS, Dispatch
 from hybridsplit.solver.verify.durations import Timed
@@ -126,10 +126,10 @@ class _Walk:
         own = self._jobs[client]
         while self._next[client] < len(own) and step in (None, own[self._next[client]].job.step):
             timed = own[self._next[client]]
-            if timed.job.resource is not Resource.DEVICE:
+            if timed.job.resource in SHARED:
                 heapq.heappush(self._arrivals, (self._now_s[client], client))
                 return
-            self._now_s[client] += timed.seconds
+            self._now_s[client] += timed.seconds + timed.delay_s
             self._next[client] += 1
 
     def _give(self, shared: _Shared) -> None:

@@ -7,8 +7,13 @@ from typing import NamedTuple
 from hybridsplit.scenarios.contracts.jobs import Job, Resource, round_jobs
 from hybridsplit.scenarios.contracts.plan import ClientPlan
 
-Delays = tuple[float, float]
-"""Seconds that a transfer is on its way, up and down."""
+
+class LinkFacts(NamedTuple):
+    """What a schedule has to know of a link: seconds that a transfer is on its way, and whether nobody shares it."""
+
+    up_delay_s: float
+    down_delay_s: float
+    is_dedicated: bool
 
 
 class Timed(NamedTuple):
@@ -19,7 +24,7 @@ class Timed(NamedTuple):
     delay_s: float
 
 
-def timed_jobs(client: ClientPlan, local_steps: int, delays_s: Delays) -> list[Timed]:
+def timed_jobs(client: ClientPlan, local_steps: int, link: LinkFacts) -> list[Timed]:
     """Time the jobs of a client's round.
 
     Parameters
@@ -28,10 +33,11 @@ def timed_jobs(client: ClientPlan, local_steps: int, delays_s: Delays) -> list[T
         The planned client.
     local_steps
         Steps of the round.
-    delays_s
-        Of its link.
+    link
+        Its link.
     """
-    return [Timed(job, _seconds(client, job), _delay_s(job, delays_s)) for job in round_jobs(client, local_steps)]
+    jobs = round_jobs(client, local_steps, is_dedicated=link.is_dedicated)
+    return [Timed(job, _seconds(client, job), _delay_s(job, link)) for job in jobs]
 
 
 def _seconds(client: ClientPlan, job: Job) -> float:
@@ -42,7 +48,7 @@ def _seconds(client: ClientPlan, job: Job) -> float:
     return client.phases_s.get(job.phase, 0.0) * job.amount / client.phase_bytes(job.phase)
 
 
-def _delay_s(job: Job, delays_s: Delays) -> float:
-    if job.resource is Resource.UPLINK:
-        return delays_s[0]
-    return delays_s[1] if job.resource is Resource.DOWNLINK else 0.0
+def _delay_s(job: Job, link: LinkFacts) -> float:
+    if job.resource.is_up:
+        return link.up_delay_s
+    return link.down_delay_s if job.resource.is_down else 0.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hybridsplit.scenarios.contracts.jobs import crossings
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan
-from hybridsplit.scenarios.schema import Client, FixedLink, Scenario, ShannonLink
+from hybridsplit.scenarios.schema import Client, FixedLink, LinkModel, RatedLink, Scenario, ShannonLink
 from hybridsplit.scenarios.units import bits
 
 LATENCY_TOLERANCE = 1e-6
@@ -25,8 +25,7 @@ def phase_violations(planned: ClientPlan, client: Client, scenario: Scenario) ->
         The client and the scenario it is of.
     """
     up_s = _seconds(bits(planned.uplink_bytes), uplink_bps(client, scenario, planned.uplink_share))
-    downlink_bps = planned.downlink_share * scenario.radio.downlink_hz * client.link.downlink_bps_per_hz
-    down_s = _seconds(bits(planned.downlink_bytes), downlink_bps)
+    down_s = _seconds(bits(planned.downlink_bytes), downlink_bps(client, scenario, planned.downlink_share))
     server_s = _seconds(planned.server_compute_s, planned.server_share)
     expected = {
         Phase.CLIENT_COMPUTE: planned.client_compute_s,
@@ -57,11 +56,14 @@ def phase_violations(planned: ClientPlan, client: Client, scenario: Scenario) ->
 
 
 def uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
-    """Rate of a client at a share of the uplink band, bit/s."""
+    """Rate of a client at a share of the uplink band, bit/s; a link of its own has one rate."""
+    if isinstance(client.link, RatedLink):
+        return client.link.uplink_bps * (1.0 if client.link.is_dedicated else share)
     band_hz = share * scenario.radio.uplink_hz
     if type(client.link) is FixedLink:
         return band_hz * client.link.uplink_bps_per_hz
     if type(client.link) is not ShannonLink:
+        assert isinstance(client.link, LinkModel)
         return client.link.uplink_bps(scenario.radio, share)
     if band_hz <= 0:
         return 0.0
@@ -69,6 +71,14 @@ def uplink_bps(client: Client, scenario: Scenario, share: float) -> float:
     gain = 10 ** (client.link.path_gain_db / 10)
     noise_w = 10 ** ((scenario.radio.noise_dbm_per_hz - 30) / 10) * band_hz
     return band_hz * math.log1p(power_w * gain / noise_w) / math.log(2)
+
+
+def downlink_bps(client: Client, scenario: Scenario, share: float) -> float:
+    """Rate of a client at a share of the downlink band, bit/s; a link of its own has one rate."""
+    if isinstance(client.link, RatedLink):
+        return client.link.downlink_bps * (1.0 if client.link.is_dedicated else share)
+    assert isinstance(client.link, LinkModel)
+    return share * scenario.radio.downlink_hz * client.link.downlink_bps_per_hz
 
 
 def _seconds(amount: float, rate: float) -> float:

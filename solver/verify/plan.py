@@ -16,6 +16,7 @@ from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.scenarios.schema import Client, Scenario, Training
 from hybridsplit.solver.verify.clients import client_violations
+from hybridsplit.solver.verify.durations import LinkFacts
 from hybridsplit.solver.verify.phases import LATENCY_TOLERANCE, close_to
 from hybridsplit.solver.verify.schedule import SHARE_TOLERANCE, share_violations, wait_violations
 from hybridsplit.solver.verify.target import is_exact, target_violations
@@ -66,10 +67,10 @@ def plan_violations(plan: Plan, scenario: Scenario, table: OptionTable | None) -
         yield "its clients are not the scenario's, in order"
         return
     yield from _of_plan(plan, scenario, expanded)
-    yield from share_violations(plan)
+    links = {client.id: _link_facts(client) for client in expanded}
+    yield from share_violations(plan, links)
     yield from client_violations(plan, scenario, {client.id: client for client in expanded}, table)
-    delays_s = {client.id: (client.link.delay_s(is_up=True), client.link.delay_s(is_up=False)) for client in expanded}
-    yield from wait_violations(plan, training.local_steps, _synchronises(training), delays_s)
+    yield from wait_violations(plan, training.local_steps, _synchronises(training), links)
     yield from _of_server_model(plan, training)
     yield from target_violations(plan, scenario, table)
 
@@ -79,6 +80,11 @@ def shortened(violations: list[str]) -> str:
     shown = violations[:10]
     more = [f"... and {len(violations) - len(shown)} more"] if len(violations) > len(shown) else []
     return "; ".join([*shown, *more])
+
+
+def _link_facts(client: Client) -> LinkFacts:
+    link = client.link
+    return LinkFacts(link.delay_s(is_up=True), link.delay_s(is_up=False), link.is_dedicated)
 
 
 def _synchronises(training: Training) -> bool:

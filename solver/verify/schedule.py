@@ -8,25 +8,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from hybridsplit.scenarios.contracts.jobs import Resource
+from hybridsplit.scenarios.contracts.jobs import SHARED, Resource
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous, Turns
 from hybridsplit.solver.verify.dispatch import Waits, dispatch_waits
-from hybridsplit.solver.verify.durations import Delays, Timed, timed_jobs
+from hybridsplit.solver.verify.durations import LinkFacts, Timed, timed_jobs
 from hybridsplit.solver.verify.phases import LATENCY_TOLERANCE
 
 SHARE_TOLERANCE = 1e-9
-_SHARES = ("uplink_share", "downlink_share", "server_share")
+_OF_LINK = ("uplink_share", "downlink_share")
+_SHARES = (*_OF_LINK, "server_share")
 
 
-def share_violations(plan: Plan) -> Iterator[str]:
+def share_violations(plan: Plan, links: Mapping[str, LinkFacts]) -> Iterator[str]:
     """Yield what is wrong with the order that a schedule names and with the shares of its clients.
 
     Parameters
     ----------
     plan
         The plan.
+    links
+        By client, what there is to know of its link: one that nobody shares has no share of uplink and downlink.
     """
     order, ids = _order(plan), [client.id for client in plan.clients]
     if not _is_sound(plan):
@@ -35,13 +38,17 @@ def share_violations(plan: Plan) -> Iterator[str]:
         if set(order) != set(ids):
             yield "clients are served one after another and the order does not name all of them"
         for name in _SHARES:
-            if any(getattr(client, name) != 1 for client in plan.clients):
+            sharing = [client for client in plan.clients if not (name in _OF_LINK and links[client.id].is_dedicated)]
+            if any(getattr(client, name) != 1 for client in sharing):
                 yield f"clients are served one after another at the whole resources and some {name} is not 1"
     else:
         yield from _totals(plan, _lanes(plan))
+    for client in plan.clients:
+        if links[client.id].is_dedicated and any(getattr(client, name) != 0 for name in _OF_LINK):
+            yield f"{client.id}: has a share of uplink or downlink, and its link is its own"
 
 
-def wait_violations(plan: Plan, local_steps: int, synchronise: bool, delays_s: Mapping[str, Delays]) -> Iterator[str]:
+def wait_violations(plan: Plan, local_steps: int, synchronise: bool, links: Mapping[str, LinkFacts]) -> Iterator[str]:
     """Yield where clients do not wait as long as shares and turns have them wait.
 
     Parameters
@@ -52,15 +59,15 @@ def wait_violations(plan: Plan, local_steps: int, synchronise: bool, delays_s: M
         Steps of a round.
     synchronise
         Whether all clients wait for the slowest between two steps.
-    delays_s
-        By client, the propagation of its link up and down.
+    links
+        By client, what there is to know of its link.
     """
     schedule, order = plan.schedule, _order(plan)
     if not _is_sound(plan) or (plan.serves_one_at_a_time and len(order) != len(plan.clients)):
         return
     jobs: dict[str, list[Timed]] = {}
     if plan.serves_one_at_a_time or synchronise:
-        jobs = {client.id: timed_jobs(client, local_steps, delays_s[client.id]) for client in plan.clients}
+        jobs = {client.id: timed_jobs(client, local_steps, links[client.id]) for client in plan.clients}
     if not all(timed.seconds >= 0 and math.isfinite(timed.seconds) for own in jobs.values() for timed in own):
         yield "some of its seconds are negative, or no finite numbers"
     elif isinstance(schedule, Dispatch):
@@ -130,8 +137,8 @@ def _turn_waits(ordered: list[tuple[str, list[Timed]]], local_steps: int, synchr
     waits: Waits = {}
 
     def do(name: str, timed: Timed) -> None:
-        if timed.job.resource is Resource.DEVICE:
-            now[name] += timed.seconds
+        if timed.job.resource not in SHARED:
+            now[name] += timed.seconds + timed.delay_s
             return
         start_s = max(now[name], free[timed.job.resource])
         waits[name, timed.job.phase] = waits.get((name, timed.job.phase), 0.0) + start_s - now[name]

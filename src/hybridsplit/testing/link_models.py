@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hybridsplit.runtime.replay import replay
 from hybridsplit.runtime.replay.links import uplink_rate_bps
 from hybridsplit.scenarios.loader import validate_scenario
-from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.schema import LinkModel, Scenario
 from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.costs import AnySchedule, StaticShares, Work
@@ -68,6 +68,7 @@ class LinkModelContract:
         """And is 0 at 0: without these a plan can be neither bounded nor shared out."""
         scenario = self.scenario()
         link = scenario.expanded_clients()[0].link
+        assert isinstance(link, LinkModel)
         assert link.uplink_bps(scenario.radio, 0.0) == 0.0
         shares = np.concatenate([np.geomspace(1e-6, 1e-2, 50), np.linspace(0.011, 1.0, 200)])
         rates = np.array([link.uplink_bps(scenario.radio, float(share)) for share in shares])
@@ -80,6 +81,7 @@ class LinkModelContract:
         """Each from its own formula, at shares of six decades."""
         scenario = self.scenario()
         client = scenario.expanded_clients()[0]
+        assert isinstance(client.link, LinkModel)
         bits = np.array([1.0, 1e6])
         work = self.transfers(bits)
         for share in (1e-6, 1e-3, 0.1, 0.5, 1.0):

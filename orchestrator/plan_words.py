@@ -85,7 +85,7 @@ def schedule_line(plan: Plan) -> str:
     if not plan.serves_one_at_a_time:
         return ""
     busy = ", ".join(
-        f"{name} {_busy_s(plan, phases) / plan.round_latency_s * 100:.0f} %"
+        f"{name} {_busy_s(plan, name, phases) / plan.round_latency_s * 100:.0f} %"
         for name, phases in (
             ("uplink", UPLINK_PHASES),
             ("downlink", DOWNLINK_PHASES),
@@ -96,8 +96,13 @@ def schedule_line(plan: Plan) -> str:
     return f"Served one at a time, {how}; busy: {busy}."
 
 
-def _busy_s(plan: Plan, phases: Sequence[Phase]) -> float:
-    return math.fsum(client.phases_s.get(phase, 0.0) for client in plan.clients for phase in phases)
+def _busy_s(plan: Plan, resource: str, phases: Sequence[Phase]) -> float:
+    """Return the seconds of a round in which a shared resource serves someone."""
+    return math.fsum(
+        getattr(client, f"{resource}_share") * client.phases_s.get(phase, 0.0)
+        for client in plan.clients
+        for phase in phases
+    )
 
 
 def _of_status(plan: Plan, known: str) -> str:

@@ -143,7 +143,7 @@ def _round_document(plan: Any, entries: Any, number: int) -> dict[str, Any]:
     row = {name: rounds.loc[rounds["round"] == number, name].tolist()[0] for name in rounds.columns}
     intervals, latency_s = _intervals(plan, entries, number), latency_of(rounds, number)
     use = {name: utilisation(intervals, plan.clients, name, latency_s) for name in RESOURCES}
-    queues = {name: queue_length(intervals, name, latency_s) for name in RESOURCES}
+    queues = {name: queue_length(intervals, plan.clients, name, latency_s) for name in RESOURCES}
     return row | {
         "intervals": [one._asdict() for one in intervals],
         "utilisation": {name: {"times_s": one.times_s, "levels": one.levels} for name, one in use.items()},

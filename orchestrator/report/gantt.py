@@ -141,7 +141,9 @@ def queue_figure(shown: ShownRound) -> go.Figure:
     shown
         The round.
     """
-    lines = [(name, queue_length(shown.intervals, name, shown.latency_s)) for name in RESOURCES]
+    lines = [
+        (name, queue_length(shown.intervals, shown.data.plan.clients, name, shown.latency_s)) for name in RESOURCES
+    ]
     figure = _step_figure(lines, shown, factor=1.0, suffix="")
     figure.update_yaxes(rangemode="tozero")
     return figure

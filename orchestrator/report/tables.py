@@ -112,7 +112,7 @@ def _group(data: ReportData) -> str:
 def _shares_or_waits(plan: Plan, clients: Sequence[ClientPlan]) -> list[Cell]:
     """What clients have of every shared resource, or how long they wait for it."""
     if not plan.serves_one_at_a_time:
-        return [_share([getattr(client, name) for client in clients]) for _, name in _SHARES]
+        return [_share(clients, name) for _, name in _SHARES]
     waits_s = [
         fmean(math.fsum(client.waiting_s.get(phase, 0.0) for phase in phases) for client in clients)
         for phases in _PHASES.values()
@@ -120,7 +120,10 @@ def _shares_or_waits(plan: Plan, clients: Sequence[ClientPlan]) -> list[Cell]:
     return [Cell(format_seconds(seconds), value=seconds) for seconds in waits_s]
 
 
-def _share(shares: list[float]) -> Cell:
+def _share(clients: Sequence[ClientPlan], name: str) -> Cell:
+    shares = [getattr(client, name) for client in clients]
+    if name != "server_share" and all(client.has_dedicated_link for client in clients):
+        return Cell("own link", value=0.0)
     low, high = min(shares), max(shares)
     spread = "" if math.isclose(low, high, rel_tol=1e-3, abs_tol=1e-9) else f"{percent(low, 2)} to {percent(high, 2)}"
     return Cell(percent(fmean(shares)), value=fmean(shares), note=spread)

@@ -82,15 +82,16 @@ def utilisation(intervals: Iterable[Interval], clients: Sequence[ClientPlan], re
     return _summed(intervals, end_s, lambda one: 0.0 if one.is_waiting else shares.get(one.client, 0.0), resource)
 
 
-def queue_length(intervals: Iterable[Interval], resource: str, end_s: float) -> Steps:
+def queue_length(intervals: Iterable[Interval], clients: Sequence[ClientPlan], resource: str, end_s: float) -> Steps:
     """Return how many clients wait for a resource, over a round: for their turn, or for a link at rate zero.
 
     Parameters
     ----------
-    intervals, resource, end_s
-        As for :func:`utilisation`.
+    intervals, clients, resource, end_s
+        As for :func:`utilisation`; clients with a link of their own wait for none of the shared ones.
     """
-    return _summed(intervals, end_s, lambda one: 1.0 if one.is_waiting else 0.0, resource)
+    apart = {client.id for client in clients if client.has_dedicated_link} if resource != "server" else set()
+    return _summed(intervals, end_s, lambda one: 1.0 if one.is_waiting and one.client not in apart else 0.0, resource)
 
 
 def _summed(

@@ -109,6 +109,8 @@ def _energy(client: ClientPlan) -> str:
 
 
 def _shares(client: ClientPlan) -> str:
+    if client.has_dedicated_link:
+        return f"own link/{_percent(client.server_share)}"
     return "/".join(_percent(share) for share in (client.uplink_share, client.downlink_share, client.server_share))
 
 

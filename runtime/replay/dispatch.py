@@ -14,6 +14,8 @@ from typing import Protocol
 
 import simpy
 
+from hybridsplit.scenarios.contracts.schedule import urgency_key
+
 Action = Callable[[simpy.Event], None]
 
 
@@ -48,10 +50,10 @@ class Request:
         Happens when it has it.
     """
 
-    __slots__ = ("_left_s", "_rank", "done", "key", "number", "service", "since_s")
+    __slots__ = ("_rank", "_urgency_s", "done", "key", "number", "service", "since_s")
 
     def __init__(self, left_s: float, rank: int, service: Service, done: simpy.Event) -> None:
-        self._left_s, self._rank, self.service, self.done = left_s, rank, service, done
+        self._urgency_s, self._rank, self.service, self.done = urgency_key(left_s), rank, service, done
         self.since_s, self.number = 0.0, 0
         self.key = self._key(is_fading=False)
         """What the smallest of is served."""
@@ -63,7 +65,7 @@ class Request:
         return changes_s
 
     def _key(self, *, is_fading: bool) -> tuple[bool, float, int]:
-        return is_fading, -self._left_s, self._rank
+        return is_fading, -self._urgency_s, self._rank
 
 
 class Dispatcher:

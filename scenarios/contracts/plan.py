@@ -80,6 +80,11 @@ class ClientPlan(Placement):
     reason: str = ""
     """What decided this client's option, in words."""
 
+    @property
+    def has_dedicated_link(self) -> bool:
+        """Whether the client's link is its own: it sends or receives without a share of the radio."""
+        return self.uplink_share == 0 == self.downlink_share and self.uplink_bytes + self.downlink_bytes > 0
+
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes this client sends or receives in a phase of one round."""
         match phase:

@@ -55,6 +55,24 @@ SIMULTANEOUS = 1e-11
 choice between them would be different wherever the round is timed."""
 
 
+_SPLITTER = 2.0**20 + 1.0
+
+
+def urgency_key(left_s: float) -> float:
+    """Return by what clients are compared: seconds left to 33 binary digits, so that rounding makes no difference.
+
+    Clients with as much left are served in their order wherever the round is timed (Dekker's splitting of a number,
+    1971).
+
+    Parameters
+    ----------
+    left_s
+        Seconds that a client has left, its urgency added.
+    """
+    scaled = left_s * _SPLITTER
+    return scaled - (scaled - left_s) if math.isfinite(scaled) else left_s
+
+
 class Dispatch(FrozenValue):
     """Uplink, downlink and server each serve one client at a time, whole: the most urgent of those that want it.
 
@@ -84,4 +102,4 @@ class Dispatch(FrozenValue):
 
 Schedule = Annotated[Simultaneous | Chain | Turns | Dispatch, Discriminator("kind")]
 
-__all__ = ["SIMULTANEOUS", "Chain", "Dispatch", "Schedule", "Simultaneous", "Turns"]
+__all__ = ["SIMULTANEOUS", "Chain", "Dispatch", "Schedule", "Simultaneous", "Turns", "urgency_key"]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as ManyOf
 
 from hybridsplit.scenarios.contracts.phases import Phase
-from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS
+from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS, urgency_key
 from hybridsplit.solver.dispatch.sequences import Segment, Sequence
 
 _REQUESTED = 0
@@ -93,7 +93,7 @@ def _segment_ends_s(
             if grant == _REQUESTED:
                 job = jobs_of[client][position[client]]
                 ready_s[client], owed_s[client] = time_s, job.duration_s
-                push(waiting[resource], (-job.remaining_s - urgency_s[client], client))
+                push(waiting[resource], (-urgency_key(job.remaining_s + urgency_s[client]), client))
                 touched.append(resource)
                 continue
             if grant != grants[resource]:

@@ -85,8 +85,9 @@ def _best_order(problem: PlanningProblem, rows: IntArray, start: IntArray | None
         orders = [np.array(order, dtype=np.int64) for order in itertools.permutations(kept.tolist())]
         values = [_value(problem, rows, order, jobs) for order in orders]
         return _Ordered(rows, orders[int(np.argmin(values))], min(values))
-    own_s = jobs.forward_s + jobs.backward_s
-    after_s = jobs.backward_s + jobs.downlink_s.mean(axis=0) + jobs.server_s.mean(axis=0)
+    backward_s = jobs.backward_s.mean(axis=0)
+    own_s = jobs.forward_s.mean(axis=0) + backward_s
+    after_s = backward_s + jobs.downlink_s.mean(axis=0) + jobs.server_s.mean(axis=0)
     keys = (-own_s, own_s, -after_s, jobs.uplink_s.mean(axis=0), jobs.model_download_s - own_s)
     orders = [kept[np.argsort(key[kept], kind="stable")] for key in keys]
     if start is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from hybridsplit.scenarios.contracts.jobs import SHARED
 from hybridsplit.scenarios.contracts.phases import Phase
-from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS, Dispatch
+from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS, Dispatch, urgency_key
 from hybridsplit.solver.verify.durations import Timed
 
 Waits = dict[tuple[str, Phase], float]
@@ -150,7 +150,9 @@ class _Walk:
 
 
 def _left_s(jobs: list[Timed], urgency_s: float) -> Iterator[float]:
-    total_s = urgency_s + sum(timed.seconds + timed.delay_s for timed in jobs)
-    for timed in jobs:
-        yield total_s
-        total_s -= timed.seconds + timed.delay_s
+    left_s: list[float] = []
+    total_s = urgency_s
+    for timed in reversed(jobs):
+        total_s += timed.seconds + timed.delay_s
+        left_s.append(urgency_key(total_s))
+    yield from reversed(left_s)

@@ -66,7 +66,8 @@ def test_use_over_time_integrates_to_the_utilisation_of_the_round() -> None:
         assert use.times_s[0] == 0
         assert use.times_s[-1] == pytest.approx(latency_s)
         assert use.levels[-1] == 0
-        assert queue_length(intervals, resource, latency_s).largest == 0  # shares: nobody waits for anybody
+        # With shares nobody waits for anybody.
+        assert queue_length(intervals, plan.clients, resource, latency_s).largest == 0
 
 
 def test_a_thinned_figure_keeps_its_integral() -> None:
@@ -86,7 +87,7 @@ def test_who_waits_for_a_turn_stands_in_the_queue() -> None:
     plan = plan.model_copy(update={"schedule": Turns(order=("pi-1", "pi-0", "pi-2"))})
     result = replay(plan, scenario, num_rounds=1)
     intervals = intervals_of_round(result.entries, 0, 1)
-    queue = queue_length(intervals, "downlink", result.total_s)
+    queue = queue_length(intervals, plan.clients, "downlink", result.total_s)
     assert queue.largest == 2  # all ask for the model at once, and one is served
     waited = sum(e.waiting_s for e in result.entries if e.phase in RESOURCES["downlink"])
     assert queue.integral_s == pytest.approx(waited)

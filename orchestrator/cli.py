@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from hybridsplit.orchestrator.commands.devices import devices
+from hybridsplit.orchestrator.commands.doctor import doctor
 from hybridsplit.orchestrator.commands.exporting import export
 from hybridsplit.orchestrator.commands.inspecting import profile, report, scenarios
 from hybridsplit.orchestrator.commands.pilot import pilot
@@ -49,7 +50,21 @@ def _root(
 
 
 # In the order in which they are used.
-for _command in (scenarios, devices, profile, pilot, plan, run, replay, compare, pareto, what_if, report, export):
+for _command in (
+    scenarios,
+    devices,
+    profile,
+    pilot,
+    plan,
+    run,
+    replay,
+    compare,
+    pareto,
+    what_if,
+    report,
+    export,
+    doctor,
+):
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     ),
     "report": "Render the HTML report of a run folder again, or that of a plan file beside it.",
     "export": "Save a run's trained model for transformers, PEFT or PyTorch.",
+    "doctor": "Check versions, token, resources and files, here or on every machine of a cluster, before a run.",
 }
 """Commands in the order in which they are used; a test holds them to the docstrings they are taken from."""
 _ALLOCATIONS_A_COLLECTION = 200_000

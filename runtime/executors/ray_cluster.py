@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,10 +18,9 @@ from ray._private import ray_constants
 
 from hybridsplit.runtime.executors.ray_ending import START_REMEDY, stop_cluster, watched_start
 from hybridsplit.runtime.executors.ray_folder import session_folder
+from hybridsplit.runtime.executors.ray_joining import HOW_TO_START, prepare_to_join
 from hybridsplit.runtime.executors.ray_token import ensure_private_token
 from hybridsplit.scenarios.errors import HybridSplitError, RunError
-
-_REACH_LIMIT_S = 5.0
 
 
 class RayCluster:
@@ -85,18 +83,13 @@ class RayCluster:
 
     def _join(self, quietly: dict[str, object]) -> None:
         assert self._address is not None
+        prepare_to_join(self._address)
         try:
-            if self._address != "auto":
-                # Ray itself would try for minutes.
-                host, port = self._address.rsplit(":", 1)
-                socket.create_connection((host, int(port)), timeout=_REACH_LIMIT_S).close()
             with _own_signals():
                 ray.init(address=self._address, **quietly)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise RunError(
-                f"--address {self._address}: cannot join this Ray cluster ({error}); start one with 'ray start --head' "
-                "and give the address it prints, with the same Python and Ray versions and the same authentication "
-                "token on every machine"
+                f"--address {self._address}: cannot join this Ray cluster ({error}); {HOW_TO_START}"
             ) from error
 
     def __exit__(

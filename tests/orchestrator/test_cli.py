@@ -60,6 +60,7 @@ def test_options_are_those_of_the_contract() -> None:
         for name, command in group.commands.items()  # type: ignore[attr-defined]
     }
     assert surface == {
+        "doctor": ["--address", "--json", "--set"],
         "export": ["--json", "--round", "--to"],
         "scenarios": ["--json", "--schema"],
         "profile": ["--json", "--machine", "--out", "--picture", "--set"],

@@ -1,0 +1,136 @@
+"""The documented commands for a cluster, with two raylets that have homes, and so tokens, of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from hybridsplit.scenarios.loader import builtin_text
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+RAY = str(Path(sys.executable).with_name("ray"))
+SMALL = {"rounds": 3, "local_steps": 1, "frozen_control": False}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A user's home on a machine, as far as one host can have several."""
+
+    home: Path
+
+    def do(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=180, check=False, cwd=self.home,
+            env=plain | {"HOME": str(self.home), "RAY_USAGE_STATS_ENABLED": "0"} | environment,
+        )  # fmt: skip
+
+    def hybridsplit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.do(sys.executable, "-m", "hybridsplit", *arguments)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    head: Machine
+    other: Machine
+    address: str
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Started as docs/training.md says."""
+    homes = tmp_path_factory.mktemp("m")
+    head, other = Machine(homes / "a"), Machine(homes / "b")
+    for machine in (head, other):
+        machine.home.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert head.do("sh", "-c", f"umask 077; {RAY} get-auth-token --generate").returncode == 0
+    shutil.copytree(head.home / ".ray", other.home / ".ray")
+    started = head.do(
+        RAY, "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false",
+        f"--temp-dir={homes / 'r'}", RAY_AUTH_MODE="token",
+    )  # fmt: skip
+    try:
+        assert started.returncode == 0, started.stderr
+        address = f"127.0.0.1:{port}"
+        joined = other.do(
+            RAY, "start", f"--address={address}", "--num-cpus=1", '--resources={"pi5": 1}', RAY_AUTH_MODE="token"
+        )
+        assert joined.returncode == 0, joined.stderr
+        yield Cluster(head, other, address)
+    finally:
+        head.do(RAY, "stop", "--force")
+
+
+def scenario(folder: Path, resource: str | None = None) -> str:
+    document = yaml.safe_load(builtin_text("quickstart"))
+    document["training"] |= SMALL
+    if resource is not None:
+        document["clients"][1]["ray_resource"] = resource
+    path = folder / f"{resource}.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
+
+
+def test_the_doctor_looks_at_both_machines(cluster: Cluster, tmp_path: Path) -> None:
+    bound = scenario(tmp_path, "pi5")
+    found = cluster.head.hybridsplit("doctor", bound, "--address", cluster.address, "--json")
+    document = json.loads(found.stdout)
+    assert found.returncode == 0, found.stdout
+    places = {check["place"] for check in document["checks"]}
+    assert len(places) == 4  # here, two machines, and the cluster
+    missing = cluster.head.hybridsplit("doctor", scenario(tmp_path, "nano"), "--address", cluster.address)
+    assert missing.returncode == 4
+    assert "resource nano: join the device with: ray start" in missing.stdout
+
+
+def test_without_its_token_the_cluster_is_not_joined(cluster: Cluster, tmp_path: Path) -> None:
+    """At once, in one sentence, and without the noise of Ray's own attempts."""
+    for text, said in (
+        (None, "it asks for a token and there is none here"),
+        ("0" * 64, "its token is not the one here"),
+    ):
+        stranger = Machine(tmp_path / said[:9].replace(" ", "-"))
+        (stranger.home / ".ray").mkdir(parents=True)
+        if text is not None:
+            (stranger.home / ".ray" / "auth_token").write_text(text)
+        refused = stranger.hybridsplit("run", "quickstart", "--address", cluster.address, "--out", "run")
+        assert refused.returncode == 4
+        assert said in refused.stderr
+        assert "gcs_client" not in refused.stderr
+
+
+def test_both_machines_train_to_the_bits_of_one_process(cluster: Cluster, tmp_path: Path) -> None:
+    """One client on the device that offers its resource; interrupted after a round, and gone on with."""
+    bound = scenario(tmp_path, "pi5")
+    has_tensorboard = importlib.util.find_spec("tensorboard") is not None
+    log = ("--log", f"tensorboard:{tmp_path / 'events'}") if has_tensorboard else ()
+    runs = {}
+    for name, how in (
+        ("inline", ("--executor", "inline")),
+        ("ray", ("--address", cluster.address, "--workers", "2", *log)),
+    ):
+        runs[name] = str(tmp_path / name)
+        for more in (("--rounds", "1"), ("--rounds", "3", "--resume")) if name == "ray" else (("--rounds", "3"),):
+            done = cluster.head.hybridsplit("run", bound, "--out", runs[name], *how, *more)
+            assert done.returncode == 0, done.stderr
+        exported = cluster.head.hybridsplit("export", runs[name], "--to", f"{runs[name]}-model")
+        assert exported.returncode == 0, exported.stderr
+    weights = [load_file(next(Path(f"{folder}-model").glob("*.safetensors"))) for folder in runs.values()]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(weights[0][key].equal(weights[1][key]) for key in weights[0])
+    assert bool(list((tmp_path / "events").rglob("events.out.tfevents.*"))) == has_tensorboard

@@ -10,7 +10,7 @@ from hybridsplit.scenarios.sections.data import DATA_SOURCES, TextSource
 from hybridsplit.scenarios.sections.network import LINK_MODELS, RATED, link_kind
 
 _MOST_NAMED = 8
-_IMAGES = "image-classification"
+_IMAGES, _SAVED = "image-classification", "saved-dataset"
 
 
 def disagreements(document: Mapping[str, Any]) -> list[str]:
@@ -71,6 +71,10 @@ def _of_data(document: Mapping[str, Any]) -> Iterator[str]:
         return
     if source is not None and source in DATA_SOURCES and task not in DATA_SOURCES[source].tasks:
         yield f"data.source: found {source!r}, which does not fit model.task {task!r}"
+    data = document.get("data")
+    for key, tasks, of in (("tokenizer", TextSource.tasks, "text"), ("image_size", (_IMAGES,), "images")):
+        if source == _SAVED and isinstance(data, Mapping) and data.get(key) is not None and task not in tasks:
+            yield f"data.{key}: is for {of}, and model.task is {task!r}; remove the key"
     training = document.get("training")
     if not isinstance(training, Mapping):
         return

@@ -102,7 +102,8 @@ class Device(BaseModel):
     """Power at full load, used while computing: at the wall under Linpack for boards, else the highest power mode
     or the vendor's board power."""
     idle_power_w: Watts | None = None
-    """Power while waiting, radio on."""
+    """Power while waiting, radio on. Shown with the device: the energy of plans is that of computing, since few devices
+    publish it."""
     power_modes_w: tuple[Watts, ...] = ()
     """Power caps the vendor publishes. The peaks above are those of the highest."""
     efficiency: RooflineEfficiency | None = None

@@ -209,7 +209,7 @@ class Scenario(Section):
         found = disagreements(
             {
                 "model": {"task": self.model.task},
-                "data": {"source": self.data.source},
+                "data": {name: getattr(self.data, name) for name in type(self.data).model_fields},
                 "training": {"sequence_length": self.training.sequence_length},
                 "radio": {
                     "link_model": self.radio.link_model,

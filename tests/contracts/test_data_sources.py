@@ -45,7 +45,7 @@ class TestTextTable(DataSourceContract):
 
         words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
         (folder / "vocab.txt").write_text("\n".join(words))
-        BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder / "tokenizer")
+        BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder / "tokenizer")
         rows = [f"w{i % 4}\t{'good' if i % 2 else 'bad'} film {'film ' * (i % 3)}\t{i % 2}\n" for i in range(200)]
         (folder / "t.tsv").write_text("who\ttext\tlabel\n" + "".join(rows))
 

@@ -147,14 +147,17 @@ class Bottleneck:
         )
 
 
+_OF_CLIENTS = {"memory": "memory", "link": "own link"}
+
+
 def bottlenecks(plan: Plan) -> list[Bottleneck]:
     """Return what would save something, the largest saving first; alike clients share a row."""
     worth = sorted((m for m in plan.marginals if m.saves_s > 0), key=lambda m: -m.saves_s)
     sizes = _group_sizes(plan)
     return [
         Bottleneck(
-            f"{names(m.clients, sizes)} memory" if m.clients else m.resource,
-            amount(m) + (" in one of them" if len(m.clients) > 1 else ""),
+            f"{names(m.clients, sizes)} {_OF_CLIENTS[m.resource]}" if m.clients else m.resource,
+            amount(m) + (" in one of them" if len(m.clients) > 1 and m.resource == "memory" else ""),
             m.saves_s,
             f"then {m.option} fits" if m.option else "",
         )

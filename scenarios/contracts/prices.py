@@ -23,9 +23,10 @@ class Marginal(FrozenValue):
     Of the amounts, the one in the resource's unit is given, as far as it is known.
     """
 
-    resource: Literal["uplink", "downlink", "server", "memory"]
+    resource: Literal["uplink", "downlink", "server", "memory", "link"]
     clients: tuple[str, ...] = ()
-    """Alike clients; the saving is for the memory of any one of them. Empty for shared resources."""
+    """Alike clients; the saving is for the memory of any one of them, or for the links of all of them, each its own.
+    Empty for shared resources."""
     amount_hz: float | None = None
     """More bandwidth: a tenth of what there is."""
     amount_flops_per_s: float | None = None
@@ -33,7 +34,7 @@ class Marginal(FrozenValue):
     amount_bytes: int | None = None
     """More memory: what the option lacks, rounded up to three digits."""
     amount_fraction: float = Field(ge=0)
-    """The amount, relative to the band, the server or the client's budget."""
+    """The amount, relative to the band, the server, the client's budget or its link's rates."""
     option: str = ""
     """What a client would take with the memory, in words."""
     saves_s: float = Field(ge=0)

@@ -130,6 +130,12 @@ class RatedLink(AnyLink):
         """Whether nobody shares the link."""
         return self.medium == "dedicated"
 
+    def times(self, factor: float) -> RatedLink:
+        """Return the link with so many times the rates."""
+        return self.model_copy(
+            update={"uplink_bps": self.uplink_bps * factor, "downlink_bps": self.downlink_bps * factor}
+        )
+
 
 RATED = "rated"
 """Kind of the links that state rates."""

@@ -19,6 +19,7 @@ from hybridsplit.scenarios.units import round_up_bytes
 from hybridsplit.solver.explain.memory_by_priority import memory_steps_by_priority
 from hybridsplit.solver.explain.more_memory import Step, memory_steps
 from hybridsplit.solver.problem.arrays import BoolArray, IntArray
+from hybridsplit.solver.problem.other_resources import with_band, with_faster_links
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.shares.conic import repair
 from hybridsplit.solver.shares.solution import CONIC_MAX_CLIENTS, ShareSolution, replace_batch
@@ -28,6 +29,8 @@ from hybridsplit.solver.shares.waterfill import fill
 
 MORE = 0.1
 """How much more of a shared resource is asked about, as a fraction of what there is."""
+_MOST_GROUPS = 20
+"""Groups whose own links are looked into."""
 WORTH = 1e-6
 """Savings up to this fraction of the objective count as none: plans are proven no closer."""
 
@@ -116,8 +119,8 @@ def _shared(
     radio, faster = problem.scenario.radio, problem.work.server_s / (1.0 + MORE)
     found = []
     for name, has_hz, more in (
-        ("uplink", radio.uplink_hz, problem.with_band(uplink_hz=radio.uplink_hz * (1.0 + MORE))),
-        ("downlink", radio.downlink_hz, problem.with_band(downlink_hz=radio.downlink_hz * (1.0 + MORE))),
+        ("uplink", radio.uplink_hz, with_band(problem, uplink_hz=radio.uplink_hz * (1.0 + MORE))),
+        ("downlink", radio.downlink_hz, with_band(problem, downlink_hz=radio.downlink_hz * (1.0 + MORE))),
         ("server", None, replace(problem, work=replace(problem.work, server_s=faster))),
     ):
         if has_hz is not None and has_hz <= 0:
@@ -132,6 +135,21 @@ def _shared(
                 saves_s=saved_s if saved_s > WORTH * objective_s else 0.0,
             )
         )
+    return [*found, *_own_links(problem, rows, solution, schedule, objective_s)]
+
+
+def _own_links(
+    problem: PlanningProblem, rows: IntArray, solution: ShareSolution, schedule: Schedule, objective_s: float
+) -> list[Marginal]:
+    """Value links that are a tenth faster, for every group of clients that has links of its own."""
+    found = []
+    groups = dict.fromkeys(client.group for client in problem.clients if client.link.is_dedicated)
+    for group in list(groups)[:_MOST_GROUPS]:
+        faster = with_faster_links(problem, group, 1.0 + MORE)
+        saved_s = objective_s - problem.objective_of(rows, _latency_s(faster, rows, solution, schedule))
+        if saved_s > WORTH * objective_s:
+            clients = tuple(client.id for client in problem.clients if client.group == group)
+            found.append(Marginal(resource="link", clients=clients, amount_fraction=MORE, saves_s=saved_s))
     return found
 
 

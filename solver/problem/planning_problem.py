@@ -16,11 +16,10 @@ import pandas as pd
 
 from hybridsplit.scenarios.contracts.options import OPTION_KEY
 from hybridsplit.scenarios.modes import Gradient, modes_with
-from hybridsplit.scenarios.schema import Client, LinkModel, Scenario
+from hybridsplit.scenarios.schema import Client, Scenario
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.limits import Limit
-from hybridsplit.solver.problem.links import uplink_work
 from hybridsplit.solver.problem.usable_rows import DROPPED
 
 TIME_TO_PROGRESS = "time-to-progress"
@@ -173,23 +172,6 @@ class PlanningProblem:
             target_gain=None if self.target_gain is None else self.target_gain[mask],
             estimate_loss=None if self.estimate_loss is None else self.estimate_loss[mask],
         )
-
-    def with_band(self, *, uplink_hz: float | None = None, downlink_hz: float | None = None) -> PlanningProblem:
-        """Return the same options over other bandwidths."""
-        radio = self.scenario.radio
-        changed = radio.model_copy(
-            update={
-                "uplink_hz": radio.uplink_hz if uplink_hz is None else uplink_hz,
-                "downlink_hz": radio.downlink_hz if downlink_hz is None else downlink_hz,
-            }
-        )
-        uplink = uplink_work(changed, self.clients, self.client_index, self.uplink_bits)
-        scale = radio.downlink_hz / changed.downlink_hz if changed.downlink_hz else 1.0
-        # Stated rates are those of a medium, whatever band others have.
-        on_band = np.array([isinstance(client.link, LinkModel) for client in self.clients])[self.client_index]
-        downlink_s = np.where(on_band, self.work.downlink_s * scale, self.work.downlink_s)
-        work = dataclasses.replace(self.work, uplink=uplink, downlink_s=downlink_s)
-        return dataclasses.replace(self, work=work)
 
     @property
     def keys(self) -> list[tuple[Hashable, ...]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridsplit.orchestrator.plan_words import schedule_line
+from hybridsplit.orchestrator.plan_words import bottlenecks, schedule_line
 from hybridsplit.runtime.replay import replay
 from hybridsplit.runtime.replay.traces import BandwidthTrace
 from hybridsplit.scenarios.contracts.options import OptionTable
@@ -147,6 +147,21 @@ def test_more_band_is_worth_nothing_to_those_who_do_not_use_it() -> None:
     saved = {one.resource: one.saves_s for one in make_plan(instance.scenario, instance.table, "static").marginals}
     assert saved["uplink"] == saved["downlink"] == 0
     assert saved["server"] >= 0
+
+
+@pytest.mark.parametrize("strategy", ["optimal", "static"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_faster_link_of_its_own_saves_what_planning_with_it_saves(strategy: str, seed: int) -> None:
+    """The options kept; the link of one slow client, whom the others wait for."""
+    plain = random_instance(seed, num_clients=3, num_options=1)
+    instance, faster = (
+        with_links(plain, {0: {"uplink_bps": 1e5 * times, "downlink_bps": 1e5 * times}}) for times in (1.0, 1.1)
+    )
+    plan, after = (make_plan(one.scenario, one.table, strategy) for one in (instance, faster))
+    (marginal,) = [one for one in plan.marginals if one.resource == "link"]
+    assert marginal.clients == (plan.clients[0].id,)
+    assert marginal.saves_s == pytest.approx(plan.objective_s - after.objective_s, rel=1e-6)
+    assert f"{plan.clients[0].id} own link" in [one.what for one in bottlenecks(plan)]
 
 
 def test_a_recording_moves_a_link_of_its_own_and_nobody_else_waits() -> None:

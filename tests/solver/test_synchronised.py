@@ -14,6 +14,7 @@ from hybridsplit.scenarios.errors import InfeasibleError, SolverFailure
 from hybridsplit.solver.explain.decomposition import decompose
 from hybridsplit.solver.planner import make_plan, rows_of_plan
 from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.other_resources import with_band
 from hybridsplit.solver.shares.conic import conic_shares, repair
 from hybridsplit.solver.shares.solution import optimal_shares
 from hybridsplit.solver.shares.synchronised import step_parts, synchronised_shares
@@ -85,7 +86,7 @@ def test_prices_of_the_polished_shares_are_what_more_of_a_resource_saves() -> No
     rows, more = problem.starts, 1e-3
     found = synchronised_shares(problem, rows)
     radio = instance.scenario.radio
-    wider = problem.with_band(uplink_hz=radio.uplink_hz * (1 + more))
+    wider = with_band(problem, uplink_hz=radio.uplink_hz * (1 + more))
     saved_s = found.round_latency_s - synchronised_shares(wider, rows).round_latency_s
     assert found.prices_s[0] > 0
     assert saved_s == pytest.approx(more * found.prices_s[0], rel=0.02)

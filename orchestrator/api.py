@@ -278,8 +278,7 @@ def replay(
     check_plan(plan, scenario, None, "the plan")
     dealt = recordings_for(plan, scenario, None if traces is None else Path(traces), absolute=absolute)
     folder = None if out is None else choose_folder(Path(out), "", resume=False)
-    summary, entries = replay_plan(plan, scenario, folder, rounds, dealt, in_order=in_order, absolute=absolute)
-    return Replayed(summary, tuple(entries))
+    return replay_plan(plan, scenario, folder, rounds, dealt, in_order=in_order, absolute=absolute)
 
 
 def report(run: Run | str | Path) -> Path:

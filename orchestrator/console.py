@@ -63,12 +63,13 @@ def print_before_work(*parts: Any, where: str) -> None:
 
 def stdout() -> Console:
     """Return the console for results."""
-    return _Results(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL
+    return _Results(width=width, emoji=False)
 
 
 def stderr() -> Console:
     """Return the console for progress, notes and errors."""
-    return Console(stderr=True)
+    return Console(stderr=True, emoji=False)
 
 
 def print_json(document: Any) -> None:

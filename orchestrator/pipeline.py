@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.plan_file import STATED
 from hybridsplit.orchestrator.run_check import check_run
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
@@ -196,7 +197,7 @@ def run_plan(
     entries = [*attended, *trained.replayed.entries, *result.measured.entries()]
     left_out = {(fault.client, fault.round) for fault in result.faults}
     summary = summarise(
-        plan, entries, rounds_table(result.records), control, result.peak_bytes, left_out,
+        plan, LedgerSums.of_entries(entries, left_out), rounds_table(result.records), control, result.peak_bytes,
         trained.replayed.distinct_windows,
     )  # fmt: skip
     events = (*result.events, *(fault.describe() for fault in result.faults))

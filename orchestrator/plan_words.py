@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -225,10 +226,7 @@ def _ranges(group: str, clients: Sequence[str]) -> list[str]:
 
 
 def _group_sizes(plan: Plan) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    for client in (*(c.id for c in plan.clients), *plan.dropped):
-        sizes[group_of(client)] = sizes.get(group_of(client), 0) + 1
-    return sizes
+    return Counter(group_of(client) for client in (*(client.id for client in plan.clients), *plan.dropped))
 
 
 def reasons(plan: Plan) -> list[tuple[str, str]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from hybridsplit.orchestrator.ledger_sums import LedgerSums
+from hybridsplit.orchestrator.results import Replayed
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import summarise
 from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay import replay
-from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.summary import Summary
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -25,7 +25,7 @@ def replay_plan(
     in_order: bool = False,
     absolute: bool = False,
     round_shown: int | None = None,
-) -> tuple[Summary, list[LedgerEntry]]:
+) -> Replayed:
     """Replay a plan's network without training.
 
     Parameters
@@ -49,15 +49,16 @@ def replay_plan(
 
     Returns
     -------
-    The final figures, and the entries of the ledger.
+    The final figures, and what they are made from.
     """
     attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
     replayed = replay(
         plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces, samples_windows=not in_order,
         uses_recorded_rates=absolute,
     )  # fmt: skip
-    entries = [*plan.ledger_entries(num_rounds, attendance), *replayed.entries]
-    summary = summarise(plan, entries, None, None, {}, distinct_windows=replayed.distinct_windows)
+    sums = LedgerSums.of_replay(plan, attendance, replayed)
+    summary = summarise(plan, sums, None, None, {}, replayed.distinct_windows)
+    found = Replayed(summary, sums, lambda: [*plan.ledger_entries(num_rounds, attendance), *replayed.entries])
     if folder is not None:
         # late: a replay that writes nothing needs no report
         from hybridsplit.orchestrator.pipeline import write_report
@@ -67,10 +68,10 @@ def replay_plan(
         with writing_to(folder.path, "free some space, or give another folder with --out"):
             folder.save_scenario(scenario)
             folder.save_plan(plan)
-            ledger = Ledger.from_entries(entries)
+            ledger = found.ledger
             folder.save_ledger(ledger)
             folder.save_rounds(replayed_rounds(plan, ledger), "replay")
             folder.save_summary(summary)
             folder.list_all()
         write_report(folder, round_shown=round_shown)
-    return summary, entries
+    return found

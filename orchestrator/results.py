@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
@@ -70,7 +72,7 @@ class Run:
         from hybridsplit.orchestrator.views.notebook import fragment
         from hybridsplit.orchestrator.views.tables import truth_table
 
-        return fragment(repr(self), truth_table(self.ledger.entries()))
+        return fragment(repr(self), truth_table(LedgerSums.of_entries(list(self.ledger.entries()))))
 
     def __repr__(self) -> str:
         """Return what the run came to, in one line."""
@@ -89,12 +91,20 @@ class Replayed:
     ----------
     summary
         Final figures.
-    entries
-        Planned and replayed entries of the ledger.
+    sums
+        Of the ledger.
+    make_entries
+        Gives the entries of the ledger.
     """
 
     summary: Summary
-    entries: tuple[LedgerEntry, ...]
+    sums: LedgerSums
+    make_entries: Callable[[], Iterable[LedgerEntry]]
+
+    @cached_property
+    def entries(self) -> tuple[LedgerEntry, ...]:
+        """Planned and replayed entries of the ledger."""
+        return tuple(self.make_entries())
 
     @property
     def seconds_a_round(self) -> float:
@@ -110,7 +120,7 @@ class Replayed:
         from hybridsplit.orchestrator.views.notebook import fragment
         from hybridsplit.orchestrator.views.tables import truth_table
 
-        return fragment(repr(self), truth_table(self.entries))
+        return fragment(repr(self), truth_table(self.sums))
 
     def __repr__(self) -> str:
         """Return the mean round latency beside the planned one."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.summary import summarise
 from hybridsplit.orchestrator.timeline.rounds import replayed_rounds
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
@@ -137,7 +138,9 @@ def _of_summary(
         yield f"summary.json: peak_bytes.{min(strangers)}: the plan has no such client"
     spread = summary.round_latencies
     distinct_windows = None if spread is None else spread.distinct_windows
-    again = summarise(plan, entries, rounds, control, summary.peak_bytes, left_out, distinct_windows)
+    again = summarise(
+        plan, LedgerSums.of_entries(entries, left_out), rounds, control, summary.peak_bytes, distinct_windows
+    )
     for name in Summary.model_fields:
         found, wanted = getattr(summary, name), getattr(again, name)
         if name not in _STATED and not _close(found, wanted):

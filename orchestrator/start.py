@@ -1,7 +1,7 @@
 """Entry point of the ``hybridsplit`` command: what asks for no work is answered before anything is imported.
 
 The page of ``--help`` is drawn here, without the packages that parse a command line; everything else, the help of a
-command included, is the business of :mod:`hybridsplit.orchestrator.cli`.
+command included, is the business of :mod:`hybridsplit.orchestrator.command_line`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
         # What a plan or a replay builds it keeps until its end; training makes garbage for hours.
         gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
     watched = guard.begin() if guard.is_needed(sys.argv[1:]) else None
-    from hybridsplit.orchestrator.cli import main as command_line
+    from hybridsplit.orchestrator.command_line import main as command_line
 
     try:
         command_line()

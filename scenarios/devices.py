@@ -1,6 +1,6 @@
 """Devices: what is published or measured of each, with its source, and how surely it is known."""
 
-from __future__ import annotations
+# Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
 
 import difflib
 import json

@@ -5,13 +5,14 @@ accepts text with a unit (``512 MiB``, ``20 MHz``) or a bare number in the unit 
 below become the descriptions of the exported JSON Schema.
 """
 
-from __future__ import annotations
+# Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
 
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -229,24 +230,17 @@ class Scenario(Section):
         return sum(group.count for group in self.clients)
 
     def expanded_clients(self) -> tuple[Client, ...]:
-        """Return every client of every group, in order, with its data weight."""
-        total = math.fsum(group.count * group.data_share for group in self.clients)
-        return tuple(
-            Client(
-                id=f"{group.group}-{index:0{len(str(group.count - 1))}d}",
-                group=group.group,
-                device=group.device,
-                memory_budget_bytes=group.memory_budget_bytes,
-                link=group.link,
-                data_weight=group.data_share / total,
-                min_cut=group.min_cut,
-                energy_cap_j=group.energy_cap_j,
-                drop_price_s=group.drop_price_s,
-                ray_resource=group.ray_resource,
-            )
-            for group in self.clients
-            for index in range(group.count)
-        )
+        """Return every client of every group, in order, with its data weight; clients are expanded once."""
+        known = self.__dict__.get(_EXPANDED)
+        # A copy with other groups has what was kept for these.
+        if known is None or known[0] is not self.clients:
+            known = self.__dict__[_EXPANDED] = self.clients, tuple(_expanded(self.clients))
+        return cast("tuple[Client, ...]", known[1])
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave out what is kept: it is made again where it is asked for."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {name: value for name, value in state["__dict__"].items() if name != _EXPANDED}}
 
     def resolved(self) -> dict[str, Any]:
         """Return the scenario as plain JSON values, defaults filled in."""
@@ -269,6 +263,29 @@ class Scenario(Section):
         facts = {key: value for key, value in self.resolved().items() if key != "faults"}
         canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+_EXPANDED = "expanded clients"
+"""Under which a scenario keeps its clients; no field can have this name."""
+
+
+def _expanded(groups: tuple[ClientGroup, ...]) -> Iterator[Client]:
+    total = math.fsum(group.count * group.data_share for group in groups)
+    for group in groups:
+        digits, weight = len(str(group.count - 1)), group.data_share / total
+        for index in range(group.count):
+            yield Client(
+                id=f"{group.group}-{index:0{digits}d}",
+                group=group.group,
+                device=group.device,
+                memory_budget_bytes=group.memory_budget_bytes,
+                link=group.link,
+                data_weight=weight,
+                min_cut=group.min_cut,
+                energy_cap_j=group.energy_cap_j,
+                drop_price_s=group.drop_price_s,
+                ray_resource=group.ray_resource,
+            )
 
 
 def _rebuild() -> None:

@@ -86,18 +86,18 @@ def _replay_one(
     loaded, scenario = open_plan(plan_file)
     dealt = recordings_for(loaded, scenario, traces, absolute=absolute)
     folder = choose_folder(out, "", resume=False) if out is not None else None
-    summary, entries = replay_plan(
+    played = replay_plan(
         loaded, scenario, folder, rounds, dealt, in_order=in_order, absolute=absolute, round_shown=round_shown
     )
     if as_json:
-        document: dict[str, Any] = summary.model_dump(mode="json")
+        document: dict[str, Any] = played.summary.model_dump(mode="json")
         document |= {} if folder is None else {"report": str(folder.report)}
-        document |= {} if round_shown is None else {"round": _round_document(loaded, entries, round_shown)}
+        document |= {} if round_shown is None else {"round": _round_document(loaded, played.entries, round_shown)}
         print_json(document)
         return
-    stdout().print(truth_table(entries))
-    planned_s, total_s = loaded.round_latency_s, summary.simulated_s
-    spread = summary.round_latencies
+    stdout().print(truth_table(played.sums))
+    planned_s, total_s = loaded.round_latency_s, played.summary.simulated_s
+    spread = played.summary.round_latencies
     windows = "" if spread is None else f" over {spread.distinct_windows} distinct windows"
     stdout().print(
         f"{counted(rounds, 'round')} in {format_seconds(total_s)}: {format_seconds(total_s / rounds)} a round{windows}"
@@ -109,7 +109,7 @@ def _replay_one(
     if dealt:
         stdout().print(rates_line(loaded, scenario, dealt, absolute=absolute), highlight=False, soft_wrap=True)
     if round_shown is not None:
-        _print_round(loaded, entries, round_shown)
+        _print_round(loaded, played.entries, round_shown)
     if folder is not None:
         stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)
 

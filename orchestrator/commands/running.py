@@ -122,11 +122,12 @@ def _document(summary: Summary, folder: RunFolder | None) -> dict[str, Any]:
 
 
 def _print_run(summary: Summary, folder: RunFolder) -> None:
+    from hybridsplit.orchestrator.ledger_sums import LedgerSums
     from hybridsplit.orchestrator.recordings import latencies_line
     from hybridsplit.orchestrator.views.tables import memory_line, truth_table
     from hybridsplit.scenarios.units import counted, format_seconds
 
-    stdout().print(truth_table(folder.ledger().entries()))
+    stdout().print(truth_table(LedgerSums.of_entries(list(folder.ledger().entries()))))
     stdout().print(memory_line(folder.plan(), summary.peak_bytes), highlight=False)
     for note in summary.events:
         stdout().print(f"[yellow]{escape(note)}[/]", highlight=False)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from hybridsplit.orchestrator import plan_words as words
+from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.views.fitting import FittingTable
-from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
+from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.units import format_bytes_of, format_joules, format_seconds
@@ -163,37 +164,26 @@ def reason_lines(plan: Plan, *, shortens: bool = True) -> list[str]:
     return ["[bold]Reasons[/]", *(f"  {escape(line)}" for line in lines)] if lines else []
 
 
-def truth_table(entries: Iterable[LedgerEntry]) -> Table:
+def truth_table(sums: LedgerSums) -> Table:
     """Planned, replayed and measured, by phase: mean seconds of a client's round, and all bytes."""
     title = "Planned, replayed, measured (mean seconds of a client's round; bytes of the whole run)"
     table = FittingTable(title)
     for name in ("phase", "planned", "replayed", "waiting", "bytes planned", "bytes replayed", "bytes measured"):
         table.add_column(name, justify="left" if name == "phase" else "right")
-    found: dict[tuple[Phase, Source], list[LedgerEntry]] = {}
-    for entry in entries:
-        found.setdefault((entry.phase, entry.source), []).append(entry)
     for phase in Phase:
         planned, replayed, measured = (
-            found.get((phase, source), []) for source in (Source.PLANNED, Source.REPLAYED, Source.MEASURED)
+            sums.of.get((source, phase)) for source in (Source.PLANNED, Source.REPLAYED, Source.MEASURED)
         )
         if not (planned or replayed or measured):
             continue
         table.add_row(
             str(phase),
-            _mean_s([entry.seconds for entry in planned]),
-            _mean_s([entry.seconds for entry in replayed]),
-            _mean_s([entry.waiting_s for entry in replayed]),
-            *(_total_bytes(of_source) for of_source in (planned, replayed, measured)),
+            "-" if planned is None else format_seconds(planned.seconds / planned.entries),
+            "-" if replayed is None else format_seconds(replayed.seconds / replayed.entries),
+            "-" if replayed is None else format_seconds(replayed.waiting_s / replayed.entries),
+            *("-" if found is None else f"{found.bytes:,}" for found in (planned, replayed, measured)),
         )
     return table
-
-
-def _mean_s(seconds: Sequence[float]) -> str:
-    return format_seconds(math.fsum(seconds) / len(seconds)) if seconds else "-"
-
-
-def _total_bytes(entries: Sequence[LedgerEntry]) -> str:
-    return f"{sum(entry.bytes for entry in entries):,}" if entries else "-"
 
 
 def comparison_table(rows: Sequence[ComparedStrategy]) -> Table:

@@ -42,8 +42,8 @@ class Fades:
     def at(self, time_s: float) -> tuple[bool, float]:
         """Return whether there is a fade at a time, and when that changes; never is infinity."""
         periods, position_s = self._position(time_s)
-        sample = min(int(np.searchsorted(self._edges_s, position_s, side="right")) - 1, len(self._is_fade) - 1)
-        following = int(np.searchsorted(self._changes_s, position_s, side="right"))
+        sample = min(int(self._edges_s.searchsorted(position_s, side="right")) - 1, len(self._is_fade) - 1)
+        following = int(self._changes_s.searchsorted(position_s, side="right"))
         if not len(self._changes_s) or not (self._repeats or following < len(self._changes_s)):
             return bool(self._is_fade[sample]), math.inf
         change_s = (

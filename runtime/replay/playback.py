@@ -5,26 +5,45 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 from hybridsplit.runtime.data.participation import draw_attendance
+from hybridsplit.runtime.replay.apart import walk_apart
 from hybridsplit.runtime.replay.checks import check_arguments, check_attendance, check_plan, check_timeline
 from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
 from hybridsplit.runtime.replay.played import PlayedRound, Replay
-from hybridsplit.runtime.replay.processes import Timeline, simulate
+from hybridsplit.runtime.replay.totals import RoundTotals, Timeline
+from hybridsplit.runtime.replay.urgent import walk_by_priority
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import Job, Resource, round_jobs
-from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS
+from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS, Dispatch, Simultaneous
 from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Client, Scenario
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.traces import BandwidthTrace
+
+
+_ALIKE = attrgetter(
+    "client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
+    "model_download_bytes", "uplink_share", "downlink_share",
+)  # fmt: skip
+"""What jobs and rates of clients on one link follow from."""
+
+
+class _Pace(NamedTuple):
+    """Jobs of a round, and how fast and late a client's link carries what they send."""
+
+    jobs: tuple[Job, ...]
+    uplink_bps: float
+    downlink_bps: float
+    uplink_delay_s: float
+    downlink_delay_s: float
 
 
 def scenario_of(plan: Plan) -> Scenario:
@@ -113,6 +132,7 @@ def replay(
     begins_s: Mapping[str, Sequence[float]] = windows_s or {}
     if windows_s is None and samples_windows and used_traces:
         begins_s = _windows_of(used_traces, scenario, num_rounds)
+    paces: dict[tuple[object, ...], _Pace] = {}
     work = [
         _work(
             client,
@@ -122,25 +142,33 @@ def replay(
             scales.get(client.id, 1.0),
             offsets_s.get(client.id, 0.0),
             begins_s.get(client.id),
+            paces,
             uses_recorded_rates=uses_recorded_rates,
         )
         for client in plan.clients
     ]
     present = attendance or draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
     check_attendance(known, present, num_rounds)
-    timeline = simulate(
-        work,
-        num_rounds,
-        plan.schedule,
-        synchronise=scenario.training.steps_synchronise,
-        attendance=present,
-        moment_s=SIMULTANEOUS * plan.round_latency_s,
-    )
+    timeline = _timeline(plan, work, present, synchronise=scenario.training.steps_synchronise)
     check_timeline(plan, timeline, present)
     played = tuple(_rounds(plan, timeline))
     heard = {client: trace for client, trace in used_traces.items() if client in known}
     distinct = _distinct_windows(heard, played) if begins_s and heard else None
-    return Replay(tuple(_entries(plan, timeline)), played, distinct)
+    return Replay(tuple(client.id for client in plan.clients), timeline, played, distinct)
+
+
+def _timeline(plan: Plan, work: Sequence[ClientWork], attendance: Attendance, *, synchronise: bool) -> Timeline:
+    """Walk the rounds where that gives what the simulation would give, and simulate them elsewhere."""
+    schedule, moment_s = plan.schedule, SIMULTANEOUS * plan.round_latency_s
+    if isinstance(schedule, Simultaneous):
+        return walk_apart(work, attendance, synchronise=synchronise)
+    if isinstance(schedule, Dispatch) and all(item.trace is None for item in work):
+        return walk_by_priority(work, attendance, schedule, synchronise=synchronise, moment_s=moment_s)
+    from hybridsplit.runtime.replay.processes import simulate  # late: SimPy takes a moment
+
+    return simulate(
+        work, attendance.num_rounds, schedule, synchronise=synchronise, attendance=attendance, moment_s=moment_s
+    )
 
 
 def _traces_of(scenario: Scenario) -> Mapping[str, BandwidthTrace]:
@@ -181,6 +209,7 @@ def _work(
     compute_scale: float,
     start_offset_s: float,
     windows_s: Sequence[float] | None,
+    paces: dict[tuple[object, ...], _Pace],
     *,
     uses_recorded_rates: bool,
 ) -> ClientWork:
@@ -189,16 +218,26 @@ def _work(
             f"client {client.id}, phase {Phase.SERVER_COMPUTE}: needs {client.server_compute_s:g} s of the server and "
             "has a share of 0, which never ends; make the plan again"
         )
-    link = scenario_client.link
+    link, local_steps = scenario_client.link, scenario.training.local_steps
+    kind = (id(link), compute_scale, *_ALIKE(client))
+    pace = paces.get(kind)
+    if pace is None:
+        pace = paces[kind] = _Pace(
+            _jobs(client, compute_scale, local_steps, is_dedicated=link.is_dedicated),
+            uplink_rate_bps(link, scenario.radio, client.uplink_share),
+            downlink_rate_bps(link, scenario.radio, client.downlink_share),
+            link.delay_s(is_up=True),
+            link.delay_s(is_up=False),
+        )
     return ClientWork(
         client_id=client.id,
-        local_steps=scenario.training.local_steps,
-        jobs=_jobs(client, compute_scale, scenario.training.local_steps, is_dedicated=link.is_dedicated),
+        local_steps=local_steps,
+        jobs=pace.jobs,
         server_share=client.server_share,
-        uplink_bps=uplink_rate_bps(link, scenario.radio, client.uplink_share),
-        downlink_bps=downlink_rate_bps(link, scenario.radio, client.downlink_share),
-        uplink_delay_s=link.delay_s(is_up=True),
-        downlink_delay_s=link.delay_s(is_up=False),
+        uplink_bps=pace.uplink_bps,
+        downlink_bps=pace.downlink_bps,
+        uplink_delay_s=pace.uplink_delay_s,
+        downlink_delay_s=pace.downlink_delay_s,
         trace=trace,
         start_offset_s=start_offset_s,
         windows_s=windows_s,
@@ -216,33 +255,18 @@ def _jobs(client: ClientPlan, compute_scale: float, local_steps: int, *, is_dedi
     )
 
 
-def _entries(plan: Plan, timeline: Timeline) -> Iterator[LedgerEntry]:
-    for round_index in range(len(timeline.round_ends_s)):
-        for client, rounds in zip(plan.clients, timeline.totals, strict=True):
-            for phase, spent in rounds[round_index].items():
-                if phase is Phase.PROPAGATION and spent.seconds == 0:
-                    continue
-                yield LedgerEntry(
-                    Source.REPLAYED, client.id, round_index, phase, spent.seconds, spent.waiting_s, spent.bytes
-                )
-
-
 def _rounds(plan: Plan, timeline: Timeline) -> Iterator[PlayedRound]:
     start_s = 0.0
+    shares = {name: [getattr(client, name) for client in plan.clients] for name, _ in _SERVED}
     for index, end_s in enumerate(timeline.round_ends_s):
-        latency_s = end_s - start_s
-        waits_s = {
-            client.id: rounds[index][Phase.BARRIER].waiting_s
-            for client, rounds in zip(plan.clients, timeline.totals, strict=True)
-            if rounds[index]
-        }
+        # Clients that do the same share what they have spent, which is looked at once.
+        column = [rounds[index] for rounds in timeline.totals]
+        distinct = {id(spent): spent for spent in column if spent}
+        wait_s = {key: spent[Phase.BARRIER].waiting_s for key, spent in distinct.items()}
+        waits_s = [wait_s[id(spent)] for spent in column if spent]
+        latency_s, least_s = end_s - start_s, min(wait_s.values())
         uplink, downlink, server = (
-            _utilisation(plan, timeline, index, latency_s, share, phases)
-            for share, phases in (
-                ("uplink_share", UPLINK_PHASES),
-                ("downlink_share", DOWNLINK_PHASES),
-                ("server_share", (Phase.SERVER_COMPUTE,)),
-            )
+            _utilisation(shares[name], column, distinct, latency_s, phases) for name, phases in _SERVED
         )
         yield PlayedRound(
             round=index,
@@ -251,18 +275,31 @@ def _rounds(plan: Plan, timeline: Timeline) -> Iterator[PlayedRound]:
             uplink_utilisation=uplink,
             downlink_utilisation=downlink,
             server_utilisation=server,
-            slowest_client=min(waits_s, key=lambda client: waits_s[client]),
-            barrier_wait_s=math.fsum(waits_s.values()) / len(waits_s),
+            slowest_client=next(
+                client.id
+                for client, spent in zip(plan.clients, column, strict=True)
+                if spent and wait_s[id(spent)] == least_s
+            ),
+            barrier_wait_s=math.fsum(waits_s) / len(waits_s),
         )
         start_s = end_s
 
 
+_SERVED = (
+    ("uplink_share", UPLINK_PHASES),
+    ("downlink_share", DOWNLINK_PHASES),
+    ("server_share", (Phase.SERVER_COMPUTE,)),
+)
+"""Each resource's share, and the phases in which it serves."""
+
+
 def _utilisation(
-    plan: Plan, timeline: Timeline, index: int, latency_s: float, share: str, phases: tuple[Phase, ...]
+    shares: Sequence[float],
+    column: Sequence[RoundTotals],
+    distinct: Mapping[int, RoundTotals],
+    latency_s: float,
+    phases: tuple[Phase, ...],
 ) -> float:
-    served_s = math.fsum(
-        getattr(client, share) * math.fsum(rounds[index][phase].seconds for phase in phases)
-        for client, rounds in zip(plan.clients, timeline.totals, strict=True)
-        if rounds[index]
-    )
+    busy_s = {key: math.fsum(spent[phase].seconds for phase in phases) for key, spent in distinct.items()}
+    served_s = math.fsum(share * busy_s[id(spent)] for share, spent in zip(shares, column, strict=True) if spent)
     return served_s / latency_s if latency_s > 0 else 0.0

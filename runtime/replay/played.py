@@ -1,4 +1,4 @@
-"""What a replay found: entries of the ledger, and its rounds."""
+"""What a replay found: what clients spent, as entries of the ledger, and its rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
+from hybridsplit.runtime.replay.totals import Timeline
+from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from hybridsplit.scenarios.contracts.phases import Phase
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +48,10 @@ class Replay:
 
     Parameters
     ----------
-    entries
-        Source ``replayed``: every client, round and phase, those at zero included. Seconds and waiting of a client's
-        round sum to the latency of that round.
+    clients
+        Their ids, in the order of the plan.
+    timeline
+        What each spent in every round.
     played
         The rounds in order.
     distinct_windows
@@ -56,9 +59,25 @@ class Replay:
         elsewhere.
     """
 
-    entries: tuple[LedgerEntry, ...]
+    clients: tuple[str, ...]
+    timeline: Timeline
     played: tuple[PlayedRound, ...]
     distinct_windows: int | None = None
+
+    @cached_property
+    def entries(self) -> tuple[LedgerEntry, ...]:
+        """Entries of the ledger, source ``replayed``: every client, round and phase, those at zero included.
+
+        Seconds and waiting of a client's round sum to the latency of that round.
+        """
+        replayed, propagation = Source.REPLAYED, Phase.PROPAGATION
+        return tuple(
+            LedgerEntry(replayed, client, index, phase, spent.seconds, spent.waiting_s, spent.bytes)
+            for index in range(len(self.played))
+            for client, rounds in zip(self.clients, self.timeline.totals, strict=True)
+            for phase, spent in rounds[index].items()
+            if phase is not propagation or spent.seconds != 0
+        )
 
     @cached_property
     def ledger(self) -> Ledger:

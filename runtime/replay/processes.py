@@ -9,29 +9,14 @@ import simpy
 
 from hybridsplit.runtime.replay.admission import ClientJobs, RoundTurns
 from hybridsplit.runtime.replay.dispatch import Dispatcher
-from hybridsplit.runtime.replay.rounds import ClientRound, Events, PhaseTotals, Priority, RoundTotals
+from hybridsplit.runtime.replay.rounds import ClientRound, Events, Priority
+from hybridsplit.runtime.replay.totals import PhaseTotals, RoundTotals, Timeline, no_totals
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import SHARED, Job, Resource
-from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Schedule, Simultaneous, Turns
 from hybridsplit.scenarios.errors import RunError
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """Outcome of a simulation.
-
-    Parameters
-    ----------
-    totals
-        ``totals[client][round]`` by phase, clients in the order of the work; empty where one took no part.
-    round_ends_s
-        Clock at the end of each round.
-    """
-
-    totals: tuple[tuple[RoundTotals, ...], ...]
-    round_ends_s: tuple[float, ...]
 
 
 class Barrier:
@@ -170,7 +155,7 @@ class _Client:
                 yield from self._skip(turn)
                 rounds.append({})
                 continue
-            totals: RoundTotals = {phase: PhaseTotals() for phase in ROUND_ORDER}
+            totals = no_totals()
             origin_s = self.work.trace_origin_s(round_index, self.environment.now)
             if round_index == 0 and self.work.start_offset_s > 0:
                 totals[Phase.MODEL_DOWNLOAD].waiting_s += self.work.start_offset_s

@@ -11,6 +11,7 @@ import simpy
 from hybridsplit.runtime.replay.admission import RoundTurns
 from hybridsplit.runtime.replay.dispatch import Dispatcher
 from hybridsplit.runtime.replay.services import ConstantService, RecordedService
+from hybridsplit.runtime.replay.totals import PhaseTotals, RoundTotals
 from hybridsplit.runtime.replay.transfer import Transfer
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.jobs import SHARED, Job, Resource
@@ -21,18 +22,6 @@ if TYPE_CHECKING:
     from hybridsplit.runtime.replay.fades import Fades
 
 Events = Generator[simpy.Event, object, None]
-
-
-@dataclass(slots=True)
-class PhaseTotals:
-    """What a client spent in one phase of one round: seconds served, seconds waited, bytes carried."""
-
-    seconds: float = 0.0
-    waiting_s: float = 0.0
-    bytes: int = 0
-
-
-RoundTotals = dict[Phase, PhaseTotals]
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ class BandwidthTrace:
             return None
         position_s = time_s + self.offset_s
         position_s = position_s % self.duration_s if self.past_the_end == "loop" else min(position_s, self.duration_s)
-        sample = int(np.searchsorted(self._edges_s, position_s, side="right")) - 1
+        sample = int(self._edges_s.searchsorted(position_s, side="right")) - 1
         return float(self.latency_s[min(sample, len(self.latency_s) - 1)])
 
     def transfer(self, size_bits: float, start_s: float, mean_bps: float | None = None) -> Transfer:
@@ -185,7 +185,7 @@ class BandwidthTrace:
             position_s %= self.duration_s
         elif position_s >= self.duration_s:
             return Transfer(self._held_s(needed_bits), 0.0)
-        sample = min(int(np.searchsorted(self._edges_s, position_s, side="right")) - 1, len(self.rates_bps) - 1)
+        sample = min(int(self._edges_s.searchsorted(position_s, side="right")) - 1, len(self.rates_bps) - 1)
         rate_bps = float(self.rates_bps[sample])
         # Most transfers end within their sample; answered apart they keep all their digits.
         if rate_bps > 0 and needed_bits <= rate_bps * (float(self._edges_s[sample + 1]) - position_s):
@@ -224,7 +224,7 @@ class BandwidthTrace:
         if rest_bits <= 0:
             periods, rest_bits = periods - 1, rest_bits + period_bits
         rest_bits = min(rest_bits, period_bits)
-        sample = int(np.searchsorted(self._sent_bits, rest_bits, side="left")) - 1
+        sample = int(self._sent_bits.searchsorted(rest_bits, side="left")) - 1
         into_s = (rest_bits - float(self._sent_bits[sample])) / float(self.rates_bps[sample])
         position_s = min(float(self._edges_s[sample]) + into_s, float(self._edges_s[sample + 1]))
         return float(periods), position_s, float(self._outage_s[sample])

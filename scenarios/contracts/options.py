@@ -93,7 +93,7 @@ class OptionTable(Shown):
             values = self.table[column].to_numpy(dtype=float)
             is_bad = ~np.isfinite(values) | ((values < 0) & (column != "gain"))
             self._refuse(is_bad, column, "what an option is worth is known, or the column is absent")
-        modes = set(self.table["mode"]) - set(MODES)
+        modes = set(self.table["mode"].unique()) - set(MODES)
         if modes:
             raise ContractError(f"the option table has the unknown modes {', '.join(sorted(modes))}")
         twice = self.table.duplicated(list(OPTION_KEY))
@@ -113,7 +113,7 @@ class OptionTable(Shown):
     def __repr__(self) -> str:
         """Return its size and what it offers, in one line."""
         fitting = len(self.fitting())
-        modes = ", ".join(dict.fromkeys(self.table["mode"]))
+        modes = ", ".join(self.table["mode"].unique())
         return (
             f"OptionTable: {len(self.table)} options of {len(self.clients)} clients, {fitting} within memory; cuts "
             f"{self.table['cut'].min()} to {self.table['cut'].max()}; modes {modes}"
@@ -122,12 +122,12 @@ class OptionTable(Shown):
     @property
     def clients(self) -> list[str]:
         """Client ids in table order."""
-        return list(dict.fromkeys(self.table["client"]))
+        return [str(name) for name in self.table["client"].unique()]
 
     @property
     def batch_sizes(self) -> list[int]:
         """Batch sizes on offer, smallest first."""
-        return sorted({int(size) for size in self.table["batch_size"]})
+        return sorted(int(size) for size in self.table["batch_size"].unique())
 
     def varies(self, column: str) -> bool:
         """Whether a column has more than one value, so that it is a choice worth naming."""

@@ -7,7 +7,8 @@ clients follow from them, so that a new field is part of all of these as soon as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class FrozenValue(BaseModel):
     """A value between stages: frozen, unknown fields rejected, no infinities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False, defer_build=True)
 
 
 class Placement(FrozenValue):
@@ -60,7 +61,7 @@ class Placement(FrozenValue):
     @property
     def key(self) -> tuple[object, ...]:
         """What tells the options of one client apart, in the order of :data:`PLACEMENT_COLUMNS`."""
-        return tuple(str(value) if isinstance(value, str) else value for value in self._values())
+        return tuple([str(value) if isinstance(value, str) else value for value in self._values()])
 
     def described(self, *, names_batch: bool) -> str:
         """Say it in words, such as ``cut 4 fo with batch 8``.
@@ -77,11 +78,12 @@ class Placement(FrozenValue):
         return self.placement.model_copy(update={"mode": mode, "recompute": ""})
 
     def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in PLACEMENT_COLUMNS)
+        return _values_of(self)
 
 
 PLACEMENT_COLUMNS = tuple(Placement.model_fields)
 """Fields of a placement, which are columns of the option table."""
+_values_of: Callable[[Placement], tuple[object, ...]] = attrgetter(*PLACEMENT_COLUMNS)
 
 
 def described(row: Mapping[str, Any] | pd.Series, *, names_batch: bool) -> str:

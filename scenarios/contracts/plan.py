@@ -1,6 +1,6 @@
 """The plan: one option and its shares for every client, with status, bound and gap."""
 
-from __future__ import annotations
+# Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -40,6 +40,11 @@ class PlanStatus(StrEnum):
     """The best verified plan when the time was up, with the gap to the bound that was proven by then."""
     BASELINE = "baseline"
     """Made by a strategy that claims no optimality; verified like every plan."""
+
+
+# Names of an enumeration are looked up in it, which takes longer than to compare with them.
+_UPLINK, _DOWNLINK = Phase.UPLINK, Phase.DOWNLINK
+_MODEL_UPLOAD, _MODEL_DOWNLOAD = Phase.MODEL_UPLOAD, Phase.MODEL_DOWNLOAD
 
 
 class ClientPlan(Placement):
@@ -87,17 +92,17 @@ class ClientPlan(Placement):
 
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes this client sends or receives in a phase of one round."""
-        match phase:
-            case Phase.UPLINK:
-                return self.uplink_bytes - self.model_upload_bytes
-            case Phase.DOWNLINK:
-                return self.downlink_bytes - self.model_download_bytes
-            case Phase.MODEL_UPLOAD:
-                return self.model_upload_bytes
-            case Phase.MODEL_DOWNLOAD:
-                return self.model_download_bytes
-            case _:
-                return 0
+        if phase is _UPLINK:
+            return self.uplink_bytes - self.model_upload_bytes
+        if phase is _DOWNLINK:
+            return self.downlink_bytes - self.model_download_bytes
+        if phase is _MODEL_UPLOAD:
+            return self.model_upload_bytes
+        return self.model_download_bytes if phase is _MODEL_DOWNLOAD else 0
+
+    def bytes_by_phase(self) -> dict[Phase, int]:
+        """Bytes this client sends or receives in one round, by the phases that carry any."""
+        return {phase: self.phase_bytes(phase) for phase in (_UPLINK, _DOWNLINK, _MODEL_UPLOAD, _MODEL_DOWNLOAD)}
 
 
 class Plan(Shown, FrozenValue):
@@ -205,7 +210,8 @@ class Plan(Shown, FrozenValue):
             for client in self.clients:
                 if client.id not in taking_part:
                     continue
-                caught_up = taking_part[client.id]
+                sizes = client.bytes_by_phase()
+                sizes[_MODEL_DOWNLOAD] += taking_part[client.id]
                 entries += [
                     LedgerEntry(
                         Source.PLANNED,
@@ -214,7 +220,7 @@ class Plan(Shown, FrozenValue):
                         phase,
                         seconds,
                         client.waiting_s.get(phase, 0.0),
-                        client.phase_bytes(phase) + (caught_up if phase is Phase.MODEL_DOWNLOAD else 0),
+                        sizes.get(phase, 0),
                     )
                     for phase, seconds in client.phases_s.items()
                 ]
@@ -244,7 +250,7 @@ class Plan(Shown, FrozenValue):
         write_sealed(path, {**self.model_dump(mode="json", exclude={"clients"}), "clients": clients})
 
     @classmethod
-    def load(cls, path: Path) -> Plan:
+    def load(cls, path: Path) -> Self:
         """Read ``plan.json``; its figures are another matter (:func:`hybridsplit.solver.verify.plan.verify_plan`).
 
         Raises
@@ -269,7 +275,7 @@ class Plan(Shown, FrozenValue):
     @classmethod
     def of_document(
         cls, document: Mapping[str, Any], origin: str, clients: tuple[ClientPlan, ...] | None = None
-    ) -> Plan:
+    ) -> Self:
         """Return the plan of a document without its digest.
 
         Parameters

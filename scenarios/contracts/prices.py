@@ -1,6 +1,6 @@
 """What more of a resource is worth to a plan: prices at the optimum, and differences of solved problems."""
 
-from __future__ import annotations
+# Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
 
 from typing import Literal
 

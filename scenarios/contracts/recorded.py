@@ -1,6 +1,6 @@
 """How a plan was chosen for recorded links: by a statistic of rounds over windows of the recordings."""
 
-from __future__ import annotations
+# Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
 
 from pydantic import Field
 

@@ -1,6 +1,6 @@
 """Who takes part, and what they share."""
 
-from __future__ import annotations
+# Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
 
 import math
 from abc import abstractmethod
@@ -56,7 +56,7 @@ class LinkModel(AnyLink):
     """Downlink spectral efficiency, bit/s per Hz: the power density is constant there, so the rate is linear."""
 
     @abstractmethod
-    def uplink_bps(self, radio: Radio, share: float) -> float:
+    def uplink_bps(self, radio: "Radio", share: float) -> float:
         """Rate at a share of the uplink band, bit/s.
 
         Verification and replay ask it for models of plug-ins; for ours each has a formula of its own. Registration
@@ -87,7 +87,7 @@ class FixedLink(LinkModel):
     uplink_bps_per_hz: PositiveFloat
     """Uplink spectral efficiency, bit/s per Hz (for example a row of 3GPP TS 38.214 table 5.2.2.1-2)."""
 
-    def uplink_bps(self, radio: Radio, share: float) -> float:
+    def uplink_bps(self, radio: "Radio", share: float) -> float:
         """Rate at a share of the uplink band, bit/s: ``share·B·η``."""
         return share * radio.uplink_hz * self.uplink_bps_per_hz
 
@@ -104,7 +104,7 @@ class ShannonLink(LinkModel):
     transmit_power_dbm: Annotated[float, Field(ge=-30, le=50)] = 23.0
     """Transmit power of the device."""
 
-    def uplink_bps(self, radio: Radio, share: float) -> float:
+    def uplink_bps(self, radio: "Radio", share: float) -> float:
         """Rate at a share of the uplink band, bit/s: ``share·B·log2(1 + P·g/(N0·share·B))``."""
         band_hz = share * radio.uplink_hz
         if band_hz <= 0:

@@ -1,6 +1,6 @@
 """What a client's link does over time: by a recording, or drawn from a model of fading."""
 
-from __future__ import annotations
+# Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self

@@ -21,7 +21,9 @@ from hybridsplit.solver.problem.planning_problem import PlanningProblem
 
 _MOST_JOBS = 200_000
 """Jobs that are timed in all trials together: about half a second."""
-_FEWEST_TRIALS = 24
+_FEWEST_TRIALS, _FEWEST_OF_MANY = 24, 4
+"""The second where so many clients make each trial long: those change urgencies by who ended late alone."""
+_MOST_JOBS_OF_FEW = 2_000_000
 _TRIALS_A_CHOICE = 40
 """Most trials for every option of every client, and every urgency: more find nothing where clients are few."""
 _START_TEMPERATURE = 0.005
@@ -103,7 +105,8 @@ class DispatchSearch:
         rng, problem = self._rng, self._problem
         jobs = sum(len(segment.jobs) for row in start.rows for segment in self._sequences.of(int(row)))
         choices = problem.num_clients + sum(len(own) for own in self._options)
-        trials = max(_FEWEST_TRIALS, min(_MOST_JOBS // max(1, jobs), _TRIALS_A_CHOICE * choices))
+        fewest = min(_FEWEST_TRIALS, max(_FEWEST_OF_MANY, _MOST_JOBS_OF_FEW // max(1, jobs)))
+        trials = max(fewest, min(_MOST_JOBS // max(1, jobs), _TRIALS_A_CHOICE * choices))
         enough_s = self._bound_s * (1 + (_ENOUGH if trials >= _FEW_TRIALS else _ENOUGH_OF_MANY))
         now, reached_s = self._timed(start.rows, start.urgency_s)
         best = now
@@ -112,7 +115,7 @@ class DispatchSearch:
                 break
             rows, urgency_s = now.rows, now.urgency_s
             drawn = rng.random()
-            if drawn < _CHANGES_URGENCY / 2:
+            if drawn < _CHANGES_URGENCY / 2 or trials < _FEWEST_TRIALS:
                 kept = ~problem.is_dropped[rows]
                 urgency_s = urgency_s + kept * 2.0 * rng.random() * (reached_s - reached_s[kept].mean())
             elif drawn < _CHANGES_URGENCY:

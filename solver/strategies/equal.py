@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,17 +97,18 @@ def best_at_shares(
 
 def _frontier(problem: PlanningProblem, rows: IntArray, latency_s: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Deadlines at which every client has an option, and the largest progress by each, server memory aside."""
-    best = np.full(problem.num_clients, -np.inf)
+    best = [-math.inf] * problem.num_clients
     total, missing = 0.0, problem.num_clients
     deadlines: list[float] = []
     reached: list[float] = []
-    gain = problem.gain
-    for row, seconds in zip(rows.tolist(), latency_s.tolist(), strict=True):
-        client = int(problem.client_index[row])
-        if gain[row] > best[client]:
-            missing -= bool(np.isneginf(best[client]))
-            total += float(gain[row]) - (0.0 if np.isneginf(best[client]) else float(best[client]))
-            best[client] = gain[row]
+    clients, gains = problem.client_index[rows].tolist(), problem.gain[rows].tolist()
+    for client, gain, seconds in zip(clients, gains, latency_s.tolist(), strict=True):
+        before = best[client]
+        if gain > before:
+            if before == -math.inf:
+                missing, before = missing - 1, 0.0
+            total += gain - before
+            best[client] = gain
             if missing == 0:
                 deadlines.append(seconds)
                 reached.append(total)

@@ -69,10 +69,9 @@ def _relaxation(kinds: ClientKinds, objective_s: float) -> DeadlineBound:
 def _ratings(problem: PlanningProblem, kinds: ClientKinds, point: DualPoint, deadline_s: float) -> FloatArray:
     """[K] score of every row at multipliers for any schedule; +inf if too slow, or dominated by another."""
     values, _ = option_values(kinds, AnySchedule(), point, deadline_s)
-    score = np.full(problem.num_rows, np.inf)
+    score, starts = np.full(problem.num_rows, np.inf), problem.starts
     for c, members in enumerate(kinds.members):
         own = np.arange(kinds.starts[c], kinds.starts[c] + kinds.options_per_kind[c])
-        offset = kinds.rows[own] - problem.starts[members[0]]
-        for client in members:
-            score[problem.starts[client] + offset] = -values[own]
+        offset = kinds.rows[own] - starts[members[0]]
+        score[np.add.outer(starts[members], offset)] = -values[own]
     return score

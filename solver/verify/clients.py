@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.schema import Client, Scenario
-from hybridsplit.solver.verify.phases import phase_violations
+from hybridsplit.solver.verify.phases import Alone, alone, are_exact, latency_violations, phase_violations
 from hybridsplit.solver.verify.schedule import SHARE_TOLERANCE
 
 if TYPE_CHECKING:
@@ -20,8 +21,18 @@ _COSTS = (
     "model_download_bytes", "client_peak_bytes", "memory_budget_bytes", "server_state_bytes", "progress", "data_weight",
     "confidence",
 )  # fmt: skip
-_OF_ONE_CLIENT = ("id", "reason")
-"""What may differ between clients of a group that are alike; no limit or formula has to do with it."""
+_OF_ONE_CLIENT = ("id", "reason", "waiting_s", "latency_s")
+"""What may differ between clients of a group that are alike. Waits and latency are checked for each; no limit or
+formula has to do with the others."""
+_ALIKE = itemgetter(*(name for name in ClientPlan.model_fields if name not in _OF_ONE_CLIENT))
+
+
+class _Faultless(NamedTuple):
+    """A client with whom nothing is wrong at any latency."""
+
+    facts: tuple[Any, ...]
+    row: tuple[Any, ...] | None
+    derived: Alone
 
 
 def client_violations(
@@ -39,21 +50,24 @@ def client_violations(
         The option table; without it costs are taken as the plan states them.
     """
     rows = None if table is None else _chosen_rows(plan, table)
-    faultless: dict[str, tuple[dict[str, Any], tuple[Any, ...] | None]] = {}
+    faultless: dict[str, _Faultless] = {}
     for planned in plan.clients:
         client = clients[planned.id]
         row = None if rows is None else rows.get(_key(planned))
         # Clients of a group have the same limits, so that one whose figures are those of the one before is as it is.
-        facts = {name: value for name, value in vars(planned).items() if name not in _OF_ONE_CLIENT}, row
-        if faultless.get(client.group) == facts:
+        facts, before = _ALIKE(vars(planned)), faultless.get(client.group)
+        if before is not None and before.facts == facts and before.row == row:
+            yield from latency_violations(planned, before.derived)
             continue
         violations = [] if rows is None else list(_of_row(planned, row))
         if rows is None:
             violations += _of_stated_costs(planned, client)
         violations += _of_limits(planned, client, scenario)
-        violations += phase_violations(planned, client, scenario)
-        if not violations:
-            faultless[client.group] = facts
+        derived = alone(planned, client, scenario)
+        violations += phase_violations(planned, derived)
+        if not violations and are_exact(planned, derived):
+            faultless[client.group] = _Faultless(facts, row, derived)
+        violations += latency_violations(planned, derived)
         yield from violations
 
 

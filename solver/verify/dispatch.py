@@ -5,11 +5,11 @@ Shares no code with the planner's walk.
 
 from __future__ import annotations
 
-import bisect
 import heapq
+import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hybridsplit.scenarios.contracts.jobs import SHARED
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -17,6 +17,8 @@ from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS, Dispatch, urg
 from hybridsplit.solver.verify.durations import Timed
 
 Waits = dict[tuple[str, Phase], float]
+_Arrival = tuple[float, int, "_Ask"]
+"""When a client asks, which, and for what."""
 
 
 def dispatch_waits(
@@ -44,32 +46,65 @@ def dispatch_waits(
     return walk.waits
 
 
-@dataclass
-class _Shared:
-    """A shared resource: who wants it, by urgency, and who has it since when."""
+class _Ask(NamedTuple):
+    """A job on a shared resource.
 
-    wanted_by: list[tuple[float, int]] = field(default_factory=list)
-    served: tuple[float, int] | None = None
-    since_s: float = 0.0
-    end_s: float = math.inf
-    """When what is served is done; infinity where nothing is."""
-    free_s: float = 0.0
+    Parameters
+    ----------
+    phase, resource
+        What it is, and the place of its resource among those that are shared.
+    seconds
+        How long it has the resource.
+    then_s
+        Seconds from its end until the client asks again, or is done: on the way, and on its device.
+    job
+        Its place among the client's jobs.
+    """
+
+    phase: Phase
+    resource: int
+    seconds: float
+    then_s: float
+    job: int
+
+
+class _Part(NamedTuple):
+    """The jobs of a step, or of the round: seconds until the first that needs a shared resource, and those."""
+
+    first_s: float
+    asks: tuple[_Ask, ...]
+
+
+def _part(jobs: list[Timed], step: int | None) -> _Part:
+    alone_s: list[float] = [0.0]
+    asks: list[_Ask] = []
+    for place, (job, seconds, delay_s) in enumerate(jobs):
+        if step not in (None, job.step):
+            continue
+        if job.resource not in SHARED:
+            alone_s[-1] += seconds + delay_s
+        else:
+            asks.append(_Ask(job.phase, SHARED.index(job.resource), seconds, 0.0, place))
+            alone_s.append(delay_s)
+    first_s, *then_s = alone_s
+    return _Part(first_s, tuple(ask._replace(then_s=after) for ask, after in zip(asks, then_s, strict=True)))
 
 
 class _Walk:
     def __init__(self, jobs: Mapping[str, list[Timed]], schedule: Dispatch, tolerance_s: float) -> None:
         self._names = schedule.order
         self._jobs = [jobs[name] for name in schedule.order]
-        self._left_s = [
-            list(_left_s(own, urgency_s)) for own, urgency_s in zip(self._jobs, schedule.urgency_s, strict=True)
-        ]
-        number = len(self._names)
-        self._next, self._now_s = [0] * number, [0.0] * number
-        self._asked_s, self._owed_s = [0.0] * number, [0.0] * number
+        self._left_s = [_left_s(own, urgency) for own, urgency in zip(self._jobs, schedule.urgency_s, strict=True)]
         self._tolerance_s = tolerance_s
-        self._shared = {resource: _Shared() for resource in SHARED}
-        self._first, *self._others = self._shared.values()
-        self._arrivals: list[tuple[float, int]] = []
+        number, shared = len(self._names), len(SHARED)
+        self._now_s, self._asked_s, self._owed_s = [0.0] * number, [0.0] * number, [0.0] * number
+        self._asking: dict[int, _Ask] = {}
+        self._wanted_by: list[list[tuple[float, int]]] = [[] for _ in SHARED]
+        """Of each shared resource, who waits for it, the most urgent first."""
+        self._served: list[tuple[float, int] | None] = [None] * shared
+        self._since_s, self._free_s = [0.0] * shared, [0.0] * shared
+        self._ends_s = [math.inf] * shared
+        """When what each serves is done; infinity where nothing is."""
         self.waits: Waits = {}
 
     def meet(self) -> None:
@@ -81,78 +116,74 @@ class _Walk:
 
     def go(self, step: int | None) -> None:
         """Serve all jobs of a step; of the whole round when None."""
-        for client in range(len(self._names)):
-            self._advance(client, step)
-        while (next_s := min(self._next_end().end_s, self._next_arrival_s())) < math.inf:
-            self._until(next_s + self._tolerance_s, step)
-            for shared in self._shared.values():
-                self._give(shared)
+        parts = {id(own): _part(own, step) for own in {id(own): own for own in self._jobs}.values()}
+        asks: list[Iterator[_Ask]] = []
+        arrivals: list[_Arrival] = []
+        for client, own in enumerate(self._jobs):
+            first_s, of_part = parts[id(own)]
+            asks.append(iter(of_part))
+            self._now_s[client] += first_s
+            if (ask := next(asks[client], None)) is not None:
+                arrivals.append((self._now_s[client], client, ask))
+        heapq.heapify(arrivals)
+        while (next_s := min(*self._ends_s, arrivals[0][0] if arrivals else math.inf)) < math.inf:
+            for resource in self._until(next_s + self._tolerance_s, arrivals, asks):
+                self._give(resource)
 
-    def _next_end(self) -> _Shared:
-        first = self._first
-        for shared in self._others:
-            if shared.end_s < first.end_s:
-                first = shared
-        return first
-
-    def _next_arrival_s(self) -> float:
-        return self._arrivals[0][0] if self._arrivals else math.inf
-
-    def _until(self, moment_s: float, step: int | None) -> None:
-        """Let jobs end and clients ask, in the order of time."""
+    def _until(self, moment_s: float, arrivals: list[_Arrival], asks: list[Iterator[_Ask]]) -> set[int]:
+        """Let jobs end and clients ask, in the order of time; return the resources where that was."""
+        ends_s, wanted_by = self._ends_s, self._wanted_by
+        changed: set[int] = set()
         while True:
-            ending = self._next_end()
-            end_s, arrival_s = ending.end_s, self._next_arrival_s()
-            if end_s > moment_s and arrival_s > moment_s:
-                return
-            if arrival_s <= end_s:
-                _, client = heapq.heappop(self._arrivals)
-                timed = self._jobs[client][self._next[client]]
-                self._asked_s[client], self._owed_s[client] = arrival_s, timed.seconds
-                left_s = self._left_s[client][self._next[client]]
-                bisect.insort(self._shared[timed.job.resource].wanted_by, (-left_s, client))
-                continue
-            assert ending.served is not None
-            client = ending.served[1]
-            ending.served, ending.end_s, ending.free_s = None, math.inf, end_s
-            timed = self._jobs[client][self._next[client]]
-            self._wait(self._names[client], timed.job.phase, end_s - self._asked_s[client] - timed.seconds)
-            self._now_s[client] = end_s + timed.delay_s
-            self._next[client] += 1
-            self._advance(client, step)
+            end_s = min(ends_s)
+            if arrivals and arrivals[0][0] <= end_s:
+                if arrivals[0][0] > moment_s:
+                    return changed
+                arrival_s, client, ask = heapq.heappop(arrivals)
+                resource = ask.resource
+                self._asked_s[client], self._owed_s[client] = arrival_s, ask.seconds
+                self._asking[client] = ask
+                heapq.heappush(wanted_by[resource], (-self._left_s[client][ask.job], client))
+            elif end_s > moment_s:
+                return changed
+            else:
+                resource = ends_s.index(end_s)
+                client = self._end(resource, end_s)
+                if (following := next(asks[client], None)) is not None:
+                    heapq.heappush(arrivals, (self._now_s[client], client, following))
+            changed.add(resource)
 
-    def _advance(self, client: int, step: int | None) -> None:
-        """Let a client compute until it asks for a shared resource, or has done its part."""
-        own = self._jobs[client]
-        while self._next[client] < len(own) and step in (None, own[self._next[client]].job.step):
-            timed = own[self._next[client]]
-            if timed.job.resource in SHARED:
-                heapq.heappush(self._arrivals, (self._now_s[client], client))
-                return
-            self._now_s[client] += timed.seconds + timed.delay_s
-            self._next[client] += 1
+    def _end(self, resource: int, end_s: float) -> int:
+        """End the job that a resource serves, and return whose it was."""
+        served = self._served[resource]
+        assert served is not None
+        client = served[1]
+        ask = self._asking[client]
+        self._served[resource], self._ends_s[resource], self._free_s[resource] = None, math.inf, end_s
+        self._wait(self._names[client], ask.phase, end_s - self._asked_s[client] - ask.seconds)
+        self._now_s[client] = end_s + ask.then_s
+        return client
 
-    def _give(self, shared: _Shared) -> None:
+    def _give(self, resource: int) -> None:
         """Serve the most urgent; another that was served goes on later."""
-        if not shared.wanted_by or (shared.served is not None and shared.served < shared.wanted_by[0]):
+        wanted_by, before = self._wanted_by[resource], self._served[resource]
+        if not wanted_by or (before is not None and before < wanted_by[0]):
             return
-        chosen = shared.wanted_by.pop(0)
-        begins_s = max(self._asked_s[chosen[1]], shared.free_s)
-        if shared.served is not None:
-            begins_s = max(self._asked_s[chosen[1]], shared.since_s)
-            self._owed_s[shared.served[1]] -= begins_s - shared.since_s
-            bisect.insort(shared.wanted_by, shared.served)
-        shared.served, shared.since_s = chosen, begins_s
-        shared.end_s = begins_s + self._owed_s[chosen[1]]
+        chosen = heapq.heappop(wanted_by)
+        client = chosen[1]
+        begins_s = max(self._asked_s[client], self._free_s[resource])
+        if before is not None:
+            begins_s = max(self._asked_s[client], self._since_s[resource])
+            self._owed_s[before[1]] -= begins_s - self._since_s[resource]
+            heapq.heappush(wanted_by, before)
+        self._served[resource], self._since_s[resource] = chosen, begins_s
+        self._ends_s[resource] = begins_s + self._owed_s[client]
 
     def _wait(self, name: str, phase: Phase, seconds: float) -> None:
         self.waits[name, phase] = self.waits.get((name, phase), 0.0) + seconds
 
 
-def _left_s(jobs: list[Timed], urgency_s: float) -> Iterator[float]:
-    left_s: list[float] = []
-    total_s = urgency_s
-    for timed in reversed(jobs):
-        total_s += timed.seconds + timed.delay_s
-        left_s.append(urgency_key(total_s))
-    yield from reversed(left_s)
+def _left_s(jobs: list[Timed], urgency_s: float) -> list[float]:
+    """Return the seconds that are left before each job, the urgency added."""
+    backwards_s = itertools.accumulate((timed.seconds + timed.delay_s for timed in reversed(jobs)), initial=urgency_s)
+    return [urgency_key(total_s) for total_s in backwards_s][:0:-1]

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from hybridsplit.scenarios.contracts.jobs import Job, Resource, round_jobs
 from hybridsplit.scenarios.contracts.plan import ClientPlan
+
+_DURATIONS = attrgetter(
+    "client_compute_s", "server_compute_s", "server_share", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
+    "model_download_bytes",
+)  # fmt: skip
+"""What the seconds of a client's jobs follow from, besides those of its phases and the delays of its link."""
 
 
 class LinkFacts(NamedTuple):
@@ -24,20 +32,33 @@ class Timed(NamedTuple):
     delay_s: float
 
 
-def timed_jobs(client: ClientPlan, local_steps: int, link: LinkFacts) -> list[Timed]:
-    """Time the jobs of a client's round.
+TimedJobs = dict[str, list[Timed]]
+"""The jobs of every client's round, in order."""
+
+
+def timed_jobs(clients: Iterable[ClientPlan], local_steps: int, links: Mapping[str, LinkFacts]) -> TimedJobs:
+    """Time the jobs of clients' rounds: once for all that have the same.
 
     Parameters
     ----------
-    client
-        The planned client.
+    clients
+        The planned clients.
     local_steps
         Steps of the round.
-    link
-        Its link.
+    links
+        Their links, by client.
     """
-    jobs = round_jobs(client, local_steps, is_dedicated=link.is_dedicated)
-    return [Timed(job, _seconds(client, job), _delay_s(job, link)) for job in jobs]
+    found: dict[tuple[Any, ...], list[Timed]] = {}
+    jobs: dict[str, list[Timed]] = {}
+    for client in clients:
+        link = links[client.id]
+        kind = (*_DURATIONS(client), *client.phases_s.items(), *link)
+        own = found.get(kind)
+        if own is None:
+            of_round = round_jobs(client, local_steps, is_dedicated=link.is_dedicated)
+            own = found[kind] = [Timed(job, _seconds(client, job), _delay_s(job, link)) for job in of_round]
+        jobs[client.id] = own
+    return jobs
 
 
 def _seconds(client: ClientPlan, job: Job) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from hybridsplit.scenarios.contracts.jobs import crossings
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -14,13 +15,28 @@ from hybridsplit.scenarios.units import bits
 LATENCY_TOLERANCE = 1e-6
 
 
-def phase_violations(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
-    """Yield what is wrong with the phases and the latency of a client.
+class Alone(NamedTuple):
+    """What a client's round takes where it waits for nobody.
+
+    Parameters
+    ----------
+    by_phase
+        Seconds of each phase.
+    total_s
+        Of all phases.
+    """
+
+    by_phase: Mapping[Phase, float]
+    total_s: float
+
+
+def alone(planned: ClientPlan, client: Client, scenario: Scenario) -> Alone:
+    """Derive the seconds of a client from its bytes, its shares and the formulas of its link.
 
     Parameters
     ----------
     planned
-        The client's part of the plan.
+        The client's part of the plan; its seconds are not looked at.
     client, scenario
         The client and the scenario it is of.
     """
@@ -39,20 +55,44 @@ def phase_violations(planned: ClientPlan, client: Client, scenario: Scenario) ->
     propagation_s = up_times * client.link.delay_s(is_up=True) + down_times * client.link.delay_s(is_up=False)
     if propagation_s > 0:
         expected[Phase.PROPAGATION] = propagation_s
-    waits_s = math.fsum(planned.waiting_s.values())
-    if not all(wait >= 0 for wait in planned.waiting_s.values()):
-        yield f"{planned.id}: it waits for a negative time"
-    latency_s = planned.client_compute_s + up_s + down_s + server_s + propagation_s + waits_s
-    if not close_to(planned.latency_s, latency_s):
-        yield f"{planned.id}: latency_s is {planned.latency_s:.9g}, its shares give {latency_s:.9g}"
-    if set(planned.phases_s) != set(expected):
+    return Alone(expected, planned.client_compute_s + up_s + down_s + server_s + propagation_s)
+
+
+def phase_violations(planned: ClientPlan, derived: Alone) -> Iterator[str]:
+    """Yield what is wrong with the phases of a client.
+
+    Parameters
+    ----------
+    planned
+        The client's part of the plan.
+    derived
+        What its phases must be.
+    """
+    if set(planned.phases_s) != set(derived.by_phase):
         yield f"{planned.id}: its phases are not those of a round"
         return
-    for phase, seconds in expected.items():
+    for phase, seconds in derived.by_phase.items():
         # Relative to the latency: a phase of microseconds within a round of seconds carries rounding of the latter.
         tolerance_s = LATENCY_TOLERANCE * max(seconds, planned.latency_s)
         if not (math.isfinite(seconds) and abs(planned.phases_s[phase] - seconds) <= tolerance_s):
             yield f"{planned.id}: {phase} is {planned.phases_s[phase]:.9g} s, its shares give {seconds:.9g} s"
+
+
+def latency_violations(planned: ClientPlan, derived: Alone) -> Iterator[str]:
+    """Yield what is wrong with the waits and the latency of a client; parameters as of :func:`phase_violations`."""
+    waits_s = planned.waiting_s.values()
+    if not all(wait >= 0 for wait in waits_s):
+        yield f"{planned.id}: it waits for a negative time"
+    latency_s = derived.total_s + math.fsum(waits_s)
+    if not close_to(planned.latency_s, latency_s):
+        yield f"{planned.id}: latency_s is {planned.latency_s:.9g}, its shares give {latency_s:.9g}"
+
+
+def are_exact(planned: ClientPlan, derived: Alone) -> bool:
+    """Say whether every phase is the derived one to within a fraction of itself, so that it is at any latency."""
+    return set(planned.phases_s) == set(derived.by_phase) and all(
+        close_to(planned.phases_s[phase], seconds) for phase, seconds in derived.by_phase.items()
+    )
 
 
 def uplink_bps(client: Client, scenario: Scenario, share: float) -> float:

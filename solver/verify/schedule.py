@@ -13,7 +13,7 @@ from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous, Turns
 from hybridsplit.solver.verify.dispatch import Waits, dispatch_waits
-from hybridsplit.solver.verify.durations import LinkFacts, Timed, timed_jobs
+from hybridsplit.solver.verify.durations import LinkFacts, Timed, TimedJobs, timed_jobs
 from hybridsplit.solver.verify.phases import LATENCY_TOLERANCE
 
 SHARE_TOLERANCE = 1e-9
@@ -65,10 +65,11 @@ def wait_violations(plan: Plan, local_steps: int, synchronise: bool, links: Mapp
     schedule, order = plan.schedule, _order(plan)
     if not _is_sound(plan) or (plan.serves_one_at_a_time and len(order) != len(plan.clients)):
         return
-    jobs: dict[str, list[Timed]] = {}
+    jobs: TimedJobs = {}
     if plan.serves_one_at_a_time or synchronise:
-        jobs = {client.id: timed_jobs(client, local_steps, links[client.id]) for client in plan.clients}
-    if not all(timed.seconds >= 0 and math.isfinite(timed.seconds) for own in jobs.values() for timed in own):
+        jobs = timed_jobs(plan.clients, local_steps, links)
+    kinds = {id(own): own for own in jobs.values()}
+    if not all(timed.seconds >= 0 and math.isfinite(timed.seconds) for own in kinds.values() for timed in own):
         yield "some of its seconds are negative, or no finite numbers"
     elif isinstance(schedule, Dispatch):
         yield from _waits(plan, dispatch_waits(jobs, schedule, plan.round_latency_s, synchronise=synchronise))

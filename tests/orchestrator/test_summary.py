@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hybridsplit.orchestrator.summary import bytes_agree
+from hybridsplit.orchestrator.ledger_sums import bytes_agree
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 

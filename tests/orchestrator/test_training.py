@@ -9,8 +9,8 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from hybridsplit.orchestrator import pipeline
+from hybridsplit.orchestrator.ledger_sums import bytes_agree
 from hybridsplit.orchestrator.run_folder import RunFolder
-from hybridsplit.orchestrator.summary import bytes_agree
 from hybridsplit.orchestrator.training import Trained, train_by_plan
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.executors.base import Executor

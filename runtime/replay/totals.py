@@ -1,0 +1,41 @@
+"""What clients spent in the rounds of a replay, by phase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+
+
+@dataclass(slots=True)
+class PhaseTotals:
+    """What a client spent in one phase of one round: seconds served, seconds waited, bytes carried."""
+
+    seconds: float = 0.0
+    waiting_s: float = 0.0
+    bytes: int = 0
+
+
+RoundTotals = dict[Phase, PhaseTotals]
+
+
+def no_totals() -> RoundTotals:
+    """Return the totals of a round that has not begun."""
+    return {phase: PhaseTotals() for phase in ROUND_ORDER}
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Outcome of a replay.
+
+    Parameters
+    ----------
+    totals
+        ``totals[client][round]`` by phase, clients in the order of the work; empty where one took no part. Clients that
+        do the same at the same times may share one value.
+    round_ends_s
+        Clock at the end of each round.
+    """
+
+    totals: tuple[tuple[RoundTotals, ...], ...]
+    round_ends_s: tuple[float, ...]

@@ -1,0 +1,270 @@
+"""Service by priority over constant links, walked event by event.
+
+The same events in the same order as in the simulation (:mod:`hybridsplit.runtime.replay.dispatch` within
+:mod:`hybridsplit.runtime.replay.processes`), which gives the same to the last bit, without its processes: a third of
+the time. Recorded links, whose fades change who is served, are left to the simulation.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from hybridsplit.runtime.replay.timed import TimedSteps, TimedWork
+from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, no_totals
+from hybridsplit.runtime.replay.work import ClientWork
+from hybridsplit.scenarios.contracts.attendance import Attendance
+from hybridsplit.scenarios.contracts.jobs import SHARED
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.schedule import Dispatch, urgency_key
+
+Event = tuple[float, int, Callable[[Any], None], Any]
+"""When; a number by which events of one time are in the order in which they were asked for; what, and with what."""
+Wish = tuple[float, int, int]
+"""Less the seconds that a client has left, its place among equals, and the client; the smallest is served."""
+
+
+def walk_by_priority(
+    work: Sequence[ClientWork], attendance: Attendance, schedule: Dispatch, *, synchronise: bool, moment_s: float
+) -> Timeline:
+    """Walk all clients through all rounds.
+
+    Parameters
+    ----------
+    work
+        One item a client, its links constant.
+    attendance
+        Who takes part in which round, and the bytes each downloads beyond its work.
+    schedule
+        The order and the urgency of the clients.
+    synchronise
+        Whether all clients wait for the slowest between two steps.
+    moment_s
+        What is asked for within it of each other counts as asked for at once.
+
+    Raises
+    ------
+    RunError
+        If a client has to use a link of which it has no share, or one too slow to ever finish.
+    """
+    walk = _Walk(work, attendance, schedule, moment_s, meetings=work[0].local_steps if synchronise else 1)
+    walk.run()
+    return Timeline(tuple(map(tuple, walk.totals)), tuple(walk.ends_s))
+
+
+class _Shared:
+    """A shared resource: who wants it, the most urgent first, and who has it since when."""
+
+    __slots__ = ("begun_s", "decides", "free_s", "grants", "served", "wanted_by")
+
+    def __init__(self) -> None:
+        self.wanted_by: list[Wish] = []
+        self.served: Wish | None = None
+        self.begun_s = self.free_s = 0.0
+        self.decides = False
+        self.grants = 0
+
+
+class _Part(NamedTuple):
+    """A job on a shared resource; by itself, on the device or a link of the client's own, where that is None."""
+
+    phase: Phase
+    shared: _Shared | None
+    seconds: float
+    bytes: int
+    delay_s: float
+
+
+class _Parts(NamedTuple):
+    """The parts of a round; None is a meeting of all clients. With the seconds of each, the last part first."""
+
+    in_order: tuple[_Part | None, ...]
+    backwards_s: list[float]
+
+
+class _Walk:
+    def __init__(
+        self, work: Sequence[ClientWork], attendance: Attendance, schedule: Dispatch, moment_s: float, meetings: int
+    ) -> None:
+        place_of = {name: place for place, name in enumerate(schedule.order)}
+        self._work, self._timed, self._moment_s = work, TimedWork(work), moment_s
+        self._rank = [place_of[item.client_id] for item in work]
+        self._urgency_s = [schedule.urgency_s[rank] for rank in self._rank]
+        self._left_s: list[list[float]] = [[] for _ in work]
+        self._rounds, self._meetings, self._met = attendance.rounds, meetings, 0
+        self._shared = {resource: _Shared() for resource in SHARED}
+        self._parts_of: dict[int, _Parts] = {}
+        self._events: list[Event] = []
+        self._number, self._now_s = 0, 0.0
+        self._parts: list[tuple[_Part | None, ...]] = [()] * len(work)
+        self._next = [0] * len(work)
+        self._spent: list[RoundTotals] = [{} for _ in work]
+        self._asked_s, self._owed_s = [0.0] * len(work), [0.0] * len(work)
+        self._arrived: list[tuple[int, float]] = []
+        self.totals: list[list[RoundTotals]] = [[] for _ in work]
+        self.ends_s: list[float] = []
+
+    def run(self) -> None:
+        """Go through the events until there are none."""
+        for client in range(len(self._work)):
+            self._begin(client)
+        events, pop = self._events, heapq.heappop
+        while events:
+            self._now_s, _, act, of_what = pop(events)
+            act(of_what)
+
+    def _at(self, time_s: float, act: Callable[[Any], None], of_what: Any) -> None:
+        self._number += 1
+        heapq.heappush(self._events, (time_s, self._number, act, of_what))
+
+    def _begin(self, client: int) -> None:
+        """Begin a round."""
+        index, item = len(self.ends_s), self._work[client]
+        extra_bytes, spent = self._rounds[index].get(item.client_id), no_totals()
+        is_present = extra_bytes is not None
+        self.totals[client].append(spent if is_present else {})
+        self._spent[client], self._next[client] = spent, 0
+        if extra_bytes is None:
+            self._parts[client] = (None,) * self._meetings
+        else:
+            parts = self._parts_in(self._timed.steps(client, extra_bytes))
+            usual = parts if extra_bytes == 0 else self._parts_in(self._timed.steps(client, 0))
+            left_s = list(itertools.accumulate(usual.backwards_s, initial=self._urgency_s[client]))
+            # Of a download that the plan does not have nothing is known, as if no time were left.
+            left_s += [0.0] * (len(parts.in_order) - len(usual.in_order))
+            left_s.reverse()
+            self._parts[client], self._left_s[client] = parts.in_order, left_s
+        if is_present and index == 0 and item.start_offset_s > 0:
+            spent[Phase.MODEL_DOWNLOAD].waiting_s += item.start_offset_s
+            self._at(self._now_s + item.start_offset_s, self._go_on, client)
+        else:
+            self._go_on(client)
+
+    def _parts_in(self, steps: TimedSteps) -> _Parts:
+        """Return the parts of a round in order, with the meetings of all clients at its end and between its steps."""
+        found = self._parts_of.get(id(steps))
+        if found is None:
+            parts: list[_Part | None] = []
+            for step, jobs in enumerate(steps):
+                parts += [None] if step > 0 and self._meetings > 1 else []
+                parts += [
+                    _Part(job.phase, self._shared.get(job.resource), job.seconds, job.bytes, job.delay_s)
+                    for job in jobs
+                ]
+            parts.append(None)
+            backwards_s = [0.0 if part is None else part.seconds + part.delay_s for part in reversed(parts)]
+            found = self._parts_of[id(steps)] = _Parts(tuple(parts), backwards_s)
+        return found
+
+    def _go_on(self, client: int) -> None:
+        """Begin what is next: compute, ask for a resource, or meet the others."""
+        place = self._next[client]
+        part = self._parts[client][place]
+        if part is None:
+            self._arrive(client)
+            return
+        _, shared, seconds, _, _ = part
+        if shared is None:
+            self._at(self._now_s + seconds, self._by_itself, client)
+            return
+        self._asked_s[client], self._owed_s[client] = self._now_s, seconds
+        wish = -urgency_key(self._left_s[client][place]), self._rank[client], client
+        heapq.heappush(shared.wanted_by, wish)
+        if not shared.decides and (shared.served is None or wish < shared.served):
+            self._decide_soon(shared)
+
+    def _by_itself(self, client: int) -> None:
+        """End a job that waited for nobody: on the device, or on a link of the client's own."""
+        part = self._parts[client][self._next[client]]
+        assert part is not None
+        phase, _, seconds, size, delay_s = part
+        spent = self._spent[client][phase]
+        spent.seconds += seconds
+        spent.bytes += size
+        if delay_s > 0:
+            self._at(self._now_s + delay_s, self._delivered, client)
+            return
+        self._next[client] += 1
+        self._go_on(client)
+
+    def _decide_soon(self, shared: _Shared) -> None:
+        shared.decides = True
+        self._later(self._now_s + self._moment_s, self._decide, shared)
+
+    def _later(self, time_s: float, act: Callable[[Any], None], of_what: Any) -> None:
+        """Ask for an event as the simulation does, which adds seconds to its clock."""
+        self._at(self._now_s + max(0.0, time_s - self._now_s), act, of_what)
+
+    def _decide(self, shared: _Shared) -> None:
+        """Serve the most urgent; another that was served goes on later where it was."""
+        shared.decides = False
+        wanted_by, before = shared.wanted_by, shared.served
+        if not wanted_by or (before is not None and before < wanted_by[0]):
+            return
+        chosen = heapq.heappop(wanted_by)
+        client = chosen[2]
+        begins_s = max(shared.free_s if before is None else shared.begun_s, self._asked_s[client])
+        if before is not None:
+            self._owed_s[before[2]] -= begins_s - shared.begun_s
+            heapq.heappush(wanted_by, before)
+        shared.served, shared.begun_s = chosen, begins_s
+        shared.grants += 1
+        self._later(begins_s + self._owed_s[client], self._ended, (shared, shared.grants))
+
+    def _ended(self, grant: tuple[_Shared, int]) -> None:
+        """End a job, unless another has taken its place since."""
+        shared, number = grant
+        if number != shared.grants or shared.served is None:
+            return
+        client, events = shared.served[2], self._events
+        # What would be the next event anyhow need not be put among the others first.
+        is_next = self._moment_s > 0 and (not events or events[0][0] > self._now_s)
+        if not is_next:
+            self._at(self._now_s, self._served, client)
+        shared.served, shared.free_s = None, self._now_s
+        if shared.wanted_by and not shared.decides:
+            self._decide_soon(shared)
+        if is_next:
+            self._served(client)
+
+    def _served(self, client: int) -> None:
+        part = self._parts[client][self._next[client]]
+        assert part is not None
+        phase, _, seconds, size, delay_s = part
+        spent = self._spent[client][phase]
+        spent.seconds += seconds
+        spent.waiting_s += max(0.0, self._now_s - self._asked_s[client] - seconds)
+        spent.bytes += size
+        if delay_s > 0:
+            self._at(self._now_s + delay_s, self._delivered, client)
+            return
+        self._next[client] += 1
+        self._go_on(client)
+
+    def _delivered(self, client: int) -> None:
+        part = self._parts[client][self._next[client]]
+        assert part is not None
+        self._spent[client][Phase.PROPAGATION].seconds += part.delay_s
+        self._next[client] += 1
+        self._go_on(client)
+
+    def _arrive(self, client: int) -> None:
+        """Wait for the others; when the last arrives, the step or the round ends."""
+        self._arrived.append((client, self._now_s))
+        if len(self._arrived) == len(self._work):
+            self._met += 1
+            if self._met % self._meetings == 0:
+                self.ends_s.append(self._now_s)
+            self._at(self._now_s, self._meet, self._met % self._meetings == 0)
+
+    def _meet(self, ends_round: bool) -> None:
+        arrived, self._arrived = self._arrived, []
+        for client, since_s in arrived:
+            self._spent[client][Phase.BARRIER].waiting_s += self._now_s - since_s
+            if not ends_round:
+                self._next[client] += 1
+                self._go_on(client)
+            elif len(self.ends_s) < len(self._rounds):
+                self._begin(client)

@@ -1,0 +1,124 @@
+"""What is walked without a simulation is what SimPy's processes give, to the last bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybridsplit.runtime.replay.apart import walk_apart
+from hybridsplit.runtime.replay.processes import simulate
+from hybridsplit.runtime.replay.traces import BandwidthTrace
+from hybridsplit.runtime.replay.urgent import walk_by_priority
+from hybridsplit.runtime.replay.work import ClientWork
+from hybridsplit.scenarios.contracts.attendance import Attendance
+from hybridsplit.scenarios.contracts.jobs import round_jobs
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.schedule import Dispatch
+from hybridsplit.scenarios.errors import RunError
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Bytes and seconds of a client's round."""
+
+    client_compute_s: float
+    server_compute_s: float
+    sizes: tuple[int, int, int, int]
+
+    def phase_bytes(self, phase: Phase) -> int:
+        """Bytes of a phase."""
+        order = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
+        return self.sizes[order.index(phase)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that a replay is made from."""
+
+    work: tuple[ClientWork, ...]
+    attendance: Attendance
+    schedule: Dispatch
+    synchronise: bool
+
+
+SECONDS = st.sampled_from([0.0, 0.1, 0.3, 1.0, 1 / 3, 7.7])
+SIZES = st.sampled_from([0, 1, 3, 1000, 123_457])
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Few kinds of clients, so that many are alike and ask at the same time; some are late or away."""
+    steps = draw(st.integers(1, 3))
+    kinds = []
+    for _ in range(draw(st.integers(1, 3))):
+        costs = Costs(draw(SECONDS), draw(SECONDS), (draw(SIZES), draw(SIZES), draw(SIZES), draw(SIZES)))
+        up_bps, down_bps = (draw(st.sampled_from([1e3, 3e5, 7e6])) for _ in range(2))
+        delays_s = [draw(st.sampled_from([0.0, 0.01])) for _ in range(2)]
+        share = draw(st.sampled_from([1.0, 0.3]))
+        is_dedicated = draw(st.booleans())
+        jobs = round_jobs(costs, steps, is_dedicated=is_dedicated)
+        kinds.append(ClientWork("", steps, jobs, share, up_bps, down_bps, *delays_s, is_dedicated=is_dedicated))
+    names = [f"c-{number}" for number in range(draw(st.integers(1, 7)))]
+    work = tuple(
+        replace(
+            draw(st.sampled_from(kinds)), client_id=name, start_offset_s=draw(st.sampled_from([0.0, 0.0, 0.0, 0.4]))
+        )
+        for name in names
+    )
+    rounds = []
+    for _ in range(draw(st.integers(1, 3))):
+        away = draw(st.sets(st.sampled_from(names), max_size=len(names) - 1))
+        rounds.append({name: draw(st.sampled_from([0, 0, 500])) for name in names if name not in away})
+    urgency_s = tuple(draw(st.sampled_from([0.0, -1.0, 2.5])) for _ in names)
+    schedule = Dispatch(order=tuple(draw(st.permutations(names))), urgency_s=urgency_s)
+    return Case(work, Attendance(tuple(rounds)), schedule, draw(st.booleans()))
+
+
+@given(case=cases(), moment_s=st.sampled_from([0.0, 1e-9, 0.05]))
+@settings(deadline=None, max_examples=150)
+def test_service_by_priority(case: Case, moment_s: float) -> None:
+    number = case.attendance.num_rounds
+    wanted = simulate(
+        case.work, number, case.schedule, synchronise=case.synchronise, attendance=case.attendance, moment_s=moment_s
+    )
+    found = walk_by_priority(case.work, case.attendance, case.schedule, synchronise=case.synchronise, moment_s=moment_s)
+    assert found == wanted
+
+
+@given(case=cases(), seed=st.integers(0, 5), is_recorded=st.booleans())
+@settings(deadline=None, max_examples=150)
+def test_clients_with_shares_of_their_own(case: Case, seed: int, is_recorded: bool) -> None:
+    rng, number, work = np.random.default_rng(seed), case.attendance.num_rounds, case.work
+    if is_recorded:
+        trace = BandwidthTrace(
+            rng.uniform(0.05, 1.0, 6), rng.choice([0.0, 1e4, 1e6], 6) + np.array([1.0, 0, 0, 0, 0, 0]),
+            latency_s=rng.choice([0.0, 0.02], 6),
+        )  # fmt: skip
+        windows_s = tuple(rng.uniform(0, trace.duration_s, number))
+        work = tuple(
+            replace(item, trace=trace, windows_s=windows_s if place % 2 else None) if place % 3 else item
+            for place, item in enumerate(work)
+        )
+    wanted = simulate(work, number, synchronise=case.synchronise, attendance=case.attendance)
+    assert walk_apart(work, case.attendance, synchronise=case.synchronise) == wanted
+
+
+@pytest.mark.parametrize("synchronise", [False, True])
+def test_a_link_that_carries_nothing_is_refused_by_name(synchronise: bool) -> None:
+    jobs = round_jobs(Costs(1.0, 0.0, (10, 10, 10, 10)), 2)
+    work = [ClientWork("a", 2, jobs, 1.0, 1e6, 1e6), ClientWork("b", 2, jobs, 1.0, 0.0, 1e6)]
+    everybody = Attendance.of_everybody("ab", 1)
+    schedule = Dispatch(order=("a", "b"), urgency_s=(0.0, 0.0))
+    with pytest.raises(RunError, match="client b, phase uplink"):
+        walk_apart(work, everybody, synchronise=synchronise)
+    with pytest.raises(RunError, match="client b, phase uplink"):
+        walk_by_priority(work, everybody, schedule, synchronise=synchronise, moment_s=0.0)
+    # One that stays away has nothing to carry.
+    only_a = Attendance(({"a": 0},))
+    assert walk_apart(work, only_a, synchronise=synchronise).totals[1] == ({},)
+    walked = walk_by_priority(work, only_a, schedule, synchronise=synchronise, moment_s=0.0)
+    assert walked.totals[1] == ({},)

@@ -1,10 +1,11 @@
 """CPU seconds, memory and bytes of plans of very many clients, beside those of an older build.
 
-    python -m benchmarks.large_plan [--before FOLDER] [--clients 100000]
+    python -m benchmarks.large_plan [--before FOLDER] [--clients 100000] [--default]
 
 Two scenarios: ``city`` with its five groups made larger, and groups of one client each, all different. FOLDER is a
 checkout of the older build. Each build plans and writes, and replays what it wrote, with a profile cache of its own
-that a first plan of ``city`` fills. CPU seconds are those of the user and of the system, memory is the largest resident
+that a first plan of ``city`` fills. Plans have constant shares, as those of older builds; with ``--default`` each build's
+default is taken, which in newer ones also searches a schedule, and times rounds of all clients for it. CPU seconds are those of the user and of the system, memory is the largest resident
 size.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.start_up import ROOT, Build
+from benchmarks.start_up import ROOT, STATIC, Build
 
 
 def scenarios(num_clients: int, folder: Path) -> dict[str, Path]:
@@ -45,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="checkout of the older build")
     parser.add_argument("--clients", type=int, default=100_000)
+    parser.add_argument("--default", action="store_true", help="plan by each build's default strategy")
     parser.add_argument("--only", choices=("five groups", "all different"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hybridsplit-") as name:
@@ -63,7 +65,8 @@ def main() -> None:
                 continue
             for called, build in builds.items():
                 out = build.scratch / "out"
-                plan_s, mib = build.run(["plan", str(file), "--out", str(out / "plan.json")])
+                strategy = [] if arguments.default else ["--strategy", STATIC]
+                plan_s, mib = build.run(["plan", str(file), *strategy, "--out", str(out / "plan.json")])
                 written = sum(path.stat().st_size for path in out.iterdir()) / 1e6
                 replay_s, _ = build.run(["replay", str(out / "plan.json")])
                 for path in out.iterdir():

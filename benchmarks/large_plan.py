@@ -4,9 +4,9 @@
 
 Two scenarios: ``city`` with its five groups made larger, and groups of one client each, all different. FOLDER is a
 checkout of the older build. Each build plans and writes, and replays what it wrote, with a profile cache of its own
-that a first plan of ``city`` fills. Plans have constant shares, as those of older builds; with ``--default`` each build's
-default is taken, which in newer ones also searches a schedule, and times rounds of all clients for it. CPU seconds are those of the user and of the system, memory is the largest resident
-size.
+that a first plan of ``city`` fills. Plans have constant shares, as those of older builds; with ``--default`` each
+build's default is taken, which in newer ones also searches a schedule, and times rounds of all clients for it. CPU
+seconds are those of the user and of the system, memory is the largest resident size.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class RatedLink(AnyLink):
         """Whether nobody shares the link."""
         return self.medium == "dedicated"
 
-    def times(self, factor: float) -> RatedLink:
+    def times(self, factor: float) -> Self:
         """Return the link with so many times the rates."""
         return self.model_copy(
             update={"uplink_bps": self.uplink_bps * factor, "downlink_bps": self.downlink_bps * factor}

@@ -20,6 +20,7 @@ from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.overrides import override_all
 from hybridsplit.scenarios.pilot_files import with_pilot_file
 from hybridsplit.scenarios.plain import check_plain
+from hybridsplit.scenarios.relays.task import has_relays
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.sections.data import DATA_SOURCES
 from hybridsplit.scenarios.shown import gist, shown
@@ -29,26 +30,27 @@ from hybridsplit.scenarios.yaml_text import UNREADABLE, problem_of, read_limited
 
 if TYPE_CHECKING:
     from hybridsplit.scenarios.inference.schema import InferenceScenario
+    from hybridsplit.scenarios.relays.schema import RelayScenario
 
 _LIBRARY = Path(__file__).with_name("library")
 
 
-_INFERENCE = ("wearables",)
-"""Built-in scenarios of inference tasks."""
+_OTHER_TASKS = ("wearables", "factory")
+"""Built-in scenarios of inference tasks, and of models that are cut several times over relays."""
 
 
 def builtin_names() -> list[str]:
     """Names of the scenarios of training that ship with the package, from small to large."""
     order = ["quickstart", "smart-home", "campus", "city"]
-    names = sorted(path.stem for path in _LIBRARY.glob("*.yaml") if path.stem not in _INFERENCE)
+    names = sorted(path.stem for path in _LIBRARY.glob("*.yaml") if path.stem not in _OTHER_TASKS)
     return sorted(
         (name for name in names if not name.startswith("_")), key=lambda n: (order.index(n) if n in order else 99, n)
     )
 
 
 def all_builtin_names() -> list[str]:
-    """Names of all scenarios that ship with the package: of training, then of inference."""
-    return [*builtin_names(), *_INFERENCE]
+    """Names of all scenarios that ship with the package: of training with one cut, then all others."""
+    return [*builtin_names(), *_OTHER_TASKS]
 
 
 def builtin_text(name: str) -> str:
@@ -71,19 +73,28 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any
     """
     task = load_task(name_or_path, overrides)
     if not isinstance(task, Scenario):
-        raise _nothing_trained(name_or_path[:200])
+        raise _not_one_cut(task.resolved(), name_or_path[:200])
     return task
 
 
-def _nothing_trained(origin: str) -> ScenarioError:
+def _not_one_cut(document: Mapping[str, Any], origin: str) -> ScenarioError:
+    """Return what a command says that trains over one cut."""
+    if has_relays(document):
+        return ScenarioError(
+            f"{origin}: network: models that are cut several times are planned, replayed, compared and reported (the "
+            "commands plan, replay, compare and report), and not trained yet; training is over one cut: state radio and "
+            "server instead of network"
+        )
     return ScenarioError(
         f"{origin}: task: found 'inference', where nothing is trained; use the commands plan, replay, compare and "
         "report"
     )
 
 
-def load_task(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Scenario | InferenceScenario:
-    """Load and check a scenario of either kind of task.
+def load_task(
+    name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> Scenario | InferenceScenario | RelayScenario:
+    """Load and check a scenario of any kind of task.
 
     Parameters
     ----------
@@ -120,6 +131,10 @@ def load_task(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = 
         from hybridsplit.scenarios.inference.loading import validate_inference  # late: training needs nothing of it
 
         return validate_inference(document, origin, folder)
+    if has_relays(document):
+        from hybridsplit.scenarios.relays.loading import validate_relays  # late, as above
+
+        return validate_relays(document, origin, folder)
     return validate_scenario(document, origin, folder)
 
 
@@ -143,8 +158,8 @@ def scenario_of_values(values: Mapping[str, Any], overrides: Mapping[str, Any], 
     check_plain(values, "the scenario")
     document = copy.deepcopy(dict(values))
     override_all(document, overrides)
-    if is_inference(document, "the scenario"):
-        raise _nothing_trained("the scenario")
+    if is_inference(document, "the scenario") or has_relays(document):
+        raise _not_one_cut(document, "the scenario")
     return validate_scenario(document, "the scenario", folder or Path.cwd())
 
 

@@ -113,7 +113,10 @@ class Master:
             new = [self.add(column) for _, column in found]
             if not any(new) or value - bound <= _TOLERANCE * value or time.monotonic() > deadline:
                 break
-        return Relaxed(tuple(self.columns.values()), weights, bound, overflow)
+        columns = tuple(self.columns.values())
+        # Those that were added last were not worth a weight.
+        weights = np.concatenate([weights, np.zeros(len(columns) - len(weights))])
+        return Relaxed(columns, weights, bound, overflow)
 
     def _relaxation(self) -> tuple[float, FloatArray, dict[str, float], dict[object, float]]:
         columns = list(self.columns.values())

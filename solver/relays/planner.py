@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -181,7 +181,7 @@ def _alike(
             for group, bounds in best_alone.items()
         }
         columns = [first[group] for group in task.groups]
-        if _fits(task, columns):
+        if fits_memory(task, columns):
             candidate = with_depths(task, columns)
             reached = task.value_s(candidate)
             if reached < value:
@@ -261,7 +261,7 @@ def _searched(
     def tried(changed: list[Column]) -> bool:
         nonlocal columns, placed, value
         key = tuple(column.key for column in changed)
-        if key in seen or not _fits(task, changed):
+        if key in seen or not fits_memory(task, changed):
             return False
         seen.add(key)
         candidate = with_depths(task, changed)
@@ -312,7 +312,14 @@ def _is_possible(route: Route, cuts: tuple[int, ...]) -> bool:
     return parts <= chain.most_parts and all(np.isfinite(chain.node_s[j, a, c]) for j, (a, c) in enumerate(spans))
 
 
-def _fits(task: Task, columns: Sequence[Column]) -> bool:
+def fits_memory(task: Task, columns: Sequence[Column]) -> bool:
+    """Return whether placements of all clients are within the memory of nodes, one micro-batch in flight each.
+
+    Parameters
+    ----------
+    task, columns
+        What is planned, and a placement of every client.
+    """
     room = dict(task.memory_bytes)
     for column in columns:
         for node, size in column.memory_bytes.items():
@@ -320,5 +327,3 @@ def _fits(task: Task, columns: Sequence[Column]) -> bool:
                 room[node] -= size
     return all(left >= 0 for left in room.values())
 
-
-Planner = Callable[[RelayScenario, RelayCosts], Planned]

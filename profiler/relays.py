@@ -98,7 +98,7 @@ def _check_statistics(traced: TracedModel, scenario: RelayScenario) -> None:
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in block.modules()):
             raise ScenarioError(
                 f"training.micro_batches: found {several[0]}, and block {position} ({block.kind}) has BatchNorm, whose "
-                "statistics over a micro-batch are not those of the batch: use micro_batches: [1], or a model without it"
+                "statistics over a micro-batch are not those of the batch: use micro_batches: [1], or another model"
             )
 
 

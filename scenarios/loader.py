@@ -82,8 +82,8 @@ def _not_one_cut(document: Mapping[str, Any], origin: str) -> ScenarioError:
     if has_relays(document):
         return ScenarioError(
             f"{origin}: network: models that are cut several times are planned, replayed, compared and reported (the "
-            "commands plan, replay, compare and report), and not trained yet; training is over one cut: state radio and "
-            "server instead of network"
+            "commands plan, replay, compare and report), and not trained yet; training is over one cut: state radio "
+            "and server instead of network"
         )
     return ScenarioError(
         f"{origin}: task: found 'inference', where nothing is trained; use the commands plan, replay, compare and "

@@ -1,8 +1,8 @@
 """Play a plan over relays: a process a machine of every client, and one a message.
 
-Machines and link directions serve in order of arrival, and who arrives at once in the order of the clients. Nothing here is shared with the planner but the plan, so that
-agreement proves something: a client that nobody disturbs must take what the plan says, and no other may take less than
-the plan's bound.
+Machines and link directions serve in order of arrival, and who arrives at once in the order of the clients. Nothing
+here is shared with the planner but the plan, so that agreement proves something: a client that nobody disturbs must
+take what the plan says, and no other may take less than the plan's bound.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A machine or a link direction that serves in order of arrival, and what arrives at once in the order of the clients."""
+"""A machine or a link direction: it serves in order of arrival, and who arrives at once in the order of the clients."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from hybridsplit.scenarios.contracts.relay_plan import Hop, PlacedBlocks, RelayClientPlan, RelayPlan
@@ -111,11 +112,11 @@ def _work(
         machines=tuple(_machine(client.path[k], parts.get(client.path[k]), number) for k in stops),
         up=tuple(
             tuple(_leg(client, *way, "up", way[0].sent_bytes) for way in ways[start:stop])
-            for start, stop in zip(stops, stops[1:], strict=False)
+            for start, stop in itertools.pairwise(stops)
         ),
         down=tuple(
             tuple(_leg(client, *way, "down", way[0].returned_bytes) for way in ways[start:stop])
-            for start, stop in zip(stops, stops[1:], strict=False)
+            for start, stop in itertools.pairwise(stops)
         ),
         exchange_down=tuple(_leg(client, *way, "down", way[0].exchanged_bytes) for way in ways),
         exchange_up=tuple(_leg(client, *way, "up", way[0].exchanged_bytes) for way in ways),
@@ -133,6 +134,4 @@ def _leg(client: RelayClientPlan, hop: Hop, link: RelayLink, direction: str, siz
     is_own = link.origin == client.group and not link.shared
     source = client.id if is_own else link.origin
     rate_bps = link.uplink_bps if direction == "up" else link.downlink_bps
-    return Leg(
-        f"{source}>{hop.target} {direction}", bits(size_bytes) / rate_bps, link.latency_s if size_bytes else 0.0
-    )
+    return Leg(f"{source}>{hop.target} {direction}", bits(size_bytes) / rate_bps, link.latency_s if size_bytes else 0.0)

@@ -22,8 +22,8 @@ class MicroBatchCosts:
     Parameters
     ----------
     forward_s, backward_s
-        [L] seconds of every block on the whole of a device, by device; backward is 0 below the lowest trained block, and
-        everywhere where nothing is trained.
+        [L] seconds of every block on the whole of a device, by device; backward is 0 below the lowest trained block,
+        and everywhere where nothing is trained.
     sent_bytes
         [L + 1] what crosses a link towards the server at cut 0 to L: 0 at L, and the samples at 0. Labels and mask are
         part of it where the loss is computed.

@@ -107,8 +107,8 @@ class RelayPlan(FrozenValue):
     def __repr__(self) -> str:
         """Return what the plan is and achieves, in one line."""
         return (
-            f"Plan of {self.scenario['name']} by {self.strategy}: {len(self.clients)} clients, up to "
-            f"{self.most_cuts} cuts, {self.objective} {format_seconds(self.value_s)}, {self.status} (gap {self.gap:.1e})"
+            f"Plan of {self.scenario['name']} by {self.strategy}: {len(self.clients)} clients, up to {self.most_cuts} "
+            f"cuts, {self.objective} {format_seconds(self.value_s)}, {self.status} (gap {self.gap:.1e})"
         )
 
     def __str__(self) -> str:

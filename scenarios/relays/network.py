@@ -30,7 +30,9 @@ class RelayNode(Section):
     @model_validator(mode="after")
     def _forwards_or_runs(self) -> Self:
         if self.device is None and (self.memory_bytes is not None or self.load):
-            raise ValueError("memory_bytes and load belong to a node that runs blocks; state its device, or remove them")
+            raise ValueError(
+                "memory_bytes and load belong to a node that runs blocks; state its device, or remove them"
+            )
         return self
 
 
@@ -78,8 +80,8 @@ class Network(Section):
                 raise ValueError(f"links.{index}.to: found {link.to!r}, where the link starts; needs another node")
             if link.shared and link.origin in names:
                 raise ValueError(
-                    f"links.{index}.shared: is about the clients of a group, and {link.origin!r} is a node, whose links "
-                    "all clients share; remove it"
+                    f"links.{index}.shared: is about the clients of a group, and {link.origin!r} is a node, whose "
+                    "links all clients share; remove it"
                 )
         if not self.servers():
             raise ValueError("links: every node has a link that leaves it, so no path ends; the server needs none")

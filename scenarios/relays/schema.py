@@ -1,7 +1,7 @@
 """The scenario of a model that is cut several times: what is run, over which machines, and what is minimised.
 
-Like the scenario of one cut, it is frozen and strict and rejects unknown keys; the attribute docstrings below become the
-descriptions of the exported JSON Schema.
+Like the scenario of one cut, it is frozen and strict and rejects unknown keys; the attribute docstrings below become
+the descriptions of the exported JSON Schema.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class RelayObjective(Section):
     """What the planner minimises."""
 
     minimise: Literal["round-latency", "inference-latency", "inference-period"] = "round-latency"
-    """``round-latency``: seconds of a round of training, all clients at once. ``inference-latency``: seconds until every
-    client's batch is through. ``inference-period``: seconds between two batches of every client that stream through."""
+    """``round-latency``: seconds of a round of training, all clients at once. ``inference-latency``: seconds until
+    every client's batch is through. ``inference-period``: seconds between two batches of every client, in streams."""
 
 
 class RelaySearch(Section):

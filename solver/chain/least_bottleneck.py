@@ -1,8 +1,8 @@
 """Exact programmes whose value is a sum plus a multiple of the longest busy time.
 
-For a limit β on busy times the least sum S(β) falls as β grows, and every choice whose longest busy time lies between two
-limits costs at least the sum at the upper plus the multiple at the lower one. So intervals of candidate limits are
-halved, and left where that bound is no better than the best choice found: the result is that of trying every candidate.
+For a limit β on busy times the least sum S(β) falls as β grows, and every choice whose longest busy time lies between
+two limits costs at least the sum at the upper plus the multiple at the lower one. So intervals of candidate limits are
+halved, and left where that bound is no better than the best choice found: the result is that of trying every one.
 """
 
 from __future__ import annotations
@@ -109,5 +109,5 @@ def sum_and_bottleneck(
 
 
 def _candidates(*arrays: FloatArray) -> FloatArray:
-    values = np.unique(np.concatenate([array.ravel() for array in arrays]))
-    return values[np.isfinite(values)]
+    values: FloatArray = np.unique(np.concatenate([array.ravel() for array in arrays]))
+    return np.asarray(values[np.isfinite(values)])

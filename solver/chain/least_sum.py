@@ -7,8 +7,9 @@ machines in use, cut).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hybridsplit.solver.chain.values import NOTHING, Chain, Choice, FloatArray
+from hybridsplit.solver.chain.values import NOTHING, Chain, Choice
 
 
 def least_sum(
@@ -44,7 +45,7 @@ def least_sum(
     # reach[q, a]: least sum with q machines in use and the first a blocks done.
     reach = np.full((parts + step, size), np.inf)
     reach[0, 0] = 0.0
-    came: list[tuple[FloatArray, FloatArray]] = []
+    came: list[tuple[NDArray[np.int64], NDArray[np.bool_]]] = []
     for k in range(num_nodes):
         busy = np.where(chain.node_s[k] <= most_node_s, chain.node_s[k], np.inf)
         cost = busy + chain.node_delay_s[k]

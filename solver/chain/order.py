@@ -1,7 +1,7 @@
 """The order in which machines run micro-batches forward and backward, and how long a step takes in it.
 
-A machine with warm-up depth w runs w micro-batches forward, then backward and forward in turn, and the rest backward: it
-holds w micro-batches at most. Depths may not rise along the chain, or two machines would wait for each other. 1F1B
+A machine with warm-up depth w runs w micro-batches forward, then backward and forward in turn, and the rest backward:
+it holds w micro-batches at most. Depths may not rise along the chain, or two machines would wait for each other. 1F1B
 (PipeDream, arXiv 1806.03377) is w = K - k + 1 at the k-th of K machines; a deeper warm-up hides the links between them.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_MOST_TRIED = 400
+_MOST_TRIED = 40
 
 
 class Crossing(NamedTuple):
@@ -183,9 +183,7 @@ def best_warm_ups(stages: Sequence[Stage], num_micro_batches: int) -> tuple[tupl
     return best, known[best]
 
 
-def _descend(
-    known: dict[tuple[int, ...], float], tried: Callable[[Sequence[int]], float], number: int
-) -> None:
+def _descend(known: dict[tuple[int, ...], float], tried: Callable[[Sequence[int]], float], number: int) -> None:
     """Change one depth at a time from the best known, as long as it helps."""
     improving = True
     while improving:
@@ -212,6 +210,8 @@ def _allowed(stages: Sequence[Stage], depths: Sequence[int], number: int) -> tup
     """Cut depths to m and to what memory holds, so that they do not rise along the chain."""
     most, result = number, []
     for stage, depth in zip(stages, depths, strict=True):
-        most = max(1, min(most, depth, stage.most_warm_up))
+        # A machine without blocks passes everything on at once.
+        passes = stage.forward_s + stage.backward_s == 0
+        most = max(1, min(most, number if passes else depth, stage.most_warm_up))
         result.append(most)
     return tuple(result)

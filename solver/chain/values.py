@@ -55,7 +55,7 @@ class Chain:
     @property
     def num_blocks(self) -> int:
         """Number of blocks L."""
-        return self.node_s.shape[-1] - 1
+        return int(self.node_s.shape[-1]) - 1
 
     @property
     def counts_parts(self) -> bool:

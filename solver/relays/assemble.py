@@ -10,10 +10,11 @@ from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
 from hybridsplit.scenarios.contracts.relay_plan import Hop, PlacedBlocks, RelayClientPlan, RelayPlan
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.scenarios.relays.schema import RelayScenario
-from hybridsplit.solver.relays.columns import Column, alone_s
+from hybridsplit.solver.relays.columns import Column, burst_seconds
 from hybridsplit.solver.relays.explain import notes_of
-from hybridsplit.solver.relays.planner import PERIOD, Planned
+from hybridsplit.solver.relays.planner import Planned
 from hybridsplit.solver.relays.strategies import OPTIMAL, find_relay_strategy
+from hybridsplit.solver.relays.task import PERIOD
 from hybridsplit.solver.relays.walk import walk
 from hybridsplit.solver.verify.relay_plan import relay_violations
 
@@ -89,7 +90,7 @@ def _clients(scenario: RelayScenario, costs: RelayCosts, planned: Planned) -> tu
     for client, (column, depths), end_s in zip(scenario.expanded_clients(), planned.placed, ends, strict=True):
         key = (column.key, depths)
         if key not in alone:
-            alone[key] = walk([(column, depths)], trains=trains)[0] if trains else alone_s(column, trains=False)[1]
+            alone[key] = walk([(column, depths)], trains=trains)[0] if trains else burst_seconds(column)
         path = (client.id, *column.route.nodes)
         found.append(
             RelayClientPlan(

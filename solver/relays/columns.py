@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hybridsplit.solver.chain.order import Crossing, Stage, best_warm_ups
+from hybridsplit.solver.chain.order import Crossing, Stage
 from hybridsplit.solver.chain.training_bound import training_bound_s
 from hybridsplit.solver.chain.values import Cuts, busy_seconds, node_spans, total_seconds
 from hybridsplit.solver.relays.routes import Route
@@ -89,10 +89,17 @@ def alone_bound_s(column: Column, *, trains: bool) -> float:
     route = column.route
     if trains:
         return route.steps * training_bound_s(route.chain, column.cuts, route.micro_batches)
-    return _burst_s(column)
+    return burst_seconds(column)
 
 
-def _burst_s(column: Column) -> float:
+def burst_seconds(column: Column) -> float:
+    """Return the seconds of a batch of inference with nobody else: exact, since micro-batches are alike.
+
+    Parameters
+    ----------
+    column
+        The placement.
+    """
     route = column.route
     longest = max(float(part.max(initial=0.0)) for part in busy_seconds(route.chain, column.cuts))
     return total_seconds(route.chain, column.cuts) + (route.micro_batches - 1) * longest
@@ -143,27 +150,6 @@ def _most_warm_up(route: Route, k: int, a: int, c: int, room_bytes: Mapping[str,
     if held <= 0 or room == np.inf:
         return route.micro_batches
     return max(1, min(route.micro_batches, 1 + int(room // held)))
-
-
-def alone_s(
-    column: Column, *, trains: bool, room_bytes: Mapping[str, float] | None = None
-) -> tuple[tuple[int, ...], float]:
-    """Return warm-up depths of the stages of a client with nobody else, and the seconds of its round.
-
-    Parameters
-    ----------
-    column
-        Its placement.
-    trains
-        Whether gradients come back.
-    room_bytes
-        As for :func:`stages_of`.
-    """
-    used, stages = stages_of(column, room_bytes)
-    if not trains:
-        return (1,) * len(used), _burst_s(column)
-    depths, seconds = best_warm_ups(stages, column.route.micro_batches)
-    return depths, round_seconds(column, seconds)
 
 
 def round_seconds(column: Column, step_s: float) -> float:

@@ -6,9 +6,11 @@ from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.scenarios.units import counted, format_seconds
-from hybridsplit.solver.relays.planner import PERIOD, Planned, best_placements
+from hybridsplit.solver.relays.planner import Planned, best_placements
+from hybridsplit.solver.relays.task import PERIOD
 
 _SHOWN_TIME_S = 5.0
+_EXACT = 1e-6
 _WHAT = {"round-latency": "a round", "inference-latency": "a batch", PERIOD: "the period"}
 
 
@@ -27,29 +29,31 @@ def notes_of(scenario: RelayScenario, costs: RelayCosts, planned: Planned) -> tu
 
 def _cuts_note(scenario: RelayScenario, costs: RelayCosts, planned: Planned) -> str:
     what = _WHAT[scenario.objective.minimise]
-    used = max(len({k for k, (a, c) in enumerate(column.spans) if a < c}) - 1 for column, _ in planned.placed)
+    used = max(sum(a < c for a, c in column.spans) - 1 for column, _ in planned.placed)
     here = f"{counted(used, 'cut')}: {what} takes {format_seconds(planned.value_s)}"
     allowed = scenario.training.cuts.most
     if used > 1:
-        try:
-            single = best_placements(scenario, costs, 1, time_limit_s=_SHOWN_TIME_S)
-        except InfeasibleError:
-            return f"{here}; with a single cut nothing fits into memory"
-        ratio = single.value_s / planned.value_s
-        proven = single.lower_bound_s / planned.value_s
-        claim = f", and {proven:.2f}x of any" if proven > 1 else ""
-        return (
-            f"{here}, {ratio:.2f}x as fast as the best single cut that was found ({format_seconds(single.value_s)}){claim}"
-        )
+        return f"{here}{_beside_one_cut(scenario, costs, planned)}"
     if allowed <= used:
         return f"{here}; more are not allowed (training.cuts.most: {allowed})"
-    machines = [node for node in scenario.network.nodes if node.device is not None]
-    if not machines:
+    if all(node.device is None for node in scenario.network.nodes):
         return f"{here}; no node of the network runs blocks"
+    gap = planned.value_s / planned.lower_bound_s - 1 if planned.lower_bound_s else 0.0
+    none = "none makes it shorter" if gap <= _EXACT else f"none that makes it shorter was found (gap {gap:.1%})"
     return (
-        f"{here}; {allowed} are allowed, and a further one would not make it shorter: what another cut adds in transfers "
-        "is more than what it takes off the machine that is busy for longest"
+        f"{here}; up to {allowed} are allowed, and {none}: a further cut sends what crosses it once more, which "
+        "pays only where it takes enough off the machine that is busy for longest"
     )
+
+
+def _beside_one_cut(scenario: RelayScenario, costs: RelayCosts, planned: Planned) -> str:
+    try:
+        single = best_placements(scenario, costs, 1, time_limit_s=_SHOWN_TIME_S)
+    except InfeasibleError:
+        return "; with a single cut nothing fits into memory"
+    ratio, proven = single.value_s / planned.value_s, single.lower_bound_s / planned.value_s
+    claim = f", and at least {proven:.2f}x as fast as any" if proven > 1 else ""
+    return f", {ratio:.2f}x as fast as the best single cut found ({format_seconds(single.value_s)}){claim}"
 
 
 def _binding_note(planned: Planned) -> tuple[str, ...]:

@@ -93,9 +93,11 @@ class Master:
         if column.key in self.columns:
             return False
         self.columns[column.key] = column
-        loads: dict[object, float] = dict(column.busy_s)
-        loads |= {("memory", n): v / self._memory[n] for n, v in column.memory_bytes.items() if n in self._memory}
-        loads |= {(column.route.group, name): s for name, s in _own_seconds(column, self._counts_latency).items()}
+        loads: dict[object, float] = {}
+        loads.update(column.busy_s)
+        loads.update({("memory", n): v / self._memory[n] for n, v in column.memory_bytes.items() if n in self._memory})
+        group = column.route.group
+        loads.update({(group, name): s for name, s in _own_seconds(column, self._counts_latency).items()})
         self._loads.append(loads)
         return True
 
@@ -104,7 +106,8 @@ class Master:
         for route in self._routes:
             self.add(column_of(route, least_sum(route.chain).cuts))
             self.add(column_of(route, least_sum(_memory_chain(route)).cuts))
-        bound, weights, overflow = 0.0, np.zeros(0), {}
+        bound, weights = 0.0, np.zeros(0)
+        overflow: dict[str, float] = {}
         for _ in range(_MOST_TURNS):
             value, weights, overflow, prices = self._relaxation()
             found = [self._cheapest(group, prices) for group in self._groups]
@@ -124,12 +127,9 @@ class Master:
         row = {key: position for position, key in enumerate(keys)}
         entries = [(row[key], j, load) for j, loads in enumerate(self._loads) for key, load in loads.items()]
         count, spare = len(columns), len(columns) + 1
-        for key in self._shared:
-            entries.append((row[key], count, -1.0))
-        for group, name in self._own:
-            entries.append((row[group, name], count, -float(self._counts[group])))
-        for offset, node in enumerate(self._nodes):
-            entries.append((row["memory", node], spare + offset, -1.0))
+        entries += [(row[key], count, -1.0) for key in self._shared]
+        entries += [(row[group, name], count, -float(self._counts[group])) for group, name in self._own]
+        entries += [(row["memory", node], spare + offset, -1.0) for offset, node in enumerate(self._nodes)]
         rows, places, values = zip(*entries, strict=True)
         width = spare + len(self._nodes)
         at_most = np.concatenate([np.zeros(len(self._shared) + len(self._own)), np.ones(len(self._nodes))])
@@ -184,8 +184,6 @@ class Master:
         down = np.array([prices.get(_key(route, k, DOWN), 0.0) for k in range(size)])[:, None] * route.down_round_s
         delay = alone * (chain.up_s + chain.down_s + chain.delay_s + chain.once_s)
         return Chain(node, up, down, delay, np.zeros_like(up), np.zeros_like(node), chain.most_parts)
-
-
 
 
 def _key(route: Route, k: int, direction: str) -> object:

@@ -153,7 +153,9 @@ def _route(
     once_s = (exchange_s.sum(axis=2) + exchange_delay) / steps
     node_delay = np.zeros_like(node_s)
     node_delay[0] = update_s[0]
-    own = ["" if link.origin == group.group and not link.shared else link_name(link.origin, link.to, "") for link in links]
+    own = [
+        "" if link.origin == group.group and not link.shared else link_name(link.origin, link.to, "") for link in links
+    ]
     return Route(
         group=group.group,
         nodes=nodes,
@@ -181,7 +183,7 @@ def _route(
 def _machines(
     costs: RelayCosts, part: MicroBatchCosts, machines: list[RelayClients | RelayNode]
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Seconds [K, L + 1, L + 1] of blocks, of their forward pass and of their update, and the memory of every machine [K]."""
+    """Seconds [K, L + 1, L + 1] of blocks, of their forward pass and of their update, and memories [K]."""
     size = costs.num_blocks + 1
     node_s, update_s = np.full((len(machines), size, size), np.inf), np.zeros((len(machines), size, size))
     forward_s, most = np.zeros_like(update_s), np.full(len(machines), np.inf)
@@ -204,15 +206,15 @@ def _machines(
 def _spans(of_block: FloatArray | IntArray) -> FloatArray:
     """[L + 1, L + 1] sums of the blocks after a cut up to another."""
     before = np.concatenate([[0.0], np.cumsum(of_block)])
-    return np.maximum(before[None, :] - before[:, None], 0.0)
+    return np.asarray(np.maximum(before[None, :] - before[:, None], 0.0))
 
 
 def _memory(costs: RelayCosts, part: MicroBatchCosts, *, trains: bool) -> tuple[FloatArray, FloatArray]:
     """[L + 1, L + 1] peak bytes with one micro-batch in flight, and what each further one adds.
 
-    Parameters, gradients and optimizer state stand; a micro-batch in flight holds what came in and what its blocks keep;
-    one block at a time has its excess, beside the gradient of what goes out. An upper estimate: the largest excess is
-    taken beside all that is kept.
+    Parameters, gradients and optimizer state stand; a micro-batch in flight holds what came in and what its blocks
+    keep; one block at a time has its excess, beside the gradient of what goes out. An upper estimate: the largest
+    excess is taken beside all that is kept.
     """
     size = costs.num_blocks + 1
     running = np.zeros((size, size))
@@ -248,12 +250,12 @@ def _nothing_fits(group: RelayClients, tried: list[Route]) -> InfeasibleError:
     least = min(float(route.memory_bytes[0, 0, group.min_cut]) for route in tried) if group.min_cut else 0.0
     if least > group.memory_budget_bytes:
         return InfeasibleError(
-            f"client group {group.group}: the first {group.min_cut} blocks (min_cut) need {format_bytes(least)}, and its "
-            f"memory_budget_bytes is {format_bytes(group.memory_budget_bytes)}: raise it, lower min_cut or batch_size, or "
-            "allow more micro_batches"
+            f"client group {group.group}: the first {group.min_cut} blocks (min_cut) need {format_bytes(least)}, and "
+            f"its memory_budget_bytes is {format_bytes(group.memory_budget_bytes)}: raise it, lower min_cut or batch_size, "
+            "or allow more micro_batches"
         )
     return InfeasibleError(
-        f"client group {group.group}: no placement of the blocks on {', '.join(tried[0].nodes)} and the client is within "
-        "their memory: raise memory_bytes of a node or memory_budget_bytes, allow more cuts (training.cuts.most) or more "
-        "micro_batches, or lower batch_size"
+        f"client group {group.group}: no placement of the blocks on {', '.join(tried[0].nodes)} and the client is "
+        "within their memory: raise memory_bytes of a node or memory_budget_bytes, allow more cuts "
+        "(training.cuts.most) or more micro_batches, or lower batch_size"
     )

@@ -12,8 +12,9 @@ from hybridsplit.scenarios.errors import InfeasibleError, UsageError
 from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.solver.chain.values import node_spans
 from hybridsplit.solver.relays.columns import Column, column_of
-from hybridsplit.solver.relays.planner import Planned, Task, best_placements, fits_memory, with_depths
+from hybridsplit.solver.relays.planner import Planned, best_placements
 from hybridsplit.solver.relays.routes import Route, routes_of
+from hybridsplit.solver.relays.task import Task, fits_memory, with_depths
 
 OPTIMAL = "optimal"
 Place = Callable[[RelayScenario, RelayCosts, float | None], Planned]

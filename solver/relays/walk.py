@@ -1,8 +1,8 @@
 """A round of all clients in time: every machine and link direction serves one piece of work at a time, as they arrive.
 
 Work that arrives at the same moment is served in the order of the clients. Every client's machines keep their stated
-order of forward and backward; a step begins when all machines have made the last one's update. Before the first step the
-blocks come down the path, and after the last they go up again.
+order of forward and backward; a step begins when all machines have made the last one's update. Before the first step
+the blocks come down the path, and after the last they go up again.
 """
 
 from __future__ import annotations
@@ -116,9 +116,7 @@ class _Client:
 
     def _begin_step(self, now_s: float) -> None:
         number, last = self._column.route.micro_batches, len(self._stages) - 1
-        self._orders = [
-            list(directions(number, depth)) if self._trains else [True] * number for depth in self._depths
-        ]
+        self._orders = [list(directions(number, depth)) if self._trains else [True] * number for depth in self._depths]
         self._ready = [{True: number if k == 0 else 0, False: 0} for k in range(last + 1)]
         self._begun = [{True: 0, False: 0} for _ in self._stages]
         self._position = [0] * (last + 1)
@@ -150,7 +148,9 @@ class _Client:
         self._position[k] += 1
         last = len(self._stages) - 1
         if forward and k < last:
-            self._travel(iter(self._hops(k, upwards=True)), now_s, lambda at_s: self._arrived(k + 1, at_s, forward=True))
+            self._travel(
+                iter(self._hops(k, upwards=True)), now_s, lambda at_s: self._arrived(k + 1, at_s, forward=True)
+            )
         elif forward and self._trains:
             self._ready[k][False] += 1
         elif not forward and k > 0:
@@ -213,5 +213,3 @@ def walk(placed: Sequence[tuple[Column, tuple[int, ...]]], *, trains: bool) -> l
         client.begin()
     clock.run()
     return [client.end_s for client in clients]
-
-

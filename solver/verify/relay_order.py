@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from hybridsplit.scenarios.contracts.relay_plan import RelayClientPlan
@@ -12,9 +13,7 @@ _Operation = tuple[str, int, int]
 """What it is, on which machine or link, and for which micro-batch."""
 
 
-def alone_seconds(
-    client: RelayClientPlan, links: Sequence[RelayLink], steps: int, *, trains: bool
-) -> float:
+def alone_seconds(client: RelayClientPlan, links: Sequence[RelayLink], steps: int, *, trains: bool) -> float:
     """Return the seconds of a round of a client with nobody else, or of its batch.
 
     Parameters
@@ -82,7 +81,7 @@ class _Graph:
 
     def follow(self, chain: Sequence[_Operation]) -> None:
         """Let operations come one after another."""
-        for before, operation in zip(chain, chain[1:], strict=False):
+        for before, operation in itertools.pairwise(chain):
             self.after.setdefault(operation, []).append((before, 0.0))
 
     def longest(self) -> float:

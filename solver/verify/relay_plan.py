@@ -7,6 +7,7 @@ operations and not a walk in time.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -121,7 +122,7 @@ def _client_violations(client: RelayClientPlan, scenario: RelayScenario, costs: 
     for part in client.placement:
         yield from _part_violations(part, client, scenario, costs)
     depths = [part.warm_up for part in client.placement]
-    if any(one < other for one, other in zip(depths, depths[1:], strict=False)) or depths[0] > client.micro_batches:
+    if any(one < other for one, other in itertools.pairwise(depths)) or depths[0] > client.micro_batches:
         yield f"warm-up depths {depths} rise, or are above the {client.micro_batches} micro-batches"
         return
     costs_here = costs.by_micro_batches[client.micro_batches]
@@ -181,7 +182,7 @@ def links_of_path(client: RelayClientPlan, scenario: RelayScenario) -> list[Rela
     """
     names = [client.group, *client.path[1:]]
     found: list[RelayLink] = []
-    for source, target in zip(names, names[1:], strict=False):
+    for source, target in itertools.pairwise(names):
         link = next((one for one in scenario.network.links if (one.origin, one.to) == (source, target)), None)
         if link is None:
             return None

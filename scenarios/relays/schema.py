@@ -148,6 +148,12 @@ class RelayScenario(Section):
         for index, group in enumerate(groups):
             if group not in left:
                 raise ValueError(f"clients.{index}.group: no link of the network starts at {group!r}; add one")
+        servers = self.network.servers()
+        for group in groups:
+            if not _reached(group, self.network) & set(servers):
+                raise ValueError(
+                    f"network.links: no way leads from {group} to the server {', '.join(servers)}; add links on the way"
+                )
         if self.trains and len(self.network.servers()) > 1:
             raise ValueError(
                 f"network.links: found the servers {', '.join(self.network.servers())}; the parts of all clients are "
@@ -193,3 +199,14 @@ class RelayScenario(Section):
         facts = {key: value for key, value in self.resolved().items() if key != "search"}
         canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _reached(start: str, network: Network) -> set[str]:
+    """Return the nodes that links lead to from a group."""
+    found, pending = {start}, [start]
+    while pending:
+        here = pending.pop()
+        new = {link.to for link in network.links if link.origin == here} - found
+        found |= new
+        pending += new
+    return found

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
 from hybridsplit.scenarios.errors import InfeasibleError, SolverFailure
@@ -11,14 +14,19 @@ from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.chain.least_bottleneck import burst_of_items, least_period
 from hybridsplit.solver.chain.training_bound import least_training_bound
+from hybridsplit.solver.chain.values import FloatArray
 from hybridsplit.solver.relays.columns import Column, column_of
+from hybridsplit.solver.relays.integer import listed, whole_choice
 from hybridsplit.solver.relays.master import Master, Relaxed
 from hybridsplit.solver.relays.rounding import Loads, improved, rounded
 from hybridsplit.solver.relays.routes import routes_of
 from hybridsplit.solver.relays.search import Search
-from hybridsplit.solver.relays.task import PERIOD, Placed, Task, with_depths
+from hybridsplit.solver.relays.task import PERIOD, Placed, Task, fits_memory, with_depths
 
 _FEW_CLIENTS = 24
+_EXACT = 1e-9
+_SHORTER = (0.85, 0.7, 0.5)
+_SHORT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -76,16 +84,56 @@ def best_placements(
     relaxed = master.solve(begun + (deadline - begun) / 2)
     _check_memory(task, relaxed)
     bound = max(bound, relaxed.lower_bound_s)
-    columns = _whole(task, relaxed, counts)
-    if len(columns) <= _FEW_CLIENTS and latency:
+    starts = [_whole(task, relaxed, counts), *_alike(task, best_alone)]
+    starts, bound = _with_integer(task, relaxed, counts, starts, bound)
+    starts = [start for start in starts if fits_memory(task, start)]
+    if len(starts[0]) <= _FEW_CLIENTS and latency:
         search = Search(task, relaxed.columns, bound * (1 + scenario.search.gap))
-        placed, value = search.best_of([columns, *_alike(task, best_alone)])
+        placed, value = search.best_of(starts)
     else:
-        placed = with_depths(task, columns)
-        value = task.value_s(placed)
+        placed, value = min(
+            ((placed, task.value_s(placed)) for placed in (with_depths(task, start) for start in starts)),
+            key=lambda item: item[1],
+        )
     if value < bound * (1 - 1e-9):
         raise SolverFailure(f"the placements take {value:.9g} s, below their bound of {bound:.9g} s: a fault of ours")
     return Planned(placed, value, min(bound, value), len(master.columns))
+
+
+def _with_integer(
+    task: Task, relaxed: Relaxed, counts: dict[str, int], starts: list[list[Column]], bound: float
+) -> tuple[list[list[Column]], float]:
+    """Put the whole placements of the integer programme first, where they are better; raise the bound to what it proves.
+
+    All placements are listed where there are few, so that its bound holds for any plan; else those of the relaxation.
+    """
+    every = listed(task.routes)
+    fitting = [start for start in starts if fits_memory(task, start)]
+    known = min(task.value_s(with_depths(task, start)) for start in fitting)
+    if known <= bound * (1 + _EXACT):
+        return starts, bound
+    columns: Sequence[Column] = every or relaxed.columns
+    found: list[list[Column]] = []
+    first_s, below_s = np.inf, known
+    for next_share in (0.02, 0.3, 0.0):
+        # The programme takes a group's mean of what clients take alone; with less at most, the longest is nearer to it.
+        limit_s = max(0.1, (task.deadline - time.monotonic()) / 4)
+        chosen, numbers, proven = whole_choice(task, columns, counts, below_s, limit_s)
+        if first_s == np.inf:
+            first_s = max(proven, bound)
+            bound = first_s if every is not None else bound
+        if chosen:
+            found.append(_dealt(task, chosen, numbers))
+            known = min(known, task.value_s(with_depths(task, found[-1])))
+        if known <= bound * (1 + task.scenario.search.gap):
+            break
+        below_s = first_s + (known - first_s) * next_share
+    for share in _SHORTER if len(starts[0]) > _FEW_CLIENTS and task.scenario.objective.minimise != PERIOD else ():
+        # Of many clients, those that take long alone start late and end last.
+        chosen, numbers, _ = whole_choice(task, relaxed.columns, counts, share * known, _SHORT_S)
+        if chosen:
+            found.append(_dealt(task, chosen, numbers))
+    return [*found, *starts], bound
 
 
 def _alone_bounds(task: Task, group: str) -> list[tuple[float, int, Column]]:
@@ -141,8 +189,12 @@ def _whole(task: Task, relaxed: Relaxed, counts: dict[str, int]) -> list[Column]
             "network.nodes: no whole placement of all clients was found within memory_bytes of the nodes, though parts "
             "of clients would fit: raise memory_bytes a little"
         )
+    return _dealt(task, relaxed.columns, chosen)
+
+
+def _dealt(task: Task, columns: Sequence[Column], chosen: FloatArray) -> list[Column]:
+    """Return a placement of every client, from how many take each."""
     pools: dict[str, list[Column]] = {}
-    for position, number in enumerate(chosen):
-        column = relaxed.columns[position]
+    for column, number in zip(columns, chosen, strict=True):
         pools.setdefault(column.route.group, []).extend([column] * int(number))
     return [pools[group].pop() for group in task.groups]

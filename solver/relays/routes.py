@@ -13,7 +13,7 @@ from hybridsplit.scenarios.relays.network import RelayLink, RelayNode
 from hybridsplit.scenarios.relays.schema import RelayClients, RelayScenario
 from hybridsplit.scenarios.units import bits, format_bytes
 from hybridsplit.solver.chain.least_sum import least_sum
-from hybridsplit.solver.chain.values import Chain, FloatArray
+from hybridsplit.solver.chain.values import Chain, FloatArray, node_spans
 
 MOST_PATHS = 256
 UP, DOWN = "up", "down"
@@ -128,6 +128,20 @@ def routes_of(scenario: RelayScenario, costs: RelayCosts, most_cuts: int | None 
             raise _nothing_fits(group, tried)
         found += possible
     return tuple(found)
+
+
+def is_possible(route: Route, cuts: tuple[int, ...]) -> bool:
+    """Return whether a choice keeps the number of cuts, and memory with one micro-batch in flight.
+
+    Parameters
+    ----------
+    route, cuts
+        The route, and the choice.
+    """
+    chain = route.chain
+    spans = node_spans(cuts, chain.num_blocks)
+    parts = sum(a < c for a, c in spans)
+    return parts <= chain.most_parts and all(np.isfinite(chain.node_s[k, a, c]) for k, (a, c) in enumerate(spans))
 
 
 def _route(
@@ -251,8 +265,8 @@ def _nothing_fits(group: RelayClients, tried: list[Route]) -> InfeasibleError:
     if least > group.memory_budget_bytes:
         return InfeasibleError(
             f"client group {group.group}: the first {group.min_cut} blocks (min_cut) need {format_bytes(least)}, and "
-            f"its memory_budget_bytes is {format_bytes(group.memory_budget_bytes)}: raise it, lower min_cut or batch_size, "
-            "or allow more micro_batches"
+            f"its memory_budget_bytes is {format_bytes(group.memory_budget_bytes)}: raise it, lower min_cut or "
+            "batch_size, or allow more micro_batches"
         )
     return InfeasibleError(
         f"client group {group.group}: no placement of the blocks on {', '.join(tried[0].nodes)} and the client is "

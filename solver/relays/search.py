@@ -16,9 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from hybridsplit.scenarios.streams import stream_seed
-from hybridsplit.solver.chain.values import node_spans
 from hybridsplit.solver.relays.columns import Column, alone_bound_s, column_of
-from hybridsplit.solver.relays.routes import Route
+from hybridsplit.solver.relays.routes import Route, is_possible
 from hybridsplit.solver.relays.task import Placed, Task, fits_memory, with_depths
 
 _STEPS_COMPARED = 2
@@ -57,9 +56,9 @@ class Search:
         Parameters
         ----------
         starts
-            A placement of every client, each; the first within memory.
+            A placement of every client, each; one of them within memory.
         """
-        best = list(starts[0])
+        best = list(next(start for start in starts if fits_memory(self._task, start)))
         placed = with_depths(self._task, best)
         value = self._best_s = self._task.value_s(placed)
         tried = [list(start) for start in starts if fits_memory(self._task, start)]
@@ -138,31 +137,20 @@ def _good_alone(task: Task, route: Route) -> list[Column]:
     if math.comb(chain.num_blocks + chain.num_nodes - 1, chain.num_nodes - 1) > _MOST_LISTED:
         return []
     every = itertools.combinations_with_replacement(range(chain.num_blocks + 1), chain.num_nodes - 1)
-    columns = [column_of(route, cuts) for cuts in every if _is_possible(route, cuts)]
+    columns = [column_of(route, cuts) for cuts in every if is_possible(route, cuts)]
     return sorted(columns, key=lambda column: alone_bound_s(column, trains=task.trains))[:_POOL_A_ROUTE]
 
 
 def _neighbours(task: Task, column: Column) -> dict[tuple[object, ...], Column]:
     """The same cuts at other numbers of micro-batches, and placements that move one cut by one or two blocks."""
     others = [r for r in task.routes if (r.group, r.nodes) == (column.route.group, column.route.nodes)]
-    found = [column_of(route, column.cuts) for route in others if _is_possible(route, column.cuts)]
+    found = [column_of(route, column.cuts) for route in others if is_possible(route, column.cuts)]
     for k in range(len(column.cuts)):
         for change in (-2, -1, 1, 2):
             cuts = list(column.cuts)
             cuts[k] += change
             cuts[k + 1 :] = [max(cut, cuts[k]) for cut in cuts[k + 1 :]]
             cuts[:k] = [min(cut, cuts[k]) for cut in cuts[:k]]
-            if (
-                min(cuts) >= 0
-                and max(cuts) <= column.route.chain.num_blocks
-                and _is_possible(column.route, tuple(cuts))
-            ):
+            if min(cuts) >= 0 and max(cuts) <= column.route.chain.num_blocks and is_possible(column.route, tuple(cuts)):
                 found.append(column_of(column.route, tuple(cuts)))
     return {one.key: one for one in found}
-
-
-def _is_possible(route: Route, cuts: tuple[int, ...]) -> bool:
-    chain = route.chain
-    spans = node_spans(cuts, chain.num_blocks)
-    parts = sum(a < c for a, c in spans)
-    return parts <= chain.most_parts and all(np.isfinite(chain.node_s[j, a, c]) for j, (a, c) in enumerate(spans))

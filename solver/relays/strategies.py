@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,7 +22,17 @@ Place = Callable[[RelayScenario, RelayCosts, float | None], Planned]
 
 
 def _optimal(scenario: RelayScenario, costs: RelayCosts, time_limit_s: float | None) -> Planned:
-    return best_placements(scenario, costs, time_limit_s=time_limit_s)
+    planned = best_placements(scenario, costs, time_limit_s=time_limit_s)
+    if scenario.training.cuts.most < 2 or planned.value_s <= planned.lower_bound_s * (1 + scenario.search.gap):
+        return planned
+    try:
+        single = _single_cut(scenario, costs, (time_limit_s or scenario.search.time_limit_s) / 4)
+    except InfeasibleError:
+        return planned
+    # A plan of one cut is one of several, and the search of those may have missed it.
+    return (
+        planned if planned.value_s <= single.value_s else replace(planned, placed=single.placed, value_s=single.value_s)
+    )
 
 
 def _single_cut(scenario: RelayScenario, costs: RelayCosts, time_limit_s: float | None) -> Planned:

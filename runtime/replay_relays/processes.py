@@ -7,7 +7,7 @@ take what the plan says, and no other may take less than the plan's bound.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -78,8 +78,24 @@ def play_relays(plan: RelayPlan, rounds: int = 1) -> PlayedRelays:
         Rounds one after another; for a period, batches of every client that stream through.
     """
     streams = plan.objective == "inference-period"
-    play = _Play(plan, rounds if streams else 1)
-    total_s, ends = 0.0, {}
+    return play_works(work_of(plan, rounds if streams else 1), rounds, streams=streams)
+
+
+def play_works(works: Sequence[ClientWork], rounds: int, *, streams: bool) -> PlayedRelays:
+    """Play the work of clients.
+
+    Parameters
+    ----------
+    works
+        Work of every client; that of all batches where they stream through.
+    rounds
+        Rounds one after another, or batches of a stream.
+    streams
+        Whether batches stream through without a pause.
+    """
+    play = _Play(works)
+    total_s = 0.0
+    ends: dict[str, float] = {}
     for number in range(1 if streams else rounds):
         ends = play.round(keeps=number == 0)
         total_s += max(ends.values())
@@ -89,8 +105,8 @@ def play_relays(plan: RelayPlan, rounds: int = 1) -> PlayedRelays:
 class _Play:
     """Rounds of all clients."""
 
-    def __init__(self, plan: RelayPlan, repeats: int) -> None:
-        self._works = work_of(plan, repeats)
+    def __init__(self, works: Sequence[ClientWork]) -> None:
+        self._works = works
         self._positions = {work.client: position for position, work in enumerate(self._works)}
         self.busy_s: dict[str, float] = {}
         self.intervals: list[Interval] = []

@@ -1,7 +1,7 @@
 """Whole clients by an integer programme over listed placements, and the bound that it proves where all are listed.
 
-The rows are those of :mod:`hybridsplit.solver.relays.master`, with what a client takes alone by its own bound instead of
-a batch's seconds: any placement of all clients keeps them, whatever the order of service.
+The rows are those of :mod:`hybridsplit.solver.relays.master`, with what a client takes alone by its own bound instead
+of a batch's seconds: any placement of all clients keeps them, whatever the order of service.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ def whole_choice(
     size = len(chosen)
     cost = np.zeros(size + 1)
     cost[-1] = 1.0
+    most = [*(counts[column.route.group] for column in chosen), np.inf]
     done = milp(
-        cost, integrality=np.array([1] * size + [0]), bounds=Bounds(0, [*(counts[c.route.group] for c in chosen), np.inf]),
+        cost, integrality=np.array([1] * size + [0]), bounds=Bounds(0, most),
         constraints=[at_most, equal], options={"time_limit": max(0.1, time_limit_s), "mip_rel_gap": _CLOSE_ENOUGH},
     )  # fmt: skip
     bound = getattr(done, "mip_dual_bound", None)

@@ -103,9 +103,9 @@ def best_placements(
 def _with_integer(
     task: Task, relaxed: Relaxed, counts: dict[str, int], starts: list[list[Column]], bound: float
 ) -> tuple[list[list[Column]], float]:
-    """Put the whole placements of the integer programme first, where they are better; raise the bound to what it proves.
+    """Put the whole placements of the integer programme first, and raise the bound to what it proves.
 
-    All placements are listed where there are few, so that its bound holds for any plan; else those of the relaxation.
+    All placements are listed where there are few, so that its bound holds for any; else those of the relaxation.
     """
     every = listed(task.routes)
     fitting = [start for start in starts if fits_memory(task, start)]

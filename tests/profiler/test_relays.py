@@ -1,4 +1,4 @@
-"""Costs of blocks for relays: the same seconds and bytes as for one cut, and memory that is never below a traced step."""
+"""Costs of blocks for relays: the same seconds and bytes as for one cut, and memory never below a traced step."""
 
 from __future__ import annotations
 

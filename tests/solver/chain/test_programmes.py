@@ -123,5 +123,5 @@ def test_any_order_of_machines_of_few_types_is_the_best_order_of_single_machines
             best = min(best, least_period(Chain(node_s, up, zero, zero, zero, np.zeros_like(node_s), 3)).value_s)
         found = shortest_period(block_s, [2, 1], link_s)
         assert math.isclose(found.period_s, best, rel_tol=1e-9)
-        assert [span for _, *span in found.stages][0][0] == 0
+        assert found.stages[0][1] == 0
         assert found.stages[-1][2] == 5

@@ -157,7 +157,7 @@ def test_many_clients_are_near_their_bound() -> None:
 
 
 def test_a_round_of_many_clients_is_walked_in_time() -> None:
-    """Its bound counts work alone, not who starts late and ends last, so that its gap is larger than that of a period."""
+    """Its bound counts work alone, not who starts late and ends last: its gap is larger than that of a period."""
     scenario, costs = task(7, "round-latency", (12, 18), search={"time_limit_s": 4.0})
     plan = make_relay_plan(scenario, costs)
     assert plan.value_s == max(client.latency_s for client in plan.clients)
@@ -193,11 +193,13 @@ def test_the_note_says_why_there_are_so_many_cuts() -> None:
     document = scenario.resolved()
     for node in document["network"]["nodes"]:
         node["device"] = "jetson_orin_nano_8gb"
+    for link in document["network"]["links"]:
+        link["latency_s"] = 0.0
     document["clients"][0]["min_cut"] = 0
     plan = make_relay_plan(validate_relays(document, "equal machines"), costs)
     assert plan.most_cuts > 1
     assert "as fast as the best single cut" in plan.notes[0]
-    scenario, costs = task(0, "inference-latency", rate_bps=1e6, numbers=(1, 4))
+    scenario, costs = task(0, "inference-latency", rate_bps=1e6)
     assert make_relay_plan(scenario, costs).most_cuts <= 1
     assert "a further cut sends what crosses it once more" in make_relay_plan(scenario, costs).notes[0]
 

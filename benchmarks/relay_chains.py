@@ -2,10 +2,11 @@
 
     python -m benchmarks.relay_chains [published] [warm-up] [speed] [clients] [factory] [brute-force]
 
-All parts by default. ``published``: periods of PipeEdge's published layer times, which the replay plays too. ``warm-up``:
-how far orders of training are from their bound. ``speed``: the programmes beside a mixed-integer programme of HiGHS on
-the same chain, as a ratio. ``clients``: 1,000 clients over 20 relays. ``factory``: the built-in scenario beside its best
-single cut, and where one fast link makes one cut the best. ``brute-force``: 1,000 random chains against all cuts.
+All parts by default. ``published``: periods of PipeEdge's published layer times, which the replay plays too.
+``warm-up``: how far orders of training are from their bound. ``speed``: the programmes beside a mixed-integer programme
+of HiGHS on the same chain, as a ratio. ``clients``: 1,000 clients over 20 relays. ``factory``: the built-in scenario
+beside its best single cut, and where one fast machine makes one cut the best. ``brute-force``: 1,000 random chains
+against all cuts.
 """
 
 from __future__ import annotations
@@ -208,8 +209,8 @@ def factory() -> None:
     plan, single = _factory_plan(), _factory_plan(strategy="single-cut")
     replayed = play_relays(plan).value_s
     print(
-        f"  {plan.most_cuts} cuts {plan.value_s:.4f} s (replayed {replayed:.4f} s), best single cut {single.value_s:.4f} s,"
-        f" none below {single.lower_bound_s:.4f} s: {single.value_s / plan.value_s:.2f}x found, "
+        f"  {plan.most_cuts} cuts {plan.value_s:.4f} s (replayed {replayed:.4f} s), best single cut "
+        f"{single.value_s:.4f} s, none below {single.lower_bound_s:.4f} s: {single.value_s / plan.value_s:.2f}x found, "
         f"{single.lower_bound_s / plan.value_s:.2f}x proven"
     )
     fast = _factory_plan("network.nodes.3.load=0")

@@ -19,7 +19,7 @@ from hybridsplit.solver.relays.columns import Column, column_of
 from hybridsplit.solver.relays.integer import listed, whole_choice
 from hybridsplit.solver.relays.master import Master, Relaxed
 from hybridsplit.solver.relays.rounding import Loads, improved, rounded
-from hybridsplit.solver.relays.routes import routes_of
+from hybridsplit.solver.relays.routes import own_seconds, routes_of, within_own
 from hybridsplit.solver.relays.search import Search
 from hybridsplit.solver.relays.task import PERIOD, Placed, Task, fits_memory, with_depths
 
@@ -77,13 +77,8 @@ def best_placements(
     bound = max(bounds[0][0] for bounds in best_alone.values())
     counts = {group.group: group.count for group in scenario.clients}
     latency = scenario.objective.minimise != PERIOD
-    master = Master(task.routes, counts, task.memory_bytes, counts_latency=latency)
-    for bounds in best_alone.values():
-        for _, _, column in bounds:
-            master.add(column)
-    relaxed = master.solve(begun + (deadline - begun) / 2)
-    _check_memory(task, relaxed)
-    bound = max(bound, relaxed.lower_bound_s)
+    relaxed, proven = _relaxed(task, counts, best_alone)
+    bound = max(bound, proven)
     starts = [_whole(task, relaxed, counts), *_alike(task, best_alone)]
     starts, bound = _with_integer(task, relaxed, counts, starts, bound)
     starts = [start for start in starts if fits_memory(task, start)]
@@ -97,7 +92,7 @@ def best_placements(
         )
     if value < bound * (1 - 1e-9):
         raise SolverFailure(f"the placements take {value:.9g} s, below their bound of {bound:.9g} s: a fault of ours")
-    return Planned(placed, value, min(bound, value), len(master.columns))
+    return Planned(placed, value, min(bound, value), len(relaxed.columns))
 
 
 def _with_integer(
@@ -128,12 +123,62 @@ def _with_integer(
         if known <= bound * (1 + task.scenario.search.gap):
             break
         below_s = first_s + (known - first_s) * next_share
-    for share in _SHORTER if len(starts[0]) > _FEW_CLIENTS and task.scenario.objective.minimise != PERIOD else ():
+    shorter = _SHORTER if time.monotonic() < task.deadline else ()
+    for share in shorter if len(starts[0]) > _FEW_CLIENTS and task.scenario.objective.minimise != PERIOD else ():
         # Of many clients, those that take long alone start late and end last.
         chosen, numbers, _ = whole_choice(task, relaxed.columns, counts, share * known, _SHORT_S)
         if chosen:
             found.append(_dealt(task, chosen, numbers))
     return [*found, *starts], bound
+
+
+def _relaxed(
+    task: Task, counts: dict[str, int], best_alone: dict[str, list[tuple[float, int, Column]]]
+) -> tuple[Relaxed, float]:
+    """Return the relaxation to round, and a bound.
+
+    A plan of T seconds has no client whose own machine or link is busy for longer, so it keeps the relaxation over
+    placements of at most T of these. The least t that is no shorter than its own relaxation is searched by halving; a
+    plan takes that, or what the relaxation of the next smaller t proves.
+    """
+    begun = time.monotonic()
+    until = begun + (task.deadline - begun) / 2
+    known = {column.key: column for bounds in best_alone.values() for _, _, column in bounds}
+
+    def solved(most_own_s: float) -> Relaxed | None:
+        routes = [one for route in task.routes if (one := within_own(route, most_own_s)) is not None]
+        if {route.group for route in routes} != set(counts):
+            return None
+        latency = task.scenario.objective.minimise != PERIOD
+        master = Master(routes, counts, task.memory_bytes, counts_latency=latency)
+        for column in known.values():
+            if column.own_s <= most_own_s:
+                master.add(column)
+        found = master.solve(until)
+        known.update({column.key: column for column in found.columns})
+        return found
+
+    relaxed = solved(np.inf)
+    assert relaxed is not None, "every group has a route with a placement"
+    _check_memory(task, relaxed)
+    bound = relaxed.lower_bound_s
+    longest_s = max(c.own_s for c, weight in zip(relaxed.columns, relaxed.weights, strict=True) if weight > 0)
+    values = np.unique(np.concatenate([own_seconds(route) for route in task.routes]))
+    values = values[values < longest_s]
+    # The first that is below the bound fails, and shows what the next smaller choice would take.
+    low, high = max(0, int(np.searchsorted(values, bound)) - 1), len(values)
+    above_s, below_s, best_s = longest_s, bound, max(bound, longest_s)
+    while low < high and time.monotonic() < until:
+        middle = (low + high) // 2
+        tried = solved(float(values[middle]))
+        reached_s = np.inf if tried is None or tried.overflow else tried.lower_bound_s
+        if tried is not None and max(reached_s, float(values[middle])) < best_s:
+            relaxed, best_s = tried, max(reached_s, float(values[middle]))
+        if reached_s > values[middle]:
+            low, below_s = middle + 1, reached_s
+        else:
+            high, above_s = middle, float(values[middle])
+    return relaxed, max(bound, min(above_s, below_s)) if low == high else bound
 
 
 def _alone_bounds(task: Task, group: str) -> list[tuple[float, int, Column]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
 import numpy as np
@@ -142,6 +142,36 @@ def is_possible(route: Route, cuts: tuple[int, ...]) -> bool:
     spans = node_spans(cuts, chain.num_blocks)
     parts = sum(a < c for a, c in spans)
     return parts <= chain.most_parts and all(np.isfinite(chain.node_s[k, a, c]) for k, (a, c) in enumerate(spans))
+
+
+def own_seconds(route: Route) -> FloatArray:
+    """Return [L + 1] the longest that what is a client's own is busy in a round, at each cut behind its device.
+
+    Parameters
+    ----------
+    route
+        The route.
+    """
+    own = route.node_round_s[0, 0].copy()
+    if not route.up_resources[0]:
+        own = np.maximum(own, np.maximum(route.up_round_s[0], route.down_round_s[0]))
+    return own
+
+
+def within_own(route: Route, most_own_s: float) -> Route | None:
+    """Return a route without the cuts at which what is a client's own is busy for too long; None if none is left.
+
+    Parameters
+    ----------
+    route
+        The route.
+    most_own_s
+        Seconds of a round.
+    """
+    node_s = route.chain.node_s.copy()
+    node_s[0, 0, own_seconds(route) > most_own_s] = np.inf
+    limited = replace(route, chain=replace(route.chain, node_s=node_s))
+    return limited if np.isfinite(least_sum(limited.chain).value_s) else None
 
 
 def _route(

@@ -35,6 +35,7 @@ class Task:
     costs: RelayCosts
     routes: tuple[Route, ...]
     deadline: float
+    _values: dict[tuple[object, ...], float] = field(default_factory=dict)
     _alone: dict[tuple[object, ...], tuple[tuple[int, ...], float]] = field(default_factory=dict)
 
     @property
@@ -61,7 +62,10 @@ class Task:
                 for name, seconds in column.busy_s.items():
                     counts[name] = counts.get(name, 0.0) + seconds
             return max([*counts.values(), *(column.own_s for column, _ in placed)])
-        return max(walk(placed, trains=self.trains))
+        key = tuple((column.key, column.route.steps, depths) for column, depths in placed)
+        if key not in self._values:
+            self._values[key] = max(walk(placed, trains=self.trains))
+        return self._values[key]
 
     def alone_s(self, column: Column) -> float:
         """Return the seconds of a client with nobody else, or the period of a stream of its batches."""

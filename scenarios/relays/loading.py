@@ -14,11 +14,11 @@ from hybridsplit.scenarios.device_changes import with_catalogue_figures
 from hybridsplit.scenarios.device_files import with_device_files
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.errors import ScenarioError
-from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.plain import check_plain
 from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.validation import validate_scenario
 
 
 def validate_relays(document: Mapping[str, Any], origin: str, folder: Path | None = None) -> RelayScenario:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from hybridsplit.solver.chain.values import Cuts, busy_seconds, node_spans, tota
 from hybridsplit.solver.relays.routes import Route
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
-    """A placement.
+    """A placement; two are equal where group, path, micro-batches and cuts are.
 
     Parameters
     ----------
@@ -31,14 +31,22 @@ class Column:
 
     route: Route
     cuts: Cuts
-    busy_s: Mapping[str, float] = field(compare=False)
+    busy_s: Mapping[str, float]
     own_s: float
-    memory_bytes: Mapping[str, float] = field(compare=False)
+    memory_bytes: Mapping[str, float]
 
     @property
     def key(self) -> tuple[str, tuple[str, ...], int, Cuts]:
         """What tells it from others."""
         return self.route.group, self.route.nodes, self.route.micro_batches, self.cuts
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether another value is the same placement."""
+        return isinstance(other, Column) and self.key == other.key
+
+    def __hash__(self) -> int:
+        """Return a hash of the placement."""
+        return hash(self.key)
 
     @property
     def spans(self) -> list[tuple[int, int]]:

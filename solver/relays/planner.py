@@ -23,7 +23,8 @@ from hybridsplit.solver.relays.routes import own_seconds, routes_of, within_own
 from hybridsplit.solver.relays.search import Search
 from hybridsplit.solver.relays.task import PERIOD, Placed, Task, fits_memory, with_depths
 
-_FEW_CLIENTS = 24
+FEW_CLIENTS = 24
+"""So many are searched by changing one placement at a time."""
 _EXACT = 1e-9
 _SHORTER = (0.85, 0.7, 0.5)
 _SHORT_S = 2.0
@@ -82,7 +83,7 @@ def best_placements(
     starts = [_whole(task, relaxed, counts), *_alike(task, best_alone)]
     starts, bound = _with_integer(task, relaxed, counts, starts, bound)
     starts = [start for start in starts if fits_memory(task, start)]
-    if len(starts[0]) <= _FEW_CLIENTS and latency:
+    if len(starts[0]) <= FEW_CLIENTS and latency:
         search = Search(task, relaxed.columns, bound * (1 + scenario.search.gap))
         placed, value = search.best_of(starts)
     else:
@@ -124,7 +125,7 @@ def _with_integer(
             break
         below_s = first_s + (known - first_s) * next_share
     shorter = _SHORTER if time.monotonic() < task.deadline else ()
-    for share in shorter if len(starts[0]) > _FEW_CLIENTS and task.scenario.objective.minimise != PERIOD else ():
+    for share in shorter if len(starts[0]) > FEW_CLIENTS and task.scenario.objective.minimise != PERIOD else ():
         # Of many clients, those that take long alone start late and end last.
         chosen, numbers, _ = whole_choice(task, relaxed.columns, counts, share * known, _SHORT_S)
         if chosen:

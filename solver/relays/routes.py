@@ -152,10 +152,10 @@ def own_seconds(route: Route) -> FloatArray:
     route
         The route.
     """
-    own = route.node_round_s[0, 0].copy()
+    own: FloatArray = route.node_round_s[0, 0].copy()
     if not route.up_resources[0]:
         own = np.maximum(own, np.maximum(route.up_round_s[0], route.down_round_s[0]))
-    return own
+    return np.asarray(own)
 
 
 def within_own(route: Route, most_own_s: float) -> Route | None:

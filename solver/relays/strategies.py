@@ -13,7 +13,7 @@ from hybridsplit.scenarios.errors import InfeasibleError, UsageError
 from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.solver.chain.values import node_spans
 from hybridsplit.solver.relays.columns import Column, column_of
-from hybridsplit.solver.relays.planner import Planned, best_placements
+from hybridsplit.solver.relays.planner import FEW_CLIENTS, Planned, best_placements
 from hybridsplit.solver.relays.routes import Route, routes_of
 from hybridsplit.solver.relays.task import Task, fits_memory, with_depths
 
@@ -23,7 +23,12 @@ Place = Callable[[RelayScenario, RelayCosts, float | None], Planned]
 
 def _optimal(scenario: RelayScenario, costs: RelayCosts, time_limit_s: float | None) -> Planned:
     planned = best_placements(scenario, costs, time_limit_s=time_limit_s)
-    if scenario.training.cuts.most < 2 or planned.value_s <= planned.lower_bound_s * (1 + scenario.search.gap):
+    is_large = scenario.num_clients > FEW_CLIENTS
+    if (
+        is_large
+        or scenario.training.cuts.most < 2
+        or planned.value_s <= planned.lower_bound_s * (1 + scenario.search.gap)
+    ):
         return planned
     try:
         single = _single_cut(scenario, costs, (time_limit_s or scenario.search.time_limit_s) / 4)

@@ -120,7 +120,7 @@ def test_column_generation_reaches_the_programme_over_all_columns() -> None:
 
 @pytest.mark.parametrize("minimise", OBJECTIVES)
 def test_the_replay_takes_what_the_plan_says_and_is_never_below_the_bound(minimise: str) -> None:
-    for seed, counts, shared in ((1, (1,), False), (2, (2, 1), True), (3, (1, 3), False)):
+    for seed, counts, shared in ((1, (1,), False), (2, (2, 1), True)):
         scenario, costs = task(seed, minimise, counts, shared=shared, search={"time_limit_s": 0.5})
         for strategy in RELAY_STRATEGIES:
             plan = make_relay_plan(scenario, costs, strategy)
@@ -158,7 +158,7 @@ def test_many_clients_are_near_their_bound() -> None:
 
 def test_a_round_of_many_clients_is_walked_in_time() -> None:
     """Its bound counts work alone, not who starts late and ends last: its gap is larger than that of a period."""
-    scenario, costs = task(7, "round-latency", (12, 18), search={"time_limit_s": 4.0})
+    scenario, costs = task(7, "round-latency", (13, 14), search={"time_limit_s": 1.0})
     plan = make_relay_plan(scenario, costs)
     assert plan.value_s == max(client.latency_s for client in plan.clients)
     assert all(client.latency_s >= client.alone_s * (1 - 1e-9) for client in plan.clients)

@@ -23,21 +23,17 @@ Place = Callable[[RelayScenario, RelayCosts, float | None], Planned]
 
 def _optimal(scenario: RelayScenario, costs: RelayCosts, time_limit_s: float | None) -> Planned:
     planned = best_placements(scenario, costs, time_limit_s=time_limit_s)
-    is_large = scenario.num_clients > FEW_CLIENTS
-    if (
-        is_large
-        or scenario.training.cuts.most < 2
-        or planned.value_s <= planned.lower_bound_s * (1 + scenario.search.gap)
-    ):
+    is_near = planned.value_s <= planned.lower_bound_s * (1 + scenario.search.gap)
+    if is_near or scenario.num_clients > FEW_CLIENTS or scenario.training.cuts.most < 2:
         return planned
     try:
         single = _single_cut(scenario, costs, (time_limit_s or scenario.search.time_limit_s) / 4)
     except InfeasibleError:
         return planned
     # A plan of one cut is one of several, and the search of those may have missed it.
-    return (
-        planned if planned.value_s <= single.value_s else replace(planned, placed=single.placed, value_s=single.value_s)
-    )
+    if single.value_s < planned.value_s:
+        return replace(planned, placed=single.placed, value_s=single.value_s)
+    return planned
 
 
 def _single_cut(scenario: RelayScenario, costs: RelayCosts, time_limit_s: float | None) -> Planned:

@@ -13,6 +13,7 @@ from torch import nn
 
 from hybridsplit.profiler.compute import block_costs
 from hybridsplit.profiler.costs import BlockCost
+from hybridsplit.profiler.data_check import check_data
 from hybridsplit.profiler.memory.blocks import ChainMemory, chain_memory
 from hybridsplit.profiler.mode_costs import Clock, block_seconds
 from hybridsplit.profiler.models import TracedModel, block_graph, smashed_bytes, traced_model, with_batch_size
@@ -46,6 +47,7 @@ def relay_costs(scenario: RelayScenario, on_progress: OnProgress = lambda what, 
     """
     base = single_cut(scenario)
     clocks = _clocks(scenario)
+    check_data(base, None, on_progress)
     on_progress("loading PyTorch, and tracing blocks", 0.0)
     traced = traced_model(base)
     _check_statistics(traced, scenario)
@@ -103,9 +105,9 @@ def _check_statistics(traced: TracedModel, scenario: RelayScenario) -> None:
 
 
 def _micro_batch(traced: TracedModel, base: Scenario, clocks: dict[str, Clock], *, trains: bool) -> MicroBatchCosts:
+    graph = block_graph(traced)  # first: it says what is wrong with shapes
     costs = block_costs(traced, base)
     chain = chain_memory(traced, base)
-    graph = block_graph(traced)
     num_blocks = len(costs)
     first = chain.first_trained(num_blocks) - 1
     batch = traced.batch

@@ -68,6 +68,19 @@ def test_micro_batches_are_refused_where_statistics_are_taken_over_a_batch() -> 
     assert relay_costs(validate_relays(document, "batch-norm")).num_blocks == 7
 
 
+def test_shapes_and_labels_that_do_not_fit_are_told() -> None:
+    import yaml
+
+    document = yaml.safe_load(builtin_text("factory"))
+    document["data"]["image_size"] = 32
+    with pytest.raises(ScenarioError, match="image size, sequence length or model configuration do not fit|32"):
+        relay_costs(validate_relays(document, "small pictures"))
+    document = yaml.safe_load(builtin_text("factory"))
+    document["model"]["config"]["num_labels"] = 4
+    with pytest.raises(ScenarioError, match="label"):
+        relay_costs(validate_relays(document, "few labels"))
+
+
 def test_nothing_comes_back_where_nothing_below_is_trained() -> None:
     scenario = small(micro_batches=[1], trainable={"method": "lora", "target_modules": "all-linear"})
     part = relay_costs(scenario).by_micro_batches[1]

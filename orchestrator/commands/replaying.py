@@ -55,6 +55,11 @@ def replay(
         has_traces = traces is not None or in_order or absolute or round_shown is not None
         replay_apps(plan_files[0], rounds, out, has_traces=has_traces, as_json=as_json)
         return
+    if several := [path for path in plan_files if len(plan_files) > 1 and is_relay_plan(path)]:
+        raise UsageError(
+            f"{several[0]}: is a plan over relays, which are replayed one at a time; 'hybridsplit compare' sets "
+            "strategies side by side"
+        )
     if len(plan_files) == 1 and is_relay_plan(plan_files[0]):
         from hybridsplit.orchestrator.commands.relays import replay_over_relays
 

@@ -97,6 +97,7 @@ def test_compare_and_profile_show_it(folder: Path) -> None:
 
 def test_what_is_not_offered_is_refused_in_one_sentence(folder: Path) -> None:
     small = str(folder / "small.yaml")
+    assert "one at a time" in invoked("replay", *[str(folder / "plan.json")] * 2, code=2).output
     assert "not trained yet" in invoked("run", small, code=2).output
     assert "not trained yet" in invoked("compare", small, "--run", code=2).output
     assert "not trained yet" in invoked("pareto", small, code=2).output

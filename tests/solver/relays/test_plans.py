@@ -134,6 +134,22 @@ def test_the_replay_takes_what_the_plan_says_and_is_never_below_the_bound(minimi
                     assert played.ends_s[client.id] == pytest.approx(client.latency_s, rel=1e-9)
 
 
+@pytest.mark.parametrize("minimise", ["round-latency", "inference-latency"])
+def test_no_placement_of_several_clients_is_below_the_bound(minimise: str) -> None:
+    for seed in range(3):
+        scenario, costs = task(seed, minimise, (2, 1), shared=True, search={"time_limit_s": 1.0})
+        planned = best_placements(scenario, costs)
+        whole = Task(scenario, costs, routes_of(scenario, costs), math.inf)
+        columns, rng = every_column(scenario, costs), np.random.default_rng(seed)
+        near = [column for column, _ in planned.placed]
+        for _ in range(60):
+            drawn = [
+                columns[group][int(rng.integers(len(columns[group])))] if rng.random() < 0.5 else column
+                for group, column in zip(whole.groups, near, strict=True)
+            ]
+            assert whole.value_s(with_depths(whole, drawn)) >= planned.lower_bound_s * (1 - 1e-9)
+
+
 def test_a_stream_reaches_its_period_with_many_batches() -> None:
     scenario, costs = task(4, "inference-period", (2,), shared=True)
     plan = make_relay_plan(scenario, costs)

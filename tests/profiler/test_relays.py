@@ -73,7 +73,7 @@ def test_shapes_and_labels_that_do_not_fit_are_told() -> None:
 
     document = yaml.safe_load(builtin_text("factory"))
     document["data"]["image_size"] = 32
-    with pytest.raises(ScenarioError, match="image size, sequence length or model configuration do not fit|32"):
+    with pytest.raises(ScenarioError, match=r"image size, sequence length or model configuration do not fit|32"):
         relay_costs(validate_relays(document, "small pictures"))
     document = yaml.safe_load(builtin_text("factory"))
     document["model"]["config"]["num_labels"] = 4

@@ -14,7 +14,7 @@ from tests.solver.relays.tasks import random_costs, relay_scenario
 
 CHANGES: dict[str, Any] = {
     "network.nodes.0.device": None,
-    "network.nodes.2.memory_bytes": 600_000,
+    "network.nodes.2.memory_bytes": 1_000,
     "network.nodes.2.load": 0.9,
     "network.links.0.uplink_bps": 1e6,
     "network.links.0.downlink_bps": 1e6,

@@ -14,14 +14,14 @@ from tests.solver.relays.tasks import random_costs, relay_scenario
 
 CHANGES: dict[str, Any] = {
     "network.nodes.0.device": None,
-    "network.nodes.2.memory_bytes": 1_000,
-    "network.nodes.2.load": 0.9,
+    "network.nodes.1.memory_bytes": 1_000,
+    "network.nodes.1.load": 0.9,
     "network.links.0.uplink_bps": 1e6,
     "network.links.0.downlink_bps": 1e6,
     "network.links.0.latency_s": 0.2,
     "network.links.0.shared": True,
     "clients.0.device": "jetson_nano_4gb",
-    "clients.0.count": 4,
+    "clients.0.count": 40,
     "clients.0.memory_budget_bytes": 10_000,
     "clients.0.min_cut": 5,
     "training.micro_batches": [1],
@@ -33,7 +33,7 @@ CHANGES: dict[str, Any] = {
 
 def figures(**changed: Any) -> dict[str, Any]:
     """What is planned, or why nothing is."""
-    scenario = relay_scenario((2,), search={"time_limit_s": 0.5})
+    scenario = relay_scenario((1,), search={"time_limit_s": 20.0, "gap": 0.05})
     document = scenario.resolved()
     for key, value in changed.items():
         *parents, last = key.split(".")

@@ -60,12 +60,21 @@ def report_of_plan_file(path: Path) -> Path:
         If the options of its scenario cannot be profiled here.
     """
     from hybridsplit.orchestrator.inference.detect import is_inference_plan
+    from hybridsplit.orchestrator.relays.detect import is_relay_plan
 
     target = path.with_suffix(".html")
     if is_inference_plan(path):
         from hybridsplit.orchestrator.inference.planning import open_inference_plan
 
         write_text_whole(target, apps_page(open_inference_plan(path)))
+        return target
+    if is_relay_plan(path):
+        from hybridsplit.orchestrator.relays.planning import open_relay_plan
+        from hybridsplit.orchestrator.relays.replaying import replay_relays
+        from hybridsplit.orchestrator.relays.report import render_relay_report
+
+        made = open_relay_plan(path)
+        write_text_whole(target, render_relay_report(made, replay_relays(made, None)))
         return target
     from hybridsplit.orchestrator.plan_file import check_plan
     from hybridsplit.orchestrator.run_folder import open_plan

@@ -42,7 +42,7 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
     ScenarioError
         If a device is unknown, cannot train, or lacks a figure, or a client's data hold no batch at all.
     """
-    server_clock = _clock_of(server_device(scenario.server, scenario))
+    server_clock = clock_of(server_device(scenario.server, scenario))
     on_server = {
         size: block_seconds(server_clock, of.costs, is_server=True) for size, of in profile.by_batch_size.items()
     }
@@ -96,7 +96,7 @@ def _device_rows(
     scenario: Scenario, model: ModelProfile, batch_size: int, device: Device, server_clock: BlockSeconds
 ) -> pd.DataFrame:
     profile, training, load = model.by_batch_size[batch_size], scenario.training, scenario.server.load
-    clock = block_seconds(_clock_of(device), profile.costs)
+    clock = block_seconds(clock_of(device), profile.costs)
     of_batch = batch_worth(batch_size, max(model.by_batch_size), noise_scale(scenario, model.noise_scale))
     zeroth_order, steps = training.zeroth_order, training.local_steps
     rows: list[dict[str, object]] = []
@@ -157,7 +157,9 @@ def _averaged_scalar_bytes(mode: TrainingMode, training: Training) -> int:
     return SCALAR_BYTES * training.zeroth_order.directions * training.local_steps
 
 
-def _clock_of(device: Device) -> Clock:
+def clock_of(device: Device) -> Clock:
+    """Return what gives the seconds of a piece of work on a device."""
+
     def clock(cost: OperatorCost) -> float:
         return seconds(cost, device)
 

@@ -15,14 +15,15 @@ from pydantic import BaseModel
 
 from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.inference.schema import InferenceScenario
+from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.variants import models_of
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema: that of an inference task where the key ``task`` is there, else that of training."""
+    """Return the schema: that of an inference task where the key ``task`` is there, of relays where ``network`` is."""
     parts: dict[str, Any] = {}
-    for root in (Scenario, InferenceScenario):
+    for root in (Scenario, InferenceScenario, RelayScenario):
         schema = root.model_json_schema()
         definitions = schema.pop("$defs", {})
         definitions[root.__name__] = schema
@@ -39,7 +40,11 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "if": {"required": ["task"]},
         "then": {"$ref": f"#/$defs/{InferenceScenario.__name__}"},
-        "else": {"$ref": f"#/$defs/{Scenario.__name__}"},
+        "else": {
+            "if": {"required": ["network"]},
+            "then": {"$ref": f"#/$defs/{RelayScenario.__name__}"},
+            "else": {"$ref": f"#/$defs/{Scenario.__name__}"},
+        },
         "$defs": parts,
     }
 

@@ -31,7 +31,6 @@ def scenarios(
 ) -> None:
     """List the built-in scenarios, print one, or print the JSON Schema."""
     from hybridsplit.scenarios import loader
-    from hybridsplit.scenarios.schema import Scenario
 
     if schema:
         from hybridsplit.scenarios.json_schema import json_schema
@@ -48,8 +47,12 @@ def scenarios(
 
             typer.echo(yaml.safe_dump(scenario.resolved(), sort_keys=False, allow_unicode=True), nl=False)
     else:
+        from hybridsplit.scenarios.inference.schema import InferenceScenario
+
         loaded = [loader.load_task(builtin) for builtin in loader.all_builtin_names()]
-        sizes = [{"clients": s.num_clients} if isinstance(s, Scenario) else {"apps": len(s.apps)} for s in loaded]
+        sizes = [
+            {"apps": len(s.apps)} if isinstance(s, InferenceScenario) else {"clients": s.num_clients} for s in loaded
+        ]
         if as_json:
             print_json(
                 [{"name": s.name, **size, "description": s.description} for s, size in zip(loaded, sizes, strict=True)]
@@ -86,6 +89,13 @@ def profile(
 
     loaded = load_task(scenario, overrides or [])
     if not isinstance(loaded, Scenario):
+        from hybridsplit.scenarios.relays.schema import RelayScenario
+
+        if isinstance(loaded, RelayScenario):
+            from hybridsplit.orchestrator.commands.relays import profile_blocks
+
+            profile_blocks(loaded, out or picture, as_json=as_json)
+            return
         from hybridsplit.orchestrator.commands.inference import profile_layers
 
         profile_layers(loaded, out or picture, as_json=as_json)
@@ -151,6 +161,7 @@ def report(
 ) -> None:
     """Render the HTML report of a run folder again, or that of a plan file beside it."""
     from hybridsplit.orchestrator.inference.detect import is_inference_folder
+    from hybridsplit.orchestrator.relays.detect import is_relay_plan
     from hybridsplit.orchestrator.run_folder import RunFolder
     from hybridsplit.scenarios.errors import UsageError
 
@@ -169,6 +180,10 @@ def report(
         from hybridsplit.orchestrator.inference.replaying import report_again
 
         path = report_again(found)
+    elif is_relay_plan(found.path):
+        from hybridsplit.orchestrator.relays.replaying import relay_report_again
+
+        path = relay_report_again(found)
     else:
         from hybridsplit.orchestrator.pipeline import write_report
 

@@ -61,10 +61,17 @@ def plan(
 
     loaded = load_task(scenario, overrides or [])
     if not isinstance(loaded, Scenario):
+        if traces is not None:
+            raise UsageError("--traces: the links of this kind of task are constant; leave it out")
+        from hybridsplit.scenarios.relays.schema import RelayScenario
+
+        if isinstance(loaded, RelayScenario):
+            from hybridsplit.orchestrator.commands.relays import plan_over_relays
+
+            plan_over_relays(loaded, strategy, out, report, time_limit_s, warm_start, as_json=as_json)
+            return
         from hybridsplit.orchestrator.commands.inference import plan_apps
 
-        if traces is not None:
-            raise UsageError("--traces: links of an inference task are constant; leave it out")
         plan_apps(loaded, strategy, out, report, time_limit_s, warm_start, as_json=as_json)
         return
     options = profile_loaded(loaded, [strategy])
@@ -137,6 +144,13 @@ def compare(
 
     loaded = load_task(scenario, overrides or [])
     if not isinstance(loaded, Scenario):
+        from hybridsplit.scenarios.relays.schema import RelayScenario
+
+        if isinstance(loaded, RelayScenario):
+            from hybridsplit.orchestrator.commands.relays import compare_over_relays
+
+            compare_over_relays(loaded, asked, train=train, as_json=as_json)
+            return
         from hybridsplit.orchestrator.commands.inference import compare_app_strategies
 
         compare_app_strategies(loaded, asked, train=train, as_json=as_json)

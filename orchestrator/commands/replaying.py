@@ -46,6 +46,7 @@ def replay(
 ) -> None:
     """Replay a plan's network over constant or recorded links, without training; or compare plans so."""
     from hybridsplit.orchestrator.inference.detect import is_inference_plan
+    from hybridsplit.orchestrator.relays.detect import is_relay_plan
     from hybridsplit.scenarios.errors import UsageError
 
     if len(plan_files) == 1 and is_inference_plan(plan_files[0]):
@@ -53,6 +54,17 @@ def replay(
 
         has_traces = traces is not None or in_order or absolute or round_shown is not None
         replay_apps(plan_files[0], rounds, out, has_traces=has_traces, as_json=as_json)
+        return
+    if several := [path for path in plan_files if len(plan_files) > 1 and is_relay_plan(path)]:
+        raise UsageError(
+            f"{several[0]}: is a plan over relays, which are replayed one at a time; 'hybridsplit compare' sets "
+            "strategies side by side"
+        )
+    if len(plan_files) == 1 and is_relay_plan(plan_files[0]):
+        from hybridsplit.orchestrator.commands.relays import replay_over_relays
+
+        has_traces = traces is not None or in_order or absolute or round_shown is not None
+        replay_over_relays(plan_files[0], rounds, out, has_traces=has_traces, as_json=as_json)
         return
     rounds = 1 if rounds is None else rounds
     if round_shown is not None and round_shown >= rounds:

@@ -1,0 +1,1 @@
+"""Models that are cut several times: planned, replayed, compared and shown."""

@@ -1,0 +1,202 @@
+"""Play a plan over relays: a process a machine of every client, and one a message.
+
+Machines and link directions serve in order of arrival, and who arrives at once in the order of the clients. Nothing
+here is shared with the planner but the plan, so that agreement proves something: a client that nobody disturbs must
+take what the plan says, and no other may take less than the plan's bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import simpy
+
+from hybridsplit.runtime.replay_relays.server import InOrderOfArrival
+from hybridsplit.runtime.replay_relays.work import ClientWork, Leg, Machine, work_of
+from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
+
+_Process = Generator[simpy.Event, Any, None]
+MOST_INTERVALS = 50_000
+
+
+class Interval(NamedTuple):
+    """A piece of work in time.
+
+    Parameters
+    ----------
+    resource, client, kind
+        Who did what for whom: ``forward``, ``backward``, ``update``, ``up``, ``down`` or ``exchange``.
+    micro_batch
+        Of which micro-batch, from 0.
+    start_s, end_s
+        From when to when.
+    """
+
+    resource: str
+    client: str
+    kind: str
+    micro_batch: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class PlayedRelays:
+    """What a replay found.
+
+    Parameters
+    ----------
+    rounds
+        Rounds, or batches of a stream.
+    value_s
+        Seconds of a round, or the period of the stream.
+    ends_s
+        End of every client in the last round, from its start.
+    busy_s
+        Seconds that each machine and link direction worked, in all.
+    intervals
+        What was done in the first round, up to a number of pieces.
+    """
+
+    rounds: int
+    value_s: float
+    ends_s: dict[str, float]
+    busy_s: dict[str, float]
+    intervals: tuple[Interval, ...]
+
+
+def play_relays(plan: RelayPlan, rounds: int = 1) -> PlayedRelays:
+    """Play a plan.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    rounds
+        Rounds one after another; for a period, batches of every client that stream through.
+    """
+    streams = plan.objective == "inference-period"
+    return play_works(work_of(plan, rounds if streams else 1), rounds, streams=streams)
+
+
+def play_works(works: Sequence[ClientWork], rounds: int, *, streams: bool) -> PlayedRelays:
+    """Play the work of clients.
+
+    Parameters
+    ----------
+    works
+        Work of every client; that of all batches where they stream through.
+    rounds
+        Rounds one after another, or batches of a stream.
+    streams
+        Whether batches stream through without a pause.
+    """
+    play = _Play(works)
+    total_s = 0.0
+    ends: dict[str, float] = {}
+    for number in range(1 if streams else rounds):
+        ends = play.round(keeps=number == 0)
+        total_s += max(ends.values())
+    return PlayedRelays(rounds, total_s / rounds, ends, play.busy_s, tuple(play.intervals))
+
+
+class _Play:
+    """Rounds of all clients."""
+
+    def __init__(self, works: Sequence[ClientWork]) -> None:
+        self._works = works
+        self._positions = {work.client: position for position, work in enumerate(self._works)}
+        self.busy_s: dict[str, float] = {}
+        self.intervals: list[Interval] = []
+        self._keeps = False
+
+    def round(self, *, keeps: bool) -> dict[str, float]:
+        """Play a round from its start; return when every client ended."""
+        self._environment = simpy.Environment()
+        self._resources: dict[str, InOrderOfArrival] = {}
+        self._keeps = keeps
+        ends: dict[str, float] = {}
+        for work in self._works:
+            self._environment.process(self._client(work, ends))
+        self._environment.run()
+        return ends
+
+    def _client(self, work: ClientWork, ends: dict[str, float]) -> _Process:
+        for leg in reversed(work.exchange_down):
+            yield from self._carry(work, leg, "exchange", 0)
+        for _ in range(work.steps):
+            boxes = _Boxes(self._environment, work)
+            machines = [self._environment.process(self._machine(work, boxes, k)) for k in range(len(work.machines))]
+            yield self._environment.all_of(machines)
+        for leg in work.exchange_up:
+            yield from self._carry(work, leg, "exchange", 0)
+        ends[work.client] = self._environment.now
+
+    def _machine(self, work: ClientWork, boxes: _Boxes, k: int) -> _Process:
+        machine = work.machines[k]
+        counts = {True: 0, False: 0}
+        for forward in _order(machine, work.micro_batches, trains=work.trains):
+            number = counts[forward]
+            counts[forward] += 1
+            yield boxes.of(k, forward=forward).get()
+            kind, seconds = ("forward", machine.forward_s) if forward else ("backward", machine.backward_s)
+            yield from self._busy(machine.resource, work.client, kind, number, seconds)
+            last = len(work.machines) - 1
+            if forward and k < last:
+                self._environment.process(self._message(work, boxes, k + 1, number, forward=True))
+            elif forward and work.trains:
+                boxes.of(k, forward=False).put(number)
+            elif not forward and k > 0:
+                self._environment.process(self._message(work, boxes, k - 1, number, forward=False))
+        yield from self._busy(machine.resource, work.client, "update", 0, machine.update_s)
+
+    def _message(self, work: ClientWork, boxes: _Boxes, k: int, number: int, *, forward: bool) -> _Process:
+        """Carry a micro-batch to machine k."""
+        legs = work.up[k - 1] if forward else work.down[k][::-1]
+        for leg in legs:
+            yield from self._carry(work, leg, "up" if forward else "down", number)
+        boxes.of(k, forward=forward).put(number)
+
+    def _carry(self, work: ClientWork, leg: Leg, kind: str, number: int) -> _Process:
+        yield from self._busy(leg.resource, work.client, kind, number, leg.seconds)
+        if leg.delay_s > 0:
+            yield self._environment.timeout(leg.delay_s)
+
+    def _busy(self, resource: str, client: str, kind: str, number: int, seconds: float) -> _Process:
+        if seconds <= 0:
+            return
+        queue = self._resources.setdefault(resource, InOrderOfArrival(self._environment))
+        yield queue.turn(self._positions[client])
+        start = self._environment.now
+        yield self._environment.timeout(seconds)
+        queue.release()
+        self.busy_s[resource] = self.busy_s.get(resource, 0.0) + seconds
+        if self._keeps and len(self.intervals) < MOST_INTERVALS:
+            self.intervals.append(Interval(resource, client, kind, number, start, self._environment.now))
+
+
+class _Boxes:
+    """What has arrived at every machine of a client in a step, by direction."""
+
+    def __init__(self, environment: simpy.Environment, work: ClientWork) -> None:
+        self._stores = [(simpy.Store(environment), simpy.Store(environment)) for _ in work.machines]
+        for number in range(work.micro_batches):
+            self.of(0, forward=True).put(number)
+
+    def of(self, k: int, *, forward: bool) -> simpy.Store:
+        """Return the box of a machine for what comes from below, or back from above."""
+        return self._stores[k][0 if forward else 1]
+
+
+def _order(machine: Machine, micro_batches: int, *, trains: bool) -> Iterator[bool]:
+    """Yield whether a machine's next micro-batch runs forward: its warm-up, then in turn, then what is left."""
+    if not trains:
+        yield from [True] * micro_batches
+        return
+    yield from [True] * machine.warm_up
+    for number in range(micro_batches):
+        yield False
+        if machine.warm_up + number < micro_batches:
+            yield True

@@ -1,0 +1,1 @@
+"""Scenarios whose model is cut several times, over the machines of a network of relays."""

@@ -1,0 +1,135 @@
+"""What is planned, and what placements of all clients are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
+from hybridsplit.scenarios.relays.schema import RelayScenario
+from hybridsplit.solver.chain.order import best_warm_ups
+from hybridsplit.solver.relays.columns import Column, burst_seconds, round_seconds, stages_of
+from hybridsplit.solver.relays.routes import Route
+from hybridsplit.solver.relays.walk import walk
+
+Placed = list[tuple[Column, tuple[int, ...]]]
+"""Placement and warm-up depths of every client, in order."""
+PERIOD = "inference-period"
+
+
+@dataclass
+class Task:
+    """What is planned.
+
+    Parameters
+    ----------
+    scenario, costs
+        The scenario, and what blocks cost.
+    routes
+        Routes of all groups.
+    deadline
+        Moment of the monotonic clock to end at.
+    """
+
+    scenario: RelayScenario
+    costs: RelayCosts
+    routes: tuple[Route, ...]
+    deadline: float
+    _values: dict[tuple[object, ...], float] = field(default_factory=dict)
+    _alone: dict[tuple[object, ...], tuple[tuple[int, ...], float]] = field(default_factory=dict)
+
+    @property
+    def trains(self) -> bool:
+        """Whether clients train."""
+        return self.scenario.trains
+
+    @property
+    def groups(self) -> list[str]:
+        """The group of every client, in order."""
+        return [client.group for client in self.scenario.expanded_clients()]
+
+    @property
+    def memory_bytes(self) -> dict[str, float]:
+        """Memory of the nodes where it is limited."""
+        nodes = self.scenario.network.nodes
+        return {one.node: float(one.memory_bytes) for one in nodes if one.memory_bytes is not None}
+
+    def value_s(self, placed: Placed) -> float:
+        """Return what the objective minimises."""
+        if self.scenario.objective.minimise == PERIOD:
+            counts: dict[str, float] = {}
+            for column, _ in placed:
+                for name, seconds in column.busy_s.items():
+                    counts[name] = counts.get(name, 0.0) + seconds
+            return max([*counts.values(), *(column.own_s for column, _ in placed)])
+        key = tuple((column.key, column.route.steps, depths) for column, depths in placed)
+        if key not in self._values:
+            self._values[key] = max(walk(placed, trains=self.trains))
+        return self._values[key]
+
+    def alone_s(self, column: Column) -> float:
+        """Return the seconds of a client with nobody else, or the period of a stream of its batches."""
+        if self.scenario.objective.minimise == PERIOD:
+            return max([column.own_s, *column.busy_s.values()])
+        return self.depths(column)[1]
+
+    def depths(self, column: Column, room_bytes: Mapping[str, float] | None = None) -> tuple[tuple[int, ...], float]:
+        """Return warm-up depths of a client's machines, and the seconds of its round with nobody else.
+
+        Parameters
+        ----------
+        column
+            Its placement.
+        room_bytes
+            Memory of nodes that is left for further micro-batches in flight; all of it when None.
+        """
+        used, stages = stages_of(column, room_bytes)
+        if not self.trains:
+            return (1,) * len(used), burst_seconds(column)
+        key = column.key, tuple(stage.most_warm_up for stage in stages)
+        if key not in self._alone:
+            found, seconds = best_warm_ups(stages, column.route.micro_batches)
+            self._alone[key] = found, round_seconds(column, seconds)
+        return self._alone[key]
+
+
+def with_depths(task: Task, columns: Sequence[Column]) -> Placed:
+    """Give every client its best warm-up depths within the memory that those before it leave.
+
+    Parameters
+    ----------
+    task, columns
+        What is planned, and a placement of every client.
+    """
+    room = dict(task.memory_bytes)
+    for column in columns:
+        for node, size in column.memory_bytes.items():
+            if node in room:
+                room[node] -= size
+    placed: Placed = []
+    for column in columns:
+        depths, _ = task.depths(column, room)
+        used = [k for k, (a, c) in enumerate(column.spans) if k == 0 or a < c]
+        for k, depth in zip(used, depths, strict=True):
+            a, c = column.spans[k]
+            node = column.route.nodes[k - 1] if k else ""
+            if node in room and a < c:
+                room[node] -= (depth - 1) * float(column.route.held_bytes[k, a, c])
+        placed.append((column, depths))
+    return placed
+
+
+def fits_memory(task: Task, columns: Sequence[Column]) -> bool:
+    """Return whether placements of all clients are within the memory of nodes, one micro-batch in flight each.
+
+    Parameters
+    ----------
+    task, columns
+        What is planned, and a placement of every client.
+    """
+    room = dict(task.memory_bytes)
+    for column in columns:
+        for node, size in column.memory_bytes.items():
+            if node in room:
+                room[node] -= size
+    return all(left >= 0 for left in room.values())

@@ -31,6 +31,7 @@ from hybridsplit.solver.virtual_space.columns import make_column
 from hybridsplit.solver.virtual_space.enumerate import all_parts
 from hybridsplit.solver.virtual_space.master import Programme
 from hybridsplit.solver.virtual_space.planner import make_inference_plan
+from hybridsplit.solver.virtual_space.pool import Clock
 from hybridsplit.solver.virtual_space.search import Search
 
 MODELS = ("simplenet", "ressimplenet", "kws20-v3", "convnet5", "widenet-14")
@@ -63,7 +64,7 @@ def feasible(apps: int, devices: int, link: str, number: int) -> Iterator[tuple[
     for seed in range(100):
         scenario = instance(apps, devices, link, seed)
         space = virtual_space(scenario)
-        if Search(space, 10.0, time.monotonic() + 5).run() is not None:
+        if Search(space, 10.0, Clock(time.monotonic() + 5)).run() is not None:
             yield seed, scenario, space
             found += 1
         if found == number:

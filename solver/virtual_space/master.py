@@ -15,37 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.optimize import linprog
 
 from hybridsplit.scenarios.contracts.virtual_space import FloatArray, VirtualSpace
-from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.solver.virtual_space.columns import KERNEL, NUM_MEMORIES, NUM_UNITS, Column, memory_capacities
-from hybridsplit.solver.virtual_space.pricing import Prices
-
-
-@dataclass(frozen=True)
-class Relaxed:
-    """The relaxation over some columns.
-
-    Parameters
-    ----------
-    value
-        Its optimum, what apps without a plan pay for it included.
-    unserved
-        How many apps' worth of plans are missing: 0 where every app has one.
-    prices
-        What plans pay for units and memories at it.
-    worth
-        [A] what a plan of an app may cost to be no worse than those there are.
-    weights
-        [N] how much of each column is chosen.
-    """
-
-    value: float
-    unserved: float
-    prices: Prices
-    worth: FloatArray
-    weights: FloatArray
 
 
 @dataclass(frozen=True)
@@ -149,51 +121,6 @@ class Programme:
         choices = sp.csr_matrix((np.ones(num), (apps, np.arange(num))), (len(self.space.apps), num + devices + 1))
         joules = np.array([one.energy_j * self.frames[one.app] for one in self.columns])
         return limits, upper, choices, joules, pairs
-
-    def relaxed(self, unserved_cost: float) -> Relaxed:
-        """Solve the linear relaxation, in which an app may lack a plan at a cost.
-
-        Parameters
-        ----------
-        unserved_cost
-            What it costs.
-
-        Raises
-        ------
-        SolverFailure
-            If HiGHS stops without an optimum.
-        """
-        limits, upper, choices, joules, pairs = self.matrices()
-        num, devices, apps = len(self.columns), self._num_devices, len(self.space.apps)
-        cost = np.zeros(num + devices + 1 + apps)
-        if self.period_s is None:
-            cost[num + devices] = 1.0
-        else:
-            cost[:num] = joules
-        cost[num + devices + 1 :] = unserved_cost
-        periods = (0, None) if self.period_s is None else (self.period_s, self.period_s)
-        solved = linprog(
-            cost,
-            A_ub=sp.hstack([limits, sp.csr_matrix((limits.shape[0], apps))], format="csr"),
-            b_ub=upper,
-            A_eq=sp.hstack([choices, sp.identity(apps)], format="csr"),
-            b_eq=np.ones(apps),
-            bounds=[(0, None)] * (num + devices) + [periods] + [(0, None)] * apps,
-            method="highs",
-        )
-        if solved.status != 0:
-            raise SolverFailure(f"HiGHS stopped on the relaxation with {len(self.columns)} plans: {solved.message}")
-        duals = -solved.ineqlin.marginals
-        capacities = memory_capacities(self.space).astype(np.float64)
-        units = devices * NUM_UNITS
-        busy = np.maximum(duals[:units].reshape(devices, NUM_UNITS), 0.0)
-        memory = np.maximum(duals[units : units + devices * NUM_MEMORIES], 0.0).reshape(devices, NUM_MEMORIES)
-        loading = np.zeros((apps, devices))
-        for (app, device), dual in zip(pairs, duals[units + devices * NUM_MEMORIES :], strict=True):
-            loading[app, device] = max(0.0, dual) / max(1.0, capacities[device, KERNEL])
-        prices = Prices(busy, memory / np.maximum(capacities, 1.0), loading, 0.0 if self.period_s is None else 1.0)
-        missing = float(solved.x[num + devices + 1 :].sum())
-        return Relaxed(float(solved.fun), missing, prices, np.asarray(solved.eqlin.marginals), solved.x[:num])
 
     def solve(self, time_limit_s: float, gap: float, below: float = np.inf) -> Solved:
         """Solve the programme by HiGHS, through cvxpy.

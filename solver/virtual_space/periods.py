@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridsplit.scenarios.contracts.virtual_space import FloatArray, VirtualSpace
-from hybridsplit.solver.virtual_space.columns import Column
+from hybridsplit.solver.virtual_space.columns import KERNEL, Column, memory_capacities
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,21 @@ def period_of(space: VirtualSpace, columns: Sequence[Column]) -> float:
     if (fixed >= 1).any():
         return float("inf")
     return float((free / (1 - fixed)).max())
+
+
+def fits_memories(space: VirtualSpace, columns: Sequence[Column]) -> bool:
+    """Return whether a choice keeps the memories of all devices.
+
+    Parameters
+    ----------
+    space
+        The space.
+    columns
+        One plan of every app.
+    """
+    held = np.sum([one.held for one in columns], axis=0)
+    held[:, KERNEL] += np.max([one.loading_bytes for one in columns], axis=0)
+    return bool((held <= memory_capacities(space)).all())
 
 
 def long_period(space: VirtualSpace, columns: Sequence[Column]) -> float:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
 from hybridsplit.scenarios.units import format_bytes
+from hybridsplit.solver.virtual_space.pool import Clock
 from hybridsplit.solver.virtual_space.search import Search
 
 _TRY_S = 4.0
@@ -33,7 +34,7 @@ def cheapest_relaxation(space: VirtualSpace, most_period_s: float | None) -> str
     for words, changed in _changes(space):
         if time.monotonic() > end:
             break
-        if Search(changed, 1.0, time.monotonic() + _TRY_S, most_period_s).run() is not None:
+        if Search(changed, 1.0, Clock(time.monotonic() + _TRY_S), most_period_s).run() is not None:
             return f". Cheapest relaxation that makes a plan possible: {words}"
     return ""
 

@@ -1,35 +1,67 @@
-"""Search for the best choice of one plan of every app, beside the bound that column generation gives.
+"""Search for the best choice of one plan of every app, beside a bound that holds for all choices.
 
-Few plans are listed and left to HiGHS. Of many, those are generated that the relaxation asks for; a choice is found by
-diving (the plan that the relaxation likes best is fixed, and the rest is generated anew) at periods close to the bound,
-and where a gap remains, by listing every plan whose reduced cost lets it be part of a better choice.
+Few plans are listed and left to HiGHS. Of many, those are generated that the relaxation within a period asks for: the
+shortest period that it does not refuse is the bound, found by bisection. Choices are found by searching near the bound,
+then at ever longer periods. What gap remains is closed from both sides: by searching again around the best choice with
+most of its apps as they are, and by branching until the period that would close the gap is found or refused.
+
+With the objective energy, the period is given, and joules take its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from hybridsplit.solver.virtual_space.columns import Column, Part
+from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
+from hybridsplit.solver.virtual_space.columns import Column
+from hybridsplit.solver.virtual_space.decisions import RULES
 from hybridsplit.solver.virtual_space.enumerate import enumerated, num_plans
-from hybridsplit.solver.virtual_space.generation import MOST_ROUNDS, TOLERANCE, Generation
-from hybridsplit.solver.virtual_space.master import Programme, Solved
-from hybridsplit.solver.virtual_space.periods import Choice, frames_in, long_period, period_of
+from hybridsplit.solver.virtual_space.master import Programme
+from hybridsplit.solver.virtual_space.periods import Choice, fits_memories, frames_in, long_period, period_of
+from hybridsplit.solver.virtual_space.pool import Clock, Pool
+from hybridsplit.solver.virtual_space.within import IN_LIMITS, WithinPeriod
 
-ENUMERATED = 1_500
+ENUMERATED = 600
 """Plans of all apps up to which all are listed instead of generated."""
-_MOST_LISTED = (60, 250, 1_000, 4_000)
-"""Plans of an app that are listed to close a gap, in one attempt after another."""
-_MOST_HALVINGS = 12
-_MOST_RETRIES = 4
-_MOST_DIVES = 4
+_LONGEST_S = 1e9
+"""A period in which only memories and fixed rates matter."""
+_STEPS = (0.5, 2.0, 6.0, 12.0, 20.0, 40.0, 80.0, 200.0, 1000.0)
+"""Distances from the bound at which choices are sought, in gaps."""
+_FIRST_NODES = 40
+_NEIGHBOUR_NODES = 12
+_TREE_NODES = 60
 
 
 @dataclass
-class Search(Generation):
-    """Searches a space."""
+class Search:
+    """Searches a space.
+
+    Parameters
+    ----------
+    space
+        The space.
+    gap
+        Gap at which to stop.
+    clock
+        Says when to stop.
+    most_period_s
+        Given period where joules are minimised; None where the period is.
+    """
+
+    space: VirtualSpace
+    gap: float
+    clock: Clock
+    most_period_s: float | None = None
+    is_refused: bool = False
+    """Whether a search that found nothing has proved that there is nothing."""
+    _pool: Pool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pool = Pool(self.space)
 
     def run(self, start: Iterable[Column] = ()) -> Choice | None:
         """Search for the best choice; None where none was found.
@@ -37,189 +69,176 @@ class Search(Generation):
         Parameters
         ----------
         start
-            Plans to begin with, such as those of an earlier choice.
+            Plans to begin with, such as those of an earlier choice; where they are one of all apps, nothing worse is
+            returned.
         """
-        for column in start:
-            self.add(column.app, column.parts)
-        if sum(num_plans(self.space, index) for index in range(len(self.space.apps))) <= ENUMERATED:
-            return self._run_enumerated()
-        return self._run_generated()
-
-    def _run_enumerated(self) -> Choice | None:
-        plans = [enumerated(self.space, index) for index in range(len(self.space.apps))]
-        if not all(plans):
-            return None
-        columns = [one for several in plans for one in several]
-        found = self._chosen(columns, None, 1e-7)
-        if found.columns is None:
-            return None
-        bound = found.objective if found.is_proved else self._bound_of(columns, found.objective)
-        return Choice(tuple(found.columns), found.objective, bound, len(columns), not found.is_proved)
-
-    def _run_generated(self) -> Choice | None:
-        horizon = np.inf if self.most_period_s is None else self.most_period_s
-        bound = self._converged(horizon)
+        known = tuple(start)
+        for column in known:
+            self._pool.add(column.app, column.parts)
+        best = self._complete(known)
+        if sum(num_plans(self.space, index) for index in self._apps) <= ENUMERATED:
+            listed = self._listed(best)
+            if listed is not None or self.is_refused:
+                return listed
+        bound = self._root_bound(best)
         if bound is None:
+            self.is_refused = True
             return None
-        best = self._first(bound)
-        if best is None:
-            best = self._chosen(list(self._pool.values()), None, self.gap / 4).columns
+        if best is None or self._objective(best) > bound * (1 + self.gap):
+            first = self._first(bound)
+            best = self._better(best, first)
         if best is None:
             return None
-        if self.most_period_s is None:
-            bound = max(bound, self._bisected(bound, self._objective(best)))
-            best = self._improved(best, bound)
+        best, bound = self._closed(best, bound)
         objective = self._objective(best)
-        for most in _MOST_LISTED:
-            if objective > bound * (1 + self.gap) and self._left_s() > 0:
-                best, bound = self._closed(best, bound, most, self._left_s() / 2)
-                objective = self._objective(best)
-        stopped = objective > bound * (1 + self.gap)
-        return Choice(tuple(best), objective, min(bound, objective), len(self._pool), stopped)
-
-    def _first(self, bound: float) -> list[Column] | None:
-        """Dive for any choice at all; with fixed rates, at ever longer periods, since they ask for more in each."""
-        if self.most_period_s is not None:
-            return self._dived(self.most_period_s)
-        if not self._has_rates:
-            return self._dived(np.inf)
-        dives = (self._dived(bound * 2.0**power) for power in range(1, 13) if self._left_s() > 0)
-        return next((found for found in dives if found is not None), None)
+        is_stopped = objective > bound * (1 + self.gap) * (1 + 1e-9)
+        return Choice(best, objective, min(bound, objective), len(self._pool.columns), is_stopped)
 
     @property
-    def _has_rates(self) -> bool:
-        return any(one.rate_hz is not None for one in self.space.apps)
+    def _apps(self) -> range:
+        return range(len(self.space.apps))
 
-    def _objective(self, columns: Sequence[Column]) -> float:
-        """Return the objective of a choice."""
+    def _complete(self, known: Sequence[Column]) -> tuple[Column, ...] | None:
+        """Return the choice that plans are; None where they are none, or one that is not possible."""
+        choice = tuple(sorted(known, key=lambda one: one.app))
+        if [one.app for one in choice] != list(self._apps) or not fits_memories(self.space, choice):
+            return None
+        period = period_of(self.space, choice)
+        return choice if period <= (self.most_period_s or np.finfo(np.float64).max) else None
+
+    def _objective(self, choice: Sequence[Column]) -> float:
         if self.most_period_s is None:
-            return period_of(self.space, columns)
+            return period_of(self.space, choice)
         frames = frames_in(self.space, self.most_period_s)
-        return float(sum(one.energy_j * frames[one.app] for one in columns))
+        return float(sum(one.energy_j * frames[one.app] for one in choice))
 
-    def _improved(self, best: list[Column], bound: float) -> list[Column]:
-        """Look for a choice with a shorter period: dive for one near the bound, then for ever longer ones.
+    def _better(self, one: tuple[Column, ...] | None, other: tuple[Column, ...] | None) -> tuple[Column, ...] | None:
+        found = [choice for choice in (one, other) if choice is not None]
+        return min(found, key=self._objective) if found else None
 
-        Every dive adds plans that go together, so that choosing among all of them may find more than the dive did.
-        """
-        step, turn_s = self.gap, self._left_s() / 8
-        for _ in range(_MOST_DIVES):
-            objective = self._objective(best)
-            if objective <= bound * (1 + self.gap) or self._left_s() <= 0:
+    def _listed(self, best: tuple[Column, ...] | None) -> Choice | None:
+        """List all plans and choose among them; None where that was not settled in time, or there is no choice."""
+        plans = [enumerated(self.space, index) for index in self._apps]
+        columns = [one for several in plans for one in several]
+        if not all(plans):
+            self.is_refused = True
+            return None
+        period = long_period(self.space, columns) if self.most_period_s is None else self.most_period_s
+        for _ in range(20):
+            programme = Programme(self.space, columns, frames_in(self.space, period), self.most_period_s)
+            found = programme.solve(self.clock.left_s(), 1e-7)
+            if not found.is_proved:
+                return None
+            if found.columns is None:
+                self.is_refused = True
+                return None
+            best = self._better(best, tuple(found.columns))
+            assert best is not None
+            # With fixed rates, the programme asks for as many frames as fit the period found before.
+            if self.most_period_s is not None or period_of(self.space, best) >= period * (1 - 1e-9):
                 break
-            target = min(bound * (1 + 0.98 * step), objective * (1 - self.gap / 2))
-            found = self._dived(target)
-            if found is None:
-                found = self._chosen(self._within(objective), best, self.gap / 4, turn_s, target).columns
-            if found is not None and self._objective(found) < objective:
-                best = found
-            step *= 3
-        return best
+            period = period_of(self.space, best)
+            if all(one.rate_hz is None for one in self.space.apps):
+                break
+        assert best is not None
+        objective = self._objective(best)
+        return Choice(best, objective, objective, len(columns), False)
 
-    def _dived(self, longest_s: float) -> list[Column] | None:
-        """Fix one app after another to the plan that the relaxation likes best; None where that leads nowhere."""
-        fixed: dict[int, Column] = {}
-        forbidden: set[tuple[int, tuple[Part, ...]]] = set()
-        retries = _MOST_RETRIES
-        while len(fixed) < len(self.space.apps):
-            weights = self._fraction(longest_s, fixed, forbidden)
-            if weights is None:
-                if not fixed or retries == 0 or self._left_s() <= 0:
-                    return None
-                # The plan fixed last leaves no way on: do without it.
-                retries -= 1
-                app, column = fixed.popitem()
-                forbidden.add((app, column.parts))
-                continue
-            whole = [column for column, weight in weights if weight > 1 - 1e-6 and column.app not in fixed]
-            if not whole:
-                whole = [max((one for one in weights if one[0].app not in fixed), key=lambda one: one[1])[0]]
-            for column in whole:
-                fixed[column.app] = column
-        chosen = [fixed[index] for index in range(len(self.space.apps))]
-        limit = longest_s if self.most_period_s is None else self.most_period_s
-        frames = frames_in(self.space, limit if np.isfinite(limit) else 1.0)
-        fits = Programme(self.space, [], frames, self.most_period_s).fits(chosen)
-        return chosen if fits and np.isfinite(self._objective(chosen)) else None
+    def _within(self, target: float) -> tuple[WithinPeriod, float]:
+        """Return the search for choices whose objective is no more than a target, and the cost to ask it for."""
+        if self.most_period_s is None:
+            return WithinPeriod(self.space, min(target, _LONGEST_S), self._pool), IN_LIMITS
+        return WithinPeriod(self.space, self.most_period_s, self._pool, is_energy=True), target
 
-    def _fraction(
-        self, longest_s: float, fixed: dict[int, Column], forbidden: set[tuple[int, tuple[Part, ...]]]
-    ) -> list[tuple[Column, float]] | None:
-        """Solve the relaxation with some apps fixed, and return the weights of plans; None where it is refused."""
-        for _ in range(MOST_ROUNDS):
-            size = len(self._pool)
-            relaxed, bound, columns = self._step(longest_s, fixed, forbidden)
-            if relaxed is None or bound > longest_s * (1 + TOLERANCE) or self._left_s() <= 0:
-                return None
-            is_served = relaxed.unserved < 1e-7
-            is_done = len(self._pool) == size or bound >= relaxed.value * (1 - 1e-4)
-            if is_served and (is_done or (self.most_period_s is None and relaxed.value <= longest_s < np.inf)):
-                return list(zip(columns, relaxed.weights.tolist(), strict=True))
-            if is_done:
-                return None
+    def _root_bound(self, best: tuple[Column, ...] | None) -> float | None:
+        """Return what no choice is below, by the relaxation alone; None where there is no choice."""
+        if self.most_period_s is not None:
+            return self._within(0.0)[0].bound(self.clock)
+        if self._within(_LONGEST_S)[0].is_refused(self.clock):
+            return None
+        low, high = 0.0, self._guess() if best is None else self._objective(best)
+        while best is None and not self.clock.is_over() and self._within(high)[0].is_refused(self.clock):
+            low, high = high, 2 * high
+        while high > low * (1 + self.gap / 8) and not self.clock.is_over():
+            middle = (low * high) ** 0.5 if low > 0 else high / 2
+            is_refused = self._within(middle)[0].is_refused(self.clock)
+            if is_refused is None:
+                break
+            low, high = (middle, high) if is_refused else (low, middle)
+            if low > 0 and best is not None and self._objective(best) <= low * (1 + self.gap):
+                break
+        return low
+
+    def _guess(self) -> float:
+        """Return a period of about the right size: the seconds of all plans there are by now, spread over devices."""
+        seconds = [0.0] * len(self.space.apps)
+        for column in self._pool.columns:
+            seconds[column.app] = max(seconds[column.app], float(column.busy_s.max()))
+        return max(1e-9, sum(seconds) / len(self.space.devices))
+
+    def _first(self, bound: float) -> tuple[Column, ...] | None:
+        """Find a choice close to the bound, or ever farther from it."""
+        for step in _STEPS:
+            within, cost = self._within(bound * (1 + step * self.gap))
+            dived = within.dive(self.clock, cost)
+            if dived is not None or self.clock.is_over():
+                return dived
+        for step in (*_STEPS, np.inf):
+            within, cost = self._within(bound * (1 + step * self.gap))
+            # The last attempt is for any choice at all.
+            nodes = _FIRST_NODES if np.isfinite(step) else np.inf
+            for rule in RULES[:3]:
+                found = within.search(self.clock, cost, nodes, rule)
+                if found.choice is not None:
+                    return found.choice
+                if found.is_refused or self.clock.is_over():
+                    break
+        self.is_refused = found.is_refused
         return None
 
-    def _closed(self, best: list[Column], bound: float, most: int, most_s: float) -> tuple[list[Column], float]:
-        """List every plan that a better choice could have, by its reduced cost, and choose among them."""
-        objective = self._objective(best)
-        longest = objective if self.most_period_s is None else self.most_period_s
-        frames = frames_in(self.space, longest)
-        relaxed, _, _ = self._step(longest)
-        listed: list[Column] = []
-        is_all = relaxed is not None
-        for index, pricer in enumerate(self._pricers if relaxed is not None else []):
-            assert relaxed is not None
-            reach = max(0.0, objective - relaxed.value)
-            # Where too many plans could be part of a better choice, those nearest to the relaxation's.
-            for power in range(_MOST_HALVINGS):
-                limit = float(relaxed.worth[index]) + reach * 0.5**power + TOLERANCE
-                plans = pricer.all_within(relaxed.prices, float(frames[index]), limit, longest, most)
-                is_all &= power == 0 and plans is not None
-                if plans is not None or self._left_s() <= 0:
-                    break
-            for parts in plans or ():
-                self.add(index, parts)
-                listed.append(self._pool[index, parts])
-        found = self._chosen(listed if is_all else self._within(longest), best, self.gap / 4, most_s)
-        if found.columns is not None and found.objective < objective:
-            best = found.columns
-        if is_all and found.is_proved and not self._has_rates:
-            # No better choice has a plan that is not listed.
-            bound = max(bound, self._objective(best) * (1 - self.gap / 4))
+    def _closed(self, best: tuple[Column, ...], bound: float) -> tuple[tuple[Column, ...], float]:
+        """Close the gap as far as time allows."""
+        draw = np.random.default_rng(0)
+        for attempt in itertools.count():
+            objective = self._objective(best)
+            if objective <= bound * (1 + self.gap) or self.clock.is_over():
+                break
+            target = objective / (1 + self.gap)
+            within, cost = self._within(target)
+            better = self._near(within, cost, best, draw)
+            if better is None:
+                nodes = _TREE_NODES * 2**attempt
+                found = within.search(self.clock, cost, nodes, RULES[attempt % len(RULES)])
+                better = found.choice
+                if found.is_refused:
+                    bound = max(bound, target)
+            if better is not None:
+                best = better
         return best, bound
 
-    def _bound_of(self, columns: list[Column], objective: float) -> float:
-        horizon = objective if self.most_period_s is None else self.most_period_s
-        relaxed = Programme(self.space, columns, frames_in(self.space, horizon), self.most_period_s).relaxed(1e6)
-        return relaxed.value
+    def _near(
+        self, within: WithinPeriod, cost: float, best: tuple[Column, ...], draw: np.random.Generator
+    ) -> tuple[Column, ...] | None:
+        """Look for a better choice that leaves most apps as they are."""
+        for free in self._neighbourhoods(best, draw):
+            if self.clock.is_over():
+                return None
+            fixed = {one.app: one for one in best if one.app not in free}
+            found = within.search(self.clock, cost, _NEIGHBOUR_NODES, RULES[0], fixed)
+            if found.choice is not None:
+                return found.choice
+        return None
 
-    def _chosen(
-        self,
-        columns: list[Column],
-        before: list[Column] | None,
-        gap: float,
-        most_s: float = np.inf,
-        below: float = np.inf,
-    ) -> Solved:
-        """Choose among columns: something better than an earlier choice, where there is one, and below a period.
-
-        With fixed rates, it is chosen again at the period found, until that falls no more.
-        """
-        most_s = min(most_s, self._left_s())
-        if self.most_period_s is not None or not self._has_rates:
-            horizon = 1.0 if self.most_period_s is None else self.most_period_s
-            programme = Programme(self.space, columns, frames_in(self.space, horizon), self.most_period_s)
-            if before is not None:
-                below = min(below, self._objective(before) * (1 - gap))
-            return programme.solve(max(0.2, most_s), gap, below)
-        period = long_period(self.space, columns) if before is None else period_of(self.space, before)
-        best = Solved(None, np.inf, False)
-        for _ in range(20):
-            found = Programme(self.space, columns, frames_in(self.space, period)).solve(max(0.2, most_s), gap)
-            if found.columns is None:
-                break
-            reached = period_of(self.space, found.columns)
-            if not np.isfinite(reached) or reached >= best.objective * (1 - 1e-9):
-                break
-            best, period = Solved(found.columns, reached, found.is_proved), reached
-        return best
+    def _neighbourhoods(self, best: tuple[Column, ...], draw: np.random.Generator) -> Iterator[set[int]]:
+        """Yield the apps to choose anew: some on the busiest unit with others, drawn at random."""
+        frames = frames_in(self.space, period_of(self.space, best))
+        busy = sum(one.busy_s * frames[one.app] for one in best)
+        device, unit = np.unravel_index(int(np.argmax(busy)), busy.shape)
+        busiest = [one.app for one in best if one.busy_s[device, unit] > 0]
+        for size in (2, 3, 4):
+            if size >= len(self._apps):
+                return
+            for _ in range(2 * len(self._apps)):
+                first = int(draw.choice(busiest))
+                others = [app for app in self._apps if app != first]
+                yield {first, *(int(one) for one in draw.choice(others, size - 1, replace=False))}

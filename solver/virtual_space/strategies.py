@@ -14,12 +14,14 @@ from typing import ClassVar
 import numpy as np
 
 from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
-from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.scenarios.errors import InfeasibleError, SolverFailure
 from hybridsplit.scenarios.registry import Registry
+from hybridsplit.scenarios.units import format_seconds
 from hybridsplit.solver.virtual_space.columns import Column, Part, make_column
 from hybridsplit.solver.virtual_space.explain import why_infeasible
 from hybridsplit.solver.virtual_space.periods import Choice, frames_in, period_of
-from hybridsplit.solver.virtual_space.pricing import Pricer, Prices
+from hybridsplit.solver.virtual_space.pool import Clock
+from hybridsplit.solver.virtual_space.pricing import cheapest_by_weights
 from hybridsplit.solver.virtual_space.relax import cheapest_relaxation
 from hybridsplit.solver.virtual_space.search import Search
 from hybridsplit.solver.virtual_space.settle import settled
@@ -89,9 +91,17 @@ class Joint(InferenceStrategy):
         ------
         InfeasibleError
             If no choice keeps the limits; the message names what does not fit and the cheapest relaxation.
+        SolverFailure
+            If the time was up before a choice was found or all were ruled out.
         """
-        search = Search(space, limits.gap, time.monotonic() + limits.time_limit_s, limits.most_period_s)
+        clock = Clock(time.monotonic() + limits.time_limit_s)
+        search = Search(space, limits.gap, clock, limits.most_period_s)
         found = search.run(limits.start)
+        if found is None and not search.is_refused:
+            raise SolverFailure(
+                f"no plan was found in {format_seconds(limits.time_limit_s)}, and none is ruled out; raise "
+                "search.time_limit_s, or lower search.most_cuts"
+            )
         if found is None:
             tried = cheapest_relaxation(space, limits.most_period_s)
             raise InfeasibleError(why_infeasible(space, limits.most_period_s) + tried)
@@ -244,11 +254,10 @@ class GreedyByApp(_Placed):
 
 def _cheapest(space: VirtualSpace, index: int, weights: np.ndarray) -> Sequence[Part]:
     """Return the parts of an app's cheapest plan at weights of units, memory being free."""
-    free = Prices(weights, np.zeros((len(space.devices), 3)), np.zeros((len(space.apps), len(space.devices))))
-    found = Pricer(space, index).cheapest(free, 1.0, most=1)
-    if not found:
+    found = cheapest_by_weights(space, index, weights)
+    if found is None:
         raise InfeasibleError(why_infeasible(space, None))
-    return found[0][1]
+    return found
 
 
 def _name_of(strategy: InferenceStrategy) -> str:

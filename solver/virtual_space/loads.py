@@ -148,8 +148,8 @@ class AppLoads:
         paid[:, here, here] = 0.0
         return paid
 
-    def taken(self, source: int, target: int, parts: tuple[Part, ...]) -> dict[tuple[int, int], float]:
-        """Return what a plan takes, by device and row.
+    def taken(self, source: int, target: int, parts: tuple[Part, ...]) -> FloatArray:
+        """Return [D, R] what a plan takes of all limits.
 
         Parameters
         ----------
@@ -158,22 +158,16 @@ class AppLoads:
         parts
             Its parts.
         """
-        found: dict[tuple[int, int], float] = {}
-
-        def add(device: int, first_row: int, shares: FloatArray) -> None:
-            for row in np.flatnonzero(shares):
-                key = device, first_row + int(row)
-                found[key] = found.get(key, 0.0) + float(shares[row])
-
+        found = np.zeros((len(self.class_of), NUM_ROWS))
         here, num_places = source, self.hops.shape[1]
         for place, there in [(one.start, one.device) for one in parts] + [(num_places - 1, target)]:
             if there != here:
                 shares = self.hops[:, place, self.link_of[here], self.link_of[there]]
-                add(here, unit_rows(TX).start, shares)
-                add(there, unit_rows(RX).start, shares)
+                found[here, unit_rows(TX)] += shares
+                found[there, unit_rows(RX)] += shares
             here = there
         for one in parts:
-            add(one.device, 0, self.parts[int(one.reloads), self.class_of[one.device], :, one.start, one.end])
+            found[one.device] += self.parts[int(one.reloads), self.class_of[one.device], :, one.start, one.end]
         return found
 
     def loaded(self, parts: tuple[Part, ...]) -> dict[int, float]:

@@ -52,17 +52,24 @@ class Programme:
     frames
         [A] frames of every app in a period.
     period_s
-        The period where joules are minimised; None where the period is.
+        The period where it is given; None where it is minimised.
+    is_energy
+        Whether joules are minimised within the given period. Seconds of all units are, otherwise: they matter little
+        where any choice will do, and lead to one soon.
     """
 
     space: VirtualSpace
     columns: Sequence[Column]
     frames: FloatArray
     period_s: float | None = None
+    is_energy: bool = True
 
     @property
     def _num_devices(self) -> int:
         return len(self.space.devices)
+
+    def _cost(self, column: Column) -> float:
+        return (column.energy_j if self.is_energy else column.total_s) * float(self.frames[column.app])
 
     def _loading_pairs(self) -> list[tuple[int, int]]:
         pairs = {(one.app, int(d)) for one in self.columns for d in np.flatnonzero(one.loading_bytes)}
@@ -119,8 +126,8 @@ class Programme:
         upper = np.concatenate([np.zeros(devices * NUM_UNITS), capacities.ravel() / scale, np.zeros(len(pairs))])
         apps = np.array([one.app for one in self.columns], dtype=np.int64)
         choices = sp.csr_matrix((np.ones(num), (apps, np.arange(num))), (len(self.space.apps), num + devices + 1))
-        joules = np.array([one.energy_j * self.frames[one.app] for one in self.columns])
-        return limits, upper, choices, joules, pairs
+        costs = np.array([self._cost(one) for one in self.columns])
+        return limits, upper, choices, costs, pairs
 
     def solve(self, time_limit_s: float, gap: float, below: float = np.inf) -> Solved:
         """Solve the programme by HiGHS, through cvxpy.
@@ -136,7 +143,7 @@ class Programme:
         """
         import cvxpy as cp
 
-        limits, upper, choices, joules, _ = self.matrices()
+        limits, upper, choices, costs, _ = self.matrices()
         num, devices = len(self.columns), self._num_devices
         chosen = cp.Variable(num, boolean=True)
         rest = cp.Variable(devices + 1, nonneg=True)
@@ -155,7 +162,7 @@ class Programme:
             constraints.append(rest[devices] == self.period_s / unit)
         elif np.isfinite(below):
             constraints.append(rest[devices] <= below / unit)
-        goal = rest[devices] if self.period_s is None else joules @ chosen / max(float(joules.max()), 1e-30)
+        goal = rest[devices] if self.period_s is None else costs @ chosen / max(float(costs.max()), 1e-30)
         programme = cp.Problem(cp.Minimize(goal), constraints)
         try:
             with warnings.catch_warnings():
@@ -185,7 +192,7 @@ class Programme:
             One plan of every app.
         """
         if self.period_s is not None:
-            return float(sum(one.energy_j * self.frames[one.app] for one in columns))
+            return float(sum(self._cost(one) for one in columns))
         return float(sum(one.busy_s * self.frames[one.app] for one in columns).max())
 
     def fits(self, columns: Sequence[Column]) -> bool:

@@ -8,14 +8,14 @@ HiGHS keeps its basis between solves, since one differs from the last by a few p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import highspy
 import numpy as np
 
-from hybridsplit.scenarios.contracts.virtual_space import FloatArray
+from hybridsplit.scenarios.contracts.virtual_space import BoolArray, FloatArray
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.solver.virtual_space.loads import KERNEL_ROW, NUM_ROWS
 
@@ -98,9 +98,9 @@ class Relaxation:
         self._highs.setOptionValue("presolve", "off")
         self._highs.setOptionValue("solver", "simplex")
         self._infinity = self._highs.getInfinity()
-        self._num_columns = 0
         self._loading_rows: dict[tuple[int, int], int] = {}
-        self._is_allowed: list[bool] = []
+        self._is_allowed: BoolArray = np.zeros(0, dtype=bool)
+        self._num_plans = 0
         none = np.empty(0)
         for _ in range(num_apps):
             self._highs.addRow(1.0, 1.0, 0, np.empty(0, dtype=np.int32), none)
@@ -116,10 +116,8 @@ class Relaxation:
     def _row(self, device: int, row: int) -> int:
         return self._num_apps + device * NUM_ROWS + row
 
-    def add(
-        self, app: int, cost: float, taken: Mapping[tuple[int, int], float], loaded: Mapping[int, float]
-    ) -> None:
-        """Add a plan.
+    def add(self, app: int, cost: float, taken: FloatArray, loaded: Mapping[int, float]) -> None:
+        """Add a plan, which may not be chosen yet.
 
         Parameters
         ----------
@@ -128,7 +126,7 @@ class Relaxation:
         cost
             What it costs.
         taken
-            Its shares, by device and row.
+            [D, R] its shares of all limits.
         loaded
             Its shares of kernel memory that it loads weights into, by device.
         """
@@ -137,15 +135,15 @@ class Relaxation:
                 self._loading_rows[app, device] = self._highs.getNumRow()
                 room = np.array([self._num_apps + device], dtype=np.int32)
                 self._highs.addRow(-self._infinity, 0.0, 1, room, -np.ones(1))
-        entries = {app: 1.0}
-        entries |= {self._row(device, row): share for (device, row), share in taken.items()}
-        entries |= {self._loading_rows[app, device]: share for device, share in loaded.items()}
-        rows = np.array(sorted(entries), dtype=np.int32)
-        values = np.array([entries[int(row)] for row in rows])
-        self._highs.addCol(cost, 0.0, self._infinity, len(rows), rows, values)
-        self._is_allowed.append(True)
+        flat = taken.ravel()
+        limits = np.flatnonzero(flat)
+        loading = [self._loading_rows[app, device] for device in loaded]
+        rows = np.concatenate([[app], self._num_apps + limits, loading]).astype(np.int32)
+        values = np.concatenate([[1.0], flat[limits], list(loaded.values())])
+        self._highs.addCol(cost, 0.0, 0.0, len(rows), rows, values)
+        self._num_plans += 1
 
-    def allow(self, is_allowed: Sequence[bool]) -> None:
+    def allow(self, is_allowed: BoolArray) -> None:
         """Say which plans may be chosen.
 
         Parameters
@@ -153,11 +151,14 @@ class Relaxation:
         is_allowed
             [N] of every plan.
         """
-        changed = [index for index, (old, new) in enumerate(zip(self._is_allowed, is_allowed, strict=True)) if old != new]
-        for index in changed:
-            upper = self._infinity if is_allowed[index] else 0.0
-            self._highs.changeColBounds(self._first + index, 0.0, upper)
-            self._is_allowed[index] = is_allowed[index]
+        before = np.zeros(self._num_plans, dtype=bool)
+        before[: len(self._is_allowed)] = self._is_allowed
+        changed = np.flatnonzero(before != is_allowed)
+        if len(changed):
+            upper = np.where(is_allowed[changed], self._infinity, 0.0)
+            columns = (self._first + changed).astype(np.int32)
+            self._highs.changeColsBounds(len(changed), columns, np.zeros(len(changed)), upper)
+        self._is_allowed = is_allowed.copy()
 
     def solve(self) -> Relaxed:
         """Solve it.
@@ -175,7 +176,7 @@ class Relaxation:
         status = self._highs.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
             words = self._highs.modelStatusToString(status)
-            raise SolverFailure(f"HiGHS stopped on the relaxation with {len(self._is_allowed)} plans: {words}")
+            raise SolverFailure(f"HiGHS stopped on the relaxation with {self._num_plans} plans: {words}")
         solution = self._highs.getSolution()
         values, duals = np.array(solution.col_value), np.array(solution.row_dual)
         apps, devices = self._num_apps, self._num_devices

@@ -31,7 +31,7 @@ _LONGEST_S = 1e9
 """A period in which only memories and fixed rates matter."""
 _STEPS = (0.5, 2.0, 6.0, 12.0, 20.0, 40.0, 80.0, 200.0, 1000.0)
 """Distances from the bound at which choices are sought, in gaps."""
-_FIRST_NODES = 40
+_LEAST_MIXED_S = 0.5
 _NEIGHBOUR_NODES = 12
 _TREE_NODES = 60
 
@@ -179,41 +179,59 @@ class Search:
     def _first(self, bound: float) -> tuple[Column, ...] | None:
         """Find a choice close to the bound, or ever farther from it."""
         for step in _STEPS:
-            within, cost = self._within(bound * (1 + step * self.gap))
-            dived = within.dive(self.clock, cost)
-            if dived is not None or self.clock.is_over():
-                return dived
-        for step in (*_STEPS, np.inf):
-            within, cost = self._within(bound * (1 + step * self.gap))
-            # The last attempt is for any choice at all.
-            nodes = _FIRST_NODES if np.isfinite(step) else np.inf
-            for rule in RULES[:3]:
-                found = within.search(self.clock, cost, nodes, rule)
-                if found.choice is not None:
-                    return found.choice
-                if found.is_refused or self.clock.is_over():
-                    break
-        self.is_refused = found.is_refused
-        return None
+            target = bound * (1 + step * self.gap)
+            within, cost = self._within(target)
+            found = within.dive(self.clock, cost) or self._mixed(target, 0.1)
+            if found is not None or self.clock.is_over():
+                return found
+        # Whatever there is.
+        answer = self._within(np.inf)[0].search(self.clock, np.inf)
+        self.is_refused = answer.is_refused
+        return answer.choice
+
+    def _mixed(self, target: float, share: float) -> tuple[Column, ...] | None:
+        """Choose among the plans generated so far by HiGHS, in a share of the seconds left; None where it finds none."""
+        is_energy = self.most_period_s is not None
+        period = target if self.most_period_s is None else self.most_period_s
+        frames = frames_in(self.space, period)
+        columns = [one for one in self._pool.columns if float(one.busy_s.max()) * frames[one.app] <= period * (1 + 1e-9)]
+        if {one.app for one in columns} != set(self._apps):
+            return None
+        programme = Programme(self.space, columns, frames, period, is_energy)
+        left_s = self.clock.left_s()
+        found = programme.solve(min(left_s, max(share * left_s, _LEAST_MIXED_S)), self.gap if is_energy else 1.0)
+        if found.columns is None or self._objective(found.columns) > target * (1 + 1e-9):
+            return None
+        return tuple(found.columns)
 
     def _closed(self, best: tuple[Column, ...], bound: float) -> tuple[tuple[Column, ...], float]:
         """Close the gap as far as time allows."""
         draw = np.random.default_rng(0)
+        reach = 0.5
         for attempt in itertools.count():
             objective = self._objective(best)
             if objective <= bound * (1 + self.gap) or self.clock.is_over():
                 break
+            # What closes the gap if it is refused; or far below, while such choices are found.
             target = objective / (1 + self.gap)
+            nearer = objective ** (1 - reach) * bound**reach if bound > 0 else target
+            within, cost = self._within(min(target, nearer))
+            found = within.dive(self.clock, cost) or self._mixed(min(target, nearer), 0.3)
+            if found is not None:
+                best = found
+                continue
+            if nearer < target:
+                reach /= 2
+                continue
             within, cost = self._within(target)
-            better = self._near(within, cost, best, draw)
-            if better is None:
+            found = self._near(within, cost, best, draw)
+            if found is None:
                 nodes = _TREE_NODES * 2**attempt
-                found = within.search(self.clock, cost, nodes, RULES[attempt % len(RULES)])
-                better = found.choice
-                if found.is_refused:
+                answer = within.search(self.clock, cost, nodes, RULES[attempt % len(RULES)])
+                found = answer.choice
+                if answer.is_refused:
                     bound = max(bound, target)
-            if better is not None:
-                best = better
+            best = found or best
         return best, bound
 
     def _near(

@@ -84,11 +84,8 @@ class WithinPeriod:
     _loads: list[AppLoads] = field(default_factory=list)
     _root: list[BoolArray] = field(default_factory=list)
     _columns: list[Column] = field(default_factory=list)
-    _is_allowed: list[bool] = field(default_factory=list)
     _num_seen: int = 0
-    _num_told: int = 0
-    _now: Allowed = ()
-    _banned: set[tuple[int, tuple[Part, ...]]] = field(default_factory=set)
+    _banned: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._frames = frames_in(self.space, self.period_s)
@@ -99,6 +96,8 @@ class WithinPeriod:
                 cache[key] = app_loads(self.space, app, float(frames), self.period_s)
             self._loads.append(cache[key])
             self._root.append(cache[key].is_possible[:, cache[key].class_of])
+        self._of_app: list[list[int]] = [[] for _ in self._loads]
+        self._ranges: list[list[tuple[int, ...]]] = [[] for _ in self._loads]
         self._active_w = np.array([one.active_power_w or 0.0 for one in self.space.devices])
         self._radio_w = np.array([one.radio_power_w or 0.0 for one in self.space.devices])
         free = LimitPrices.none(len(self.space.apps), len(self.space.devices))
@@ -134,7 +133,6 @@ class WithinPeriod:
             Plans of apps that are to stay as they are.
         """
         self._banned.clear()
-        self._now = ()
         waiting: list[Allowed] = [self._with(fixed)]
         is_whole, nodes = True, 0
         while waiting:
@@ -184,9 +182,8 @@ class WithinPeriod:
                 if not node.is_settled or not fixed or retries == 0:
                     return None
                 retries -= 1
-                app, column = fixed.popitem()
-                self._banned.add((app, column.parts))
-                self._now = ()
+                _, column = fixed.popitem()
+                self._banned.add(next(index for index, one in enumerate(self._columns) if one is column))
                 continue
             chosen = [pair for pair in zip(self._columns, node.relaxed.weights.tolist(), strict=True) if pair[1] > 0]
             choice = self._rounded(chosen, most_cost)
@@ -266,29 +263,29 @@ class WithinPeriod:
         return relaxed, at_least, is_last
 
     def _take_pool(self) -> None:
-        """Add the plans of the pool that can be within the period, none of them allowed yet."""
+        """Add the plans of the pool that can be within the period."""
         for column in self.pool.columns[self._num_seen :]:
-            if keeps(self._root[column.app], column.parts):
-                loads, app = self._loads[column.app], self.space.apps[column.app]
-                taken = loads.taken(app.source, app.target, column.parts)
-                cost = self._cost(column)
-                if not self.is_energy:
-                    cost = self._share_cost * sum(share for (_, row), share in taken.items() if IS_LIMIT[row])
-                self._relaxation.add(column.app, cost, taken, loads.loaded(column.parts))
-                self._columns.append(column)
-                self._is_allowed.append(False)
+            index = column.app
+            if not keeps(self._root[index], column.parts):
+                continue
+            app, loads = self.space.apps[index], self._loads[index]
+            taken = loads.taken(app.source, app.target, column.parts)
+            cost = self._cost(column) + self._share_cost * float(taken[:, IS_LIMIT].sum())
+            self._relaxation.add(index, cost, taken, loads.loaded(column.parts))
+            self._of_app[index].append(len(self._columns))
+            self._ranges[index].append(_positions(column.parts, self._root[index], self.space.most_cuts + 1))
+            self._columns.append(column)
         self._num_seen = len(self.pool.columns)
 
     def _allow(self, allowed: Allowed) -> None:
         """Allow the plans of a node, and no others."""
-        same = len(self._now) == len(allowed)
-        changed = {index for index, may_be in enumerate(allowed) if not same or may_be is not self._now[index]}
-        for index, column in enumerate(self._columns):
-            if column.app in changed or index >= self._num_told:
-                is_banned = (column.app, column.parts) in self._banned
-                self._is_allowed[index] = not is_banned and keeps(allowed[column.app], column.parts)
-        self._now, self._num_told = allowed, len(self._columns)
-        self._relaxation.allow(self._is_allowed)
+        is_allowed = np.zeros(len(self._columns), dtype=bool)
+        for may_be, positions, ranges in zip(allowed, self._of_app, self._ranges, strict=True):
+            if positions:
+                # Plans of fewer parts name one of them again.
+                is_allowed[positions] = may_be.ravel()[np.array(ranges)].all(axis=1)
+        is_allowed[list(self._banned)] = False
+        self._relaxation.allow(is_allowed)
 
     def _weight(self, decision: Decision) -> float:
         """Return how much is at stake in a decision."""
@@ -337,3 +334,11 @@ def _only(column: Column, like: BoolArray) -> BoolArray:
     for one in column.parts:
         allowed[int(one.reloads), one.device, one.start, one.end] = True
     return allowed
+
+
+def _positions(parts: tuple[Part, ...], like: BoolArray, number: int) -> tuple[int, ...]:
+    """Return where so many of a plan's parts stand in an array of ranges, the last one repeated."""
+    places = [
+        int(np.ravel_multi_index((int(one.reloads), one.device, one.start, one.end), like.shape)) for one in parts
+    ]
+    return (*places, *[places[-1]] * (number - len(places)))

@@ -140,7 +140,7 @@ def undecided(
     shares: dict[Decision, float] = {}
     for column, weight in chosen:
         if _WHOLE < weight < 1 - _WHOLE:
-            for decision in _answers(column):
+            for decision in filter(lambda one: one.holds, answers(column)):
                 shares[decision] = shares.get(decision, 0.0) + weight
     open_ones = {one: share for one, share in shares.items() if _WHOLE < share < 1 - _WHOLE}
     if not open_ones:
@@ -154,11 +154,17 @@ def undecided(
     return found if open_ones[found] >= 0.5 else found.other()
 
 
-def _answers(column: Column) -> Iterator[Decision]:
+def answers(column: Column) -> Iterator[Decision]:
+    """Yield all decisions that a plan follows, which leave no other plan of its app together.
+
+    Parameters
+    ----------
+    column
+        The plan.
+    """
     for one in column.parts:
         if one.start > 0:
             yield Decision(Question.CUT, column.app, one.start)
         for layer in range(one.start, one.end):
             yield Decision(Question.DEVICE, column.app, layer, one.device)
-            if one.reloads:
-                yield Decision(Question.LOADED, column.app, layer)
+            yield Decision(Question.LOADED, column.app, layer, holds=one.reloads)

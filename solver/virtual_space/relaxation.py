@@ -97,10 +97,14 @@ class Relaxation:
         # A solve repeats a fraction of the last one: presolve would begin anew each time.
         self._highs.setOptionValue("presolve", "off")
         self._highs.setOptionValue("solver", "simplex")
+        self._highs.setOptionValue("primal_feasibility_tolerance", 1e-9)
+        self._highs.setOptionValue("dual_feasibility_tolerance", 1e-9)
         self._infinity = self._highs.getInfinity()
         self._loading_rows: dict[tuple[int, int], int] = {}
         self._is_allowed: BoolArray = np.zeros(0, dtype=bool)
         self._num_plans = 0
+        self._costs: list[float] = []
+        self._has_costs = True
         none = np.empty(0)
         for _ in range(num_apps):
             self._highs.addRow(1.0, 1.0, 0, np.empty(0, dtype=np.int32), none)
@@ -140,8 +144,23 @@ class Relaxation:
         loading = [self._loading_rows[app, device] for device in loaded]
         rows = np.concatenate([[app], self._num_apps + limits, loading]).astype(np.int32)
         values = np.concatenate([[1.0], flat[limits], list(loaded.values())])
-        self._highs.addCol(cost, 0.0, 0.0, len(rows), rows, values)
+        self._highs.addCol(cost if self._has_costs else 0.0, 0.0, 0.0, len(rows), rows, values)
+        self._costs.append(cost)
         self._num_plans += 1
+
+    def count_costs(self, has_costs: bool) -> None:
+        """Say whether plans cost anything, or only apps without one do.
+
+        Parameters
+        ----------
+        has_costs
+            Whether they do.
+        """
+        if has_costs != self._has_costs:
+            costs = np.array(self._costs) if has_costs else np.zeros(self._num_plans)
+            columns = np.arange(self._first, self._first + self._num_plans, dtype=np.int32)
+            self._highs.changeColsCost(self._num_plans, columns, costs)
+            self._has_costs = has_costs
 
     def allow(self, is_allowed: BoolArray) -> None:
         """Say which plans may be chosen.

@@ -31,6 +31,7 @@ _LONGEST_S = 1e9
 """A period in which only memories and fixed rates matter."""
 _STEPS = (0.5, 2.0, 6.0, 12.0, 20.0, 40.0, 80.0, 200.0, 1000.0)
 """Distances from the bound at which choices are sought, in gaps."""
+_LEAST_STEP = 1e-3
 _LEAST_MIXED_S = 0.5
 _NEIGHBOUR_NODES = 12
 _TREE_NODES = 60
@@ -148,18 +149,19 @@ class Search:
         """Return the search for choices whose objective is no more than a target, and the cost to ask it for."""
         if self.most_period_s is None:
             return WithinPeriod(self.space, min(target, _LONGEST_S), self._pool), IN_LIMITS
-        return WithinPeriod(self.space, self.most_period_s, self._pool, is_energy=True), target
+        within = WithinPeriod(self.space, self.most_period_s, self._pool, is_energy=True)
+        return within, min(IN_LIMITS, within.cost_of(target))
 
     def _root_bound(self, best: tuple[Column, ...] | None) -> float | None:
         """Return what no choice is below, by the relaxation alone; None where there is no choice."""
         if self.most_period_s is not None:
-            return self._within(0.0)[0].bound(self.clock)
+            return self._within(0.0)[0].least_j(self.clock)
         if self._within(_LONGEST_S)[0].is_refused(self.clock):
             return None
         low, high = 0.0, self._guess() if best is None else self._objective(best)
         while best is None and not self.clock.is_over() and self._within(high)[0].is_refused(self.clock):
             low, high = high, 2 * high
-        while high > low * (1 + self.gap / 8) and not self.clock.is_over():
+        while high > low * (1 + max(self.gap, _LEAST_STEP) / 8) and not self.clock.is_over():
             middle = (low * high) ** 0.5 if low > 0 else high / 2
             is_refused = self._within(middle)[0].is_refused(self.clock)
             if is_refused is None:
@@ -179,13 +181,13 @@ class Search:
     def _first(self, bound: float) -> tuple[Column, ...] | None:
         """Find a choice close to the bound, or ever farther from it."""
         for step in _STEPS:
-            target = bound * (1 + step * self.gap)
+            target = bound * (1 + step * max(self.gap, _LEAST_STEP))
             within, cost = self._within(target)
             found = within.dive(self.clock, cost) or self._mixed(target, 0.1)
             if found is not None or self.clock.is_over():
                 return found
         # Whatever there is.
-        answer = self._within(np.inf)[0].search(self.clock, np.inf)
+        answer = self._within(np.inf)[0].search(self.clock)
         self.is_refused = answer.is_refused
         return answer.choice
 

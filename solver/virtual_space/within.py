@@ -15,18 +15,19 @@ import numpy as np
 
 from hybridsplit.scenarios.contracts.virtual_space import BoolArray, FloatArray, VirtualSpace
 from hybridsplit.solver.virtual_space.columns import Column, Part
-from hybridsplit.solver.virtual_space.decisions import RULES, Decision, Question, Rule, keeps, undecided
+from hybridsplit.solver.virtual_space.decisions import RULES, Decision, Question, Rule, answers, keeps, undecided
 from hybridsplit.solver.virtual_space.loads import IS_LIMIT, NUM_LIMITS, RX, TX, AppLoads, app_loads, unit_rows
 from hybridsplit.solver.virtual_space.paths import Plans, cheapest_paths
 from hybridsplit.solver.virtual_space.periods import fits_memories, frames_in, period_of
 from hybridsplit.solver.virtual_space.pool import Clock, Pool
 from hybridsplit.solver.virtual_space.relaxation import LimitPrices, Relaxation, Relaxed
 
-UNSERVED = 1e-5
-"""Share of an app's plan that counts as missing; what tolerances of the solver leave is far below."""
 _UNSERVED_COST = 1e3
-IN_LIMITS = 1.0 + _UNSERVED_COST * UNSERVED
-"""What no choice within the limits costs where joules do not: plans cost their shares of all limits together."""
+"""What an app without a plan costs, where any choice within the limits costs 1 at most."""
+UNSERVED = 1e-7
+"""Share of an app's plan that counts as missing; tolerances of the solver are far below."""
+IN_LIMITS = 1.0 + 1e-6
+"""What no choice within the limits costs."""
 _PAYS = 1e-9
 _PLANS_AT_ONCE = 8
 _CLOSE = 0.05
@@ -73,8 +74,8 @@ class WithinPeriod:
     pool
         Plans generated so far; more are added.
     is_energy
-        Whether plans cost joules; they cost their shares of all limits otherwise, so that of plans that serve all apps
-        those are preferred that leave room for others. Any choice costs 1 at most, an app without a plan far more.
+        Whether plans cost their joules, relative to those of all units that are busy all the time; they cost their
+        shares of all limits otherwise, so that of plans that serve all apps those come first that leave room for others.
     """
 
     space: VirtualSpace
@@ -85,6 +86,7 @@ class WithinPeriod:
     _root: list[BoolArray] = field(default_factory=list)
     _columns: list[Column] = field(default_factory=list)
     _num_seen: int = 0
+    _has_costs: bool = True
     _banned: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -100,14 +102,20 @@ class WithinPeriod:
         self._ranges: list[list[tuple[int, ...]]] = [[] for _ in self._loads]
         self._active_w = np.array([one.active_power_w or 0.0 for one in self.space.devices])
         self._radio_w = np.array([one.radio_power_w or 0.0 for one in self.space.devices])
-        free = LimitPrices.none(len(self.space.apps), len(self.space.devices))
-        self._share_cost = 0.0 if self.is_energy else 1.0 / (len(self.space.devices) * NUM_LIMITS)
-        self._unserved_cost = _UNSERVED_COST
-        if self.is_energy:
-            # More than plans that cost nothing else are likely to differ by.
-            least = [self._cheapest(index, free, self._root[index]) for index in range(len(self.space.apps))]
-            self._unserved_cost = 1e2 * max(1e-9, sum(plans[0][0] for plans in least if plans))
-        self._relaxation = Relaxation(len(self.space.apps), len(self.space.devices), self._unserved_cost)
+        self._most_j = self.period_s * float(self._active_w.sum() + 2 * self._radio_w.sum())
+        num_apps, num_devices = len(self.space.apps), len(self.space.devices)
+        self._share_cost = 0.0 if self.is_energy else 1.0 / (num_devices * NUM_LIMITS)
+        self._relaxation = Relaxation(num_apps, num_devices, _UNSERVED_COST)
+
+    def cost_of(self, joules: float) -> float:
+        """Return what a choice of so many joules a period costs.
+
+        Parameters
+        ----------
+        joules
+            Joules of a period.
+        """
+        return joules / self._most_j if self._most_j > 0 else 0.0
 
     def search(
         self,
@@ -134,7 +142,7 @@ class WithinPeriod:
         """
         self._banned.clear()
         waiting: list[Allowed] = [self._with(fixed)]
-        is_whole, nodes = True, 0
+        nodes = 0
         while waiting:
             if nodes >= most_nodes:
                 return Answer(None, False)
@@ -149,13 +157,12 @@ class WithinPeriod:
             choice = self._rounded(chosen, most_cost)
             if choice is not None:
                 return Answer(choice, False)
-            decision = undecided(chosen, self._weight, rule)
+            decision = undecided(chosen, self._weight, rule) or _first_open(chosen, allowed)
             if decision is None:
-                # Whole plans that are too much by no more than rounding: neither found nor refused.
-                is_whole = False
+                # One plan of every app is left, and they are too much together.
                 continue
             waiting += [_branch(allowed, decision.other()), _branch(allowed, decision)]
-        return Answer(None, is_whole)
+        return Answer(None, True)
 
     def dive(
         self,
@@ -213,34 +220,40 @@ class WithinPeriod:
         node = self._relaxed_at(tuple(self._root), most_cost, clock)
         return node.relaxed is None if node.is_settled else None
 
-    def bound(self, clock: Clock) -> float | None:
-        """Return what every choice costs at least by the relaxation; None where there is no choice.
+    def least_j(self, clock: Clock) -> float | None:
+        """Return the joules that every choice takes at least by the relaxation; None where there is no choice.
 
         Parameters
         ----------
         clock
             Says when to stop.
         """
-        best = 0.0
+        best, self._has_costs = 0.0, True
         while not clock.is_over():
             relaxed, at_least, is_last = self._step(tuple(self._root))
-            if relaxed is None:
+            if relaxed is None or at_least > IN_LIMITS:
                 return None
             best = max(best, at_least)
-            if is_last:
-                return None if relaxed.unserved > UNSERVED else best
-        return best
+            if is_last or at_least >= relaxed.value * (1 - 1e-6):
+                break
+        return best * self._most_j
 
     def _relaxed_at(self, allowed: Allowed, most_cost: float, clock: Clock) -> _Node:
-        """Solve the relaxation of a node as far as is needed to refuse it or to go on."""
+        """Solve the relaxation of a node as far as is needed to refuse it or to go on.
+
+        Where less is missing than what plans cost could account for, it is solved again with plans for nothing.
+        """
+        self._has_costs = True
         while not clock.is_over():
             relaxed, at_least, is_last = self._step(allowed)
-            if relaxed is None or at_least > most_cost:
+            most = most_cost if self._has_costs else _UNSERVED_COST * UNSERVED
+            if relaxed is None or at_least > most:
                 return _Node(None)
             is_served = relaxed.unserved <= UNSERVED
-            is_close = at_least >= relaxed.value * (1 - _CLOSE)
-            if is_last or (is_served and is_close):
-                return _Node(relaxed if is_served else None)
+            if is_last and not is_served and self._has_costs:
+                self._has_costs = False
+            elif is_last or (is_served and at_least >= relaxed.value * (1 - _CLOSE)):
+                return _Node(relaxed)
         return _Node(None, is_settled=False)
 
     def _step(self, allowed: Allowed) -> tuple[Relaxed | None, float, bool]:
@@ -249,6 +262,7 @@ class WithinPeriod:
         The relaxation is None where an app has no plan at all.
         """
         self._take_pool()
+        self._relaxation.count_costs(self._has_costs)
         self._allow(allowed)
         relaxed = self._relaxation.solve()
         at_least, is_last = -relaxed.prices.paid, True
@@ -256,9 +270,9 @@ class WithinPeriod:
             plans = self._cheapest(index, relaxed.prices, may_be)
             if not plans:
                 return None, np.inf, True
-            at_least += min(self._unserved_cost, plans[0][0])
+            at_least += min(_UNSERVED_COST, plans[0][0])
             for price, parts in plans:
-                if price < relaxed.worth[index] - _PAYS * max(1.0, self._unserved_cost):
+                if price < relaxed.worth[index] - _PAYS * _UNSERVED_COST:
                     is_last &= not self.pool.add(index, parts)
         return relaxed, at_least, is_last
 
@@ -295,15 +309,17 @@ class WithinPeriod:
         return loads.layer_share(decision.place)
 
     def _cost(self, column: Column) -> float:
-        return column.energy_j * float(self._frames[column.app]) if self.is_energy else 0.0
+        return self.cost_of(column.energy_j * float(self._frames[column.app])) if self.is_energy else 0.0
 
     def _cheapest(self, index: int, prices: LimitPrices, allowed: BoolArray) -> Plans:
         """Return the cheapest plans of an app at prices of limits."""
         loads, app = self._loads[index], self.space.apps[index]
-        limits = prices.limits + self._share_cost * IS_LIMIT
-        stays, loaded = loads.part_prices(limits, self._active_w if self.is_energy else None)
+        limits, per_j = prices.limits, self.cost_of(float(self._has_costs))
+        if self._has_costs:
+            limits = limits + self._share_cost * IS_LIMIT
+        stays, loaded = loads.part_prices(limits, self._active_w * per_j if self.is_energy else None)
         loaded = loaded + prices.loading[index][:, None, None] * loads.loading[loads.class_of]
-        radio = self._radio_w if self.is_energy else np.zeros(len(self.space.devices))
+        radio = self._radio_w * (per_j if self.is_energy else 0.0)
         hop = loads.hop_prices(limits[:, unit_rows(TX)], limits[:, unit_rows(RX)], radio)
         priced = np.where(allowed[0], stays, np.inf), np.where(allowed[1], loaded, np.inf)
         return cheapest_paths(*priced, hop, (app.source, app.target), self.space.most_cuts + 1, _PLANS_AT_ONCE)
@@ -326,6 +342,15 @@ def _branch(allowed: Allowed, decision: Decision) -> Allowed:
     """Return what a decision leaves."""
     left = decision.narrowed(allowed[decision.app])
     return (*allowed[: decision.app], left, *allowed[decision.app + 1 :])
+
+
+def _first_open(chosen: list[tuple[Column, float]], allowed: Allowed) -> Decision | None:
+    """Return a decision for the plans chosen that something else is left by; None where nothing else is left."""
+    for column, _ in chosen:
+        for decision in answers(column):
+            if (decision.narrowed(allowed[column.app]) != allowed[column.app]).any():
+                return decision
+    return None
 
 
 def _only(column: Column, like: BoolArray) -> BoolArray:

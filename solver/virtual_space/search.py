@@ -19,11 +19,11 @@ import numpy as np
 from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
 from hybridsplit.solver.virtual_space.columns import Column
 from hybridsplit.solver.virtual_space.decisions import RULES
-from hybridsplit.solver.virtual_space.enumerate import enumerated, num_plans
+from hybridsplit.solver.virtual_space.enumerate import all_parts, enumerated, num_plans
 from hybridsplit.solver.virtual_space.master import Programme
 from hybridsplit.solver.virtual_space.periods import Choice, fits_memories, frames_in, long_period, period_of
 from hybridsplit.solver.virtual_space.pool import Clock, Pool
-from hybridsplit.solver.virtual_space.within import IN_LIMITS, WithinPeriod
+from hybridsplit.solver.virtual_space.within import IN_LIMITS, Answer, WithinPeriod
 
 ENUMERATED = 600
 """Plans of all apps up to which all are listed instead of generated."""
@@ -31,6 +31,8 @@ _LONGEST_S = 1e9
 """A period in which only memories and fixed rates matter."""
 _STEPS = (0.5, 2.0, 6.0, 12.0, 20.0, 40.0, 80.0, 200.0, 1000.0)
 """Distances from the bound at which choices are sought, in gaps."""
+_MOST_LISTED = 5_000
+"""Plans of all apps up to which HiGHS is asked to refuse a period among all of them."""
 _LEAST_STEP = 1e-3
 _LEAST_MIXED_S = 0.5
 _NEIGHBOUR_NODES = 12
@@ -60,6 +62,7 @@ class Search:
     is_refused: bool = False
     """Whether a search that found nothing has proved that there is nothing."""
     _pool: Pool = field(init=False)
+    _is_all_listed: bool = False
 
     def __post_init__(self) -> None:
         self._pool = Pool(self.space)
@@ -77,7 +80,7 @@ class Search:
         for column in known:
             self._pool.add(column.app, column.parts)
         best = self._complete(known)
-        if sum(num_plans(self.space, index) for index in self._apps) <= ENUMERATED:
+        if self._num_plans <= ENUMERATED:
             listed = self._listed(best)
             if listed is not None or self.is_refused:
                 return listed
@@ -183,7 +186,7 @@ class Search:
         for step in _STEPS:
             target = bound * (1 + step * max(self.gap, _LEAST_STEP))
             within, cost = self._within(target)
-            found = within.dive(self.clock, cost) or self._mixed(target, 0.1)
+            found = within.dive(self.clock, cost) or self._mixed(target, 0.1).choice
             if found is not None or self.clock.is_over():
                 return found
         # Whatever there is.
@@ -191,20 +194,33 @@ class Search:
         self.is_refused = answer.is_refused
         return answer.choice
 
-    def _mixed(self, target: float, share: float) -> tuple[Column, ...] | None:
-        """Choose among the plans generated so far by HiGHS, in a share of the seconds left; None where it finds none."""
+    def _mixed(self, target: float, share: float) -> Answer:
+        """Choose among the plans generated so far by HiGHS, in a share of the seconds left."""
         is_energy = self.most_period_s is not None
         period = target if self.most_period_s is None else self.most_period_s
         frames = frames_in(self.space, period)
         columns = [one for one in self._pool.columns if float(one.busy_s.max()) * frames[one.app] <= period * (1 + 1e-9)]
         if {one.app for one in columns} != set(self._apps):
-            return None
+            return Answer(None, self._is_all_listed)
         programme = Programme(self.space, columns, frames, period, is_energy)
         left_s = self.clock.left_s()
         found = programme.solve(min(left_s, max(share * left_s, _LEAST_MIXED_S)), self.gap if is_energy else 1.0)
         if found.columns is None or self._objective(found.columns) > target * (1 + 1e-9):
-            return None
-        return tuple(found.columns)
+            return Answer(None, found.is_proved and found.columns is None and self._is_all_listed)
+        return Answer(tuple(found.columns), False)
+
+    def _mixed_of_all(self, target: float) -> Answer:
+        """Choose among all plans by HiGHS."""
+        if not self._is_all_listed:
+            for index in self._apps:
+                for parts in all_parts(self.space, index):
+                    self._pool.add(index, parts)
+            self._is_all_listed = True
+        return self._mixed(target, 0.5)
+
+    @property
+    def _num_plans(self) -> int:
+        return sum(num_plans(self.space, index) for index in self._apps)
 
     def _closed(self, best: tuple[Column, ...], bound: float) -> tuple[tuple[Column, ...], float]:
         """Close the gap as far as time allows."""
@@ -215,10 +231,11 @@ class Search:
             if objective <= bound * (1 + self.gap) or self.clock.is_over():
                 break
             # What closes the gap if it is refused; or far below, while such choices are found.
-            target = objective / (1 + self.gap)
+            # A little less than the gap, so that rounding leaves no more than that.
+            target = objective / (1 + 0.999 * self.gap)
             nearer = objective ** (1 - reach) * bound**reach if bound > 0 else target
             within, cost = self._within(min(target, nearer))
-            found = within.dive(self.clock, cost) or self._mixed(min(target, nearer), 0.3)
+            found = within.dive(self.clock, cost) or self._mixed(min(target, nearer), 0.3).choice
             if found is not None:
                 best = found
                 continue
@@ -226,7 +243,13 @@ class Search:
                 reach /= 2
                 continue
             within, cost = self._within(target)
-            found = self._near(within, cost, best, draw)
+            if self._num_plans <= _MOST_LISTED:
+                answer = self._mixed_of_all(target)
+                if answer.is_refused:
+                    bound = max(bound, target)
+                    continue
+                found = answer.choice
+            found = found or self._near(within, cost, best, draw)
             if found is None:
                 nodes = _TREE_NODES * 2**attempt
                 answer = within.search(self.clock, cost, nodes, RULES[attempt % len(RULES)])

@@ -7,31 +7,35 @@ plans made where they are not given. Nothing is printed. Errors are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import hybridsplit.orchestrator.views.notebook  # noqa: F401  registers how values show themselves
-from hybridsplit.orchestrator.folder_choice import choose_folder
-from hybridsplit.orchestrator.results import Replayed, Run
-from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.orchestrator.api_runs import nothing_trained, run_settings
+from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.loader import load_scenario, scenario_of_values
+from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.inference.schema import InferenceScenario
+from hybridsplit.scenarios.loader import load_task, task_of_values
 from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
-    from hybridsplit.orchestrator.pipeline import RunSettings
+    from hybridsplit.orchestrator.inference.results import AppsComparison, LayerCosts
     from hybridsplit.orchestrator.studies.compare import Comparison
     from hybridsplit.orchestrator.studies.pareto import ParetoFront
-    from hybridsplit.runtime.run.records import RoundDone
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.solver.strategies import Strategy
+    from hybridsplit.solver.virtual_space.strategies import InferenceStrategy
 
-ScenarioLike = Scenario | str | Path | Mapping[str, Any]
+Source = str | Path | Mapping[str, Any]
+AnyScenario = Scenario | InferenceScenario | Source
 
 
-def load(source: str | Path | Mapping[str, Any], **overrides: Any) -> Scenario:
-    """Load and check a scenario.
+def load(source: Source, **overrides: Any) -> Any:
+    """Load and check a scenario: a :class:`~hybridsplit.Scenario`, or an ``InferenceScenario`` of such a task.
+
+    What comes back depends on the file, which a type checker cannot see; what is planned for either is typed.
 
     Parameters
     ----------
@@ -49,12 +53,16 @@ def load(source: str | Path | Mapping[str, Any], **overrides: Any) -> Scenario:
     """
     changes = {key.replace("__", "."): value for key, value in overrides.items()}
     if isinstance(source, Mapping):
-        return scenario_of_values(source, changes)
-    return load_scenario(str(source), changes)
+        return task_of_values(source, changes)
+    return load_task(str(source), changes)
 
 
-def profile(scenario: ScenarioLike) -> OptionTable:
-    """Profile what every cut, mode and batch size costs each client.
+@overload
+def profile(scenario: Scenario | Source) -> OptionTable: ...
+@overload
+def profile(scenario: InferenceScenario) -> LayerCosts: ...
+def profile(scenario: AnyScenario) -> OptionTable | LayerCosts:
+    """Profile what every cut, mode and batch size costs each client; for inference, each layer on each accelerator.
 
     Parameters
     ----------
@@ -66,21 +74,37 @@ def profile(scenario: ScenarioLike) -> OptionTable:
     ScenarioError, ProfileError
         If a cost cannot be determined; it is never replaced by zero.
     """
+    loaded = as_task(scenario)
+    if isinstance(loaded, InferenceScenario):
+        from hybridsplit.orchestrator.inference.results import LayerCosts
+
+        return LayerCosts(loaded)
     from hybridsplit.profiler.options import profile_scenario
 
-    return profile_scenario(_scenario(scenario))
+    return profile_scenario(loaded)
 
 
+@overload
 def plan(
-    scenario: ScenarioLike,
+    scenario: Scenario | Source, options: OptionTable | None = None, *, strategy: str | Strategy = "optimal",
+    fixed: Mapping[str, tuple[int, str]] | None = None, warm_start: Plan | None = None,
+    time_limit_s: float | None = None,
+) -> Plan: ...  # fmt: skip
+@overload
+def plan(
+    scenario: InferenceScenario, *, strategy: str | InferenceStrategy = "optimal",
+    warm_start: InferencePlan | None = None, time_limit_s: float | None = None,
+) -> InferencePlan: ...  # fmt: skip
+def plan(
+    scenario: AnyScenario,
     options: OptionTable | None = None,
     *,
-    strategy: str | Strategy = "optimal",
+    strategy: str | Strategy | InferenceStrategy = "optimal",
     fixed: Mapping[str, tuple[int, str]] | None = None,
-    warm_start: Plan | None = None,
+    warm_start: Plan | InferencePlan | None = None,
     time_limit_s: float | None = None,
-) -> Plan:
-    """Choose placement and shares for every client, with a lower bound beside the plan.
+) -> Plan | InferencePlan:
+    """Choose placement and shares for every client, or which layers of every app run where, with a bound beside it.
 
     Parameters
     ----------
@@ -108,21 +132,40 @@ def plan(
     """
     from hybridsplit.orchestrator.planned import plan_as_asked
 
-    loaded = _scenario(scenario)
+    loaded = as_task(scenario)
+    if isinstance(loaded, InferenceScenario):
+        from hybridsplit.orchestrator.inference import face
+
+        return face.plan_apps(
+            loaded, strategy, warm_start, time_limit_s, is_training=options is not None or fixed is not None
+        )
     table = profile(loaded) if options is None else options
-    return plan_as_asked(loaded, table, strategy, fixed=fixed, warm_start=warm_start, time_limit_s=time_limit_s)
+    if isinstance(warm_start, InferencePlan):
+        raise UsageError("warm_start: found the plan of an inference task; needs one of training")
+    asked = cast("str | Strategy", strategy)
+    return plan_as_asked(loaded, table, asked, fixed=fixed, warm_start=warm_start, time_limit_s=time_limit_s)
 
 
+@overload
 def compare(
-    scenario: ScenarioLike,
+    scenario: Scenario | Source, options: OptionTable | None = None,
+    strategies: Iterable[str | Strategy] | None = None, *, train: bool = False, rounds: int | None = None,
+    executor: str = "inline", workers: int | None = None,
+) -> Comparison: ...  # fmt: skip
+@overload
+def compare(
+    scenario: InferenceScenario, options: None = None, strategies: Iterable[str | InferenceStrategy] | None = None
+) -> AppsComparison: ...
+def compare(
+    scenario: AnyScenario,
     options: OptionTable | None = None,
-    strategies: Iterable[str | Strategy] | None = None,
+    strategies: Iterable[str | Strategy | InferenceStrategy] | None = None,
     *,
     train: bool = False,
     rounds: int | None = None,
     executor: str = "inline",
     workers: int | None = None,
-) -> Comparison:
+) -> Comparison | AppsComparison:
     """Plan with several strategies on the same problem, and say where the difference comes from.
 
     Parameters
@@ -146,14 +189,19 @@ def compare(
     from hybridsplit.orchestrator.studies.compare import compare_plans, train_plans
     from hybridsplit.solver.strategies import STRATEGIES
 
-    loaded = _scenario(scenario)
+    loaded = as_task(scenario)
+    if isinstance(loaded, InferenceScenario):
+        from hybridsplit.orchestrator.inference import face
+
+        return face.compare_tasks(loaded, strategies, is_training=options is not None or train)
     table = profile(loaded) if options is None else options
-    compared = compare_plans(loaded, table, list(STRATEGIES) if strategies is None else list(strategies))
-    return train_plans(loaded, table, compared, _settings(executor, workers, rounds)) if train else compared
+    chosen = list(STRATEGIES) if strategies is None else cast("list[str | Strategy]", list(strategies))
+    compared = compare_plans(loaded, table, chosen)
+    return train_plans(loaded, table, compared, run_settings(executor, workers, rounds)) if train else compared
 
 
 def pareto(
-    scenario: ScenarioLike, options: OptionTable | None = None, *, x: str = "memory", points: int = 12
+    scenario: AnyScenario, options: OptionTable | None = None, *, x: str = "memory", points: int = 12
 ) -> ParetoFront:
     """Trade round latency against memory, energy or progress; every point is a plan's, with its bound.
 
@@ -177,140 +225,18 @@ def pareto(
     """
     from hybridsplit.orchestrator.studies.pareto import pareto_front
 
-    loaded = _scenario(scenario)
+    loaded = as_task(scenario)
+    if isinstance(loaded, InferenceScenario):
+        raise nothing_trained("pareto")
     return pareto_front(loaded, profile(loaded) if options is None else options, x, points)
 
 
-def run(
-    plan: Plan | ScenarioLike,
-    *,
-    rounds: int | None = None,
-    executor: str = "inline",
-    workers: int | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    on_round: Callable[[RoundDone], None] | None = None,
-) -> Run:
-    """Train by a plan while its network is replayed, and write a run folder with its report.
+def as_task(scenario: AnyScenario) -> Scenario | InferenceScenario:
+    """Return the scenario that a name, a path, values or a scenario stand for.
 
     Parameters
     ----------
-    plan
-        The plan, which carries its scenario; or a scenario to be planned by ``optimal``.
-    rounds
-        Rounds; the scenario's when None.
-    executor
-        ``inline`` trains in this process, ``ray`` on a local cluster, to the same bits.
-    workers
-        Worker processes of ``ray``; one a core when None.
-    out
-        The run folder; ``runs/NAME`` when None.
-    resume
-        Whether to continue the run that is there.
-    on_round
-        Called after every round of the plan with its number, simulated seconds, loss, accuracy, bytes and largest peak;
-        first, where a run goes on, for the rounds that are done. What it raises ends the run.
-
-    Raises
-    ------
-    BudgetExceededError, RunError
-        If a client exceeds its budget or training fails.
-    UsageError
-        If the folder holds another run.
+    scenario
+        What :func:`load` takes, or a scenario.
     """
-    from hybridsplit.orchestrator.pipeline import check_begun, check_data, run_plan
-    from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
-
-    chosen = plan if isinstance(plan, Plan) else _plan_of(plan)
-    scenario = scenario_inside(chosen, "the plan")
-    folder = choose_folder(None if out is None else Path(out).resolve(), scenario.name, resume=resume)
-    with folder.claimed():
-        if resume:
-            check_begun(folder, chosen, "the plan")
-        check_data(scenario)
-        options = profile(scenario)
-        check_plan(chosen, scenario, options, "the plan")
-        run_plan(
-            scenario, options, chosen, folder, _settings(executor, workers, rounds, resume=resume),
-            on_round=lambda run, done: on_round(done) if on_round is not None and run == "plan" else None,
-        )  # fmt: skip
-    return Run(folder.path)
-
-
-def replay(
-    plan: Plan,
-    *,
-    rounds: int = 1,
-    traces: str | Path | None = None,
-    out: str | Path | None = None,
-    in_order: bool = False,
-    absolute: bool = False,
-) -> Replayed:
-    """Replay a plan's network over constant or recorded links, without training.
-
-    Parameters
-    ----------
-    plan
-        The plan.
-    rounds
-        Rounds to replay.
-    traces
-        Folder of recorded bandwidth traces, dealt to the clients; the scenario's own when None.
-    out
-        Folder for ledger and report; nothing is written when None.
-    in_order
-        Whether recordings run on from round to round, from their start; every round is a window drawn from the seed
-        otherwise, so that rounds are samples.
-    absolute
-        Whether a recording's rates are those of the client's link; a recording says when a link is good, and the plan
-        how good it is on average, otherwise.
-
-    Raises
-    ------
-    ScenarioError, UsageError
-        If a recording cannot be read, or the folder holds a run already.
-    """
-    from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
-    from hybridsplit.orchestrator.recordings import recordings_for
-    from hybridsplit.orchestrator.replaying import replay_plan
-
-    scenario = scenario_inside(plan, "the plan")
-    check_plan(plan, scenario, None, "the plan")
-    dealt = recordings_for(plan, scenario, None if traces is None else Path(traces), absolute=absolute)
-    folder = None if out is None else choose_folder(Path(out), "", resume=False)
-    return replay_plan(plan, scenario, folder, rounds, dealt, in_order=in_order, absolute=absolute)
-
-
-def report(run: Run | str | Path) -> Path:
-    """Render a run's report again, and return where it is.
-
-    Parameters
-    ----------
-    run
-        A run, or its folder.
-
-    Raises
-    ------
-    ContractError
-        If the folder holds no complete run.
-    """
-    from hybridsplit.orchestrator.pipeline import write_report
-
-    return write_report(RunFolder(run.path if isinstance(run, Run) else Path(run)))
-
-
-def _scenario(scenario: ScenarioLike) -> Scenario:
-    return scenario if isinstance(scenario, Scenario) else load(scenario)
-
-
-def _plan_of(scenario: ScenarioLike) -> Plan:
-    return plan(scenario)
-
-
-def _settings(executor: str, workers: int | None, rounds: int | None, *, resume: bool = False) -> RunSettings:
-    from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
-    from hybridsplit.scenarios.errors import UsageError
-
-    if executor not in ("inline", "ray"):
-        raise UsageError(f"executor: found {executor!r}; needs 'inline' or 'ray'")
-    return RunSettings(executor, workers or default_workers(), rounds, resume)
+    return scenario if isinstance(scenario, (Scenario, InferenceScenario)) else load(scenario)

@@ -138,8 +138,10 @@ def load_task(
     return validate_scenario(document, origin, folder)
 
 
-def scenario_of_values(values: Mapping[str, Any], overrides: Mapping[str, Any], folder: Path | None = None) -> Scenario:
-    """Check a scenario given as values.
+def task_of_values(
+    values: Mapping[str, Any], overrides: Mapping[str, Any], folder: Path | None = None
+) -> Scenario | InferenceScenario:
+    """Check a scenario of either kind of task given as values.
 
     Parameters
     ----------
@@ -158,11 +160,77 @@ def scenario_of_values(values: Mapping[str, Any], overrides: Mapping[str, Any], 
     check_plain(values, "the scenario")
     document = copy.deepcopy(dict(values))
     override_all(document, overrides)
+<<<<<<< HEAD
     if is_inference(document, "the scenario") or has_relays(document):
         raise _not_one_cut(document, "the scenario")
     return validate_scenario(document, "the scenario", folder or Path.cwd())
 
 
+=======
+    if is_inference(document, "the scenario"):
+        from hybridsplit.scenarios.inference.loading import validate_inference
+
+        return validate_inference(document, "the scenario", folder or Path.cwd())
+    return validate_scenario(document, "the scenario", folder or Path.cwd())
+
+
+def scenario_of_values(values: Mapping[str, Any], overrides: Mapping[str, Any], folder: Path | None = None) -> Scenario:
+    """Check a scenario of training given as values.
+
+    Parameters
+    ----------
+    values
+        The document.
+    overrides
+        Values by key path that replace or add to those of the document, which is left as it is.
+    folder
+        Folder that relative file names start from; the current one when None.
+
+    Raises
+    ------
+    ScenarioError
+        If anything is wrong.
+    """
+    task = task_of_values(values, overrides, folder)
+    if not isinstance(task, Scenario):
+        raise _nothing_trained("the scenario")
+    return task
+
+
+def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | None = None) -> Scenario:
+    """Check a scenario document and turn relative file names into absolute ones.
+
+    Parameters
+    ----------
+    document
+        Plain values, as read from YAML or from ``plan.json``.
+    origin
+        Name of the document in messages.
+    folder
+        Folder that relative file names start from; left as they are when None.
+
+    Raises
+    ------
+    ScenarioError
+        If anything is wrong.
+    """
+    check_plain(document, origin)
+    document = with_catalogue_figures(document)
+    if folder is not None:
+        document = with_pilot_file(with_device_files(document, folder, origin), folder, origin)
+    located = _with_absolute_paths(document, folder, origin) if folder is not None else document
+    try:
+        # Strict validation of plain values wants JSON input: there a list may fill a tuple and text an enumeration.
+        scenario = Scenario.model_validate_json(json.dumps(located))
+    except ValidationError as error:
+        raise ScenarioError(explain(error, located, origin)) from error
+    _check_devices(scenario, origin)
+    if folder is not None:
+        _check_files(scenario, origin)
+    return scenario
+
+
+>>>>>>> ea70c4c (Python: the same functions take inference tasks, with values that show themselves)
 def _find(name_or_path: str) -> tuple[str, str, Path]:
     if name_or_path in all_builtin_names():
         return f"built-in {name_or_path}", builtin_text(name_or_path), Path.cwd()

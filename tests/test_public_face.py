@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import hybridsplit as hs
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.solver.strategies import Proposal, Strategy
+from tests.solver.virtual_space.tasks import random_task
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = [
@@ -106,6 +108,49 @@ def test_values_show_themselves_shortly_and_as_tables(tmp_path: Path) -> None:
     assert hs.report(run) == run.report
     with pytest.raises(hs.HybridSplitError, match="already holds a run"):
         hs.run(plan, out=tmp_path / "run")
+
+
+def test_inference_tasks_have_the_same_functions_with_values_of_their_own(tmp_path: Path) -> None:
+    scenario = hs.load(random_task(6, apps=3, devices=3).resolved())
+    plan = hs.plan(scenario)
+    compared = hs.compare(scenario, strategies=["optimal", "source-only"])
+    replayed = hs.replay(plan, rounds=30)
+    layers = hs.profile(scenario)
+    for value in (plan, compared, replayed, layers):
+        assert len(repr(value)) < 300
+        assert "\n" not in repr(value)
+        assert "<pre" in value._repr_html_()
+    assert plan.apps[0].id in plan._repr_html_()
+    altered = plan.model_copy(update={"strategy": "<script>"})
+    assert "<script>" not in altered._repr_html_()
+    assert replayed.period_s >= plan.period_s * (1 - 1e-9)
+    assert list(compared.frame["strategy"]) == ["optimal", "source-only"]
+    assert (layers.frame["seconds"] > 0).all()
+    assert hs.plan(scenario, warm_start=plan).period_s <= plan.period_s
+    assert repr(hs.plan("wearables", strategy="source-only")).startswith("Plan of wearables by source-only")
+
+
+def test_what_belongs_to_the_other_task_is_refused_by_name(tmp_path: Path) -> None:
+    scenario = hs.load(random_task(6, apps=2, devices=2).resolved())
+    plan = hs.plan(scenario)
+    training = hs.load("quickstart")
+    of_training = hs.plan(training, strategy="greedy")
+    wrong: list[tuple[str, Callable[[], object]]] = [
+        ("run: nothing is trained", lambda: hs.run(plan)),
+        ("run: nothing is trained", lambda: hs.run(scenario)),
+        ("pareto: nothing is trained", lambda: hs.pareto(scenario)),
+        ("options, fixed: belong to training", lambda: hs.plan(scenario, fixed={})),
+        ("options, train: belong to training", lambda: hs.compare(scenario, train=True)),
+        ("strategy: found LeastMemory", lambda: hs.plan(scenario, strategy=LeastMemory())),
+        ("warm_start: found a plan of training", lambda: hs.plan(scenario, warm_start=of_training)),
+        ("warm_start: found the plan of an inference task", lambda: hs.plan(training, warm_start=plan)),
+        ("traces, in_order and absolute", lambda: hs.replay(plan, in_order=True)),
+        ("was changed after it was made", lambda: hs.replay(plan.model_copy(update={"period_s": plan.period_s / 2}))),
+        ("this replay was not written", lambda: hs.report(hs.replay(plan, rounds=3))),
+    ]
+    for words, call in wrong:
+        with pytest.raises(hs.HybridSplitError, match=words):
+            call()
 
 
 def snippets(page: Path) -> list[str]:

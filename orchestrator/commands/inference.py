@@ -134,7 +134,7 @@ def replay_apps(plan_file: Path, rounds: int | None, out: Path | None, *, has_tr
         )
     from hybridsplit.orchestrator.folder_choice import choose_folder
     from hybridsplit.orchestrator.inference.planning import open_inference_plan
-    from hybridsplit.orchestrator.inference.replaying import ROUNDS, replay_task, save_replay
+    from hybridsplit.orchestrator.inference.replaying import ROUNDS, replay_task, save_replay, with_comparison
 
     plan = open_inference_plan(plan_file)
     folder = choose_folder(out, "", resume=False) if out is not None else None
@@ -143,19 +143,9 @@ def replay_apps(plan_file: Path, rounds: int | None, out: Path | None, *, has_tr
         show(f"{number} periods", 0.0)
         summary = replay_task(plan, number)
     if folder is not None:
-        from hybridsplit.orchestrator.inference.comparing import compare_apps, rate_table
-        from hybridsplit.scenarios.inference.loading import validate_inference
-        from hybridsplit.solver.virtual_space.strategies import BASELINES
-
-        scenario = validate_inference(plan.scenario, str(plan_file))
-        with progress_bar(f"comparing {scenario.name}") as show:
-            rows, _ = compare_apps(scenario, BASELINES, show)
-            rated = [
-                row if row.period_s is None else row.model_copy(update={"ratio": row.period_s / plan.period_s})
-                for row in rows
-            ]
-            cells = rate_table(scenario, show)
-        save_replay(folder, plan, summary.model_copy(update={"strategies": tuple(rated), "rates": tuple(cells)}))
+        with progress_bar(f"comparing {plan.scenario['name']}") as show:
+            compared = with_comparison(plan, summary, show)
+        save_replay(folder, plan, compared)
     if as_json:
         document = summary.model_dump(mode="json", exclude={"strategies", "rates"})
         print_json(document if folder is None else document | {"report": str(folder.report)})

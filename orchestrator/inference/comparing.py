@@ -12,7 +12,7 @@ from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.units import bits_per_second_from_mbps
 from hybridsplit.solver.virtual_space.planner import make_inference_plan
-from hybridsplit.solver.virtual_space.strategies import BASELINES, INFERENCE_STRATEGIES
+from hybridsplit.solver.virtual_space.strategies import BASELINES, INFERENCE_STRATEGIES, InferenceStrategy
 
 LINKS_BPS = tuple(bits_per_second_from_mbps(rate) for rate in (1.0, 8.0, 50.0))
 RELOADS_BYTES_PER_S = (5e6, 20e6, 100e6)
@@ -22,8 +22,14 @@ _CELL_S = 5.0
 Progress = Callable[[str, float], None]
 
 
-def _silent(what: str, share: float) -> None:
-    """Show nothing."""
+def silent(what: str, share: float) -> None:
+    """Show nothing.
+
+    Parameters
+    ----------
+    what, share
+        What is being done and the share that is done.
+    """
 
 
 class ComparedApps(FrozenValue):
@@ -61,7 +67,7 @@ class RateCell(FrozenValue):
 
 
 def compare_apps(
-    scenario: InferenceScenario, names: Sequence[str], on_progress: Progress = _silent
+    scenario: InferenceScenario, names: Sequence[str | InferenceStrategy], on_progress: Progress = silent
 ) -> tuple[list[ComparedApps], dict[str, InferencePlan]]:
     """Plan with several strategies.
 
@@ -70,7 +76,7 @@ def compare_apps(
     scenario
         The scenario.
     names
-        Their names.
+        Their names, or strategies of your own.
     on_progress
         Called with what is being done and the share that is done.
 
@@ -81,7 +87,7 @@ def compare_apps(
     ProfileError
         If a cost is not known.
     """
-    chosen = [INFERENCE_STRATEGIES.find(name) for name in names]
+    chosen = [INFERENCE_STRATEGIES.find(name) if isinstance(name, str) else name for name in names]
     space = virtual_space(scenario)
     rows: list[ComparedApps] = []
     plans: dict[str, InferencePlan] = {}
@@ -111,7 +117,7 @@ def compare_apps(
     return rated, plans
 
 
-def rate_table(scenario: InferenceScenario, on_progress: Progress = _silent) -> list[RateCell]:
+def rate_table(scenario: InferenceScenario, on_progress: Progress = silent) -> list[RateCell]:
     """Return the nine cells of link rates by reload rates.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hybridsplit.profiler.accelerators.space import virtual_space
 from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
@@ -11,10 +12,13 @@ from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.inference.loading import validate_inference
 from hybridsplit.scenarios.inference.schema import InferenceScenario
 
+if TYPE_CHECKING:
+    from hybridsplit.solver.virtual_space.strategies import InferenceStrategy
+
 
 def plan_task(
     scenario: InferenceScenario,
-    strategy: str = "optimal",
+    strategy: str | InferenceStrategy = "optimal",
     *,
     time_limit_s: float | None = None,
     warm_start: InferencePlan | None = None,
@@ -26,7 +30,7 @@ def plan_task(
     scenario
         The scenario.
     strategy
-        Name of a strategy.
+        Name of a strategy, or one of your own.
     time_limit_s
         Seconds after which the best verified plan is taken; the scenario's when None.
     warm_start
@@ -59,19 +63,38 @@ def open_inference_plan(path: Path) -> InferencePlan:
     ContractError
         If it is missing, damaged, of another version, or no plan of the scenario inside it.
     """
+    plan = InferencePlan.load(path)
+    check_inference_plan(plan, str(path))
+    return plan
+
+
+def check_inference_plan(plan: InferencePlan, origin: str) -> InferenceScenario:
+    """Derive the figures of a plan again, and return its scenario.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    origin
+        Where it comes from, for messages.
+
+    Raises
+    ------
+    ContractError
+        If it is no plan of the scenario inside it.
+    """
     from hybridsplit.solver.verify.inference_plan import inference_violations
 
-    plan = InferencePlan.load(path)
-    scenario = validate_inference(plan.scenario, f"{path}: scenario")
+    scenario = validate_inference(plan.scenario, f"{origin}: scenario")
     if plan.scenario != scenario.resolved():
         where = first_difference(plan.scenario, scenario.resolved())
-        raise ContractError(f"{path}: scenario.{where}: not as a resolved scenario has it; make the plan again")
+        raise ContractError(f"{origin}: scenario.{where}: not as a resolved scenario has it; make the plan again")
     if plan.scenario_hash != scenario.content_hash():
-        raise ContractError(f"{path}: scenario_hash: is not that of the scenario inside; make the plan again")
+        raise ContractError(f"{origin}: scenario_hash: is not that of the scenario inside; make the plan again")
     if violations := list(inference_violations(plan, scenario, virtual_space(scenario))):
         more = f", and {len(violations) - 3} more" if len(violations) > 3 else ""
         raise ContractError(
-            f"{path}: is no plan of its scenario: {'; '.join(violations[:3])}{more}; it was changed after it was made: "
-            "make the plan again"
+            f"{origin}: is no plan of its scenario: {'; '.join(violations[:3])}{more}; it was changed after it was "
+            "made: make the plan again"
         )
-    return plan
+    return scenario

@@ -7,7 +7,14 @@ from typing import Any
 
 import yaml
 
-from hybridsplit.orchestrator.inference.comparing import ComparedApps, RateCell
+from hybridsplit.orchestrator.inference.comparing import (
+    ComparedApps,
+    Progress,
+    RateCell,
+    compare_apps,
+    rate_table,
+    silent,
+)
 from hybridsplit.orchestrator.inference.planning import open_inference_plan
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.writing import writing_to
@@ -18,6 +25,7 @@ from hybridsplit.scenarios.contracts.manifest import MANIFEST, Manifest
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.sealed import Kind, read_sealed, write_sealed
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.inference.loading import validate_inference
 
 ROUNDS = 1000
 """Periods to replay: filling the space at the start then weighs little."""
@@ -62,6 +70,27 @@ def replay_task(plan: InferencePlan, rounds: int) -> ReplaySummary:
         Periods to play.
     """
     return _summary(play(plan, rounds))
+
+
+def with_comparison(plan: InferencePlan, summary: ReplaySummary, on_progress: Progress = silent) -> ReplaySummary:
+    """Return what a replay found with the baselines and the nine pairs of rates beside it, for its report.
+
+    Parameters
+    ----------
+    plan, summary
+        What was replayed, and what was found.
+    on_progress
+        Called with what is being done and the share that is done.
+    """
+    from hybridsplit.solver.virtual_space.strategies import BASELINES
+
+    scenario = validate_inference(plan.scenario, "the plan's scenario")
+    rows, _ = compare_apps(scenario, BASELINES, on_progress)
+    rated = [
+        row if row.period_s is None else row.model_copy(update={"ratio": row.period_s / plan.period_s}) for row in rows
+    ]
+    cells = rate_table(scenario, on_progress)
+    return summary.model_copy(update={"strategies": tuple(rated), "rates": tuple(cells)})
 
 
 def save_replay(folder: RunFolder, plan: InferencePlan, summary: ReplaySummary) -> None:

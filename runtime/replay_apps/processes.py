@@ -3,9 +3,9 @@
 With a common period, round k of all apps begins when round k - F is done, F being the frames in flight. An app whose
 rate is its own (fixed, max-min fair, or that of a given period) begins frame after frame at that rate, with no more
 than F under way. Of the steps that wait, the oldest round goes first, in the order of apps; a step that needs two units
-takes both at once. Oldest first can leave an accelerator idle: the next part's weights wait for the CPU, which moves the
-last part's output. So a plan is played for a while in another order too, in which steps that need two units go before
-others, and then in the order that did better.
+takes both at once. Oldest first can leave an accelerator idle: the next part's weights wait for the CPU, which moves
+the last part's output. So a plan is played for a while in another order too, in which steps that need two units go
+before others, and then in the order that did better.
 
 Rates are taken from the start of the replay: to its end for apps that share the period, to an app's last result where
 its rate is its own. So filling the space counts, and no measured rate can be above the planned one.

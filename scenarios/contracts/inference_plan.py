@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.plan import PlanStatus
 from hybridsplit.scenarios.contracts.sealed import Kind, read_sealed, sealed, write_sealed
@@ -89,7 +90,7 @@ class DevicePlan(FrozenValue):
     """Share of time that every unit is busy at the rates of the plan."""
 
 
-class InferencePlan(FrozenValue):
+class InferencePlan(FrozenValue, Shown):
     """A verified plan.
 
     ``period_s`` is the time in which every app gets through its frames once if all units do nothing else, and

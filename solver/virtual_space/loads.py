@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.virtual_space import FloatArray, IntArray, SpaceApp, VirtualSpace
+from hybridsplit.scenarios.contracts.virtual_space import BoolArray, FloatArray, IntArray, SpaceApp, VirtualSpace
 from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.virtual_space.columns import (
     CNN,
@@ -28,7 +28,7 @@ from hybridsplit.solver.virtual_space.dual_feasible import NUM_FUNCTIONS, counte
 from hybridsplit.solver.virtual_space.tables import AppTables, tables_of
 
 NUM_ROWS = NUM_UNITS * NUM_FUNCTIONS + NUM_MEMORIES + NUM_FUNCTIONS - 1
-"""Limits of a device: its units by every function, its memories, and kernels by the functions beside the size itself."""
+"""Limits of a device: its units by every function, its memories, and kernels by the functions beside the size."""
 _WHOLE = 1 + 1e-9
 """Shares above are more than there is."""
 
@@ -46,7 +46,9 @@ def unit_rows(unit: int) -> slice:
 
 MEMORY_ROWS = slice(NUM_UNITS * NUM_FUNCTIONS, NUM_UNITS * NUM_FUNCTIONS + NUM_MEMORIES)
 KERNEL_ROW = MEMORY_ROWS.start + KERNEL
-IS_LIMIT = np.isin(np.arange(NUM_ROWS), [*(unit_rows(unit).start for unit in range(NUM_UNITS)), *range(NUM_ROWS)[MEMORY_ROWS]])
+IS_LIMIT = np.isin(
+    np.arange(NUM_ROWS), [*(unit_rows(unit).start for unit in range(NUM_UNITS)), *range(NUM_ROWS)[MEMORY_ROWS]]
+)
 """[R] whether a row is a limit itself, not one restated by a function."""
 NUM_LIMITS = int(IS_LIMIT.sum())
 _FURTHER_ROWS = slice(MEMORY_ROWS.stop, NUM_ROWS)
@@ -78,7 +80,7 @@ class AppLoads:
 
     class_of: IntArray
     parts: FloatArray
-    is_possible: FloatArray
+    is_possible: BoolArray
     loading: FloatArray
     active_s: FloatArray
     link_of: IntArray
@@ -224,9 +226,7 @@ def app_loads(space: VirtualSpace, app: SpaceApp, frames: float, period_s: float
     )
 
 
-def _part_shares(
-    space: VirtualSpace, tables: AppTables, accelerator: FloatArray, processor: FloatArray
-) -> FloatArray:
+def _part_shares(space: VirtualSpace, tables: AppTables, accelerator: FloatArray, processor: FloatArray) -> FloatArray:
     """Return [2, K, R, L + 1, L + 1] what ranges take of the limits of their device."""
     ways, classes, size = accelerator.shape[:3]
     shares = np.zeros((ways, classes, NUM_ROWS, size, size))

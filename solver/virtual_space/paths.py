@@ -24,8 +24,8 @@ def cheapest_paths(
     Parameters
     ----------
     stays, loads
-        [D, L + 1, L + 1] price of every range whose weights stay, and whose weights are loaded for every frame; infinite
-        where it cannot be.
+        [D, L + 1, L + 1] price of every range whose weights stay, and whose weights are loaded for every frame;
+        infinite where it cannot be.
     hop
         [L + 1, D, D] price of sending what crosses a place.
     ends
@@ -63,9 +63,7 @@ def cheapest_paths(
     return [(price, _traced(steps, reloads, number, device)) for price, number, device in found]
 
 
-def _traced(
-    steps: list[tuple[IntArray, IntArray]], reloads: np.ndarray, number: int, device: int
-) -> tuple[Part, ...]:
+def _traced(steps: list[tuple[IntArray, IntArray]], reloads: np.ndarray, number: int, device: int) -> tuple[Part, ...]:
     """Follow a path back from its last device."""
     parts: list[Part] = []
     end = reloads.shape[1] - 1

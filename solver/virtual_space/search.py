@@ -199,7 +199,9 @@ class Search:
         is_energy = self.most_period_s is not None
         period = target if self.most_period_s is None else self.most_period_s
         frames = frames_in(self.space, period)
-        columns = [one for one in self._pool.columns if float(one.busy_s.max()) * frames[one.app] <= period * (1 + 1e-9)]
+        columns = [
+            one for one in self._pool.columns if float(one.busy_s.max()) * frames[one.app] <= period * (1 + 1e-9)
+        ]
         if {one.app for one in columns} != set(self._apps):
             return Answer(None, self._is_all_listed)
         programme = Programme(self.space, columns, frames, period, is_energy)

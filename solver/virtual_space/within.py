@@ -1,7 +1,7 @@
 """Choices within a given period: column generation at a node of the search, and a depth-first search over decisions.
 
-At a node, the relaxation prices all limits, and the cheapest plan of every app at these prices is added until none pays.
-The bound of a node holds for all plans, generated or not: what plans of all apps cost at least at the prices, less what
+At a node, the relaxation prices all limits, and the cheapest plan of every app at these prices is added until none
+pays. The bound of a node holds for all plans, generated or not: what plans of all apps cost at least at the prices, less what
 the limits are worth. A period is refused where the bound of every node says that an app stays without a plan.
 """
 
@@ -13,10 +13,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.virtual_space import BoolArray, FloatArray, VirtualSpace
-from hybridsplit.solver.virtual_space.columns import Column, Part
+from hybridsplit.scenarios.contracts.virtual_space import BoolArray, VirtualSpace
+from hybridsplit.solver.virtual_space.columns import RX, TX, Column, Part
 from hybridsplit.solver.virtual_space.decisions import RULES, Decision, Question, Rule, answers, keeps, undecided
-from hybridsplit.solver.virtual_space.loads import IS_LIMIT, NUM_LIMITS, RX, TX, AppLoads, app_loads, unit_rows
+from hybridsplit.solver.virtual_space.loads import IS_LIMIT, NUM_LIMITS, AppLoads, app_loads, unit_rows
 from hybridsplit.solver.virtual_space.paths import Plans, cheapest_paths
 from hybridsplit.solver.virtual_space.periods import fits_memories, frames_in, period_of
 from hybridsplit.solver.virtual_space.pool import Clock, Pool
@@ -75,7 +75,7 @@ class WithinPeriod:
         Plans generated so far; more are added.
     is_energy
         Whether plans cost their joules, relative to those of all units that are busy all the time; they cost their
-        shares of all limits otherwise, so that of plans that serve all apps those come first that leave room for others.
+        shares of all limits otherwise, so that of plans that serve all apps those come first that leave room.
     """
 
     space: VirtualSpace
@@ -204,7 +204,8 @@ class WithinPeriod:
     def _with(self, fixed: Mapping[int, Column]) -> Allowed:
         """Return all that is allowed with some apps fixed."""
         return tuple(
-            _only(fixed[index], may_be) & may_be if index in fixed else may_be for index, may_be in enumerate(self._root)
+            _only(fixed[index], may_be) & may_be if index in fixed else may_be
+            for index, may_be in enumerate(self._root)
         )
 
     def is_refused(self, clock: Clock, most_cost: float = IN_LIMITS) -> bool | None:
@@ -333,7 +334,9 @@ class WithinPeriod:
         if len(best) < len(self.space.apps):
             return None
         choice = tuple(best[index][0] for index in range(len(self.space.apps)))
-        if (self.is_energy and sum(self._cost(one) for one in choice) > most_cost) or period_of(self.space, choice) > self.period_s * (1 + 1e-9):
+        if (self.is_energy and sum(self._cost(one) for one in choice) > most_cost) or period_of(
+            self.space, choice
+        ) > self.period_s * (1 + 1e-9):
             return None
         return choice if fits_memories(self.space, choice) else None
 

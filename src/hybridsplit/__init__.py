@@ -24,10 +24,8 @@ if TYPE_CHECKING:
         pareto,
         plan,
         profile,
-        replay,
-        report,
-        run,
     )
+    from hybridsplit.orchestrator.api_runs import replay, report, run
     from hybridsplit.orchestrator.exporting import export
     from hybridsplit.orchestrator.results import Replayed, Run
     from hybridsplit.orchestrator.studies.compare import Comparison
@@ -40,7 +38,8 @@ if TYPE_CHECKING:
 
 _API = "hybridsplit.orchestrator.api"
 _HOME = {
-    **dict.fromkeys(("load", "profile", "plan", "compare", "pareto", "run", "replay", "report"), _API),
+    **dict.fromkeys(("load", "profile", "plan", "compare", "pareto"), _API),
+    **dict.fromkeys(("run", "replay", "report"), f"{_API}_runs"),
     "export": "hybridsplit.orchestrator.exporting",
     "Run": "hybridsplit.orchestrator.results",
     "Replayed": "hybridsplit.orchestrator.results",

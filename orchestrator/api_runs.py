@@ -1,0 +1,206 @@
+"""The Python interface of what is carried out: runs, replays and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from hybridsplit.orchestrator.folder_choice import choose_folder
+from hybridsplit.orchestrator.results import Replayed, Run
+from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.schema import Scenario
+
+if TYPE_CHECKING:
+    from hybridsplit.orchestrator.inference.results import ReplayedApps
+    from hybridsplit.orchestrator.pipeline import RunSettings
+    from hybridsplit.runtime.run.records import RoundDone
+
+
+def run(
+    plan: Plan | Scenario | str | Path | Mapping[str, Any],
+    *,
+    rounds: int | None = None,
+    executor: str = "inline",
+    workers: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_round: Callable[[RoundDone], None] | None = None,
+) -> Run:
+    """Train by a plan while its network is replayed, and write a run folder with its report.
+
+    Parameters
+    ----------
+    plan
+        The plan, which carries its scenario; or a scenario to be planned by ``optimal``.
+    rounds
+        Rounds; the scenario's when None.
+    executor
+        ``inline`` trains in this process, ``ray`` on a local cluster, to the same bits.
+    workers
+        Worker processes of ``ray``; one a core when None.
+    out
+        The run folder; ``runs/NAME`` when None.
+    resume
+        Whether to continue the run that is there.
+    on_round
+        Called after every round of the plan with its number, simulated seconds, loss, accuracy, bytes and largest peak;
+        first, where a run goes on, for the rounds that are done. What it raises ends the run.
+
+    Raises
+    ------
+    BudgetExceededError, RunError
+        If a client exceeds its budget or training fails.
+    UsageError
+        If the folder holds another run.
+    """
+    from hybridsplit.orchestrator.pipeline import check_begun, check_data, run_plan
+    from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
+    from hybridsplit.profiler.options import profile_scenario
+
+    chosen = plan if isinstance(plan, (Plan, InferencePlan)) else _plan_of(plan)
+    if isinstance(chosen, InferencePlan):
+        raise nothing_trained("run")
+    scenario = scenario_inside(chosen, "the plan")
+    folder = choose_folder(None if out is None else Path(out).resolve(), scenario.name, resume=resume)
+    with folder.claimed():
+        if resume:
+            check_begun(folder, chosen, "the plan")
+        check_data(scenario)
+        options = profile_scenario(scenario)
+        check_plan(chosen, scenario, options, "the plan")
+        run_plan(
+            scenario, options, chosen, folder, run_settings(executor, workers, rounds, resume=resume),
+            on_round=lambda run, done: on_round(done) if on_round is not None and run == "plan" else None,
+        )  # fmt: skip
+    return Run(folder.path)
+
+
+@overload
+def replay(
+    plan: Plan, *, rounds: int | None = None, traces: str | Path | None = None, out: str | Path | None = None,
+    in_order: bool = False, absolute: bool = False,
+) -> Replayed: ...  # fmt: skip
+@overload
+def replay(plan: InferencePlan, *, rounds: int | None = None, out: str | Path | None = None) -> ReplayedApps: ...
+def replay(
+    plan: Plan | InferencePlan,
+    *,
+    rounds: int | None = None,
+    traces: str | Path | None = None,
+    out: str | Path | None = None,
+    in_order: bool = False,
+    absolute: bool = False,
+) -> Replayed | ReplayedApps:
+    """Replay a plan without training: its network over constant or recorded links, or its apps frame by frame.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    rounds
+        Rounds to replay, 1 when None; periods of an inference task, 1,000 when None.
+    traces
+        Folder of recorded bandwidth traces, dealt to the clients; the scenario's own when None.
+    out
+        Folder for ledger and report; nothing is written when None.
+    in_order
+        Whether recordings run on from round to round, from their start; every round is a window drawn from the seed
+        otherwise, so that rounds are samples.
+    absolute
+        Whether a recording's rates are those of the client's link; a recording says when a link is good, and the plan
+        how good it is on average, otherwise.
+
+    Raises
+    ------
+    ScenarioError, UsageError
+        If a recording cannot be read, or the folder holds a run already.
+    """
+    if isinstance(plan, InferencePlan):
+        if traces is not None or in_order or absolute:
+            raise UsageError(
+                "traces, in_order and absolute: the links of an inference task are constant; leave them out"
+            )
+        from hybridsplit.orchestrator.inference import face
+
+        return face.replay_apps(plan, rounds, out)
+    from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
+    from hybridsplit.orchestrator.recordings import recordings_for
+    from hybridsplit.orchestrator.replaying import replay_plan
+
+    scenario = scenario_inside(plan, "the plan")
+    check_plan(plan, scenario, None, "the plan")
+    dealt = recordings_for(plan, scenario, None if traces is None else Path(traces), absolute=absolute)
+    folder = None if out is None else choose_folder(Path(out), "", resume=False)
+    summary, entries = replay_plan(
+        plan, scenario, folder, 1 if rounds is None else rounds, dealt, in_order=in_order, absolute=absolute
+    )
+    return Replayed(summary, tuple(entries))
+
+
+def report(run: Run | ReplayedApps | str | Path) -> Path:
+    """Render the report of a run, or of a replay of an inference task, again, and return where it is.
+
+    Parameters
+    ----------
+    run
+        A run, a replay that was written (``out``), or its folder.
+
+    Raises
+    ------
+    ContractError
+        If the folder holds no complete run.
+    """
+    from hybridsplit.orchestrator.inference.detect import is_inference_folder
+
+    path = Path(run) if isinstance(run, (str, Path)) else run.path
+    if path is None:
+        raise UsageError("report: this replay was not written; replay with out=")
+    if is_inference_folder(path):
+        from hybridsplit.orchestrator.inference.replaying import report_again
+
+        return report_again(RunFolder(path))
+    from hybridsplit.orchestrator.pipeline import write_report
+
+    return write_report(RunFolder(path))
+
+
+def nothing_trained(what: str) -> UsageError:
+    """Return the error for what only training has.
+
+    Parameters
+    ----------
+    what
+        What was asked for.
+    """
+    return UsageError(f"{what}: nothing is trained in an inference task; plan, compare, replay and report it")
+
+
+def run_settings(executor: str, workers: int | None, rounds: int | None, *, resume: bool = False) -> RunSettings:
+    """Return how a run is carried out.
+
+    Parameters
+    ----------
+    executor, workers, rounds, resume
+        As for :func:`run`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such executor.
+    """
+    from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
+
+    if executor not in ("inline", "ray"):
+        raise UsageError(f"executor: found {executor!r}; needs 'inline' or 'ray'")
+    return RunSettings(executor, workers or default_workers(), rounds, resume)
+
+
+def _plan_of(scenario: Scenario | str | Path | Mapping[str, Any]) -> Plan | InferencePlan:
+    from hybridsplit.orchestrator.api import as_task, plan
+
+    made: Plan | InferencePlan = plan(as_task(scenario))
+    return made

@@ -16,8 +16,11 @@ from typing import Any
 import yaml
 
 from hybridsplit.scenarios.devices import catalogue
-from hybridsplit.scenarios.loader import builtin_names, builtin_text
+from hybridsplit.scenarios.inference.accelerators import accelerator_catalogue
+from hybridsplit.scenarios.inference.schema import InferenceScenario
+from hybridsplit.scenarios.loader import builtin_names, builtin_text, load_task
 from hybridsplit.scenarios.modes import MODES
+from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.shown import shown
 from hybridsplit.scenarios.variants import choices_of, models_at
 
@@ -58,7 +61,7 @@ class Case:
     Parameters
     ----------
     target
-        ``scenario``, ``device`` or ``trace``.
+        ``scenario``, ``device`` or ``trace``; ``apps`` for a scenario of an inference task.
     text
         Content of the file.
     steps
@@ -75,8 +78,12 @@ def make_case(seed: int, kind: str, number: int) -> Case:
     draw = random.Random(f"{seed}:{kind}:{number}")
     if kind == "plan":
         name = draw.choices(builtin_names(), [12, 4, 2, 1])[0]
+        if draw.random() < 0.2:
+            return _apps(draw, hostile=0.1, in_text=0.0)
         return _scenario(draw, name, hostile=0.1, in_text=0.0)
-    target = draw.choices(["scenario", "device", "trace"], [14, 3, 3])[0]
+    target = draw.choices(["scenario", "device", "trace", "apps"], [14, 3, 3, 5])[0]
+    if target == "apps":
+        return _apps(draw, hostile=0.4, in_text=0.2)
     if target == "scenario":
         return _scenario(draw, draw.choice(builtin_names()), hostile=0.4, in_text=0.2)
     return _device(draw) if target == "device" else _trace(draw)
@@ -84,6 +91,17 @@ def make_case(seed: int, kind: str, number: int) -> Case:
 
 def _scenario(draw: random.Random, name: str, *, hostile: float, in_text: float) -> Case:
     return _mutated(draw, "scenario", yaml.safe_load(builtin_text(name)), name, hostile=hostile, in_text=in_text)
+
+
+def _apps(draw: random.Random, *, hostile: float, in_text: float) -> Case:
+    """Mutate an inference task: as it ships, or with its networks and an accelerator written out."""
+    document = yaml.safe_load(builtin_text("wearables"))
+    if draw.random() < 0.5:
+        document = load_task("wearables").resolved()
+        kind = draw.choice(sorted(accelerator_catalogue()))
+        document["devices"] = {"own": accelerator_catalogue()[kind].model_dump(mode="json", exclude_none=True)}
+        document["accelerators"][0]["device"] = "own"
+    return _mutated(draw, "apps", document, "wearables", hostile=hostile, in_text=in_text)
 
 
 def _device(draw: random.Random) -> Case:
@@ -176,7 +194,8 @@ def _misspell(draw: random.Random, holder: dict[Any, Any], key: Any) -> str:
 
 def _variant(draw: random.Random, document: dict[str, Any], path: Path) -> str:
     """Choose another variant of a section, or take a key of one."""
-    members = models_at([str(part) for part in path[:-1]])
+    root = InferenceScenario if "task" in document else Scenario
+    members = models_at([str(part) for part in path[:-1]], root)
     if not members:
         return "left as it is"
     holder = _at(document, path[:-1])

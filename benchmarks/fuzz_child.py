@@ -63,8 +63,10 @@ def answer(folder: Path, request: dict[str, object], limit_s: float) -> dict[str
 
 
 def _load(folder: Path, case: Case) -> str:
+    from hybridsplit.profiler.accelerators.space import virtual_space
     from hybridsplit.runtime.replay.trace_files import load_trace
-    from hybridsplit.scenarios.loader import builtin_text, load_scenario
+    from hybridsplit.scenarios.inference.schema import InferenceScenario
+    from hybridsplit.scenarios.loader import builtin_text, load_scenario, load_task
 
     path = folder / f"{case.target}.yaml"
     path.write_text(case.text, encoding="utf-8", errors="surrogatepass")
@@ -75,6 +77,11 @@ def _load(folder: Path, case: Case) -> str:
         mine = folder / "mine.yaml"
         mine.write_text(builtin_text("quickstart") + "\ndevice_files: [device.yaml]\n", encoding="utf-8")
         load_scenario(str(mine)).resolved()
+    elif case.target == "apps":
+        task = load_task(str(path))
+        task.content_hash()
+        if isinstance(task, InferenceScenario):
+            virtual_space(task)
     else:
         load_scenario(str(path)).content_hash()
     return "done"

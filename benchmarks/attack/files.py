@@ -13,6 +13,13 @@ from typing import Any
 from benchmarks.attack.alterations import Alteration, of_bytes, of_json, of_table
 from benchmarks.attack.tally import Said, Tally, call
 
+APPS = ("--set", "search.most_cuts=0", "--set", "search.time_limit_s=5")
+OF_SEARCH = frozenset({"lower_bound_s", "gap", "num_plans", "solve_s", "notes", "strategy", "status"})
+"""What only a search knows: beside a plan of an inference task alone it is stated by the file."""
+OF_REPLAY = OF_SEARCH | {
+    "rounds", "period_s", "frames", "rate_hz", "latency_s", "busy", "strategies", "rates", "frames_in_flight",
+}  # fmt: skip
+"""What only a replay knows; its report shows it as the replay's."""
 SMALL = ("--set", "training.local_steps=1", "--set", "training.frozen_control=true")
 STATED = frozenset({
     "lower_bound_s", "lower_bound_j", "schedule_lower_bound_s", "compile_s", "solve_s", "prices", "marginals", "notes",
@@ -55,6 +62,8 @@ def prepare(folder: Path) -> None:
     for arguments in (
         ("plan", "quickstart", *SMALL, "--out", folder / "plan.json"),
         ("run", "quickstart", *SMALL, "--rounds", 2, "--executor", "inline", "--out", folder / "run"),
+        ("plan", "wearables", *APPS, "--out", folder / "apps.json"),
+        ("replay", folder / "apps.json", "--rounds", 5, "--out", folder / "apps"),
     ):
         said = call(*arguments)
         assert said is not None, arguments
@@ -85,7 +94,17 @@ def targets(folder: Path) -> Iterator[Target]:
     def believed(place: Path, said: Said) -> Any:
         return object()  # whoever does not refuse has believed it
 
+    def replay_apps(place: Path) -> Said | None:
+        return call("replay", place / "apps.json", "--rounds", 5, "--json")
+
+    def report_apps(place: Path) -> Said | None:
+        return call("report", place / "apps", "--json")
+
     yield Target("plan.json", "replay", replay, believed, STATED | COSTS)
+    yield Target("apps.json", "replay", replay_apps, believed, OF_SEARCH)
+    for name in ("plan.json", "summary.json", "manifest.json"):
+        yield Target(f"apps/{name}", "report", report_apps, believed, OF_REPLAY | {"files"})
+    yield Target("apps/scenario.yaml", "report", report_apps, believed)
     yield Target("plan.json", "run --plan", run, believed, STATED)
     yield Target("run/plan.json", "replay", replay_run, believed, STATED)
     for name in ("plan.json", "summary.json", "manifest.json"):

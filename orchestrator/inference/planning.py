@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hybridsplit.profiler.accelerators.space import virtual_space
 from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
@@ -11,6 +12,7 @@ from hybridsplit.scenarios.contracts.sealed import first_difference
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.inference.loading import validate_inference
 from hybridsplit.scenarios.inference.schema import InferenceScenario
+from hybridsplit.scenarios.shown import shown
 
 if TYPE_CHECKING:
     from hybridsplit.solver.virtual_space.strategies import InferenceStrategy
@@ -84,6 +86,7 @@ def check_inference_plan(plan: InferencePlan, origin: str) -> InferenceScenario:
         If it is no plan of the scenario inside it.
     """
     from hybridsplit.solver.verify.inference_plan import inference_violations
+    from hybridsplit.solver.virtual_space.planner import derived
 
     scenario = validate_inference(plan.scenario, f"{origin}: scenario")
     if plan.scenario != scenario.resolved():
@@ -91,10 +94,31 @@ def check_inference_plan(plan: InferencePlan, origin: str) -> InferenceScenario:
         raise ContractError(f"{origin}: scenario.{where}: not as a resolved scenario has it; make the plan again")
     if plan.scenario_hash != scenario.content_hash():
         raise ContractError(f"{origin}: scenario_hash: is not that of the scenario inside; make the plan again")
-    if violations := list(inference_violations(plan, scenario, virtual_space(scenario))):
+    space = virtual_space(scenario)
+    violations = list(inference_violations(plan, scenario, space))
+    again = derived(scenario, space, plan) if not violations else None
+    if again is not None:
+        violations += _differences(plan.model_dump(mode="json"), again.model_dump(mode="json"))
+    if violations:
         more = f", and {len(violations) - 3} more" if len(violations) > 3 else ""
         raise ContractError(
             f"{origin}: is no plan of its scenario: {'; '.join(violations[:3])}{more}; it was changed after it was "
             "made: make the plan again"
         )
     return scenario
+
+
+def _differences(found: Any, wanted: Any, where: str = "") -> list[str]:
+    """Return the figures in which two documents differ by more than rounding."""
+    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
+        return [line for key in found for line in _differences(found[key], wanted[key], f"{where}.{key}".lstrip("."))]
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        pairs = enumerate(zip(found, wanted, strict=True))
+        return [line for index, pair in pairs for line in _differences(*pair, f"{where}.{index}")]
+    if isinstance(found, float) and isinstance(wanted, float):
+        return [] if math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-15) else [_differs(where, found, wanted)]
+    return [] if found == wanted else [_differs(where, found, wanted)]
+
+
+def _differs(where: str, found: object, wanted: object) -> str:
+    return f"{where}: found {shown(found)}, its parts come to {shown(wanted)}"

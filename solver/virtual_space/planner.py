@@ -93,6 +93,27 @@ def still_possible(space: VirtualSpace, plan: InferencePlan) -> list[Column]:
     return found
 
 
+def derived(scenario: InferenceScenario, space: VirtualSpace, plan: InferencePlan) -> InferencePlan | None:
+    """Return a plan with every figure derived again from where its parts run; None where they cannot run there.
+
+    Parameters
+    ----------
+    scenario, space
+        The scenario, and its space.
+    plan
+        The plan; what only its search knows is taken as it is.
+    """
+    columns = still_possible(space, plan)
+    if len(columns) != len(space.apps):
+        return None
+    is_energy = scenario.objective.minimise == "energy"
+    reached = plan.objective_j if is_energy else period_of(space, columns)
+    bound = plan.lower_bound_j if is_energy else plan.lower_bound_s
+    choice = Choice(tuple(columns), reached or 0.0, bound or 0.0, plan.num_plans, False)
+    again = _plan(scenario, space, INFERENCE_STRATEGIES.find("source-only"), choice, plan.solve_s)
+    return again.model_copy(update={key: getattr(plan, key) for key in ("strategy", "status", "notes", "gap")})
+
+
 def _check_rates(space: VirtualSpace, plan: InferencePlan) -> None:
     for app, planned in zip(space.apps, plan.apps, strict=True):
         if app.least_rate_hz is not None and planned.rate_hz < app.least_rate_hz * (1 - 1e-9):

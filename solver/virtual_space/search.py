@@ -183,6 +183,10 @@ class Search:
 
     def _first(self, bound: float) -> tuple[Column, ...] | None:
         """Find a choice close to the bound, or ever farther from it."""
+        if self.clock.is_over():
+            return None
+        if self.most_period_s is None and bound <= 0:
+            bound = self._guess()
         for step in _STEPS:
             target = bound * (1 + step * max(self.gap, _LEAST_STEP))
             within, cost = self._within(target)

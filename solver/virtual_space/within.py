@@ -1,8 +1,8 @@
 """Choices within a given period: column generation at a node of the search, and a depth-first search over decisions.
 
 At a node, the relaxation prices all limits, and the cheapest plan of every app at these prices is added until none
-pays. The bound of a node holds for all plans, generated or not: what plans of all apps cost at least at the prices, less what
-the limits are worth. A period is refused where the bound of every node says that an app stays without a plan.
+pays. The bound of a node holds for all plans, generated or not: what plans of all apps cost at least at the prices,
+less what the limits are worth. A period is refused where the bound of every node says that an app stays without a plan.
 """
 
 from __future__ import annotations

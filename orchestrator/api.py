@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
+import hybridsplit.orchestrator.inference.notebook
 import hybridsplit.orchestrator.views.notebook  # noqa: F401  registers how values show themselves
 from hybridsplit.orchestrator.api_runs import nothing_trained, run_settings
 from hybridsplit.scenarios.contracts.inference_plan import InferencePlan

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 
-from hybridsplit.orchestrator.inference.results import AppsComparison, LayerCosts, ReplayedApps
 from hybridsplit.scenarios.contracts.display import as_html
-from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import Plan
 
@@ -42,35 +40,3 @@ def _options(options: OptionTable) -> str:
     from hybridsplit.orchestrator.views.profile import fits_table
 
     return fragment(fits_table(options))
-
-
-@as_html.register
-def _apps_plan(plan: InferencePlan) -> str:
-    from rich.markup import escape
-
-    from hybridsplit.orchestrator.inference.views import app_table, device_table, inference_headline
-
-    return fragment(app_table(plan), device_table(plan), escape(inference_headline(plan)))
-
-
-@as_html.register
-def _layers(costs: LayerCosts) -> str:
-    from hybridsplit.orchestrator.inference.views import layers_table
-
-    return fragment(*layers_table(costs.scenario))
-
-
-@as_html.register
-def _apps_comparison(compared: AppsComparison) -> str:
-    from hybridsplit.orchestrator.inference.views import apps_comparison_table
-
-    return fragment(apps_comparison_table(compared.rows))
-
-
-@as_html.register
-def _replayed_apps(replayed: ReplayedApps) -> str:
-    from rich.markup import escape
-
-    from hybridsplit.orchestrator.inference.views import replayed_table
-
-    return fragment(replayed_table(replayed.summary), escape(repr(replayed)))

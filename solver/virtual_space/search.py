@@ -31,6 +31,8 @@ _LONGEST_S = 1e9
 """A period in which only memories and fixed rates matter."""
 _STEPS = (0.5, 2.0, 6.0, 12.0, 20.0, 40.0, 80.0, 200.0, 1000.0)
 """Distances from the bound at which choices are sought, in gaps."""
+_FAR = (1.5, 3.0, 10.0, np.inf)
+"""Factors of the bound at which some choice is sought first."""
 _MOST_LISTED = 5_000
 """Plans of all apps up to which HiGHS is asked to refuse a period among all of them."""
 _LEAST_STEP = 1e-3
@@ -89,8 +91,8 @@ class Search:
             self.is_refused = True
             return None
         if best is None or self._objective(best) > bound * (1 + self.gap):
-            first = self._first(bound)
-            best = self._better(best, first)
+            best = self._better(best, self._any(bound) if best is None else None)
+            best = self._better(best, self._first(bound, self.clock.part(0.5) if best is not None else self.clock))
         if best is None:
             return None
         best, bound = self._closed(best, bound)
@@ -181,20 +183,32 @@ class Search:
             seconds[column.app] = max(seconds[column.app], float(column.busy_s.max()))
         return max(1e-9, sum(seconds) / len(self.space.devices))
 
-    def _first(self, bound: float) -> tuple[Column, ...] | None:
+    def _any(self, bound: float) -> tuple[Column, ...] | None:
+        """Find some choice soon, far from the bound, so that there is one when the time is up."""
+        for factor in _FAR:
+            if self.clock.is_over():
+                return None
+            target = (bound or self._guess()) * factor
+            within, cost = self._within(target)
+            found = within.dive(self.clock, cost) or self._mixed(target, 0.05).choice
+            if found is not None:
+                return found
+        return None
+
+    def _first(self, bound: float, clock: Clock) -> tuple[Column, ...] | None:
         """Find a choice close to the bound, or ever farther from it."""
-        if self.clock.is_over():
+        if clock.is_over():
             return None
         if self.most_period_s is None and bound <= 0:
             bound = self._guess()
         for step in _STEPS:
             target = bound * (1 + step * max(self.gap, _LEAST_STEP))
             within, cost = self._within(target)
-            found = within.dive(self.clock, cost) or self._mixed(target, 0.1).choice
-            if found is not None or self.clock.is_over():
+            found = within.dive(clock, cost) or self._mixed(target, 0.1).choice
+            if found is not None or clock.is_over():
                 return found
         # Whatever there is.
-        answer = self._within(np.inf)[0].search(self.clock)
+        answer = self._within(np.inf)[0].search(clock)
         self.is_refused = answer.is_refused
         return answer.choice
 

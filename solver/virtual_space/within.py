@@ -1,4 +1,4 @@
-"""Choices within a given period: column generation at a node of the search, and a depth-first search over decisions.
+"""Choices within a given period: column generation at every node of a depth-first search over decisions.
 
 At a node, the relaxation prices all limits, and the cheapest plan of every app at these prices is added until none
 pays. The bound of a node holds for all plans, generated or not: what plans of all apps cost at least at the prices,
@@ -8,33 +8,25 @@ less what the limits are worth. A period is refused where the bound of every nod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.virtual_space import BoolArray, VirtualSpace
-from hybridsplit.solver.virtual_space.columns import RX, TX, Column, Part
-from hybridsplit.solver.virtual_space.decisions import RULES, Decision, Question, Rule, answers, keeps, undecided
-from hybridsplit.solver.virtual_space.loads import IS_LIMIT, NUM_LIMITS, AppLoads, app_loads, unit_rows
-from hybridsplit.solver.virtual_space.paths import Plans, cheapest_paths
-from hybridsplit.solver.virtual_space.periods import fits_memories, frames_in, period_of
-from hybridsplit.solver.virtual_space.pool import Clock, Pool
-from hybridsplit.solver.virtual_space.relaxation import LimitPrices, Relaxation, Relaxed
+from hybridsplit.scenarios.contracts.virtual_space import BoolArray
+from hybridsplit.solver.virtual_space.columns import Column
+from hybridsplit.solver.virtual_space.decisions import RULES, Decision, Question, Rule, answers, undecided
+from hybridsplit.solver.virtual_space.generation import UNSERVED_COST, Allowed, Generation
+from hybridsplit.solver.virtual_space.periods import fits_memories, period_of
+from hybridsplit.solver.virtual_space.pool import Clock
+from hybridsplit.solver.virtual_space.relaxation import Relaxed
 
-_UNSERVED_COST = 1e3
-"""What an app without a plan costs, where any choice within the limits costs 1 at most."""
 UNSERVED = 1e-7
 """Share of an app's plan that counts as missing; tolerances of the solver are far below."""
 IN_LIMITS = 1.0 + 1e-6
 """What no choice within the limits costs."""
-_PAYS = 1e-9
-_PLANS_AT_ONCE = 8
 _CLOSE = 0.05
 """Relative distance from the best relaxation at which to go on."""
-
-Allowed = tuple[BoolArray, ...]
-"""For every app, [2, D, L + 1, L + 1] the ranges that may stay, and those that may be loaded."""
 
 
 @dataclass(frozen=True)
@@ -61,61 +53,8 @@ class _Node:
     """Whether the time sufficed."""
 
 
-@dataclass
-class WithinPeriod:
-    """Searches for choices within a period.
-
-    Parameters
-    ----------
-    space
-        The space.
-    period_s
-        The period.
-    pool
-        Plans generated so far; more are added.
-    is_energy
-        Whether plans cost their joules, relative to those of all units that are busy all the time; they cost their
-        shares of all limits otherwise, so that of plans that serve all apps those come first that leave room.
-    """
-
-    space: VirtualSpace
-    period_s: float
-    pool: Pool
-    is_energy: bool = False
-    _loads: list[AppLoads] = field(default_factory=list)
-    _root: list[BoolArray] = field(default_factory=list)
-    _columns: list[Column] = field(default_factory=list)
-    _num_seen: int = 0
-    _has_costs: bool = True
-    _banned: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self._frames = frames_in(self.space, self.period_s)
-        cache: dict[tuple[str, float], AppLoads] = {}
-        for app, frames in zip(self.space.apps, self._frames, strict=True):
-            key = app.model, float(frames)
-            if key not in cache:
-                cache[key] = app_loads(self.space, app, float(frames), self.period_s)
-            self._loads.append(cache[key])
-            self._root.append(cache[key].is_possible[:, cache[key].class_of])
-        self._of_app: list[list[int]] = [[] for _ in self._loads]
-        self._ranges: list[list[tuple[int, ...]]] = [[] for _ in self._loads]
-        self._active_w = np.array([one.active_power_w or 0.0 for one in self.space.devices])
-        self._radio_w = np.array([one.radio_power_w or 0.0 for one in self.space.devices])
-        self._most_j = self.period_s * float(self._active_w.sum() + 2 * self._radio_w.sum())
-        num_apps, num_devices = len(self.space.apps), len(self.space.devices)
-        self._share_cost = 0.0 if self.is_energy else 1.0 / (num_devices * NUM_LIMITS)
-        self._relaxation = Relaxation(num_apps, num_devices, _UNSERVED_COST)
-
-    def cost_of(self, joules: float) -> float:
-        """Return what a choice of so many joules a period costs.
-
-        Parameters
-        ----------
-        joules
-            Joules of a period.
-        """
-        return joules / self._most_j if self._most_j > 0 else 0.0
+class WithinPeriod(Generation):
+    """Searches for choices within a period."""
 
     def search(
         self,
@@ -247,7 +186,7 @@ class WithinPeriod:
         self._has_costs = True
         while not clock.is_over():
             relaxed, at_least, is_last = self._step(allowed)
-            most = most_cost if self._has_costs else _UNSERVED_COST * UNSERVED
+            most = most_cost if self._has_costs else UNSERVED_COST * UNSERVED
             if relaxed is None or at_least > most:
                 return _Node(None)
             is_served = relaxed.unserved <= UNSERVED
@@ -257,73 +196,12 @@ class WithinPeriod:
                 return _Node(relaxed)
         return _Node(None, is_settled=False)
 
-    def _step(self, allowed: Allowed) -> tuple[Relaxed | None, float, bool]:
-        """Solve the relaxation once and add the plans it asks for: with its bound, and whether it asked for none.
-
-        The relaxation is None where an app has no plan at all.
-        """
-        self._take_pool()
-        self._relaxation.count_costs(self._has_costs)
-        self._allow(allowed)
-        relaxed = self._relaxation.solve()
-        at_least, is_last = -relaxed.prices.paid, True
-        for index, may_be in enumerate(allowed):
-            plans = self._cheapest(index, relaxed.prices, may_be)
-            if not plans:
-                return None, np.inf, True
-            at_least += min(_UNSERVED_COST, plans[0][0])
-            for price, parts in plans:
-                if price < relaxed.worth[index] - _PAYS * _UNSERVED_COST:
-                    is_last &= not self.pool.add(index, parts)
-        return relaxed, at_least, is_last
-
-    def _take_pool(self) -> None:
-        """Add the plans of the pool that can be within the period."""
-        for column in self.pool.columns[self._num_seen :]:
-            index = column.app
-            if not keeps(self._root[index], column.parts):
-                continue
-            app, loads = self.space.apps[index], self._loads[index]
-            taken = loads.taken(app.source, app.target, column.parts)
-            cost = self._cost(column) + self._share_cost * float(taken[:, IS_LIMIT].sum())
-            self._relaxation.add(index, cost, taken, loads.loaded(column.parts))
-            self._of_app[index].append(len(self._columns))
-            self._ranges[index].append(_positions(column.parts, self._root[index], self.space.most_cuts + 1))
-            self._columns.append(column)
-        self._num_seen = len(self.pool.columns)
-
-    def _allow(self, allowed: Allowed) -> None:
-        """Allow the plans of a node, and no others."""
-        is_allowed = np.zeros(len(self._columns), dtype=bool)
-        for may_be, positions, ranges in zip(allowed, self._of_app, self._ranges, strict=True):
-            if positions:
-                # Plans of fewer parts name one of them again.
-                is_allowed[positions] = may_be.ravel()[np.array(ranges)].all(axis=1)
-        is_allowed[list(self._banned)] = False
-        self._relaxation.allow(is_allowed)
-
     def _weight(self, decision: Decision) -> float:
         """Return how much is at stake in a decision."""
         loads = self._loads[decision.app]
         if decision.question is Question.CUT:
             return loads.hop_share(decision.place)
         return loads.layer_share(decision.place)
-
-    def _cost(self, column: Column) -> float:
-        return self.cost_of(column.energy_j * float(self._frames[column.app])) if self.is_energy else 0.0
-
-    def _cheapest(self, index: int, prices: LimitPrices, allowed: BoolArray) -> Plans:
-        """Return the cheapest plans of an app at prices of limits."""
-        loads, app = self._loads[index], self.space.apps[index]
-        limits, per_j = prices.limits, self.cost_of(float(self._has_costs))
-        if self._has_costs:
-            limits = limits + self._share_cost * IS_LIMIT
-        stays, loaded = loads.part_prices(limits, self._active_w * per_j if self.is_energy else None)
-        loaded = loaded + prices.loading[index][:, None, None] * loads.loading[loads.class_of]
-        radio = self._radio_w * (per_j if self.is_energy else 0.0)
-        hop = loads.hop_prices(limits[:, unit_rows(TX)], limits[:, unit_rows(RX)], radio)
-        priced = np.where(allowed[0], stays, np.inf), np.where(allowed[1], loaded, np.inf)
-        return cheapest_paths(*priced, hop, (app.source, app.target), self.space.most_cuts + 1, _PLANS_AT_ONCE)
 
     def _rounded(self, chosen: list[tuple[Column, float]], most_cost: float) -> tuple[Column, ...] | None:
         """Take the plan of every app that weighs most, if that fits."""
@@ -362,11 +240,3 @@ def _only(column: Column, like: BoolArray) -> BoolArray:
     for one in column.parts:
         allowed[int(one.reloads), one.device, one.start, one.end] = True
     return allowed
-
-
-def _positions(parts: tuple[Part, ...], like: BoolArray, number: int) -> tuple[int, ...]:
-    """Return where so many of a plan's parts stand in an array of ranges, the last one repeated."""
-    places = [
-        int(np.ravel_multi_index((int(one.reloads), one.device, one.start, one.end), like.shape)) for one in parts
-    ]
-    return (*places, *[places[-1]] * (number - len(places)))

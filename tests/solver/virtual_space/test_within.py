@@ -15,7 +15,7 @@ from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
 from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.solver.virtual_space import search, strategies, within
 from hybridsplit.solver.virtual_space.columns import Column, make_column
-from hybridsplit.solver.virtual_space.decisions import RULES, answers
+from hybridsplit.solver.virtual_space.decisions import RULES, answers, keeps
 from hybridsplit.solver.virtual_space.dual_feasible import NUM_FUNCTIONS, counted_sizes
 from hybridsplit.solver.virtual_space.enumerate import all_parts
 from hybridsplit.solver.virtual_space.periods import fits_memories, period_of
@@ -92,7 +92,7 @@ def test_what_a_plan_follows_leaves_no_other_plan(seed: int) -> None:
     allowed = tried._root[0]
     for decision in answers(chosen):
         allowed = decision.narrowed(allowed)
-    assert [one.parts for one in plans if within.keeps(allowed, one.parts)] == [chosen.parts]
+    assert [one.parts for one in plans if keeps(allowed, one.parts)] == [chosen.parts]
 
 
 @given(seed=st.integers(0, 10_000), factor=st.floats(1.0, 4.0))

@@ -12,6 +12,7 @@ from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
@@ -199,8 +200,17 @@ def run_settings(executor: str, workers: int | None, rounds: int | None, *, resu
     return RunSettings(executor, workers or default_workers(), rounds, resume)
 
 
-def _plan_of(scenario: Scenario | str | Path | Mapping[str, Any]) -> Plan | InferencePlan:
-    from hybridsplit.orchestrator.api import as_task, plan
+def _plan_of(scenario: Scenario | InferenceScenario | str | Path | Mapping[str, Any]) -> Plan:
+    from hybridsplit.orchestrator.planned import plan_as_asked
+    from hybridsplit.profiler.options import profile_scenario
+    from hybridsplit.scenarios.loader import load_task, task_of_values
 
-    made: Plan | InferencePlan = plan(as_task(scenario))
-    return made
+    if isinstance(scenario, Mapping):
+        scenario = task_of_values(scenario, {})
+    elif isinstance(scenario, (str, Path)):
+        scenario = load_task(str(scenario))
+    if isinstance(scenario, InferenceScenario):
+        raise nothing_trained("run")
+    return plan_as_asked(
+        scenario, profile_scenario(scenario), "optimal", fixed=None, warm_start=None, time_limit_s=None
+    )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    plan: Plan | Scenario | str | Path | Mapping[str, Any],
+    plan: Plan | InferencePlan | Scenario | str | Path | Mapping[str, Any],
     *,
     rounds: int | None = None,
     executor: str = "inline",
@@ -62,9 +62,9 @@ def run(
     from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
     from hybridsplit.profiler.options import profile_scenario
 
-    chosen = plan if isinstance(plan, (Plan, InferencePlan)) else _plan_of(plan)
-    if isinstance(chosen, InferencePlan):
+    if isinstance(plan, InferencePlan):
         raise nothing_trained("run")
+    chosen = plan if isinstance(plan, Plan) else _plan_of(plan)
     scenario = scenario_inside(chosen, "the plan")
     folder = choose_folder(None if out is None else Path(out).resolve(), scenario.name, resume=resume)
     with folder.claimed():

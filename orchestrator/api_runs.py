@@ -136,10 +136,9 @@ def replay(
     check_plan(plan, scenario, None, "the plan")
     dealt = recordings_for(plan, scenario, None if traces is None else Path(traces), absolute=absolute)
     folder = None if out is None else choose_folder(Path(out), "", resume=False)
-    summary, entries = replay_plan(
+    return replay_plan(
         plan, scenario, folder, 1 if rounds is None else rounds, dealt, in_order=in_order, absolute=absolute
     )
-    return Replayed(summary, tuple(entries))
 
 
 def report(run: Run | ReplayedApps | str | Path) -> Path:

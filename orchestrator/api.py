@@ -18,7 +18,7 @@ from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.inference.schema import InferenceScenario
-from hybridsplit.scenarios.loader import load_task, task_of_values
+from hybridsplit.scenarios.loader import load_scenario, load_task, task_of_values
 from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def load(source: Source, **overrides: Any) -> Any:
     changes = {key.replace("__", "."): value for key, value in overrides.items()}
     if isinstance(source, Mapping):
         return task_of_values(source, changes)
-    return load_task(str(source), changes)
+    task = load_task(str(source), changes)
+    return task if isinstance(task, InferenceScenario) else load_scenario(str(source), changes)
 
 
 @overload

@@ -160,17 +160,12 @@ def task_of_values(
     check_plain(values, "the scenario")
     document = copy.deepcopy(dict(values))
     override_all(document, overrides)
-<<<<<<< HEAD
-    if is_inference(document, "the scenario") or has_relays(document):
-        raise _not_one_cut(document, "the scenario")
-    return validate_scenario(document, "the scenario", folder or Path.cwd())
-
-
-=======
     if is_inference(document, "the scenario"):
         from hybridsplit.scenarios.inference.loading import validate_inference
 
         return validate_inference(document, "the scenario", folder or Path.cwd())
+    if has_relays(document):
+        raise _not_one_cut(document, "the scenario")
     return validate_scenario(document, "the scenario", folder or Path.cwd())
 
 
@@ -193,44 +188,10 @@ def scenario_of_values(values: Mapping[str, Any], overrides: Mapping[str, Any], 
     """
     task = task_of_values(values, overrides, folder)
     if not isinstance(task, Scenario):
-        raise _nothing_trained("the scenario")
+        raise _not_one_cut(values, "the scenario")
     return task
 
 
-def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | None = None) -> Scenario:
-    """Check a scenario document and turn relative file names into absolute ones.
-
-    Parameters
-    ----------
-    document
-        Plain values, as read from YAML or from ``plan.json``.
-    origin
-        Name of the document in messages.
-    folder
-        Folder that relative file names start from; left as they are when None.
-
-    Raises
-    ------
-    ScenarioError
-        If anything is wrong.
-    """
-    check_plain(document, origin)
-    document = with_catalogue_figures(document)
-    if folder is not None:
-        document = with_pilot_file(with_device_files(document, folder, origin), folder, origin)
-    located = _with_absolute_paths(document, folder, origin) if folder is not None else document
-    try:
-        # Strict validation of plain values wants JSON input: there a list may fill a tuple and text an enumeration.
-        scenario = Scenario.model_validate_json(json.dumps(located))
-    except ValidationError as error:
-        raise ScenarioError(explain(error, located, origin)) from error
-    _check_devices(scenario, origin)
-    if folder is not None:
-        _check_files(scenario, origin)
-    return scenario
-
-
->>>>>>> ea70c4c (Python: the same functions take inference tasks, with values that show themselves)
 def _find(name_or_path: str) -> tuple[str, str, Path]:
     if name_or_path in all_builtin_names():
         return f"built-in {name_or_path}", builtin_text(name_or_path), Path.cwd()

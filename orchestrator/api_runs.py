@@ -204,12 +204,11 @@ def _plan_of(scenario: Scenario | InferenceScenario | str | Path | Mapping[str, 
     from hybridsplit.profiler.options import profile_scenario
     from hybridsplit.scenarios.loader import load_task, task_of_values
 
+    task: object = scenario
     if isinstance(scenario, Mapping):
-        scenario = task_of_values(scenario, {})
+        task = task_of_values(scenario, {})
     elif isinstance(scenario, (str, Path)):
-        scenario = load_task(str(scenario))
-    if isinstance(scenario, InferenceScenario):
+        task = load_task(str(scenario))
+    if not isinstance(task, Scenario):
         raise nothing_trained("run")
-    return plan_as_asked(
-        scenario, profile_scenario(scenario), "optimal", fixed=None, warm_start=None, time_limit_s=None
-    )
+    return plan_as_asked(task, profile_scenario(task), "optimal", fixed=None, warm_start=None, time_limit_s=None)

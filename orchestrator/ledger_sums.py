@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 from hybridsplit.runtime.replay import Replay
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
-from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.phases import OCCASIONAL_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import Plan
 
 
@@ -45,11 +45,15 @@ class LedgerSums:
         Replayed latency of every round: of the client that takes longest, its waits included.
     bytes_agree
         Whether all sources count the same bytes, by client, round and phase.
+    rounds_of, late
+        By client, the replayed rounds that it took part in, and those of them that went on without it.
     """
 
     of: Mapping[tuple[Source, Phase], PhaseSum]
     latencies_s: tuple[float, ...]
     bytes_agree: bool
+    rounds_of: Mapping[str, int]
+    late: Mapping[str, int]
 
     @classmethod
     def of_entries(cls, entries: Collection[LedgerEntry], left_out: Collection[tuple[str, int]] = ()) -> Self:
@@ -68,7 +72,10 @@ class LedgerSums:
         sums = {place: _summed(rows) for place, rows in found.items()}
         latencies_s = _replayed_latencies_s(entries)
         in_order_s = tuple(latencies_s[index] for index in sorted(latencies_s))
-        return cls(sums, in_order_s, bytes_agree(entries, left_out))
+        replayed, barrier = Source.REPLAYED, Phase.BARRIER
+        rounds_of = Counter(entry.client for entry in entries if entry.source is replayed and entry.phase is barrier)
+        late = Counter(client for client, _ in late_of(entries))
+        return cls(sums, in_order_s, bytes_agree(entries, left_out), rounds_of, late)
 
     @classmethod
     def of_replay(cls, plan: Plan, attendance: Attendance, replayed: Replay) -> Self:
@@ -86,10 +93,23 @@ class LedgerSums:
             {**_of_plan(plan, rounds_of, caught_up), **_of_timeline(replayed)},
             tuple(_latencies_s(replayed)),
             bytes_agree=True,
+            rounds_of=rounds_of,
+            late=Counter(one.client for one in replayed.late),
         )
 
 
-def bytes_agree(entries: Iterable[LedgerEntry], left_out: Collection[tuple[str, int]] = ()) -> bool:
+def late_of(entries: Iterable[LedgerEntry]) -> set[tuple[str, int]]:
+    """Return the clients and rounds that came to nothing at a deadline.
+
+    Parameters
+    ----------
+    entries
+        Of all sources.
+    """
+    return {(entry.client, entry.round) for entry in entries if entry.phase is Phase.ABANDONED}
+
+
+def bytes_agree(entries: Collection[LedgerEntry], left_out: Collection[tuple[str, int]] = ()) -> bool:
     """Whether all sources count the same bytes, by client, round and phase.
 
     Parameters
@@ -97,10 +117,11 @@ def bytes_agree(entries: Iterable[LedgerEntry], left_out: Collection[tuple[str, 
     entries
         Of all sources.
     left_out
-        Clients and rounds in which their training did not count, so that nothing was measured: they are not compared.
+        Clients and rounds in which their training did not count, so that nothing was measured: they are not compared,
+        as are those who were late.
         Those who have left are in no source's later rounds.
     """
-    passed_over = set(left_out)
+    passed_over = {*left_out, *late_of(entries)}
     sent: dict[Source, dict[tuple[str, int, Phase], int]] = {}
     barrier = Phase.BARRIER
     for source, client, number, phase, _, _, size, _ in entries:
@@ -154,10 +175,9 @@ def _of_timeline(replayed: Replay) -> dict[tuple[Source, Phase], PhaseSum]:
     counts = Counter(map(id, columns))
     distinct = dict(zip(map(id, columns), columns, strict=True))
     found: dict[Phase, list[tuple[int, float, float, int]]] = {}
-    propagation = Phase.PROPAGATION
     for key, totals in distinct.items():
         for phase, spent in totals.items():
-            if phase is not propagation or spent.seconds != 0:
+            if phase not in OCCASIONAL_PHASES or spent.seconds != 0:
                 found.setdefault(phase, []).append((counts[key], spent.seconds, spent.waiting_s, spent.bytes))
     return {(Source.REPLAYED, phase): _weighted(rows) for phase, rows in found.items()}
 

@@ -53,21 +53,35 @@ def plan_as_asked(
         As the planner raises them.
     """
     by_recordings = scenario.objective.links == "recorded" and find_strategy(strategy).name == FOR_RECORDED_LINKS
-    if recordings is not None and not by_recordings:
+    chooses_deadline = scenario.objective.late == "skip" and scenario.objective.deadline_s is None
+    if recordings is not None and not (by_recordings or chooses_deadline):
         raise UsageError(
             f"--traces: recordings decide nothing here; needs the strategy {FOR_RECORDED_LINKS} and "
-            "objective.links: recorded (--set objective.links=recorded)"
+            "objective.links: recorded (--set objective.links=recorded), or objective.late: skip"
         )
     if not by_recordings:
-        return make_plan(scenario, table, strategy, fixed=fixed, warm_start=warm_start, time_limit_s=time_limit_s)
+        plan = make_plan(scenario, table, strategy, fixed=fixed, warm_start=warm_start, time_limit_s=time_limit_s)
+        return _with_deadline(plan, scenario, recordings)
     if fixed:
         raise UsageError("fixed: options are chosen over the recordings; set objective.links to nominal to fix some")
     from hybridsplit.orchestrator.recorded.choice import plan_for_recordings
 
-    return plan_for_recordings(
+    plan = plan_for_recordings(
         scenario, table, _recordings(scenario, recordings), warm_start=warm_start, time_limit_s=time_limit_s,
         on_progress=on_progress,
     )  # fmt: skip
+    return _with_deadline(plan, scenario, recordings)
+
+
+def _with_deadline(plan: Plan, scenario: Scenario, recordings: Path | None) -> Plan:
+    """Choose the deadline over recordings, where rounds have one that is not stated and there are recordings."""
+    objective = scenario.objective
+    is_open = objective.late == "skip" and objective.deadline_s is None
+    if not is_open or not (recordings or any(group.link.trace for group in scenario.clients)):
+        return plan
+    from hybridsplit.orchestrator.recorded.deadline import with_best_deadline
+
+    return with_best_deadline(plan, scenario, _recordings(scenario, recordings))
 
 
 def _recordings(scenario: Scenario, folder: Path | None) -> Mapping[str, BandwidthTrace]:

@@ -14,7 +14,7 @@ from hybridsplit.runtime.replay import Replay
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
-from hybridsplit.scenarios.units import counted
+from hybridsplit.scenarios.units import counted, format_seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,8 @@ def summarise(
             f"Training the client parts brought {accuracy:.1%} test accuracy after {counted(num_rounds, 'round')}; "
             f"with all of them frozen the same rounds bring {frozen:.1%}."
         )
+    seen, words = _data_seen(plan, sums)
+    notes += words
     latencies = None if distinct_windows is None else spread(in_order_s, distinct_windows, _seed_of(plan))
     if latencies is not None:
         line = latencies_line(latencies, num_rounds)
@@ -75,6 +77,7 @@ def summarise(
         round_latency_planned_s=plan.round_latency_s,
         round_latency_replayed_s=simulated_s / num_rounds,
         round_latencies=latencies,
+        data_seen=seen,
         simulated_s=simulated_s,
         test_accuracy=accuracy,
         frozen_control_accuracy=frozen,
@@ -84,6 +87,29 @@ def summarise(
         within_budget=all(peak_bytes.get(c.id, 0) <= c.memory_budget_bytes for c in plan.clients),
         notes=tuple(notes),
     )
+
+
+_NAMED = 3
+
+
+def _data_seen(plan: Plan, sums: LedgerSums) -> tuple[float | None, list[str]]:
+    """Return the share of the data that was in time, mean over rounds, and words; None where rounds wait for all."""
+    if plan.deadline_s is None:
+        return None, []
+    weight = {client.id: client.data_weight for client in plan.clients}
+    lost = math.fsum(weight[name] * count for name, count in sums.late.items())
+    seen = 1.0 - lost / math.fsum(weight[name] * count for name, count in sums.rounds_of.items())
+    if not sums.late:
+        return seen, [f"Nobody was late: every client was done within {format_seconds(plan.deadline_s)}."]
+    most = sorted(sums.late.items(), key=lambda one: (-one[1], one[0]))
+    named = ", ".join(f"{name} in {counted(count, 'round')}" for name, count in most[:_NAMED])
+    more = f" and {len(most) - _NAMED:,} others" if len(most) > _NAMED else ""
+    times = counted(sum(sums.late.values()), "time")
+    text = (
+        f"Late {times} ({named}{more}): rounds went on after {format_seconds(plan.deadline_s)}, and {seen:.1%} of the "
+        "data was seen."
+    )
+    return seen, [text]
 
 
 def _seed_of(plan: Plan) -> int:

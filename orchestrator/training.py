@@ -11,7 +11,7 @@ from hybridsplit.orchestrator.summary import round_ends_s
 from hybridsplit.runtime.executors.base import Executor
 from hybridsplit.runtime.replay import Replay, replay
 from hybridsplit.runtime.run.records import RoundDone
-from hybridsplit.runtime.run.rounds import TrainingResult, train
+from hybridsplit.runtime.run.rounds import Reading, TrainingResult, train
 from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.options import OptionTable
@@ -84,8 +84,9 @@ def train_by_plan(
         If a client exceeds its budget or training fails.
     """
 
-    def clock(attendance: Attendance) -> list[float]:
-        return round_ends_s(replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, samples_windows=True))
+    def clock(attendance: Attendance) -> Reading:
+        played = replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, samples_windows=True)
+        return Reading(round_ends_s(played), played.late)
 
     assignments = assignments_of(plan, scenario)
     result = train(

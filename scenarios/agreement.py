@@ -22,6 +22,14 @@ def disagreements(document: Mapping[str, Any]) -> list[str]:
         The scenario's values. What is absent or of a wrong kind there is passed over: others say so.
     """
     found = list(_of_data(document))
+    training = document.get("training")
+    if _text(document, "objective", "late") == "skip" and isinstance(training, Mapping):
+        shared, steps = training.get("server_model", "per-client"), training.get("local_steps", 1)
+        if shared != "per-client" and isinstance(steps, int) and steps > 1:
+            found.append(
+                f"objective.late: found 'skip' with training.server_model {shared!r}, where all clients wait for each "
+                "other after every step; use late: wait, server_model: per-client, or local_steps: 1"
+            )
     groups = document.get("clients")
     if isinstance(groups, Sequence) and not isinstance(groups, str):
         mappings = [(index, group) for index, group in enumerate(groups) if isinstance(group, Mapping)]

@@ -211,12 +211,16 @@ class Scenario(Section):
             {
                 "model": {"task": self.model.task},
                 "data": {name: getattr(self.data, name) for name in type(self.data).model_fields},
-                "training": {"sequence_length": self.training.sequence_length},
+                "training": {
+                    "sequence_length": self.training.sequence_length,
+                    "server_model": self.training.server_model,
+                    "local_steps": self.training.local_steps,
+                },
                 "radio": {
                     "link_model": self.radio.link_model,
                     **{key: getattr(self.radio, key) for key in self.radio.model_fields_set},
                 },
-                "objective": {"minimise": self.objective.minimise},
+                "objective": {"minimise": self.objective.minimise, "late": self.objective.late},
                 "clients": groups,
             }
         )

@@ -18,6 +18,8 @@ from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
 from hybridsplit.scenarios.contracts.prices import Marginal, Prices
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
+from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.scenarios.units import format_seconds
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.build import propagation_s
 from hybridsplit.solver.problem.depths import depth_of_plan
@@ -27,6 +29,8 @@ from hybridsplit.solver.search.joint import SearchResult
 from hybridsplit.solver.shares.solution import ShareSolution
 from hybridsplit.solver.shares.timing import Timing, timing_of
 
+LATE_AFTER_ROUNDS = 2.0
+"""A deadline that nothing is known about, in planned rounds."""
 OPTIMAL_GAP = 1e-6
 """Relative gap up to which a plan is called optimal."""
 
@@ -116,6 +120,7 @@ def assemble(problem: PlanningProblem, decision: Decision) -> Plan:
         gap=gap,
         schedule_lower_bound_s=min(bounds.schedule_lower_bound_s, lower_s),
         schedule=decision.schedule,
+        deadline_s=_deadline_s(problem, latency_s),
         dropped=tuple(problem.clients[i].id for i in np.flatnonzero(problem.is_dropped[rows])),
         drop_price_s=penalty_s,
         compile_s=decision.solution.compile_s,
@@ -125,6 +130,28 @@ def assemble(problem: PlanningProblem, decision: Decision) -> Plan:
         notes=decision.notes,
         clients=tuple(_client_plans(problem, rows, decision.solution.shares, timing, decision.reasons, kept)),
     )
+
+
+def _deadline_s(problem: PlanningProblem, latency_s: float) -> float | None:
+    """Return when rounds go on without those who are late; None where they wait for all.
+
+    Raises
+    ------
+    InfeasibleError
+        If the deadline that the scenario states is before the planned end of the round.
+    """
+    objective = problem.scenario.objective
+    if objective.late == "wait":
+        return None
+    if objective.deadline_s is None:
+        return LATE_AFTER_ROUNDS * latency_s
+    if objective.deadline_s < latency_s:
+        raise InfeasibleError(
+            f"objective.deadline_s is {format_seconds(objective.deadline_s)} and the planned round takes "
+            f"{format_seconds(latency_s)}: some client would be late in every round; raise the deadline, or give "
+            "clients that hold the round up a drop_price_s"
+        )
+    return objective.deadline_s
 
 
 def _status(decision: Decision, gap: float, is_bounded: bool) -> PlanStatus:

@@ -22,7 +22,7 @@ from hybridsplit.orchestrator.report.palette import (
     RULE,
     WARNING,
 )
-from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.phases import OCCASIONAL_PHASES, ROUND_ORDER, Phase
 from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -53,7 +53,7 @@ def phase_figure(data: ReportData) -> go.Figure:
                 for client in row.clients
             ]
             seconds.append(math.fsum(values) / len(values))
-        if phase is Phase.PROPAGATION and not any(seconds):
+        if phase in OCCASIONAL_PHASES and not any(seconds):
             continue  # no link delays
         figure.add_bar(
             y=labels,

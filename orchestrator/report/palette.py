@@ -34,6 +34,7 @@ PHASE_COLOURS: Mapping[Phase, str] = MappingProxyType(
         Phase.DOWNLINK: "#56b4e9",
         Phase.MODEL_UPLOAD: "#cc79a7",
         Phase.PROPAGATION: "#f0e442",
+        Phase.ABANDONED: "#7f3b08",
         Phase.BARRIER: "#dfe3e8",
     }
 )
@@ -46,6 +47,7 @@ PHASE_LABELS: Mapping[Phase, str] = MappingProxyType(
         Phase.DOWNLINK: "Downlink",
         Phase.MODEL_UPLOAD: "Model upload",
         Phase.PROPAGATION: "On the way",
+        Phase.ABANDONED: "Left at the deadline",
         Phase.BARRIER: "Waiting at the barrier",
     }
 )

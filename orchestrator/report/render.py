@@ -47,7 +47,8 @@ def render_report(data: ReportData) -> str:
     shown = None if data.ledger.of(Source.REPLAYED).empty else ShownRound(data)
     has_accuracy = not data.rounds.empty and bool(data.rounds["test_accuracy"].notna().any())
     has_loss = not data.rounds.empty and bool(data.rounds["train_loss"].notna().any())
-    phases = [phase for phase in ROUND_ORDER if phase is not Phase.PROPAGATION or _delays(data)]
+    occurs = {Phase.PROPAGATION: _delays(data), Phase.ABANDONED: data.plan.deadline_s is not None}
+    phases = [phase for phase in ROUND_ORDER if occurs.get(phase, True)]
     chosen_modes = [mode for mode in MODES if any(client.mode == mode for client in data.plan.clients)]
     values = {
         "data": data,

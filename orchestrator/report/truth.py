@@ -11,7 +11,7 @@ from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, 
 from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches
 from hybridsplit.orchestrator.report.palette import PHASE_LABELS
 from hybridsplit.scenarios.contracts.ledger import Source
-from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.phases import OCCASIONAL_PHASES, ROUND_ORDER, Phase
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 _TINY = 5e-4
@@ -79,7 +79,7 @@ def _table(sums: pd.DataFrame, bunch: Bunch, num_rounds: dict[str, int]) -> Tabl
     rows = []
     for phase in ROUND_ORDER:
         by_source = {source: figures.get((str(source), str(phase))) for source in Source}
-        if phase is Phase.PROPAGATION and not any(by_source.values()):
+        if phase in OCCASIONAL_PHASES and not any(by_source.values()):
             continue  # no link delays
         rows.append((Cell(PHASE_LABELS[phase], mark=f"phase-{phase}"), *_cells(by_source, phase)))
     totals = {source: _total([value for (name, _), value in figures.items() if name == source]) for source in Source}

@@ -17,7 +17,7 @@ from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
 _EVERY_STEP = tuple(
     phase
     for phase in ROUND_ORDER
-    if phase not in (Phase.MODEL_DOWNLOAD, Phase.CLIENT_COMPUTE, Phase.MODEL_UPLOAD, Phase.BARRIER)
+    if phase not in (Phase.MODEL_DOWNLOAD, Phase.CLIENT_COMPUTE, Phase.MODEL_UPLOAD, Phase.ABANDONED, Phase.BARRIER)
 )
 """What follows the forward passes of a step, in order."""
 
@@ -102,4 +102,5 @@ def _order(steps: int, *, synchronise: bool) -> Iterator[tuple[Phase, int, float
         if synchronise and step < steps - 1:
             yield Phase.BARRIER, step, each
     yield Phase.MODEL_UPLOAD, steps - 1, 1.0
+    yield Phase.ABANDONED, steps - 1, 1.0
     yield Phase.BARRIER, steps - 1, each if synchronise else 1.0

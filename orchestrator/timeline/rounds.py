@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 REPLAYED_ROUND_COLUMNS = (
     "round", "latency_s", "ends_s", "uplink_utilisation", "downlink_utilisation", "server_utilisation",
     "critical_client", "critical_phase", "critical_phase_s", "critical_is_waiting", "critical_waiting_s",
-    "mean_barrier_wait_s",
+    "mean_barrier_wait_s", "late",
 )  # fmt: skip
 """Of ``replay.parquet``. The critical client is the one that others wait for; its longest part follows."""
 
@@ -51,8 +51,9 @@ def replayed_rounds(plan: Plan, ledger: Ledger) -> pd.DataFrame:
         phase, is_waiting, seconds = parts[0] if parts else ("", False, 0.0)
         waits_s = sum(part[2] for part in parts if part[1])
         barrier_s = float(barrier.mean()) if len(barrier) else 0.0
+        late = ", ".join(sorted(of_round.loc[of_round["phase"] == str(Phase.ABANDONED), "client"]))
         rows.append(
-            (int(str(number)), latency_s, clock_s, *use, client, phase, seconds, is_waiting, waits_s, barrier_s)
+            (int(str(number)), latency_s, clock_s, *use, client, phase, seconds, is_waiting, waits_s, barrier_s, late)
         )
     return pd.DataFrame(rows, columns=list(REPLAYED_ROUND_COLUMNS))
 

@@ -8,6 +8,7 @@ it was. A client whose link is in a fade stands behind all whose links are not.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Callable
 from typing import Protocol
@@ -50,11 +51,11 @@ class Request:
         Happens when it has it.
     """
 
-    __slots__ = ("_rank", "_urgency_s", "done", "key", "number", "service", "since_s")
+    __slots__ = ("_rank", "_urgency_s", "done", "is_withdrawn", "key", "number", "service", "since_s")
 
     def __init__(self, left_s: float, rank: int, service: Service, done: simpy.Event) -> None:
         self._urgency_s, self._rank, self.service, self.done = urgency_key(left_s), rank, service, done
-        self.since_s, self.number = 0.0, 0
+        self.since_s, self.number, self.is_withdrawn = 0.0, 0, False
         self.key = self._key(is_fading=False)
         """What the smallest of is served."""
 
@@ -81,8 +82,10 @@ class Dispatcher:
 
     def __init__(self, environment: simpy.Environment, moment_s: float) -> None:
         self._environment, self._moment_s = environment, moment_s
-        self._waiting: list[tuple[tuple[bool, float, int], int, Request]] = []
+        self._waiting: list[tuple[tuple[bool, float, int], int, int, Request]] = []
+        self._entered = itertools.count()
         self._served: Request | None = None
+        self._asked: dict[simpy.Event, Request] = {}
         self._begun_s, self._free_s = 0.0, 0.0
         self._grants = 0
         self._decides = False
@@ -96,8 +99,25 @@ class Dispatcher:
             As of :class:`Request`.
         """
         request = Request(left_s, rank, service, self._environment.event())
+        self._asked[request.done] = request
         self._enter(request)
         return request.done
+
+    def withdraw(self, done: simpy.Event) -> None:
+        """Take back what was asked for.
+
+        Parameters
+        ----------
+        done
+            The event that :meth:`serve` returned.
+        """
+        request = self._asked.pop(done)
+        request.number += 1  # no longer the one that waits
+        request.is_withdrawn = True
+        if request is self._served:
+            self._set_aside(self._environment.now)
+            self._free_s = self._environment.now
+            self._decide_soon()
 
     def _enter(self, request: Request) -> None:
         """Let a request wait by its key of now; where it fades or stops fading it does so anew."""
@@ -105,7 +125,7 @@ class Dispatcher:
         request.number += 1
         request.since_s = now_s
         changes_s = request.note_fade(now_s)
-        heapq.heappush(self._waiting, (request.key, request.number, request))
+        heapq.heappush(self._waiting, (request.key, next(self._entered), request.number, request))
         if changes_s < math.inf:
             self._at(max(changes_s, now_s + self._moment_s), lambda _: self._changed(request))
         if self._served is None or request.key < self._served.key:
@@ -113,7 +133,7 @@ class Dispatcher:
 
     def _changed(self, request: Request) -> None:
         """A fade has begun or ended."""
-        if request.done.triggered:
+        if request.done.triggered or request.is_withdrawn:
             return
         if request is self._served:
             self._set_aside(self._environment.now)
@@ -128,11 +148,11 @@ class Dispatcher:
 
     def _decide(self, _: simpy.Event) -> None:
         self._decides = False
-        while self._waiting and self._waiting[0][1] != self._waiting[0][2].number:
+        while self._waiting and self._waiting[0][2] != self._waiting[0][3].number:
             heapq.heappop(self._waiting)
         if not self._waiting or (self._served is not None and self._served.key < self._waiting[0][0]):
             return
-        chosen = heapq.heappop(self._waiting)[2]
+        chosen = heapq.heappop(self._waiting)[3]
         chosen.number += 1
         if self._served is None:
             begins_s = max(self._free_s, chosen.since_s)
@@ -141,7 +161,7 @@ class Dispatcher:
             before = self._served
             self._set_aside(begins_s)
             before.number += 1
-            heapq.heappush(self._waiting, (before.key, before.number, before))
+            heapq.heappush(self._waiting, (before.key, next(self._entered), before.number, before))
         self._served, self._begun_s = chosen, begins_s
         self._grants += 1
         grant, end_s = self._grants, chosen.service.end_s(begins_s)
@@ -157,6 +177,7 @@ class Dispatcher:
         if grant != self._grants or self._served is None:
             return
         self._served.number += 1
+        del self._asked[self._served.done]
         self._served.done.succeed()
         self._served, self._free_s = None, self._environment.now
         if self._waiting:

@@ -160,15 +160,24 @@ def replay(
 def _timeline(plan: Plan, work: Sequence[ClientWork], attendance: Attendance, *, synchronise: bool) -> Timeline:
     """Walk the rounds where that gives what the simulation would give, and simulate them elsewhere."""
     schedule, moment_s = plan.schedule, SIMULTANEOUS * plan.round_latency_s
+    if plan.deadline_s is not None:
+        return _simulated(plan, work, attendance, moment_s, synchronise=False)
     if isinstance(schedule, Simultaneous):
         return walk_apart(work, attendance, synchronise=synchronise)
     if isinstance(schedule, Dispatch) and all(item.trace is None for item in work):
         return walk_by_priority(work, attendance, schedule, synchronise=synchronise, moment_s=moment_s)
+    return _simulated(plan, work, attendance, moment_s, synchronise=synchronise)
+
+
+def _simulated(
+    plan: Plan, work: Sequence[ClientWork], attendance: Attendance, moment_s: float, *, synchronise: bool
+) -> Timeline:
     from hybridsplit.runtime.replay.processes import simulate  # late: SimPy takes a moment
 
     return simulate(
-        work, attendance.num_rounds, schedule, synchronise=synchronise, attendance=attendance, moment_s=moment_s
-    )
+        work, attendance.num_rounds, plan.schedule, synchronise=synchronise, attendance=attendance, moment_s=moment_s,
+        deadline_s=plan.deadline_s,
+    )  # fmt: skip
 
 
 def _traces_of(scenario: Scenario) -> Mapping[str, BandwidthTrace]:

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hybridsplit.runtime.replay.totals import Timeline
+from hybridsplit.runtime.replay.totals import Timeline, is_late
+from hybridsplit.scenarios.contracts.attendance import Absence
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
-from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.phases import OCCASIONAL_PHASES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,13 +71,23 @@ class Replay:
 
         Seconds and waiting of a client's round sum to the latency of that round.
         """
-        replayed, propagation = Source.REPLAYED, Phase.PROPAGATION
+        replayed = Source.REPLAYED
         return tuple(
             LedgerEntry(replayed, client, index, phase, spent.seconds, spent.waiting_s, spent.bytes)
             for index in range(len(self.played))
             for client, rounds in zip(self.clients, self.timeline.totals, strict=True)
             for phase, spent in rounds[index].items()
-            if phase is not propagation or spent.seconds != 0
+            if phase not in OCCASIONAL_PHASES or spent.seconds != 0
+        )
+
+    @cached_property
+    def late(self) -> tuple[Absence, ...]:
+        """Clients that the deadline of a round came too soon for, in the order of rounds."""
+        return tuple(
+            Absence(client, index, for_good=False)
+            for index in range(len(self.played))
+            for client, rounds in zip(self.clients, self.timeline.totals, strict=True)
+            if is_late(rounds[index])
         )
 
     @cached_property

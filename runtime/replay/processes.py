@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from hybridsplit.scenarios.contracts.jobs import SHARED, Job, Resource
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Schedule, Simultaneous, Turns
 from hybridsplit.scenarios.errors import RunError
+
+_SAME = 1e-9
+"""Who is done within this fraction of the deadline after it is in time: less is a matter of rounding."""
 
 
 class Barrier:
@@ -48,6 +52,7 @@ def simulate(
     synchronise: bool = False,
     attendance: Attendance | None = None,
     moment_s: float = 0.0,
+    deadline_s: float | None = None,
 ) -> Timeline:
     """Run all clients through all rounds.
 
@@ -65,6 +70,9 @@ def simulate(
         Who takes part in these rounds, and the bytes each downloads beyond its work; everybody, and none, when None.
     moment_s
         What is asked for within it of each other counts as asked for at once, where the most urgent goes first.
+    deadline_s
+        From the start of a round until it goes on without those who are not done; never when None. Clients that meet
+        between steps cannot have one.
 
     Returns
     -------
@@ -93,7 +101,7 @@ def simulate(
     priorities = _priorities(environment, work, order, moment_s)
     for item, rounds in zip(work, totals, strict=True):
         own = [taking_part.get(item.client_id) for taking_part in present]
-        client = _Client(environment, item, turns, own, round_end, step_end, priorities.get(item.client_id))
+        client = _Client(environment, item, turns, own, round_end, step_end, priorities.get(item.client_id), deadline_s)
         environment.process(client.run(rounds))
     environment.run()
     if len(round_end.ends_s) != num_rounds:
@@ -146,6 +154,7 @@ class _Client:
     round_end: Barrier
     step_end: Barrier | None
     priority: Priority | None
+    deadline_s: float | None = None
 
     def run(self, rounds: list[RoundTotals]) -> Events:
         """Go through the rounds, adding what each took."""
@@ -157,16 +166,41 @@ class _Client:
                 continue
             totals = no_totals()
             origin_s = self.work.trace_origin_s(round_index, self.environment.now)
-            if round_index == 0 and self.work.start_offset_s > 0:
-                totals[Phase.MODEL_DOWNLOAD].waiting_s += self.work.start_offset_s
-                yield self.environment.timeout(self.work.start_offset_s)
             own = ClientRound(self.environment, self.work, turn, self.priority, totals, origin_s)
-            yield from self._steps(own, usual if extra_bytes == 0 else self.work.steps(extra_bytes))
+            steps = usual if extra_bytes == 0 else self.work.steps(extra_bytes)
+            offset_s = self.work.start_offset_s if round_index == 0 else 0.0
+            if self.deadline_s is None:
+                yield from self._steps(own, steps, offset_s)
+            else:
+                yield from self._until(self.deadline_s, own, steps, offset_s)
             yield from _meet(self.environment, self.round_end, totals[Phase.BARRIER])
             rounds.append(totals)
 
-    def _steps(self, own: ClientRound, steps: Sequence[Sequence[Job]]) -> Events:
+    def _until(self, deadline_s: float, own: ClientRound, steps: Sequence[Sequence[Job]], offset_s: float) -> Events:
+        """Do the round up to a deadline; what is under way then is left where it is."""
+        began_s = self.environment.now
+        doing = self.environment.process(self._interruptible(own, steps, offset_s))
+        yield doing | self.environment.timeout(deadline_s * (1.0 + _SAME))
+        if doing.is_alive:
+            doing.interrupt()
+            yield doing
+            spent_s = math.fsum(total.seconds + total.waiting_s for total in own.totals.values())
+            # Of a client that had done nothing but what is complete, the last moment counts as left.
+            left_s = max(self.environment.now - began_s - spent_s, 0.0)
+            own.totals[Phase.ABANDONED].seconds = max(left_s, math.ulp(self.environment.now - began_s))
+
+    def _interruptible(self, own: ClientRound, steps: Sequence[Sequence[Job]], offset_s: float) -> Events:
+        try:
+            yield from self._steps(own, steps, offset_s)
+        except simpy.Interrupt:
+            # Whoever has its turn after this client is late as well, or takes no part and goes on.
+            own.ended(Phase.BARRIER, 0)
+
+    def _steps(self, own: ClientRound, steps: Sequence[Sequence[Job]], offset_s: float) -> Events:
         totals = own.totals
+        if offset_s > 0:
+            yield self.environment.timeout(offset_s)
+            totals[Phase.MODEL_DOWNLOAD].waiting_s += offset_s
         yield from own.wait_for(Phase.BARRIER, 0, totals[Phase.MODEL_DOWNLOAD])
         last_turn = 0
         for step, jobs in enumerate(steps):

@@ -134,6 +134,12 @@ class ClientRound:
             service = RecordedService(bits(job.amount), trace, priority.fading[job.resource], mean_bps, self.origin_s)
         asked_s = self.environment.now
         left_s = priority.left_s.get((job.phase, job.step), 0.0)
-        yield priority.dispatchers[job.resource].serve(left_s, priority.rank, service)
+        dispatcher = priority.dispatchers[job.resource]
+        done = dispatcher.serve(left_s, priority.rank, service)
+        try:
+            yield done
+        except simpy.Interrupt:
+            dispatcher.withdraw(done)
+            raise
         spent.seconds += service.served_s
         spent.waiting_s += max(0.0, self.environment.now - asked_s - service.served_s)

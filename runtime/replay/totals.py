@@ -24,6 +24,11 @@ def no_totals() -> RoundTotals:
     return {phase: PhaseTotals() for phase in ROUND_ORDER}
 
 
+def is_late(totals: RoundTotals) -> bool:
+    """Say whether a client's round came to nothing at its deadline; a client that took no part is not late."""
+    return bool(totals) and totals[Phase.ABANDONED].seconds > 0
+
+
 @dataclass(frozen=True)
 class Timeline:
     """Outcome of a replay.

@@ -17,7 +17,7 @@ from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.attendance import Absence, Attendance
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
-from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, OCCASIONAL_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.schedule import Schedule
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
@@ -43,6 +43,8 @@ class History:
         Averaged scalars that some client has yet to catch up with.
     events
         What happened to workers, in words.
+    late
+        Clients that rounds went on without.
     """
 
     records: list[RoundRecord] = field(default_factory=list)
@@ -53,6 +55,7 @@ class History:
     excluded: tuple[Absence, ...] = ()
     log: ScalarLog = field(default_factory=lambda: ScalarLog(()))
     events: list[str] = field(default_factory=list)
+    late: tuple[Absence, ...] = ()
 
     @classmethod
     def after(
@@ -108,7 +111,7 @@ class History:
 
     @property
     def _absences(self) -> list[Absence]:
-        return [*self.excluded, *(fault.absence for fault in self.faults)]
+        return [*self.excluded, *self.late, *(fault.absence for fault in self.faults)]
 
     def task(
         self, scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule, attendance: Attendance
@@ -129,7 +132,7 @@ class History:
             The plan's.
         """
         round_index = len(self.records)
-        sits_out = {one.client for one in self.excluded if one.round == round_index}
+        sits_out = {one.client for one in (*self.excluded, *self.late) if one.round == round_index}
         chosen = attendance.rounds[round_index].keys() - sits_out
         taking_part = [a for a in assignments if a.client in chosen]
         over = {fault.client for fault in self.faults if fault.peak_bytes is not None}
@@ -202,6 +205,6 @@ def _measured(reports: Sequence[ClientReport], round_index: int, caught_up_bytes
         )
         for report in reports
         for phase in Phase
-        if phase not in (Phase.BARRIER, Phase.PROPAGATION)
+        if phase not in (Phase.BARRIER, *OCCASIONAL_PHASES)
     ]
     return Ledger.from_entries(entries)

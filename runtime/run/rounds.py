@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hybridsplit.runtime.aggregation.scalar_log import ScalarLog
 from hybridsplit.runtime.executors.base import Executor, RoundOutcome
@@ -26,13 +26,29 @@ from hybridsplit.scenarios.schema import Scenario
 
 _CLOCK_TOLERANCE = 1e-6
 
-Clock = Callable[[Attendance], Sequence[float]]
-"""Gives the time at the end of every round, in seconds from the start, by who takes part in each."""
+
+class Reading(NamedTuple):
+    """What the clock shows.
+
+    Parameters
+    ----------
+    ends_s
+        The time at the end of every round, seconds from the start.
+    late
+        Clients that rounds went on without.
+    """
+
+    ends_s: Sequence[float]
+    late: tuple[Absence, ...] = ()
 
 
-def one_second_a_round(attendance: Attendance) -> Sequence[float]:
+Clock = Callable[[Attendance], Reading]
+"""Gives the times of rounds, and who is late in them, by who takes part in each."""
+
+
+def one_second_a_round(attendance: Attendance) -> Reading:
     """Return a clock for runs whose time does not matter."""
-    return [float(round_index + 1) for round_index in range(attendance.num_rounds)]
+    return Reading([float(round_index + 1) for round_index in range(attendance.num_rounds)])
 
 
 @dataclass(frozen=True)
@@ -137,8 +153,7 @@ def train(
         )
     for record in history.records:
         on_round(history.done(record))
-    attendance = history.attendance(scenario, assignments, num_rounds)
-    ends_s = clock(attendance)
+    attendance, ends_s = _clocked(history, scenario, assignments, num_rounds, clock)
     _check_clock(history.records, ends_s, checkpoint_folder)
     for round_index in range(len(history.records), num_rounds):
         task = history.task(scenario, assignments, schedule, attendance)
@@ -147,9 +162,8 @@ def train(
         handle = outcome.handle
         record = history.add(outcome, scenario, ends_s[round_index], executor.evaluate(handle))
         on_round(history.done(record))
-        before, attendance = attendance, history.attendance(scenario, assignments, num_rounds)
-        if attendance != before:
-            ends_s = clock(attendance)
+        if history.attendance(scenario, assignments, num_rounds) != attendance:
+            attendance, ends_s = _clocked(history, scenario, assignments, num_rounds, clock)
         history.events += executor.take_events()
         if checkpoint_folder is not None:
             save_checkpoint(checkpoint_folder, history.checkpoint(fingerprint), partial(executor.save, handle))
@@ -166,6 +180,24 @@ def train(
         tuple(history.events),
         executor.fetch(handle),
     )
+
+
+def _clocked(
+    history: History, scenario: Scenario, assignments: Sequence[Assignment], num_rounds: int, clock: Clock
+) -> tuple[Attendance, Sequence[float]]:
+    """Return who takes part in every round, and the times that follow; who is late is noted in the history.
+
+    Who is late may have to catch up later, which takes time then, and may make others late: as rounds depend on those
+    before them alone, each reading is right for one more round at least.
+    """
+    attendance = history.attendance(scenario, assignments, num_rounds)
+    while True:
+        reading = clock(attendance)
+        history.late = reading.late
+        again = history.attendance(scenario, assignments, num_rounds)
+        if again == attendance:
+            return attendance, reading.ends_s
+        attendance = again
 
 
 def _check_clock(records: Sequence[RoundRecord], ends_s: Sequence[float], folder: Path | None) -> None:

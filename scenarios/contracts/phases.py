@@ -22,6 +22,8 @@ class Phase(StrEnum):
     """The client part's update goes up at the end of the round."""
     PROPAGATION = "propagation"
     """What is sent is on its way: delays of links, which occupy no resource."""
+    ABANDONED = "abandoned"
+    """What was under way at the round's deadline and came to nothing: the round goes on without the client."""
     BARRIER = "barrier"
     """The client waits for the slowest one: at the end of the round, and between the steps of a shared server model."""
 
@@ -29,3 +31,5 @@ class Phase(StrEnum):
 UPLINK_PHASES = (Phase.UPLINK, Phase.MODEL_UPLOAD)
 DOWNLINK_PHASES = (Phase.DOWNLINK, Phase.MODEL_DOWNLOAD)
 ROUND_ORDER = tuple(Phase)
+OCCASIONAL_PHASES = (Phase.PROPAGATION, Phase.ABANDONED)
+"""Phases that no ledger names where they take no time."""

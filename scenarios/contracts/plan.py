@@ -21,7 +21,7 @@ from hybridsplit.scenarios.contracts.sealed import Kind, first_difference, read_
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.units import format_seconds
 
-PLAN_SCHEMA_VERSION = 7
+PLAN_SCHEMA_VERSION = 8
 PLAN_KIND = Kind("a plan that 'hybridsplit plan --out' wrote", PLAN_SCHEMA_VERSION, "make the plan again")
 MOST_CLIENTS_IN_JSON = 5_000
 """The clients of larger plans are columns beside ``plan.json``."""
@@ -149,6 +149,8 @@ class Plan(Shown, FrozenValue):
     marginals: tuple[Marginal, ...] = ()
     """What a tenth more of each shared resource would save, and the memory of each client that better options lack; not
     computed for baselines."""
+    deadline_s: float | None = Field(default=None, gt=0)
+    """Seconds after which a round goes on without the clients that are late; None where it waits for all."""
     recorded: RecordedChoice | None = None
     """How the plan was chosen for recorded links; None where it was chosen for constant ones."""
     notes: tuple[str, ...] = ()

@@ -48,6 +48,8 @@ class Summary(FrozenValue):
     """Mean over the rounds."""
     round_latencies: RoundLatencies | None = None
     """How round latencies are spread; None over constant links, and for a single round."""
+    data_seen: float | None = None
+    """Share of the data that was in time, mean over rounds; None where rounds wait for all."""
     simulated_s: float
     """The replay's clock at the end."""
     test_accuracy: float | None

@@ -42,6 +42,15 @@ class Objective(Section):
     """With ``links: recorded``, what is made small over the rounds: ``mean``, ``p50`` or ``p95``."""
     windows: Annotated[int, Field(ge=2, le=10_000)] = 40
     """With ``links: recorded``, the rounds that plans are chosen by; as many others judge the choice."""
+    late: Literal["wait", "skip"] = "wait"
+    """Whether a round waits for its last client, or ends at a deadline without those who are late: their round does not
+    count, and they begin the next one with all others. Needs clients that meet at the end of a round only."""
+    deadline_s: PositiveFloat | None = None
+    """With ``late: skip``, seconds from a round's start to its deadline. When absent, the deadline of the most progress
+    a second over the recordings at which enough of the data is seen; twice the planned round where there are none."""
+    least_data_seen: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """With ``late: skip``, the share of the data that has to be in time, mean over rounds, at a deadline that is chosen
+    over recordings."""
     gradient_split: Literal["measured", "assumed"] = "assumed"
     """How the squared gradient norm divides over blocks: ``measured`` on a few batches of the data with the starting
     weights, or ``assumed`` proportional to trainable parameters (and labelled so)."""
@@ -56,6 +65,14 @@ class Objective(Section):
             raise ValueError(
                 "links: recorded chooses by the seconds of rounds, and energy is minimised; leave the key out, or "
                 "minimise time-to-progress or round-latency"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_deadline_is_for_the_late(self) -> Self:
+        if self.deadline_s is not None and self.late == "wait":
+            raise ValueError(
+                "deadline_s: found one with late: wait, which waits for everybody; set late: skip, or remove it"
             )
         return self
 

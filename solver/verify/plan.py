@@ -100,6 +100,18 @@ def _of_server_model(plan: Plan, training: Training) -> Iterator[str]:
         yield "the server serves one client after another, and its clients take no turns"
 
 
+def _of_deadline(plan: Plan, scenario: Scenario) -> Iterator[str]:
+    """Check that there is a deadline where rounds do not wait, after the planned end, and the stated one if any."""
+    stated_s, skips = scenario.objective.deadline_s, scenario.objective.late == "skip"
+    if skips != (plan.deadline_s is not None):
+        yield f"deadline_s is {plan.deadline_s}, and objective.late is {scenario.objective.late!r}"
+    elif plan.deadline_s is not None:
+        if not plan.deadline_s >= plan.round_latency_s * (1 - SHARE_TOLERANCE):
+            yield f"deadline_s is {plan.deadline_s:.9g}, before the planned end at {plan.round_latency_s:.9g}"
+        if stated_s is not None and plan.deadline_s != stated_s:
+            yield f"deadline_s is {plan.deadline_s:.9g}, the scenario states {stated_s:.9g}"
+
+
 def _of_plan(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> Iterator[str]:
     prices = {client.id: client.drop_price_s for client in expanded}
     dropped = set(plan.dropped)
@@ -116,6 +128,7 @@ def _of_plan(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> It
         yield f"server state takes {state} bytes of {memory}"
     if not close_to(plan.round_latency_s, max(client.latency_s for client in plan.clients)):
         yield f"round_latency_s is {plan.round_latency_s:.9g}, the slowest client takes another time"
+    yield from _of_deadline(plan, scenario)
     progress = math.fsum(client.data_weight * client.progress for client in plan.clients)
     if not close_to(plan.progress, progress):
         yield f"progress is {plan.progress:.9g}, its clients make {progress:.9g}"

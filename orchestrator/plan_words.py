@@ -97,6 +97,15 @@ def schedule_line(plan: Plan) -> str:
     return f"Served one at a time, {how}; busy: {busy}."
 
 
+def deadline_line(plan: Plan) -> str:
+    """Say when rounds go on without those who are late; empty where they wait for all."""
+    if plan.deadline_s is None:
+        return ""
+    over = plan.deadline_s / plan.round_latency_s
+    after = format_seconds(plan.deadline_s)
+    return f"Rounds go on after {after} ({over:.3g} planned rounds) without those who are late."
+
+
 def _busy_s(plan: Plan, resource: str, phases: Sequence[Phase]) -> float:
     """Return the seconds of a round in which a shared resource serves someone."""
     return math.fsum(

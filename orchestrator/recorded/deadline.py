@@ -13,7 +13,6 @@ from hybridsplit.runtime.replay.windows import planning_and_judging_windows
 from hybridsplit.scenarios.contracts.jobs import round_jobs
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.schema import Scenario
-from hybridsplit.scenarios.units import format_seconds
 
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 """Of rounds that wait for all, as deadlines to be tried."""
@@ -75,9 +74,8 @@ def with_best_deadline(plan: Plan, scenario: Scenario, traces: Mapping[str, Band
     judged, patient = (try_deadline(plan, scenario, traces, judging_s, one) for one in (best.deadline_s, None))
     gain = judged.progress_a_second / patient.progress_a_second
     note = (
-        f"Rounds go on after {format_seconds(best.deadline_s or 0.0)} without those who are late: over other windows "
-        f"of the recordings {judged.data_seen:.1%} of the data is seen, and expected progress a second is {gain:.2f} "
-        "times that of rounds that wait for all."
+        f"With the deadline, over windows of the recordings that it was not chosen by, {judged.data_seen:.1%} of the "
+        f"data is seen, and expected progress a second is {gain:.2f} times that of rounds that wait for all."
     )
     return plan.model_copy(update={"deadline_s": best.deadline_s, "notes": (*plan.notes, note)})
 

@@ -139,6 +139,7 @@ def plan_headline(plan: Plan, origin: str = "", *, shortens: bool = True) -> str
         ),
         escape(words.proof(plan, origin)),
         *([words.schedule_line(plan)] if words.schedule_line(plan) else []),
+        *([words.deadline_line(plan)] if plan.deadline_s is not None else []),
         *([escape(words.energy_line(plan))] if words.energy_line(plan) else []),
         f"Solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)}.",
         *([f"left out, at their price: {escape(words.dropped(plan))}"] if plan.dropped else []),

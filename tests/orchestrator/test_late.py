@@ -12,6 +12,7 @@ from hybridsplit.orchestrator import pipeline
 from hybridsplit.orchestrator.planned import plan_as_asked
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.training import train_by_plan
+from hybridsplit.orchestrator.views.tables import plan_headline
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.replay import replay
@@ -103,7 +104,8 @@ def test_the_chosen_deadline_sees_enough_of_the_data(case: tuple[Scenario, Optio
     scenario, table, plan = case
     assert plan.deadline_s is not None
     assert plan.deadline_s >= plan.round_latency_s
-    assert any("without those who are late" in note for note in plan.notes)
+    assert any(note.startswith("With the deadline, over windows") for note in plan.notes)
+    assert "without those who are late" in plan_headline(plan)
     document = scenario.resolved()
     document["objective"]["least_data_seen"] = 1.0
     patient = plan_as_asked(Scenario.model_validate(document, strict=False), table, "optimal")

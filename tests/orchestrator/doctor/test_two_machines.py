@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +31,36 @@ class Machine:
 
     home: Path
 
-    def do(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def environment(self, **more: str) -> dict[str, str]:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        return plain | {"HOME": str(self.home), "RAY_USAGE_STATS_ENABLED": "0"} | more
+
+    def do(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command, capture_output=True, text=True, timeout=180, check=False, cwd=self.home,
-            env=plain | {"HOME": str(self.home), "RAY_USAGE_STATS_ENABLED": "0"} | environment,
+            env=self.environment(**environment),
         )  # fmt: skip
+
+    @contextmanager
+    def running(self, *options: str) -> Iterator[None]:
+        """Start Ray here, and end what was started; 'ray stop' would end every Ray of the host."""
+        started = subprocess.Popen(
+            [RAY, "start", "--block", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=self.home, env=self.environment(RAY_AUTH_MODE="token"),
+        )  # fmt: skip
+        try:
+            assert started.stdout is not None
+            said = []
+            for line in started.stdout:
+                said.append(line)
+                if "Ray runtime started" in line:
+                    break
+            else:
+                pytest.fail("Ray did not start:\n" + "".join(said))
+            yield
+        finally:
+            started.terminate()
+            started.communicate(timeout=60)
 
     def hybridsplit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.do(sys.executable, "-m", "hybridsplit", *arguments)
@@ -60,20 +85,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         port = free.getsockname()[1]
     assert head.do("sh", "-c", f"umask 077; {RAY} get-auth-token --generate").returncode == 0
     shutil.copytree(head.home / ".ray", other.home / ".ray")
-    started = head.do(
-        RAY, "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false",
-        f"--temp-dir={homes / 'r'}", RAY_AUTH_MODE="token",
-    )  # fmt: skip
-    try:
-        assert started.returncode == 0, started.stderr
-        address = f"127.0.0.1:{port}"
-        joined = other.do(
-            RAY, "start", f"--address={address}", "--num-cpus=1", '--resources={"pi5": 1}', RAY_AUTH_MODE="token"
-        )
-        assert joined.returncode == 0, joined.stderr
+    address = f"127.0.0.1:{port}"
+    own = (f"--port={port}", "--num-cpus=1", "--include-dashboard=false", f"--temp-dir={homes / 'r'}")
+    with (
+        head.running("--head", *own),
+        other.running(f"--address={address}", "--num-cpus=1", '--resources={"pi5": 1}'),
+    ):
         yield Cluster(head, other, address)
-    finally:
-        head.do(RAY, "stop", "--force")
 
 
 def scenario(folder: Path, resource: str | None = None) -> str:

@@ -28,10 +28,10 @@ HOW_TO_SHARE = (
 
 
 def prepare_to_join(address: str) -> None:
-    """Reach a cluster, and take its token from where Ray keeps it.
+    """Reach a cluster, and take its token from where Ray keeps it if it asks for one.
 
     Joining a cluster by its address, Ray goes by a token only where ``RAY_AUTH_MODE`` says so. Here a token that is
-    there is shown to the cluster in any case; one that asks for none takes it as well.
+    there is shown to a cluster that wants one; the processes of others would not know what to do with it.
 
     Parameters
     ----------
@@ -43,7 +43,6 @@ def prepare_to_join(address: str) -> None:
     RunError
         If nothing answers at the address, or the cluster does not accept this machine's token.
     """
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     if address == "auto":
         return
     head = f"--address {address}"
@@ -54,7 +53,15 @@ def prepare_to_join(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_REACH_LIMIT_S).close()
     except (OSError, OverflowError) as error:
         raise RunError(f"{head}: cannot join this Ray cluster ({error}); {HOW_TO_START}") from error
-    _ask(address, head)
+    if _is_accepted(address, head):
+        return
+    whose = "it asks for a token and there is none here"
+    if _has_token():
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        if _is_accepted(address, head):
+            return
+        whose = "its token is not the one here"
+    raise RunError(f"{head}: the Ray cluster refuses this machine: {whose}; {HOW_TO_SHARE}")
 
 
 def _has_token() -> bool:
@@ -66,7 +73,7 @@ def _has_token() -> bool:
         return False
 
 
-def _ask(address: str, head: str) -> None:
+def _is_accepted(address: str, head: str) -> bool:
     """Ask in a process of its own, which is ended as soon as the cluster has refused."""
     asking = subprocess.Popen(  # noqa: S603  our own text, and an address that was checked
         [sys.executable, "-c", _ASK, address], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -77,12 +84,10 @@ def _ask(address: str, head: str) -> None:
         for line in asking.stdout:
             last = line.strip() or last
             if _REFUSED in line:
-                whose = (
-                    "its token is not the one here" if _has_token() else "it asks for a token and there is none here"
-                )
-                raise RunError(f"{head}: the Ray cluster refuses this machine: {whose}; {HOW_TO_SHARE}")
+                return False
         if asking.wait(_ANSWER_LIMIT_S) != 0:
             raise RunError(f"{head}: cannot join this Ray cluster ({last}); {HOW_TO_START}")
+        return True
     finally:
         asking.kill()
         asking.wait()

@@ -29,9 +29,9 @@ STRATEGIES = (
 )  # fmt: skip
 PLAN_WORDS = (
     "solve_s", "compile_s", "notes", "marginals", "schema_version", "scenario", "scenario_hash", "status", "written_by",
-    "digest", "gain", "untrained_blocks", "recorded",
+    "digest", "gain", "untrained_blocks", "recorded", "deadline_s",
 )  # fmt: skip
-"""Fields of a plan that are times, words, the document itself, or empty without a target or recordings."""
+"""Fields of a plan that are times, words, the document itself, or empty without target, recordings or deadline."""
 CLIENT_WORDS = ("reason", "gain")
 SHRUNKEN = {
     "quickstart": (),

@@ -63,10 +63,6 @@ DRAWN: Values = {
     }
 }  # fmt: skip
 RECORDED: Values = {f"{P}.trace": {"path": "both.csv"}}
-LATE: Values = {
-    f"{P}.trace": {"path": "both.csv", "use": "absolute"}, "objective.late": "skip", "objective.windows": 10,
-    "objective.least_data_seen": 0.0,
-}  # fmt: skip
 TARGET: Values = {
     "objective.minimise": "time-to-target",
     "objective.pilot": {
@@ -317,7 +313,6 @@ CHANGES: dict[str, Change] = {
     ),
     "Objective.late": Change("planned", {"objective.late": "skip"}),
     "Objective.deadline_s": Change("planned", {"objective.deadline_s": 99}, {"objective.late": "skip"}),
-    "Objective.least_data_seen": Change("planned", {"objective.least_data_seen": 1}, LATE),
     "Objective.gradient_split": Change("planned", {"objective.gradient_split": "measured"}, PROJECTED),
     "Objective.gradient_noise_scale": Change(
         "planned", {"objective.gradient_noise_scale": 500}, {f"{T}.batch_sizes": [2, 4]}
@@ -387,6 +382,7 @@ CHANGES |= {
 }
 
 IN_OTHER_TESTS = {
+    "Objective.least_data_seen": "tests/orchestrator/test_late.py",
     "Device.price": "tests/orchestrator/test_what_if.py",
     "Faults.client_timeout_s": "tests/runtime/faults/test_clients.py",
     "Faults.policy": "tests/orchestrator/test_training.py",

@@ -101,11 +101,7 @@ def with_depths(task: Task, columns: Sequence[Column]) -> Placed:
     task, columns
         What is planned, and a placement of every client.
     """
-    room = dict(task.memory_bytes)
-    for column in columns:
-        for node, size in column.memory_bytes.items():
-            if node in room:
-                room[node] -= size
+    room = _room_left_bytes(task, columns)
     placed: Placed = []
     for column in columns:
         depths, _ = task.depths(column, room)
@@ -127,9 +123,14 @@ def fits_memory(task: Task, columns: Sequence[Column]) -> bool:
     task, columns
         What is planned, and a placement of every client.
     """
+    return all(left >= 0 for left in _room_left_bytes(task, columns).values())
+
+
+def _room_left_bytes(task: Task, columns: Sequence[Column]) -> dict[str, float]:
+    """Return, by node, the memory that placements leave with one micro-batch in flight; below 0 where too little."""
     room = dict(task.memory_bytes)
     for column in columns:
         for node, size in column.memory_bytes.items():
             if node in room:
                 room[node] -= size
-    return all(left >= 0 for left in room.values())
+    return room

@@ -7,6 +7,8 @@
 * for every family of recordings in the folder (a folder each), median and 95th percentile of the seconds to progress
   over rounds that begin at drawn points of the recordings; with ``--choose`` also of the plans that are chosen over the
   family's recordings (``objective.links: recorded``), by windows of their own;
+* with ``--clairvoyant N``, the seconds over the bound for somebody who knows all of the window beforehand: median and
+  95th percentile over the first N windows;
 * for a delay of 10 ms each way on quickstart, what a plan that knows of it is worth beside one that does not.
 """
 
@@ -19,9 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from hybridsplit.orchestrator.planned import plan_as_asked
+from hybridsplit.orchestrator.recorded.clairvoyant import Clairvoyant
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.replay import replay
 from hybridsplit.runtime.replay.trace_files import assign_traces
+from hybridsplit.runtime.replay.windows import draw_windows
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.loader import load_scenario
@@ -66,17 +70,28 @@ def chosen(name: str, table: OptionTable, family: Path, statistic: str) -> Plan:
 
 def recorded(
     name: str, scenario: Scenario, table: OptionTable, plans: dict[str, Plan], family: Path, rounds: int,
-    statistics: list[str],
+    statistics: list[str], foreseen: int,
 ) -> None:  # fmt: skip
-    """Print median and 95th percentile over one family of recordings."""
+    """Print median and 95th percentile over one family of recordings, and what a clairvoyant could save."""
     traces = assign_traces(family, [client.id for client in scenario.expanded_clients()], scenario.seed)
     by_recordings = {f"recorded {statistic}": chosen(name, table, family, statistic) for statistic in statistics}
-    figures = []
+    windows_s = draw_windows(traces, scenario.seed, rounds)
+    bound = Clairvoyant(scenario, table, traces) if foreseen else None
+    figures, ratios = [], []
     for strategy, plan in (plans | by_recordings).items():
-        played = replay(plan, scenario, num_rounds=rounds, traces=traces, samples_windows=True)
+        played = replay(plan, scenario, num_rounds=rounds, traces=traces, windows_s=windows_s)
         seconds = np.array(played.round_latency_s) / progress_of(plan)
         figures.append(f"{strategy} {np.median(seconds):.3g} / {np.quantile(seconds, 0.95):.3g}")
+        if bound is not None and (strategy == "optimal" or strategy in by_recordings):
+            least_s = [
+                bound.seconds_to_progress({client: own[index] for client, own in windows_s.items()}, latency_s)
+                for index, latency_s in enumerate(played.round_latency_s[:foreseen])
+            ]
+            over = seconds[:foreseen] / np.array(least_s)
+            ratios.append(f"{strategy} {np.median(over):.3f} / {np.quantile(over, 0.95):.3f}")
     print(f"{name:12} {family.name:14} p50 / p95 s: {', '.join(figures)}", flush=True)
+    if ratios:
+        print(f"{name:12} {family.name:14} p50 / p95 of the clairvoyant bound: {', '.join(ratios)}", flush=True)
 
 
 def delayed(delay: str) -> None:
@@ -108,6 +123,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--choose", nargs="+", default=[], choices=["mean", "p50", "p95"], metavar="STATISTIC")
     parser.add_argument("--delay", default="10 ms")
+    parser.add_argument("--clairvoyant", type=int, default=0, metavar="N", help="windows to bound")
     arguments = parser.parse_args()
     planned = {}
     for name in arguments.scenarios:
@@ -122,7 +138,9 @@ def main() -> None:
     for name, (scenario, table, plans) in planned.items():
         if scenario.expanded_clients() and len(plans["optimal"].clients) <= 200:
             for family in families:
-                recorded(name, scenario, table, plans, family, arguments.rounds, arguments.choose)
+                recorded(
+                    name, scenario, table, plans, family, arguments.rounds, arguments.choose, arguments.clairvoyant
+                )
 
 
 if __name__ == "__main__":

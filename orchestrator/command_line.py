@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "planning",
     "pareto": "planning",
     "what-if": "varying",
+    "search": "searching",
     "report": "inspecting",
     "export": "exporting",
     "doctor": "doctor",

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.agreement import disagreements
 from hybridsplit.scenarios.devices import Device
+from hybridsplit.scenarios.model_variants import variant_problems
 from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, Section
 from hybridsplit.scenarios.sections.data import (
     DATA_SOURCES,
@@ -67,6 +68,7 @@ from hybridsplit.scenarios.sections.training import (
     TrainLora,
     ZerothOrder,
 )
+from hybridsplit.scenarios.sections.variants import MOST_MODELS, Variant
 
 __all__ = [
     "SCENARIO_SCHEMA_VERSION",
@@ -113,6 +115,7 @@ __all__ = [
     "TrainLora",
     "Trainable",
     "Training",
+    "Variant",
     "ZerothOrder",
 ]
 
@@ -180,6 +183,8 @@ class Scenario(Section):
     device_files: tuple[str, ...] = ()
     """Files with more devices of your own, as ``hybridsplit profile --machine`` writes them; relative to this file.
     They are read into ``devices`` when the scenario is loaded."""
+    variants: tuple[Variant, ...] = ()
+    """Models that may take the place of ``model``, for ``hybridsplit search``; all other commands use ``model``."""
 
     @model_validator(mode="after")
     def _pilot_fits(self) -> Self:
@@ -195,6 +200,12 @@ class Scenario(Section):
         unknown = [name for name in pilot.client_drift if name not in {c.id for c in self.expanded_clients()}]
         if unknown:
             raise ValueError(f"objective.pilot.client_drift: found {unknown[0]!r}, which is no client of the scenario")
+        return self
+
+    @model_validator(mode="after")
+    def _variants_fit(self) -> Self:
+        if self.variants and (found := list(variant_problems(self.model, self.variants, MOST_MODELS))):
+            raise ValueError("\n".join(found))
         return self
 
     @model_validator(mode="after")
@@ -263,8 +274,11 @@ class Scenario(Section):
         return found
 
     def content_hash(self) -> str:
-        """SHA-256 of what is planned and trained: of all values but ``faults``, which may change when a run goes on."""
-        facts = {key: value for key, value in self.resolved().items() if key != "faults"}
+        """SHA-256 of what is planned and trained: of all values but ``faults``, which may change when a run goes on.
+
+        Models that ``variants`` offer in place of this scenario's are no part of its plan either.
+        """
+        facts = {key: value for key, value in self.resolved().items() if key not in ("faults", "variants")}
         canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

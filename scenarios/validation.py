@@ -79,6 +79,11 @@ def _with_absolute_paths(document: Mapping[str, Any], folder: Path, origin: str)
             link["trace"] = _located(trace, folder, where, must_be_file=True)
         elif isinstance(trace, dict) and isinstance(trace.get("path"), str):
             trace["path"] = _located(trace["path"], folder, f"{where}.path", must_be_file=True)
+    variants = resolved.get("variants")
+    for index, variant in enumerate(variants if isinstance(variants, list) else []):
+        if isinstance(variant, dict) and isinstance(variant.get("checkpoint"), str):
+            where = f"{origin}: variants.{index}.checkpoint"
+            variant["checkpoint"] = _located(variant["checkpoint"], folder, where, must_be_file=False)
     return resolved
 
 

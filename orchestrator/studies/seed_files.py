@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridsplit.orchestrator.studies.seeds import FIGURES, SeedRun, SeedStudy
+from hybridsplit.orchestrator.studies.seed_runs import SeedRun
+from hybridsplit.orchestrator.studies.seeds import FIGURES, SeedStudy
 from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds
 from hybridsplit.scenarios.contracts.files import write_text_whole
 

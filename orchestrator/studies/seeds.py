@@ -6,21 +6,16 @@ draw weights, partition and batches anew. Strategies are compared seed by seed.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
+from hybridsplit.orchestrator.studies.seed_runs import SeedRun, kept_run, run_file, train_and_keep
 from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds, verdict
 from hybridsplit.profiler.rounds_to import rounds_to
-from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.placement import FrozenValue
-from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
@@ -32,22 +27,6 @@ if TYPE_CHECKING:
 
 FIGURES = ("test_accuracy", "seconds_to_target", "bytes_to_target", "joules_to_target")
 """What is compared: final accuracy, and what it took to reach the target."""
-
-
-class SeedRun(FrozenValue):
-    """One plan trained at one seed."""
-
-    strategy: str
-    seed: int
-    simulated_s: tuple[float, ...]
-    """At the end of every round."""
-    test_accuracy: tuple[float, ...]
-    train_loss: tuple[float | None, ...]
-    bytes_a_round: int
-    joules_a_round: float | None
-    """None where the power of some device is not known."""
-    fullest: float
-    """Largest measured peak of a client over its budget."""
 
 
 class StrategyOverSeeds(FrozenValue):
@@ -149,18 +128,16 @@ def train_over_seeds(
     runs: dict[str, list[SeedRun]] = {strategy: [] for strategy in plans}
     for place, seed in enumerate(seeds):
         seeded = scenario.model_copy(update={"seed": seed})
-        files = {strategy: _file(folder, plan, seeded, settings) for strategy, plan in plans.items()}
+        files = {strategy: run_file(folder, plan.strategy, plan, seeded, settings) for strategy, plan in plans.items()}
         missing = [strategy for strategy, file in files.items() if not file.is_file()]
         if missing:
             with worker_pool(seeded, settings) as executor:
                 for done, strategy in enumerate(missing):
                     share = (place + done / len(missing)) / len(seeds)
                     on_progress(f"seed {seed}, {strategy}, {done + 1} of {len(missing)}", share)
-                    run = _train(plans[strategy], strategy, seeded, options, executor, settings)
-                    files[strategy].parent.mkdir(parents=True, exist_ok=True)
-                    write_text_whole(files[strategy], run.model_dump_json(indent=1) + "\n")
+                    train_and_keep(plans[strategy], strategy, seeded, options, executor, settings, files[strategy])
         for strategy, file in files.items():
-            runs[strategy].append(_kept(file))
+            runs[strategy].append(kept_run(file))
     objective = scenario.objective
     target = None
     if objective.target_accuracy is not None:
@@ -168,43 +145,6 @@ def train_over_seeds(
     elif objective.target_loss is not None:
         target = (objective.target_loss, False)
     return summarised({strategy: tuple(own) for strategy, own in runs.items()}, target)
-
-
-def _file(folder: Path, plan: Plan, seeded: Scenario, settings: RunSettings) -> Path:
-    """Name a run by all that it depends on, so that another plan or scenario is never taken for it."""
-    facts = [seeded.content_hash(), settings.num_rounds, [[c.id, *c.key] for c in plan.clients], plan.round_latency_s]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-    return folder / "runs" / plan.strategy / f"seed-{seeded.seed}-{digest}.json"
-
-
-def _train(
-    plan: Plan, strategy: str, seeded: Scenario, options: OptionTable, executor: Any, settings: RunSettings
-) -> SeedRun:
-    from hybridsplit.orchestrator.training import train_by_plan
-
-    num_rounds = settings.num_rounds or seeded.training.rounds
-    trained = train_by_plan(plan, seeded, options, executor, num_rounds, lambda what, share: None, with_control=False)
-    records, energies = trained.result.records, [client.client_energy_j for client in plan.clients]
-    budget = {client.id: client.memory_budget_bytes for client in plan.clients}
-    return SeedRun(
-        strategy=strategy,
-        seed=seeded.seed,
-        simulated_s=tuple(record.simulated_s for record in records),
-        test_accuracy=tuple(record.test_accuracy for record in records),
-        train_loss=tuple(record.train_loss for record in records),
-        bytes_a_round=sum(client.uplink_bytes + client.downlink_bytes for client in plan.clients),
-        joules_a_round=None if None in energies else math.fsum(energy or 0.0 for energy in energies),
-        fullest=max(peak / budget[name] for name, peak in trained.result.peak_bytes.items()),
-    )
-
-
-def _kept(file: Path) -> SeedRun:
-    try:
-        return SeedRun.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
-        raise ContractError(
-            f"{file}: damaged: needs a run that 'hybridsplit compare --out' kept; remove it to run it again"
-        ) from error
 
 
 def summarised(runs: Mapping[str, tuple[SeedRun, ...]], target: tuple[float, bool] | None) -> SeedStudy:

@@ -144,6 +144,31 @@ class BandwidthTrace:
         sample = int(self._edges_s.searchsorted(position_s, side="right")) - 1
         return float(self.latency_s[min(sample, len(self.latency_s) - 1)])
 
+    def between(self, start_s: float, end_s: float) -> tuple[FloatArray, FloatArray]:
+        """Return the rate over a stretch of the replay's clock.
+
+        Parameters
+        ----------
+        start_s, end_s
+            The stretch, s.
+
+        Returns
+        -------
+        [M + 1] times at which the rate changes, from the start to the end, s; and [M] rates between them, bit/s. Past
+        the end of a recording that does not repeat, its last rate.
+        """
+        first_s, last_s = start_s + self.offset_s, end_s + self.offset_s
+        if self.past_the_end == "loop":
+            periods = np.arange(math.floor(first_s / self.duration_s), math.floor(last_s / self.duration_s) + 1)
+            begins_s = (periods[:, None] * self.duration_s + self._edges_s[:-1]).ravel()
+            rates_bps = np.tile(self.rates_bps, len(periods))
+        else:
+            begins_s, rates_bps = self._edges_s[:-1], self.rates_bps
+        chosen = np.flatnonzero((begins_s > first_s) & (begins_s < last_s))
+        before = max(0, int(np.searchsorted(begins_s, first_s, side="right")) - 1)
+        edges_s = np.concatenate(([start_s], begins_s[chosen] - self.offset_s, [end_s]))
+        return edges_s, rates_bps[np.concatenate(([before], chosen))]
+
     def transfer(self, size_bits: float, start_s: float, mean_bps: float | None = None) -> Transfer:
         """Time a transfer takes.
 

@@ -6,6 +6,7 @@ one another; jobs of several clients meet on the shared resources.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -88,6 +89,27 @@ class RoundCosts(Protocol):
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes sent or received in a phase."""
         ...
+
+
+@dataclass(frozen=True)
+class StatedCosts:
+    """Costs of a round that no plan has chosen yet.
+
+    Parameters
+    ----------
+    client_compute_s, server_compute_s
+        Seconds on the device, and at the whole server.
+    bytes_by_phase
+        Bytes of every phase that carries some.
+    """
+
+    client_compute_s: float
+    server_compute_s: float
+    bytes_by_phase: Mapping[Phase, int]
+
+    def phase_bytes(self, phase: Phase) -> int:
+        """Bytes sent or received in a phase."""
+        return self.bytes_by_phase.get(phase, 0)
 
 
 def round_jobs(costs: RoundCosts, local_steps: int, *, is_dedicated: bool = False) -> tuple[Job, ...]:

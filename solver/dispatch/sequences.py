@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.jobs import SHARED, Resource, round_jobs
+from hybridsplit.scenarios.contracts.jobs import SHARED, Resource, StatedCosts, round_jobs
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.solver.problem.links import dedicated_s
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
@@ -50,18 +49,6 @@ class Segment(NamedTuple):
 
 Sequence = tuple[Segment, ...]
 """A client's round: one segment, or one for every step where all clients wait for the slowest between steps."""
-
-
-@dataclass(frozen=True)
-class _RowCosts:
-    """Costs of an option, as :class:`hybridsplit.scenarios.contracts.jobs.RoundCosts` states them."""
-
-    client_compute_s: float
-    server_compute_s: float
-    bytes_by_phase: dict[Phase, int]
-
-    def phase_bytes(self, phase: Phase) -> int:
-        return self.bytes_by_phase[phase]
 
 
 class _Amounts(NamedTuple):
@@ -153,7 +140,7 @@ class Sequences:
 
     def _make(self, amounts: _Amounts) -> Sequence:
         phases = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
-        costs = _RowCosts(
+        costs = StatedCosts(
             amounts.client_compute_s, amounts.server_compute_s, dict(zip(phases, amounts.bytes, strict=True))
         )
         up_s, down_s = amounts.per_byte_s

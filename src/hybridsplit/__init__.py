@@ -26,8 +26,10 @@ if TYPE_CHECKING:
         profile,
     )
     from hybridsplit.orchestrator.api_runs import replay, report, run
+    from hybridsplit.orchestrator.api_search import search
     from hybridsplit.orchestrator.exporting import export
     from hybridsplit.orchestrator.results import Replayed, Run
+    from hybridsplit.orchestrator.search.results import ModelSearch
     from hybridsplit.orchestrator.studies.compare import Comparison
     from hybridsplit.orchestrator.studies.pareto import ParetoFront
     from hybridsplit.scenarios.contracts.options import OptionTable
@@ -41,6 +43,8 @@ _HOME = {
     **dict.fromkeys(("load", "profile", "plan", "compare", "pareto"), _API),
     **dict.fromkeys(("run", "replay", "report"), f"{_API}_runs"),
     "export": "hybridsplit.orchestrator.exporting",
+    "search": f"{_API}_search",
+    "ModelSearch": "hybridsplit.orchestrator.search.results",
     "Run": "hybridsplit.orchestrator.results",
     "Replayed": "hybridsplit.orchestrator.results",
     "Comparison": "hybridsplit.orchestrator.studies.compare",
@@ -54,6 +58,7 @@ _HOME = {
 __all__ = [
     "Comparison",
     "HybridSplitError",
+    "ModelSearch",
     "OptionTable",
     "ParetoFront",
     "Placement",
@@ -70,6 +75,7 @@ __all__ = [
     "replay",
     "report",
     "run",
+    "search",
 ]
 
 if not (Path(__file__).parent / "solver").is_dir():

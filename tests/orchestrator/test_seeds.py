@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridsplit.orchestrator.studies.seed_files import accuracy_svg, latex
-from hybridsplit.orchestrator.studies.seeds import SeedRun, summarised
+from hybridsplit.orchestrator.studies.seed_runs import SeedRun
+from hybridsplit.orchestrator.studies.seeds import summarised
 from hybridsplit.orchestrator.studies.significance import mean_over_seeds, verdict
 from tests.orchestrator.test_cli import SMALL, document, done, invoke
 

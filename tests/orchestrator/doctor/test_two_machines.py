@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Started as docs/training.md says."""
+    """Started as docs/training.md says, with sockets under a short name: theirs have at most 107 bytes."""
     homes = tmp_path_factory.mktemp("m")
     head, other = Machine(homes / "a"), Machine(homes / "b")
     for machine in (head, other):
@@ -86,9 +87,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     assert head.do("sh", "-c", f"umask 077; {RAY} get-auth-token --generate").returncode == 0
     shutil.copytree(head.home / ".ray", other.home / ".ray")
     address = f"127.0.0.1:{port}"
-    own = (f"--port={port}", "--num-cpus=1", "--include-dashboard=false", f"--temp-dir={homes / 'r'}")
+    own = (f"--port={port}", "--num-cpus=1", "--include-dashboard=false")
     with (
-        head.running("--head", *own),
+        tempfile.TemporaryDirectory(prefix="hs", dir="/tmp", ignore_cleanup_errors=True) as sockets,
+        head.running("--head", *own, f"--temp-dir={sockets}"),
         other.running(f"--address={address}", "--num-cpus=1", '--resources={"pi5": 1}'),
     ):
         yield Cluster(head, other, address)

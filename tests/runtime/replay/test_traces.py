@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hybridsplit.runtime.replay.traces import BandwidthTrace
@@ -207,3 +207,27 @@ def test_bad_samples_are_refused(durations_s, rates_bps, says):
 def test_bad_questions_are_refused(arguments):
     with pytest.raises(UsageError):
         OUTAGE.transfer(*arguments)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.5]), st.sampled_from([0.0, 1.0, 3.0])), min_size=1, max_size=5
+    ),
+    st.sampled_from([0.0, 0.3, 2.0, 7.9]),
+    st.sampled_from([0.1, 0.5, 3.7, 20.0]),
+    st.sampled_from([0.0, 0.7]),
+)
+def test_a_stretch_carries_what_transfers_over_it_carry(samples, start_s, length_s, offset_s):
+    """What fits between two times by the rates of the stretch takes just that long as a transfer."""
+    durations_s, rates_bps = (np.array(column) for column in zip(*samples, strict=True))
+    assume((durations_s * rates_bps).sum() > 0)
+    trace = BandwidthTrace(durations_s, rates_bps, offset_s=offset_s)
+    edges_s, rates = trace.between(start_s, start_s + length_s)
+    assert edges_s[0] == start_s
+    assert edges_s[-1] == pytest.approx(start_s + length_s)
+    assert (np.diff(edges_s) >= 0).all()
+    size_bits = float((np.diff(edges_s) * rates).sum())
+    took_s = trace.transfer(size_bits, start_s).elapsed_s
+    assert took_s <= length_s * (1 + 1e-9) + 1e-9
+    more_s = trace.transfer(size_bits * (1 + 1e-6) + 1e-6, start_s).elapsed_s
+    assert more_s >= length_s * (1 - 1e-9) - 1e-9

@@ -388,6 +388,14 @@ IN_OTHER_TESTS = {
     "Faults.policy": "tests/orchestrator/test_training.py",
     "ClientGroup.ray_resource": "tests/orchestrator/doctor/test_two_machines.py",
     "Faults.worker_retries": "tests/runtime/faults/test_clients.py",
+    **dict.fromkeys(
+        [f"Variant.{key}" for key in ("variant", "width", "depth", "config", "choices", "accuracy", "accuracy_is")],
+        "tests/orchestrator/search/test_search.py",
+    ),
+    **dict.fromkeys(
+        [f"Variant.{key}" for key in ("kernel", "arguments", "checkpoint")],
+        "tests/orchestrator/search/test_candidates.py",
+    ),
 }
 """Keys whose effect takes a device's worker, a price list or minutes to show, and where it is tested."""
 FOR_PEOPLE = {

@@ -1,0 +1,163 @@
+"""The front of accuracy against what training costs, over single models and their bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hybridsplit.orchestrator.studies.significance import mean_over_seeds
+
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """The cheapest model of at least some accuracy.
+
+    Parameters
+    ----------
+    name
+        Of the model.
+    accuracy
+        Its accuracy, or its score where models are ranked by one.
+    cost, lower_bound
+        Of its plan, and below what no plan of any model of at least this accuracy gets: the least of their bounds.
+    """
+
+    name: str
+    accuracy: float
+    cost: float
+    lower_bound: float
+
+    @property
+    def gap(self) -> float:
+        """Relative distance of the cost from its bound."""
+        return max(0.0, self.cost / self.lower_bound - 1.0) if self.lower_bound > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model with a plan and an accuracy or score.
+
+    Parameters
+    ----------
+    name
+        Of the model.
+    accuracy
+        The more, the better.
+    cost, lower_bound
+        Of its plan: what is minimised, and its proven bound.
+    by_seed
+        Accuracy at every seed it was trained at; empty where it was not trained.
+    """
+
+    name: str
+    accuracy: float
+    cost: float
+    lower_bound: float
+    by_seed: Mapping[int, float]
+
+
+def front_of(models: Sequence[Judged]) -> tuple[FrontPoint, ...]:
+    """Return the models that none beats in both figures, by rising cost.
+
+    Every model has a plan of its own, so the sweep over least accuracies is exact up to the plans' gaps: the point of
+    an accuracy is the cheapest model that reaches it.
+
+    Parameters
+    ----------
+    models
+        The models.
+    """
+    found: list[FrontPoint] = []
+    for one in sorted(models, key=lambda one: (one.cost, -one.accuracy, one.name)):
+        if not found or one.accuracy > found[-1].accuracy:
+            bound = min(other.lower_bound for other in models if other.accuracy >= one.accuracy)
+            found.append(FrontPoint(one.name, one.accuracy, one.cost, min(bound, one.cost)))
+    return tuple(found)
+
+
+def not_told_apart(models: Sequence[Judged], front: Sequence[FrontPoint]) -> frozenset[str]:
+    """Return the models beside the front that may belong to it, for all that the seeds say.
+
+    A model is surely beaten by one that costs no more and whose accuracy, seed by seed, is higher by an interval that
+    leaves 0 out; or, where one of the two was not trained, whose stated accuracy is higher.
+
+    Parameters
+    ----------
+    models
+        The models.
+    front
+        Their front.
+    """
+    on_front = {point.name for point in front}
+    return frozenset(
+        one.name
+        for one in models
+        if one.name not in on_front and not any(_surely_beats(other, one) for other in models if other is not one)
+    )
+
+
+def _surely_beats(other: Judged, one: Judged) -> bool:
+    if other.cost > one.cost or other.accuracy < one.accuracy:
+        return False
+    seeds = sorted(set(other.by_seed) & set(one.by_seed))
+    if not seeds:
+        return other.accuracy > one.accuracy or other.cost < one.cost
+    difference = mean_over_seeds([other.by_seed[seed] - one.by_seed[seed] for seed in seeds])
+    assert difference is not None
+    if difference.low is None:
+        return False
+    # Of equal accuracy at every seed, the cheaper one is better.
+    return difference.low > 0 or (difference.low == difference.high == 0 and other.cost < one.cost)
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """How well a score ranks models by the accuracy that they reach.
+
+    Parameters
+    ----------
+    score
+        Name of the score.
+    value
+        Spearman's rank correlation.
+    low, high
+        Its 95 % interval, by Fisher's transformation with the variance of Bonett and Wright (Psychometrika 65, 2000).
+    num_models
+        Models that it was measured on.
+    """
+
+    score: str
+    value: float
+    low: float
+    high: float
+    num_models: int
+
+
+def rank_correlation(score: str, scores: Sequence[float], accuracies: Sequence[float]) -> RankCorrelation | None:
+    """Compare the ranks that a score gives with those of accuracies.
+
+    Parameters
+    ----------
+    score
+        Its name.
+    scores, accuracies
+        One each a model.
+
+    Returns
+    -------
+    The correlation; None for fewer than 5 models, or where all scores or all accuracies are the same.
+    """
+    number = len(scores)
+    if number < 5 or len(set(scores)) == 1 or len(set(accuracies)) == 1:
+        return None
+    from scipy.stats import norm, spearmanr
+
+    value = float(spearmanr(scores, accuracies).statistic)
+    if abs(value) > 1 - _ROUNDING:
+        return RankCorrelation(score, round(value), round(value), round(value), number)
+    half = float(norm.ppf(0.975)) * math.sqrt((1 + value * value / 2) / (number - 3))
+    centre = math.atanh(value)
+    return RankCorrelation(score, value, math.tanh(centre - half), math.tanh(centre + half), number)

@@ -3,15 +3,16 @@
 A relaxation of our own. Every client may take any of its options, or a mixture of them, that its own jobs alone, one
 after another at the whole resources, finish in time. Of the uplink, the downlink and the server it is asked only that
 the work of all clients fits into what each carries by then: for links the linear programme of who sends when, at the
-rates of the window. Orders, waits, integrality and limits that couple options are left out, so every plan and schedule
-satisfies it. The least seconds a unit of progress follow from the most progress by every deadline.
+rates of the window; a link whose rate is a concave function of its share of the band is held under its tangents.
+Orders, waits, integrality and limits that couple options are left out, so every plan and schedule satisfies it. The
+least seconds a unit of progress follow from the most progress by every deadline.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -39,21 +40,32 @@ _MOST_INTERVALS = 96
 _NARROW = 1.02
 """Ratio of the ends of a stretch of deadlines that is not divided further."""
 _MOST_DEADLINES = 16
-_THIN_SHARE = 1e-9
-"""A share of the band at which a Shannon link has its best rate a share: less of it has no more."""
+_TANGENT_SHARES = (1e-3, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
+"""Shares of the band at which tangents are laid on the rate of a link that is not linear in its share."""
+_STEP, _SLACK = 1e-4, 1e-6
+"""Relative step of a derivative, and what its error may take off a tangent."""
 
 
 class _Link:
-    """One direction of a client's link: its rate at the whole band, and its best rate a share of it."""
+    """One direction of a client's link: its rate at the whole band, and lines that no rate at any share is above.
+
+    Its rate at a share ``s`` of the band is at most ``a + b·s`` for every line ``(a, b)``, bit/s.
+    """
 
     def __init__(self, client: Client, scenario: Scenario, trace: BandwidthTrace | None, *, up: bool) -> None:
         rate_of = uplink_rate_bps if up else downlink_rate_bps
-        self.whole_bps = rate_of(client.link, scenario.radio, 1.0)
-        self.best_bps = max(self.whole_bps, rate_of(client.link, scenario.radio, _THIN_SHARE) / _THIN_SHARE)
-        if client.link.is_dedicated:
-            self.best_bps = self.whole_bps
+
+        def rate_bps(share: float) -> float:
+            return rate_of(client.link, scenario.radio, share)
+
+        self.whole_bps = rate_bps(1.0)
         self.is_shared = not client.link.is_dedicated
         self._trace = None if trace is None else trace.towards(up=up)
+        self.lines: tuple[tuple[float, float], ...] = ((0.0, self.whole_bps),)
+        if self._trace is not None and self._trace.is_absolute:
+            self.lines = ((0.0, 1.0),)
+        elif self.is_shared and rate_bps(0.5) > 0.5 * self.whole_bps * (1 + _SLACK):
+            self.lines = tuple(_tangent(rate_bps, share) for share in _TANGENT_SHARES)
         known_s = None if self._trace is None or self._trace.latency_s is None else float(self._trace.latency_s.min())
         self._delay_s = client.link.delay_s(is_up=up) if known_s is None else known_s
 
@@ -70,18 +82,25 @@ class _Link:
             return np.array([0.0, end_s])
         return self._trace.between(window_s, window_s + end_s)[0] - window_s
 
-    def best_rates(self, window_s: float, edges_s: FloatArray) -> FloatArray:
-        """[G] the best rate a share of the link within every interval, bit/s."""
+    def best(self, window_s: float, edges_s: FloatArray) -> FloatArray:
+        """[G] the largest factor of the lines within every interval: of the recording over its mean, or its rate."""
         if self._trace is None:
-            return np.full(len(edges_s) - 1, self.best_bps)
+            return np.ones(len(edges_s) - 1)
         times_s, rates = self._trace.between(window_s, window_s + float(edges_s[-1]))
-        scale = 1.0 if self._trace.is_absolute else self.best_bps / self._trace.mean_bps
         # The largest of the samples that an interval touches.
         first = np.searchsorted(times_s - window_s, edges_s[:-1], side="right") - 1
         last = np.searchsorted(times_s - window_s, edges_s[1:], side="left")
         first = np.clip(first, 0, len(rates) - 1)
         last = np.maximum(np.minimum(last, len(rates)), first + 1)
-        return scale * np.array([rates[a:b].max() for a, b in zip(first.tolist(), last.tolist(), strict=True)])
+        largest = np.array([rates[a:b].max() for a, b in zip(first.tolist(), last.tolist(), strict=True)])
+        return largest if self._trace.is_absolute else largest / self._trace.mean_bps
+
+
+def _tangent(rate_bps: Callable[[float], float], share: float) -> tuple[float, float]:
+    """Return a line ``(a, b)`` above a concave rate, which touches it near a share but for the slack."""
+    low, high = share * (1 - _STEP), share * (1 + _STEP)
+    slope = (rate_bps(high) - rate_bps(low)) / (high - low)
+    return rate_bps(share) * (1 + _SLACK) - slope * share, slope
 
 
 class Clairvoyant:
@@ -183,9 +202,10 @@ class Clairvoyant:
         programme.at_most(np.arange(len(rows)), self._server_s[rows], deadline_s)
         for side, size_bits in enumerate((self._up_bits, self._down_bits)):
             sending = [c for c in range(len(self._ids)) if self._links[c][side].is_shared]
-            rates = [self._links[c][side].best_rates(window_s[c], edges_s) for c in sending]
+            factors = [self._links[c][side].best(window_s[c], edges_s) for c in sending]
             owned = [np.flatnonzero(self._client[rows] == c) for c in sending]
-            programme.carry(owned, [size_bits[rows[own]] for own in owned], rates, np.diff(edges_s))
+            lines = [self._links[c][side].lines for c in sending]
+            programme.carry(owned, [size_bits[rows[own]] for own in owned], lines, factors, np.diff(edges_s))
         return programme.most(self._worth[rows])
 
     def _edges(self, window_s: list[float], deadline_s: float) -> FloatArray:
@@ -232,24 +252,39 @@ class _Programme:
         self,
         owned: list[NDArray[np.int64]],
         size_bits: list[FloatArray],
-        rates: list[FloatArray],
+        lines: list[tuple[tuple[float, float], ...]],
+        factors: list[FloatArray],
         lengths_s: FloatArray,
     ) -> None:
-        """Have one direction carry the bits of all clients: in every interval their seconds sum to no more than it has.
+        """Have one direction carry the bits of all clients: in every interval their shares of it sum to at most one.
 
-        Seconds are in units of the interval, and bits in those of what a client could send alone, so that the numbers
-        of the programme stay near one.
+        A client's mean share of an interval carries no more than a constant one does, since rates are concave in the
+        share. Bits are in units of what the client could send alone, so that the numbers stay near one.
         """
-        begin, count = self._num_variables, len(lengths_s)
-        self._num_variables += count * len(owned)
-        for place, (own, size, rate) in enumerate(zip(owned, size_bits, rates, strict=True)):
-            able = rate * lengths_s
-            scale = max(float(able.sum()), np.finfo(float).tiny)
-            variables = np.concatenate((own, begin + place * count + np.arange(count)))
-            self.at_most(variables, np.concatenate((size, -able)) / scale, 0.0)
+        count = len(lengths_s)
+        shares = []
+        for own, size, its_lines, factor in zip(owned, size_bits, lines, factors, strict=True):
+            able_s = factor * lengths_s
+            scale = max(float(sum(its_lines[-1])) * float(able_s.sum()), np.finfo(float).tiny)
+            share = self._more(count)
+            shares.append(share)
+            if len(its_lines) == 1:
+                variables, factors_of = share, -its_lines[0][1] * able_s / scale
+            else:
+                variables, factors_of = self._more(count), np.full(count, -1.0)
+                for above, slope in its_lines:
+                    for interval, most_s in enumerate(able_s.tolist()):
+                        pair = np.array([variables[interval], share[interval]])
+                        self.at_most(pair, np.array([1.0, -slope * most_s / scale]), above * most_s / scale)
+            self.at_most(np.concatenate((own, variables)), np.concatenate((size / scale, factors_of)), 0.0)
         for interval in range(count):
-            variables = begin + interval + count * np.arange(len(owned))
-            self.at_most(variables, np.ones(len(owned)), 1.0)
+            self.at_most(np.array([share[interval] for share in shares]), np.ones(len(shares)), 1.0)
+
+    def _more(self, count: int) -> NDArray[np.int64]:
+        """Return so many further variables."""
+        begin = self._num_variables
+        self._num_variables += count
+        return np.arange(begin, begin + count)
 
     def most(self, worth: FloatArray) -> float:
         """Return the most that the options can be worth; minus infinity where nothing is allowed."""

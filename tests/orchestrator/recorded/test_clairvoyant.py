@@ -77,3 +77,13 @@ def test_other_objectives_have_none(table: OptionTable) -> None:
     )
     with pytest.raises(UsageError, match="the clairvoyant bound is one of time-to-progress"):
         Clairvoyant(other, table, {})
+
+
+@pytest.mark.slow
+def test_a_link_with_a_concave_rate_is_bounded_by_its_tangents() -> None:
+    """smart-home's uplinks follow Shannon's formula; without tangents the bound would be half of the plan's figure."""
+    scenario = load_scenario("smart-home", ["training.local_steps=2"])
+    table = profile_scenario(scenario)
+    plan = make_plan(scenario, table, "optimal")
+    least = Clairvoyant(scenario, table, {}).seconds_to_progress({}, plan.round_latency_s)
+    assert 0.8 * plan.objective_s < least <= plan.objective_s

@@ -50,6 +50,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSearch, Pat
     return found, folder
 
 
+@pytest.mark.slow
 def test_every_model_is_planned_and_trained_by_its_plan(searched: tuple[ModelSearch, Path]) -> None:
     found, _ = searched
     assert [one.name for one in found.models] == [
@@ -74,6 +75,7 @@ def test_every_model_is_planned_and_trained_by_its_plan(searched: tuple[ModelSea
     assert {one.score for one in found.correlations} >= {"parameters", "operations", "third of the rounds"}
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_model_is_that_of_its_scenario_alone(searched: tuple[ModelSearch, Path]) -> None:
     """The scenario that is kept plans to the same figure, and is verified with its plan."""
     found, folder = searched
@@ -86,6 +88,7 @@ def test_the_plan_of_a_model_is_that_of_its_scenario_alone(searched: tuple[Model
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.slow
 def test_runs_that_are_kept_are_not_run_again(
     searched: tuple[ModelSearch, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +105,7 @@ def test_runs_that_are_kept_are_not_run_again(
         search_models(of, SearchSettings(train="all", seeds=3), INLINE, folder)
 
 
+@pytest.mark.slow
 def test_files_say_what_the_search_found(searched: tuple[ModelSearch, Path]) -> None:
     found, folder = searched
     document = json.loads((folder / "search.json").read_text())
@@ -119,6 +123,7 @@ def test_the_front_of_another_search_leaves_none_of_the_old_one(tmp_path: Path) 
     assert {path.name for path in (tmp_path / "front").iterdir()} == {"second.yaml", "second.plan.json"}
 
 
+@pytest.mark.slow
 def test_only_the_front_of_the_score_is_trained(tmp_path: Path) -> None:
     """A model that is larger and cheaper than another keeps that one from being trained."""
     found = search_models(

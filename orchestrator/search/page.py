@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import plotly.graph_objects as go
 
 from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, percent
 from hybridsplit.orchestrator.report.figures import styled, time_unit
 from hybridsplit.orchestrator.report.page import drawn, render_page
+from hybridsplit.orchestrator.report.palette import MUTED
 from hybridsplit.orchestrator.search.results import ModelSearch, SearchedModel
 from hybridsplit.orchestrator.views.search import (
     ENOUGH_MODELS,
@@ -41,7 +43,7 @@ def search_page(search: ModelSearch) -> str:
         "figure_content": drawn(_scatter(search)),
         "table": _table(search),
         "front": [
-            (point.name, f"{point.accuracy:.4g}" if search.by_score else f"{point.accuracy:.1%}",
+            (point.name, f"{point.accuracy:.4g}" if search.by_score else percent(point.accuracy),
              cost_text(search, point.cost), percent(point.gap))
             for point in search.front
         ],
@@ -73,21 +75,19 @@ def _scatter(search: ModelSearch) -> go.Figure:
             figure.add_scatter(
                 x=[(one.cost or 0.0) / unit_s for one, _ in own],
                 y=[value for _, value in own],
-                error_y={
-                    "type": "data", "array": [_half(one) for one, _ in own], "visible": not search.by_score,
-                    "thickness": 1,
-                },
+                error_y=_bars([one for one, _ in own]) if not search.by_score else None,
                 mode="markers", name=place, text=[html.escape(one.name) for one, _ in own],
                 marker={"color": colour, "symbol": _SYMBOLS[place], "size": 9, "line": {"color": colour, "width": 2}},
                 hovertemplate="%{text}: %{x:.4g}, %{y:.4g}<extra></extra>",
             )  # fmt: skip
-    styled(figure, rows=1, x_title=f"{objective_name(search)}, {unit}")
+    styled(figure, rows=None, x_title=f"{objective_name(search)}, {unit}")
     figure.update_layout(
         height=_HEIGHT_PX, showlegend=True, margin={"l": 56, "r": 16, "t": 44, "b": 44},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None},
     )  # fmt: skip
     figure.update_xaxes(rangemode="tozero")
-    figure.update_yaxes(title=f"score: {search.score}" if search.by_score else "test accuracy, %", showgrid=True)
+    what = search.score.replace("_", " ") if search.by_score else "test accuracy, %"
+    figure.update_yaxes(title={"text": what, "font": {"size": 12, "color": MUTED}})
     return figure
 
 
@@ -100,16 +100,23 @@ def _height(search: ModelSearch, one: SearchedModel) -> float | None:
     return None if one.accuracy is None else 100 * one.accuracy.mean
 
 
-def _half(one: SearchedModel) -> float:
-    figure = one.accuracy
-    if figure is None or figure.low is None or figure.high is None:
-        return 0.0
-    return 100 * (figure.high - figure.low) / 2
+def _bars(models: list[SearchedModel]) -> dict[str, Any]:
+    """Return the intervals of accuracies, in percent, as far as accuracies go."""
+    above, below = [], []
+    for one in models:
+        figure = one.accuracy
+        if figure is None or figure.low is None or figure.high is None:
+            above.append(0.0)
+            below.append(0.0)
+        else:
+            above.append(100 * (min(figure.high, 1.0) - figure.mean))
+            below.append(100 * (figure.mean - max(figure.low, 0.0)))
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1}
 
 
 def _table(search: ModelSearch) -> Table:
     columns = (
-        Column("Model", has_filter=True),
+        Column("Model"),
         Column(objective_name(search).capitalize(), is_number=True),
         Column("Gap", is_number=True),
         Column("Round", is_number=True),

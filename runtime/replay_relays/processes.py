@@ -7,14 +7,15 @@ take what the plan says, and no other may take less than the plan's bound.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import simpy
 
+from hybridsplit.runtime.relays.order import forward_turns
 from hybridsplit.runtime.replay_relays.server import InOrderOfArrival
-from hybridsplit.runtime.replay_relays.work import ClientWork, Leg, Machine, work_of
+from hybridsplit.runtime.replay_relays.work import ClientWork, Leg, work_of
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 
 _Process = Generator[simpy.Event, Any, None]
@@ -137,7 +138,8 @@ class _Play:
     def _machine(self, work: ClientWork, boxes: _Boxes, k: int) -> _Process:
         machine = work.machines[k]
         counts = {True: 0, False: 0}
-        for forward in _order(machine, work.micro_batches, trains=work.trains):
+        turns = forward_turns(machine.warm_up, work.micro_batches) if work.trains else [True] * work.micro_batches
+        for forward in turns:
             number = counts[forward]
             counts[forward] += 1
             yield boxes.of(k, forward=forward).get()
@@ -188,15 +190,3 @@ class _Boxes:
     def of(self, k: int, *, forward: bool) -> simpy.Store:
         """Return the box of a machine for what comes from below, or back from above."""
         return self._stores[k][0 if forward else 1]
-
-
-def _order(machine: Machine, micro_batches: int, *, trains: bool) -> Iterator[bool]:
-    """Yield whether a machine's next micro-batch runs forward: its warm-up, then in turn, then what is left."""
-    if not trains:
-        yield from [True] * micro_batches
-        return
-    yield from [True] * machine.warm_up
-    for number in range(micro_batches):
-        yield False
-        if machine.warm_up + number < micro_batches:
-            yield True

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.stages import Stages
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -26,6 +27,8 @@ class Assignment:
         Hard limit on the peak of its part.
     resource
         Custom Ray resource of the real device that runs this client; None where any worker may emulate it.
+    stages
+        The machines that its blocks run on, where the model is cut several times; None for one cut.
     """
 
     client: str
@@ -33,6 +36,7 @@ class Assignment:
     data_weight: float
     memory_budget_bytes: int
     resource: str | None = None
+    stages: Stages | None = None
 
 
 def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:

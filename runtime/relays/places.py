@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from hybridsplit.runtime.relays.upper import StageOutcome
 from hybridsplit.runtime.split.reports import PlaceReport
@@ -12,7 +13,9 @@ from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.stages import Stages
 
 
-def reports_by_place(stages: Stages, outcomes: Sequence[StageOutcome]) -> tuple[PlaceReport, ...]:
+def reports_by_place(
+    stages: Stages, outcomes: Sequence[StageOutcome], *, on_device: bool = False
+) -> tuple[PlaceReport, ...]:
     """Return the phases of a round at every machine and link, along the path.
 
     Parameters
@@ -21,13 +24,17 @@ def reports_by_place(stages: Stages, outcomes: Sequence[StageOutcome]) -> tuple[
         The client's machines.
     outcomes
         What each of those that work has after the round.
+    on_device
+        Whether the client is a real device.
 
     Notes
     -----
     A machine that only forwards passes on what it gets, so that both its links carry the same. Weights of the blocks
     before a link come down before the round and go up after it, since the server averages them.
     """
-    return tuple(_places(stages, {one.node: one for one in outcomes}, _carried(stages, outcomes)))
+    own, *others = outcomes
+    of_node = {one.node: one for one in (replace(own, is_real=on_device), *others)}
+    return tuple(_places(stages, of_node, _carried(stages, outcomes)))
 
 
 def _places(
@@ -38,7 +45,7 @@ def _places(
         outcome = of_node.get(stage.node)
         if outcome is not None:
             phase = Phase.SERVER_COMPUTE if position else Phase.CLIENT_COMPUTE
-            yield PlaceReport(stage.node, phase, outcome.seconds, 0, outcome.peak_bytes)
+            yield PlaceReport(stage.node, phase, outcome.seconds, 0, outcome.peak_bytes, outcome.is_real)
             exchanged_bytes += sum(tensor.nbytes for tensor in outcome.state.values())
         if position + 1 < len(stages.path):
             link = f"{stage.node}>{stages.path[position + 1].node}"

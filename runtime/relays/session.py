@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from hybridsplit.runtime.relays.messages import Upward, micro_batches_of
+from hybridsplit.runtime.relays.messages import Downward, Upward, micro_batches_of
 from hybridsplit.runtime.relays.places import reports_by_place
 from hybridsplit.runtime.relays.upper import StageOutcome, UpperMachines, make_machine, outcome_of
 from hybridsplit.runtime.split.link import Batch
@@ -79,10 +79,13 @@ class RelaySession:
                 assert self._upper is not None, "the only machine waits for another"
                 machine.take(self._upper.receive())
                 continue
-            sent = machine.work()
-            if isinstance(sent, Upward):
-                assert self._upper is not None, "the only machine computes the loss"
-                self._upper.send(sent)
+            self._pass_on(machine.work())
+
+    def _pass_on(self, message: Upward | Downward | None) -> None:
+        """Send a micro-batch up; what comes out of the first blocks backward goes nowhere."""
+        if isinstance(message, Upward):
+            assert self._upper is not None, "the only machine computes the loss"
+            self._upper.send(message)
 
     def finish(self) -> tuple[tuple[StageOutcome, ...], State]:
         """End the round; return what each machine that works has, and what is kept of their optimizers."""
@@ -140,7 +143,7 @@ def run_relay_round(
         seconds_by_phase={},
         peak_bytes=outcomes[0].peak_bytes,
         diverged_at_step=next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None),
-        places=reports_by_place(session.stages, outcomes),
+        places=reports_by_place(session.stages, outcomes, on_device=assignment.resource is not None),
     )
     return ClientRound(report, {name: t for one in outcomes for name, t in one.state.items()}, kept)
 

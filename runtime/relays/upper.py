@@ -36,6 +36,8 @@ class StageOutcome:
         Peak of live tensor bytes; None when it was not measured.
     sent_bytes, returned_bytes
         What it sent towards the server, and back.
+    is_real
+        Whether the machine is a real one, and not emulated.
     """
 
     node: str
@@ -46,6 +48,7 @@ class StageOutcome:
     peak_bytes: int | None
     sent_bytes: int
     returned_bytes: int
+    is_real: bool = False
 
 
 class UpperMachines(Protocol):
@@ -197,16 +200,17 @@ class MachinesHere:
         """Let every machine that can do a piece of work do one; return whether any could."""
         ready = [position for position, machine in enumerate(self._machines) if machine.is_ready]
         for position in ready:
-            message = self._machines[position].work()
-            if isinstance(message, Upward):
-                self._machines[position + 1].take(message.carried())
-            elif isinstance(message, Downward):
-                here = message.carried()
-                if position:
-                    self._machines[position - 1].take(here)
-                else:
-                    self._arrived.append(here)
+            # A machine holds nothing of a message that has left it.
+            self._pass_on(position, self._machines[position].work())
         return bool(ready)
+
+    def _pass_on(self, position: int, message: Upward | Downward | None) -> None:
+        if isinstance(message, Upward):
+            self._machines[position + 1].take(message.carried())
+        elif message is not None and position:
+            self._machines[position - 1].take(message.carried())
+        elif message is not None:
+            self._arrived.append(message.carried())
 
 
 def own_copy(model: SplitModel, stage: Stage) -> Part:

@@ -25,6 +25,8 @@ class PlaceReport:
         Payload over the link; 0 for machines.
     peak_bytes
         Peak of live tensor bytes of the client's blocks on the machine; None for links, and when it was not measured.
+    is_real
+        Whether the seconds are those of a real device, and not of an emulating machine.
     """
 
     node: str
@@ -32,6 +34,7 @@ class PlaceReport:
     seconds: float
     num_bytes: int = 0
     peak_bytes: int | None = None
+    is_real: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,15 @@ class ClientReport:
     coefficients: tuple[tuple[float, ...], ...] = ()
     diverged_at_step: int | None = None
     places: tuple[PlaceReport, ...] = ()
+
+    @property
+    def peaks_above(self) -> dict[str, int]:
+        """Measured peaks of the machines other than the client itself."""
+        return {
+            place.node: place.peak_bytes
+            for place in self.places
+            if place.peak_bytes is not None and place.node != self.assignment.client
+        }
 
 
 @dataclass(frozen=True)

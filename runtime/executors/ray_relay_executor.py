@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hybridsplit.runtime.executors.ray import RayExecutor
 from hybridsplit.runtime.executors.ray_cluster import errors_of_workers
@@ -148,13 +149,22 @@ class RayRelayExecutor(RayExecutor):
     ) -> None:
         super().__init__(scenario, num_workers, num_threads, address, make_worker)
         self.hosts = RelayHosts(self._start_host, nodes, num_workers, self._say)
+        self._num_started = 0
 
     def _start_host(self, resource: str | None) -> Any:
         if resource is not None:
             self._cluster.offers(resource, "network.nodes.ray_resource")
-        where: dict[str, Any] = {} if resource is None else {"resources": {resource: 1}}
+        where = {"scheduling_strategy": self._next_machine()} if resource is None else {"resources": {resource: 1}}
         actor = ray.remote(num_cpus=0, max_restarts=0, max_concurrency=_MOST_CALLS, **where)(RelayHost)
         return actor.remote(self._scenario, self._num_threads, is_real=resource is not None)
+
+    def _next_machine(self) -> NodeAffinitySchedulingStrategy:
+        """Return the next of the machines that emulate anything: real devices join without cores."""
+        machines = [one["NodeID"] for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) > 0]
+        here = ray.get_runtime_context().get_node_id()
+        self._num_started += 1
+        chosen = machines[self._num_started % len(machines)] if machines else here
+        return NodeAffinitySchedulingStrategy(chosen, soft=False)
 
     def _beside_groups(self) -> Sequence[Any]:
         return (self.hosts.reached(),)

@@ -20,6 +20,8 @@ from hybridsplit.scenarios.inference.accelerators import accelerator_catalogue
 from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.loader import builtin_names, builtin_text, load_task
 from hybridsplit.scenarios.modes import MODES
+from hybridsplit.scenarios.relays.schema import RelayScenario
+from hybridsplit.scenarios.relays.task import has_relays
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.shown import shown
 from hybridsplit.scenarios.variants import choices_of, models_at
@@ -61,7 +63,8 @@ class Case:
     Parameters
     ----------
     target
-        ``scenario``, ``device`` or ``trace``; ``apps`` for a scenario of an inference task.
+        ``scenario``, ``device`` or ``trace``; ``apps`` for a scenario of an inference task, ``relays`` for one of a
+        model that is cut several times.
     text
         Content of the file.
     steps
@@ -79,11 +82,11 @@ def make_case(seed: int, kind: str, number: int) -> Case:
     if kind == "plan":
         name = draw.choices(builtin_names(), [12, 4, 2, 1])[0]
         if draw.random() < 0.2:
-            return _apps(draw, hostile=0.1, in_text=0.0)
+            return draw.choice((_apps, _relays))(draw, hostile=0.1, in_text=0.0)
         return _scenario(draw, name, hostile=0.1, in_text=0.0)
-    target = draw.choices(["scenario", "device", "trace", "apps"], [14, 3, 3, 5])[0]
-    if target == "apps":
-        return _apps(draw, hostile=0.4, in_text=0.2)
+    target = draw.choices(["scenario", "device", "trace", "apps", "relays"], [14, 3, 3, 5, 5])[0]
+    if target in ("apps", "relays"):
+        return (_apps if target == "apps" else _relays)(draw, hostile=0.4, in_text=0.2)
     if target == "scenario":
         return _scenario(draw, draw.choice(builtin_names()), hostile=0.4, in_text=0.2)
     return _device(draw) if target == "device" else _trace(draw)
@@ -102,6 +105,15 @@ def _apps(draw: random.Random, *, hostile: float, in_text: float) -> Case:
         document["devices"] = {"own": accelerator_catalogue()[kind].model_dump(mode="json", exclude_none=True)}
         document["accelerators"][0]["device"] = "own"
     return _mutated(draw, "apps", document, "wearables", hostile=hostile, in_text=in_text)
+
+
+def _relays(draw: random.Random, *, hostile: float, in_text: float) -> Case:
+    """Mutate a model that is cut several times: as it ships, or with all defaults written out; its model is small."""
+    document = yaml.safe_load(builtin_text("factory"))
+    if draw.random() < 0.5:
+        document = load_task("factory").resolved()
+    document["model"]["config"]["num_hidden_layers"] = 2
+    return _mutated(draw, "relays", document, "factory", hostile=hostile, in_text=in_text)
 
 
 def _device(draw: random.Random) -> Case:
@@ -194,7 +206,7 @@ def _misspell(draw: random.Random, holder: dict[Any, Any], key: Any) -> str:
 
 def _variant(draw: random.Random, document: dict[str, Any], path: Path) -> str:
     """Choose another variant of a section, or take a key of one."""
-    root = InferenceScenario if "task" in document else Scenario
+    root = InferenceScenario if "task" in document else RelayScenario if has_relays(document) else Scenario
     members = models_at([str(part) for part in path[:-1]], root)
     if not members:
         return "left as it is"

@@ -82,6 +82,8 @@ def _load(folder: Path, case: Case) -> str:
         task.content_hash()
         if isinstance(task, InferenceScenario):
             virtual_space(task)
+    elif case.target == "relays":
+        load_task(str(path)).content_hash()
     else:
         load_scenario(str(path)).content_hash()
     return "done"

@@ -81,7 +81,8 @@ def _replayed(found: Pipeline, block_s: np.ndarray, link_s: np.ndarray) -> float
         Machine(f"board-{k}", float(block_s[kind, a:c].sum()), 0.0, 0.0, _ITEMS)
         for k, (kind, a, c) in enumerate(found.stages)
     )
-    up = tuple((Leg(f"link-{k}", float(link_s[c]), 0.0),) for k, (_, _, c) in enumerate(found.stages[:-1]))
+    links = [float(link_s[c]) for _, _, c in found.stages[:-1]]
+    up = tuple((Leg(f"link-{k}", f"link-{k}", 0, seconds, 0.0),) for k, seconds in enumerate(links))
     ends = [
         play_works([ClientWork("stream", 1, number, False, machines, up, up, (), ())], 1, streams=False).value_s
         for number in (1, _ITEMS)

@@ -67,7 +67,7 @@ class LedgerSums:
             As of :func:`bytes_agree`.
         """
         found: dict[tuple[Source, Phase], list[tuple[float, float, int]]] = {}
-        for source, _, _, phase, seconds, waiting_s, size, _ in entries:
+        for source, _, _, phase, seconds, waiting_s, size, *_ in entries:
             found.setdefault((source, phase), []).append((seconds, waiting_s, size))
         sums = {place: _summed(rows) for place, rows in found.items()}
         latencies_s = _replayed_latencies_s(entries)
@@ -110,7 +110,7 @@ def late_of(entries: Iterable[LedgerEntry]) -> set[tuple[str, int]]:
 
 
 def bytes_agree(entries: Collection[LedgerEntry], left_out: Collection[tuple[str, int]] = ()) -> bool:
-    """Whether all sources count the same bytes, by client, round and phase.
+    """Whether all sources count the same bytes, by client, round, phase and link.
 
     Parameters
     ----------
@@ -122,16 +122,16 @@ def bytes_agree(entries: Collection[LedgerEntry], left_out: Collection[tuple[str
         Those who have left are in no source's later rounds.
     """
     passed_over = {*left_out, *late_of(entries)}
-    sent: dict[Source, dict[tuple[str, int, Phase], int]] = {}
+    sent: dict[Source, dict[tuple[str, int, Phase, str], int]] = {}
     barrier = Phase.BARRIER
-    for source, client, number, phase, _, _, size, _ in entries:
+    for source, client, number, phase, _, _, size, _, node in entries:
         if phase is barrier or (passed_over and (client, number) in passed_over):
             continue
         of_source = sent.get(source)
         if of_source is None:
             of_source = sent[source] = {}
         if size:
-            place = client, number, phase
+            place = client, number, phase, node
             of_source[place] = of_source.get(place, 0) + size
     first, *others = sent.values() or [{}]
     return all(other == first for other in others)
@@ -140,7 +140,7 @@ def bytes_agree(entries: Collection[LedgerEntry], left_out: Collection[tuple[str
 def _replayed_latencies_s(entries: Iterable[LedgerEntry]) -> dict[int, float]:
     elapsed_s: dict[int, dict[str, list[float]]] = {}
     replayed = Source.REPLAYED
-    for source, client, number, _, seconds, waiting_s, _, _ in entries:
+    for source, client, number, _, seconds, waiting_s, *_ in entries:
         if source is replayed:
             elapsed_s.setdefault(number, {}).setdefault(client, []).extend((seconds, waiting_s))
     return {index: max(math.fsum(parts) for parts in clients.values()) for index, clients in elapsed_s.items()}

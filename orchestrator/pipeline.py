@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from hybridsplit.runtime.executors.base import Executor
     from hybridsplit.runtime.run.records import RoundDone
     from hybridsplit.scenarios.contracts.options import OptionTable
+    from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
+    from hybridsplit.scenarios.relays.schema import RelayScenario
 
 Progress = Callable[[str, float], None]
 
@@ -79,7 +81,7 @@ def check_data(scenario: Scenario) -> None:
     partition(load_dataset(scenario).train, scenario)
 
 
-def check_same_scenario(plan: Plan, scenario: Scenario, where: str) -> None:
+def check_same_scenario(plan: Plan | RelayPlan, scenario: Scenario | RelayScenario, where: str) -> None:
     """Refuse a plan that was made for another scenario.
 
     Parameters

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hybridsplit.scenarios.contracts.options import OptionTable
+    from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
+    from hybridsplit.scenarios.relays.schema import RelayScenario
 
 ROUNDS_SCHEMA_VERSION = 1
 CLIENTS_SCHEMA_VERSION = 1
@@ -160,14 +162,14 @@ class RunFolder:
             )
         return path
 
-    def save_scenario(self, scenario: Scenario) -> None:
+    def save_scenario(self, scenario: Scenario | RelayScenario) -> None:
         """Write the resolved scenario as ``scenario.yaml``."""
         import yaml
 
         text = yaml.safe_dump(scenario.resolved(), sort_keys=False, allow_unicode=True)
         write_text_whole(self.path / "scenario.yaml", text)
 
-    def save_plan(self, plan: Plan) -> None:
+    def save_plan(self, plan: Plan | RelayPlan) -> None:
         """Write ``plan.json``."""
         plan.save(self.path / "plan.json")
 

@@ -6,7 +6,7 @@ import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.inference.task import is_inference
@@ -28,6 +28,7 @@ __all__ = [
     "builtin_text",
     "load_scenario",
     "load_task",
+    "load_trained",
     "scenario_of_values",
     "validate_scenario",
 ]
@@ -58,8 +59,28 @@ def builtin_text(name: str) -> str:
     return (_LIBRARY / f"{name}.yaml").read_text(encoding="utf-8")
 
 
+def load_trained(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Scenario | RelayScenario:
+    """Load and check a scenario of a task that can be trained, over one cut or over relays.
+
+    Parameters
+    ----------
+    name_or_path, overrides
+        As for :func:`load_task`.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such scenario, anything in it is wrong, or it is one of an inference task.
+    """
+    task = load_task(name_or_path, overrides)
+    document = task.resolved()
+    if not isinstance(task, Scenario) and not has_relays(document):
+        raise _not_one_cut(document, name_or_path[:200])
+    return cast("Scenario | RelayScenario", task)
+
+
 def load_scenario(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Scenario:
-    """Load and check a scenario of training.
+    """Load and check a scenario of training over one cut.
 
     Parameters
     ----------
@@ -81,9 +102,9 @@ def _not_one_cut(document: Mapping[str, Any], origin: str) -> ScenarioError:
     """Return what a command says that trains over one cut."""
     if has_relays(document):
         return ScenarioError(
-            f"{origin}: network: models that are cut several times are planned, replayed, compared and reported (the "
-            "commands plan, replay, compare and report), and not trained yet; training is over one cut: state radio "
-            "and server instead of network"
+            f"{origin}: network: this is about one cut; models that are cut several times are planned, trained, "
+            "replayed, compared and reported (the commands plan, run, replay, compare and report): state radio and "
+            "server instead of network"
         )
     return ScenarioError(
         f"{origin}: task: found 'inference', where nothing is trained; use the commands plan, replay, compare and "

@@ -18,7 +18,7 @@ def test_no_rooms_import_each_other(folder: str) -> None:
     assert len([room for floor in floors(graph) for room in floor]) == len(graph)
 
 
-@pytest.mark.parametrize(("folder", "rooms", "most_arrows"), [("solver", 13, 33), ("runtime", 13, 29)])
+@pytest.mark.parametrize(("folder", "rooms", "most_arrows"), [("solver", 13, 33), ("runtime", 14, 32)])
 def test_rooms_stay_few_and_loosely_tied(folder: str, rooms: int, most_arrows: int) -> None:
     graph = arrows(folder)
     assert len(graph) <= rooms

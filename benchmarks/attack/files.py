@@ -20,6 +20,17 @@ OF_REPLAY = OF_SEARCH | {
     "rounds", "period_s", "frames", "rate_hz", "latency_s", "busy", "strategies", "rates", "frames_in_flight",
 }  # fmt: skip
 """What only a replay knows; its report shows it as the replay's."""
+OF_RELAYS = OF_SEARCH | {
+    "num_columns", "strategies", "peak_bytes", "node_peak_bytes", "within_budget", "bytes_agree", "executor", "events",
+}  # fmt: skip
+"""The same of a model that is cut several times, and what only its run has seen."""
+_TINY = (
+    "model.config={model_type: vit, hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, "
+    "intermediate_size: 32, image_size: 16, patch_size: 4, num_channels: 1, num_labels: 10}"
+)
+RELAYS = (
+    "--set", _TINY, "--set", "data.image_size=16", "--set", "training.local_steps=1", "--set", "search.time_limit_s=1",
+)  # fmt: skip
 SMALL = ("--set", "training.local_steps=1", "--set", "training.frozen_control=true")
 STATED = frozenset({
     "lower_bound_s", "lower_bound_j", "schedule_lower_bound_s", "compile_s", "solve_s", "prices", "marginals", "notes",
@@ -30,6 +41,10 @@ COSTS = frozenset({
     "client_peak_bytes", "server_state_bytes", "client_energy_j", "cut", "mode", "recompute", "batch_size",
 })  # fmt: skip
 """What only the option table knows: beside a plan alone it is stated by the file as well."""
+
+
+Reads = Callable[[Path], Said | None]
+"""Reads files of a folder by a command."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class Target:
 
     name: str
     reader: str
-    read: Callable[[Path], Said | None]
+    read: Reads
     outcome: Callable[[Path, Said], Any]
     stated: frozenset[str] | None = None
 
@@ -64,6 +79,7 @@ def prepare(folder: Path) -> None:
         ("run", "quickstart", *SMALL, "--rounds", 2, "--executor", "inline", "--out", folder / "run"),
         ("plan", "wearables", *APPS, "--out", folder / "apps.json"),
         ("replay", folder / "apps.json", "--rounds", 5, "--out", folder / "apps"),
+        ("run", "factory", *RELAYS, "--rounds", 2, "--executor", "inline", "--out", folder / "relays"),
     ):
         said = call(*arguments)
         assert said is not None, arguments
@@ -100,6 +116,14 @@ def targets(folder: Path) -> Iterator[Target]:
     def report_apps(place: Path) -> Said | None:
         return call("report", place / "apps", "--json")
 
+    def report_relays(place: Path) -> Said | None:
+        return call("report", place / "relays", "--json")
+
+    def resume_relays(place: Path) -> Said | None:
+        out = ("--out", place / "relays", "--resume")
+        return call("run", "factory", *RELAYS, "--rounds", 3, "--executor", "inline", "--json", *out)
+
+    yield from _of_relays(folder, report_relays, resume_relays, believed)
     yield Target("plan.json", "replay", replay, believed, STATED | COSTS)
     yield Target("apps.json", "replay", replay_apps, believed, OF_SEARCH)
     for name in ("plan.json", "summary.json", "manifest.json"):
@@ -122,11 +146,25 @@ def targets(folder: Path) -> Iterator[Target]:
             yield Target(f"run/{checkpoints}/{newest}/{name}", "run --resume", resume, _final, stated)
 
 
+def _of_relays(folder: Path, report: Reads, resume: Reads, believed: Callable[[Path, Said], Any]) -> Iterator[Target]:
+    """Yield the files of a run over relays, of which nothing is derived again but the plan."""
+    for name in ("plan.json", "summary.json", "manifest.json"):
+        yield Target(f"relays/{name}", "report", report, believed, OF_RELAYS | {"files"})
+    for name in ("ledger.parquet", "rounds.parquet", "clients.parquet", "scenario.yaml"):
+        yield Target(f"relays/{name}", "report", report, believed)
+    yield Target("relays/plan.json", "run --resume", resume, _final, OF_RELAYS)
+    newest = max((folder / "relays" / "checkpoints").glob("round-*")).name
+    for name in ("checkpoint.json", "measured.parquet", "state.safetensors"):
+        stated = STATED | {"train_loss", "test_accuracy", "node_peak_bytes"}
+        yield Target(f"relays/checkpoints/{newest}/{name}", "run --resume", resume, _final, stated)
+
+
 def _final(place: Path, said: Said) -> Any:
     """Return the figures of a run, without what happened on the way."""
     summary = json.loads(said.stdout)
     for key in ("events", "notes", "report"):
-        summary.pop(key)
+        summary.pop(key, None)
+    summary.get("training", {}).pop("events", None)
     return summary
 
 

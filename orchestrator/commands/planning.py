@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -25,6 +25,9 @@ from hybridsplit.orchestrator.commands.options import (
 )
 from hybridsplit.orchestrator.commands.seeds import Relaxed, check_study_options, compare_over_seeds, relaxed_overrides
 from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
+
+if TYPE_CHECKING:
+    from hybridsplit.orchestrator.pipeline import RunSettings
 
 
 @reports_errors
@@ -139,8 +142,14 @@ def compare(
     asked = [name.strip() for name in (strategies or "").split(",") if name.strip()]
     check_study_options(train=train, seeds=seeds, rounds=rounds, out=out)
     overrides = [*(overrides or []), *(relaxed_overrides(scenario, overrides) if relax is not None else [])]
+    from hybridsplit.scenarios.errors import UsageError
     from hybridsplit.scenarios.loader import load_task
     from hybridsplit.scenarios.schema import Scenario
+
+    def run_settings() -> RunSettings:
+        from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
+
+        return RunSettings(executor.value, workers or default_workers(), address=address)
 
     loaded = load_task(scenario, overrides or [])
     if not isinstance(loaded, Scenario):
@@ -149,7 +158,9 @@ def compare(
         if isinstance(loaded, RelayScenario):
             from hybridsplit.orchestrator.commands.relays import compare_over_relays
 
-            compare_over_relays(loaded, asked, train=train, as_json=as_json)
+            if seeds is not None:
+                raise UsageError("--seeds is about one cut, where modes make training random: leave it out")
+            compare_over_relays(loaded, asked, run_settings() if train else None, as_json=as_json)
             return
         from hybridsplit.orchestrator.commands.inference import compare_app_strategies
 
@@ -169,11 +180,8 @@ def compare(
         )
         return
     if train:
-        from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
-
-        settings = RunSettings(executor.value, workers or default_workers(), address=address)
         with progress_bar(f"training {loaded.name}") as show:
-            comparison = train_plans(loaded, options, comparison, settings, show)
+            comparison = train_plans(loaded, options, comparison, run_settings(), show)
     if as_json:
         print_json(comparison.document())
         return

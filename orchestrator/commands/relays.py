@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from hybridsplit.orchestrator.commands.options import writing
-from hybridsplit.orchestrator.console import print_json, progress_bar, stderr, stdout
+from hybridsplit.orchestrator.console import print_before_work, print_json, progress_bar, stderr, stdout
 from hybridsplit.scenarios.errors import UsageError
 
 if TYPE_CHECKING:
+    from hybridsplit.orchestrator.pipeline import RunSettings
     from hybridsplit.scenarios.relays.schema import RelayScenario
 
 
@@ -68,7 +69,55 @@ def plan_over_relays(
         stderr().print(f"report written to {escape(str(report))}")
 
 
-def compare_over_relays(scenario: RelayScenario, names: list[str], *, train: bool, as_json: bool) -> None:
+def run_over_relays(
+    scenario: RelayScenario,
+    plan_file: Path | None,
+    strategy: str | None,
+    settings: RunSettings,
+    out: Path | None,
+    log: list[str],
+    *,
+    as_json: bool,
+) -> None:
+    """Train by a plan, made now or given, and report.
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    plan_file, strategy, out, log, as_json
+        Options of the command ``run``.
+    settings
+        Executor, workers, rounds, and whether to resume.
+    """
+    from hybridsplit.orchestrator.folder_choice import choose_folder
+    from hybridsplit.orchestrator.logs.opening import RoundLogs
+    from hybridsplit.orchestrator.relays.running import plan_of_run, run_relays
+    from hybridsplit.orchestrator.relays.views import placement_table, relay_headline, replay_line, training_lines
+    from hybridsplit.solver.relays.strategies import OPTIMAL, find_relay_strategy
+
+    chosen = strategy or OPTIMAL
+    find_relay_strategy(chosen)
+    folder = choose_folder(out.resolve() if out is not None else None, scenario.name, resume=settings.resume)
+    with folder.claimed():
+        with progress_bar(f"planning {scenario.name}") as show:
+            plan = plan_of_run(scenario, folder, plan_file, chosen, resume=settings.resume, on_progress=show)
+        if not as_json:
+            print_before_work(placement_table(plan), relay_headline(plan), where=str(folder.path))
+        with RoundLogs(log, plan) as logs, progress_bar(f"training {scenario.name}") as show:
+            summary = run_relays(scenario, plan, folder, settings, show, on_round=lambda done: logs.add("plan", done))
+    if as_json:
+        document = summary.model_dump(mode="json", exclude={"strategies", "intervals"})
+        print_json(document | {"report": str(folder.report)})
+        return
+    for line in (*training_lines(summary), replay_line(summary, plan)):
+        stdout().print(escape(line), highlight=False, soft_wrap=True)
+    stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)
+
+
+def compare_over_relays(
+    scenario: RelayScenario, names: list[str], settings: RunSettings | None, *, as_json: bool
+) -> None:
     """Compare strategies.
 
     Parameters
@@ -77,21 +126,23 @@ def compare_over_relays(scenario: RelayScenario, names: list[str], *, train: boo
         The scenario.
     names
         Strategies; all when empty.
-    train, as_json
-        Options of the command ``compare``.
-
-    Raises
-    ------
-    UsageError
-        If training is asked for.
+    settings
+        How to train by the plan of each; they are only planned when None.
+    as_json
+        Option of the command ``compare``.
     """
-    if train:
-        raise UsageError("--run trains, and models that are cut several times are not trained yet: leave it out")
     from hybridsplit.orchestrator.relays.planning import compare_relays
     from hybridsplit.solver.relays.strategies import RELAY_STRATEGIES
 
-    with progress_bar(f"planning {scenario.name}") as show:
-        rows = compare_relays(scenario, names or list(RELAY_STRATEGIES), show)
+    asked = names or list(RELAY_STRATEGIES)
+    if settings is None:
+        with progress_bar(f"planning {scenario.name}") as show:
+            rows = compare_relays(scenario, asked, show)
+    else:
+        from hybridsplit.orchestrator.relays.running import train_strategies
+
+        with progress_bar(f"training {scenario.name}") as show:
+            rows = train_strategies(scenario, asked, settings, show)
     if as_json:
         values = [row.model_dump(mode="json", exclude_none=True) for row in rows]
         print_json({"scenario": scenario.name, "strategies": values})
@@ -130,7 +181,7 @@ def replay_over_relays(
         )
     from hybridsplit.orchestrator.folder_choice import choose_folder
     from hybridsplit.orchestrator.relays.planning import compare_relays, open_relay_plan
-    from hybridsplit.orchestrator.relays.replaying import replay_relays, save_relay_replay
+    from hybridsplit.orchestrator.relays.replaying import replay_relays, save_relay_folder
 
     with progress_bar("replaying") as show:
         show("checking the plan", 0.0)
@@ -144,7 +195,7 @@ def replay_over_relays(
 
         with progress_bar("comparing") as show:
             rows = compare_relays(validate_relays(plan.scenario, str(plan_file)), list(RELAY_STRATEGIES), show)
-        save_relay_replay(folder, plan, summary.model_copy(update={"strategies": tuple(rows)}))
+        save_relay_folder(folder, plan, summary.model_copy(update={"strategies": tuple(rows)}))
     if as_json:
         document = summary.model_dump(mode="json", exclude={"strategies", "intervals"})
         print_json(document if folder is None else document | {"report": str(folder.report)})

@@ -54,7 +54,8 @@ def run(
     from hybridsplit.orchestrator import pipeline
     from hybridsplit.orchestrator.folder_choice import choose_folder
     from hybridsplit.scenarios.errors import UsageError
-    from hybridsplit.scenarios.loader import load_scenario
+    from hybridsplit.scenarios.loader import load_trained
+    from hybridsplit.scenarios.schema import Scenario
 
     if address is not None and executor is not ExecutorName.RAY:
         raise UsageError("--address names a Ray cluster: leave it out, or use --executor ray")
@@ -63,12 +64,17 @@ def run(
     from hybridsplit.orchestrator.logs.opening import RoundLogs, check_logs
 
     check_logs(log or [])
-    loaded = load_scenario(scenario, overrides or [])
+    loaded = load_trained(scenario, overrides or [])
+    settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume, address)
+    if not isinstance(loaded, Scenario):
+        from hybridsplit.orchestrator.commands.relays import run_over_relays
+
+        run_over_relays(loaded, plan_file, strategy, settings, out, log or [], as_json=as_json)
+        return
     from hybridsplit.solver.strategies import find_strategy
 
     chosen = find_strategy(strategy or "optimal").name
     folder = choose_folder(out.resolve() if out is not None else None, loaded.name, resume=resume)
-    settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume, address)
     with folder.claimed():
         plan, options, bounds = _plan_of_run(loaded, folder, plan_file, chosen, resume=resume, quiet=as_json)
         with RoundLogs(log or [], plan) as logs, progress_bar(f"training {loaded.name}") as show:

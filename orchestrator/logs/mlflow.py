@@ -5,6 +5,7 @@ from __future__ import annotations
 from hybridsplit.orchestrator.logs.figures import figures_of
 from hybridsplit.runtime.run.records import RoundDone
 from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 
 
 class MlflowWriter:
@@ -18,7 +19,7 @@ class MlflowWriter:
         What is trained: its scenario names the experiment, and strategy, seed and hash are parameters of the run.
     """
 
-    def __init__(self, uri: str, plan: Plan) -> None:
+    def __init__(self, uri: str, plan: Plan | RelayPlan) -> None:
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=uri)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hybridsplit.orchestrator.logs.figures import RoundWriter
     from hybridsplit.runtime.run.records import RoundDone
     from hybridsplit.scenarios.contracts.plan import Plan
+    from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 
 KINDS = ("tensorboard", "mlflow")
 """Kinds of logs; each is the name of its package and of the extra that installs it."""
@@ -56,7 +57,7 @@ class RoundLogs:
         If a log cannot be opened.
     """
 
-    def __init__(self, items: Sequence[str], plan: Plan) -> None:
+    def __init__(self, items: Sequence[str], plan: Plan | RelayPlan) -> None:
         self._writers: dict[str, RoundWriter] = {}
         for item in items:
             kind, _, where = item.partition(":")
@@ -94,7 +95,7 @@ class RoundLogs:
             warnings.warn(text, Notice, stacklevel=2)
 
 
-def _writer(kind: str, where: str, plan: Plan) -> RoundWriter:
+def _writer(kind: str, where: str, plan: Plan | RelayPlan) -> RoundWriter:
     if kind == "tensorboard":
         from hybridsplit.orchestrator.logs.tensorboard import TensorBoardWriter
 

@@ -8,6 +8,7 @@ from typing import Any
 from hybridsplit.orchestrator.logs.figures import figures_of
 from hybridsplit.runtime.run.records import RoundDone
 from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 
 
 class TensorBoardWriter:
@@ -21,7 +22,7 @@ class TensorBoardWriter:
         What is trained.
     """
 
-    def __init__(self, folder: str, plan: Plan) -> None:
+    def __init__(self, folder: str, plan: Plan | RelayPlan) -> None:
         self._folder = Path(folder)
         self._writers: dict[str, Any] = {}
 

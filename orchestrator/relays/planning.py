@@ -35,6 +35,10 @@ class ComparedRelays(FrozenValue):
     """Its seconds over those of ``optimal``, where that is among the strategies."""
     lower_bound_s: float | None = None
     """What no placement with as many cuts is below; None for a baseline that claims none."""
+    test_accuracy: float | None = None
+    """After the last round, a fraction; None where nothing was trained."""
+    simulated_s: float | None = None
+    """The replay's clock then."""
 
 
 def plan_relays(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from hybridsplit.orchestrator.relays.check import check_relay_folder
 from hybridsplit.orchestrator.relays.planning import ComparedRelays, open_relay_plan
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.writing import writing_to
@@ -19,12 +20,37 @@ from hybridsplit.scenarios.errors import ContractError
 
 STREAMED_BATCHES = 200
 """Batches of a stream to replay: filling the machines at the start then weighs little."""
-_FILES = ("scenario.yaml", "plan.json", "summary.json")
+_FILES = ("scenario.yaml", "plan.json", "summary.json", "rounds.parquet", "clients.parquet", "ledger.parquet")
+"""Those of training are there where a run made the folder."""
 _SUMMARY_KIND = Kind("the summary of a replay", 1, "replay again into another folder (--out)")
 
 
+class TrainedFigures(FrozenValue):
+    """What training came to, where a run made the folder. Figures are final ones, never the best of a run."""
+
+    simulated_s: float
+    """The replay's clock at the end."""
+    train_loss: float | None
+    """Mean of the last round; None where no training counted in it."""
+    test_accuracy: float
+    """A fraction."""
+    bytes: dict[str, dict[str, int]]
+    """By source and phase, over all links."""
+    bytes_agree: bool
+    """Whether plan, replay and run count the same bytes, by client, round, phase and link."""
+    peak_bytes: dict[str, int]
+    """Measured peak of every client's own blocks."""
+    node_peak_bytes: dict[str, dict[str, int]]
+    """By client, the measured peak of its blocks on every other machine."""
+    within_budget: bool
+    """Whether every client kept its budget; a machine that exceeds its memory ends the run."""
+    executor: str
+    events: tuple[str, ...]
+    """What happened to clients, workers and relays, in words."""
+
+
 class RelaySummary(FrozenValue):
-    """What a replay found, with what the report sets beside it."""
+    """What a replay found, and a run, with what the report sets beside it."""
 
     schema_version: int = 1
     task: str = "relays"
@@ -39,6 +65,8 @@ class RelaySummary(FrozenValue):
     intervals: tuple[tuple[str, str, str, int, float, float], ...] = ()
     """Work of the first round: resource, client, kind, micro-batch, start and end."""
     strategies: tuple[ComparedRelays, ...] = ()
+    training: TrainedFigures | None = None
+    """None where nothing was trained."""
 
 
 def replay_relays(plan: RelayPlan, rounds: int | None) -> RelaySummary:
@@ -52,10 +80,17 @@ def replay_relays(plan: RelayPlan, rounds: int | None) -> RelaySummary:
         Rounds, or batches of a stream; 1 or :data:`STREAMED_BATCHES` when None.
     """
     number = (STREAMED_BATCHES if plan.objective == "inference-period" else 1) if rounds is None else rounds
-    return _summary(plan, play_relays(plan, number))
+    return summary_of(plan, play_relays(plan, number))
 
 
-def _summary(plan: RelayPlan, played: PlayedRelays) -> RelaySummary:
+def summary_of(plan: RelayPlan, played: PlayedRelays) -> RelaySummary:
+    """Return the figures of a replay.
+
+    Parameters
+    ----------
+    plan, played
+        The plan, and its replay.
+    """
     return RelaySummary(
         rounds=played.rounds,
         value_s=played.value_s,
@@ -78,8 +113,8 @@ def intervals_of(summary: RelaySummary) -> list[Interval]:
     return [Interval(*one) for one in summary.intervals]
 
 
-def save_relay_replay(folder: RunFolder, plan: RelayPlan, summary: RelaySummary) -> None:
-    """Write plan, figures and report.
+def save_relay_folder(folder: RunFolder, plan: RelayPlan, summary: RelaySummary) -> None:
+    """Write plan, figures and report, and list all files of the folder.
 
     Parameters
     ----------
@@ -102,7 +137,7 @@ def save_relay_replay(folder: RunFolder, plan: RelayPlan, summary: RelaySummary)
         plan.save(folder.path / "plan.json")
         write_sealed(folder.path / "summary.json", summary.model_dump(mode="json"))
         Manifest.write(folder.path, _FILES)
-        write_text_whole(folder.report, render_relay_report(plan, summary))
+        write_text_whole(folder.report, render_relay_report(plan, summary, folder.rounds()))
 
 
 def relay_report_again(folder: RunFolder) -> Path:
@@ -130,6 +165,8 @@ def relay_report_again(folder: RunFolder) -> Path:
         summary = RelaySummary.model_validate(document)
     except ValueError as error:
         raise ContractError(f"{folder.path / 'summary.json'}: {error}; {_SUMMARY_KIND.remedy}") from error
+    rounds = folder.rounds()
+    check_relay_folder(folder.path, plan, summary, None if rounds is None else folder.ledger(), rounds)
     with writing_to(folder.path, "make it writable"):
-        write_text_whole(folder.report, render_relay_report(plan, summary))
+        write_text_whole(folder.report, render_relay_report(plan, summary, rounds))
     return folder.report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import yaml
 
 from hybridsplit.orchestrator.relays.figures import (
@@ -11,21 +13,29 @@ from hybridsplit.orchestrator.relays.figures import (
     gantt_figure,
     node_colours,
 )
-from hybridsplit.orchestrator.relays.replaying import RelaySummary, intervals_of
-from hybridsplit.orchestrator.relays.views import WHAT, blocks_words, relay_headline, replay_line
+from hybridsplit.orchestrator.relays.replaying import RelaySummary, TrainedFigures, intervals_of
+from hybridsplit.orchestrator.relays.views import WHAT, blocks_words, relay_headline, replay_line, training_lines
 from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table
+from hybridsplit.orchestrator.report.figures import learning_curves
 from hybridsplit.orchestrator.report.page import drawn, render_page
+from hybridsplit.orchestrator.report.palette import PHASE_LABELS
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def render_relay_report(plan: RelayPlan, summary: RelaySummary) -> str:
+
+def render_relay_report(plan: RelayPlan, summary: RelaySummary, rounds: pd.DataFrame | None = None) -> str:
     """Render the report.
 
     Parameters
     ----------
     plan, summary
-        The plan, and what its replay and the comparison found.
+        The plan, and what its replay, the comparison and the run found.
+    rounds
+        One row a round of training; None where nothing was trained.
 
     Returns
     -------
@@ -43,7 +53,7 @@ def render_relay_report(plan: RelayPlan, summary: RelaySummary) -> str:
         "plan": plan,
         "summary": summary,
         "what": WHAT[plan.objective],
-        "headline": relay_headline(plan).splitlines(),
+        "headline": [*relay_headline(plan).splitlines(), *training_lines(summary)],
         "replayed": replay_line(summary, plan),
         "node_marks": node_marks,
         "kind_marks": kind_marks,
@@ -52,7 +62,11 @@ def render_relay_report(plan: RelayPlan, summary: RelaySummary) -> str:
         "gantt_figure": drawn(gantt_figure(intervals_of(summary), summary.value_s)),
         "busy_figure": drawn(busy_figure(plan)),
         "clients_table": _clients(plan, summary),
-        "parts_table": _parts(plan),
+        "parts_table": _parts(plan, summary),
+        "accuracy_figure": None if rounds is None else drawn(learning_curves(rounds, None, "test_accuracy")),
+        "loss_figure": None if rounds is None else drawn(learning_curves(rounds, None, "train_loss")),
+        "bytes_table": None if summary.training is None else _bytes_by_source(summary.training),
+        "memory_table": _memory(plan, summary),
         "strategies_table": _strategies(summary),
         "scenario_yaml": yaml.safe_dump(plan.scenario, sort_keys=False, allow_unicode=True, width=100),
     }
@@ -86,20 +100,75 @@ def _clients(plan: RelayPlan, summary: RelaySummary) -> Table:
     return Table(columns, rows)
 
 
-def _parts(plan: RelayPlan) -> Table:
+def _parts(plan: RelayPlan, summary: RelaySummary) -> Table:
     rows = tuple(
         (
             Cell(client.id), Cell(part.node), Cell(part.device), Cell(f"{part.first_block} to {part.last_block}"),
             Cell(str(part.warm_up), part.warm_up), _seconds(part.forward_s), _seconds(part.backward_s),
-            _seconds(part.update_s), _bytes(part.peak_bytes),
+            _seconds(part.update_s), _bytes(part.peak_bytes), _measured(summary, client.id, part.node),
         )
         for client in plan.clients
         for part in client.placement
     )  # fmt: skip
     return Table(
-        _columns("Client", "Machine", "Device", "Blocks", "Warm-up", "Forward", "Backward", "Update", "Peak", text=4),
+        _columns(
+            "Client",
+            "Machine",
+            "Device",
+            "Blocks",
+            "Warm-up",
+            "Forward",
+            "Backward",
+            "Update",
+            "Peak",
+            "Measured",
+            text=4,
+        ),
         rows,
     )
+
+
+def _measured(summary: RelaySummary, client: str, node: str) -> Cell:
+    """Return the measured peak of a client's blocks on a machine."""
+    if summary.training is None:
+        return NOTHING
+    peaks = summary.training.peak_bytes if node == client else summary.training.node_peak_bytes.get(client, {})
+    return _bytes(peaks[node]) if node in peaks else NOTHING
+
+
+def _memory(plan: RelayPlan, summary: RelaySummary) -> Table:
+    """One row a node that runs blocks: what is planned and measured of all clients together, and what it has."""
+    rows: list[tuple[Cell, ...]] = []
+    for node in plan.scenario["network"]["nodes"]:
+        name, limit = node["node"], node["memory_bytes"]
+        parts = [part for client in plan.clients for part in client.placement if part.node == name]
+        if not parts:
+            continue
+        peaks = (
+            []
+            if summary.training is None
+            else [of_client[name] for of_client in summary.training.node_peak_bytes.values() if name in of_client]
+        )
+        rows.append(
+            (
+                Cell(name), Cell(str(len(parts)), len(parts)), _bytes(sum(part.peak_bytes for part in parts)),
+                _bytes(sum(peaks)) if peaks else NOTHING, Cell("no limit") if limit is None else _bytes(limit),
+            )
+        )  # fmt: skip
+    return Table(_columns("Machine", "Clients", "Planned peak", "Measured", "Memory"), tuple(rows))
+
+
+def _bytes_by_source(training: TrainedFigures) -> Table:
+    """One row a phase: bytes over all links, planned, replayed and measured."""
+    phases = [str(phase) for phase in ROUND_ORDER if any(str(phase) in found for found in training.bytes.values())]
+    rows = tuple(
+        (
+            Cell(PHASE_LABELS[Phase(phase)]),
+            *(_bytes(training.bytes.get(source, {}).get(phase, 0)) for source in ("planned", "replayed", "measured")),
+        )
+        for phase in phases
+    )
+    return Table(_columns("Phase", "Planned", "Replayed", "Measured"), rows)
 
 
 def _strategies(summary: RelaySummary) -> Table:

@@ -90,17 +90,43 @@ def relay_headline(plan: RelayPlan) -> str:
 
 def relays_comparison_table(rows: Sequence[ComparedRelays]) -> Table:
     """One row a strategy, and how much longer it takes than ``optimal``."""
-    table = _table("Strategies on the same problem", "strategy", "cuts", "takes", "of optimal", "none is below")
+    is_trained = any(row.test_accuracy is not None for row in rows)
+    names = ["strategy", "cuts", "takes", "of optimal", "none is below", *(["accuracy", "after"] if is_trained else [])]
+    table = _table("Strategies on the same problem", *names)
     for row in rows:
         if row.value_s is None:
             table.add_row(row.strategy, "[red]infeasible[/]")
             continue
+        figures = (
+            ()
+            if row.test_accuracy is None or row.simulated_s is None
+            else (f"{row.test_accuracy:.1%}", format_seconds(row.simulated_s))
+        )
         table.add_row(
             row.strategy, str(row.most_cuts), format_seconds(row.value_s),
             "-" if row.ratio is None else f"{row.ratio:.2f}x",
-            "-" if row.lower_bound_s is None else format_seconds(row.lower_bound_s),
+            "-" if row.lower_bound_s is None else format_seconds(row.lower_bound_s), *figures,
         )  # fmt: skip
     return table
+
+
+def training_lines(summary: RelaySummary) -> list[str]:
+    """Return what training came to, and what happened in it; nothing where nothing was trained.
+
+    Parameters
+    ----------
+    summary
+        Of a run, or of a replay.
+    """
+    found = summary.training
+    if found is None:
+        return []
+    agree = "the same bytes" if found.bytes_agree else "DIFFERENT bytes"
+    line = (
+        f"Test accuracy {found.test_accuracy:.1%} after {counted(summary.rounds, 'round')}, "
+        f"{format_seconds(found.simulated_s)} of simulated time. Plan, replay and run count {agree} on every link."
+    )
+    return [line, *found.events]
 
 
 def replay_line(summary: RelaySummary, plan: RelayPlan) -> str:

@@ -130,10 +130,23 @@ def learning_figure(data: ReportData, column: str) -> go.Figure:
     column
         ``test_accuracy`` or ``train_loss``.
     """
+    return learning_curves(data.rounds, data.control, column)
+
+
+def learning_curves(rounds: pd.DataFrame, control: pd.DataFrame | None, column: str) -> go.Figure:
+    """Return the curves of a run, and of its frozen control where there is one.
+
+    Parameters
+    ----------
+    rounds, control
+        One row a round.
+    column
+        As of :func:`learning_figure`.
+    """
     is_accuracy = column == "test_accuracy"
-    runs = [("this plan", data.rounds, ACCENT, "solid")]
-    if data.control is not None and not data.control.empty:
-        runs.append(("frozen control", data.control, CONTROL, "dash"))
+    runs = [("this plan", rounds, ACCENT, "solid")]
+    if control is not None and not control.empty:
+        runs.append(("frozen control", control, CONTROL, "dash"))
     kept = [(name, run.dropna(subset=[column, "simulated_s"]), colour, dash) for name, run, colour, dash in runs]
     unit_s, unit = time_unit(max((float(run["simulated_s"].max()) for _, run, _, _ in kept if len(run)), default=1.0))
     figure = go.Figure()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -38,17 +38,21 @@ class InlineExecutor:
         The scenario.
     num_threads
         Torch threads; restored on exit.
+    make_worker
+        Makes the worker.
     """
 
-    def __init__(self, scenario: Scenario, num_threads: int = 1) -> None:
-        self._scenario = scenario
+    def __init__(
+        self, scenario: Scenario, num_threads: int = 1, make_worker: Callable[[Scenario, int], Worker] = Worker
+    ) -> None:
+        self._scenario, self._make = scenario, make_worker
         self._num_threads = num_threads
         self._threads_before = torch.get_num_threads()
         self._worker: Worker | None = None
         self._model_server: ModelServer | None = None
 
     def __enter__(self) -> Self:
-        self._worker = Worker(self._scenario, self._num_threads)
+        self._worker = self._make(self._scenario, self._num_threads)
         self._model_server = ModelServer(self._scenario, self._num_threads)
         return self
 

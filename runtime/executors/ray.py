@@ -8,7 +8,7 @@ safetensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from safetensors.torch import load
 
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
 from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask, without_culprits
-from hybridsplit.runtime.executors.ray_actors import KeptRef, RayModelServer, RayWorker, StateRef
+from hybridsplit.runtime.executors.ray_actors import KeptRef, RayModelServer, RayState, RayWorker, StateRef
 from hybridsplit.runtime.executors.ray_cluster import RayCluster, errors_of_workers, is_raised_by_worker
 from hybridsplit.runtime.executors.ray_dispatch import Dispatch, TrainedGroup
 from hybridsplit.runtime.executors.ray_living import LivingProcess
@@ -38,14 +38,6 @@ _Result = TypeVar("_Result")
 
 _HELD_BYTES = 16 << 20
 """Bytes of states that a worker may collect and return together: a tenth of what its process takes anyway."""
-
-
-@dataclass(frozen=True)
-class RayState:
-    """Where a global state lies, and by client where its optimizer state does."""
-
-    state: StateRef
-    optimizer_states: Mapping[str, KeptRef] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +69,9 @@ class RayExecutor:
     make_worker
         Makes the worker inside its process.
     """
+
+    worker_class: type[RayWorker] = RayWorker
+    """The process of a worker."""
 
     def __init__(
         self,
@@ -129,7 +124,7 @@ class RayExecutor:
     def _start_worker(self, resource: str | None) -> Any:
         # A real device joins without cores, so that nothing else is emulated on it.
         where = {"num_cpus": 1} if resource is None else {"num_cpus": 0, "resources": {resource: 1}}
-        actor = ray.remote(max_restarts=0, **where)(RayWorker)
+        actor = ray.remote(max_restarts=0, **where)(self.worker_class)
         return actor.remote(self._make, self._scenario, self._num_threads)
 
     def _start_server(self) -> Any:
@@ -212,7 +207,7 @@ class RayExecutor:
             members = [member.client for group in groups for member in group.members]
             kept = {client: [known[client]] for client in members if client in known}
             refs: list[Any] = worker.train_groups.options(num_returns=3).remote(
-                [handle.state], groups, task.round, task.measure, kept
+                [handle.state], groups, task.round, task.measure, kept, *self._beside_groups()
             )
             return tuple(refs)
 
@@ -225,6 +220,7 @@ class RayExecutor:
         dispatch = Dispatch(
             self._pool, task, self._scenario.faults, submit,
             lambda first, groups: added.append(add(self._model_server.actor, first, groups)), self._most_at_once,
+            self._on_death,
         )  # fmt: skip
         trained = dispatch.carry_out()
         self.events += dispatch.events
@@ -240,6 +236,13 @@ class RayExecutor:
             add_contributions,
             len(trained),
         )
+
+    def _beside_groups(self) -> Sequence[Any]:
+        """Return what workers need to train groups, beyond these."""
+        return ()
+
+    def _on_death(self) -> None:
+        """Take note that a process has died while groups were trained."""
 
     def _shared(self, handle: RayState, task: RoundTask) -> _Trained:
         """Train all clients side by side against one server model in a process of its own."""

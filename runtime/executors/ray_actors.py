@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,6 +31,14 @@ KeptRef: TypeAlias = Any
 """``ray.ObjectRef[dict[str, bytes]]``: optimizer states of some clients, by client."""
 PackedContribution = tuple[dict[str, float], NDArray[np.uint8]]
 """The weights of a contribution and its mean as safetensors, in an array: Ray copies arrays once, and bytes twice."""
+
+
+@dataclass(frozen=True)
+class RayState:
+    """Where a global state lies, and by client where its optimizer state does."""
+
+    state: StateRef
+    optimizer_states: Mapping[str, KeptRef] = field(default_factory=dict)
 
 
 class RayWorker:

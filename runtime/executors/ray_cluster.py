@@ -100,8 +100,15 @@ class RayCluster:
             self._owned = False
         self._empty_folder.cleanup()
 
-    def offers(self, resource: str) -> int:
+    def offers(self, resource: str, key: str = "clients.ray_resource") -> int:
         """Return how many units of a custom resource the cluster's machines offer.
+
+        Parameters
+        ----------
+        resource
+            Its name.
+        key
+            The scenario's key that names it.
 
         Raises
         ------
@@ -111,9 +118,9 @@ class RayCluster:
         units = int(ray.cluster_resources().get(resource, 0))
         if units < 1:
             raise RunError(
-                f"clients.ray_resource: no machine of the cluster offers {resource!r}; join the device with 'ray start "
+                f"{key}: no machine of the cluster offers {resource!r}; join the device with 'ray start "
                 f"--address=HEAD --num-cpus=0 --resources=\\'{{\"{resource}\": 1}}\\'', or leave ray_resource out to "
-                "emulate the client"
+                "emulate it"
             )
         return units
 

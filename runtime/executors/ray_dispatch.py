@@ -82,6 +82,8 @@ class Dispatch:
         are trained.
     most_at_once
         Most groups that a worker may hold the contributions of.
+    on_death
+        Called when a worker died, or a process that it had called.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class Dispatch:
         submit: Submit,
         on_trained: Callable[[int, Sequence[TrainedGroup]], None],
         most_at_once: int = 1,
+        on_death: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_death = on_death
         self._pool, self._task, self._limits, self._submit = pool, task, faults, submit
         self._on_trained, self._num_reported = on_trained, 0
         # With a time limit chunks are single groups: only then is it known which group exceeded it.
@@ -221,8 +225,10 @@ class Dispatch:
     def _worker_died(self, slot: Slot, error: Exception) -> None:
         """Let other workers repeat the groups that it had not finished, to the same bits."""
         unfinished = self._replace(slot)
+        self._on_death()
         named = _names(Group(tuple(member for pending in unfinished for member in pending.group.members)))
-        self._say(f"a worker died while it trained {named} ({first_line(error)}); they are trained again")
+        what = "a process that it called died" if isinstance(error, ray.exceptions.RayTaskError) else "a worker died"
+        self._say(f"{what} while it trained {named} ({first_line(error)}); they are trained again")
         # Any of the groups may be the cause: from now on a worker has one at a time.
         self._works_ahead = False
         self._waiting.limit_to_single_groups()

@@ -7,14 +7,15 @@ take what the plan says, and no other may take less than the plan's bound.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import simpy
 
+from hybridsplit.runtime.relays.order import forward_turns
 from hybridsplit.runtime.replay_relays.server import InOrderOfArrival
-from hybridsplit.runtime.replay_relays.work import ClientWork, Leg, Machine, work_of
+from hybridsplit.runtime.replay_relays.work import ClientWork, Leg, work_of
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 
 _Process = Generator[simpy.Event, Any, None]
@@ -42,6 +43,30 @@ class Interval(NamedTuple):
     end_s: float
 
 
+class Spent(NamedTuple):
+    """What a client had of a machine or a link in a round, for one kind of work.
+
+    Parameters
+    ----------
+    client, place
+        For whom, and the machine or the two ends of the link.
+    kind
+        ``forward``, ``backward``, ``update``, ``up``, ``down``, ``exchange-up`` or ``exchange-down``.
+    seconds, waiting_s, delay_s
+        Time being served, time in its queue, and time on the way.
+    size_bytes
+        What crossed.
+    """
+
+    client: str
+    place: str
+    kind: str
+    seconds: float
+    waiting_s: float
+    delay_s: float
+    size_bytes: int
+
+
 @dataclass(frozen=True)
 class PlayedRelays:
     """What a replay found.
@@ -58,6 +83,8 @@ class PlayedRelays:
         Seconds that each machine and link direction worked, in all.
     intervals
         What was done in the first round, up to a number of pieces.
+    spent
+        The same in sums, whole: of every client at every place, by kind of work.
     """
 
     rounds: int
@@ -65,9 +92,10 @@ class PlayedRelays:
     ends_s: dict[str, float]
     busy_s: dict[str, float]
     intervals: tuple[Interval, ...]
+    spent: tuple[Spent, ...]
 
 
-def play_relays(plan: RelayPlan, rounds: int = 1) -> PlayedRelays:
+def play_relays(plan: RelayPlan, rounds: int = 1, clients: Collection[str] | None = None) -> PlayedRelays:
     """Play a plan.
 
     Parameters
@@ -76,9 +104,13 @@ def play_relays(plan: RelayPlan, rounds: int = 1) -> PlayedRelays:
         The plan.
     rounds
         Rounds one after another; for a period, batches of every client that stream through.
+    clients
+        Those who take part; all when None.
     """
     streams = plan.objective == "inference-period"
-    return play_works(work_of(plan, rounds if streams else 1), rounds, streams=streams)
+    works = work_of(plan, rounds if streams else 1)
+    present = [work for work in works if clients is None or work.client in clients]
+    return play_works(present, rounds, streams=streams)
 
 
 def play_works(works: Sequence[ClientWork], rounds: int, *, streams: bool) -> PlayedRelays:
@@ -99,7 +131,8 @@ def play_works(works: Sequence[ClientWork], rounds: int, *, streams: bool) -> Pl
     for number in range(1 if streams else rounds):
         ends = play.round(keeps=number == 0)
         total_s += max(ends.values())
-    return PlayedRelays(rounds, total_s / rounds, ends, play.busy_s, tuple(play.intervals))
+    spent = tuple(Spent(*place, one[0], one[1], one[2], one[3]) for place, one in play.spent.items())
+    return PlayedRelays(rounds, total_s / rounds, ends, play.busy_s, tuple(play.intervals), spent)
 
 
 class _Play:
@@ -110,6 +143,7 @@ class _Play:
         self._positions = {work.client: position for position, work in enumerate(self._works)}
         self.busy_s: dict[str, float] = {}
         self.intervals: list[Interval] = []
+        self.spent: dict[tuple[str, str, str], tuple[float, float, float, int]] = {}
         self._keeps = False
 
     def round(self, *, keeps: bool) -> dict[str, float]:
@@ -125,24 +159,25 @@ class _Play:
 
     def _client(self, work: ClientWork, ends: dict[str, float]) -> _Process:
         for leg in reversed(work.exchange_down):
-            yield from self._carry(work, leg, "exchange", 0)
+            yield from self._carry(work, leg, "exchange-down", 0)
         for _ in range(work.steps):
             boxes = _Boxes(self._environment, work)
             machines = [self._environment.process(self._machine(work, boxes, k)) for k in range(len(work.machines))]
             yield self._environment.all_of(machines)
         for leg in work.exchange_up:
-            yield from self._carry(work, leg, "exchange", 0)
+            yield from self._carry(work, leg, "exchange-up", 0)
         ends[work.client] = self._environment.now
 
     def _machine(self, work: ClientWork, boxes: _Boxes, k: int) -> _Process:
         machine = work.machines[k]
         counts = {True: 0, False: 0}
-        for forward in _order(machine, work.micro_batches, trains=work.trains):
+        turns = forward_turns(machine.warm_up, work.micro_batches) if work.trains else [True] * work.micro_batches
+        for forward in turns:
             number = counts[forward]
             counts[forward] += 1
             yield boxes.of(k, forward=forward).get()
             kind, seconds = ("forward", machine.forward_s) if forward else ("backward", machine.backward_s)
-            yield from self._busy(machine.resource, work.client, kind, number, seconds)
+            yield from self._busy(machine.resource, machine.resource, work.client, kind, number, seconds)
             last = len(work.machines) - 1
             if forward and k < last:
                 self._environment.process(self._message(work, boxes, k + 1, number, forward=True))
@@ -150,7 +185,7 @@ class _Play:
                 boxes.of(k, forward=False).put(number)
             elif not forward and k > 0:
                 self._environment.process(self._message(work, boxes, k - 1, number, forward=False))
-        yield from self._busy(machine.resource, work.client, "update", 0, machine.update_s)
+        yield from self._busy(machine.resource, machine.resource, work.client, "update", 0, machine.update_s)
 
     def _message(self, work: ClientWork, boxes: _Boxes, k: int, number: int, *, forward: bool) -> _Process:
         """Carry a micro-batch to machine k."""
@@ -160,21 +195,35 @@ class _Play:
         boxes.of(k, forward=forward).put(number)
 
     def _carry(self, work: ClientWork, leg: Leg, kind: str, number: int) -> _Process:
-        yield from self._busy(leg.resource, work.client, kind, number, leg.seconds)
+        yield from self._busy(leg.resource, leg.link, work.client, kind, number, leg.seconds)
+        self._spend(work.client, leg.link, kind, delay_s=leg.delay_s, size_bytes=leg.size_bytes)
         if leg.delay_s > 0:
             yield self._environment.timeout(leg.delay_s)
 
-    def _busy(self, resource: str, client: str, kind: str, number: int, seconds: float) -> _Process:
+    def _spend(
+        self, client: str, place: str, kind: str, *, seconds: float = 0.0, waiting_s: float = 0.0, delay_s: float = 0.0,
+        size_bytes: int = 0,
+    ) -> None:  # fmt: skip
+        if self._keeps:
+            before = self.spent.get((client, place, kind), (0.0, 0.0, 0.0, 0))
+            more = seconds, waiting_s, delay_s
+            sums = [one + other for one, other in zip(before, more, strict=False)]
+            self.spent[client, place, kind] = sums[0], sums[1], sums[2], before[3] + size_bytes
+
+    def _busy(self, resource: str, place: str, client: str, kind: str, number: int, seconds: float) -> _Process:
         if seconds <= 0:
             return
+        arrival = self._environment.now
         queue = self._resources.setdefault(resource, InOrderOfArrival(self._environment))
         yield queue.turn(self._positions[client])
         start = self._environment.now
+        self._spend(client, place, kind, seconds=seconds, waiting_s=start - arrival)
         yield self._environment.timeout(seconds)
         queue.release()
         self.busy_s[resource] = self.busy_s.get(resource, 0.0) + seconds
         if self._keeps and len(self.intervals) < MOST_INTERVALS:
-            self.intervals.append(Interval(resource, client, kind, number, start, self._environment.now))
+            shown = kind.partition("-")[0]
+            self.intervals.append(Interval(resource, client, shown, number, start, self._environment.now))
 
 
 class _Boxes:
@@ -188,15 +237,3 @@ class _Boxes:
     def of(self, k: int, *, forward: bool) -> simpy.Store:
         """Return the box of a machine for what comes from below, or back from above."""
         return self._stores[k][0 if forward else 1]
-
-
-def _order(machine: Machine, micro_batches: int, *, trains: bool) -> Iterator[bool]:
-    """Yield whether a machine's next micro-batch runs forward: its warm-up, then in turn, then what is left."""
-    if not trains:
-        yield from [True] * micro_batches
-        return
-    yield from [True] * machine.warm_up
-    for number in range(micro_batches):
-        yield False
-        if machine.warm_up + number < micro_batches:
-            yield True

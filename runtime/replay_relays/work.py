@@ -40,12 +40,18 @@ class Leg:
     Parameters
     ----------
     resource
-        The link's direction.
+        The link's direction, by its name among all that clients share.
+    link
+        The two ends of the link, of which the first may be the client.
+    size_bytes
+        The message.
     seconds, delay_s
         How long it is busy, and what the message takes beyond.
     """
 
     resource: str
+    link: str
+    size_bytes: int
     seconds: float
     delay_s: float
 
@@ -134,4 +140,6 @@ def _leg(client: RelayClientPlan, hop: Hop, link: RelayLink, direction: str, siz
     is_own = link.origin == client.group and not link.shared
     source = client.id if is_own else link.origin
     rate_bps = link.uplink_bps if direction == "up" else link.downlink_bps
-    return Leg(f"{source}>{hop.target} {direction}", bits(size_bytes) / rate_bps, link.latency_s if size_bytes else 0.0)
+    delay_s = link.latency_s if size_bytes else 0.0
+    resource = f"{source}>{hop.target} {direction}"
+    return Leg(resource, f"{hop.source}>{hop.target}", size_bytes, bits(size_bytes) / rate_bps, delay_s)

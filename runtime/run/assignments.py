@@ -58,6 +58,7 @@ def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], sche
         [
             scenario.content_hash(),
             *(f"{a.client} {a.placement.key!r} {a.data_weight!r}" for a in assignments),
+            *(f"{a.client} {a.stages!r}" for a in assignments if a.stages is not None),
             schedule.model_dump_json(),
             *_code_digests(scenario),
         ]

@@ -15,7 +15,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -59,6 +59,7 @@ class _Document:
     last_round: dict[str, int]
     events: tuple[str, ...]
     files: dict[str, str]
+    node_peak_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[[Path], None]) -> None:
@@ -97,6 +98,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
             "last_round": checkpoint.last_round,
             "events": list(checkpoint.events),
             "files": _digests(temporary),
+            "node_peak_bytes": checkpoint.node_peak_bytes,
         }
         write_sealed(temporary / _DOCUMENT, document)
         for path in (*temporary.iterdir(), temporary):
@@ -287,6 +289,7 @@ def _read(folder: Path) -> Checkpoint:
         document.averaged,
         document.last_round,
         document.events,
+        document.node_peak_bytes,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -45,6 +46,8 @@ class History:
         What happened to workers, in words.
     late
         Clients that rounds went on without.
+    node_peak_bytes
+        By client, the peak of its blocks on every other machine, where a model is cut several times.
     """
 
     records: list[RoundRecord] = field(default_factory=list)
@@ -56,6 +59,7 @@ class History:
     log: ScalarLog = field(default_factory=lambda: ScalarLog(()))
     events: list[str] = field(default_factory=list)
     late: tuple[Absence, ...] = ()
+    node_peak_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @classmethod
     def after(
@@ -77,6 +81,7 @@ class History:
             tuple(excluded),
             ScalarLog((), checkpoint.averaged, checkpoint.last_round),
             list(checkpoint.events),
+            node_peak_bytes=dict(checkpoint.node_peak_bytes),
         )
         expected = {a.client for a in history.present(assignments)}
         if set(checkpoint.last_round) != expected:
@@ -98,6 +103,7 @@ class History:
             self.log.rounds,
             self.log.last_round,
             tuple(self.events),
+            self.node_peak_bytes,
         )
 
     def present(self, assignments: Sequence[Assignment]) -> list[Assignment]:
@@ -149,8 +155,15 @@ class History:
         )
         return RoundDone(
             record.round, record.simulated_s, record.train_loss, record.test_accuracy, up, down,
-            max(self.peak_bytes.values(), default=None),
+            max(self.peak_bytes.values(), default=None), self._peaks_by_node(),
         )  # fmt: skip
+
+    def _peaks_by_node(self) -> dict[str, int]:
+        """Return the peaks of all clients together on every machine that is no client."""
+        found: Counter[str] = Counter()
+        for peaks in self.node_peak_bytes.values():
+            found.update(peaks)
+        return dict(found)
 
     def add(self, outcome: RoundOutcome[Any], scenario: Scenario, end_s: float, accuracy: float) -> RoundRecord:
         """Add a round.
@@ -171,6 +184,7 @@ class History:
         loss = math.fsum(r.assignment.data_weight * r.train_loss for r in reports) / weight if reports else None
         self.peak_bytes |= {r.assignment.client: r.peak_bytes for r in reports if r.peak_bytes is not None}
         self.peak_bytes |= {f.client: f.peak_bytes for f in outcome.faults if f.peak_bytes is not None}
+        self.node_peak_bytes |= {r.assignment.client: peaks for r in reports if (peaks := r.peaks_above)}
         caught_up = {
             r.assignment.client: sum(m.num_bytes for m in self.log.missed(r.assignment.client)) for r in reports
         }
@@ -189,6 +203,14 @@ class History:
 
 def _measured(reports: Sequence[ClientReport], round_index: int, caught_up_bytes: Mapping[str, int]) -> Ledger:
     """Return the ledger of a round; what a client caught up with came down before its round began."""
+    placed = [
+        LedgerEntry(
+            Source.MEASURED, report.assignment.client, round_index, place.phase, place.seconds, 0.0, place.num_bytes,
+            emulated=not place.is_real, node=place.node,
+        )
+        for report in reports
+        for place in report.places
+    ]  # fmt: skip
     entries = [
         LedgerEntry(
             Source.MEASURED,
@@ -204,7 +226,8 @@ def _measured(reports: Sequence[ClientReport], round_index: int, caught_up_bytes
             emulated=report.assignment.resource is None,
         )
         for report in reports
+        if not report.places
         for phase in Phase
         if phase not in (Phase.BARRIER, *OCCASIONAL_PHASES)
     ]
-    return Ledger.from_entries(entries)
+    return Ledger.from_entries([*entries, *placed])

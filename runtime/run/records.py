@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
@@ -28,12 +29,15 @@ class RoundDone(RoundRecord):
     """A round as it is told while a run goes on: its record, with what was measured.
 
     ``uplink_bytes`` and ``downlink_bytes`` are sums over the clients of the round, exchanges of the client part
-    included; ``peak_bytes`` is the largest client's so far, None before any was measured.
+    included; ``peak_bytes`` is the largest client's so far, None before any was measured. ``node_peak_bytes`` are the
+    peaks of all clients together on every machine between them and the server, and on it, where a model is cut several
+    times.
     """
 
     uplink_bytes: int
     downlink_bytes: int
     peak_bytes: int | None
+    node_peak_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Checkpoint:
         (:mod:`hybridsplit.runtime.aggregation.scalar_log`).
     events
         What happened to workers so far, in words.
+    node_peak_bytes
+        By client, the measured peak of its blocks on every other machine, where a model is cut several times.
     """
 
     plan_hash: str
@@ -84,3 +90,4 @@ class Checkpoint:
     averaged: tuple[AveragedRound, ...] = ()
     last_round: dict[str, int] = field(default_factory=dict)
     events: tuple[str, ...] = ()
+    node_peak_bytes: dict[str, dict[str, int]] = field(default_factory=dict)

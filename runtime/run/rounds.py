@@ -73,6 +73,8 @@ class TrainingResult:
         What happened to workers, in words.
     state
         Final global state.
+    node_peak_bytes
+        By client, the measured peak of its blocks on every other machine, where a model is cut several times.
     """
 
     records: tuple[RoundRecord, ...]
@@ -83,6 +85,7 @@ class TrainingResult:
     attendance: Attendance
     events: tuple[str, ...]
     state: State
+    node_peak_bytes: dict[str, dict[str, int]]
 
 
 def train(
@@ -179,6 +182,7 @@ def train(
         attendance,
         tuple(history.events),
         executor.fetch(handle),
+        history.node_peak_bytes,
     )
 
 

@@ -137,14 +137,15 @@ class SplitModel:
     def client_part(self, cut: int) -> Part:
         """Return blocks ``1..cut``; the tensors are shared with the whole model."""
         self._check(cut)
-        return self._part(0, cut)
+        return self.span(0, cut)
 
     def server_part(self, cut: int) -> Part:
         """Return the blocks above the cut; the tensors are shared with the whole model."""
         self._check(cut)
-        return self._part(cut, self.num_blocks)
+        return self.span(cut, self.num_blocks)
 
-    def _part(self, start: int, stop: int) -> Part:
+    def span(self, start: int, stop: int) -> Part:
+        """Return blocks ``start + 1..stop``, possibly none; the tensors are shared with the whole model."""
         # Kept, since a part remembers where its tensors are.
         if (start, stop) not in self._parts:
             blocks = enumerate(self.whole.ordered())

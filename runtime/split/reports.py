@@ -10,6 +10,34 @@ from hybridsplit.scenarios.contracts.phases import Phase
 
 
 @dataclass(frozen=True)
+class PlaceReport:
+    """What one machine or link did for a client in a phase, where a model is cut several times.
+
+    Parameters
+    ----------
+    node
+        The machine, or the two ends of the link (``source>target``).
+    phase
+        Which phase.
+    seconds
+        Of the emulating machine; NaN where they are not measured.
+    num_bytes
+        Payload over the link; 0 for machines.
+    peak_bytes
+        Peak of live tensor bytes of the client's blocks on the machine; None for links, and when it was not measured.
+    is_real
+        Whether the seconds are those of a real device, and not of an emulating machine.
+    """
+
+    node: str
+    phase: Phase
+    seconds: float
+    num_bytes: int = 0
+    peak_bytes: int | None = None
+    is_real: bool = False
+
+
+@dataclass(frozen=True)
 class ClientReport:
     """What is known of a client's round without its weights.
 
@@ -27,6 +55,9 @@ class ClientReport:
         Scalars that a zeroth-order client sent up, by step and direction; empty for other modes.
     diverged_at_step
         First step whose loss was not finite; None where all were.
+    places
+        The same machine by machine and link by link, where a model is cut several times; bytes and seconds are then
+        here alone.
     """
 
     assignment: Assignment
@@ -36,6 +67,16 @@ class ClientReport:
     peak_bytes: int | None = None
     coefficients: tuple[tuple[float, ...], ...] = ()
     diverged_at_step: int | None = None
+    places: tuple[PlaceReport, ...] = ()
+
+    @property
+    def peaks_above(self) -> dict[str, int]:
+        """Measured peaks of the machines other than the client itself."""
+        return {
+            place.node: place.peak_bytes
+            for place in self.places
+            if place.peak_bytes is not None and place.node != self.assignment.client
+        }
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
+from hybridsplit.scenarios.contracts.stages import Stages, stages_of
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -26,6 +28,8 @@ class Assignment:
         Hard limit on the peak of its part.
     resource
         Custom Ray resource of the real device that runs this client; None where any worker may emulate it.
+    stages
+        The machines that its blocks run on, where the model is cut several times; None for one cut.
     """
 
     client: str
@@ -33,6 +37,7 @@ class Assignment:
     data_weight: float
     memory_budget_bytes: int
     resource: str | None = None
+    stages: Stages | None = None
 
 
 def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
@@ -50,6 +55,29 @@ def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
         Assignment(client.id, client.placement, client.data_weight, client.memory_budget_bytes, resources[client.id])
         for client in plan.clients
     )
+
+
+def relay_assignments_of(plan: RelayPlan, scenario: Scenario) -> tuple[Assignment, ...]:
+    """Return what a plan over relays says each client is to do.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    scenario
+        The scenario of one cut with the same clients, data and training.
+    """
+    clients = {client.id: client for client in scenario.expanded_clients()}
+    batch_size = scenario.training.batch_size
+    found: list[Assignment] = []
+    for planned in plan.clients:
+        client, stages = clients[planned.id], stages_of(planned)
+        placement = Placement(cut=max(1, stages.path[0].stop), mode=Mode.FO, batch_size=batch_size)
+        budget_bytes = client.memory_budget_bytes
+        found.append(
+            Assignment(client.id, placement, client.data_weight, budget_bytes, client.ray_resource, stages=stages)
+        )
+    return tuple(found)
 
 
 def frozen_assignments(assignments: tuple[Assignment, ...]) -> tuple[Assignment, ...]:

@@ -2,6 +2,9 @@
 
 ``seconds`` is time being served; ``waiting_s`` is time standing by (at the barrier, in a queue, on a link at rate
 zero). Elapsed time is their sum. ``emulated`` marks seconds taken on the emulating machine instead of the device.
+
+Where a model is cut several times, entries also have a ``node``: the machine, or the two ends of the link. Machines and
+links then work at the same time for one client, so that its seconds are those of each and no elapsed time.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ LEDGER_COLUMNS: Mapping[str, str] = {
     "bytes": "int64",
     "emulated": "bool",
 }
+NODE = "node"
+"""The column that only ledgers of models with several cuts have."""
 
 
 class Source(StrEnum):
@@ -54,6 +59,8 @@ class LedgerEntry(NamedTuple):
         Payload carried over the air; 0 for phases that carry none.
     emulated
         True when ``seconds`` were taken on the emulating machine and say nothing about the device.
+    node
+        The machine, or the link (``source>target``), where a model is cut several times; empty for one cut.
     """
 
     source: Source
@@ -64,11 +71,12 @@ class LedgerEntry(NamedTuple):
     waiting_s: float = 0.0
     bytes: int = 0
     emulated: bool = False
+    node: str = ""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """A checked table of ledger entries, columns as in :data:`LEDGER_COLUMNS`."""
+    """A checked table of ledger entries, columns as in :data:`LEDGER_COLUMNS`; :data:`NODE` where entries have one."""
 
     table: pd.DataFrame
 
@@ -85,7 +93,8 @@ class Ledger:
         import pandas as pd  # late: a replay that writes nothing has no need of tables
 
         rows = [(str(source), client, number, str(phase), *rest) for source, client, number, phase, *rest in entries]
-        return cls(pd.DataFrame(rows, columns=list(LEDGER_COLUMNS)).astype(dict(LEDGER_COLUMNS)))
+        table = pd.DataFrame(rows, columns=[*LEDGER_COLUMNS, NODE]).astype({**LEDGER_COLUMNS, NODE: "str"})
+        return cls(table if table[NODE].any() else table.drop(columns=NODE))
 
     @classmethod
     def concat(cls, ledgers: Iterable[Ledger]) -> Ledger:
@@ -101,7 +110,8 @@ class Ledger:
 
     def entries(self) -> Iterator[LedgerEntry]:
         """Return the rows as entries, in their order."""
-        columns = (self.table[name].tolist() for name in LEDGER_COLUMNS)
+        names = [*LEDGER_COLUMNS, *([NODE] if NODE in self.table else [])]
+        columns = (self.table[name].tolist() for name in names)
         for source, client, round_index, phase, *figures in zip(*columns, strict=True):
             yield LedgerEntry(Source(source), client, round_index, Phase(phase), *figures)
 

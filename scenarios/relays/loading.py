@@ -82,9 +82,10 @@ def _single_cut(scenario: RelayScenario) -> dict[str, Any]:
         "server": {"device": device},
         "radio": {"link_model": "fixed", "uplink_hz": 1.0, "downlink_hz": 1.0},
         "clients": [
-            {key: one[key] for key in ("group", "device", "count", "memory_budget_bytes")}
+            {key: one[key] for key in ("group", "device", "count", "memory_budget_bytes", "ray_resource")}
             | {"link": {"uplink_bps_per_hz": 1.0, "downlink_bps_per_hz": 1.0}}
             for one in values["clients"]
         ],
+        "faults": values["faults"],
         "devices": values["devices"],
     }

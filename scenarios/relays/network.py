@@ -26,6 +26,9 @@ class RelayNode(Section):
     """Memory for the blocks of all clients together; unlimited when absent."""
     load: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the machine that others use already; the rest is planned."""
+    ray_resource: Identifier | None = None
+    """Custom resource of the real machine that this node is, as it joined the Ray cluster with ``ray start
+    --resources``; emulated when absent, and always by the ``inline`` executor."""
 
     @model_validator(mode="after")
     def _forwards_or_runs(self) -> Self:

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.relays.network import Network
+from hybridsplit.scenarios.schema import Faults
 from hybridsplit.scenarios.sections.base import Identifier, PositiveInt, Section
 from hybridsplit.scenarios.sections.data import Data
 from hybridsplit.scenarios.sections.model import Model
@@ -48,6 +49,11 @@ class RelayTraining(Section):
     """Tokens a sample; needed for text, refused for images."""
     local_steps: SmallCount = 1
     """Steps between two aggregations; 1 for inference."""
+    rounds: SmallCount = 1
+    """Rounds of a run; 1 for inference."""
+    optimizer_state: Literal["reset", "keep"] = "reset"
+    """What happens to momentum and moments between rounds: ``reset`` starts afresh, ``keep`` carries the state of every
+    client's blocks to its next round, machine by machine."""
     cuts: Cuts = Cuts()
     """How often the model may be cut."""
 
@@ -77,6 +83,9 @@ class RelayClients(Section):
     """What the model may use on each device: a hard limit."""
     min_cut: Annotated[int, Field(ge=0, le=1_000_000)] = 1
     """Fewest blocks on the device, for privacy: 0 lets the samples themselves leave it."""
+    ray_resource: Identifier | None = None
+    """Custom resource of the real device that runs these clients, as it joined the Ray cluster; any worker emulates
+    them when absent, and the ``inline`` executor always does."""
 
 
 class RelayObjective(Section):
@@ -129,6 +138,8 @@ class RelayScenario(Section):
     """What is minimised."""
     search: RelaySearch = RelaySearch()
     """How long plans are searched for."""
+    faults: Faults = Faults()
+    """What happens when a client, a worker or a relay fails during a run."""
     devices: dict[Identifier, Device] = Field(default_factory=dict)
     """Devices of your own, beside the catalogue; same keys as ``scenarios/devices.yaml``."""
 
@@ -165,10 +176,12 @@ class RelayScenario(Section):
     def _work_fits_the_objective(self) -> Self:
         if self.trains and self.training.optimizer is None:
             raise ValueError("training.optimizer: is needed for minimise: round-latency, which is about training")
-        if not self.trains and (self.training.optimizer is not None or self.training.local_steps != 1):
+        training = self.training
+        about_training = training.local_steps != 1 or training.rounds != 1 or training.optimizer_state != "reset"
+        if not self.trains and (training.optimizer is not None or about_training):
             raise ValueError(
-                f"training: optimizer and local_steps are about training; remove them for minimise: "
-                f"{self.objective.minimise}, or state minimise: round-latency"
+                f"training: optimizer, optimizer_state, local_steps and rounds are about training; remove them for "
+                f"minimise: {self.objective.minimise}, or state minimise: round-latency"
             )
         return self
 
@@ -195,8 +208,8 @@ class RelayScenario(Section):
         return self.model_dump(mode="json", by_alias=True)
 
     def content_hash(self) -> str:
-        """SHA-256 of what is planned: of all values but ``search``."""
-        facts = {key: value for key, value in self.resolved().items() if key != "search"}
+        """SHA-256 of what is planned and trained: of all values but ``search`` and ``faults``."""
+        facts = {key: value for key, value in self.resolved().items() if key not in ("search", "faults")}
         canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ import yaml
 from typer.testing import CliRunner
 
 from hybridsplit.orchestrator.cli import app
+from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.manifest import Manifest
+from hybridsplit.scenarios.contracts.sealed import write_sealed
 from hybridsplit.scenarios.loader import builtin_text
+from tests.runtime.relays.runs import SMALL_MODEL
 
 
 def invoked(*arguments: str, code: int = 0) -> Any:
@@ -27,8 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("relays")
     document = yaml.safe_load(builtin_text("factory"))
     document["name"], document["description"] = "small", "Two <b>halls."
-    document["model"]["config"] |= {"num_hidden_layers": 3}
-    document["training"] |= {"local_steps": 2, "micro_batches": [1, 4]}
+    document["model"]["config"] |= SMALL_MODEL
+    document["data"]["image_size"] = 16
+    document["training"] |= {"local_steps": 2, "micro_batches": [1, 4], "rounds": 2}
     document["search"] = {"time_limit_s": 2.0}
     (root / "small.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
     invoked("plan", str(root / "small.yaml"), "--out", str(root / "plan.json"))
@@ -95,12 +102,109 @@ def test_compare_and_profile_show_it(folder: Path) -> None:
     assert json.loads(invoked("profile", str(folder / "small.yaml"), "--json").stdout)["blocks"][0] == "VitEmbedding"
 
 
+@pytest.fixture(scope="module")
+def run_folder(folder: Path) -> Path:
+    """A run by a strategy with three cuts, in this process."""
+    out = folder / "run"
+    small = str(folder / "small.yaml")
+    text = invoked("run", small, "--strategy", "even-split", "--executor", "inline", "--out", str(out)).stdout
+    assert "Plan, replay and run count the same bytes on every link" in text
+    assert "itself 1, ap-0 2, edge 3-4, cloud 5" in text
+    return out
+
+
+def test_a_run_leaves_the_files_of_a_run(run_folder: Path) -> None:
+    files = {path.name for path in run_folder.iterdir()}
+    assert files >= {"plan.json", "rounds.parquet", "clients.parquet", "ledger.parquet", "summary.json", "report.html"}
+    summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
+    training = summary["training"]
+    assert training["bytes_agree"]
+    assert training["within_budget"]
+    assert training["bytes"]["planned"] == training["bytes"]["replayed"] == training["bytes"]["measured"]
+    assert set(training["node_peak_bytes"]["hall-0-0"]) == {"ap-0", "edge", "cloud"}
+    assert {str(entry.source) for entry in Ledger.load(run_folder / "ledger.parquet").entries()} == {
+        "planned", "replayed", "measured",
+    }  # fmt: skip
+    page = (run_folder / "report.html").read_text(encoding="utf-8")
+    for heading in ("Training", "Memory of every machine that clients share", "Bytes over all links"):
+        assert heading in page
+    invoked("report", str(run_folder))
+    assert (run_folder / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_a_run_goes_on_by_its_own_plan_and_refuses_another(folder: Path, run_folder: Path) -> None:
+    small, out = str(folder / "small.yaml"), ["--out", str(run_folder)]
+    again = invoked("run", small, "--resume", "--rounds", "3", "--executor", "inline", *out, "--json")
+    assert json.loads(again.stdout)["rounds"] == 3
+    other = ["--plan", str(folder / "plan.json")]
+    assert "began with another plan" in invoked(
+        "run", small, "--resume", *other, "--executor", "inline", *out, code=2
+    ).output  # fmt: skip
+    assert "made for another scenario" in invoked(
+        "run", small, "--set", "seed=3", *other, "--executor", "inline", "--out", str(folder / "other"), code=2
+    ).output  # fmt: skip
+    replayed = invoked("replay", str(run_folder / "plan.json"), "--json")
+    assert json.loads(replayed.stdout)["value_s"] == pytest.approx(json.loads(again.stdout)["value_s"], rel=1e-9)
+
+
+def test_an_altered_run_is_told(folder: Path, run_folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(run_folder, copied)
+    (copied / "ledger.parquet").write_bytes((copied / "rounds.parquet").read_bytes())
+    assert "ledger.parquet" in invoked("report", str(copied), code=2).output
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("summary.json", "training.test_accuracy is not that of rounds.parquet"),
+        ("rounds.parquet", "round 1 ends at another time"),
+        ("ledger.parquet", "training.bytes is not that of ledger.parquet"),
+    ],
+)
+def test_files_that_contradict_each_other_are_told_with_every_digest_in_order(
+    run_folder: Path, tmp_path: Path, file: str, words: str
+) -> None:
+    """Altered by somebody who takes all digests again."""
+    copied = tmp_path / "copy"
+    shutil.copytree(run_folder, copied)
+    found = RunFolder(copied)
+    if file == "summary.json":
+        document = json.loads((copied / file).read_text(encoding="utf-8"))
+        document.pop("digest")
+        document["training"]["test_accuracy"] = 0.99
+        write_sealed(copied / file, document)
+    elif file == "rounds.parquet":
+        rounds = found.rounds()
+        assert rounds is not None
+        rounds.loc[rounds["round"] == 1, "simulated_s"] *= 0.5
+        found.save_rounds(rounds)
+    else:
+        table = found.ledger().table
+        table.loc[table["bytes"] > 0, "bytes"] += 1
+        found.save_ledger(Ledger(table))
+    Manifest.write(copied, [path.name for path in copied.iterdir() if path.name in Manifest.read(copied).files])
+    assert words in invoked("report", str(copied), code=2).output.replace("\n", " ")
+
+
+def test_strategies_are_trained_side_by_side(folder: Path) -> None:
+    found = invoked(
+        "compare", str(folder / "small.yaml"), "--strategies", "optimal,even-split", "--run", "--executor", "inline",
+        "--json",
+    )  # fmt: skip
+    rows = json.loads(found.stdout)["strategies"]
+    assert all(0 <= row["test_accuracy"] <= 1 for row in rows)
+    assert [row["simulated_s"] for row in rows] == pytest.approx([2 * row["value_s"] for row in rows])
+
+
 def test_what_is_not_offered_is_refused_in_one_sentence(folder: Path) -> None:
     small = str(folder / "small.yaml")
     assert "one at a time" in invoked("replay", *[str(folder / "plan.json")] * 2, code=2).output
-    assert "not trained yet" in invoked("run", small, code=2).output
-    assert "not trained yet" in invoked("compare", small, "--run", code=2).output
-    assert "not trained yet" in invoked("pareto", small, code=2).output
+    assert "this is about one cut" in invoked("pareto", small, code=2).output
+    assert "--seeds is about one cut" in invoked("compare", small, "--run", "--seeds", "3", code=2).output
+    only_run = ["--set", "objective.minimise=inference-period", "--set", "training.optimizer=null"]
+    alone = [*only_run, "--set", "training.local_steps=1", "--set", "training.rounds=1"]
+    assert "where nothing is trained" in invoked("run", small, *alone, "--executor", "inline", code=2).output
     assert "leave it out" in invoked("plan", small, "--warm-start", str(folder / "plan.json"), code=2).output
     tight = invoked("plan", small, "--set", "clients.0.memory_budget_bytes=64 KiB", code=3)
     assert "raise it" in tight.output

@@ -33,7 +33,7 @@ SETTINGS: list[tuple[str, str]] = [
     ("training.micro_batches=[3]", "training: micro_batches: found 3, which does not divide batch_size"),
     ("training.micro_batches=[4, 4]", "micro_batches: lists a number twice"),
     ("training.optimizer=null", "training.optimizer: is needed for minimise: round-latency"),
-    ("objective.minimise=inference-period", "optimizer and local_steps are about training; remove them"),
+    ("objective.minimise=inference-period", "optimizer, optimizer_state, local_steps and rounds are about"),
     ("objective.minimise=period", "objective.minimise: found 'period'"),
     ("training.cuts.most=17", "training.cuts.most: found 17; needs a number of at most 16"),
     ("data.image_sze=3", "data.image_sze: unknown key 'image_sze'; did you mean 'image_size'"),
@@ -82,10 +82,10 @@ def test_the_profile_is_of_the_same_model_and_training() -> None:
     assert one.training.batch_size == scenario.training.batch_size
 
 
-def test_training_commands_refuse_it_in_one_sentence() -> None:
-    with pytest.raises(ScenarioError, match="not trained yet; training is over one cut: state radio and server"):
+def test_what_is_about_one_cut_refuses_it_in_one_sentence() -> None:
+    with pytest.raises(ScenarioError, match=r"this is about one cut.*state radio and server instead of network"):
         load_scenario("factory")
-    with pytest.raises(ScenarioError, match="not trained yet"):
+    with pytest.raises(ScenarioError, match="this is about one cut"):
         scenario_of_values(yaml.safe_load(builtin_text("factory")), {})
 
 

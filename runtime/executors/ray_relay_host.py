@@ -1,0 +1,236 @@
+"""Machines of a network of relays as Ray processes: activations go from process to process, and gradients back.
+
+A process hosts any number of emulated machines, and serves the clients of all workers; a machine that is a real one has
+a process of its own there. A micro-batch is one chain of calls: each machine's call returns when its gradient is ready,
+so that a process that dies anywhere on the way is known at once to all that wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import ray
+import torch
+from safetensors.torch import load, save
+
+from hybridsplit.runtime.data.sources import model_blocks
+from hybridsplit.runtime.executors.ray_actors import StateRef
+from hybridsplit.runtime.relays.machine import Machine
+from hybridsplit.runtime.relays.messages import Downward, Upward
+from hybridsplit.runtime.relays.upper import StageOutcome, make_machine, outcome_of, own_copy, trains_anything
+from hybridsplit.runtime.split.parts import SplitModel, State
+from hybridsplit.scenarios.contracts.stages import Stage, Stages
+from hybridsplit.scenarios.schema import Scenario
+
+
+class Visit(NamedTuple):
+    """A client's round at a machine.
+
+    Parameters
+    ----------
+    client
+        Its id.
+    attempt
+        Which attempt at which round, by which worker: a round may be repeated.
+    node
+        The machine.
+    """
+
+    client: str
+    attempt: str
+    node: str
+
+
+@dataclass
+class _Held:
+    """What a process holds of a client at one machine; no machine is at work where it only forwards."""
+
+    stage: Stage
+    machine: Machine | None
+    following: Any = None
+    next_visit: Visit | None = None
+    waiting: dict[int, asyncio.Future[bytes]] = field(default_factory=dict)
+
+
+class RelayHost:
+    """A process that hosts machines.
+
+    Parameters
+    ----------
+    scenario, num_threads
+        What it works on.
+    is_real
+        Whether it runs on the machine that it stands for.
+    """
+
+    def __init__(self, scenario: Scenario, num_threads: int, *, is_real: bool) -> None:
+        self._scenario, self._num_threads, self._is_real = scenario, num_threads, is_real
+        self._model: SplitModel | None = None
+        self._known: tuple[str, State] = "", {}
+        self._held: dict[Visit, _Held] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def prepare(self) -> None:
+        """Build the model, so that what goes wrong there shows before any training."""
+        # Torch keeps the number of threads by thread, and calls come on another one than the constructor's.
+        torch.set_num_threads(self._num_threads)
+        if self._model is None:
+            self._model = SplitModel(model_blocks(self._scenario))
+
+    async def is_there(self) -> None:
+        """Return as soon as the process is free."""
+
+    async def lives(self) -> None:
+        """Never return: whoever waits for it is told when the process dies."""
+        await asyncio.Event().wait()
+
+    async def begin(
+        self,
+        visit: Visit,
+        state: Sequence[StateRef],
+        stages: Stages,
+        round_index: int,
+        kept: bytes,
+        following: Any,
+        *,
+        measure_memory: bool,
+    ) -> None:
+        """Begin a client's round at a machine; earlier attempts of the client there are forgotten.
+
+        Parameters
+        ----------
+        visit
+            Client and machine.
+        state
+            The global state; in a list, so that it is read once a round.
+        stages, round_index
+            The client's machines, and the round, from 0.
+        kept
+            Optimizer state of an earlier round, as safetensors.
+        following
+            The process of the next machine; None at the last.
+        measure_memory
+            Whether to measure peak memory.
+        """
+        await self.prepare()
+        assert self._model is not None
+        self._held = {
+            one: held for one, held in self._held.items() if (one.client, one.node) != (visit.client, visit.node)
+        }
+        path = stages.crossed
+        position = next(index for index, stage in enumerate(path) if stage.node == visit.node)
+        stage, machine = path[position], None
+        if not stage.only_forwards:
+            known = state[0].hex()
+            if self._known[0] != known:
+                self._known = known, load(await state[0])
+            part = own_copy(self._model, stage)
+            part.load(self._known[1])
+            machine = make_machine(
+                part, stages, stage, self._scenario, round_index,
+                trains_below=trains_anything(self._model, stage.start), measure_memory=measure_memory,
+            )  # fmt: skip
+            machine.stage.load_optimizer_state(load(kept))
+        next_visit = visit._replace(node=path[position + 1].node) if position + 1 < len(path) else None
+        self._held[visit] = _Held(stage, machine, following, next_visit)
+
+    async def up(self, visit: Visit, number: int, payload: bytes) -> bytes:
+        """Take a micro-batch from the machine before, and return its gradient when it is there.
+
+        Parameters
+        ----------
+        visit
+            Client and machine.
+        number
+            Which micro-batch of the step.
+        payload
+            Its tensors.
+        """
+        held = self._held[visit]
+        if held.machine is None:
+            answer: bytes = await held.following.up.remote(held.next_visit, number, payload)
+            return answer
+        held.waiting[number] = asyncio.get_running_loop().create_future()
+        done = held.waiting[number]
+        held.machine.take(unpacked_upward(number, payload))
+        self._work(held)
+        return await done
+
+    async def end(self, visit: Visit) -> StageOutcome | None:
+        """End a client's round at a machine; None where it only forwards."""
+        held = self._held.pop(visit)
+        if held.machine is None:
+            return None
+        keeps = self._scenario.training.optimizer_state == "keep"
+        return replace(outcome_of(held.stage, held.machine, keeps=keeps), is_real=self._is_real)
+
+    def _work(self, held: _Held) -> None:
+        """Let a machine do all that it has what it needs for."""
+        assert held.machine is not None
+        try:
+            # Packed at once: this machine holds nothing of a message that has left it.
+            while held.machine.is_ready:
+                self._pass_on(held, held.machine.work())
+        except Exception as error:
+            _fail(held, error)
+
+    def _pass_on(self, held: _Held, message: Upward | Downward | None) -> None:
+        if isinstance(message, Upward):
+            sending = self._send(held, message.number, packed_upward(message))
+            task = asyncio.get_running_loop().create_task(sending)
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        elif message is not None:
+            held.waiting.pop(message.number).set_result(packed_downward(message))
+
+    async def _send(self, held: _Held, number: int, payload: bytes) -> None:
+        """Send a micro-batch on, and go on with its gradient."""
+        assert held.machine is not None
+        try:
+            answer = await held.following.up.remote(held.next_visit, number, payload)
+        except Exception as error:
+            _fail(held, error)
+            return
+        held.machine.take(unpacked_downward(number, answer))
+        self._work(held)
+
+
+def _fail(held: _Held, error: Exception) -> None:
+    """Tell all that wait what went wrong."""
+    for waiting in held.waiting.values():
+        if not waiting.done():
+            waiting.set_exception(cause_of(error))
+
+
+def cause_of(error: Exception) -> Exception:
+    """Return what an error was at first, however many calls it has passed through."""
+    while isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception):
+        error = error.cause
+    return error
+
+
+def packed_upward(message: Upward) -> bytes:
+    """Return the tensors of a message as they travel."""
+    tensors = {"h": message.h, "labels": message.labels, "mask": message.mask_BS}
+    packed: bytes = save({name: tensor.detach().contiguous() for name, tensor in tensors.items() if tensor is not None})
+    return packed
+
+
+def unpacked_upward(number: int, payload: bytes) -> Upward:
+    """Return the message of its tensors, in memory that is aligned as torch aligns it: kernels may depend on it."""
+    tensors = load(payload)
+    return Upward(number, tensors["h"], tensors["labels"], tensors.get("mask")).carried()
+
+
+def packed_downward(message: Downward) -> bytes:
+    """Return the tensors of a message as they travel."""
+    packed: bytes = save({} if message.gradient is None else {"gradient": message.gradient.contiguous()})
+    return packed
+
+
+def unpacked_downward(number: int, payload: bytes) -> Downward:
+    """Return the message of its tensors, as :func:`unpacked_upward`."""
+    return Downward(number, load(payload).get("gradient")).carried()

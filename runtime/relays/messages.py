@@ -1,0 +1,94 @@
+"""What machines send to each other: activations towards the server, gradients back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hybridsplit.runtime.split.link import Batch
+
+
+@dataclass(frozen=True)
+class Upward:
+    """A micro-batch on its way to the server.
+
+    Parameters
+    ----------
+    number
+        Which of the step, from 0.
+    h
+        The samples, or the activation of the blocks before: any shape, the batch first.
+    labels
+        Of its samples: they go with it to where the loss is computed.
+    mask_BS
+        Attention mask; None where nothing is padded.
+    """
+
+    number: int
+    h: Tensor
+    labels: Tensor
+    mask_BS: Tensor | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Payload that crosses a link."""
+        return sum(tensor.nbytes for tensor in (self.h, self.labels, self.mask_BS) if tensor is not None)
+
+    def carried(self) -> Upward:
+        """Return it as it arrives: copies, in row-major order."""
+        return Upward(
+            self.number, _copy(self.h), _copy(self.labels), None if self.mask_BS is None else _copy(self.mask_BS)
+        )
+
+
+@dataclass(frozen=True)
+class Downward:
+    """The gradient of a micro-batch on its way to the client.
+
+    Parameters
+    ----------
+    number
+        Which of the step.
+    gradient
+        λ = ∂loss/∂h in the shape of ``h``, of this micro-batch alone; None where nothing below is trained, so that no
+        tensor crosses.
+    """
+
+    number: int
+    gradient: Tensor | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Payload that crosses a link."""
+        return 0 if self.gradient is None else self.gradient.nbytes
+
+    def carried(self) -> Downward:
+        """Return it as it arrives: a copy, in row-major order."""
+        return Downward(self.number, None if self.gradient is None else _copy(self.gradient))
+
+
+def micro_batches_of(batch: Batch, number: int) -> list[Upward]:
+    """Return the equal parts of a batch, in order.
+
+    Parameters
+    ----------
+    batch
+        A step's mini-batch.
+    number
+        How many; it divides the batch.
+    """
+    size = len(batch.inputs) // number
+    assert size * number == len(batch.inputs), f"{number} micro-batches of {len(batch.inputs)} samples"
+    return [
+        Upward(
+            index, batch.inputs[at : at + size], batch.labels[at : at + size],
+            None if batch.mask_BS is None else batch.mask_BS[at : at + size],
+        )
+        for index, at in enumerate(range(0, len(batch.inputs), size))
+    ]  # fmt: skip
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.contiguous_format)

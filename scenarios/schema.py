@@ -40,6 +40,7 @@ from hybridsplit.scenarios.sections.data import (
     TextSource,
     TextTable,
 )
+from hybridsplit.scenarios.sections.memory import MemoryOverTime, memory_over_time
 from hybridsplit.scenarios.sections.model import Model
 from hybridsplit.scenarios.sections.network import (
     LINK_MODELS,
@@ -149,6 +150,7 @@ class Client:
     energy_cap_j: float | None = None
     drop_price_s: float | None = None
     ray_resource: str | None = None
+    memory: MemoryOverTime | None = None
 
 
 class Scenario(Section):
@@ -303,6 +305,7 @@ def _expanded(groups: tuple[ClientGroup, ...]) -> Iterator[Client]:
                 energy_cap_j=group.energy_cap_j,
                 drop_price_s=group.drop_price_s,
                 ray_resource=group.ray_resource,
+                memory=None if group.memory_trace is None else memory_over_time(group.memory_trace),
             )
 
 

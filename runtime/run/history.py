@@ -16,6 +16,7 @@ from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.attendance import Absence, Attendance
+from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, OCCASIONAL_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.schedule import Schedule
@@ -45,6 +46,10 @@ class History:
         What happened to workers, in words.
     late
         Clients that rounds went on without.
+    steps
+        By client and round, how the steps of clients on ladders are taken.
+    measured_orders
+        By client, the recompute orders whose peak was measured since this process began.
     """
 
     records: list[RoundRecord] = field(default_factory=list)
@@ -56,6 +61,8 @@ class History:
     log: ScalarLog = field(default_factory=lambda: ScalarLog(()))
     events: list[str] = field(default_factory=list)
     late: tuple[Absence, ...] = ()
+    steps: Mapping[tuple[str, int], tuple[StepMemory, ...]] = field(default_factory=dict)
+    measured_orders: dict[str, set[str]] = field(default_factory=dict)
 
     @classmethod
     def after(
@@ -119,8 +126,7 @@ class History:
         """Return what is to be done in the next round.
 
         A client's peak is measured in the first round it takes part in, since its option does not change within a run,
-        and
-        again where it was over its budget.
+        again where it was over its budget, and where its steps have orders of which none was measured yet.
 
         Parameters
         ----------
@@ -134,10 +140,22 @@ class History:
         round_index = len(self.records)
         sits_out = {one.client for one in (*self.excluded, *self.late) if one.round == round_index}
         chosen = attendance.rounds[round_index].keys() - sits_out
-        taking_part = [a for a in assignments if a.client in chosen]
+        taking_part = [self._with_steps(a, round_index) for a in assignments if a.client in chosen]
         over = {fault.client for fault in self.faults if fault.peak_bytes is not None}
-        measure = frozenset(a.client for a in taking_part if a.client not in self.peak_bytes or a.client in over)
+        measure = frozenset(
+            a.client
+            for a in taking_part
+            if a.client not in self.peak_bytes or a.client in over or self._has_new_orders(a)
+        )
         return RoundTask(round_index, groups_by(schedule, taking_part, scenario.training), measure)
+
+    def _with_steps(self, assignment: Assignment, round_index: int) -> Assignment:
+        steps = self.steps.get((assignment.client, round_index))
+        return replace(assignment, steps=steps) if assignment.steps and steps else assignment
+
+    def _has_new_orders(self, assignment: Assignment) -> bool:
+        known = self.measured_orders.get(assignment.client, set())
+        return any(step.recompute not in known for step in assignment.steps)
 
     def done(self, record: RoundRecord) -> RoundDone:
         """Return what is told of a round that was added."""
@@ -169,7 +187,14 @@ class History:
         reports, round_index = outcome.reports, len(self.records)
         weight = math.fsum(report.assignment.data_weight for report in reports)
         loss = math.fsum(r.assignment.data_weight * r.train_loss for r in reports) / weight if reports else None
-        self.peak_bytes |= {r.assignment.client: r.peak_bytes for r in reports if r.peak_bytes is not None}
+        for report in reports:
+            client, peak_bytes = report.assignment.client, report.peak_bytes
+            if peak_bytes is not None:
+                orders = {step.recompute for step in report.assignment.steps}
+                self.measured_orders.setdefault(client, set()).update(orders)
+                # Of steps in several orders the largest peak counts; of others the newest, after a fault.
+                before_bytes = self.peak_bytes.get(client, 0) if orders else 0
+                self.peak_bytes[client] = max(before_bytes, peak_bytes)
         self.peak_bytes |= {f.client: f.peak_bytes for f in outcome.faults if f.peak_bytes is not None}
         caught_up = {
             r.assignment.client: sum(m.num_bytes for m in self.log.missed(r.assignment.client)) for r in reports

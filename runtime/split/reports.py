@@ -27,6 +27,12 @@ class ClientReport:
         Scalars that a zeroth-order client sent up, by step and direction; empty for other modes.
     diverged_at_step
         First step whose loss was not finite; None where all were.
+    step_peaks
+        Peak of every step up to its exchange and from then on, of a client whose steps have orders of their own; empty
+        where they were not measured.
+    memory_seen
+        Time (seconds since 1970) and memory that training could have used, at the start of every step, as a real device
+        saw it: what was available, and what the client part held. Empty on emulated devices.
     """
 
     assignment: Assignment
@@ -36,6 +42,8 @@ class ClientReport:
     peak_bytes: int | None = None
     coefficients: tuple[tuple[float, ...], ...] = ()
     diverged_at_step: int | None = None
+    step_peaks: tuple[tuple[int, int], ...] = ()
+    memory_seen: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True)

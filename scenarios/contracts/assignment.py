@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
-from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -33,6 +34,9 @@ class Assignment:
     data_weight: float
     memory_budget_bytes: int
     resource: str | None = None
+    steps: tuple[StepMemory, ...] = ()
+    """In which order each step of the coming round is run, and what it may take; empty where all follow the
+    placement."""
 
 
 def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
@@ -46,12 +50,30 @@ def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
         Its scenario, in which clients may be bound to real devices.
     """
     resources = {client.id: client.ray_resource for client in scenario.expanded_clients()}
+    local_steps = scenario.training.local_steps
     return tuple(
-        Assignment(client.id, client.placement, client.data_weight, client.memory_budget_bytes, resources[client.id])
+        Assignment(
+            client.id,
+            client.placement,
+            client.data_weight,
+            client.memory_budget_bytes,
+            resources[client.id],
+            _unlimited(client, local_steps),
+        )
         for client in plan.clients
     )
 
 
+def _unlimited(client: ClientPlan, local_steps: int) -> tuple[StepMemory, ...]:
+    """Return the steps of a ladder's fastest level: what a client does where no clock says what memory it has."""
+    if not client.levels:
+        return ()
+    budget_bytes = client.memory_budget_bytes
+    return (StepMemory(client.levels[0].recompute, budget_bytes, budget_bytes),) * local_steps
+
+
 def frozen_assignments(assignments: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
     """Return the control: the same placements with no client part trained, emulated by any worker."""
-    return tuple(replace(one, placement=one.placement.trained_by(Mode.FROZEN), resource=None) for one in assignments)
+    return tuple(
+        replace(one, placement=one.placement.trained_by(Mode.FROZEN), resource=None, steps=()) for one in assignments
+    )

@@ -75,7 +75,7 @@ def case_of(folder: Path, seed: int, more: list[str]) -> Case:
     return Case(scenario, table, plan, state)
 
 
-@pytest.fixture(scope="module", params=one_of(4, [1, 2, 3, 4]))
+@pytest.fixture(scope="module", params=one_of(3, [1, 2, 4]))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     seed = request.param
     return case_of(tmp_path_factory.mktemp("memory"), seed, KEPT if seed % 2 else [])

@@ -1,8 +1,7 @@
 """The scenario: one YAML document that states what is to be planned, trained and replayed.
 
-All models are frozen and strict and reject unknown keys. A key that holds a quantity carries its unit in its name and
-accepts text with a unit (``512 MiB``, ``20 MHz``) or a bare number in the unit of the name. The attribute docstrings
-below become the descriptions of the exported JSON Schema.
+All models are frozen and strict and reject unknown keys. A quantity carries its unit in its key and takes text with a
+unit (``512 MiB``) or a bare number in it. Attribute docstrings become the descriptions of the exported JSON Schema.
 """
 
 # Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.

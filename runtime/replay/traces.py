@@ -10,12 +10,12 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridsplit.runtime.replay.transfer import Transfer
+from hybridsplit.runtime.replay.transfer import RunningSums, Transfer
 from hybridsplit.scenarios.errors import RunError, ScenarioError, UsageError
 from hybridsplit.scenarios.sections.traces import PastTheEnd
 from hybridsplit.scenarios.units import format_seconds
@@ -24,15 +24,6 @@ FloatArray = NDArray[np.float64]
 
 _SMALLEST, _LARGEST = 1e-9, 1e18
 """Seconds and bit/s beyond these are no measurement, and sums of them lose all digits."""
-
-
-class _Scalars(NamedTuple):
-    """The running sums and rates as Python's numbers: single ones are read from lists several times as fast."""
-
-    edges_s: list[float]
-    sent_bits: list[float]
-    outage_s: list[float]
-    rates_bps: list[float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +64,7 @@ class BandwidthTrace:
     _edges_s: FloatArray = field(init=False, repr=False)
     _sent_bits: FloatArray = field(init=False, repr=False)
     _outage_s: FloatArray = field(init=False, repr=False)
-    _scalars: _Scalars = field(init=False, repr=False)
+    _scalars: RunningSums = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         durations_s = np.array(self.durations_s, dtype=np.float64).ravel()
@@ -95,7 +86,9 @@ class BandwidthTrace:
             if array is not None:
                 array.setflags(write=False)
             object.__setattr__(self, name, array)
-        scalars = _Scalars(*(array.tolist() for array in (self._edges_s, self._sent_bits, self._outage_s, rates_bps)))
+        scalars = RunningSums(
+            *(array.tolist() for array in (self._edges_s, self._sent_bits, self._outage_s, rates_bps))
+        )
         object.__setattr__(self, "_scalars", scalars)
         if not (math.isfinite(self._sent_bits[-1]) and self._sent_bits[-1] > 0):
             raise ScenarioError(

@@ -31,8 +31,9 @@ PLAN_WORDS = (
     "solve_s", "compile_s", "notes", "marginals", "schema_version", "scenario", "scenario_hash", "status", "written_by",
     "digest", "gain", "untrained_blocks", "recorded", "deadline_s",
 )  # fmt: skip
-"""Fields of a plan that are times, words, the document itself, or empty without target, recordings or deadline."""
-CLIENT_WORDS = ("reason", "gain")
+"""Fields of a plan that are times, words, the document itself, or empty without target, recordings or deadline. Of a
+client also what is empty where its memory does not move."""
+CLIENT_WORDS = ("reason", "gain", "levels")
 SHRUNKEN = {
     "quickstart": (),
     "smart-home": (

@@ -99,7 +99,7 @@ class LedgerSums:
 
 
 def late_of(entries: Iterable[LedgerEntry]) -> set[tuple[str, int]]:
-    """Return the clients and rounds that came to nothing at a deadline.
+    """Return the clients and rounds that came to nothing, at a deadline or for want of memory.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def _of_timeline(replayed: Replay) -> dict[tuple[Source, Phase], PhaseSum]:
     found: dict[Phase, list[tuple[int, float, float, int]]] = {}
     for key, totals in distinct.items():
         for phase, spent in totals.items():
-            if phase not in OCCASIONAL_PHASES or spent.seconds != 0:
+            if phase not in OCCASIONAL_PHASES or spent.seconds != 0 or spent.waiting_s != 0:
                 found.setdefault(phase, []).append((counts[key], spent.seconds, spent.waiting_s, spent.bytes))
     return {(Source.REPLAYED, phase): _weighted(rows) for phase, rows in found.items()}
 

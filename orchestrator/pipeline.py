@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
+from hybridsplit.orchestrator.memory_words import levels_line
 from hybridsplit.orchestrator.plan_file import STATED
 from hybridsplit.orchestrator.run_check import check_run
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
@@ -200,7 +201,7 @@ def run_plan(
     left_out = {(fault.client, fault.round) for fault in result.faults}
     summary = summarise(
         plan, LedgerSums.of_entries(entries, left_out), rounds_table(result.records), control, result.peak_bytes,
-        trained.replayed.distinct_windows,
+        trained.replayed.distinct_windows, levels_line(plan, trained.replayed),
     )  # fmt: skip
     events = (*result.events, *(fault.describe() for fault in result.faults))
     changes = {"executor": settings.executor, "events": events, "notes": (*summary.notes, *events)}

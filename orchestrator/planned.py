@@ -60,7 +60,15 @@ def plan_as_asked(
             "objective.links: recorded (--set objective.links=recorded), or objective.late: skip"
         )
     if not by_recordings:
-        plan = make_plan(scenario, table, strategy, fixed=fixed, warm_start=warm_start, time_limit_s=time_limit_s)
+
+        def made(options: OptionTable) -> Plan:
+            return make_plan(scenario, options, strategy, fixed=fixed, warm_start=warm_start, time_limit_s=time_limit_s)
+
+        plan = made(table)
+        if any(client.levels for client in plan.clients):
+            from hybridsplit.orchestrator.recorded.for_memory import plan_for_memory
+
+            plan = plan_for_memory(scenario, table, plan, made)
         return _with_deadline(plan, scenario, recordings)
     if fixed:
         raise UsageError("fixed: options are chosen over the recordings; set objective.links to nominal to fix some")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
+from hybridsplit.orchestrator.memory_words import levels_line
 from hybridsplit.orchestrator.results import Replayed
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import summarise
@@ -57,8 +58,8 @@ def replay_plan(
         uses_recorded_rates=absolute,
     )  # fmt: skip
     sums = LedgerSums.of_replay(plan, attendance, replayed)
-    summary = summarise(plan, sums, None, None, {}, replayed.distinct_windows)
-    found = Replayed(summary, sums, lambda: [*plan.ledger_entries(num_rounds, attendance), *replayed.entries])
+    summary = summarise(plan, sums, None, None, {}, replayed.distinct_windows, memory := levels_line(plan, replayed))
+    found = Replayed(summary, sums, lambda: [*plan.ledger_entries(num_rounds, attendance), *replayed.entries], memory)
     if folder is not None:
         # late: a replay that writes nothing needs no report
         from hybridsplit.orchestrator.pipeline import write_report

@@ -95,11 +95,14 @@ class Replayed:
         Of the ledger.
     make_entries
         Gives the entries of the ledger.
+    memory
+        What there is to say of clients whose memory moved; empty where it did not.
     """
 
     summary: Summary
     sums: LedgerSums
     make_entries: Callable[[], Iterable[LedgerEntry]]
+    memory: str = ""
 
     @cached_property
     def entries(self) -> tuple[LedgerEntry, ...]:

@@ -29,6 +29,7 @@ def summarise(
     control: pd.DataFrame | None,
     peak_bytes: dict[str, int],
     distinct_windows: int | None = None,
+    memory: str = "",
 ) -> Summary:
     """Return the final (not best) figures, planned beside replayed beside measured.
 
@@ -42,6 +43,8 @@ def summarise(
         Measured peaks by client.
     distinct_windows
         Rounds that the shortest recording holds without overlap; None where links are constant.
+    memory
+        What there is to say of clients whose memory moved; empty where it did not.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def summarise(
             f"with all of them frozen the same rounds bring {frozen:.1%}."
         )
     seen, words = _data_seen(plan, sums)
-    notes += words
+    notes += [*words, memory] if memory else words
     latencies = None if distinct_windows is None else spread(in_order_s, distinct_windows, _seed_of(plan))
     if latencies is not None:
         line = latencies_line(latencies, num_rounds)
@@ -93,18 +96,20 @@ _NAMED = 3
 
 
 def _data_seen(plan: Plan, sums: LedgerSums) -> tuple[float | None, list[str]]:
-    """Return the share of the data that was in time, mean over rounds, and words; None where rounds wait for all."""
-    if plan.deadline_s is None:
+    """Return the share of the data that was in time, mean over rounds, and words; None where nobody can be late."""
+    if plan.deadline_s is None and not sums.late:
         return None, []
     weight = {client.id: client.data_weight for client in plan.clients}
     lost = math.fsum(weight[name] * count for name, count in sums.late.items())
     seen = 1.0 - lost / math.fsum(weight[name] * count for name, count in sums.rounds_of.items())
-    if not sums.late:
+    if plan.deadline_s is not None and not sums.late:
         return seen, [f"Nobody was late: every client was done within {format_seconds(plan.deadline_s)}."]
     most = sorted(sums.late.items(), key=lambda one: (-one[1], one[0]))
     named = ", ".join(f"{name} in {counted(count, 'round')}" for name, count in most[:_NAMED])
     more = f" and {len(most) - _NAMED:,} others" if len(most) > _NAMED else ""
     times = counted(sum(sums.late.values()), "time")
+    if plan.deadline_s is None:
+        return seen, [f"Left {times} for want of memory ({named}{more}): {seen:.1%} of the data was seen."]
     text = (
         f"Late {times} ({named}{more}): rounds went on after {format_seconds(plan.deadline_s)}, and {seen:.1%} of the "
         "data was seen."

@@ -86,7 +86,7 @@ def train_by_plan(
 
     def clock(attendance: Attendance) -> Reading:
         played = replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, samples_windows=True)
-        return Reading(round_ends_s(played), played.late)
+        return Reading(round_ends_s(played), played.late, played.step_memory)
 
     assignments = assignments_of(plan, scenario)
     result = train(
@@ -99,6 +99,7 @@ def train_by_plan(
         checkpoint_folder=None if folder is None else folder.checkpoints,
         resume=resume,
         options=options,
+        memory_folder=None if folder is None else folder.path / "memory",
         on_round=_round_shown(on_progress, PLAN, num_rounds, on_round),
     )
     beside = None

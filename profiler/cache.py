@@ -27,11 +27,11 @@ from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.kept_files import keep, kept, private_folder
 from hybridsplit.profiler.own_sources import own_sources
 from hybridsplit.profiler.plugin_sources import plugin_sources
-from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile
+from hybridsplit.profiler.profiles import BatchProfile, Choice, FallOrder, ModelProfile
 from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.schema import Scenario
 
-PROFILE_SCHEMA_VERSION = 4
+PROFILE_SCHEMA_VERSION = 5
 _KIND = Kind("a kept profile", PROFILE_SCHEMA_VERSION, "it is dropped, and the model is profiled again")
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("profiler", "runtime", "scenarios")
@@ -60,6 +60,7 @@ def profile_key(scenario: Scenario, cuda_devices: Iterable[CudaMemory]) -> str |
         "seed": scenario.seed,
         "files": [_stamp(path) for path in paths],
         "cuda": [repr(device) for device in cuda_devices],
+        "memory_moves": any(group.memory_trace is not None for group in scenario.clients),
     }
     plugins, own = plugin_sources(scenario), own_sources(scenario)
     if plugins is None or own is None:
@@ -138,6 +139,7 @@ def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
             [vars(device), [[*choice, size] for choice, size in peaks.items()]]
             for device, peaks in profile.cuda_peak_bytes.items()
         ],
+        "falls": [[*choice, falls] for choice, falls in profile.falls.items()],
     }
 
 
@@ -155,6 +157,10 @@ def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
         row_id_bytes=document["row_id_bytes"],
         row_ids_needed=frozenset((cut, mode) for cut, mode in document["row_ids_needed"]),
         cuda_peak_bytes={CudaMemory(**device): _choices(peaks) for device, peaks in document["cuda_peak_bytes"]},
+        falls={
+            Choice(cut, mode, recompute): tuple(FallOrder(text, tuple(counts), size) for text, counts, size in falls)
+            for cut, mode, recompute, falls in document["falls"]
+        },
     )
 
 

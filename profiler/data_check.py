@@ -41,6 +41,10 @@ def check_data(scenario: Scenario, key: str | None, on_progress: OnProgress = la
         from hybridsplit.runtime.replay.trace_files import scenario_traces
 
         scenario_traces(scenario)
+    if any(group.memory_trace for group in scenario.clients):
+        from hybridsplit.runtime.replay.memory_files import scenario_memory
+
+        scenario_memory(scenario)
     num_samples = None if key is None else _kept(key)
     if num_samples is None:
         on_progress("loading PyTorch, and checking the data", 0.0)

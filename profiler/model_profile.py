@@ -20,6 +20,7 @@ from hybridsplit.profiler.memory import (
     peaks_of_run,
     server_memory,
 )
+from hybridsplit.profiler.memory.falls import falls_of
 from hybridsplit.profiler.memory.levels import recompute_levels
 from hybridsplit.profiler.memory.recompute import RecomputePlanner
 from hybridsplit.profiler.models import (
@@ -30,7 +31,7 @@ from hybridsplit.profiler.models import (
     valid_cuts,
     with_batch_size,
 )
-from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile, OnProgress
+from hybridsplit.profiler.profiles import BatchProfile, Choice, FallOrder, ModelProfile, OnProgress
 from hybridsplit.profiler.progress import gradient_split, measured_noise_scale
 from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.runtime.session.client import needs_row_ids
@@ -136,6 +137,7 @@ def _profile_at(
         row_id_bytes=batch.inputs.numel() * _ROW_ID_BYTES,
         row_ids_needed=frozenset(needed),
         cuda_peak_bytes=on_cuda,
+        falls=tracer.falls,
     )
 
 
@@ -165,6 +167,8 @@ class _Tracer:
         self._costs = costs
         self._server_known: dict[tuple[Asks, LossProbes | None], dict[int, int]] = {}
         self._cuts = cuts
+        self._moves = any(group.memory_trace is not None for group in scenario.clients)
+        self.falls: dict[Choice, tuple[FallOrder, ...]] = {}
         self.on_cut: Callable[[int], None] = lambda cut: None
 
     def client_peaks(self, cuts: Sequence[int], mode: str) -> dict[int, int]:
@@ -176,16 +180,22 @@ class _Tracer:
         peaks: dict[Choice, int] = {}
         chain = chain_memory(self._traced, self._scenario)
         work = [cost.forward.total_flops + _FLOPS_PER_BYTE * cost.forward.total_bytes for cost in self._costs]
-        planner = RecomputePlanner(chain, work)
+        # Falls have a planner of their own: its limit must not change which levels are found.
+        planner, planner_of_falls = RecomputePlanner(chain, work), RecomputePlanner(chain, work)
+        steps = self._scenario.training.local_steps
         for cut in cuts:
             self.on_cut(cut)
             if chain.first_trained(cut) > cut:
                 peaks[Choice(cut, mode)] = self.client_peaks([cut], mode)[cut]
                 continue
-            for level in recompute_levels(chain, planner, work, cut, self._scenario.training.local_steps):
+            levels = recompute_levels(chain, planner, work, cut, steps)
+            for level in levels:
                 choice = Choice(cut, mode, level.recompute)
                 peaks[choice] = level.peak_bytes
                 forwards[choice] = level.forwards
+                if self._moves and cut < len(self._costs):
+                    lower = [other.peak_bytes for other in levels if other.peak_bytes < level.peak_bytes]
+                    self.falls[choice] = falls_of(chain, planner_of_falls, work, cut, level, lower, steps)
         return peaks
 
     def server_peaks(self, cuts: Sequence[int], mode: str) -> dict[int, int]:

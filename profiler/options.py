@@ -6,7 +6,8 @@ each kind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,18 +19,22 @@ from hybridsplit.profiler.costs import BlockCost, OperatorCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.data_check import check_data
 from hybridsplit.profiler.energy import client_energy_j
+from hybridsplit.profiler.ladders import LEVEL, level_of, with_ladders
 from hybridsplit.profiler.mode_costs import Clock, block_seconds, server_step_s
 from hybridsplit.profiler.profiles import ModelProfile, OnProgress
 from hybridsplit.profiler.roofline import check_can_train, seconds
 from hybridsplit.profiler.target_gain import with_gains
 from hybridsplit.runtime.aggregation.reliability import expected_progress
 from hybridsplit.scenarios.contracts.modes import Mode
-from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
+from hybridsplit.scenarios.contracts.options import LADDER_COLUMNS, OPTION_COLUMNS, OptionTable
 from hybridsplit.scenarios.devices import Device, find_device
 from hybridsplit.scenarios.modes import MODES, Gradient, StepSizes, TrainingMode
 from hybridsplit.scenarios.modes.base import SCALAR_BYTES
 from hybridsplit.scenarios.modes.passes import BlockSeconds
 from hybridsplit.scenarios.schema import Client, Scenario, Server, Training
+
+if TYPE_CHECKING:
+    from hybridsplit.runtime.replay.memory_trace import MemoryTrace
 
 IntArray = NDArray[np.int64]
 
@@ -59,12 +64,23 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
     for client in scenario.expanded_clients():
         alike.setdefault((client.group, sizes[client.id]), []).append(client)
     clients = [client for group in alike.values() for client in group]
-    table = _client_rows(by_device, clients, [sizes[client.id] for client in clients])
-    table = table[list(OPTION_COLUMNS)].astype(dict(OPTION_COLUMNS))
+    memory = _memory_of(scenario)
+    table = _client_rows(by_device, clients, [sizes[client.id] for client in clients], memory, scenario)
+    columns = {**OPTION_COLUMNS, **(LADDER_COLUMNS if memory else {})}
+    table = table[list(columns)].astype(columns)
     pilot = scenario.objective.pilot
     if pilot is not None:
         table = with_gains(table, scenario, block_costs(profile), pilot)
     return OptionTable(table)
+
+
+def _memory_of(scenario: Scenario) -> dict[str, MemoryTrace]:
+    """Return the memory over time of the clients that have a recording of it."""
+    if all(group.memory_trace is None for group in scenario.clients):
+        return {}
+    from hybridsplit.runtime.replay.memory_files import scenario_memory  # late: constant memory needs no recordings
+
+    return scenario_memory(scenario)
 
 
 def _batch_sizes(scenario: Scenario) -> dict[str, tuple[int, ...]]:
@@ -142,6 +158,7 @@ def _device_rows(
                 "client_energy_j": client_energy_j(device, compute_s),
                 "progress": of_batch * progress,
                 "confidence": str(device.confidence),
+                LEVEL: level_of(choice, profile, clock, zeroth_order, peak_bytes, compute_s / steps),
             }
         )
     return pd.DataFrame(rows)
@@ -176,18 +193,29 @@ def cuda_memory(device: Device) -> CudaMemory | None:
 
 
 def _client_rows(
-    by_device: dict[str, pd.DataFrame], clients: list[Client], sizes: list[tuple[int, ...]]
+    by_device: dict[str, pd.DataFrame],
+    clients: list[Client],
+    sizes: list[tuple[int, ...]],
+    memory: Mapping[str, MemoryTrace],
+    scenario: Scenario,
 ) -> pd.DataFrame:
     """Rows of all clients, at the batch sizes that each can choose; worked out once a device, budget and choice."""
     kinds: list[pd.DataFrame] = []
-    places: dict[tuple[str, int, tuple[int, ...]], IntArray] = {}
+    places: dict[tuple[object, ...], IntArray] = {}
     num_rows = 0
     of_client: list[IntArray] = []
     for client, its_sizes in zip(clients, sizes, strict=True):
-        key = (client.device, client.memory_budget_bytes, its_sizes)
+        trace = memory.get(client.id)
+        met = None if trace is None else (client.memory, client.link)
+        key = (client.device, client.memory_budget_bytes, its_sizes, repr(met), id(trace))
         if key not in places:
             rows = by_device[client.device]
-            kinds.append(_within(rows[rows["batch_size"].isin(its_sizes)], client.memory_budget_bytes))
+            rows = rows[rows["batch_size"].isin(its_sizes)]
+            budget_bytes = client.memory_budget_bytes
+            own = _within(rows, budget_bytes, budget_bytes if trace is None else trace.least_bytes)
+            if trace is not None and client.memory is not None:
+                own = with_ladders(own, rows, trace, client, len(clients), scenario)
+            kinds.append(own)
             places[key] = np.arange(num_rows, num_rows + len(kinds[-1]))
             num_rows += len(kinds[-1])
         of_client.append(places[key])
@@ -203,14 +231,14 @@ def _client_rows(
     return pd.concat([table, about.iloc[whose].reset_index(drop=True)], axis=1)
 
 
-def _within(rows: pd.DataFrame, budget_bytes: int) -> pd.DataFrame:
-    """Rows that are of use within a memory budget, or would be with more of it."""
-    fits = rows["client_peak_bytes"] <= budget_bytes
+def _within(rows: pd.DataFrame, budget_bytes: int, least_bytes: int) -> pd.DataFrame:
+    """Rows that are of use within a memory budget, of which there is always the least, or would be with more of it."""
+    fits = rows["client_peak_bytes"] <= least_bytes
     place = pd.MultiIndex.from_frame(rows[["cut", "batch_size"]])
     plain = place[fits & (rows["mode"] == Mode.FO)]
     # Without recomputation it is ``fo`` in less memory: of use only where ``fo`` does not fit.
     needless = ~rows["recomputes"] & place.isin(plain)
-    return rows.assign(memory_budget_bytes=budget_bytes, fits=fits)[~needless]
+    return rows.assign(memory_budget_bytes=budget_bytes, fits=fits, levels="")[~needless]
 
 
 def profile_scenario(scenario: Scenario, on_progress: OnProgress = lambda what, share: None) -> OptionTable:

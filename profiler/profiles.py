@@ -22,6 +22,24 @@ class Choice(NamedTuple):
     recompute: str = ""
 
 
+class FallOrder(NamedTuple):
+    """A recompute order with a drop at the exchange: a way to finish a step in less memory than it was begun with.
+
+    Parameters
+    ----------
+    recompute
+        The order as text.
+    forwards
+        How often each block below the cut runs forward.
+    peak_bytes
+        Peak of live tensor bytes from the drop on.
+    """
+
+    recompute: str
+    forwards: tuple[int, ...]
+    peak_bytes: int
+
+
 @dataclass(frozen=True)
 class BatchProfile:
     """All that does not depend on how fast a device is, at one batch size.
@@ -46,6 +64,8 @@ class BatchProfile:
         Cuts and modes whose zeroth-order update needs token ids at the server.
     cuda_peak_bytes
         Client peaks on CUDA devices that a scenario names, by device and choice.
+    falls
+        Ways down from the levels of ``fo-recompute`` within a step, where the memory of a client moves.
     """
 
     smashed_bytes: tuple[int, ...]
@@ -59,6 +79,7 @@ class BatchProfile:
     row_id_bytes: int
     row_ids_needed: frozenset[tuple[int, str]]
     cuda_peak_bytes: dict[CudaMemory, dict[Choice, int]] = field(default_factory=dict)
+    falls: dict[Choice, tuple[FallOrder, ...]] = field(default_factory=dict)
 
     @property
     def num_blocks(self) -> int:

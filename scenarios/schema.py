@@ -1,8 +1,7 @@
 """The scenario: one YAML document that states what is to be planned, trained and replayed.
 
-All models are frozen and strict and reject unknown keys. A key that holds a quantity carries its unit in its name and
-accepts text with a unit (``512 MiB``, ``20 MHz``) or a bare number in the unit of the name. The attribute docstrings
-below become the descriptions of the exported JSON Schema.
+All models are frozen and strict and reject unknown keys. A quantity carries its unit in its key and takes text with a
+unit (``512 MiB``) or a bare number in it. Attribute docstrings become the descriptions of the exported JSON Schema.
 """
 
 # Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
@@ -40,6 +39,7 @@ from hybridsplit.scenarios.sections.data import (
     TextSource,
     TextTable,
 )
+from hybridsplit.scenarios.sections.memory import MemoryOverTime, memory_over_time
 from hybridsplit.scenarios.sections.model import Model
 from hybridsplit.scenarios.sections.network import (
     LINK_MODELS,
@@ -149,6 +149,7 @@ class Client:
     energy_cap_j: float | None = None
     drop_price_s: float | None = None
     ray_resource: str | None = None
+    memory: MemoryOverTime | None = None
 
 
 class Scenario(Section):
@@ -303,6 +304,7 @@ def _expanded(groups: tuple[ClientGroup, ...]) -> Iterator[Client]:
                 energy_cap_j=group.energy_cap_j,
                 drop_price_s=group.drop_price_s,
                 ray_resource=group.ray_resource,
+                memory=None if group.memory_trace is None else memory_over_time(group.memory_trace),
             )
 
 

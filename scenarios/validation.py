@@ -79,6 +79,11 @@ def _with_absolute_paths(document: Mapping[str, Any], folder: Path, origin: str)
             link["trace"] = _located(trace, folder, where, must_be_file=True)
         elif isinstance(trace, dict) and isinstance(trace.get("path"), str):
             trace["path"] = _located(trace["path"], folder, f"{where}.path", must_be_file=True)
+        memory, where = group.get("memory_trace") if isinstance(group, dict) else None, f"{origin}: clients.{index}"
+        if isinstance(memory, str):
+            group["memory_trace"] = _located(memory, folder, f"{where}.memory_trace", must_be_file=True)
+        elif isinstance(memory, dict) and isinstance(memory.get("path"), str):
+            memory["path"] = _located(memory["path"], folder, f"{where}.memory_trace.path", must_be_file=True)
     variants = resolved.get("variants")
     for index, variant in enumerate(variants if isinstance(variants, list) else []):
         if isinstance(variant, dict) and isinstance(variant.get("checkpoint"), str):
@@ -127,6 +132,10 @@ def _check_files(scenario: Scenario, origin: str) -> None:
         named_files.append(
             (f"clients.{index}.{key}", trace if isinstance(trace, str) else getattr(trace, "path", None))
         )
+        memory = group.memory_trace
+        key = "memory_trace" if isinstance(memory, str) else "memory_trace.path"
+        file = memory if isinstance(memory, str) else getattr(memory, "path", None)
+        named_files.append((f"clients.{index}.{key}", file))
     for where, named in (
         ("model.python", scenario.model.python),
         ("data.python", getattr(scenario.data, "python", None)),

@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from hybridsplit.scenarios.contracts.alike import alike
+from hybridsplit.scenarios.contracts.ladder import parse_ladder
 from hybridsplit.scenarios.contracts.options import TARGET_COLUMNS
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
@@ -272,6 +273,7 @@ def _client_plan(
         client_energy_j=energy_j if math.isfinite(energy_j) else None,
         progress=row["progress"],
         gain=row.get("gain"),
+        levels=parse_ladder(row["levels"]) if row.get("levels") else (),
         data_weight=row["data_weight"],
         confidence=row["confidence"],
         reason=reason,

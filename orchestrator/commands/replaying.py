@@ -118,6 +118,8 @@ def _replay_one(
     )
     if spread is not None:
         stdout().print(escape(latencies_line(spread, rounds)), highlight=False, soft_wrap=True)
+    if played.memory:
+        stdout().print(escape(played.memory), highlight=False, soft_wrap=True)
     if dealt:
         stdout().print(rates_line(loaded, scenario, dealt, absolute=absolute), highlight=False, soft_wrap=True)
     if round_shown is not None:

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from hybridsplit.orchestrator.report.figures import styled
 from hybridsplit.orchestrator.report.palette import MUTED, PAPER, WARNING
 from hybridsplit.scenarios.contracts.options import OptionTable
-from hybridsplit.scenarios.contracts.recompute import most_kept_inputs, parse_order
+from hybridsplit.scenarios.contracts.recompute import LADDER, most_kept_inputs, parse_order
 from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.units import counted, format_bytes, format_seconds
 
@@ -109,7 +109,7 @@ def memory_page(title: str, options: OptionTable) -> str:
 def _one_client_a_device(table: pd.DataFrame) -> pd.DataFrame:
     """Peaks are those of the model, so one client shows them all; the one with the most rows."""
     first = table["client"].value_counts(sort=True).index[0]
-    one: pd.DataFrame = table[table["client"] == first]
+    one: pd.DataFrame = table[(table["client"] == first) & (table["recompute"] != LADDER)]
     return one.sort_values(["cut", "client_peak_bytes"])
 
 

@@ -29,6 +29,7 @@ PHASE_COLOURS: Mapping[Phase, str] = MappingProxyType(
     {
         Phase.MODEL_DOWNLOAD: "#7d4a75",
         Phase.CLIENT_COMPUTE: "#e69f00",
+        Phase.MEMORY: "#999933",
         Phase.UPLINK: "#0072b2",
         Phase.SERVER_COMPUTE: "#009e73",
         Phase.DOWNLINK: "#56b4e9",
@@ -42,12 +43,13 @@ PHASE_LABELS: Mapping[Phase, str] = MappingProxyType(
     {
         Phase.MODEL_DOWNLOAD: "Model download",
         Phase.CLIENT_COMPUTE: "Client compute",
+        Phase.MEMORY: "Waiting for memory",
         Phase.UPLINK: "Uplink",
         Phase.SERVER_COMPUTE: "Server compute",
         Phase.DOWNLINK: "Downlink",
         Phase.MODEL_UPLOAD: "Model upload",
         Phase.PROPAGATION: "On the way",
-        Phase.ABANDONED: "Left at the deadline",
+        Phase.ABANDONED: "Left unfinished",
         Phase.BARRIER: "Waiting at the barrier",
     }
 )

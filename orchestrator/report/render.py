@@ -47,7 +47,11 @@ def render_report(data: ReportData) -> str:
     shown = None if data.ledger.of(Source.REPLAYED).empty else ShownRound(data)
     has_accuracy = not data.rounds.empty and bool(data.rounds["test_accuracy"].notna().any())
     has_loss = not data.rounds.empty and bool(data.rounds["train_loss"].notna().any())
-    occurs = {Phase.PROPAGATION: _delays(data), Phase.ABANDONED: data.plan.deadline_s is not None}
+    occurs = {
+        Phase.PROPAGATION: _delays(data),
+        Phase.MEMORY: any(client.levels for client in data.plan.clients),
+        Phase.ABANDONED: data.plan.deadline_s is not None or _may_leave(data),
+    }
     phases = [phase for phase in ROUND_ORDER if occurs.get(phase, True)]
     chosen_modes = [mode for mode in MODES if any(client.mode == mode for client in data.plan.clients)]
     values = {
@@ -93,6 +97,12 @@ def render_report(data: ReportData) -> str:
     }
     scenario = data.scenario.name
     return render_page(__package__, f"{scenario}: {data.plan.strategy} plan", scenario, marks, values)
+
+
+def _may_leave(data: ReportData) -> bool:
+    """Whether some client leaves a round for want of memory instead of waiting."""
+    skips = {one.id for one in data.scenario.expanded_clients() if one.memory and one.memory.below_floor == "skip"}
+    return any(client.levels and client.id in skips for client in data.plan.clients)
 
 
 def _delays(data: ReportData) -> bool:

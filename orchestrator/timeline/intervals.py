@@ -17,7 +17,15 @@ from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
 _EVERY_STEP = tuple(
     phase
     for phase in ROUND_ORDER
-    if phase not in (Phase.MODEL_DOWNLOAD, Phase.CLIENT_COMPUTE, Phase.MODEL_UPLOAD, Phase.ABANDONED, Phase.BARRIER)
+    if phase
+    not in (
+        Phase.MODEL_DOWNLOAD,
+        Phase.CLIENT_COMPUTE,
+        Phase.MEMORY,
+        Phase.MODEL_UPLOAD,
+        Phase.ABANDONED,
+        Phase.BARRIER,
+    )
 )
 """What follows the forward passes of a step, in order."""
 
@@ -95,6 +103,7 @@ def _order(steps: int, *, synchronise: bool) -> Iterator[tuple[Phase, int, float
     each = 1 / steps
     yield Phase.MODEL_DOWNLOAD, 0, 1.0
     for step in range(steps):
+        yield Phase.MEMORY, step, each
         yield Phase.CLIENT_COMPUTE, step, each * BEFORE_EXCHANGE
         for phase in _EVERY_STEP:
             yield phase, step, each

@@ -6,7 +6,7 @@ from hybridsplit.profiler.memory import MemoryBreakdown, client_memory
 from hybridsplit.profiler.models import traced_model, with_batch_size
 from hybridsplit.profiler.options import cuda_memory
 from hybridsplit.scenarios.contracts.options import OptionTable
-from hybridsplit.scenarios.contracts.recompute import most_kept_inputs, parse_order
+from hybridsplit.scenarios.contracts.recompute import LADDER, most_kept_inputs, parse_order
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.schema import Scenario
 
@@ -34,7 +34,7 @@ def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, Memory
         for device in reversed(options.table["device"].unique().tolist())
     }
     rows = options.table[(options.table["cut"] == cut) & (options.table["batch_size"] == batch_size)]
-    rows = rows.drop_duplicates(["mode", "recompute"])
+    rows = rows[rows["recompute"] != LADDER].drop_duplicates(["mode", "recompute"])
     found: dict[str, MemoryBreakdown] = {}
     for cuda, device in reversed(models.items()):
         where = f" on {device}" if len(models) > 1 or cuda is not None else ""

@@ -88,7 +88,8 @@ def fits_table(options: OptionTable, local_steps: int | None = None) -> Table:
                 cells = ["no deeper than fo", "-", "-", "-", "-"]
             elif best is None:
                 least_bytes = int(of_mode["client_peak_bytes"].min())
-                missing = f"+{format_bytes(least_bytes - budget_bytes)}"
+                lacks_bytes = least_bytes - budget_bytes
+                missing = f"+{format_bytes(lacks_bytes)}" if lacks_bytes > 0 else "at times too little"
                 cells = ["none", format_bytes(least_bytes), missing, "-", "-"]
             else:
                 cells = [

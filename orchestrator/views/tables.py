@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hybridsplit.orchestrator import plan_words as words
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
+from hybridsplit.orchestrator.memory_words import ladder_line
 from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -140,6 +141,7 @@ def plan_headline(plan: Plan, origin: str = "", *, shortens: bool = True) -> str
         escape(words.proof(plan, origin)),
         *([words.schedule_line(plan)] if words.schedule_line(plan) else []),
         *([words.deadline_line(plan)] if plan.deadline_s is not None else []),
+        *([escape(line)] if (line := ladder_line(plan)) else []),
         *([escape(words.energy_line(plan))] if words.energy_line(plan) else []),
         f"Solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)}.",
         *([f"left out, at their price: {escape(words.dropped(plan))}"] if plan.dropped else []),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from hybridsplit.profiler.memory.blocks import ChainMemory
 from hybridsplit.scenarios.contracts.recompute import Action, RecomputeOrder, RecomputeStep
@@ -22,6 +23,13 @@ _KEEP_GRAPH = -1
 
 _MOST_PROBLEMS = 1_000_000
 """Sub-problems that are solved for one chain, some seconds of work: about 26 unequal blocks, or 30 equal ones."""
+
+
+class Kept(NamedTuple):
+    """What is kept of a block at the exchange: its graph, or its input."""
+
+    block: int
+    is_graph: bool
 
 
 class TooManyProblemsError(Exception):
@@ -64,9 +72,7 @@ class RecomputePlanner:
         first = self._chain.first_trained(cut)
         if first > cut:
             raise ValueError("a part without trainable parameters recomputes nothing")
-        if first not in self._problems:
-            self._problems[first] = _Problem(self._chain, self._forward_cost, first)
-        problem = self._problems[first]
+        problem = self._problem(first)
         if any(problem.forward_need(1, i) > available_bytes for i in range(1, first)):
             return None
         left_bytes = available_bytes - problem.activation[first]
@@ -74,6 +80,48 @@ class RecomputePlanner:
             return None
         frozen = (RecomputeStep(Action.ADVANCE, i) for i in range(1, first))
         return (*frozen, *problem.steps(first, cut, left_bytes, is_up=True))
+
+    def _problem(self, first: int) -> _Problem:
+        if first not in self._problems:
+            self._problems[first] = _Problem(self._chain, self._forward_cost, first)
+        return self._problems[first]
+
+    def continuation(self, kept: Sequence[Kept], cut: int, available_bytes: int) -> RecomputeOrder | None:
+        """Return the cheapest order that goes on from what is kept when λ has come; None if none fits.
+
+        Parameters
+        ----------
+        kept
+            Lowest block first, which is the first trained one.
+        cut, available_bytes
+            As of :meth:`cheapest`.
+
+        Raises
+        ------
+        TooManyProblemsError
+            As there.
+        """
+        problem = self._problem(kept[0].block)
+        left_bytes: list[int] = []
+        below: Kept | None = None
+        for one in kept:
+            # The output of a graph right below is this block's input, and is held by it.
+            if below is None or not (below.is_graph and below.block == one.block - 1):
+                available_bytes -= problem.activation[one.block]
+            left_bytes.append(available_bytes)
+            available_bytes -= problem.held_bytes(one.block) if one.is_graph else 0
+            below = one
+        steps: list[RecomputeStep] = []
+        top = cut
+        for one, left in zip(reversed(kept), reversed(left_bytes), strict=True):
+            if one.is_graph:
+                steps.append(RecomputeStep(Action.BACKWARD, one.block))
+            elif math.isinf(problem.cost(one.block, top, left, is_up=False)):
+                return None
+            else:
+                steps += problem.steps(one.block, top, left, is_up=False)
+            top = one.block - 1
+        return tuple(steps)
 
 
 class _Problem:
@@ -122,6 +170,10 @@ class _Problem:
     def forward_need(self, start: int, index: int) -> int:
         """Bytes beyond the input of ``start`` while block ``index`` runs without a graph."""
         return self._forward[index] + (self.activation[index] if index > start else 0)
+
+    def held_bytes(self, block: int) -> int:
+        """Bytes that a block's graph and output hold."""
+        return self._held[block]
 
     def _best(self, s: int, t: int, m: int, is_up: bool) -> tuple[float, int]:
         # Memory beyond what all graphs take changes nothing, so such amounts share one entry.

@@ -1,7 +1,8 @@
 """Peak memory of a recompute order, composed from its blocks without running it.
 
-Follows :class:`~hybridsplit.runtime.estimators.fo_recompute.FirstOrderRecompute` step by step; ``tests/profiler``
-proves the composition equal to full traces.
+An order that drops something at the exchange has two peaks: up to the drop, and from then on. The walk follows
+:class:`~hybridsplit.runtime.estimators.fo_recompute.FirstOrderRecompute` step by step; ``tests/profiler`` proves the
+composition equal to full traces.
 """
 
 from __future__ import annotations
@@ -32,6 +33,27 @@ def recompute_peak_bytes(chain: ChainMemory, cut: int, order: RecomputeOrder, nu
     ValueError
         If nothing below the cut is trained.
     """
+    return max(max(before, after) for before, after in _peaks(chain, cut, order, num_steps))
+
+
+def peak_after_drop_bytes(chain: ChainMemory, cut: int, order: RecomputeOrder, num_steps: int) -> int:
+    """Return the peak of a step from the first drop of its order on; the whole step's where it drops nothing.
+
+    Parameters
+    ----------
+    chain, cut, order, num_steps
+        As of :func:`recompute_peak_bytes`.
+
+    Raises
+    ------
+    ValueError
+        If nothing below the cut is trained.
+    """
+    return max(after for _, after in _peaks(chain, cut, order, num_steps))
+
+
+def _peaks(chain: ChainMemory, cut: int, order: RecomputeOrder, num_steps: int) -> list[tuple[int, int]]:
+    """Return the peaks before and from the first drop on, of a first step and of later ones."""
     blocks = chain.blocks[:cut]
     first_trained = chain.first_trained(cut)
     if first_trained > cut:
@@ -44,7 +66,7 @@ def recompute_peak_bytes(chain: ChainMemory, cut: int, order: RecomputeOrder, nu
         state_bytes = 0 if is_first else sum(graph.state_bytes for graph in graphs[first_trained - 1 :] if graph)
         walk = _Walk(blocks, graphs, first_trained, loss_bytes, standing_bytes + state_bytes, is_first=is_first)
         peaks.append(walk.run(order))
-    return max(peaks)
+    return peaks
 
 
 @dataclass
@@ -59,23 +81,33 @@ class _Walk:
     is_first: bool
     peak_bytes: int = 0
     _kept: set[int] = field(default_factory=set)
+    _graphs: set[int] = field(default_factory=set)
     _holders: Counter[int] = field(default_factory=Counter)
     """How many kept inputs and graphs hold each activation."""
     _held_bytes: int = 0
     """What kept inputs and graphs hold together: sums over them at each step would be quadratic in deep chains."""
 
-    def run(self, order: RecomputeOrder) -> int:
+    def run(self, order: RecomputeOrder) -> tuple[int, int]:
         last = len(self.blocks)
         x, reached = 1, 0
-        gradient_bytes = 0
+        gradient_bytes, before_bytes = 0, 0
+        is_sent = False
         for action, index in ((step.action, step.block) for step in order):
             block = self.blocks[index - 1]
+            if action is Action.DROP:
+                before_bytes, self.peak_bytes = max(before_bytes, self.peak_bytes), 0
+                self._drop(index)
+                continue
+            if reached == last and not is_sent:
+                gradient_bytes, is_sent = self._exchange(), True
+                x = 1
             if action is Action.BACKWARD:
                 self._release_input(index)
                 graph = self._graph(index)
                 excess_bytes = graph.first_backward_bytes if self.is_first else graph.later_backward_bytes
                 self._reach(x, gradient_bytes, excess_bytes)
                 self._hold(-1, index, index + 1)
+                self._graphs.discard(index)
                 self._held_bytes -= graph.saved_bytes
                 gradient_bytes = 0 if index == self.first_trained else block.input_bytes
                 self.standing_bytes += graph.state_bytes if self.is_first else 0
@@ -87,17 +119,32 @@ class _Walk:
             if action is Action.GRAPH:
                 self._reach(x, gradient_bytes, self._graph(index).graph_bytes)
                 self._hold(1, index, index + 1)
+                self._graphs.add(index)
                 self._held_bytes += self._graph(index).saved_bytes
             else:
                 self._reach(x, gradient_bytes, block.forward_bytes)
             x = index + 1
-            if index == last and reached < last:
-                gradient_bytes = block.output_bytes
-                self._reach(x, 0, max(self.loss_bytes, gradient_bytes))
             reached = max(reached, index)
-            if index == last:
+            if is_sent and index == last:
                 x = 1
-        return self.peak_bytes
+        return before_bytes, self.peak_bytes
+
+    def _exchange(self) -> int:
+        """Send the smashed data and receive λ; return the bytes of it."""
+        last = len(self.blocks)
+        gradient_bytes = self.blocks[last - 1].output_bytes
+        self._reach(last + 1, 0, max(self.loss_bytes, gradient_bytes))
+        return gradient_bytes
+
+    def _drop(self, index: int) -> None:
+        """Free a graph, whose input stays kept, or a kept input."""
+        if index in self._graphs:
+            self._hold(-1, index, index + 1)
+            self._held_bytes -= self._graph(index).saved_bytes
+            self._graphs.discard(index)
+            self._keep_input(index)
+        else:
+            self._release_input(index)
 
     def _reach(self, x: int, gradient_bytes: int, excess_bytes: int) -> None:
         """Account for one step's largest excess over what is live."""

@@ -14,7 +14,7 @@ from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.optimizers import NamedOptimizer, OptimizerInBackward
 from hybridsplit.runtime.split.parts import Part
-from hybridsplit.scenarios.contracts.recompute import Action, check_order, one_input_per_block, parse_order
+from hybridsplit.scenarios.contracts.recompute import LADDER, Action, check_order, one_input_per_block, parse_order
 from hybridsplit.scenarios.schema import Training
 
 
@@ -31,7 +31,7 @@ class FirstOrderRecompute(GradientEstimator):
         As for every mode.
     recompute
         The recompute order as text (see :mod:`hybridsplit.scenarios.contracts.recompute`); empty for one kept input per
-        block.
+        block, which a ladder begins with as well (:meth:`follow`).
 
     Raises
     ------
@@ -48,18 +48,44 @@ class FirstOrderRecompute(GradientEstimator):
             (i for i, block in enumerate(part.ordered(), 1) if any(p.requires_grad for p in block.parameters())),
             len(part.blocks) + 1,
         )
-        num_blocks = len(part.blocks)
+        self.follow("" if recompute == LADDER else recompute)
+
+    def follow(self, recompute: str) -> None:
+        """Run the steps from now on in an order; no activation lives between steps, so that it may be any.
+
+        Parameters
+        ----------
+        recompute
+            The order as text; empty for one kept input per block.
+
+        Raises
+        ------
+        ContractError
+            If it does not fit this part.
+        """
+        num_blocks = len(self.part.blocks)
         self.order = parse_order(recompute) or one_input_per_block(num_blocks, self._first_trained)
         check_order(self.order, num_blocks, self._first_trained)
 
     def step(self, batch: Batch, link: ServerLink, key: NoiseKey) -> StepResult:
-        """Carry out the recompute order; the smashed data goes up when the last block has run for the first time."""
+        """Carry out the recompute order; the smashed data goes up when the last block has run for the first time.
+
+        What the order drops then is freed before λ is received.
+        """
         blocks = self.part.ordered()
         kept: dict[int, Tensor] = {}
         graphs: dict[int, tuple[Tensor, Tensor]] = {}
         here, reached, loss = 1, 0, 0.0
         x, gradient = batch.inputs, None
+        is_sent = False
         for action, index in ((step.action, step.block) for step in self.order):
+            if action is Action.DROP:
+                _drop(index, kept, graphs)
+                continue
+            if reached == len(blocks) and not is_sent:
+                gradient, loss = link.exact(x, batch, wants_gradient=self.trains)
+                # Nothing runs on from the last block, so that its output lives on in its graph alone.
+                x, is_sent = batch.inputs, True
             if action is Action.BACKWARD:
                 kept.pop(index, None)
                 gradient = _backward(*graphs.pop(index), gradient)
@@ -78,12 +104,11 @@ class FirstOrderRecompute(GradientEstimator):
                     with torch.no_grad():
                         x = block(x, batch.mask_BS)
             here = index + 1
-            if index == len(blocks) and reached < index:
-                gradient, loss = link.exact(x, batch, wants_gradient=self.trains)
             reached = max(reached, index)
-            if here > len(blocks):
-                # Nothing runs on from the last block, so that its output lives on in its graph alone.
+            if is_sent and here > len(blocks):
                 x = batch.inputs
+        if not is_sent:
+            _, loss = link.exact(x, batch, wants_gradient=self.trains)
         return StepResult(loss)
 
     def _with_graph(self, block: nn.Module, index: int, x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -99,6 +124,15 @@ class FirstOrderRecompute(GradientEstimator):
     def close(self) -> None:
         """Detach the optimizer from the parameters."""
         self._optimizer.remove()
+
+
+def _drop(index: int, kept: dict[int, Tensor], graphs: dict[int, tuple[Tensor, Tensor]]) -> None:
+    """Free a block's graph, whose input stays kept, or its kept input."""
+    graph = graphs.pop(index, None)
+    if graph is None:
+        del kept[index]
+    else:
+        kept[index] = graph[0].detach()
 
 
 def _backward(leaf: Tensor, y: Tensor, gradient: Tensor | None) -> Tensor | None:

@@ -8,6 +8,7 @@ the running sum of its jobs. Clients on constant links that do the same are walk
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from hybridsplit.runtime.replay.timed import TimedJob, TimedSteps, TimedWork
 from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, no_totals
@@ -15,6 +16,10 @@ from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import Job, Resource
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.units import bits
+
+if TYPE_CHECKING:
+    from hybridsplit.runtime.replay.traces import BandwidthTrace
 
 
 def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronise: bool) -> Timeline:
@@ -36,7 +41,7 @@ def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronis
     """
     timed = TimedWork(work)
     usual: dict[int, TimedSteps] = {}
-    recorded = {client: item.steps() for client, item in enumerate(work) if item.trace is not None}
+    recorded = {client: _parts_of(item, item.steps()) for client, item in enumerate(work) if item.trace is not None}
     totals: list[list[RoundTotals]] = [[] for _ in work]
     ends_s: list[float] = []
     now_s = 0.0
@@ -57,8 +62,8 @@ def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronis
                 pace = _Constant(steps, now_s, late_s) if found is None else found
                 paces[id(steps), late_s] = pace
             else:
-                jobs = item.steps(extra_bytes) if extra_bytes else recorded[client]
-                pace = _Recorded(item, jobs, now_s, late_s, round_index)
+                parts = _parts_of(item, item.steps(extra_bytes)) if extra_bytes else recorded[client]
+                pace = _Recorded(item, parts, now_s, late_s, round_index)
                 paces[-1 - client, late_s] = pace
             totals[client].append(pace.totals)
         now_s = _to_the_end(paces.values(), work[0].local_steps if synchronise else 1, now_s)
@@ -129,34 +134,65 @@ class _Constant(_Pace):
         self.now_s = now_s
 
 
+class _Part(NamedTuple):
+    """A job of a client on a recorded link, with what is the same in every round; without bits it is no transfer."""
+
+    phase: Phase
+    seconds: float
+    bits: float
+    bytes: int
+    trace: BandwidthTrace | None
+    mean_bps: float | None
+    delay_s: float
+    recorded_delay: bool
+
+
+def _parts_of(work: ClientWork, steps: Sequence[Sequence[Job]]) -> list[list[_Part]]:
+    return [[_part_of(work, job) for job in jobs] for jobs in steps]
+
+
+def _part_of(work: ClientWork, job: Job) -> _Part:
+    if job.resource is Resource.DEVICE or job.resource is Resource.SERVER:
+        seconds = job.amount if job.resource is Resource.DEVICE else work.server_s(job)
+        return _Part(job.phase, seconds, 0.0, 0, None, None, 0.0, False)
+    trace = work.trace_of(job.resource)
+    seconds = work.transfer(job, 0.0).elapsed_s if trace is None else 0.0
+    work.check(job)
+    has_delays = trace is not None and trace.latency_s is not None
+    return _Part(
+        job.phase, seconds, bits(job.amount), int(job.amount), trace, work.mean_bps(job.resource),
+        work.delay_s(job.resource), has_delays,
+    )  # fmt: skip
+
+
 class _Recorded(_Pace):
-    __slots__ = ("_origin_s", "_steps", "_work")
+    __slots__ = ("_origin_s", "_steps")
 
     def __init__(
-        self, work: ClientWork, steps: Sequence[Sequence[Job]], began_s: float, late_s: float, round_index: int
+        self, work: ClientWork, steps: Sequence[Sequence[_Part]], began_s: float, late_s: float, round_index: int
     ) -> None:
         super().__init__(began_s, late_s)
-        self._work, self._steps, self._origin_s = work, steps, work.trace_origin_s(round_index, began_s)
+        self._steps, self._origin_s = steps, work.trace_origin_s(round_index, began_s)
 
     def walk(self, step: int | None) -> None:
         """Do the jobs; a transfer takes what the recording has it take at its time."""
-        for jobs in self._steps if step is None else (self._steps[step],):
-            for job in jobs:
-                self._do(job)
-
-    def _do(self, job: Job) -> None:
-        spent, work = self.totals[job.phase], self._work
-        if job.resource is Resource.DEVICE or job.resource is Resource.SERVER:
-            seconds = job.amount if job.resource is Resource.DEVICE else work.server_s(job)
-            self.now_s += seconds
-            spent.seconds += seconds
-            return
-        taken = work.transfer(job, self.now_s - self._origin_s)
-        self.now_s += taken.elapsed_s
-        spent.seconds += taken.served_s
-        spent.waiting_s += taken.waiting_s
-        spent.bytes += int(job.amount)
-        delay_s = work.delay_s(job.resource, self.now_s - self._origin_s)
-        if delay_s > 0:
-            self.now_s += delay_s
-            self.totals[Phase.PROPAGATION].seconds += delay_s
+        totals, now_s, origin_s = self.totals, self.now_s, self._origin_s
+        for parts in self._steps if step is None else (self._steps[step],):
+            for phase, seconds, size_bits, size, trace, mean_bps, delay_s, has_delays in parts:
+                spent = totals[phase]
+                if trace is None:
+                    now_s += seconds
+                    spent.seconds += seconds
+                else:
+                    taken = trace.transfer(size_bits, now_s - origin_s, mean_bps)
+                    now_s += taken.elapsed_s
+                    spent.seconds += taken.served_s
+                    spent.waiting_s += taken.waiting_s
+                spent.bytes += size
+                if has_delays and trace is not None:
+                    recorded_s = trace.delay_s(now_s - origin_s)
+                    delay_s = delay_s if recorded_s is None else recorded_s
+                if delay_s > 0:
+                    now_s += delay_s
+                    totals[Phase.PROPAGATION].seconds += delay_s
+        self.now_s = now_s

@@ -4,46 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay.apart import walk_apart
 from hybridsplit.runtime.replay.checks import check_arguments, check_attendance, check_plan, check_timeline
-from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
+from hybridsplit.runtime.replay.planned_work import Circumstances, work_of
 from hybridsplit.runtime.replay.played import PlayedRound, Replay
 from hybridsplit.runtime.replay.totals import RoundTotals, Timeline
 from hybridsplit.runtime.replay.urgent import walk_by_priority
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
-from hybridsplit.scenarios.contracts.jobs import Job, Resource, round_jobs
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
-from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
+from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS, Dispatch, Simultaneous
-from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
+from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.loader import validate_scenario
-from hybridsplit.scenarios.schema import Client, Scenario
+from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
+    from hybridsplit.runtime.replay.memory_trace import MemoryTrace
     from hybridsplit.runtime.replay.traces import BandwidthTrace
-
-
-_ALIKE = attrgetter(
-    "client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
-    "model_download_bytes", "uplink_share", "downlink_share",
-)  # fmt: skip
-"""What jobs and rates of clients on one link follow from."""
-
-
-class _Pace(NamedTuple):
-    """Jobs of a round, and how fast and late a client's link carries what they send."""
-
-    jobs: tuple[Job, ...]
-    uplink_bps: float
-    downlink_bps: float
-    uplink_delay_s: float
-    downlink_delay_s: float
+    from hybridsplit.runtime.replay.windows import Recorded
 
 
 def scenario_of(plan: Plan) -> Scenario:
@@ -74,6 +56,7 @@ def replay(
     samples_windows: bool = False,
     uses_recorded_rates: bool = False,
     windows_s: Mapping[str, Sequence[float]] | None = None,
+    memory: Mapping[str, MemoryTrace] | None = None,
 ) -> Replay:
     """Play a plan through the simulated network.
 
@@ -102,6 +85,8 @@ def replay(
         Whether a client with a recording has the rates of the recording itself, whatever its share.
     windows_s
         By client with a recording, the point of it that every round begins at, instead of drawn ones.
+    memory
+        Memory over time by client, of those that the plan gives a ladder; what the scenario names when None.
 
     Returns
     -------
@@ -128,38 +113,32 @@ def replay(
     known = {client.id for client in plan.clients}
     # The scenario's own traces may name clients that a plan has dropped; what a caller passes may not.
     check_arguments(known, {} if traces is None else traces, scales, offsets_s)
-    clients = {client.id: client for client in scenario.expanded_clients()}
     begins_s: Mapping[str, Sequence[float]] = windows_s or {}
     if windows_s is None and samples_windows and used_traces:
-        begins_s = _windows_of(used_traces, scenario, num_rounds)
-    paces: dict[tuple[object, ...], _Pace] = {}
-    work = [
-        _work(
-            client,
-            _scenario_client(clients, client.id),
-            scenario,
-            used_traces.get(client.id),
-            scales.get(client.id, 1.0),
-            offsets_s.get(client.id, 0.0),
-            begins_s.get(client.id),
-            paces,
-            uses_recorded_rates=uses_recorded_rates,
-        )
-        for client in plan.clients
-    ]
+        begins_s = _windows_of(used_traces, scenario, num_rounds, "trace-windows")
+    held = _memory_of(plan, scenario, memory)
+    held_begins_s = _windows_of(held, scenario, num_rounds, "memory-windows") if samples_windows and held else {}
+    work = work_of(
+        plan,
+        scenario,
+        Circumstances(used_traces, begins_s, held, held_begins_s, scales, offsets_s, uses_recorded_rates),
+    )
     present = attendance or draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
     check_attendance(known, present, num_rounds)
     timeline = _timeline(plan, work, present, synchronise=scenario.training.steps_synchronise)
     check_timeline(plan, timeline, present)
     played = tuple(_rounds(plan, timeline))
-    heard = {client: trace for client, trace in used_traces.items() if client in known}
-    distinct = _distinct_windows(heard, played) if begins_s and heard else None
+    heard: list[Recorded] = [trace for client, trace in used_traces.items() if client in known and begins_s]
+    heard += held.values() if held_begins_s else ()
+    distinct = _distinct_windows(heard, played) if heard else None
     return Replay(tuple(client.id for client in plan.clients), timeline, played, distinct)
 
 
 def _timeline(plan: Plan, work: Sequence[ClientWork], attendance: Attendance, *, synchronise: bool) -> Timeline:
     """Walk the rounds where that gives what the simulation would give, and simulate them elsewhere."""
     schedule, moment_s = plan.schedule, SIMULTANEOUS * plan.round_latency_s
+    if any(item.ladder is not None for item in work):
+        return _simulated(plan, work, attendance, moment_s, synchronise=synchronise)
     if plan.deadline_s is not None:
         return _simulated(plan, work, attendance, moment_s, synchronise=False)
     if isinstance(schedule, Simultaneous):
@@ -188,80 +167,30 @@ def _traces_of(scenario: Scenario) -> Mapping[str, BandwidthTrace]:
     return scenario_traces(scenario)
 
 
+def _memory_of(plan: Plan, scenario: Scenario, memory: Mapping[str, MemoryTrace] | None) -> Mapping[str, MemoryTrace]:
+    """Return the memory over time of the clients with a ladder; what is given goes before what the scenario names."""
+    on_ladders = [client.id for client in plan.clients if client.levels]
+    if not on_ladders:
+        return {}
+    if memory is None:
+        from hybridsplit.runtime.replay.memory_files import scenario_memory  # late: few plans have ladders
+
+        memory = scenario_memory(scenario)
+    return {client: memory[client] for client in on_ladders if client in memory}
+
+
 def _windows_of(
-    traces: Mapping[str, BandwidthTrace], scenario: Scenario, num_rounds: int
+    recorded: Mapping[str, Recorded], scenario: Scenario, num_rounds: int, stream: str
 ) -> dict[str, tuple[float, ...]]:
     from hybridsplit.runtime.replay.windows import draw_windows  # late: constant links need no NumPy
 
-    return draw_windows(traces, scenario.seed, num_rounds)
+    return draw_windows(recorded, scenario.seed, num_rounds, stream)
 
 
-def _distinct_windows(traces: Mapping[str, BandwidthTrace], played: Sequence[PlayedRound]) -> int:
+def _distinct_windows(recorded: Sequence[Recorded], played: Sequence[PlayedRound]) -> int:
     from hybridsplit.runtime.replay.windows import distinct_windows
 
-    return distinct_windows(traces, played[-1].simulated_s / len(played))
-
-
-def _scenario_client(clients: Mapping[str, Client], client_id: str) -> Client:
-    if client_id not in clients:
-        raise ContractError(
-            f"the plan has the client {client_id}, which the scenario does not; needs the scenario it was made for"
-        )
-    return clients[client_id]
-
-
-def _work(
-    client: ClientPlan,
-    scenario_client: Client,
-    scenario: Scenario,
-    trace: BandwidthTrace | None,
-    compute_scale: float,
-    start_offset_s: float,
-    windows_s: Sequence[float] | None,
-    paces: dict[tuple[object, ...], _Pace],
-    *,
-    uses_recorded_rates: bool,
-) -> ClientWork:
-    if client.server_compute_s > 0 and client.server_share <= 0:
-        raise RunError(
-            f"client {client.id}, phase {Phase.SERVER_COMPUTE}: needs {client.server_compute_s:g} s of the server and "
-            "has a share of 0, which never ends; make the plan again"
-        )
-    link, local_steps = scenario_client.link, scenario.training.local_steps
-    kind = (id(link), compute_scale, *_ALIKE(client))
-    pace = paces.get(kind)
-    if pace is None:
-        pace = paces[kind] = _Pace(
-            _jobs(client, compute_scale, local_steps, is_dedicated=link.is_dedicated),
-            uplink_rate_bps(link, scenario.radio, client.uplink_share),
-            downlink_rate_bps(link, scenario.radio, client.downlink_share),
-            link.delay_s(is_up=True),
-            link.delay_s(is_up=False),
-        )
-    return ClientWork(
-        client_id=client.id,
-        local_steps=local_steps,
-        jobs=pace.jobs,
-        server_share=client.server_share,
-        uplink_bps=pace.uplink_bps,
-        downlink_bps=pace.downlink_bps,
-        uplink_delay_s=pace.uplink_delay_s,
-        downlink_delay_s=pace.downlink_delay_s,
-        trace=trace,
-        start_offset_s=start_offset_s,
-        windows_s=windows_s,
-        uses_recorded_rates=uses_recorded_rates,
-        is_dedicated=link.is_dedicated,
-    )
-
-
-def _jobs(client: ClientPlan, compute_scale: float, local_steps: int, *, is_dedicated: bool) -> tuple[Job, ...]:
-    jobs = round_jobs(client, local_steps, is_dedicated=is_dedicated)
-    if compute_scale == 1.0:
-        return jobs
-    return tuple(
-        replace(job, amount=job.amount * compute_scale) if job.resource is Resource.DEVICE else job for job in jobs
-    )
+    return distinct_windows(recorded, played[-1].simulated_s / len(played))
 
 
 def _rounds(plan: Plan, timeline: Timeline) -> Iterator[PlayedRound]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hybridsplit.runtime.replay.totals import Timeline, is_late
 from hybridsplit.scenarios.contracts.attendance import Absence
+from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import OCCASIONAL_PHASES
 
@@ -77,12 +78,22 @@ class Replay:
             for index in range(len(self.played))
             for client, rounds in zip(self.clients, self.timeline.totals, strict=True)
             for phase, spent in rounds[index].items()
-            if phase not in OCCASIONAL_PHASES or spent.seconds != 0
+            if phase not in OCCASIONAL_PHASES or spent.seconds != 0 or spent.waiting_s != 0
         )
 
     @cached_property
+    def step_memory(self) -> dict[tuple[str, int], tuple[StepMemory, ...]]:
+        """By client and round, the order and budgets of every step, of the clients that have a ladder."""
+        return {
+            (client, index): steps
+            for client, rounds in zip(self.clients, self.timeline.memory, strict=False)
+            for index, steps in enumerate(rounds)
+            if steps
+        }
+
+    @cached_property
     def late(self) -> tuple[Absence, ...]:
-        """Clients that the deadline of a round came too soon for, in the order of rounds."""
+        """Clients that left a round, at its deadline or for want of memory, in the order of rounds."""
         return tuple(
             Absence(client, index, for_good=False)
             for index in range(len(self.played))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import simpy
 
@@ -15,9 +16,13 @@ from hybridsplit.runtime.replay.totals import PhaseTotals, RoundTotals, Timeline
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import SHARED, Job, Resource
+from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Schedule, Simultaneous, Turns
 from hybridsplit.scenarios.errors import RunError
+
+if TYPE_CHECKING:
+    from hybridsplit.runtime.replay.memory_walk import RoundMemory
 
 _SAME = 1e-9
 """Who is done within this fraction of the deadline after it is in time: less is a matter of rounding."""
@@ -88,6 +93,7 @@ def simulate(
     round_end = Barrier(environment, len(work))
     step_end = Barrier(environment, len(work)) if synchronise else None
     totals: list[list[RoundTotals]] = [[] for _ in work]
+    memory: list[list[tuple[StepMemory, ...]]] = [[] for _ in work]
     steps = work[0].local_steps if work else 1
     order = schedule or Simultaneous()
     everybody = Attendance.of_everybody((item.client_id for item in work), num_rounds)
@@ -99,14 +105,16 @@ def simulate(
             for taking_part in present
         ]
     priorities = _priorities(environment, work, order, moment_s)
-    for item, rounds in zip(work, totals, strict=True):
+    for item, rounds, steps_taken in zip(work, totals, memory, strict=True):
         own = [taking_part.get(item.client_id) for taking_part in present]
         client = _Client(environment, item, turns, own, round_end, step_end, priorities.get(item.client_id), deadline_s)
-        environment.process(client.run(rounds))
+        environment.process(client.run(rounds, steps_taken))
     environment.run()
     if len(round_end.ends_s) != num_rounds:
         raise RunError(f"the replay stopped after {len(round_end.ends_s)} of {num_rounds} rounds; needs all of them")
-    return Timeline(tuple(tuple(rounds) for rounds in totals), tuple(round_end.ends_s))
+    has_ladders = any(item.ladder is not None for item in work)
+    taken = tuple(map(tuple, memory)) if has_ladders else ()
+    return Timeline(tuple(tuple(rounds) for rounds in totals), tuple(round_end.ends_s), taken)
 
 
 def _priorities(
@@ -156,17 +164,19 @@ class _Client:
     priority: Priority | None
     deadline_s: float | None = None
 
-    def run(self, rounds: list[RoundTotals]) -> Events:
-        """Go through the rounds, adding what each took."""
+    def run(self, rounds: list[RoundTotals], steps_taken: list[tuple[StepMemory, ...]]) -> Events:
+        """Go through the rounds, adding what each took and, on a ladder, how its steps were taken."""
         usual = self.work.steps()
         for round_index, (turn, extra_bytes) in enumerate(zip(self.turns, self.catch_up_bytes, strict=True)):
             if extra_bytes is None:
                 yield from self._skip(turn)
                 rounds.append({})
+                steps_taken.append(())
                 continue
             totals = no_totals()
             origin_s = self.work.trace_origin_s(round_index, self.environment.now)
-            own = ClientRound(self.environment, self.work, turn, self.priority, totals, origin_s)
+            memory = self._memory(round_index)
+            own = ClientRound(self.environment, self.work, turn, self.priority, totals, origin_s, memory)
             steps = usual if extra_bytes == 0 else self.work.steps(extra_bytes)
             offset_s = self.work.start_offset_s if round_index == 0 else 0.0
             if self.deadline_s is None:
@@ -175,6 +185,16 @@ class _Client:
                 yield from self._until(self.deadline_s, own, steps, offset_s)
             yield from _meet(self.environment, self.round_end, totals[Phase.BARRIER])
             rounds.append(totals)
+            steps_taken.append(() if memory is None else tuple(memory.steps))
+
+    def _memory(self, round_index: int) -> RoundMemory | None:
+        ladder = self.work.ladder
+        if ladder is None:
+            return None
+        from hybridsplit.runtime.replay.memory_walk import RoundMemory
+
+        origin_s = self.work.memory_origin_s(round_index, self.environment.now)
+        return RoundMemory(ladder, origin_s, self.work.client_id)
 
     def _until(self, deadline_s: float, own: ClientRound, steps: Sequence[Sequence[Job]], offset_s: float) -> Events:
         """Do the round up to a deadline; what is under way then is left where it is."""
@@ -202,15 +222,23 @@ class _Client:
             yield self.environment.timeout(offset_s)
             totals[Phase.MODEL_DOWNLOAD].waiting_s += offset_s
         yield from own.wait_for(Phase.BARRIER, 0, totals[Phase.MODEL_DOWNLOAD])
-        last_turn = 0
+        last_turn, left_s = 0, 0.0
         for step, jobs in enumerate(steps):
             if self.step_end is not None and step > 0:
                 own.ended(Phase.BARRIER, last_turn)
-                yield from _meet(self.environment, self.step_end, totals[Phase.BARRIER])
-                yield from own.wait_for(Phase.BARRIER, step, totals[Phase.BARRIER])
+                at_barrier = PhaseTotals() if own.has_left else totals[Phase.BARRIER]
+                yield from _meet(self.environment, self.step_end, at_barrier)
+                yield from own.wait_for(Phase.BARRIER, step, at_barrier)
                 last_turn = step
             for job in jobs:
+                if own.has_left:
+                    yield from own.pass_over(job)
+                    continue
                 yield from own.do(job)
+                left_s = self.environment.now
+        if own.has_left:
+            since_left_s = self.environment.now - left_s
+            totals[Phase.ABANDONED].seconds = max(since_left_s, math.ulp(self.environment.now))
         own.ended(Phase.BARRIER, last_turn)
 
     def _skip(self, turn: RoundTurns | None) -> Events:

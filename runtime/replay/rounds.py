@@ -20,6 +20,7 @@ from hybridsplit.scenarios.units import bits
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.fades import Fades
+    from hybridsplit.runtime.replay.memory_walk import RoundMemory
 
 Events = Generator[simpy.Event, object, None]
 
@@ -64,6 +65,8 @@ class ClientRound:
         What it spends, by phase.
     origin_s
         Clock at which its trace stands at its beginning.
+    memory
+        Its way through its ladder; None where every step is as planned.
     """
 
     environment: simpy.Environment
@@ -72,10 +75,19 @@ class ClientRound:
     priority: Priority | None
     totals: RoundTotals
     origin_s: float
+    memory: RoundMemory | None = None
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the client has left the round for want of memory."""
+        return self.memory is not None and self.memory.has_left
 
     def do(self, job: Job) -> Events:
         """Do a job, from asking for its resource until what it sent has arrived."""
         spent = self.totals[job.phase]
+        if job.resource is Resource.DEVICE and self.memory is not None:
+            yield from self._within_memory(job.step, spent, self.memory)
+            return
         if job.resource is Resource.DEVICE:
             yield self.environment.timeout(job.amount)
             spent.seconds += job.amount
@@ -91,6 +103,23 @@ class ClientRound:
         if delay_s > 0:
             yield self.environment.timeout(delay_s)
             self.totals[Phase.PROPAGATION].seconds += delay_s
+
+    def pass_over(self, job: Job) -> Events:
+        """Let the turn of a job pass that is not done."""
+        if self.turns is not None and job.resource in SHARED:
+            yield from self.wait_for(job.phase, job.step, PhaseTotals())
+            self.ended(job.phase, job.step)
+
+    def _within_memory(self, step: int, spent: PhaseTotals, memory: RoundMemory) -> Events:
+        part = memory.next_part(step, self.environment.now)
+        if part is None:
+            return
+        if part.wait_s > 0:
+            yield self.environment.timeout(part.wait_s)
+            self.totals[Phase.MEMORY].waiting_s += part.wait_s
+        yield self.environment.timeout(part.seconds)
+        spent.seconds += part.seconds
+        memory.computed(self.environment.now)
 
     def wait_for(self, phase: Phase, step: int, spent: PhaseTotals) -> Events:
         """Wait until all jobs before this one have ended, where the plan has turns."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
 
 
@@ -40,7 +41,11 @@ class Timeline:
         do the same at the same times may share one value.
     round_ends_s
         Clock at the end of each round.
+    memory
+        ``memory[client][round]``: the order and budgets of every step, of clients with a ladder; empty where no client
+        has one.
     """
 
     totals: tuple[tuple[RoundTotals, ...], ...]
     round_ends_s: tuple[float, ...]
+    memory: tuple[tuple[tuple[StepMemory, ...], ...], ...] = ()

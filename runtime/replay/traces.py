@@ -7,6 +7,7 @@ inverting the cumulative sum of the bits, so its cost does not depend on how man
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -14,7 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridsplit.runtime.replay.transfer import Transfer
+from hybridsplit.runtime.replay.transfer import RunningSums, Transfer
 from hybridsplit.scenarios.errors import RunError, ScenarioError, UsageError
 from hybridsplit.scenarios.sections.traces import PastTheEnd
 from hybridsplit.scenarios.units import format_seconds
@@ -63,6 +64,7 @@ class BandwidthTrace:
     _edges_s: FloatArray = field(init=False, repr=False)
     _sent_bits: FloatArray = field(init=False, repr=False)
     _outage_s: FloatArray = field(init=False, repr=False)
+    _scalars: RunningSums = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         durations_s = np.array(self.durations_s, dtype=np.float64).ravel()
@@ -84,6 +86,10 @@ class BandwidthTrace:
             if array is not None:
                 array.setflags(write=False)
             object.__setattr__(self, name, array)
+        scalars = RunningSums(
+            *(array.tolist() for array in (self._edges_s, self._sent_bits, self._outage_s, rates_bps))
+        )
+        object.__setattr__(self, "_scalars", scalars)
         if not (math.isfinite(self._sent_bits[-1]) and self._sent_bits[-1] > 0):
             raise ScenarioError(
                 f"{self.name}: the trace carries {self._sent_bits[-1]} bits over its {self.duration_s:g} s; needs a "
@@ -93,12 +99,12 @@ class BandwidthTrace:
     @property
     def duration_s(self) -> float:
         """Length of one period, s."""
-        return float(self._edges_s[-1])
+        return self._scalars.edges_s[-1]
 
     @property
     def mean_bps(self) -> float:
         """Time-weighted mean rate, bit/s."""
-        return float(self._sent_bits[-1]) / self.duration_s
+        return self._scalars.sent_bits[-1] / self._scalars.edges_s[-1]
 
     @property
     def outage_fraction(self) -> float:
@@ -141,7 +147,7 @@ class BandwidthTrace:
             return None
         position_s = time_s + self.offset_s
         position_s = position_s % self.duration_s if self.past_the_end == "loop" else min(position_s, self.duration_s)
-        sample = int(self._edges_s.searchsorted(position_s, side="right")) - 1
+        sample = bisect_right(self._scalars.edges_s, position_s) - 1
         return float(self.latency_s[min(sample, len(self.latency_s) - 1)])
 
     def between(self, start_s: float, end_s: float) -> tuple[FloatArray, FloatArray]:
@@ -205,26 +211,28 @@ class BandwidthTrace:
         if math.isinf(needed_bits):
             raise UsageError(f"found {size_bits} bits at a mean rate of {mean_bps} bit/s; that never ends")
         repeats = self.past_the_end == "loop"
+        edges_s, sent_bits, outage_s, rates_bps = self._scalars
+        duration_s = edges_s[-1]
         position_s = start_s + self.offset_s
         if repeats:
-            position_s %= self.duration_s
-        elif position_s >= self.duration_s:
+            position_s %= duration_s
+        elif position_s >= duration_s:
             return Transfer(self._held_s(needed_bits), 0.0)
-        sample = min(int(self._edges_s.searchsorted(position_s, side="right")) - 1, len(self.rates_bps) - 1)
-        rate_bps = float(self.rates_bps[sample])
+        sample = min(bisect_right(edges_s, position_s) - 1, len(rates_bps) - 1)
+        rate_bps = rates_bps[sample]
         # Most transfers end within their sample; answered apart they keep all their digits.
-        if rate_bps > 0 and needed_bits <= rate_bps * (float(self._edges_s[sample + 1]) - position_s):
+        if rate_bps > 0 and needed_bits <= rate_bps * (edges_s[sample + 1] - position_s):
             return Transfer(needed_bits / rate_bps, 0.0)
-        inside_s = position_s - float(self._edges_s[sample])
-        target_bits = float(self._sent_bits[sample]) + rate_bps * inside_s + needed_bits
-        start_outage_s = float(self._outage_s[sample]) + (inside_s if rate_bps == 0 else 0.0)
-        if not repeats and target_bits > float(self._sent_bits[-1]):
-            held_s = self._held_s(target_bits - float(self._sent_bits[-1]))
-            waiting_s = max(0.0, float(self._outage_s[-1]) - start_outage_s)
-            return Transfer(self.duration_s - position_s + held_s, waiting_s)
+        inside_s = position_s - edges_s[sample]
+        target_bits = sent_bits[sample] + rate_bps * inside_s + needed_bits
+        start_outage_s = outage_s[sample] + (inside_s if rate_bps == 0 else 0.0)
+        if not repeats and target_bits > sent_bits[-1]:
+            held_s = self._held_s(target_bits - sent_bits[-1])
+            waiting_s = max(0.0, outage_s[-1] - start_outage_s)
+            return Transfer(duration_s - position_s + held_s, waiting_s)
         periods, end_position_s, end_outage_s = self._locate(target_bits)
-        elapsed_s = max(0.0, periods * self.duration_s + end_position_s - position_s)
-        waiting_s = max(0.0, periods * float(self._outage_s[-1]) + end_outage_s - start_outage_s)
+        elapsed_s = max(0.0, periods * duration_s + end_position_s - position_s)
+        waiting_s = max(0.0, periods * outage_s[-1] + end_outage_s - start_outage_s)
         return Transfer(elapsed_s, min(waiting_s, elapsed_s))
 
     def _held_s(self, rest_bits: float) -> float:
@@ -241,7 +249,8 @@ class BandwidthTrace:
 
     def _locate(self, target_bits: float) -> tuple[float, float, float]:
         """Return (whole periods, position in the period, outage before it) of the first time so many bits are sent."""
-        period_bits = float(self._sent_bits[-1])
+        edges_s, sent_bits, outage_s, rates_bps = self._scalars
+        period_bits = sent_bits[-1]
         # The target is counted in (0, period] instead of [0, period), so that a transfer which ends with the period
         # ends with its last bit, before any outage at the seam.
         periods = math.ceil(target_bits / period_bits) - 1
@@ -249,10 +258,10 @@ class BandwidthTrace:
         if rest_bits <= 0:
             periods, rest_bits = periods - 1, rest_bits + period_bits
         rest_bits = min(rest_bits, period_bits)
-        sample = int(self._sent_bits.searchsorted(rest_bits, side="left")) - 1
-        into_s = (rest_bits - float(self._sent_bits[sample])) / float(self.rates_bps[sample])
-        position_s = min(float(self._edges_s[sample]) + into_s, float(self._edges_s[sample + 1]))
-        return float(periods), position_s, float(self._outage_s[sample])
+        sample = bisect_left(sent_bits, rest_bits) - 1
+        into_s = (rest_bits - sent_bits[sample]) / rates_bps[sample]
+        position_s = min(edges_s[sample] + into_s, edges_s[sample + 1])
+        return float(periods), position_s, outage_s[sample]
 
 
 def _running_sum(values: FloatArray) -> FloatArray:

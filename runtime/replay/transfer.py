@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,12 @@ class Transfer:
     def served_s(self) -> float:
         """The part of the elapsed time during which bits moved, s."""
         return self.elapsed_s - self.waiting_s
+
+
+class RunningSums(NamedTuple):
+    """A trace's running sums and rates as Python's numbers: single ones are read from lists several times as fast."""
+
+    edges_s: list[float]
+    sent_bits: list[float]
+    outage_s: list[float]
+    rates_bps: list[float]

@@ -7,7 +7,8 @@ sample when its start is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,18 @@ from hybridsplit.scenarios.streams import stream_seed
 _PARTS = 10
 
 
-def draw_windows(traces: Mapping[str, BandwidthTrace], seed: int, num_rounds: int) -> dict[str, tuple[float, ...]]:
+class Recorded(Protocol):
+    """What windows are drawn of."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of one period, s."""
+        ...
+
+
+def draw_windows(
+    traces: Mapping[str, Recorded], seed: int, num_rounds: int, stream: str = "trace-windows"
+) -> dict[str, tuple[float, ...]]:
     """Draw, for every client and round, the point of the client's recording that the round begins at, s.
 
     Parameters
@@ -30,10 +42,12 @@ def draw_windows(traces: Mapping[str, BandwidthTrace], seed: int, num_rounds: in
         there, and more rounds begin with the same ones.
     num_rounds
         Rounds.
+    stream
+        Name of the streams: links and memory draw from different ones.
     """
     drawn: dict[str, tuple[float, ...]] = {}
     for client, trace in traces.items():
-        generator = np.random.default_rng(stream_seed(seed, "trace-windows", client))
+        generator = np.random.default_rng(stream_seed(seed, stream, client))
         drawn[client] = tuple((generator.random(num_rounds) * trace.duration_s).tolist())
     return drawn
 
@@ -79,15 +93,15 @@ def planning_starts(number: int) -> NDArray[np.float64]:
     return (2 * np.floor(inside) + inside % 1.0) / _PARTS
 
 
-def distinct_windows(traces: Mapping[str, BandwidthTrace], round_latency_s: float) -> int:
+def distinct_windows(recorded: Iterable[Recorded], round_latency_s: float) -> int:
     """Return how many rounds the shortest recording holds without overlap; at least 1.
 
     Parameters
     ----------
-    traces
-        Recordings by client.
+    recorded
+        The recordings.
     round_latency_s
         Mean latency of a round.
     """
-    shortest_s = min(trace.duration_s for trace in traces.values())
+    shortest_s = min(one.duration_s for one in recorded)
     return max(1, int(shortest_s / round_latency_s)) if round_latency_s > 0 else 1

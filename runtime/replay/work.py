@@ -14,6 +14,7 @@ from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.units import bits
 
 if TYPE_CHECKING:
+    from hybridsplit.runtime.replay.memory_walk import Ladder
     from hybridsplit.runtime.replay.traces import BandwidthTrace
 
 
@@ -46,6 +47,10 @@ class ClientWork:
         Whether the trace's rates are those of the link, instead of modulating the planned ones.
     is_dedicated
         Whether the link is the client's own.
+    ladder
+        The recompute orders that it chooses from by its memory; None where every step is as planned.
+    memory_windows_s
+        As ``windows_s``, of the recorded memory.
     """
 
     client_id: str
@@ -61,6 +66,8 @@ class ClientWork:
     windows_s: Sequence[float] | None = None
     uses_recorded_rates: bool = False
     is_dedicated: bool = False
+    ladder: Ladder | None = None
+    memory_windows_s: Sequence[float] | None = None
 
     def steps(self, extra_download_bytes: int = 0) -> list[list[Job]]:
         """Return the jobs of every step of a round in which so many bytes come down beyond the plan's."""
@@ -111,6 +118,10 @@ class ClientWork:
     def trace_origin_s(self, round_index: int, began_s: float) -> float:
         """Return the clock at which the trace stands at its beginning, in a round that began at ``began_s``."""
         return 0.0 if self.windows_s is None else began_s - self.windows_s[round_index]
+
+    def memory_origin_s(self, round_index: int, began_s: float) -> float:
+        """Return the same for the recorded memory."""
+        return 0.0 if self.memory_windows_s is None else began_s - self.memory_windows_s[round_index]
 
     def mean_bps(self, resource: Resource) -> float | None:
         """Return the mean to which the trace is scaled on a link; None where its rates are the link's."""

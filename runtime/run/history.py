@@ -17,6 +17,7 @@ from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.attendance import Absence, Attendance
+from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, OCCASIONAL_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.schedule import Schedule
@@ -48,6 +49,10 @@ class History:
         Clients that rounds went on without.
     node_peak_bytes
         By client, the peak of its blocks on every other machine, where a model is cut several times.
+    steps
+        By client and round, how the steps of clients on ladders are taken.
+    measured_orders
+        By client, the recompute orders whose peak was measured since this process began.
     """
 
     records: list[RoundRecord] = field(default_factory=list)
@@ -60,6 +65,8 @@ class History:
     events: list[str] = field(default_factory=list)
     late: tuple[Absence, ...] = ()
     node_peak_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
+    steps: Mapping[tuple[str, int], tuple[StepMemory, ...]] = field(default_factory=dict)
+    measured_orders: dict[str, set[str]] = field(default_factory=dict)
 
     @classmethod
     def after(
@@ -125,8 +132,7 @@ class History:
         """Return what is to be done in the next round.
 
         A client's peak is measured in the first round it takes part in, since its option does not change within a run,
-        and
-        again where it was over its budget.
+        again where it was over its budget, and where its steps have orders of which none was measured yet.
 
         Parameters
         ----------
@@ -140,10 +146,22 @@ class History:
         round_index = len(self.records)
         sits_out = {one.client for one in (*self.excluded, *self.late) if one.round == round_index}
         chosen = attendance.rounds[round_index].keys() - sits_out
-        taking_part = [a for a in assignments if a.client in chosen]
+        taking_part = [self._with_steps(a, round_index) for a in assignments if a.client in chosen]
         over = {fault.client for fault in self.faults if fault.peak_bytes is not None}
-        measure = frozenset(a.client for a in taking_part if a.client not in self.peak_bytes or a.client in over)
+        measure = frozenset(
+            a.client
+            for a in taking_part
+            if a.client not in self.peak_bytes or a.client in over or self._has_new_orders(a)
+        )
         return RoundTask(round_index, groups_by(schedule, taking_part, scenario.training), measure)
+
+    def _with_steps(self, assignment: Assignment, round_index: int) -> Assignment:
+        steps = self.steps.get((assignment.client, round_index))
+        return replace(assignment, steps=steps) if assignment.steps and steps else assignment
+
+    def _has_new_orders(self, assignment: Assignment) -> bool:
+        known = self.measured_orders.get(assignment.client, set())
+        return any(step.recompute not in known for step in assignment.steps)
 
     def done(self, record: RoundRecord) -> RoundDone:
         """Return what is told of a round that was added."""
@@ -182,7 +200,14 @@ class History:
         reports, round_index = outcome.reports, len(self.records)
         weight = math.fsum(report.assignment.data_weight for report in reports)
         loss = math.fsum(r.assignment.data_weight * r.train_loss for r in reports) / weight if reports else None
-        self.peak_bytes |= {r.assignment.client: r.peak_bytes for r in reports if r.peak_bytes is not None}
+        for report in reports:
+            client, peak_bytes = report.assignment.client, report.peak_bytes
+            if peak_bytes is not None:
+                orders = {step.recompute for step in report.assignment.steps}
+                self.measured_orders.setdefault(client, set()).update(orders)
+                # Of steps in several orders the largest peak counts; of others the newest, after a fault.
+                before_bytes = self.peak_bytes.get(client, 0) if orders else 0
+                self.peak_bytes[client] = max(before_bytes, peak_bytes)
         self.peak_bytes |= {f.client: f.peak_bytes for f in outcome.faults if f.peak_bytes is not None}
         self.node_peak_bytes |= {r.assignment.client: peaks for r in reports if (peaks := r.peaks_above)}
         caught_up = {

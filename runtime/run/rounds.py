@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hybridsplit.runtime.aggregation.scalar_log import ScalarLog
@@ -13,11 +14,13 @@ from hybridsplit.runtime.executors.base import Executor, RoundOutcome
 from hybridsplit.runtime.run.assignments import groups_by, plan_fingerprint
 from hybridsplit.runtime.run.checkpoint import load_checkpoint, save_checkpoint
 from hybridsplit.runtime.run.history import History
+from hybridsplit.runtime.run.memory_seen import add_memory_seen
 from hybridsplit.runtime.run.records import ClientRecord, RoundDone, RoundRecord
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.worker.faults import ClientFault, error_of
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.attendance import Absence, Attendance
+from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
@@ -36,10 +39,13 @@ class Reading(NamedTuple):
         The time at the end of every round, seconds from the start.
     late
         Clients that rounds went on without.
+    steps
+        By client and round, the recompute order of every step and what it may take, of clients whose memory moves.
     """
 
     ends_s: Sequence[float]
     late: tuple[Absence, ...] = ()
+    steps: Mapping[tuple[str, int], tuple[StepMemory, ...]] = MappingProxyType({})
 
 
 Clock = Callable[[Attendance], Reading]
@@ -100,6 +106,7 @@ def train(
     resume: bool = False,
     excluded: Sequence[Absence] = (),
     options: OptionTable | None = None,
+    memory_folder: Path | None = None,
     on_round: Callable[[RoundDone], None] = lambda record: None,
 ) -> TrainingResult:
     """Train by rounds.
@@ -126,6 +133,8 @@ def train(
         those who left that run leave this one.
     options
         Option table, to name an option that would fit when a budget is exceeded.
+    memory_folder
+        Where to write what memory real devices saw, a recording a client; nowhere when None.
     on_round
         Called after every round, and first for those of a checkpoint.
 
@@ -163,6 +172,8 @@ def train(
         outcome = executor.train_round(handle, task) if task.groups else RoundOutcome(handle, ())
         _apply_policy(outcome, history.present(assignments), scenario, options)
         handle = outcome.handle
+        if memory_folder is not None:
+            add_memory_seen(memory_folder, outcome.reports)
         record = history.add(outcome, scenario, ends_s[round_index], executor.evaluate(handle))
         on_round(history.done(record))
         if history.attendance(scenario, assignments, num_rounds) != attendance:
@@ -197,7 +208,7 @@ def _clocked(
     attendance = history.attendance(scenario, assignments, num_rounds)
     while True:
         reading = clock(attendance)
-        history.late = reading.late
+        history.late, history.steps = reading.late, reading.steps
         again = history.attendance(scenario, assignments, num_rounds)
         if again == attendance:
             return attendance, reading.ends_s

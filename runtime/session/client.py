@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, time
 
 import torch
 from torch import nn
 
 from hybridsplit.runtime.estimators import GradientEstimator, StepResult, make_estimator
+from hybridsplit.runtime.estimators.fo_recompute import FirstOrderRecompute
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep
 from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.session.available_memory import available_bytes
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch, CountingLink, MeteredLink, ServerLink, Traffic
@@ -76,19 +78,46 @@ class ClientSession:
         self._losses: list[float] = []
         self._scalars: list[ScalarStep] = []
         self._elapsed_s = 0.0
+        self._step_peaks: list[tuple[int, int]] = []
+        self._memory_seen: list[tuple[float, int]] = []
 
     def step(self, step: int, batch: Batch) -> None:
         """Train on one mini-batch; steps of a round count from 0."""
+        if self._assignment.resource is not None:
+            self._look_at_memory()
         start_s = perf_counter()
         key = NoiseKey(self._seed, "client", self._assignment.client, self._round, step)
-        measured = self._meter if step < MEASURED_STEPS else None
-        result = run_step(self.estimator, batch, self._link, key, measured)
+        if self._assignment.steps:
+            result = self._ordered_step(step, batch, key)
+        else:
+            measured = self._meter if step < MEASURED_STEPS else None
+            result = run_step(self.estimator, batch, self._link, key, measured)
         self._losses.append(result.loss)
         if result.scalars is not None:
             self._scalars.append(result.scalars.on_server())
             if self._on_device:
                 self._count_scalars(batch, result.scalars)
         self._elapsed_s += perf_counter() - start_s
+
+    def _look_at_memory(self) -> None:
+        """Note what memory a real device has for training, before a step is begun."""
+        spare_bytes = available_bytes()
+        if spare_bytes is not None:
+            held = [*self._part.parameters(), *self._part.buffers()]
+            held_bytes = sum(tensor.numel() * tensor.element_size() for tensor in held)
+            self._memory_seen.append((time(), spare_bytes + held_bytes))
+
+    def _ordered_step(self, step: int, batch: Batch, key: NoiseKey) -> StepResult:
+        """Take a step in an order of its own, and measure its peaks before and after the exchange."""
+        assert isinstance(self.estimator, FirstOrderRecompute)
+        self.estimator.follow(self._assignment.steps[step].recompute)
+        if self._meter is None:
+            return run_step(self.estimator, batch, self._link, key, None)
+        self._meter.begin_segments()
+        result = run_step(self.estimator, batch, self._link, key, self._meter)
+        peaks = self._meter.segment_peaks
+        self._step_peaks.append((peaks[0], peaks[-1]))
+        return result
 
     def _count_scalars(self, batch: Batch, scalars: ScalarStep) -> None:
         """Without a server part nothing else has crossed: the scalars, and the ids of embedding rows, do."""
@@ -136,6 +165,8 @@ class ClientSession:
             peak_bytes=self._meter.peak_bytes if self._meter else None,
             coefficients=tuple(tuple(scalar_step.coefficients) for scalar_step in self._scalars),
             diverged_at_step=next((s for s, loss in enumerate(self._losses) if not math.isfinite(loss)), None),
+            step_peaks=tuple(self._step_peaks),
+            memory_seen=tuple(self._memory_seen),
         )
 
 

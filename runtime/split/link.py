@@ -204,6 +204,7 @@ class MeteredLink:
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
         """Let the server train; the client holds λ, in the shape of ``h``. As :meth:`ServerLink.exact`."""
+        self.meter.end_segment()
         with self.meter.paused():
             gradient, loss = self.link.exact(h, batch, wants_gradient=wants_gradient)
         if gradient is not None:

@@ -32,10 +32,26 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.live_bytes = 0
         self.peak_bytes = 0
+        self._segments: list[int] = []
+        self._segment_bytes = 0
         self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._paused = False
         # On the meta device tensors are shapes: they count as memory only where shapes are traced.
         self._of_shapes: bool | None = None
+
+    def begin_segments(self) -> None:
+        """Begin to note the peak of every segment that :meth:`end_segment` ends."""
+        self._segments, self._segment_bytes = [], self.live_bytes
+
+    def end_segment(self) -> None:
+        """End a segment and begin another one."""
+        self._segments.append(self._segment_bytes)
+        self._segment_bytes = self.live_bytes
+
+    @property
+    def segment_peaks(self) -> tuple[int, ...]:
+        """Peaks of all segments so far, that which goes on included."""
+        return (*self._segments, self._segment_bytes)
 
     def track(self, tensors: Iterable[Tensor]) -> None:
         """Count tensors that were born elsewhere but occupy this memory."""
@@ -88,6 +104,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Take memory for a storage known by ``key`` while it lives; return what to give back."""
         self.live_bytes += size_bytes
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        self._segment_bytes = max(self._segment_bytes, self.live_bytes)
         return size_bytes
 
     def _freed(self, block: Any) -> None:

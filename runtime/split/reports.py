@@ -58,6 +58,12 @@ class ClientReport:
     places
         The same machine by machine and link by link, where a model is cut several times; bytes and seconds are then
         here alone.
+    step_peaks
+        Peak of every step up to its exchange and from then on, of a client whose steps have orders of their own; empty
+        where they were not measured.
+    memory_seen
+        Time (seconds since 1970) and memory that training could have used, at the start of every step, as a real device
+        saw it: what was available, and what the client part held. Empty on emulated devices.
     """
 
     assignment: Assignment
@@ -68,6 +74,8 @@ class ClientReport:
     coefficients: tuple[tuple[float, ...], ...] = ()
     diverged_at_step: int | None = None
     places: tuple[PlaceReport, ...] = ()
+    step_peaks: tuple[tuple[int, int], ...] = ()
+    memory_seen: tuple[tuple[float, int], ...] = ()
 
     @property
     def peaks_above(self) -> dict[str, int]:

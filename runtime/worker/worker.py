@@ -255,4 +255,9 @@ def _fault_of(outcome: ClientRound, round_index: int) -> ClientFault | None:
     if report.peak_bytes is not None and report.peak_bytes > who.memory_budget_bytes:
         observed = f"{format_bytes(report.peak_bytes)} of its budget of {format_bytes(who.memory_budget_bytes)}"
         return ClientFault(who.client, round_index, FaultKind.OVER_BUDGET, observed, report.peak_bytes)
+    for step, (peaks, allowed) in enumerate(zip(report.step_peaks, who.steps, strict=False)):
+        for peak_bytes, budget_bytes in zip(peaks, (allowed.before_bytes, allowed.after_bytes), strict=True):
+            if peak_bytes > budget_bytes:
+                observed = f"{format_bytes(peak_bytes)} of the {format_bytes(budget_bytes)} it had in step {step}"
+                return ClientFault(who.client, round_index, FaultKind.OVER_BUDGET, observed, peak_bytes)
     return None

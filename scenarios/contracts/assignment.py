@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
-from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 from hybridsplit.scenarios.contracts.stages import Stages, stages_of
 from hybridsplit.scenarios.schema import Scenario
@@ -30,6 +31,8 @@ class Assignment:
         Custom Ray resource of the real device that runs this client; None where any worker may emulate it.
     stages
         The machines that its blocks run on, where the model is cut several times; None for one cut.
+    steps
+        In which order each step of the coming round is run, and what it may take; empty where all follow the placement.
     """
 
     client: str
@@ -38,6 +41,7 @@ class Assignment:
     memory_budget_bytes: int
     resource: str | None = None
     stages: Stages | None = None
+    steps: tuple[StepMemory, ...] = ()
 
 
 def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
@@ -51,8 +55,16 @@ def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:
         Its scenario, in which clients may be bound to real devices.
     """
     resources = {client.id: client.ray_resource for client in scenario.expanded_clients()}
+    local_steps = scenario.training.local_steps
     return tuple(
-        Assignment(client.id, client.placement, client.data_weight, client.memory_budget_bytes, resources[client.id])
+        Assignment(
+            client.id,
+            client.placement,
+            client.data_weight,
+            client.memory_budget_bytes,
+            resources[client.id],
+            steps=_unlimited(client, local_steps),
+        )
         for client in plan.clients
     )
 
@@ -80,6 +92,16 @@ def relay_assignments_of(plan: RelayPlan, scenario: Scenario) -> tuple[Assignmen
     return tuple(found)
 
 
+def _unlimited(client: ClientPlan, local_steps: int) -> tuple[StepMemory, ...]:
+    """Return the steps of a ladder's fastest level: what a client does where no clock says what memory it has."""
+    if not client.levels:
+        return ()
+    budget_bytes = client.memory_budget_bytes
+    return (StepMemory(client.levels[0].recompute, budget_bytes, budget_bytes),) * local_steps
+
+
 def frozen_assignments(assignments: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
     """Return the control: the same placements with no client part trained, emulated by any worker."""
-    return tuple(replace(one, placement=one.placement.trained_by(Mode.FROZEN), resource=None) for one in assignments)
+    return tuple(
+        replace(one, placement=one.placement.trained_by(Mode.FROZEN), resource=None, steps=()) for one in assignments
+    )

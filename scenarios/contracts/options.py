@@ -48,14 +48,20 @@ OPTION_COLUMNS: Mapping[str, str] = {
 """Column to dtype. ``uplink_bytes`` and ``downlink_bytes`` are totals of the round and contain ``model_upload_bytes``
 and ``model_download_bytes``. ``server_compute_s`` is at the whole server. ``data_weight`` is the client's share of the
 data, equal for all its rows and summing to 1 over clients. ``recompute`` is the order in which ``fo-recompute`` runs
-its blocks, empty for one kept input per block and for every other mode. ``client_energy_j`` is NaN where no power
-figure is published: unknown, not zero. ``confidence`` says how the device's seconds are known (measured, calibrated,
-derived)."""
+its blocks, empty for one kept input per block and for every other mode, and ``ladder`` where every step has an order of
+its own. ``client_energy_j`` is NaN where no power figure is published: unknown, not zero. ``confidence`` says how the
+device's seconds are known (measured, calibrated, derived)."""
 
 TARGET_COLUMNS: Mapping[str, str] = {"gain": "float64", "estimate_loss": "float64"}
 """Columns of tables whose scenario has the constants of pilot runs, and of no others: ``gain``, the share of the way to
 the target that a row adds in a round, data weight included, which may be negative; and ``estimate_loss``, what a
 zeroth-order row loses of it where no client trains its blocks exactly."""
+
+LADDER_COLUMNS: Mapping[str, str] = {"levels": "str"}
+"""Columns of tables whose scenario has clients with memory that moves, and of no others: ``levels``, the levels of a
+ladder as text (:mod:`hybridsplit.scenarios.contracts.ladder`), empty for rows of one level. Of a ladder
+``client_peak_bytes`` is the leanest level's, and ``client_compute_s`` the mean over the recorded memory, with the time
+that the client is expected to wait for memory."""
 
 _NEVER_NEGATIVE = (
     "client_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes",

@@ -12,6 +12,8 @@ class Phase(StrEnum):
     """The client part's weights come down at the start of the round."""
     CLIENT_COMPUTE = "client_compute"
     """Forward passes, probes, backward and update on the device."""
+    MEMORY = "memory"
+    """The client waits until there is memory for a step, or for the rest of one."""
     UPLINK = "uplink"
     """Smashed data, labels and scalars go up, every step."""
     SERVER_COMPUTE = "server_compute"
@@ -23,7 +25,7 @@ class Phase(StrEnum):
     PROPAGATION = "propagation"
     """What is sent is on its way: delays of links, which occupy no resource."""
     ABANDONED = "abandoned"
-    """What was under way at the round's deadline and came to nothing: the round goes on without the client."""
+    """What was under way when the client left the round, at its deadline or for want of memory, and came to nothing."""
     BARRIER = "barrier"
     """The client waits for the slowest one: at the end of the round, and between the steps of a shared server model."""
 
@@ -31,5 +33,5 @@ class Phase(StrEnum):
 UPLINK_PHASES = (Phase.UPLINK, Phase.MODEL_UPLOAD)
 DOWNLINK_PHASES = (Phase.DOWNLINK, Phase.MODEL_DOWNLOAD)
 ROUND_ORDER = tuple(Phase)
-OCCASIONAL_PHASES = (Phase.PROPAGATION, Phase.ABANDONED)
+OCCASIONAL_PHASES = (Phase.MEMORY, Phase.PROPAGATION, Phase.ABANDONED)
 """Phases that no ledger names where they take no time."""

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.display import Shown
+from hybridsplit.scenarios.contracts.ladder import LadderLevel
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.placement import FrozenValue, Placement
@@ -21,7 +22,7 @@ from hybridsplit.scenarios.contracts.sealed import Kind, first_difference, read_
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.units import format_seconds
 
-PLAN_SCHEMA_VERSION = 8
+PLAN_SCHEMA_VERSION = 9
 PLAN_KIND = Kind("a plan that 'hybridsplit plan --out' wrote", PLAN_SCHEMA_VERSION, "make the plan again")
 MOST_CLIENTS_IN_JSON = 5_000
 """The clients of larger plans are columns beside ``plan.json``."""
@@ -82,6 +83,10 @@ class ClientPlan(Placement):
     where the target is not the objective."""
     data_weight: float = Field(ge=0)
     confidence: str
+    levels: tuple[LadderLevel, ...] = ()
+    """Recompute orders that the client chooses from in every step, the fastest first, where ``recompute`` is
+    ``ladder``: then ``client_peak_bytes`` is the leanest one's, and ``client_compute_s`` the mean over the recorded
+    memory with the expected wait for it. Empty elsewhere."""
     reason: str = ""
     """What decided this client's option, in words."""
 

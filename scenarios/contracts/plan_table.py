@@ -7,6 +7,7 @@ a phase, such as ``phases_s.uplink``, empty where the client has no such phase.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hybridsplit.scenarios.contracts.alike import alike
+from hybridsplit.scenarios.contracts.ladder import ladder_text
 from hybridsplit.scenarios.contracts.manifest import FileFacts
 from hybridsplit.scenarios.contracts.parquet import read_parquet, write_parquet
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -24,9 +26,11 @@ from hybridsplit.scenarios.errors import AlteredError, ContractError
 if TYPE_CHECKING:
     from hybridsplit.scenarios.contracts.plan import ClientPlan
 
-PLAN_CLIENTS_SCHEMA_VERSION = 1
+PLAN_CLIENTS_SCHEMA_VERSION = 2
 _KIND = "clients of a plan"
 _BY_PHASE = ("phases_s", "waiting_s")
+_LEVELS = "levels"
+"""The one column of text that stands for values of its own: a ladder's levels."""
 _REMEDY = "make the plan again"
 
 
@@ -47,6 +51,7 @@ def write_clients(clients: Sequence[ClientPlan], path: Path) -> dict[str, Any]:
     for name in type(clients[0]).model_fields:
         if name not in _BY_PHASE:
             values = [getattr(client, name) for client in clients]
+            values = [ladder_text(levels) for levels in values] if name == _LEVELS else values
             columns[name] = values if name == "id" else _column(values)
             continue
         by_phase = [getattr(client, name) for client in clients]
@@ -131,7 +136,9 @@ def _documents(frame: pd.DataFrame) -> list[dict[str, Any]]:
         document: dict[str, Any] = {name: {} for name in _BY_PHASE}
         for column, value in row.items():
             field, _, phase = str(column).partition(".")
-            if not phase:
+            if field == _LEVELS:
+                document[field] = json.loads(value)
+            elif not phase:
                 document[field] = None if isinstance(value, float) and np.isnan(value) else value
             elif not np.isnan(value):
                 document.setdefault(field, {})[phase] = value

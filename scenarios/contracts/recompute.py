@@ -2,7 +2,8 @@
 
 A recompute order is a list of steps, written as text such as ``k1 a2 k3 g4 b4 g3 b3 a1 g2 b2 g1 b1`` (blocks count from
 1; a block whose input was not just computed starts from its kept input). The empty text stands for one kept input per
-block. Such orders reverse a chain with any amount of memory (Griewank and Walther, ACM TOMS 26(1), 2000; for
+block, :data:`LADDER` for an order that is chosen anew in every step (:mod:`hybridsplit.scenarios.contracts.ladder`).
+Such orders reverse a chain with any amount of memory (Griewank and Walther, ACM TOMS 26(1), 2000; for
 blocks of unequal cost Beaumont et al., arXiv 1911.13214).
 """
 
@@ -27,6 +28,8 @@ class Action(StrEnum):
     """Run it with a graph, for backward."""
     BACKWARD = "b"
     """Backward through its graph; graph and kept input are freed."""
+    DROP = "d"
+    """Free its graph, whose input stays kept, or else its kept input: while the smashed data is on its way only."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class RecomputeStep:
 
 
 RecomputeOrder = tuple[RecomputeStep, ...]
-_STEP = re.compile(r"([kagb])([1-9][0-9]{0,5})")
+_STEP = re.compile(r"([kagbd])([1-9][0-9]{0,5})")
+LADDER = "ladder"
+"""What stands in place of an order where every step has one of its own, by what memory there is."""
 
 
 def format_order(order: Iterable[RecomputeStep]) -> str:
@@ -61,7 +66,7 @@ def parse_order(text: str) -> RecomputeOrder:
     for word in text.split():
         match = _STEP.fullmatch(word)
         if match is None:
-            raise ContractError(f"recompute order: found {word!r}; needs steps such as k1, a2, g3 or b3")
+            raise ContractError(f"recompute order: found {word!r}; needs steps such as k1, a2, g3, b3 or d2")
         steps.append(RecomputeStep(Action(match[1]), int(match[2])))
     return tuple(steps)
 
@@ -103,9 +108,18 @@ def check_order(order: RecomputeOrder, num_blocks: int, first_trained: int = 1) 
     here, reached, next_backward = 1, 1, num_blocks
     kept: set[int] = set()
     graphs: set[int] = set()
+    may_drop = False
     for step in order:
         block = step.block
         match step.action:
+            case Action.DROP:
+                follows = may_drop and (block in graphs or block in kept)
+                if block in graphs:
+                    graphs.discard(block)
+                    kept.add(block)
+                else:
+                    kept.discard(block)
+                here = 0
             case Action.BACKWARD:
                 follows = block in graphs and block == next_backward and reached > num_blocks
                 next_backward -= 1
@@ -119,7 +133,9 @@ def check_order(order: RecomputeOrder, num_blocks: int, first_trained: int = 1) 
                 if action is Action.GRAPH:
                     graphs.add(block)
                 here = block + 1
+                may_drop = reached < here == num_blocks + 1
                 reached = max(reached, here)
+        may_drop = may_drop and step.action is not Action.BACKWARD
         if not follows:
             raise ContractError(f"recompute order: step {step} does not follow; the order is {_short(order)}")
     if reached != num_blocks + 1 or next_backward != first_trained - 1:

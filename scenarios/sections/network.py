@@ -11,6 +11,7 @@ from pydantic import Field
 from hybridsplit.scenarios.registered import OneName, OneOf, section_registry
 from hybridsplit.scenarios.registry import Registry
 from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.sections.memory import MemoryTrace
 from hybridsplit.scenarios.sections.traces import Trace
 from hybridsplit.scenarios.units import BitsPerSecond, Bytes, Hertz, Seconds
 
@@ -196,6 +197,9 @@ class ClientGroup(Section):
     """Number of clients."""
     memory_budget_bytes: Bytes
     """What training may use on each device: a hard limit, enforced in the run."""
+    memory_trace: MemoryTrace | None = None
+    """What of that is there over time: a recording, by its path relative to the scenario file or with keys that say how
+    it is used. Clients then choose the recompute order of every step by the memory there is. Constant when absent."""
     link: Link
     """Radio link of each client."""
     data_share: PositiveFloat = 1.0

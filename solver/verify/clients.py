@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.schema import Client, Scenario
+from hybridsplit.solver.verify.ladders import ladder_violations
 from hybridsplit.solver.verify.phases import Alone, alone, are_exact, latency_violations, phase_violations
 from hybridsplit.solver.verify.schedule import SHARE_TOLERANCE
 
@@ -63,6 +64,7 @@ def client_violations(
         if rows is None:
             violations += _of_stated_costs(planned, client)
         violations += _of_limits(planned, client, scenario)
+        violations += ladder_violations(planned, client, scenario.training.local_steps)
         derived = alone(planned, client, scenario)
         violations += phase_violations(planned, derived)
         if not violations and are_exact(planned, derived):

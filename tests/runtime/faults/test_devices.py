@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
 
 from hybridsplit.runtime.executors.inline import InlineExecutor
 from hybridsplit.runtime.executors.ray import RayExecutor
+from hybridsplit.runtime.replay.memory_files import load_memory
 from hybridsplit.runtime.run.rounds import TrainingResult, train
 from hybridsplit.runtime.worker.groups import groups_of
 from hybridsplit.scenarios.contracts.schedule import Chain
@@ -18,14 +20,18 @@ from tests.runtime.faults.runs import ROUNDS, assert_same_bits, assignments_of, 
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_real_device_gets_its_own_client(cluster: Cluster, undisturbed: TrainingResult) -> None:
+def test_a_real_device_gets_its_own_client(cluster: Cluster, undisturbed: TrainingResult, tmp_path: Path) -> None:
     scenario = scenario_with("clients.1.ray_resource=pi5")
     bound = {c.id: c.ray_resource for c in scenario.expanded_clients()}
     own = [dataclasses.replace(a, resource=bound[a.client]) for a in assignments_of(scenario)]
     assert {a.resource for a in own} == {None, "pi5"}
     with RayExecutor(scenario, 1, address=cluster.address) as executor:
-        result = train(scenario, own, executor, ROUNDS)
+        result = train(scenario, own, executor, ROUNDS, memory_folder=tmp_path)
     assert_same_bits(result.state, undisturbed.state)
+    assert {path.stem for path in tmp_path.iterdir()} == {a.client for a in own if a.resource}
+    seen = load_memory(next(tmp_path.iterdir()))
+    assert len(seen.budget_bytes) <= ROUNDS * scenario.training.local_steps
+    assert 1 << 20 < seen.least_bytes < 1 << 50
     table = result.measured.table
     emulated = table[table["phase"] == "client_compute"].groupby("client")["emulated"].all()
     assert {client: not bool(is_emulated) for client, is_emulated in emulated.items()} == {

@@ -55,6 +55,9 @@ SHANNON: Values = {
     "radio.link_model": "shannon",
     **{f"clients.{index}.link": {"path_gain_db": -95, "downlink_bps_per_hz": 3} for index in (0, 1)},
 }
+M = "clients.0.memory_trace"
+ON_LADDERS: Values = {f"{T}.modes": ["fo-recompute"], f"{T}.batch_size": 32, "clients.0.memory_budget_bytes": "2 MiB"}
+MOVED: Values = {**ON_LADDERS, M: {"path": "memory.tsv"}}
 RATED: Values = {P: {"uplink_bps": "20 Mbit/s", "downlink_bps": "50 Mbit/s"}}
 DRAWN: Values = {
     f"{P}.trace": {
@@ -242,6 +245,12 @@ CHANGES: dict[str, Change] = {
     "ClientGroup.device": Change("planned", {"clients.0.device": "rpi5_8gb"}),
     "ClientGroup.count": Change("planned", {"clients.0.count": 2}),
     "ClientGroup.memory_budget_bytes": Change("planned", {"clients.0.memory_budget_bytes": "100 KiB"}),
+    "ClientGroup.memory_trace": Change("planned", {"clients.0.memory_trace": "memory.tsv"}, ON_LADDERS),
+    "MemoryOverTime.path": Change("played", {f"{M}.path": "memory-2.tsv"}, MOVED),
+    "MemoryOverTime.below_floor": Change("played", {f"{M}.below_floor": "skip"}, MOVED),
+    "MemoryOverTime.past_the_end": Change(
+        "refused", {f"{M}.past_the_end": "fail"}, {**MOVED, M: {"path": "memory-short.tsv"}}
+    ),
     "ClientGroup.link": Change("planned", RATED),
     "ClientGroup.data_share": Change("planned", {"clients.0.data_share": 3}),
     "ClientGroup.min_cut": Change("planned", {"clients.0.min_cut": 2}),

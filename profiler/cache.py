@@ -31,7 +31,7 @@ from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile
 from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.schema import Scenario
 
-PROFILE_SCHEMA_VERSION = 4
+PROFILE_SCHEMA_VERSION = 5
 _KIND = Kind("a kept profile", PROFILE_SCHEMA_VERSION, "it is dropped, and the model is profiled again")
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("profiler", "runtime", "scenarios")
@@ -138,6 +138,7 @@ def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
             [vars(device), [[*choice, size] for choice, size in peaks.items()]]
             for device, peaks in profile.cuda_peak_bytes.items()
         ],
+        "recompute_gaps": [[*choice, gap] for choice, gap in profile.recompute_gaps.items()],
     }
 
 
@@ -155,6 +156,7 @@ def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
         row_id_bytes=document["row_id_bytes"],
         row_ids_needed=frozenset((cut, mode) for cut, mode in document["row_ids_needed"]),
         cuda_peak_bytes={CudaMemory(**device): _choices(peaks) for device, peaks in document["cuda_peak_bytes"]},
+        recompute_gaps={Choice(cut, mode, text): gap for cut, mode, text, gap in document["recompute_gaps"]},
     )
 
 

@@ -24,7 +24,7 @@ from hybridsplit.profiler.roofline import check_can_train, seconds
 from hybridsplit.profiler.target_gain import with_gains
 from hybridsplit.runtime.aggregation.reliability import expected_progress
 from hybridsplit.scenarios.contracts.modes import Mode
-from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
+from hybridsplit.scenarios.contracts.options import GAP_COLUMN, OPTION_COLUMNS, OptionTable
 from hybridsplit.scenarios.devices import Device, find_device
 from hybridsplit.scenarios.modes import MODES, Gradient, StepSizes, TrainingMode
 from hybridsplit.scenarios.modes.base import SCALAR_BYTES
@@ -60,7 +60,8 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
         alike.setdefault((client.group, sizes[client.id]), []).append(client)
     clients = [client for group in alike.values() for client in group]
     table = _client_rows(by_device, clients, [sizes[client.id] for client in clients])
-    table = table[list(OPTION_COLUMNS)].astype(dict(OPTION_COLUMNS))
+    with_gap = [GAP_COLUMN] if (table[GAP_COLUMN] > 0).any() else []
+    table = table[[*OPTION_COLUMNS, *with_gap]].astype(dict(OPTION_COLUMNS))
     pilot = scenario.objective.pilot
     if pilot is not None:
         table = with_gains(table, scenario, block_costs(profile), pilot)
@@ -142,6 +143,7 @@ def _device_rows(
                 "client_energy_j": client_energy_j(device, compute_s),
                 "progress": of_batch * progress,
                 "confidence": str(device.confidence),
+                GAP_COLUMN: profile.recompute_gaps.get(choice, 0.0),
             }
         )
     return pd.DataFrame(rows)

@@ -46,6 +46,8 @@ class BatchProfile:
         Cuts and modes whose zeroth-order update needs token ids at the server.
     cuda_peak_bytes
         Client peaks on CUDA devices that a scenario names, by device and choice.
+    recompute_gaps
+        Forward work of an order above a lower bound, relative, for choices on chains too deep for the exact programme.
     """
 
     smashed_bytes: tuple[int, ...]
@@ -59,6 +61,7 @@ class BatchProfile:
     row_id_bytes: int
     row_ids_needed: frozenset[tuple[int, str]]
     cuda_peak_bytes: dict[CudaMemory, dict[Choice, int]] = field(default_factory=dict)
+    recompute_gaps: dict[Choice, float] = field(default_factory=dict)
 
     @property
     def num_blocks(self) -> int:

@@ -57,6 +57,10 @@ TARGET_COLUMNS: Mapping[str, str] = {"gain": "float64", "estimate_loss": "float6
 the target that a row adds in a round, data weight included, which may be negative; and ``estimate_loss``, what a
 zeroth-order row loses of it where no client trains its blocks exactly."""
 
+GAP_COLUMN = "recompute_gap"
+"""Column of tables of chains too deep for the exact recompute programme, and of no others: the most forward work that
+the row's order does beyond the least possible in as much memory, relative to that; 0 where the order is the least."""
+
 _NEVER_NEGATIVE = (
     "client_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes",
     "server_compute_s", "client_peak_bytes", "server_state_bytes", "progress", "data_weight",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hybridsplit.orchestrator.inference.results import AppsComparison, LayerCosts
     from hybridsplit.orchestrator.studies.compare import Comparison
     from hybridsplit.orchestrator.studies.pareto import ParetoFront
+    from hybridsplit.orchestrator.studies.what_if import WhatIf
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.solver.strategies import Strategy
     from hybridsplit.solver.virtual_space.strategies import InferenceStrategy
@@ -231,6 +232,37 @@ def pareto(
     if isinstance(loaded, InferenceScenario):
         raise nothing_trained("pareto")
     return pareto_front(loaded, profile(loaded) if options is None else options, x, points)
+
+
+def what_if(scenario: AnyScenario, vary: Mapping[str, Iterable[Any]], *, strategy: str = "optimal") -> WhatIf:
+    """Plan for every combination of other values of some keys.
+
+    Parameters
+    ----------
+    scenario
+        A scenario, or what :func:`load` takes.
+    vary
+        Values by key, whose path is written with dots or ``__``; ``"0.5x"`` is a factor of what the scenario says.
+    strategy
+        Name of a strategy.
+
+    Raises
+    ------
+    UsageError, ScenarioError
+        If there is no such strategy, a value is none of its key, or there are too many combinations.
+    SolverFailure
+        If a solver stopped. A combination without a plan is a cell that says why.
+    """
+    from hybridsplit.orchestrator.studies.what_if import varied_of
+    from hybridsplit.orchestrator.studies.what_if import what_if as study_of
+    from hybridsplit.solver.strategies import find_strategy
+
+    varied = varied_of(vary)
+    find_strategy(strategy)
+    loaded = as_task(scenario)
+    if isinstance(loaded, InferenceScenario):
+        raise nothing_trained("what_if")
+    return study_of(loaded, varied, strategy)
 
 
 def as_task(scenario: AnyScenario) -> Scenario | InferenceScenario:

@@ -140,6 +140,7 @@ def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
             for device, peaks in profile.cuda_peak_bytes.items()
         ],
         "falls": [[*choice, falls] for choice, falls in profile.falls.items()],
+        "recompute_gaps": [[*choice, gap] for choice, gap in profile.recompute_gaps.items()],
     }
 
 
@@ -161,6 +162,7 @@ def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
             Choice(cut, mode, recompute): tuple(FallOrder(text, tuple(counts), size) for text, counts, size in falls)
             for cut, mode, recompute, falls in document["falls"]
         },
+        recompute_gaps={Choice(cut, mode, text): gap for cut, mode, text, gap in document["recompute_gaps"]},
     )
 
 

@@ -100,12 +100,13 @@ def _profile_at(
     tracer = _Tracer(traced, scenario, cuts, costs)
     peaks: dict[Choice, int] = {}
     forwards: dict[Choice, tuple[int, ...]] = {}
+    gaps: dict[Choice, float] = {}
     server: dict[tuple[int, str], int] = {}
     modes = scenario.training.modes
     for position, (mode, its_cuts) in enumerate(existing_cuts(cuts, costs, scenario.training).items()):
         tracer.on_cut = _cuts_shown(on_progress, f"client memory of {mode}", 2 * position, 2 * len(modes), len(costs))
         if MODES[mode].has_recompute_orders:
-            peaks |= tracer.recomputing(its_cuts, mode, forwards)
+            peaks |= tracer.recomputing(its_cuts, mode, forwards, gaps)
         else:
             peaks |= {Choice(cut, mode): size for cut, size in tracer.client_peaks(its_cuts, mode).items()}
         tracer.on_cut = _cuts_shown(
@@ -138,6 +139,7 @@ def _profile_at(
         row_ids_needed=frozenset(needed),
         cuda_peak_bytes=on_cuda,
         falls=tracer.falls,
+        recompute_gaps=gaps,
     )
 
 
@@ -175,8 +177,14 @@ class _Tracer:
         """Client peaks of a mode without an order."""
         return self._composed(cuts, lambda cut: client_memory(self._traced, self._scenario, cut, mode).peak_bytes)
 
-    def recomputing(self, cuts: Sequence[int], mode: str, forwards: dict[Choice, tuple[int, ...]]) -> dict[Choice, int]:
-        """Client peaks of every recompute level; fills in how often each runs its blocks."""
+    def recomputing(
+        self,
+        cuts: Sequence[int],
+        mode: str,
+        forwards: dict[Choice, tuple[int, ...]],
+        gaps: dict[Choice, float],
+    ) -> dict[Choice, int]:
+        """Client peaks of every recompute level; fills in how often each runs its blocks, and gaps where there are."""
         peaks: dict[Choice, int] = {}
         chain = chain_memory(self._traced, self._scenario)
         work = [cost.forward.total_flops + _FLOPS_PER_BYTE * cost.forward.total_bytes for cost in self._costs]
@@ -196,6 +204,8 @@ class _Tracer:
                 if self._moves and cut < len(self._costs):
                     lower = [other.peak_bytes for other in levels if other.peak_bytes < level.peak_bytes]
                     self.falls[choice] = falls_of(chain, planner_of_falls, work, cut, level, lower, steps)
+                if level.gap > 0:
+                    gaps[choice] = level.gap
         return peaks
 
     def server_peaks(self, cuts: Sequence[int], mode: str) -> dict[int, int]:

@@ -17,18 +17,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
 from hybridsplit.profiler.costs import RANDOM_FLOPS_PER_ELEMENT, OperatorClass, OperatorCost, OperatorKey
+from hybridsplit.runtime.split.dispatch import PlainDispatch
 from hybridsplit.scenarios.errors import ProfileError
 
 aten = torch.ops.aten
 _NAMES_OF_PRODUCTS = re.compile(r"(^|_|add|b)mm(_|$)|matmul|convolution|attention|(^|_)linear|gemm|lstm|gru(_|$)")
 
 
-class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OperatorCounter(PlainDispatch):
     """Counts the operators dispatched inside it."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ from hybridsplit.profiler.roofline import check_can_train, seconds
 from hybridsplit.profiler.target_gain import with_gains
 from hybridsplit.runtime.aggregation.reliability import expected_progress
 from hybridsplit.scenarios.contracts.modes import Mode
-from hybridsplit.scenarios.contracts.options import LADDER_COLUMNS, OPTION_COLUMNS, OptionTable
+from hybridsplit.scenarios.contracts.options import GAP_COLUMN, LADDER_COLUMNS, OPTION_COLUMNS, OptionTable
 from hybridsplit.scenarios.devices import Device, find_device
 from hybridsplit.scenarios.modes import MODES, Gradient, StepSizes, TrainingMode
 from hybridsplit.scenarios.modes.base import SCALAR_BYTES
@@ -67,7 +67,8 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
     memory = _memory_of(scenario)
     table = _client_rows(by_device, clients, [sizes[client.id] for client in clients], memory, scenario)
     columns = {**OPTION_COLUMNS, **(LADDER_COLUMNS if memory else {})}
-    table = table[list(columns)].astype(columns)
+    with_gap = [GAP_COLUMN] if (table[GAP_COLUMN] > 0).any() else []
+    table = table[[*columns, *with_gap]].astype(columns)
     pilot = scenario.objective.pilot
     if pilot is not None:
         table = with_gains(table, scenario, block_costs(profile), pilot)
@@ -159,6 +160,7 @@ def _device_rows(
                 "progress": of_batch * progress,
                 "confidence": str(device.confidence),
                 LEVEL: level_of(choice, profile, clock, zeroth_order, peak_bytes, compute_s / steps),
+                GAP_COLUMN: profile.recompute_gaps.get(choice, 0.0),
             }
         )
     return pd.DataFrame(rows)

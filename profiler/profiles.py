@@ -66,6 +66,8 @@ class BatchProfile:
         Client peaks on CUDA devices that a scenario names, by device and choice.
     falls
         Ways down from the levels of ``fo-recompute`` within a step, where the memory of a client moves.
+    recompute_gaps
+        Forward work of an order above a lower bound, relative, for choices on chains too deep for the exact programme.
     """
 
     smashed_bytes: tuple[int, ...]
@@ -80,6 +82,7 @@ class BatchProfile:
     row_ids_needed: frozenset[tuple[int, str]]
     cuda_peak_bytes: dict[CudaMemory, dict[Choice, int]] = field(default_factory=dict)
     falls: dict[Choice, tuple[FallOrder, ...]] = field(default_factory=dict)
+    recompute_gaps: dict[Choice, float] = field(default_factory=dict)
 
     @property
     def num_blocks(self) -> int:

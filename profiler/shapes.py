@@ -17,12 +17,13 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from hybridsplit.profiler.kernels import Kernels, as_on_device
+from hybridsplit.runtime.split.dispatch import PlainDispatch
 
 _META = torch.device("meta")
 _RUN_IT = "run it"
+_IS_OUT = "is what it is written into"
 _ON_META: dict[str, Callable[[Any], Any]] = {
     "generator": lambda _: None,
     "device": lambda device: None if device is None else _META,
@@ -36,7 +37,7 @@ class ShapeMemo:
     known: dict[Hashable, Any] = field(default_factory=dict)
 
 
-class _OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _OnMeta(PlainDispatch):
     """Sends every new tensor to the meta device, reads zeros from there, and remembers the shapes of results."""
 
     def __init__(self, kernels: Kernels, memo: ShapeMemo) -> None:
@@ -57,7 +58,9 @@ class _OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # A generator of the host cannot drive the meta device, where nothing is drawn.
             kwargs = {name: _ON_META.get(name, lambda value: value)(value) for name, value in kwargs.items()}
         if func._schema.is_mutable:
-            return args[0] if _keeps_shape(func, args) else func(*args, **kwargs)
+            if _keeps_shape(func, args):
+                return args[0]
+            return self._into_out(func, args, kwargs) if kwargs and "out" in kwargs else func(*args, **kwargs)
         key = _key(func, args, kwargs)
         found: Any = self._known.get(key) if key is not None else _RUN_IT
         if found is None:
@@ -71,6 +74,17 @@ class _OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for shape in found[1]
         ]
         return made[0] if found[0] is None else found[0](made)
+
+    def _into_out(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Run an operator that writes into ``out``; where it is known to leave the shape, there is nothing to do."""
+        out, key = kwargs["out"], _key(func, args, kwargs)
+        if key is not None and self._known.get(key) is _IS_OUT:
+            return out
+        before = _key_part(out)
+        result = func(*args, **kwargs)
+        if key is not None and result is out and before is not None and _key_part(out) == before:
+            self._known[key] = _IS_OUT
+        return result
 
 
 def _keeps_shape(func: Any, args: Sequence[Any]) -> bool:

@@ -20,7 +20,8 @@ from tests.solver.virtual_space.tasks import random_task
 ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = [
     "Comparison", "HybridSplitError", "ModelSearch", "OptionTable", "ParetoFront", "Placement", "Plan", "Replayed",
-    "Run", "Scenario", "compare", "export", "load", "pareto", "plan", "profile", "replay", "report", "run", "search",
+    "Run", "Scenario", "WhatIf", "compare", "export", "load", "pareto", "plan", "profile", "replay", "report", "run",
+    "search", "what_if",
 ]  # fmt: skip
 SMALL = {"training.local_steps": 1, "training.rounds": 1, "training.frozen_control": False}
 

@@ -116,11 +116,11 @@ def profile(
         print_json({"scenario": loaded.name, "options": rows})
         return
     from hybridsplit.orchestrator.views.memory import explain_memory
-    from hybridsplit.orchestrator.views.profile import breakdown_table, fits_table, memory_chart, worth_line
+    from hybridsplit.orchestrator.views.profile import breakdown_table, fits_table, gap_line, memory_chart, worth_line
 
     stdout().print(fits_table(options, loaded.training.local_steps))
-    if worth := worth_line(options):
-        stdout().print(worth, highlight=False)
+    for line in filter(None, (worth_line(options), gap_line(options))):
+        stdout().print(line, highlight=False)
     stdout().print(breakdown_table(explain_memory(loaded, options)))
     stdout().print(memory_chart(options))
     if out is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hybridsplit.orchestrator.plan_words import energy_j
 from hybridsplit.orchestrator.planned import plan_as_asked
@@ -18,6 +19,9 @@ from hybridsplit.scenarios.errors import InfeasibleError, ScenarioError, UsageEr
 from hybridsplit.scenarios.loader import scenario_of_values
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.yaml_text import UNREADABLE, strict_yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_CELLS = 100
 """Combinations that are planned for; each is a scenario of its own, to be profiled and solved."""
@@ -71,7 +75,7 @@ class Cell:
     infeasible: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WhatIf:
     """All combinations.
 
@@ -90,6 +94,27 @@ class WhatIf:
     minimises: str
     varied: tuple[Varied, ...]
     cells: tuple[Cell, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a combination: a column a key, then the fields of :class:`Cell`."""
+        import pandas as pd
+
+        rows = [{**cell.values, **asdict(cell)} for cell in self.cells]
+        return pd.DataFrame(rows).drop(columns="values")
+
+    def _repr_html_(self) -> str:
+        from hybridsplit.orchestrator.views.notebook import fragment
+        from hybridsplit.orchestrator.views.what_if import infeasible_lines, what_if_table
+
+        return fragment(what_if_table(self), *infeasible_lines(self))
+
+    def __repr__(self) -> str:
+        """Return how many combinations have a plan, and the best of them."""
+        known = [cell for cell in self.cells if cell.objective is not None]
+        best = min(known, key=lambda cell: cell.objective or 0.0, default=None)
+        named = "" if best is None else f"; least {self.minimises} at " + ", ".join(map("=".join, best.values.items()))
+        return f"WhatIf of {self.scenario}: {len(known)} of {len(self.cells)} combinations have a plan{named}"
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -121,17 +146,53 @@ def parse_varied(items: Sequence[str]) -> tuple[Varied, ...]:
         texts = tuple(part.strip() for part in text.split(","))
         if not separator or not key or not all(texts):
             raise UsageError(
-                f"--vary {item[:100]}: needs key.path=value,value,..., for example --vary radio.uplink_hz=0.5x,1x,2x"
+                f"vary {item[:100]}: needs key.path=value,value,..., for example radio.uplink_hz=0.5x,1x,2x"
             )
-        if len(set(texts)) < len(texts) or any(key == one.key for one in found):
-            raise UsageError(f"--vary {item[:100]}: names a key or a value twice; name each once")
         found.append(Varied(key, texts))
+    return _checked(found)
+
+
+def varied_of(values: Mapping[str, Iterable[Any]]) -> tuple[Varied, ...]:
+    """Return keys and values of Python as they would be written: text as it is, all else as JSON, which YAML reads.
+
+    Parameters
+    ----------
+    values
+        The values of every key; parts of its path are joined by dots or by ``__``.
+
+    Raises
+    ------
+    UsageError
+        If a key has no values or a value cannot be written, or as :func:`parse_varied` does.
+    """
+    found: list[Varied] = []
+    for key, of_key in values.items():
+        if isinstance(of_key, (str, bytes)) or not isinstance(of_key, Iterable):
+            raise UsageError(f"vary {key}: found {of_key!r}; needs a list of values, for example ['0.5x', '1x', '2x']")
+        try:
+            texts = tuple(value if isinstance(value, str) else json.dumps(value) for value in of_key)
+        except TypeError as error:
+            raise UsageError(f"vary {key}: a value is neither text, number, list nor mapping ({error})") from error
+        if not texts or not all(texts):
+            raise UsageError(f"vary {key}: found no value, or an empty one; needs values, for example ['0.5x', '2x']")
+        found.append(Varied(key.replace("__", "."), texts))
+    return _checked(found)
+
+
+def _checked(found: Sequence[Varied]) -> tuple[Varied, ...]:
+    """Return keys and values that are different from one another, and not too many."""
+    keys = [one.key for one in found]
+    for one in found:
+        if len(set(one.texts)) < len(one.texts) or keys.count(one.key) > 1:
+            raise UsageError(
+                f"vary {one.key}={','.join(one.texts)[:100]}: names a key or a value twice; name each once"
+            )
     if not found:
-        raise UsageError("--vary: needs at least one key, for example --vary radio.uplink_hz=0.5x,1x,2x")
+        raise UsageError("vary: needs at least one key, for example radio.uplink_hz=0.5x,1x,2x")
     number = math.prod(len(one.texts) for one in found)
     if number > MOST_CELLS:
         raise UsageError(
-            f"--vary: found {number:,} combinations; needs at most {MOST_CELLS}: vary fewer keys or values at a time"
+            f"vary: found {number:,} combinations; needs at most {MOST_CELLS}: vary fewer keys or values at a time"
         )
     return tuple(found)
 
@@ -207,7 +268,7 @@ def _changed(base: Mapping[str, Any], values: Mapping[str, str]) -> Scenario:
         return scenario_of_values({**base, "device_files": []}, changes)
     except ScenarioError as error:
         which = ", ".join(f"{key}={text}" for key, text in values.items())
-        raise ScenarioError(f"--vary {which}: {error}") from error
+        raise ScenarioError(f"vary {which}: {error}") from error
 
 
 def _value(base: Mapping[str, Any], key: str, text: str) -> Any:
@@ -216,12 +277,12 @@ def _value(base: Mapping[str, Any], key: str, text: str) -> Any:
         try:
             return strict_yaml(text)
         except UNREADABLE as error:
-            raise UsageError(f"--vary {key}={text[:100]}: the value is not readable as YAML") from error
+            raise UsageError(f"vary {key}={text[:100]}: the value is not readable as YAML") from error
     known = {name: device.model_dump(mode="json") for name, device in catalogue().items()}
     numbers = list(_found({**base, "devices": {**known, **base["devices"]}}, key.split(".")))
     if len(numbers) != 1 or isinstance(numbers[0], bool) or not isinstance(numbers[0], (int, float)):
         raise UsageError(
-            f"--vary {key}={text}: a factor needs a number to multiply, and the scenario has none there; give values "
+            f"vary {key}={text}: a factor needs a number to multiply, and the scenario has none there; give values "
             "instead, for example 10 MHz"
         )
     product = numbers[0] * float(factor[1])

@@ -13,7 +13,7 @@ from rich.text import Text
 from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.profiler.memory import MemoryBreakdown, Role
 from hybridsplit.scenarios.contracts.modes import Mode
-from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.options import GAP_COLUMN, OptionTable
 from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
@@ -114,6 +114,18 @@ def worth_line(options: OptionTable) -> str:
         return ""
     worths = ", ".join(f"{size}: {share:.3g}" for size, share in (worth / worth.iloc[-1]).items())
     return f"worth of a step by batch size: {worths}"
+
+
+def gap_line(options: OptionTable) -> str:
+    """Return how far recompute orders may be from the least work; empty where all are known to be the least."""
+    if GAP_COLUMN not in options.table:
+        return ""
+    replaced = options.table[options.table[GAP_COLUMN] > 0]
+    return (
+        f"recompute orders: from cut {replaced['cut'].min()} on the chain is too deep for the exact programme; its "
+        f"orders do at most {replaced[GAP_COLUMN].max():.0%} more forward work than the least in as much memory (half "
+        f"of them at most {replaced[GAP_COLUMN].median():.0%})"
+    )
 
 
 def breakdown_table(breakdowns: dict[str, MemoryBreakdown]) -> Table:

@@ -90,13 +90,16 @@ class ChainMemory:
         """Return the lowest block that trains, counted from 1; ``cut + 1`` if none below the cut does."""
         return next((i for i, block in enumerate(self.blocks[:cut], 1) if block.lowest is not None), cut + 1)
 
-    def standing_bytes(self, cut: int) -> int:
-        """Return what a client part holds throughout a later step: batch, parameters, buffers and optimizer state."""
+    def standing_bytes(self, cut: int, *, has_state: bool = True) -> int:
+        """Return what a client part holds throughout a later step: batch, parameters, buffers and optimizer state.
+
+        ``has_state`` is false for a first step, during which the state is born.
+        """
         first = self.first_trained(cut)
         state_bytes = 0
         for i, block in enumerate(self.blocks[:cut], 1):
             graph = block.lowest if i == first else block.inner
-            state_bytes += graph.state_bytes if graph is not None else 0
+            state_bytes += graph.state_bytes if graph is not None and has_state else 0
         return self.batch_bytes + sum(block.standing_bytes for block in self.blocks[:cut]) + state_bytes
 
 

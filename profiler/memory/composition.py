@@ -1,9 +1,10 @@
 """Peaks of every cut and mode, tracing as few of them as exactness allows.
 
 Between cuts that are whole repetitions of the same blocks apart, every moment of a step holds a number of bytes that is
-affine in the number of repetitions, so the peak, their maximum, is convex in it. A convex function whose first and last
-steps are equal is affine in between: then two traces at either end give the peaks of the whole run exactly. Otherwise
-the run is halved and each half is treated alike.
+affine in the number of repetitions, so the peak, their maximum, is convex in it. A convex function that meets a line in
+three places is that line from the first to the last of them: then three traces, two of them of the shallowest cuts,
+give the peaks of the whole run exactly. Otherwise the slope at the other end gives a second line; where the peak at
+their crossing is the larger of both, it is that everywhere. Else the run is parted there and each piece treated alike.
 """
 
 from __future__ import annotations
@@ -60,19 +61,36 @@ def _repeating(cuts: Sequence[int], signatures: Sequence[Hashable], start: int, 
 
 def peaks_of_run(run: Sequence[int], peak: PeakOfCut) -> dict[int, int]:
     """Return the peak of every cut of a run of cuts that are equally far apart."""
-    if len(run) < _FEWEST_WORTH_COMPOSING:
-        return {cut: peak(cut) for cut in run}
-    first, second, last_but_one, last = run[0], run[1], run[-2], run[-1]
-    ends = {cut: peak(cut) for cut in (first, second, last_but_one, last)}
-    slope = ends[second] - ends[first]
-    if ends[last] - ends[last_but_one] == slope and ends[last] - ends[first] == slope * (len(run) - 1):
-        return {cut: ends[first] + slope * position for position, cut in enumerate(run)}
-    middle = len(run) // 2
-    known = dict(ends)
+    known: dict[int, int] = {}
 
-    def remembered(cut: int) -> int:
-        if cut not in known:
-            known[cut] = peak(cut)
-        return known[cut]
+    def at(position: int) -> int:
+        if position not in known:
+            known[position] = peak(run[position])
+        return known[position]
 
-    return peaks_of_run(run[:middle], remembered) | peaks_of_run(run[middle:], remembered)
+    _fill(known, at, 0, len(run) - 1)
+    return {cut: at(position) for position, cut in enumerate(run)}
+
+
+def _fill(known: dict[int, int], at: PeakOfCut, begin: int, end: int) -> None:
+    """Fill in the peaks between two positions of a run, asking for as few as possible."""
+    if end - begin + 1 < _FEWEST_WORTH_COMPOSING:
+        return
+    early = at(begin + 1) - at(begin)
+    is_line = at(end) - at(begin) == early * (end - begin)
+    late = early if is_line else at(end) - at(end - 1)
+
+    def on_lines(position: int) -> int:
+        return max(at(begin) + early * (position - begin), at(end) - late * (end - position))
+
+    middle = (begin + end) // 2
+    if early < late:
+        # The line through the first two meets that through the last two; convexity keeps the crossing inside.
+        crossing = begin + (at(end) - late * (end - begin) - at(begin)) // (early - late)
+        middle = min(max(crossing, begin + 1), end - 1)
+    if is_line or (early < late and all(at(p) == on_lines(p) for p in (middle, middle + 1))):
+        for position in range(begin + 1, end):
+            known[position] = on_lines(position)
+        return
+    _fill(known, at, begin, middle)
+    _fill(known, at, middle, end)

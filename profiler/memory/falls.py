@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from hybridsplit.profiler.memory.blocks import ChainMemory
 from hybridsplit.profiler.memory.levels import RecomputeLevel
-from hybridsplit.profiler.memory.recompute import Kept, RecomputePlanner, TooManyProblemsError
+from hybridsplit.profiler.memory.recompute import Kept, RecomputePlanner, TooManyPointsError
 from hybridsplit.profiler.memory.recompute_peaks import peak_after_drop_bytes
 from hybridsplit.profiler.profiles import FallOrder
 from hybridsplit.scenarios.contracts.recompute import (
@@ -101,7 +101,7 @@ def _tails(
     """Yield the orders that finish a step from what is kept, the cheapest for each amount of memory."""
     try:
         orders = [planner.continuation(kept, cut, amount) for amount in available_bytes]
-    except TooManyProblemsError:
+    except TooManyPointsError:
         orders = []
     yield from (order for order in orders if order is not None)
     yield _again_for_each(kept, cut)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hybridsplit.profiler.memory.blocks import ChainMemory
-from hybridsplit.profiler.memory.recompute import RecomputePlanner, TooManyProblemsError
+from hybridsplit.profiler.memory.recompute import RecomputePlanner, TooManyPointsError
+from hybridsplit.profiler.memory.recompute_bound import least_work_bound
 from hybridsplit.profiler.memory.recompute_peaks import recompute_peak_bytes
 from hybridsplit.profiler.memory.regular_orders import regular_orders
 from hybridsplit.scenarios.contracts.recompute import (
@@ -34,11 +36,15 @@ class RecomputeLevel:
         How often each block below the cut runs forward.
     peak_bytes
         Peak of live tensor bytes of the client part.
+    gap
+        Forward work above a lower bound for as much memory, relative to the bound; 0 where the order is the exact
+        programme's, which no order can better.
     """
 
     recompute: str
     forwards: tuple[int, ...]
     peak_bytes: int
+    gap: float = 0.0
 
 
 def recompute_levels(
@@ -72,11 +78,18 @@ def recompute_levels(
     try:
         orders = [planner.cheapest(cut, amount - standing_bytes) for amount in sorted(amounts)]
         found = [_measured(chain, order, forward_cost, cut, num_steps) for order in orders if order is not None]
-    except TooManyProblemsError:
+    except TooManyPointsError:
         regular = (_one_kept_input(cut, first), _all_graphs(cut, first), *regular_orders(cut, first))
         known = [_measured(chain, order, forward_cost, cut, num_steps) for order in regular]
         fitting = [[one for one in known if one[0].peak_bytes <= amount] for amount in sorted(amounts)]
-        found = [min(some, key=lambda one: (one[1], one[0].peak_bytes)) for some in fitting if some]
+        best = [min(some, key=lambda one: (one[1], one[0].peak_bytes)) for some in fitting if some]
+        standing_bytes = chain.standing_bytes(cut, has_state=num_steps > 1)
+        found = []
+        for level, work in best:
+            bound = least_work_bound(chain, forward_cost, cut, level.peak_bytes - standing_bytes)
+            # A level is as good as the bound up to rounding, or it has a gap.
+            gap = work / bound - 1 if work > bound * (1 + 1e-9) else 0.0
+            found.append((dataclasses.replace(level, gap=gap), work))
     levels: list[RecomputeLevel] = []
     works: list[float] = []
     for level, work in found:

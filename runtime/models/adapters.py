@@ -49,7 +49,13 @@ def _apply_lora(model: nn.Module, lora: TrainLora, task: str) -> None:
         with warnings.catch_warnings():
             # PEFT tells how it sets an option for layers that store their weights transposed.
             warnings.simplefilter("ignore")
-            config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, lora_dropout=0.0)
+            config = LoraConfig(
+                r=lora.rank,
+                lora_alpha=lora.alpha,
+                target_modules=targets,
+                lora_dropout=0.0,
+                use_dora=lora.dora,
+            )
             inject_adapter_in_model(config, model)
     except (ValueError, NotImplementedError, TypeError) as error:
         grouped = _grouped(model, targets, lora.rank)

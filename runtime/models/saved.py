@@ -90,7 +90,7 @@ def _save_adapters(model: Any, lora: TrainLora, scenario: Scenario, folder: Path
     heads = [] if task == "causal-lm" else [head for head in sorted(head_names(model, task)) if _has_any(model, head)]
     state = model.state_dict()
     own = {
-        f"base_model.model.{name.replace('.default.', '.')}": tensor
+        f"base_model.model.{_name_of_peft(name)}": tensor
         for name, tensor in state.items()
         if "lora_" in name or any(name.startswith(f"{head}.") for head in heads)
     }
@@ -110,6 +110,7 @@ def _save_adapters(model: Any, lora: TrainLora, scenario: Scenario, folder: Path
         lora_alpha=lora.alpha,
         target_modules=adapted,
         lora_dropout=0.0,
+        use_dora=lora.dora,
         modules_to_save=heads or None,
         base_model_name_or_path=base,
         task_type=_PEFT_TASKS.get(task) if scenario.model.python is None else None,
@@ -117,6 +118,11 @@ def _save_adapters(model: Any, lora: TrainLora, scenario: Scenario, folder: Path
     ).save_pretrained(str(folder))
     loads = loads or f"transformers.{AUTO_CLASSES[task].__name__}.from_pretrained({base!r})"
     return f"peft.PeftModel.from_pretrained({loads}, folder)"
+
+
+def _name_of_peft(name: str) -> str:
+    """Name of an adapter's tensor in PEFT's files: without the adapter's own, and magnitudes (DoRA) are no module."""
+    return name.replace(".lora_magnitude_vector.default.weight", ".lora_magnitude_vector").replace(".default.", ".")
 
 
 def _has_any(model: nn.Module, name: str) -> bool:

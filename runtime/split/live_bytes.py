@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from hybridsplit.runtime.split.dispatch import PlainDispatch
 
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+
+class LiveBytes(PlainDispatch):
     """Tracks the bytes of live storages born inside the mode, or given to :meth:`track`.
 
     Attributes

@@ -62,6 +62,9 @@ LADDER_COLUMNS: Mapping[str, str] = {"levels": "str"}
 ladder as text (:mod:`hybridsplit.scenarios.contracts.ladder`), empty for rows of one level. Of a ladder
 ``client_peak_bytes`` is the leanest level's, and ``client_compute_s`` the mean over the recorded memory, with the time
 that the client is expected to wait for memory."""
+GAP_COLUMN = "recompute_gap"
+"""Column of tables of chains too deep for the exact recompute programme, and of no others: the most forward work that
+the row's order does beyond the least possible in as much memory, relative to that; 0 where the order is the least."""
 
 _NEVER_NEGATIVE = (
     "client_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes",

@@ -35,6 +35,9 @@ class TrainLora(Section):
     target_modules: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["all-linear"] | None = None
     """Names of the linear modules that get an adapter, or ``all-linear``: all but the head. Those that PEFT adapts in
     this type of model when absent."""
+    dora: bool = False
+    """Train the magnitude of every output of an adapted module apart from its direction (DoRA, Liu et al., arXiv
+    2402.09353), through PEFT. With exact modes and ``frozen`` only."""
 
 
 class TrainBiasesAndNorms(Section):
@@ -232,6 +235,13 @@ class Training(Section):
             faults.append(
                 f"zo_prefix_blocks: found {self.zo_prefix_blocks} while modes lists {', '.join(exact)}; blocks that "
                 "all clients train along the same directions need zeroth-order modes only: modes: [zo-projection]"
+            )
+        estimated = [mode for mode in self.modes if is_estimated(mode)]
+        if isinstance(self.trainable, TrainLora) and self.trainable.dora and estimated:
+            faults.append(
+                f"trainable.dora: found true while modes lists {', '.join(estimated)}; DoRA's gradient takes the norms "
+                "of the weights as constant (arXiv 2402.09353, section 4.3), and passes at perturbed adapters do not, "
+                "so that they would estimate another gradient: leave these modes out, or use dora: false"
             )
         step = self.zeroth_order.optimizer
         plain = isinstance(step, Sgd) and step.momentum == 0.0 and step.weight_decay == 0.0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         pareto,
         plan,
         profile,
+        what_if,
     )
     from hybridsplit.orchestrator.api_runs import replay, report, run
     from hybridsplit.orchestrator.api_search import search
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hybridsplit.orchestrator.search.results import ModelSearch
     from hybridsplit.orchestrator.studies.compare import Comparison
     from hybridsplit.orchestrator.studies.pareto import ParetoFront
+    from hybridsplit.orchestrator.studies.what_if import WhatIf
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.contracts.placement import Placement
     from hybridsplit.scenarios.contracts.plan import Plan
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 _API = "hybridsplit.orchestrator.api"
 _HOME = {
-    **dict.fromkeys(("load", "profile", "plan", "compare", "pareto"), _API),
+    **dict.fromkeys(("load", "profile", "plan", "compare", "pareto", "what_if"), _API),
     **dict.fromkeys(("run", "replay", "report"), f"{_API}_runs"),
     "export": "hybridsplit.orchestrator.exporting",
     "search": f"{_API}_search",
@@ -49,6 +51,7 @@ _HOME = {
     "Replayed": "hybridsplit.orchestrator.results",
     "Comparison": "hybridsplit.orchestrator.studies.compare",
     "ParetoFront": "hybridsplit.orchestrator.studies.pareto",
+    "WhatIf": "hybridsplit.orchestrator.studies.what_if",
     "OptionTable": "hybridsplit.scenarios.contracts.options",
     "Placement": "hybridsplit.scenarios.contracts.placement",
     "Plan": "hybridsplit.scenarios.contracts.plan",
@@ -66,6 +69,7 @@ __all__ = [
     "Replayed",
     "Run",
     "Scenario",
+    "WhatIf",
     "compare",
     "export",
     "load",
@@ -76,6 +80,7 @@ __all__ = [
     "report",
     "run",
     "search",
+    "what_if",
 ]
 
 if not (Path(__file__).parent / "solver").is_dir():

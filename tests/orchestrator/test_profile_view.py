@@ -9,9 +9,9 @@ import pandas as pd
 from rich.console import Console, RenderableType
 
 from hybridsplit.orchestrator.report.memory_by_cut import memory_by_cut_figure, memory_page
-from hybridsplit.orchestrator.views.profile import breakdown_table, fits_table, memory_chart
+from hybridsplit.orchestrator.views.profile import breakdown_table, fits_table, gap_line, memory_chart
 from hybridsplit.profiler.memory import MemoryBreakdown
-from hybridsplit.scenarios.contracts.options import OPTION_COLUMNS, OptionTable
+from hybridsplit.scenarios.contracts.options import GAP_COLUMN, OPTION_COLUMNS, OptionTable
 
 MIB = 1 << 20
 
@@ -116,3 +116,23 @@ def test_a_thousand_kinds_fill_one_screen() -> None:
     table = fits_table(options({f"g{i}-0": 64 * MIB for i in range(1000)}, PEAKS), local_steps=1)
     assert table.row_count <= 24 * 3
     assert table.caption == "and 976 kinds more: see the option table (--out F.parquet)"
+
+
+def test_orders_that_stand_in_for_exact_ones_say_how_far_they_may_be_off() -> None:
+    exact = options(
+        {"a": 8 * MIB},
+        {
+            (
+                1,
+                "fo-recompute",
+                "",
+            ): MIB,
+            (2, "fo-recompute", ""): 2 * MIB,
+        },
+    )
+    assert gap_line(exact) == ""
+    replaced = OptionTable(exact.table.assign(**{GAP_COLUMN: [0.0, 0.25]}))
+    assert gap_line(replaced).startswith(
+        "recompute orders: from cut 2 on the chain is too deep for the exact programme"
+    )
+    assert "at most 25% more forward work" in gap_line(replaced)

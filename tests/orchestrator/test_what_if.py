@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+import hybridsplit as hs
 from hybridsplit.orchestrator.cli import app
 from hybridsplit.orchestrator.studies.what_if import MOST_CELLS, Cell, Varied, WhatIf, parse_varied, what_if
 from hybridsplit.orchestrator.studies.what_if_page import what_if_page
@@ -102,8 +103,36 @@ def test_wrong_use_is_named(items: list[str], says: str) -> None:
      ("clients.nobody.count", "2", ScenarioError)],
 )  # fmt: skip
 def test_a_wrong_value_stops_before_anything_is_planned(key: str, text: str, error: type[Exception]) -> None:
-    with pytest.raises(error, match="--vary"):
+    with pytest.raises(error, match="vary"):
         what_if(load_scenario("quickstart"), [Varied("training.rounds", ("1",)), Varied(key, (text,))])
+
+
+def test_from_python_it_is_the_study_of_the_command(study: WhatIf) -> None:
+    scenario = load_scenario("quickstart", [*FAST, *PRICED])
+    vary = {"radio.uplink_hz": ["0.5x", "1x", "200 MHz"], "clients__pi5__memory_budget_bytes": ["0.1x", "1x"]}
+    found = hs.what_if(scenario, vary, strategy="greedy")
+    assert found.document() == study.document()
+    assert list(found.frame["radio.uplink_hz"]) == ["0.5x", "0.5x", "1x", "1x", "200 MHz", "200 MHz"]
+    assert found.frame["round_latency_s"].isna().sum() == 3
+    assert "3 of 6 combinations" in repr(found)
+    assert "pi5-0" in found._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("vary", "says"),
+    [
+        ({}, "at least one key"),
+        ({"seed": "0.5x"}, "needs a list of values"),
+        ({"seed": []}, "found no value"),
+        ({"seed": [1, 1]}, "twice"),
+        ({"training.rounds": [1], "training__rounds": [2]}, "twice"),
+        ({"seed": [object()]}, "neither text, number"),
+        ({"seed": range(MOST_CELLS + 1)}, f"at most {MOST_CELLS}"),
+    ],
+)
+def test_wrong_use_from_python_is_named(vary: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        hs.what_if("quickstart", vary)
 
 
 def test_a_factor_is_of_the_catalogue_where_the_scenario_says_nothing() -> None:

@@ -67,7 +67,7 @@ def test_a_chain_of_150_unequal_blocks_has_levels_within_seconds() -> None:
 def test_regular_orders_do_little_more_work_than_the_least(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chain, work = chain_of(12, seed)
     exact = recompute_levels(chain, RecomputePlanner(chain, work), work, 12, 4)
-    monkeypatch.setattr("hybridsplit.profiler.memory.recompute._MOST_PROBLEMS", 0)
+    monkeypatch.setattr("hybridsplit.profiler.memory.recompute._MOST_POINTS", 0)
     regular = recompute_levels(chain, RecomputePlanner(chain, work), work, 12, 4)
     ratios = []
     for level in exact:

@@ -219,7 +219,7 @@ def test_a_meter_forgets_what_is_freed_and_leaves_out_what_is_paused() -> None:
 
 @pytest.mark.parametrize("mode", [Mode.FO, Mode.FO_RECOMPUTE, Mode.ZO_LOSS])
 def test_composed_peaks_equal_full_traces(mode: Mode) -> None:
-    """A deep homogeneous model: four traces and convexity against a trace of every cut."""
+    """A deep homogeneous model: a few traces and convexity against a trace of every cut."""
     from hybridsplit.testing.families import OPT
 
     scenario = family_scenario("opt-causal", optimizer={"name": "adamw", "learning_rate": 0.01}, local_steps=2)
@@ -242,7 +242,25 @@ def test_composed_peaks_equal_full_traces(mode: Mode) -> None:
 def test_composition_is_exact_for_any_maximum_of_affine_functions(lines: list[tuple[int, int]], length: int) -> None:
     run = list(range(3, 3 + length))
     full = {cut: max(a + b * cut for a, b in lines) for cut in run}
-    assert peaks_of_run(run, full.__getitem__) == full
+    traced: set[int] = set()
+
+    def peak(cut: int) -> int:
+        traced.add(cut)
+        return full[cut]
+
+    assert peaks_of_run(run, peak) == full
+    if length >= 5 and len(set(lines)) == 1:
+        assert len(traced) == 3
+    if length >= 6 and len(set(lines)) == 2:
+        assert len(traced) <= 6
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30))
+def test_composition_ends_where_peaks_are_not_convex(peaks: list[int]) -> None:
+    """Every cut has a peak, and those at the ends are their own, whatever a mode of somebody else's does."""
+    found = peaks_of_run(range(len(peaks)), peaks.__getitem__)
+    assert list(found) == list(range(len(peaks)))
+    assert [found[0], found[len(peaks) - 1]] == [peaks[0], peaks[-1]]
 
 
 def test_runs_break_where_blocks_differ() -> None:

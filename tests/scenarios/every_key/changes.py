@@ -179,6 +179,7 @@ CHANGES: dict[str, Change] = {
     "Training.trainable": Change("planned", {f"{T}.trainable": {"method": "biases-and-norms"}}),
     "TrainLora.rank": Change("planned", {f"{T}.trainable.rank": 4}, ADAPTERS),
     "TrainLora.alpha": Change("trained", {f"{T}.trainable.alpha": 64.0}, ADAPTERS),
+    "TrainLora.dora": Change("planned", {f"{T}.trainable.dora": True}, {**ADAPTERS, f"{T}.modes": ["fo", "frozen"]}),
     "TrainLora.target_modules": Change("planned", {f"{T}.trainable.target_modules": ["query"]}, ADAPTERS),
     "Training.optimizer": Change("planned", {f"{T}.optimizer": {"name": "adamw", "learning_rate": 0.1}}),
     "Sgd.learning_rate": Change("trained", {f"{T}.optimizer.learning_rate": 0.01}),

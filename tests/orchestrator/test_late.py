@@ -97,7 +97,7 @@ def test_ledger_rounds_summary_and_report_name_who_was_late(
     ledger = pd.read_parquet(folder.path / "ledger.parquet")
     left = ledger[(ledger["phase"] == "abandoned") & (ledger["source"] == str(Source.REPLAYED))]
     assert set(zip(left["client"], left["round"], strict=True)) == named
-    assert pipeline.write_report(folder).read_text().count("Left at the deadline") > 0
+    assert pipeline.write_report(folder).read_text().count("Left unfinished") > 0
 
 
 def test_the_chosen_deadline_sees_enough_of_the_data(case: tuple[Scenario, OptionTable, Plan]) -> None:

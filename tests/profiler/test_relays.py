@@ -87,9 +87,8 @@ def test_nothing_comes_back_where_nothing_below_is_trained() -> None:
     assert part.backward_s["rpi4b_8gb"][0] == 0.0
     assert part.returned_bytes[1] == 0
     assert (part.returned_bytes[2:-1] > 0).all()
-    task = load_task(
-        "factory", ["training.optimizer=null", "training.local_steps=1", "objective.minimise=inference-latency"]
-    )
+    untrained = ["training.optimizer=null", "training.local_steps=1", "training.rounds=1"]
+    task = load_task("factory", [*untrained, "objective.minimise=inference-latency"])
     assert isinstance(task, RelayScenario)
     inference = relay_costs(task)
     assert not inference.trained_bytes.any()

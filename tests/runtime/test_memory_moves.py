@@ -32,16 +32,22 @@ SETTINGS = [
     "clients.pi4.memory_budget_bytes=2 MiB", "clients.pi5.memory_budget_bytes=2 MiB",
     "clients.nano.memory_budget_bytes=2 MiB", "clients.phone.memory_budget_bytes=2 MiB",
 ]  # fmt: skip
-KEPT = ["training.optimizer={name: adamw, learning_rate: 0.001}", "training.optimizer_state=keep"]
-"""Optimizer state that outlives rounds; BatchNorm and momentum of its statistics are quickstart's own."""
+KEPT = [
+    "training.optimizer={name: adamw, learning_rate: 0.001}", "training.optimizer_state=keep",
+    *(f"clients.{group}.memory_budget_bytes=4 MiB" for group in ("pi4", "pi5", "nano", "phone")),
+]  # fmt: skip
+"""Optimizer state that outlives rounds, with memory for it; BatchNorm and its statistics are quickstart's own."""
+FOR_KEPT = 1.8
+"""Times the memory that clients have which keep optimizer state."""
 
 
-def write_trace(path: Path, seed: int) -> Path:
-    """Memory that moves between 0.45 and 2 MiB, every 2 to 50 ms: within steps and between them."""
+def write_trace(path: Path, seed: int, scale: float) -> Path:
+    """Memory that moves between 0.45 and 2 MiB times a scale, every 2 to 50 ms: within steps and between them."""
     draw = random.Random(seed)
     lines, clock_s = [], 0.0
     while clock_s < 2.0:
-        lines.append(f"{clock_s:.3f}\t{draw.choice([draw.uniform(0.45, 0.9), draw.uniform(0.7, 2.0)]):.4f}")
+        mebibytes = scale * draw.choice([draw.uniform(0.45, 0.9), draw.uniform(0.7, 2.0)])
+        lines.append(f"{clock_s:.3f}\t{mebibytes:.4f}")
         clock_s += draw.choice([0.002, 0.005, 0.02, 0.05])
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -58,8 +64,9 @@ class Case:
 
 
 def case_of(folder: Path, seed: int, more: list[str]) -> Case:
+    scale = FOR_KEPT if more == KEPT else 1.0
     traces = [
-        f"clients.{group}.memory_trace={write_trace(folder / f'{group}-{seed}.tsv', 10 * seed + place)}"
+        f"clients.{group}.memory_trace={write_trace(folder / f'{group}-{seed}.tsv', 10 * seed + place, scale)}"
         for place, group in enumerate(("pi4", "nano", "orin"))
     ]
     scenario = load_scenario("quickstart", [*SETTINGS, *more, *traces])

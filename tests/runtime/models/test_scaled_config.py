@@ -41,7 +41,7 @@ def model(kind: str, **more: Any) -> Model:
 
 def built(kind: str, values: dict[str, Any]) -> Any:
     config = AutoConfig.for_model(**values)
-    return CLASSES[MODELS[kind][0]].from_config(config).eval()
+    return CLASSES[MODELS[kind][0]].from_config(config, trust_remote_code=False).eval()
 
 
 def num_parameters(of: Any) -> int:

@@ -141,6 +141,7 @@ def test_what_is_decorated_may_be_an_entry_point_too(tmp_path: Path) -> None:
     assert done.stdout.strip() == "1", done.stderr
 
 
+@pytest.mark.slow
 def test_it_passes_its_own_tests_of_the_contracts(site: Path, tmp_path: Path) -> None:
     """Run where its author would run them: beside the plug-in, with nothing of our tests."""
     arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(site.parent), "test_contracts.py"]

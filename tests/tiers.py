@@ -22,3 +22,16 @@ def one_of(number: int, values: Iterable[Any]) -> list[Any]:
         value if place % number == 0 else pytest.param(value, marks=pytest.mark.slow)
         for place, value in enumerate(values)
     ]
+
+
+def one_row_of(number: int, rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Return rows of several parameters as :func:`one_of` does values of one.
+
+    Parameters
+    ----------
+    number, rows
+        Length of a stretch, and a tuple of values for every case.
+    """
+    return [
+        row if place % number == 0 else pytest.param(*row, marks=pytest.mark.slow) for place, row in enumerate(rows)
+    ]

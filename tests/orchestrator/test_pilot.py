@@ -54,6 +54,7 @@ def test_what_has_been_run_is_not_run_again(pilot_file: Path, monkeypatch: pytes
     assert json.loads(pilot_file.read_text(encoding="utf-8")) == before
 
 
+@pytest.mark.slow
 def test_a_scenario_that_names_the_file_is_planned_for_its_target(pilot_file: Path) -> None:
     named = ["--set", f"objective.pilot_file={pilot_file}", "--set", "objective.minimise=time-to-target"]
     plan = document("plan", "quickstart", *TINY, *TARGET, *named)

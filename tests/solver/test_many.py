@@ -83,7 +83,7 @@ def test_time_that_is_up_gives_a_plan_and_an_honest_bound(large: PlanningProblem
     assert stopped.objective_s >= full.lower_bound_s
 
 
-@pytest.mark.parametrize("num_clients", [5, 60])
+@pytest.mark.parametrize("num_clients", one_of(2, [5, 60]))
 @pytest.mark.parametrize("minimise", ["time-to-progress", "round-latency", "energy"])
 def test_a_time_limit_never_passes_for_a_proof(num_clients: int, minimise: str) -> None:
     instance = random_instance(

@@ -71,6 +71,7 @@ def test_another_scenario_is_refused(tmp_path: Path) -> None:
         SearchState.load(tmp_path / "state.json")
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_ray_tasks_find_the_optimum(tmp_path: Path) -> None:
     from hybridsplit.orchestrator.studies.distributed import distributed_search

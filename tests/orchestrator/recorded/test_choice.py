@@ -52,6 +52,7 @@ def traces(scenario: Scenario) -> dict[str, BandwidthTrace]:
     return {name: a_link(place, outage=0.3 if place == 1 else 0.0) for place, name in enumerate(ids)}
 
 
+@pytest.mark.slow
 def test_the_choice_is_no_worse_than_the_plan_for_constant_links_and_its_figures_are_those_of_replays(
     scenario: Scenario, table: OptionTable, traces: dict[str, BandwidthTrace]
 ) -> None:
@@ -138,6 +139,7 @@ def test_what_recordings_cannot_decide_is_refused(scenario: Scenario, table: Opt
         load_scenario("quickstart", ["objective.minimise=energy", *RECORDED])
 
 
+@pytest.mark.slow
 def test_the_command_plans_replays_and_says_what_it_chose(tmp_path: Path) -> None:
     folder = tmp_path / "traces"
     folder.mkdir()

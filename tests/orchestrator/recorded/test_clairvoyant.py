@@ -15,6 +15,7 @@ from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.planner import make_plan
+from tests.tiers import one_row_of
 
 STRATEGIES = ("optimal", "static", "time-shared", "greedy", "splitfed")
 ROUNDS = 5
@@ -36,7 +37,7 @@ def table(scenario: Scenario) -> OptionTable:
     return profile_scenario(scenario)
 
 
-@pytest.mark.parametrize(("sample_s", "outage"), [(0.005, 0.3), (0.05, 0.2), (1.0, 0.0)])
+@pytest.mark.parametrize(("sample_s", "outage"), one_row_of(3, [(0.005, 0.3), (0.05, 0.2), (1.0, 0.0)]))
 def test_no_plan_beats_it_in_its_own_window(
     scenario: Scenario, table: OptionTable, sample_s: float, outage: float
 ) -> None:

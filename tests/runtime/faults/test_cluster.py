@@ -120,6 +120,7 @@ def listening(pids: set[int]) -> list[str]:
     return [line[1].split(":")[0] for line in lines if line[3] == "0A" and line[9] in sockets]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
 def test_a_cluster_of_ones_own_listens_on_loopback_alone(tmp_path: Path) -> None:

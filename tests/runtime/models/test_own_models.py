@@ -247,6 +247,7 @@ def trained(scenario: Scenario, executor: Any) -> Any:
         return train(scenario, assignments, entered, 2).state
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_ray_gives_the_bits_of_one_process(scenario_of: Callable[..., Scenario]) -> None:
     from hybridsplit.runtime.executors.ray import RayExecutor

@@ -1,13 +1,14 @@
 # make run   install into .venv and run the quickstart end to end
 # make test  install what testing needs as well, and run the tests
 # make test-slow the tests that take long and rarely break
+# make test-quiet the tests that kill many processes: on a machine that does nothing else
 # make check lint, format and types, as CI does
 PYTHON ?= python3
 VENV ?= .venv
 TEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow check clean
+.PHONY: run test test-slow test-quiet check clean
 
 run: $(VENV)/.installed
 	$(BIN)/hybridsplit run quickstart
@@ -16,7 +17,10 @@ test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(TEST_WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not quiet" -n $(TEST_WORKERS) --dist loadfile
+
+test-quiet: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m quiet
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -159,6 +159,7 @@ def test_a_run_goes_on_to_the_same_bits(case: Case, tmp_path: Path) -> None:
     assert_unlimited_bits(case, resumed.state)
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 def test_ray_trains_the_same_bits(case: Case) -> None:
     with RayExecutor(case.scenario, 2) as executor:

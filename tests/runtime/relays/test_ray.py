@@ -35,7 +35,7 @@ def assert_same(one: TrainingResult, other: TrainingResult) -> None:
     assert one.measured.table[columns].equals(other.measured.table[columns])
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.quiet)])
 def test_any_number_of_processes_gives_the_bits_of_one(
     cluster: Cluster, undisturbed: TrainingResult, num_workers: int
 ) -> None:
@@ -45,6 +45,7 @@ def test_any_number_of_processes_gives_the_bits_of_one(
     assert found.events == ()
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize(
     ("node", "sent"),
     [("ap-0", 1), ("edge", 3), ("cloud", PARTS + 2), ("ap-0", STEPS * PARTS), ("edge", STEPS * PARTS + 1)],
@@ -62,6 +63,7 @@ def test_a_relay_that_dies_in_the_middle_of_a_round_changes_no_bit(
     assert any(node in event and "another one took over" in event for event in found.events)
 
 
+@pytest.mark.quiet
 def test_processes_killed_at_random_moments_change_no_bit(cluster: Cluster, undisturbed: TrainingResult) -> None:
     """Clients' workers and relays alike, from outside."""
     scenario = small_scenario()
@@ -99,6 +101,7 @@ def test_processes_killed_at_random_moments_change_no_bit(cluster: Cluster, undi
     assert_same(found, undisturbed)
 
 
+@pytest.mark.quiet
 def test_a_client_that_ends_relays_every_time_is_named(cluster: Cluster) -> None:
     document = small_document() | {"faults": {"worker_retries": 1}}
     scenario = validate_relays(document, "small")
@@ -107,6 +110,7 @@ def test_a_client_that_ends_relays_every_time_is_named(cluster: Cluster) -> None
         run_ray(scenario, small_plan(small_scenario()), cluster.address, make_worker=kills)
 
 
+@pytest.mark.quiet
 def test_a_run_goes_on_from_its_checkpoint_to_the_same_bits(cluster: Cluster, tmp_path: Path) -> None:
     """Begun on Ray, continued in one process and on Ray again, with moments that are kept."""
     scenario = small_scenario(optimizer={"name": "adamw", "learning_rate": 0.01}, optimizer_state="keep")
@@ -120,6 +124,7 @@ def test_a_run_goes_on_from_its_checkpoint_to_the_same_bits(cluster: Cluster, tm
     assert found.node_peak_bytes == whole.node_peak_bytes
 
 
+@pytest.mark.quiet
 def test_a_node_bound_to_a_real_machine_runs_there(cluster: Cluster, undisturbed: TrainingResult) -> None:
     document = small_document()
     document["network"]["nodes"][0]["ray_resource"] = "gateway"

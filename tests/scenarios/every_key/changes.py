@@ -249,9 +249,6 @@ CHANGES: dict[str, Change] = {
     "ClientGroup.memory_trace": Change("planned", {"clients.0.memory_trace": "memory.tsv"}, ON_LADDERS),
     "MemoryOverTime.path": Change("played", {f"{M}.path": "memory-2.tsv"}, MOVED),
     "MemoryOverTime.below_floor": Change("played", {f"{M}.below_floor": "skip"}, MOVED),
-    "MemoryOverTime.past_the_end": Change(
-        "refused", {f"{M}.past_the_end": "fail"}, {**MOVED, M: {"path": "memory-short.tsv"}}
-    ),
     "ClientGroup.link": Change("planned", RATED),
     "ClientGroup.data_share": Change("planned", {"clients.0.data_share": 3}),
     "ClientGroup.min_cut": Change("planned", {"clients.0.min_cut": 2}),
@@ -392,6 +389,7 @@ CHANGES |= {
 }
 
 IN_OTHER_TESTS = {
+    "MemoryOverTime.past_the_end": "tests/runtime/replay/test_memory_trace.py",
     "Objective.least_data_seen": "tests/orchestrator/test_late.py",
     "Device.price": "tests/orchestrator/test_what_if.py",
     "Faults.client_timeout_s": "tests/runtime/faults/test_clients.py",

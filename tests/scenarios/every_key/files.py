@@ -45,7 +45,6 @@ def write_files(folder: Path) -> None:
     (folder / "short.csv").write_text(_named([f"{t / 1000},0.01,0.01" for t in range(3)]))
     (folder / "memory.tsv").write_text("0\t2\n0.1\t0.01\n0.15\t2\n0.2\t2\n")
     (folder / "memory-2.tsv").write_text("0\t2\n0.1\t0.01\n0.17\t2\n0.2\t2\n")
-    (folder / "memory-short.tsv").write_text("0\t2\n0.001\t2\n0.002\t2\n")
     (folder / "cqi.csv").write_text("time_s,CQI\n" + "\n".join(f"{t},{3 + t % 9}" for t in moments) + "\n")
 
 

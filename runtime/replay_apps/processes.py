@@ -4,8 +4,8 @@ With a common period, round k of all apps begins when round k - F is done, F bei
 rate is its own (fixed, max-min fair, or that of a given period) begins frame after frame at that rate, with no more
 than F under way. Of the steps that wait, the oldest round goes first, in the order of apps; a step that needs two units
 takes both at once. Oldest first can leave an accelerator idle: the next part's weights wait for the CPU, which moves
-the last part's output. So a plan is played for a while in another order too, in which steps that need two units go
-before others, and then in the order that did better.
+the last part's output; and more frames under way can fill a link with what is not urgent. So a plan is played for a
+while in other orders too, and with fewer frames where none keeps the period, and then as it did best.
 
 Rates are taken from the start of the replay: to its end for apps that share the period, to an app's last result where
 its rate is its own. So filling the space counts, and no measured rate can be above the planned one.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from enum import Enum
 
 import simpy
 
@@ -69,7 +70,7 @@ class PlayedPlan:
     busy
         Share of time that every unit was busy.
     frames_in_flight
-        Periods whose frames were under way at once, at most.
+        Periods whose frames were under way at once, at most: what was asked for, or less where that did better.
     """
 
     rounds: int
@@ -100,13 +101,32 @@ def play(plan: InferencePlan, rounds: int = 1000, frames_in_flight: int | None =
     under_way = plan.frames_in_flight if frames_in_flight is None else frames_in_flight
     frames = sum(app.rate_hz for app in plan.apps) * plan.period_s
     wanted = max(1, min(rounds, int(MOST_FRAMES / frames)))
-    tried = {order: _Stage(plan, min(wanted, _TRIED), under_way, order).play() for order in (False, True)}
-    better = min(tried, key=lambda order: (tried[order].period_s, order))
-    return tried[better] if wanted <= _TRIED else _Stage(plan, wanted, under_way, better).play()
+    tried: dict[tuple[int, Order], PlayedPlan] = {}
+    for window in (under_way, *(fewer for fewer in _FEWER if fewer < under_way)):
+        for order in Order:
+            tried[window, order] = _Stage(plan, min(wanted, _TRIED), window, order).play()
+        if min(played.excess for played in tried.values()) <= _KEPT:
+            break
+    best = min(tried, key=lambda way: tried[way].period_s)
+    return tried[best] if wanted <= _TRIED else _Stage(plan, wanted, *best).play()
+
+
+class Order(Enum):
+    """Which of the steps that wait goes first; of equal ones the oldest."""
+
+    OLDEST = "the oldest"
+    PAIRS = "one that needs two units"
+    SHORTEST = "the shortest"
 
 
 _TRIED = 150
-"""Periods after which the two orders are compared."""
+"""Periods after which the ways to play are compared."""
+
+_FEWER = (3, 2)
+"""Fewer frames in flight that are tried."""
+
+_KEPT = 0.01
+"""A way to play that loses no more than this, the filling of the space counted, ends the trials."""
 
 _Waiting = tuple[tuple[float, int, int], Step, simpy.Event]
 
@@ -116,8 +136,7 @@ class _Stage:
     plan: InferencePlan
     rounds: int
     under_way: int
-    pairs_first: bool
-    """Whether steps that need two units go before others."""
+    order: Order
     _environment: simpy.Environment = field(default_factory=simpy.Environment)
     _units: dict[UnitKey, simpy.Resource] = field(default_factory=dict)
     _spent: dict[UnitKey, float] = field(default_factory=dict)
@@ -228,9 +247,11 @@ class _Stage:
             self._taken.update(step.units)
             granted.succeed()
 
-    def _order_of(self, queue: list[_Waiting]) -> tuple[int, tuple[float, int, int]]:
+    def _order_of(self, queue: list[_Waiting]) -> tuple[float, tuple[float, int, int]]:
         age, step, _ = queue[0]
-        return -len(step.units) if self.pairs_first else 0, age
+        if self.order is Order.PAIRS:
+            return -len(step.units), age
+        return step.seconds if self.order is Order.SHORTEST else 0, age
 
     def _played(self, ends: list[list[float]], latencies: list[list[float]], cyclic: set[str]) -> PlayedPlan:
         total = self._environment.now

@@ -63,8 +63,12 @@ def test_wearables_reaches_its_period_with_the_frames_that_data_memory_holds() -
     assert alone.period_s >= slowest * (1 - 1e-9), "one period by itself waits for its slowest frame"
 
 
-BEHIND = {13: 0.06}
-"""Tasks whose data memory holds too few frames for the planned rates, and how far they stay behind it."""
+BEHIND = {(13, "throughput"): 0.025}
+"""Tasks whose data memory holds too few frames for the planned rates, and how far they stay behind them.
+
+In this one a sender and a receiver are busy all the time and share one hop. Rates without a common period fit only
+where some twenty frames are under way, of which memory holds five.
+"""
 
 
 @pytest.mark.parametrize("minimise", ["period", "throughput"])
@@ -73,7 +77,7 @@ def test_planned_rates_are_reached_with_the_frames_that_data_memory_holds(seed: 
     scenario = random_task(seed, apps=3, devices=3, objective={"minimise": minimise})
     plan = make_inference_plan(scenario, virtual_space(scenario))
     played = play(plan, 1000)
-    assert -1e-9 <= played.excess <= BEHIND.get(seed, 0.01)
+    assert -1e-9 <= played.excess <= BEHIND.get((seed, minimise), 0.01)
     assert all(app.rate_hz <= app.planned_rate_hz * (1 + 1e-9) for app in played.apps)
 
 
@@ -81,10 +85,20 @@ def test_weights_that_come_from_flash_do_not_wait_for_the_output_of_the_part_bef
     """Oldest first alone, this plan misses its rates by 11 %, however many frames are under way."""
     scenario = random_task(10, apps=3, devices=3, objective={"minimise": "throughput"})
     plan = make_inference_plan(scenario, virtual_space(scenario))
-    stages = [processes._Stage(plan, 300, plan.frames_in_flight, order).play() for order in (False, True)]
-    assert stages[0].excess > 0.05
-    assert stages[1].excess < 0.02
-    assert play(plan, 300).excess == stages[1].excess
+    stages = {order: processes._Stage(plan, 300, plan.frames_in_flight, order).play() for order in processes.Order}
+    assert stages[processes.Order.OLDEST].excess > 0.05
+    assert stages[processes.Order.PAIRS].excess < 0.02
+    assert play(plan, 300).excess <= stages[processes.Order.PAIRS].excess
+
+
+def test_fewer_frames_go_where_more_fill_a_link_with_what_is_not_urgent() -> None:
+    scenario = random_task(13, apps=3, devices=3, objective={"minimise": "period"})
+    plan = make_inference_plan(scenario, virtual_space(scenario))
+    oldest = processes._Stage(plan, 150, plan.frames_in_flight, processes.Order.OLDEST).play()
+    played = play(plan, 150)
+    assert oldest.excess > 0.03
+    assert played.excess < 0.015, "of which filling the space is most"
+    assert played.frames_in_flight <= plan.frames_in_flight
 
 
 def test_apps_with_rates_of_their_own_are_paced() -> None:

@@ -2,13 +2,14 @@
 # make test  install what testing needs as well, and run the tests
 # make test-slow the tests that take long and rarely break
 # make test-quiet the tests that kill many processes: on a machine that does nothing else
+# make docs  the documentation as a site, in site/
 # make check lint, format and types, as CI does
 PYTHON ?= python3
 VENV ?= .venv
 TEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow test-quiet check clean
+.PHONY: run test test-slow test-quiet docs check clean
 
 run: $(VENV)/.installed
 	$(BIN)/hybridsplit run quickstart
@@ -21,6 +22,9 @@ test-slow: $(VENV)/.installed-dev
 
 test-quiet: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m quiet
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/site/build.py site
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -40,4 +44,4 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) runs site .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from hybridsplit.scenarios.device_changes import LIKE
 from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.inference.schema import InferenceScenario
 from hybridsplit.scenarios.relays.schema import RelayScenario
@@ -34,6 +35,10 @@ def json_schema() -> dict[str, Any]:
         parts |= definitions
     # Under ``devices``, a device of the catalogue may be changed in part.
     parts[Device.__name__].pop("required", None)
+    parts[Device.__name__]["properties"][LIKE] = {
+        "type": "string",
+        "description": "Device of the catalogue whose figures it has where it states no others.",
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "hybridsplit scenario",

@@ -41,7 +41,7 @@ def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | N
         If anything is wrong.
     """
     check_plain(document, origin)
-    document = with_catalogue_figures(document)
+    document = with_catalogue_figures(document, origin)
     if folder is not None:
         document = with_pilot_file(with_device_files(document, folder, origin), folder, origin)
     located = _with_absolute_paths(document, folder, origin) if folder is not None else document

@@ -39,7 +39,7 @@ def validate_relays(document: Mapping[str, Any], origin: str, folder: Path | Non
         If anything is wrong; the message names file, key path, what was found and what is needed.
     """
     check_plain(document, origin)
-    located = dict(with_catalogue_figures(document))
+    located = dict(with_catalogue_figures(document, origin))
     if folder is not None:
         located = dict(with_device_files(located, folder, origin))
         located.pop("device_files", None)

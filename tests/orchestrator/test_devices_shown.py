@@ -64,6 +64,33 @@ def test_a_named_device_takes_the_place_of_the_catalogues() -> None:
     assert find_device("rpi5_8gb", scenario.devices, "d").fp32_flops_per_s is None
 
 
+def test_a_device_like_another_has_its_figures_where_it_states_none() -> None:
+    entry = {"like": "rpi5_8gb", "memory_bytes": "1 GiB"}
+    scenario = load_scenario("quickstart", {"devices": {"ours": entry, "rpi5_8gb": {"price": 9.0}}})
+    ours, known = find_device("ours", scenario.devices, "d"), catalogue()["rpi5_8gb"]
+    assert ours.memory_bytes == 2**30
+    assert ours.name == f"ours (like {known.name})"
+    assert str(ours.confidence) == "derived"
+    assert ours.source.endswith("Changed in the scenario: memory_bytes.")
+    same = {"name": known.name, "memory_bytes": known.memory_bytes, "source": known.source}
+    assert ours.model_copy(update={**same, "confidence": known.confidence}) == known
+    again = load_scenario("quickstart", {"devices": scenario.resolved()["devices"]})
+    assert again.content_hash() == scenario.content_hash()
+
+
+def test_a_device_like_another_without_figures_of_its_own_is_as_sure_as_that() -> None:
+    scenario = load_scenario("quickstart", {"devices": {"ours": {"like": "rpi5_8gb"}}})
+    ours, known = find_device("ours", scenario.devices, "d"), catalogue()["rpi5_8gb"]
+    assert ours.model_copy(update={"name": known.name}) == known
+
+
+def test_a_device_like_an_unknown_one_is_refused_by_the_nearest() -> None:
+    with pytest.raises(ScenarioError, match=r"quickstart.*devices\.ours\.like: unknown device 'rpi5'.*rpi5_8gb"):
+        load_scenario("quickstart", {"devices": {"ours": {"like": "rpi5"}}})
+    with pytest.raises(ScenarioError, match=r"devices\.ours\.like: "):
+        load_scenario("quickstart", {"devices": {"ours": {"like": 5, "name": "ours", "kind": "sbc"}}})
+
+
 def test_a_wrong_figure_is_named_by_its_key() -> None:
     with pytest.raises(ScenarioError, match=r"devices\.rpi5_8gb\.memry_bytes: unknown key"):
         load_scenario("quickstart", ["devices.rpi5_8gb.memry_bytes=8 GB"])

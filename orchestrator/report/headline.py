@@ -47,24 +47,26 @@ def tiles(data: ReportData) -> tuple[Tile, ...]:
     longest = ""
     if phase is not None and slowest.latency_s > 0:
         longest = f", {percent(phase_s / slowest.latency_s, 2)} of it {PHASE_LABELS[phase].lower()}"
-    to_progress_s = plan.objective_s if plan.objective == "time-to-progress" else None
-    if to_progress_s is None and plan.progress > 0:
-        to_progress_s = plan.round_latency_s / plan.progress
     return (
         Tile("Round latency", format_seconds(plan.round_latency_s), f"{_set_by(data)}{longest}", plan.round_latency_s),
         _gap_tile(data),
-        Tile(
-            "Time to progress",
-            "–" if to_progress_s is None else format_seconds(to_progress_s),
-            "this plan makes no progress"
-            if to_progress_s is None
-            else f"for what one round of exact gradients brings; a round brings {percent(plan.progress)} of it",
-            to_progress_s,
-        ),
+        _progress_tile(data),
         _accuracy_tile(data),
         _time_tile(data),
         _memory_tile(data),
     )
+
+
+def _progress_tile(data: ReportData) -> Tile:
+    plan = data.plan
+    if plan.gain is not None and plan.gain > 0:
+        note = f"{1 / plan.gain:.3g} rounds, as the pilots predict"
+        return Tile("Time to target", format_seconds(plan.objective_s), note, plan.objective_s)
+    if plan.progress <= 0:
+        return Tile("Time to progress", "–", "this plan makes no progress", None)
+    seconds = plan.objective_s if plan.objective == "time-to-progress" else plan.round_latency_s / plan.progress
+    note = f"for what one round of exact gradients brings; a round brings {percent(plan.progress)} of it"
+    return Tile("Time to progress", format_seconds(seconds), note, seconds)
 
 
 def _set_by(data: ReportData) -> str:

@@ -22,18 +22,19 @@ class FrontPoint:
     accuracy
         Its accuracy, or its score where models are ranked by one.
     cost, lower_bound
-        Of its plan, and below what no plan of any model of at least this accuracy gets: the least of their bounds.
+        Of its plan, and below what no plan of any model of at least this accuracy gets: the least of their bounds;
+        None where one of these is not known.
     """
 
     name: str
     accuracy: float
     cost: float
-    lower_bound: float
+    lower_bound: float | None
 
     @property
-    def gap(self) -> float:
-        """Relative distance of the cost from its bound."""
-        return max(0.0, self.cost / self.lower_bound - 1.0) if self.lower_bound > 0 else 0.0
+    def gap(self) -> float | None:
+        """Relative distance of the cost from its bound; None where that is not known, or zero below a cost."""
+        return gap_of(self.cost, self.lower_bound)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Judged:
     accuracy
         The more, the better.
     cost, lower_bound
-        Of its plan: what is minimised, and its proven bound.
+        Of its plan: what is minimised, and its proven bound, None where none is known.
     by_seed
         Accuracy at every seed it was trained at; empty where it was not trained.
     """
@@ -55,7 +56,7 @@ class Judged:
     name: str
     accuracy: float
     cost: float
-    lower_bound: float
+    lower_bound: float | None
     by_seed: Mapping[int, float]
 
 
@@ -73,9 +74,24 @@ def front_of(models: Sequence[Judged]) -> tuple[FrontPoint, ...]:
     found: list[FrontPoint] = []
     for one in sorted(models, key=lambda one: (one.cost, -one.accuracy, one.name)):
         if not found or one.accuracy > found[-1].accuracy:
-            bound = min(other.lower_bound for other in models if other.accuracy >= one.accuracy)
-            found.append(FrontPoint(one.name, one.accuracy, one.cost, min(bound, one.cost)))
+            bounds = [other.lower_bound for other in models if other.accuracy >= one.accuracy]
+            known = [bound for bound in bounds if bound is not None]
+            bound = min(*known, one.cost) if len(known) == len(bounds) else None
+            found.append(FrontPoint(one.name, one.accuracy, one.cost, bound))
     return tuple(found)
+
+
+def gap_of(cost: float, lower_bound: float | None) -> float | None:
+    """Return the relative distance of a cost from its bound; None where the bound is not known or says nothing.
+
+    Parameters
+    ----------
+    cost, lower_bound
+        In one unit.
+    """
+    if lower_bound is None or (lower_bound <= 0 < cost):
+        return None
+    return max(0.0, cost / lower_bound - 1.0) if lower_bound > 0 else 0.0
 
 
 def not_told_apart(models: Sequence[Judged], front: Sequence[FrontPoint]) -> frozenset[str]:

@@ -44,7 +44,7 @@ def search_page(search: ModelSearch) -> str:
         "table": _table(search),
         "front": [
             (point.name, f"{point.accuracy:.4g}" if search.by_score else percent(point.accuracy),
-             cost_text(search, point.cost), percent(point.gap))
+             cost_text(search, point.cost), "not known" if point.gap is None else percent(point.gap))
             for point in search.front
         ],
         "correlations": [(one.score.replace("_", " "), correlation_text(one)) for one in search.correlations],

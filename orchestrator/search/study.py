@@ -17,6 +17,7 @@ from hybridsplit.orchestrator.search.front import (
     Judged,
     RankCorrelation,
     front_of,
+    gap_of,
     not_told_apart,
     rank_correlation,
 )
@@ -113,12 +114,12 @@ def _by_score(found: Sequence[Candidate], score: str) -> list[Judged]:
     ]
 
 
-def _cost(one: Candidate) -> tuple[float, float]:
-    """Return what a candidate's plan minimises, and its bound."""
+def _cost(one: Candidate) -> tuple[float, float | None]:
+    """Return what a candidate's plan minimises, and its bound, None where none is known."""
     plan = one.plan
     assert plan is not None
     if plan.objective_j is not None:
-        return plan.objective_j, plan.lower_bound_j or 0.0
+        return plan.objective_j, plan.lower_bound_j
     # The bound for any schedule is the one that holds, whatever the strategy.
     return plan.objective_s, plan.schedule_lower_bound_s
 
@@ -179,7 +180,7 @@ def _row(one: Candidate, runs: Sequence[SeedRun], score: str, place: str) -> Sea
         name=one.name,
         cost=cost,
         lower_bound=lower_bound,
-        gap=None if cost is None or not lower_bound else max(0.0, cost / lower_bound - 1.0),
+        gap=None if cost is None else gap_of(cost, lower_bound),
         round_latency_s=None if plan is None else plan.round_latency_s,
         fullest_share=None
         if plan is None

@@ -109,7 +109,9 @@ def _front_lines(search: ModelSearch) -> list[str]:
     lines = [f"[bold]Front[/] of {objective_name(search)} against {figure}{by}"]
     for point in search.front:
         reached = f"{point.accuracy:.4g}" if search.by_score else f"{point.accuracy:.1%}"
-        proof = f"none of this {figure} below {cost_text(search, point.lower_bound)}, gap {point.gap:.1%}"
+        proof = "no bound is known"
+        if point.lower_bound is not None and point.gap is not None:
+            proof = f"none of this {figure} below {cost_text(search, point.lower_bound)}, gap {point.gap:.1%}"
         lines.append(f"  at least {reached}: {escape(point.name)}, {cost_text(search, point.cost)} ({proof})")
     if unsure := [one.name for one in search.models if one.place == "not told apart"]:
         seeds = "one seed" if len(search.seeds) == 1 else f"{len(search.seeds)} seeds"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -134,3 +136,15 @@ def test_a_plan_without_clients_is_refused(report_data):
     plan = report_data(4).plan.model_copy(update={"clients": ()})
     with pytest.raises(ContractError, match="no clients"):
         report_data(4, plan=plan)
+
+
+def test_a_plan_for_a_target_is_headed_by_its_time_to_the_target(report_data):
+    data = report_data()
+    seconds = data.plan.round_latency_s * 20
+    update = {"objective": "time-to-target", "objective_s": seconds, "gain": 0.05}
+    target = replace(data, plan=data.plan.model_copy(update=update))
+    (tile,) = [one for one in tiles(target) if one.label == "Time to target"]
+    assert tile.value == seconds
+    assert tile.note == "20 rounds, as the pilots predict"
+    assert "Time to progress" not in {one.label for one in tiles(target)}
+    assert "Time to progress" in {one.label for one in tiles(data)}

@@ -102,3 +102,12 @@ def test_too_little_has_no_rank_correlation() -> None:
     perfect = rank_correlation("s", [1, 2, 3, 4, 5], [2, 4, 6, 8, 9])
     assert perfect is not None
     assert (perfect.low, perfect.value, perfect.high) == (1, 1, 1)
+
+
+def test_a_bound_that_is_not_known_makes_the_gap_unknown_and_not_zero() -> None:
+    models = [Judged("a", 0.8, 1.0, 0.9, {}), Judged("b", 0.9, 2.0, None, {})]
+    front = front_of(models)
+    assert [(point.lower_bound, point.gap) for point in front] == [(None, None), (None, None)], "b may cost less than a"
+    cheaper = front_of([Judged("a", 0.95, 1.0, 0.9, {}), Judged("b", 0.9, 2.0, None, {})])
+    assert cheaper[0].lower_bound == 0.9
+    assert front_of([Judged("a", 0.8, 1.0, 0.0, {})])[0].gap is None, "a bound of nothing proves nothing"

@@ -9,35 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
 import hybridsplit.orchestrator.inference.notebook
+import hybridsplit.orchestrator.relays.notebook
 import hybridsplit.orchestrator.views.notebook  # noqa: F401  registers how values show themselves
-from hybridsplit.orchestrator.api_runs import nothing_trained, run_settings
+from hybridsplit.orchestrator.api_runs import nothing_trained, one_cut_alone, run_settings
 from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.inference.schema import InferenceScenario
-from hybridsplit.scenarios.loader import load_scenario, load_task, task_of_values
+from hybridsplit.scenarios.loader import load_task, task_of_values
 from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.inference.results import AppsComparison, LayerCosts
+    from hybridsplit.orchestrator.relays.results import RelaysComparison
     from hybridsplit.orchestrator.studies.compare import Comparison
     from hybridsplit.orchestrator.studies.pareto import ParetoFront
     from hybridsplit.orchestrator.studies.what_if import WhatIf
     from hybridsplit.scenarios.contracts.options import OptionTable
+    from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
+    from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
+    from hybridsplit.scenarios.relays.schema import RelayScenario
     from hybridsplit.solver.strategies import Strategy
     from hybridsplit.solver.virtual_space.strategies import InferenceStrategy
 
 Source = str | Path | Mapping[str, Any]
-AnyScenario = Scenario | InferenceScenario | Source
+AnyScenario: TypeAlias = "Scenario | InferenceScenario | RelayScenario | Source"
 
 
 def load(source: Source, **overrides: Any) -> Any:
-    """Load and check a scenario: a :class:`~hybridsplit.Scenario`, or an ``InferenceScenario`` of such a task.
+    """Load and check a scenario.
 
-    What comes back depends on the file, which a type checker cannot see; what is planned for either is typed.
+    What comes back depends on the file, which a type checker cannot see: a :class:`~hybridsplit.Scenario`, an
+    ``InferenceScenario`` of such a task, or a ``RelayScenario`` where there is a network of relays. What is planned for
+    each is typed.
 
     Parameters
     ----------
@@ -56,16 +63,19 @@ def load(source: Source, **overrides: Any) -> Any:
     changes = {key.replace("__", "."): value for key, value in overrides.items()}
     if isinstance(source, Mapping):
         return task_of_values(source, changes)
-    task = load_task(str(source), changes)
-    return task if isinstance(task, InferenceScenario) else load_scenario(str(source), changes)
+    return load_task(str(source), changes)
 
 
 @overload
 def profile(scenario: Scenario | Source) -> OptionTable: ...
 @overload
 def profile(scenario: InferenceScenario) -> LayerCosts: ...
-def profile(scenario: AnyScenario) -> OptionTable | LayerCosts:
-    """Profile what every cut, mode and batch size costs each client; for inference, each layer on each accelerator.
+@overload
+def profile(scenario: RelayScenario) -> RelayCosts: ...
+def profile(scenario: AnyScenario) -> OptionTable | LayerCosts | RelayCosts:
+    """Profile what every cut, mode and batch size costs each client.
+
+    For inference, what each layer takes of each accelerator; over relays, each block of each machine.
 
     Parameters
     ----------
@@ -82,6 +92,10 @@ def profile(scenario: AnyScenario) -> OptionTable | LayerCosts:
         from hybridsplit.orchestrator.inference.results import LayerCosts
 
         return LayerCosts(loaded)
+    if not isinstance(loaded, Scenario):
+        from hybridsplit.profiler.relays import relay_costs
+
+        return relay_costs(loaded)
     from hybridsplit.profiler.options import profile_scenario
 
     return profile_scenario(loaded)
@@ -98,6 +112,8 @@ def plan(
     scenario: InferenceScenario, *, strategy: str | InferenceStrategy = "optimal",
     warm_start: InferencePlan | None = None, time_limit_s: float | None = None,
 ) -> InferencePlan: ...  # fmt: skip
+@overload
+def plan(scenario: RelayScenario, *, strategy: str = "optimal", time_limit_s: float | None = None) -> RelayPlan: ...
 def plan(
     scenario: AnyScenario,
     options: OptionTable | None = None,
@@ -106,8 +122,10 @@ def plan(
     fixed: Mapping[str, tuple[int, str]] | None = None,
     warm_start: Plan | InferencePlan | None = None,
     time_limit_s: float | None = None,
-) -> Plan | InferencePlan:
+) -> Plan | InferencePlan | RelayPlan:
     """Choose placement and shares for every client, or which layers of every app run where, with a bound beside it.
+
+    Over relays, choose a path and its cuts for every client.
 
     Parameters
     ----------
@@ -142,6 +160,11 @@ def plan(
         return face.plan_apps(
             loaded, strategy, warm_start, time_limit_s, is_training=options is not None or fixed is not None
         )
+    if not isinstance(loaded, Scenario):
+        from hybridsplit.orchestrator.relays.face import plan_over
+
+        has_options = options is not None or fixed is not None
+        return plan_over(loaded, strategy, time_limit_s, has_options=has_options, has_start=warm_start is not None)
     table = profile(loaded) if options is None else options
     if isinstance(warm_start, InferencePlan):
         raise UsageError("warm_start: found the plan of an inference task; needs one of training")
@@ -159,6 +182,11 @@ def compare(
 def compare(
     scenario: InferenceScenario, options: None = None, strategies: Iterable[str | InferenceStrategy] | None = None
 ) -> AppsComparison: ...
+@overload
+def compare(
+    scenario: RelayScenario, options: None = None, strategies: Iterable[str] | None = None, *, train: bool = False,
+    rounds: int | None = None, executor: str = "inline", workers: int | None = None,
+) -> RelaysComparison: ...  # fmt: skip
 def compare(
     scenario: AnyScenario,
     options: OptionTable | None = None,
@@ -168,7 +196,7 @@ def compare(
     rounds: int | None = None,
     executor: str = "inline",
     workers: int | None = None,
-) -> Comparison | AppsComparison:
+) -> Comparison | AppsComparison | RelaysComparison:
     """Plan with several strategies on the same problem, and say where the difference comes from.
 
     Parameters
@@ -197,6 +225,11 @@ def compare(
         from hybridsplit.orchestrator.inference import face
 
         return face.compare_tasks(loaded, strategies, is_training=options is not None or train)
+    if not isinstance(loaded, Scenario):
+        from hybridsplit.orchestrator.relays.face import compare_over
+
+        settings = run_settings(executor, workers, rounds) if train else None
+        return compare_over(loaded, strategies, settings, has_options=options is not None)
     table = profile(loaded) if options is None else options
     chosen = list(STRATEGIES) if strategies is None else cast("list[str | Strategy]", list(strategies))
     compared = compare_plans(loaded, table, chosen)
@@ -231,6 +264,8 @@ def pareto(
     loaded = as_task(scenario)
     if isinstance(loaded, InferenceScenario):
         raise nothing_trained("pareto")
+    if not isinstance(loaded, Scenario):
+        raise one_cut_alone("pareto")
     return pareto_front(loaded, profile(loaded) if options is None else options, x, points)
 
 
@@ -262,10 +297,12 @@ def what_if(scenario: AnyScenario, vary: Mapping[str, Iterable[Any]], *, strateg
     loaded = as_task(scenario)
     if isinstance(loaded, InferenceScenario):
         raise nothing_trained("what_if")
+    if not isinstance(loaded, Scenario):
+        raise one_cut_alone("what_if")
     return study_of(loaded, varied, strategy)
 
 
-def as_task(scenario: AnyScenario) -> Scenario | InferenceScenario:
+def as_task(scenario: AnyScenario) -> Scenario | InferenceScenario | RelayScenario:
     """Return the scenario that a name, a path, values or a scenario stand for.
 
     Parameters
@@ -273,4 +310,4 @@ def as_task(scenario: AnyScenario) -> Scenario | InferenceScenario:
     scenario
         What :func:`load` takes, or a scenario.
     """
-    return scenario if isinstance(scenario, (Scenario, InferenceScenario)) else load(scenario)
+    return load(scenario) if isinstance(scenario, (str, Path, Mapping)) else scenario

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from hybridsplit.orchestrator.folder_choice import choose_folder
 from hybridsplit.orchestrator.results import Replayed, Run
@@ -18,11 +18,26 @@ from hybridsplit.scenarios.schema import Scenario
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.inference.results import ReplayedApps
     from hybridsplit.orchestrator.pipeline import RunSettings
+    from hybridsplit.orchestrator.relays.results import RelayRun, ReplayedRelays
     from hybridsplit.runtime.run.records import RoundDone
+    from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
+    from hybridsplit.scenarios.relays.schema import RelayScenario
 
 
+@overload
 def run(
-    plan: Plan | InferencePlan | Scenario | str | Path | Mapping[str, Any],
+    plan: Plan | InferencePlan | Scenario | str | Path | Mapping[str, Any], *, rounds: int | None = None,
+    executor: str = "inline", workers: int | None = None, out: str | Path | None = None, resume: bool = False,
+    on_round: Callable[[RoundDone], None] | None = None,
+) -> Run: ...  # fmt: skip
+@overload
+def run(
+    plan: RelayPlan | RelayScenario, *, rounds: int | None = None, executor: str = "inline",
+    workers: int | None = None, out: str | Path | None = None, resume: bool = False,
+    on_round: Callable[[RoundDone], None] | None = None,
+) -> RelayRun: ...  # fmt: skip
+def run(
+    plan: Plan | InferencePlan | RelayPlan | Scenario | RelayScenario | str | Path | Mapping[str, Any],
     *,
     rounds: int | None = None,
     executor: str = "inline",
@@ -30,7 +45,7 @@ def run(
     out: str | Path | None = None,
     resume: bool = False,
     on_round: Callable[[RoundDone], None] | None = None,
-) -> Run:
+) -> Run | RelayRun:
     """Train by a plan while its network is replayed, and write a run folder with its report.
 
     Parameters
@@ -64,7 +79,13 @@ def run(
 
     if isinstance(plan, InferencePlan):
         raise nothing_trained("run")
-    chosen = plan if isinstance(plan, Plan) else _plan_of(plan)
+    task = plan if isinstance(plan, Plan) else _task(plan)
+    if not isinstance(task, (Plan, Scenario)):
+        from hybridsplit.orchestrator.relays.face import run_over
+
+        settings = run_settings(executor, workers, rounds, resume=resume)
+        return run_over(task, settings, out, on_round or (lambda done: None))
+    chosen = task if isinstance(task, Plan) else _plan_of(task)
     scenario = scenario_inside(chosen, "the plan")
     folder = choose_folder(None if out is None else Path(out).resolve(), scenario.name, resume=resume)
     with folder.claimed():
@@ -87,15 +108,17 @@ def replay(
 ) -> Replayed: ...  # fmt: skip
 @overload
 def replay(plan: InferencePlan, *, rounds: int | None = None, out: str | Path | None = None) -> ReplayedApps: ...
+@overload
+def replay(plan: RelayPlan, *, rounds: int | None = None, out: str | Path | None = None) -> ReplayedRelays: ...
 def replay(
-    plan: Plan | InferencePlan,
+    plan: Plan | InferencePlan | RelayPlan,
     *,
     rounds: int | None = None,
     traces: str | Path | None = None,
     out: str | Path | None = None,
     in_order: bool = False,
     absolute: bool = False,
-) -> Replayed | ReplayedApps:
+) -> Replayed | ReplayedApps | ReplayedRelays:
     """Replay a plan without training: its network over constant or recorded links, or its apps frame by frame.
 
     Parameters
@@ -103,7 +126,8 @@ def replay(
     plan
         The plan.
     rounds
-        Rounds to replay, 1 when None; periods of an inference task, 1,000 when None.
+        Rounds to replay, 1 when None; periods of an inference task, 1,000 when None; of a stream over relays, batches,
+        200 when None.
     traces
         Folder of recorded bandwidth traces, dealt to the clients; the scenario's own when None.
     out
@@ -128,6 +152,10 @@ def replay(
         from hybridsplit.orchestrator.inference import face
 
         return face.replay_apps(plan, rounds, out)
+    if not isinstance(plan, Plan):
+        from hybridsplit.orchestrator.relays.face import replay_over
+
+        return replay_over(plan, rounds, out, has_traces=traces is not None or in_order or absolute)
     from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
     from hybridsplit.orchestrator.recordings import recordings_for
     from hybridsplit.orchestrator.replaying import replay_plan
@@ -141,8 +169,8 @@ def replay(
     )
 
 
-def report(run: Run | ReplayedApps | str | Path) -> Path:
-    """Render the report of a run, or of a replay of an inference task, again, and return where it is.
+def report(run: Run | RelayRun | ReplayedApps | ReplayedRelays | str | Path) -> Path:
+    """Render the report of a run, or of a replay that was written, again, and return where it is.
 
     Parameters
     ----------
@@ -155,6 +183,7 @@ def report(run: Run | ReplayedApps | str | Path) -> Path:
         If the folder holds no complete run.
     """
     from hybridsplit.orchestrator.inference.detect import is_inference_folder
+    from hybridsplit.orchestrator.relays.detect import is_relay_plan
 
     path = Path(run) if isinstance(run, (str, Path)) else run.path
     if path is None:
@@ -163,6 +192,10 @@ def report(run: Run | ReplayedApps | str | Path) -> Path:
         from hybridsplit.orchestrator.inference.replaying import report_again
 
         return report_again(RunFolder(path))
+    if is_relay_plan(path):
+        from hybridsplit.orchestrator.relays.replaying import relay_report_again
+
+        return relay_report_again(RunFolder(path))
     from hybridsplit.orchestrator.pipeline import write_report
 
     return write_report(RunFolder(path))
@@ -177,6 +210,17 @@ def nothing_trained(what: str) -> UsageError:
         What was asked for.
     """
     return UsageError(f"{what}: nothing is trained in an inference task; plan, compare, replay and report it")
+
+
+def one_cut_alone(what: str) -> UsageError:
+    """Return the error for what only a model that is cut once has.
+
+    Parameters
+    ----------
+    what
+        What was asked for.
+    """
+    return UsageError(f"{what}: is about one cut; plan, run, replay, compare and report a model over relays")
 
 
 def run_settings(executor: str, workers: int | None, rounds: int | None, *, resume: bool = False) -> RunSettings:
@@ -199,16 +243,24 @@ def run_settings(executor: str, workers: int | None, rounds: int | None, *, resu
     return RunSettings(executor, workers or default_workers(), rounds, resume)
 
 
-def _plan_of(scenario: Scenario | InferenceScenario | str | Path | Mapping[str, Any]) -> Plan:
-    from hybridsplit.orchestrator.planned import plan_as_asked
-    from hybridsplit.profiler.options import profile_scenario
+def _task(
+    source: RelayPlan | Scenario | InferenceScenario | RelayScenario | str | Path | Mapping[str, Any],
+) -> RelayPlan | Scenario | RelayScenario:
     from hybridsplit.scenarios.loader import load_task, task_of_values
 
-    task: object = scenario
-    if isinstance(scenario, Mapping):
-        task = task_of_values(scenario, {})
-    elif isinstance(scenario, (str, Path)):
-        task = load_task(str(scenario))
-    if not isinstance(task, Scenario):
+    task: object = source
+    if isinstance(source, Mapping):
+        task = task_of_values(source, {})
+    elif isinstance(source, (str, Path)):
+        task = load_task(str(source))
+    if isinstance(task, InferenceScenario):
         raise nothing_trained("run")
-    return plan_as_asked(task, profile_scenario(task), "optimal", fixed=None, warm_start=None, time_limit_s=None)
+    return cast("RelayPlan | Scenario | RelayScenario", task)
+
+
+def _plan_of(scenario: Scenario) -> Plan:
+    from hybridsplit.orchestrator.planned import plan_as_asked
+    from hybridsplit.profiler.options import profile_scenario
+
+    options = profile_scenario(scenario)
+    return plan_as_asked(scenario, options, "optimal", fixed=None, warm_start=None, time_limit_s=None)

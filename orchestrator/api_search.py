@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybridsplit.orchestrator.api import AnyScenario, as_task
-from hybridsplit.orchestrator.api_runs import nothing_trained, run_settings
+from hybridsplit.orchestrator.api_runs import nothing_trained, one_cut_alone, run_settings
 from hybridsplit.orchestrator.search.results import DEFAULT_SCORE, SearchSettings, Trained
 from hybridsplit.scenarios.inference.schema import InferenceScenario
+from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.strategies import find_strategy
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def search(
     loaded = as_task(scenario)
     if isinstance(loaded, InferenceScenario):
         raise nothing_trained("search")
+    if not isinstance(loaded, Scenario):
+        raise one_cut_alone("search")
     settings = SearchSettings(find_strategy(strategy).name, train, score, seeds)
     run = run_settings(executor, workers, rounds)
     if out is not None:

@@ -103,8 +103,8 @@ def _not_one_cut(document: Mapping[str, Any], origin: str) -> ScenarioError:
     if has_relays(document):
         return ScenarioError(
             f"{origin}: network: this is about one cut; models that are cut several times are planned, trained, "
-            "replayed, compared and reported (the commands plan, run, replay, compare and report): state radio and "
-            "server instead of network"
+            "replayed, compared and reported (plan, run, replay, compare and report, as commands and in Python): state "
+            "radio and server instead of network"
         )
     return ScenarioError(
         f"{origin}: task: found 'inference', where nothing is trained; use the commands plan, replay, compare and "
@@ -148,21 +148,13 @@ def load_task(
             "was planned from, or use the plan with 'hybridsplit replay' or 'run SCENARIO --plan'"
         )
     override_all(document, overrides)
-    if is_inference(document, origin):
-        from hybridsplit.scenarios.inference.loading import validate_inference  # late: training needs nothing of it
-
-        return validate_inference(document, origin, folder)
-    if has_relays(document):
-        from hybridsplit.scenarios.relays.loading import validate_relays  # late, as above
-
-        return validate_relays(document, origin, folder)
-    return validate_scenario(document, origin, folder)
+    return _checked(document, origin, folder)
 
 
 def task_of_values(
     values: Mapping[str, Any], overrides: Mapping[str, Any], folder: Path | None = None
-) -> Scenario | InferenceScenario:
-    """Check a scenario of either kind of task given as values.
+) -> Scenario | InferenceScenario | RelayScenario:
+    """Check a scenario of any kind of task given as values.
 
     Parameters
     ----------
@@ -181,13 +173,21 @@ def task_of_values(
     check_plain(values, "the scenario")
     document = copy.deepcopy(dict(values))
     override_all(document, overrides)
-    if is_inference(document, "the scenario"):
-        from hybridsplit.scenarios.inference.loading import validate_inference
+    return _checked(document, "the scenario", folder or Path.cwd())
 
-        return validate_inference(document, "the scenario", folder or Path.cwd())
+
+def _checked(
+    document: dict[str, Any], origin: str, folder: Path | None
+) -> Scenario | InferenceScenario | RelayScenario:
+    if is_inference(document, origin):
+        from hybridsplit.scenarios.inference.loading import validate_inference  # late: training needs nothing of it
+
+        return validate_inference(document, origin, folder)
     if has_relays(document):
-        raise _not_one_cut(document, "the scenario")
-    return validate_scenario(document, "the scenario", folder or Path.cwd())
+        from hybridsplit.scenarios.relays.loading import validate_relays  # late, as above
+
+        return validate_relays(document, origin, folder)
+    return validate_scenario(document, origin, folder)
 
 
 def scenario_of_values(values: Mapping[str, Any], overrides: Mapping[str, Any], folder: Path | None = None) -> Scenario:

@@ -92,6 +92,7 @@ def run_over_relays(
     """
     from hybridsplit.orchestrator.folder_choice import choose_folder
     from hybridsplit.orchestrator.logs.opening import RoundLogs
+    from hybridsplit.orchestrator.relays.planning import open_relay_plan
     from hybridsplit.orchestrator.relays.running import plan_of_run, run_relays
     from hybridsplit.orchestrator.relays.views import placement_table, relay_headline, replay_line, training_lines
     from hybridsplit.solver.relays.strategies import OPTIMAL, find_relay_strategy
@@ -101,7 +102,10 @@ def run_over_relays(
     folder = choose_folder(out.resolve() if out is not None else None, scenario.name, resume=settings.resume)
     with folder.claimed():
         with progress_bar(f"planning {scenario.name}") as show:
-            plan = plan_of_run(scenario, folder, plan_file, chosen, resume=settings.resume, on_progress=show)
+            given = None if plan_file is None else open_relay_plan(plan_file)
+            plan = plan_of_run(
+                scenario, folder, given, str(plan_file), chosen, resume=settings.resume, on_progress=show
+            )
         if not as_json:
             print_before_work(placement_table(plan), relay_headline(plan), where=str(folder.path))
         with RoundLogs(log, plan) as logs, progress_bar(f"training {scenario.name}") as show:

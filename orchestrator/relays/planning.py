@@ -128,19 +128,37 @@ def open_relay_plan(path: Path) -> RelayPlan:
     ContractError
         If it is missing, damaged, of another version, or no plan of the scenario inside it.
     """
+    plan = RelayPlan.load(path)
+    check_relay_plan(plan, str(path))
+    return plan
+
+
+def check_relay_plan(plan: RelayPlan, origin: str) -> None:
+    """Derive the figures of a plan again from the model and the devices that its scenario states.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    origin
+        Where it comes from, for messages.
+
+    Raises
+    ------
+    ContractError
+        If it is no plan of the scenario inside it.
+    """
     from hybridsplit.solver.verify.relay_plan import relay_violations
 
-    plan = RelayPlan.load(path)
-    scenario = validate_relays(plan.scenario, f"{path}: scenario")
+    scenario = validate_relays(plan.scenario, f"{origin}: scenario")
     if plan.scenario != scenario.resolved():
         where = first_difference(plan.scenario, scenario.resolved())
-        raise ContractError(f"{path}: scenario.{where}: not as a resolved scenario has it; make the plan again")
+        raise ContractError(f"{origin}: scenario.{where}: not as a resolved scenario has it; make the plan again")
     if plan.scenario_hash != scenario.content_hash():
-        raise ContractError(f"{path}: scenario_hash: is not that of the scenario inside; make the plan again")
+        raise ContractError(f"{origin}: scenario_hash: is not that of the scenario inside; make the plan again")
     if violations := list(relay_violations(plan, scenario, relay_costs(scenario))):
         more = f", and {len(violations) - 3} more" if len(violations) > 3 else ""
         raise ContractError(
-            f"{path}: is no plan of its scenario: {'; '.join(violations[:3])}{more}; it, the model or a device "
+            f"{origin}: is no plan of its scenario: {'; '.join(violations[:3])}{more}; it, the model or a device "
             "was changed after it was made: make the plan again"
         )
-    return plan

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
@@ -34,13 +33,14 @@ if TYPE_CHECKING:
 def plan_of_run(
     scenario: RelayScenario,
     folder: RunFolder,
-    plan_file: Path | None,
+    plan: RelayPlan | None,
+    origin: str,
     strategy: str,
     *,
     resume: bool,
-    on_progress: Progress,
+    on_progress: Progress = lambda what, share: None,
 ) -> RelayPlan:
-    """Return the plan that a run goes by: made now, or found and verified.
+    """Return the plan that a run goes by: the given one, that of the run that goes on, or one that is made now.
 
     Parameters
     ----------
@@ -48,8 +48,10 @@ def plan_of_run(
         The scenario.
     folder
         Of the run, which holds the plan of one that goes on.
-    plan_file
-        A plan's file; None to go on with the folder's, or to plan by ``strategy``.
+    plan
+        A verified plan; None to go on with the folder's, or to plan by ``strategy``.
+    origin
+        Where the plan comes from, for messages.
     strategy
         Name of a strategy.
     resume
@@ -68,14 +70,13 @@ def plan_of_run(
     """
     check_trains(scenario)
     check_data(single_cut(scenario))
-    plan = None if plan_file is None else open_relay_plan(plan_file)
     if resume:
         begun = open_relay_plan(folder.path / "plan.json")
         if plan is not None and plan.clients != begun.clients:
-            raise UsageError(f"{plan_file}: this run began with another plan; leave it out to resume the run")
-        plan = begun
+            raise UsageError(f"{origin}: this run began with another plan; leave it out to resume the run")
+        plan, origin = begun, str(folder.path / "plan.json")
     if plan is not None:
-        check_same_scenario(plan, scenario, str(plan_file or folder.path / "plan.json"))
+        check_same_scenario(plan, scenario, origin)
         return plan
     costs = relay_costs(scenario, on_progress)
     on_progress(f"{strategy}, {scenario.num_clients} clients", 0.5)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.plan import PlanStatus
 from hybridsplit.scenarios.contracts.sealed import Kind, read_sealed, sealed, write_sealed
@@ -76,7 +77,7 @@ class RelayClientPlan(FrozenValue):
         return len(self.placement) - 1
 
 
-class RelayPlan(FrozenValue):
+class RelayPlan(FrozenValue, Shown):
     """A verified plan.
 
     ``value_s`` is what the objective minimises: the latest end of all clients, or the period. It is that of the stated

@@ -87,7 +87,7 @@ def assert_they_agree(trained: Trained, plan: Plan, rounds: int = ROUNDS) -> Non
     assert {(record.client, record.round) for record in trained.control.clients} == counted
 
 
-@pytest.mark.parametrize("policy", ["drop-client", "drop-round"])
+@pytest.mark.parametrize("policy", one_of(2, ["drop-client", "drop-round"]))
 @pytest.mark.parametrize("more", [[], PREFIX], ids=["weights", "scalars"])
 def test_participation_and_a_client_that_fails(policy: str, more: list[str]) -> None:
     scenario, options, plan = case(f"faults.policy={policy}", *more)

@@ -17,6 +17,7 @@ from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.testing.families import FAMILIES, family_batch, family_model, family_scenario
 from tests.modes import ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, NO_BATCH_NORM, Sides, exact_derivatives
+from tests.tiers import one_of
 
 SIDES_OF = {Mode.ZO_LOSS: "loss_sides", Mode.ZO_PROJECTION: "projection_sides"}
 
@@ -44,7 +45,7 @@ def test_error_falls_with_the_radius_one_sided_and_with_its_square_two_sided(fam
         assert narrow < 1e-2
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", one_of(3, FAMILIES))
 def test_forward_mode_is_exact(family: str) -> None:
     """At every cut, to rounding: docs/methods/training-modes.md, Directional derivatives."""
     for distribution in ("gaussian", "sphere", "rademacher"):

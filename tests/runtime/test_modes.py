@@ -15,6 +15,7 @@ from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.schema import Scenario, ZerothOrder
 from hybridsplit.testing.families import FAMILIES, family_batch, family_model, family_scenario
+from tests.tiers import one_of
 
 
 def one_round(
@@ -34,7 +35,7 @@ def one_round(
         {"name": "adamw", "learning_rate": 0.01},
     ],
 )
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", one_of(3, FAMILIES))
 def test_recomputing_changes_no_result(family: str, optimizer: dict[str, object]) -> None:
     """Exact gradients and BatchNorm statistics equal to rounding, over several steps and optimizers."""
     scenario = family_scenario(family, local_steps=3, optimizer=optimizer)

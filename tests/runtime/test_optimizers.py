@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from copy import deepcopy
 from typing import Any
 
@@ -20,6 +21,7 @@ from hybridsplit.scenarios.schema import Sgd, ZerothOrder
 from hybridsplit.testing.families import FAMILIES, family_batch, family_scenario
 from tests.modes import EXACT_MODES, ZEROTH_ORDER_MODES
 from tests.runtime.steps import KEY, OPTIMIZERS, Sides
+from tests.tiers import one_row_of
 
 LOUD = {name: {**settings, "learning_rate": 1e-2} for name, settings in OPTIMIZERS.items()}
 
@@ -50,8 +52,10 @@ def test_sgd_has_the_bits_of_torch(weight_decay: float, dtype: torch.dtype) -> N
     assert own.state() == {}
 
 
-@pytest.mark.parametrize("distribution", ["gaussian", "sphere", "rademacher"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("optimizer", "distribution"),
+    one_row_of(4, itertools.product(OPTIMIZERS, ["gaussian", "sphere", "rademacher"])),
+)
 @pytest.mark.parametrize("mode", sorted(ZEROTH_ORDER_MODES))
 def test_replaying_the_scalars_gives_the_clients_own_bits(mode: Mode, optimizer: str, distribution: str) -> None:
     """From the round's start, state mirrored; over families, embeddings with touched rows among them."""

@@ -32,7 +32,7 @@ def planned() -> tuple[Instance, Plan]:
     return instance, make_plan(instance.scenario, instance.table, "static")
 
 
-@pytest.mark.parametrize("seed", one_of(3, range(24)))
+@pytest.mark.parametrize("seed", one_of(6, range(24)))
 def test_every_depth_equals_brute_force(seed: int) -> None:
     rng = np.random.default_rng([seed, 1])
     coupling = ("none", "server_memory", "energy_cap", "coverage", "drop", "min_cut")[seed % 6]

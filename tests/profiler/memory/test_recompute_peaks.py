@@ -47,7 +47,7 @@ def levels_of(traced: TracedModel, scenario: Scenario, cut: int) -> list[tuple[s
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "momentum", "adamw"])
-@pytest.mark.parametrize("family", one_of(2, FAMILIES))
+@pytest.mark.parametrize("family", one_of(4, FAMILIES))
 def test_composed_peak_of_every_level_is_that_of_a_full_trace(family: str, optimizer: dict[str, Any]) -> None:
     """To the byte, with one local step and with more."""
     for local_steps in (1, 2):

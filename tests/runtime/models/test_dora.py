@@ -25,6 +25,7 @@ from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.testing.families import family_batch, family_model, family_scenario
 from tests.runtime.steps import KEY
+from tests.tiers import one_of
 
 FAMILIES = ("opt-causal", "bert", "resnet")
 EXACT = ["fo", "fo-recompute", "frozen"]
@@ -80,7 +81,7 @@ def test_a_step_over_a_cut_is_that_of_the_whole_model(family: str, mode: Mode) -
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", one_of(3, FAMILIES))
 def test_predicted_peak_equals_the_measured_one(family: str, dtype: str) -> None:
     adamw = {"name": "adamw", "learning_rate": 0.01}
     scenario = with_dora(family, dtype=dtype, local_steps=2, optimizer=adamw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,12 +19,14 @@ from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import Part, task_loss
 from hybridsplit.testing.families import family_batch, family_model, family_scenario
 from tests.runtime.relays.chains import assert_same_bits, random_stages, stages_at, trained, trained_over_one_cut
+from tests.tiers import one_row_of
 
 RATE = 0.1
 
 
-@pytest.mark.parametrize("family", ["vit", "opt-causal", "bert"])
-@pytest.mark.parametrize("number", [2, 4, 8])
+@pytest.mark.parametrize(
+    ("family", "number"), one_row_of(4, itertools.product(["vit", "opt-causal", "bert"], [2, 4, 8]))
+)
 def test_where_and_in_what_order_machines_work_does_not_change_a_bit(family: str, number: int) -> None:
     scenario = family_scenario(family, local_steps=2, optimizer={"name": "adamw", "learning_rate": 0.01})
     batches = [family_batch(scenario, padded=family != "vit", seed=seed) for seed in range(2)]

@@ -18,7 +18,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +312,35 @@ def table(results: dict[str, tuple[str, str]]) -> Iterator[str]:
             yield f"| {task} | {model_type} | {variant} | {_reason(why)} |"
 
 
+def with_kept_rows(page: list[str], lines: list[str], tried_now: Collection[str]) -> Iterator[str]:
+    """Yield the lines of the tables with the page's rows of those checkpoints that were not tried now.
+
+    Parameters
+    ----------
+    page, lines
+        Lines of the page's two tables and of the new ones.
+    tried_now
+        The variants of which all types were tried.
+    """
+    places = {name: place for place, name in enumerate([*TASKS, ALL, *VARIANTS])}
+
+    def rows(text: list[str], column: int) -> list[list[str]]:
+        cells = [line.strip("| ").split(" | ") for line in text if line.startswith("| ")]
+        return [row for row in cells if len(row) > column and row[column] in VARIANTS]
+
+    def merged(column: int) -> list[list[str]]:
+        return [*(row for row in rows(page, column) if row[column] not in tried_now), *rows(lines, column)]
+
+    texts = [line for line in lines if not line.startswith("| ") or line.startswith("| task ")]
+    second = texts.index("") + 1
+    yield from texts[: second - 1]
+    for row in sorted(merged(1), key=lambda row: (places[row[0]], places[row[1]])):
+        yield f"| {' | '.join(row)} |"
+    yield from texts[second - 1 :]
+    for row in sorted(row for row in merged(2) if row[1] not in VARIANTS):
+        yield f"| {' | '.join(row)} |"
+
+
 def _reason(why: str) -> str:
     """The reason without the advice that follows it, for a cell of the table."""
     first = why.split("; ")[0].replace("|", "/")
@@ -345,12 +374,14 @@ def main() -> None:
                 results[key] = in_a_process(task, model_type, variant)
                 print(f"{key:60} {time.perf_counter() - start:5.1f} s  {': '.join(results[key])}", flush=True)
                 asked.results.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    lines = "\n".join(table(results))
-    print(lines)
+    lines = list(table(results))
+    print("\n".join(lines))
     if asked.write:
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.index(BEGIN) + len(BEGIN), page.index(END)
-        PAGE.write_text(page[:before] + lines + "\n" + page[after:], encoding="utf-8")
+        tried_now = {key.rpartition("/")[2] for key in results}
+        merged = "\n".join(with_kept_rows(page[before:after].splitlines(), lines, tried_now))
+        PAGE.write_text(page[:before] + merged + "\n" + page[after:], encoding="utf-8")
 
 
 if __name__ == "__main__":

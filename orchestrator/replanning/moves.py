@@ -43,12 +43,13 @@ class Moves:
         """
         found = {}
         for one, other in zip(before.clients, after.clients, strict=True):
-            moved = self._of(one, other)
+            moved = self.of(one, other)
             if moved != MovedBytes():
                 found[one.id] = moved
         return found
 
-    def _of(self, before: Placement, after: Placement) -> MovedBytes:
+    def of(self, before: Placement, after: Placement) -> MovedBytes:
+        """Return the bytes that one client moves between two placements."""
         low, high = sorted((before.cut, after.cut))
         size = sum(
             self._block_bytes[block]

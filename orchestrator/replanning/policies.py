@@ -20,6 +20,7 @@ from hybridsplit.runtime.replay.planned_work import work_of
 from hybridsplit.runtime.replay.replanned import Surroundings, observe, play_round
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.schema import Scenario
@@ -62,12 +63,20 @@ class Never:
         """Return None."""
         return None
 
+    def moved_bytes(self, before: Placement, after: Placement) -> MovedBytes:
+        """Return nothing."""
+        return MovedBytes()
+
 
 class _FromRounds:
     """What policies that know finished rounds alone have in common."""
 
     def __init__(self, scenario: Scenario, settings: Replanning, search: PlanSearch, moves: Moves) -> None:
         self._scenario, self._settings, self._search, self._moves = scenario, settings, search, moves
+
+    def moved_bytes(self, before: Placement, after: Placement) -> MovedBytes:
+        """Return the bytes that one client moves between two placements."""
+        return self._moves.of(before, after)
 
     def _better(self, boundary: Boundary, rounds: int, reason: str) -> NewPlan | None:
         """Plan for the last rounds, and return the plan where it is worth changing to."""
@@ -84,7 +93,7 @@ class _FromRounds:
         moved = self._moves.between(boundary.plan, plan)
         latency_s = boundary.observed[-1].latency_s
         pays = settings.horizon_rounds * latency_s * saving > self._moving_s(plan, moved, expected)
-        return NewPlan(plan, moved, reason, saving) if saving > settings.gain and pays else None
+        return NewPlan(plan, reason, saving) if saving > settings.gain and pays else None
 
     def _saving(self, present: Plan, plan: Plan, beliefs: Beliefs) -> float:
         now_s = self._search.value_s(present, beliefs)
@@ -128,7 +137,8 @@ class OnChange(_FromRounds):
         differences = [Beliefs.from_rounds([one], believed).differ(believed) for one in rounds]
         if not all(self._counts(one) for one in differences):
             return None
-        reason = f"rates or memory have differed by {min(differences):.0%} or more for {counted(in_a_row, 'round')}"
+        times, least = counted(in_a_row, "round"), 1.0 + min(differences)
+        reason = f"rates or memory have differed by a factor of {least:.3g} or more for {times}"
         return self._better(boundary, in_a_row, reason)
 
     def _counts(self, difference: float) -> bool:
@@ -177,7 +187,7 @@ class Oracle:
         played = play_round(present, self._scenario, self._around, now_s, taking_part)
         coming = Beliefs.from_rounds([observe(present, self._scenario, self._around, played, now_s)], Beliefs())
         found = self._search.plan_for(coming, present)
-        best, best_s, moved = None, objective_s(present, played.played.latency_s), dict[str, MovedBytes]()
+        best, best_s = None, objective_s(present, played.played.latency_s)
         own_s = best_s
         for plan in [*self._pool, *([] if found is None else [found])]:
             if plan is present:
@@ -190,9 +200,13 @@ class Oracle:
             one = play_round(plan, self._scenario, self._around, now_s + moving_s, taking_part)
             value_s = objective_s(plan, moving_s + one.played.latency_s)
             if value_s < best_s:
-                best, best_s, moved = plan, value_s, moves
+                best, best_s = plan, value_s
         if found is not None:
             self._pool = [self._pool[0], *[*self._pool[1:], found][-_POOL:]]
         if best is None:
             return None
-        return NewPlan(best, moved, "the recordings say so", 1.0 - best_s / own_s)
+        return NewPlan(best, "the recordings say so", 1.0 - best_s / own_s)
+
+    def moved_bytes(self, before: Placement, after: Placement) -> MovedBytes:
+        """Return the bytes that one client moves between two placements."""
+        return self._moves.of(before, after)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from hybridsplit.scenarios.contracts.placement import Placement
     from hybridsplit.scenarios.contracts.plan import Plan
 
 
@@ -104,8 +105,6 @@ class NewPlan:
     ----------
     plan
         The plan; its clients are those of the plan before.
-    moved
-        By client, what has to be moved; clients not named move nothing.
     reason
         Why, in words.
     expected_saving
@@ -113,7 +112,6 @@ class NewPlan:
     """
 
     plan: Plan
-    moved: Mapping[str, MovedBytes]
     reason: str
     expected_saving: float
 
@@ -126,6 +124,10 @@ class Replanner(Protocol):
 
         The answer must follow from the boundary alone: a run that is resumed asks again, and must hear the same.
         """
+        ...
+
+    def moved_bytes(self, before: Placement, after: Placement) -> MovedBytes:
+        """Return what has to be moved for a client before its first round under another placement."""
         ...
 
 
@@ -142,7 +144,7 @@ class PlanChange:
     changed
         Clients whose placement changed.
     moved_bytes
-        What was moved for all of them.
+        What was moved before that round; who sits it out moves later.
     moving_s
         How long all waited for that.
     """

@@ -26,11 +26,11 @@ from hybridsplit.runtime.replay.moving import move
 from hybridsplit.runtime.replay.planned_work import Circumstances, work_of
 from hybridsplit.runtime.replay.playback import memory_of, rounds_of, timeline_of, traces_of
 from hybridsplit.runtime.replay.played import PlayedRound, Replay
-from hybridsplit.runtime.replay.totals import RoundTotals, Timeline
+from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, is_late
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
-from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
@@ -209,18 +209,19 @@ def replay_changing(
     memory: list[list[tuple[StepMemory, ...]]] = [[] for _ in ids]
     played: list[PlayedRound] = []
     observed: list[RoundObserved] = []
+    placed: dict[str, ClientPlan] = {}
     now_s = 0.0
     for number, present in enumerate(attendance.rounds):
         new = replanner.next_plan(Boundary(number, now_s, plans[-1], tuple(observed))) if number else None
-        moving_s = 0.0
-        moved: Mapping[str, RoundTotals] = {}
         if new is not None:
             if [client.id for client in new.plan.clients] != ids:
                 raise ContractError(f"the plan for round {number} has other clients than the one before it")
             check_plan(new.plan)
-            moved, moving_s = _moved(new, scenario, around, now_s, present)
-            changes.append(_change(plans[-1], new, number, moving_s))
             plans.append(new.plan)
+        wanted = _wanted(plans[-1], placed, replanner, present) if len(plans) > 1 else {}
+        moved, moving_s = _moved(plans[-1], scenario, around, now_s, wanted)
+        if new is not None:
+            changes.append(_change(plans[-2], new, number, wanted, moving_s))
         if number:
             of_round.append(len(plans) - 1)
         one = play_round(plans[-1], scenario, around, now_s + moving_s, present)
@@ -231,6 +232,8 @@ def replay_changing(
         for place, (client, (spent,)) in enumerate(zip(ids, one.timeline.totals, strict=True)):
             totals[place].append(spent if not spent or not moving_s else {**spent, **moved[client]})
             memory[place].append(one.timeline.memory[place][0] if one.timeline.memory else ())
+            if spent and not is_late(spent):
+                placed[client] = plans[-1].clients[place]
     timeline = Timeline(
         tuple(map(tuple, totals)),
         tuple(one.simulated_s for one in played),
@@ -240,24 +243,33 @@ def replay_changing(
     return Replay(tuple(ids), timeline, tuple(played), None, followed)
 
 
+def _wanted(
+    plan: Plan, placed: Mapping[str, ClientPlan], replanner: Replanner, present: Mapping[str, int]
+) -> dict[str, MovedBytes]:
+    """Return what those move who take part and were placed otherwise when they last trained."""
+    found: dict[str, MovedBytes] = {}
+    for client in plan.clients:
+        before = placed.get(client.id)
+        if before is not None and client.id in present and before.key != client.key:
+            moved = replanner.moved_bytes(before, client)
+            if moved != MovedBytes():
+                found[client.id] = moved
+    return found
+
+
 def _moved(
-    new: NewPlan, scenario: Scenario, around: Surroundings, now_s: float, present: Mapping[str, int]
-) -> tuple[dict[str, RoundTotals], float]:
-    """Return what every client spends on moving, and how long that takes; nobody has anything to move: no time."""
-    wanted = {client: size for client, size in new.moved.items() if client in present and size != MovedBytes()}
+    plan: Plan, scenario: Scenario, around: Surroundings, now_s: float, wanted: Mapping[str, MovedBytes]
+) -> tuple[Mapping[str, RoundTotals], float]:
+    """Return what every client spends on moving, and how long that takes."""
     if not wanted:
         return {}, 0.0
-    work = work_of(new.plan, scenario, around.at(now_s, new.plan, scenario))
-    return move(new.plan, work, wanted)
+    return move(plan, work_of(plan, scenario, around.at(now_s, plan, scenario)), wanted)
 
 
-def _change(before: Plan, new: NewPlan, number: int, moving_s: float) -> PlanChange:
-    changed = tuple(
-        after.id
-        for earlier, after in zip(before.clients, new.plan.clients, strict=True)
-        if earlier.key != after.key
-    )  # fmt: skip
-    moved_bytes = sum(size.up + size.down for size in new.moved.values())
+def _change(before: Plan, new: NewPlan, number: int, wanted: Mapping[str, MovedBytes], moving_s: float) -> PlanChange:
+    both = zip(before.clients, new.plan.clients, strict=True)
+    changed = tuple(after.id for earlier, after in both if earlier.key != after.key)
+    moved_bytes = sum(size.up + size.down for size in wanted.values())
     return PlanChange(number, new.reason, new.expected_saving, changed, moved_bytes, moving_s)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.memory_words import levels_line
 from hybridsplit.orchestrator.plan_file import STATED
-from hybridsplit.orchestrator.replanning.following import changes_notes, check_policy, planned_entries, predicted_peaks
+from hybridsplit.orchestrator.replanning.words import changes_notes, check_policy, planned_entries, predicted_peaks
 from hybridsplit.orchestrator.run_check import check_run
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import rounds_table, summarise

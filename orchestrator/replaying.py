@@ -6,7 +6,7 @@ from typing import Any
 
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.memory_words import levels_line
-from hybridsplit.orchestrator.replanning.following import Following, changes_notes, planned_entries, saved_line
+from hybridsplit.orchestrator.replanning.words import changes_notes, planned_entries, saved_line
 from hybridsplit.orchestrator.results import Replayed
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import summarise
@@ -56,6 +56,8 @@ def replay_plan(
     attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
     saved = ""
     if scenario.training.changes_plans:
+        # late: a plan that does not change is replayed without what plans
+        from hybridsplit.orchestrator.replanning.following import Following
         from hybridsplit.profiler.options import profile_scenario
 
         following = Following(

@@ -120,7 +120,7 @@ def _replay_one(
     if spread is not None:
         stdout().print(escape(latencies_line(spread, rounds)), highlight=False, soft_wrap=True)
     if played.followed is not None:
-        from hybridsplit.orchestrator.replanning.following import changes_line, changes_lines
+        from hybridsplit.orchestrator.replanning.words import changes_line, changes_lines
 
         for line in (changes_line(played.followed), *changes_lines(played.followed), played.saved):
             stdout().print(escape(line), highlight=False, soft_wrap=True)

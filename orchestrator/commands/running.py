@@ -138,7 +138,7 @@ def _print_run(summary: Summary, folder: RunFolder) -> None:
     stdout().print(memory_line(plan, summary.peak_bytes), highlight=False)
     followed = folder.followed(plan)
     if followed is not None:
-        from hybridsplit.orchestrator.replanning.following import changes_line, changes_lines
+        from hybridsplit.orchestrator.replanning.words import changes_line, changes_lines
 
         for line in (changes_line(followed), *changes_lines(followed)):
             stdout().print(escape(line), highlight=False, soft_wrap=True)

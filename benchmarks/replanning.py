@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.replanning --traces FOLDER`` plays, for every family of recordings in the folder (a folder each)
 and built-in scenario, rounds that follow one another from points of the recordings that are drawn by several seeds,
-once with constant shares (``static``) and once with the best plan of any kind (``optimal``). It prints the medians over the
-seeds of the seconds a unit of expected progress under the first plan throughout, ``every-n``, ``on-change`` and the
+once with constant shares (``static``) and once with the best plan of any kind (``optimal``). It prints the medians over
+the seeds of the seconds a unit of expected progress under the first plan throughout, ``every-n``, ``on-change`` and the
 oracle, which knows the round that comes, and the share of the distance between the first plan and the oracle that
 ``on-change`` recovers: of the medians. Where the oracle is less than half a percent faster there is nothing to recover,
 and no share is printed.

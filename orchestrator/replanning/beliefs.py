@@ -58,6 +58,22 @@ class Beliefs:
                 memory[client] = math.fsum(held) / len(held)
         return cls(stretch, memory)
 
+    @classmethod
+    def at_first(cls, rounds: Sequence[RoundObserved]) -> Beliefs:
+        """Return what is believed before anything has changed: links as planned, and the memory that was seen first.
+
+        Parameters
+        ----------
+        rounds
+            All finished rounds, in order.
+        """
+        memory: dict[str, float] = {}
+        for one in rounds:
+            for client, seen in one.clients.items():
+                if seen.memory_bytes is not None:
+                    memory.setdefault(client, seen.memory_bytes)
+        return cls({}, memory)
+
     def table(self, table: OptionTable, local_steps: int) -> OptionTable:
         """Return an option table in which bytes and ladders cost what is expected of them.
 

@@ -147,7 +147,7 @@ class OnChange(_FromRounds):
     def _believed(self, observed: Sequence[RoundObserved]) -> tuple[int, Beliefs]:
         """Return from which round on beliefs hold, and what they are: they follow from the rounds alone."""
         in_a_row, window = self._settings.hysteresis_rounds or 1, self._settings.window_rounds
-        since, believed, row = 0, Beliefs(), 0
+        since, believed, row = 0, Beliefs.at_first(observed), 0
         for index in range(len(observed) - 1):
             differs = self._counts(Beliefs.from_rounds([observed[index]], believed).differ(believed))
             row = row + 1 if differs else 0

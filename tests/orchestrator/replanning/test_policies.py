@@ -111,6 +111,18 @@ def test_the_window_is_what_rates_are_averaged_over(case: tuple[Scenario, Plan, 
         assert search.asked[-1].stretch[client] == pytest.approx((mean, mean))
 
 
+def test_memory_that_differs_from_what_was_seen_first_counts(case: tuple[Scenario, Plan, Plan]) -> None:
+    scenario, plan, other = case
+    for memory, changes in (((100.0, 100.0, 100.0), False), ((100.0, 30.0, 30.0), True)):
+        search = GivenPlan(other, plan, 0.1)
+        rounds = tuple(
+            RoundObserved(1.0, {plan.clients[0].id: Observed(8, 8, 1.0, 1.0, 1.0, 1.0, 1.0, size)}) for size in memory
+        )
+        policy = OnChange(scenario, Replanning(**ON_CHANGE), search, GivenMoves(0))  # type: ignore[arg-type]
+        assert (policy.next_plan(Boundary(3, 3.0, plan, rounds)) is not None) == changes
+        assert bool(search.asked) == changes
+
+
 def test_beliefs_differ_by_the_factor_between_them_either_way() -> None:
     one, other = Beliefs({"a": (1.0, 2.0)}), Beliefs({"a": (1.0, 0.5)})
     assert one.differ(other) == other.differ(one) == pytest.approx(3.0)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 from hybridsplit.runtime.replay import Replay
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
-from hybridsplit.scenarios.contracts.phases import OCCASIONAL_PHASES, Phase
+from hybridsplit.scenarios.contracts.phases import MOVING_PHASES, OCCASIONAL_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import Plan
 
 
@@ -123,9 +123,10 @@ def bytes_agree(entries: Collection[LedgerEntry], left_out: Collection[tuple[str
     """
     passed_over = {*left_out, *late_of(entries)}
     sent: dict[Source, dict[tuple[str, int, Phase, str], int]] = {}
-    barrier = Phase.BARRIER
+    # What a change of plan moves is in no plan.
+    passed_by = (Phase.BARRIER, *MOVING_PHASES)
     for source, client, number, phase, _, _, size, _, node in entries:
-        if phase is barrier or (passed_over and (client, number) in passed_over):
+        if phase in passed_by or (passed_over and (client, number) in passed_over):
             continue
         of_source = sent.get(source)
         if of_source is None:

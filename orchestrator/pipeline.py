@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.memory_words import levels_line
 from hybridsplit.orchestrator.plan_file import STATED
+from hybridsplit.orchestrator.replanning.words import changes_notes, check_policy, planned_entries, predicted_peaks
 from hybridsplit.orchestrator.run_check import check_run
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, ROUND_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import rounds_table, summarise
@@ -172,6 +173,7 @@ def run_plan(
     from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
+    check_policy(scenario)
     _check_links(plan, scenario, num_rounds)
     folder.create()
     with writing_to(folder.path, "nothing was trained yet: free some space or make it writable, and start again"):
@@ -196,24 +198,30 @@ def run_plan(
         )
     result = trained.result
     control = None if trained.control is None else rounds_table(trained.control.records)
-    attended = plan.ledger_entries(num_rounds, result.attendance)
-    entries = [*attended, *trained.replayed.entries, *result.measured.entries()]
+    followed = trained.replayed.followed
+    entries = [
+        *planned_entries(plan, followed, result.attendance),
+        *trained.replayed.entries,
+        *result.measured.entries(),
+    ]
     left_out = {(fault.client, fault.round) for fault in result.faults}
     summary = summarise(
         plan, LedgerSums.of_entries(entries, left_out), rounds_table(result.records), control, result.peak_bytes,
         trained.replayed.distinct_windows, levels_line(plan, trained.replayed),
     )  # fmt: skip
     events = (*result.events, *(fault.describe() for fault in result.faults))
-    changes = {"executor": settings.executor, "events": events, "notes": (*summary.notes, *events)}
+    notes = (*summary.notes, *changes_notes(followed), *events)
+    changes = {"executor": settings.executor, "events": events, "notes": notes}
     summary = summary.model_copy(update=changes)
     with writing_to(folder.path, "every round is in its checkpoints: free some space, and go on with --resume"):
         if control is not None:
             folder.save_rounds(control, "control")
-        folder.save_rounds(rounds_table(result.records))
+        folder.save_rounds(rounds_table(result.records, followed))
         folder.save_clients(pd.DataFrame([asdict(record) for record in result.clients], columns=list(CLIENT_COLUMNS)))
         ledger = Ledger.from_entries(entries)
         folder.save_ledger(ledger)
-        folder.save_rounds(replayed_rounds(plan, ledger), "replay")
+        folder.save_rounds(replayed_rounds(plan, ledger, followed), "replay")
+        folder.save_followed(followed)
         folder.save_summary(summary)
         folder.list_all()
     write_report(folder, bounds=bounds)
@@ -267,12 +275,13 @@ def write_report(folder: RunFolder, *, bounds: str = STATED, round_shown: int | 
     folder.check()
     summary, plan, rounds, control = folder.summary(), folder.plan(), folder.rounds(), folder.rounds("control")
     options, ledger = folder.options(), folder.ledger()
-    check_run(folder.path, plan, summary, ledger, rounds, control, folder.clients(), folder.rounds("replay"))
+    followed = folder.followed(plan)
+    check_run(folder.path, plan, summary, ledger, rounds, control, folder.clients(), folder.rounds("replay"), followed)
     peaks = summary.peak_bytes
     memory = pd.DataFrame(
         {
             "client": [c.id for c in plan.clients],
-            "predicted_peak_bytes": [c.client_peak_bytes for c in plan.clients],
+            "predicted_peak_bytes": predicted_peaks(plan, followed),
             "measured_peak_bytes": [float(peaks.get(c.id, float("nan"))) for c in plan.clients],
             "budget_bytes": [c.memory_budget_bytes for c in plan.clients],
         }
@@ -289,6 +298,7 @@ def write_report(folder: RunFolder, *, bounds: str = STATED, round_shown: int | 
         bounds=bounds,
         latencies=summary.round_latencies,
         round_shown=round_shown,
+        followed=followed,
     )
     page = render_report(data)
     with writing_to(folder.report, f"all else is there: 'hybridsplit report {folder.path}' draws the report again"):

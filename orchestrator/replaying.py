@@ -6,6 +6,7 @@ from typing import Any
 
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.memory_words import levels_line
+from hybridsplit.orchestrator.replanning.words import changes_notes, planned_entries, saved_line
 from hybridsplit.orchestrator.results import Replayed
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import summarise
@@ -53,13 +54,38 @@ def replay_plan(
     The final figures, and what they are made from.
     """
     attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
-    replayed = replay(
-        plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces, samples_windows=not in_order,
-        uses_recorded_rates=absolute,
-    )  # fmt: skip
-    sums = LedgerSums.of_replay(plan, attendance, replayed)
+    saved = ""
+    if scenario.training.changes_plans:
+        # late: a plan that does not change is replayed without what plans
+        from hybridsplit.orchestrator.replanning.following import Following
+        from hybridsplit.profiler.options import profile_scenario
+
+        following = Following(
+            plan, scenario, profile_scenario(scenario), traces, in_order=in_order, absolute=absolute
+        )  # fmt: skip
+        replayed = following.replay(attendance)
+        saved = saved_line(plan, replayed, following.replay_first_plan(attendance))
+        entries = [*planned_entries(plan, replayed.followed, attendance), *replayed.entries]
+        sums = LedgerSums.of_entries(entries)
+    else:
+        replayed = replay(
+            plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces,
+            samples_windows=not in_order, uses_recorded_rates=absolute,
+        )  # fmt: skip
+        sums = LedgerSums.of_replay(plan, attendance, replayed)
+    followed = replayed.followed
     summary = summarise(plan, sums, None, None, {}, replayed.distinct_windows, memory := levels_line(plan, replayed))
-    found = Replayed(summary, sums, lambda: [*plan.ledger_entries(num_rounds, attendance), *replayed.entries], memory)
+    if followed is not None:
+        notes = (*summary.notes, *changes_notes(followed), f"{saved[0].upper()}{saved[1:]}.")
+        summary = summary.model_copy(update={"notes": notes})
+    found = Replayed(
+        summary,
+        sums,
+        lambda: [*planned_entries(plan, followed, attendance), *replayed.entries],
+        memory,
+        followed,
+        saved,
+    )
     if folder is not None:
         # late: a replay that writes nothing needs no report
         from hybridsplit.orchestrator.pipeline import write_report
@@ -71,7 +97,8 @@ def replay_plan(
             folder.save_plan(plan)
             ledger = found.ledger
             folder.save_ledger(ledger)
-            folder.save_rounds(replayed_rounds(plan, ledger), "replay")
+            folder.save_rounds(replayed_rounds(plan, ledger, followed), "replay")
+            folder.save_followed(followed)
             folder.save_summary(summary)
             folder.list_all()
         write_report(folder, round_shown=round_shown)

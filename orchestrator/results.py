@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.runtime.replay.changing import PlanSequence
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
@@ -97,12 +98,16 @@ class Replayed:
         Gives the entries of the ledger.
     memory
         What there is to say of clients whose memory moved; empty where it did not.
+    followed, saved
+        The plans that rounds went by, and what changing them saved, in words; None and empty where it could not change.
     """
 
     summary: Summary
     sums: LedgerSums
     make_entries: Callable[[], Iterable[LedgerEntry]]
     memory: str = ""
+    followed: PlanSequence | None = None
+    saved: str = ""
 
     @cached_property
     def entries(self) -> tuple[LedgerEntry, ...]:

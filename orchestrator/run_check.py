@@ -22,6 +22,8 @@ from hybridsplit.solver.verify.plan import shortened
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hybridsplit.runtime.replay.changing import PlanSequence
+
 _STATED = {"peak_bytes", "notes", "executor", "events", "schema_version"}
 """Figures and words of a summary that no other file holds."""
 _TOLERANCE = 1e-9
@@ -36,6 +38,7 @@ def check_run(
     control: pd.DataFrame | None,
     clients: pd.DataFrame | None,
     replayed: pd.DataFrame | None = None,
+    followed: PlanSequence | None = None,
 ) -> None:
     """Derive again what follows from other files of a run.
 
@@ -43,7 +46,7 @@ def check_run(
     ----------
     folder
         For messages.
-    plan, summary, ledger, rounds, control, clients, replayed
+    plan, summary, ledger, rounds, control, clients, replayed, followed
         What its files hold; None where there is no such file.
 
     Raises
@@ -54,10 +57,10 @@ def check_run(
     try:
         entries = list(ledger.entries())
         wrong = [
-            *_of_planned(plan, entries),
+            *_of_planned(plan, entries, followed),
             *_of_rounds(entries, rounds, "rounds.parquet"),
             *_of_rounds(entries, control, "control.parquet"),
-            *_of_replay(plan, ledger, replayed),
+            *_of_replay(plan, ledger, replayed, followed),
             *_of_summary(plan, summary, entries, rounds, control, clients),
         ]
     except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
@@ -69,9 +72,13 @@ def check_run(
         )
 
 
-def _of_planned(plan: Plan, entries: list[LedgerEntry]) -> Iterator[str]:
+def _of_planned(plan: Plan, entries: list[LedgerEntry], followed: PlanSequence | None) -> Iterator[str]:
     """Compare the planned entries with the plan: seconds of every client and phase, and whose they are."""
-    planned = {(client.id, phase): seconds for client in plan.clients for phase, seconds in client.phases_s.items()}
+    plans = (plan,) if followed is None else followed.plans
+    planned = [
+        {(client.id, phase): seconds for client in one.clients for phase, seconds in client.phases_s.items()}
+        for one in plans
+    ]
     ids = {client.id for client in plan.clients}
     for entry in entries:
         where = f"ledger.parquet: {entry.source}, {entry.client}, round {entry.round}, {entry.phase}"
@@ -80,7 +87,8 @@ def _of_planned(plan: Plan, entries: list[LedgerEntry]) -> Iterator[str]:
         elif entry.bytes < 0 or entry.waiting_s < 0 or entry.round < 0 or entry.seconds < 0:
             yield f"{where}: a figure is negative"
         elif entry.source is Source.PLANNED:
-            expected_s = planned.get((entry.client, entry.phase), 0.0)
+            number = 0 if followed is None else followed.of_round[entry.round]
+            expected_s = planned[number].get((entry.client, entry.phase), 0.0)
             if not _close(entry.seconds, expected_s):
                 yield f"{where}: {entry.seconds:.9g} s, plan.json has {expected_s:.9g} s"
 
@@ -108,11 +116,13 @@ def _of_rounds(entries: list[LedgerEntry], rounds: pd.DataFrame | None, name: st
             yield f"{name}: round {number}: test_accuracy is {accuracy:.9g}, which is no fraction"
 
 
-def _of_replay(plan: Plan, ledger: Ledger, replayed: pd.DataFrame | None) -> Iterator[str]:
+def _of_replay(
+    plan: Plan, ledger: Ledger, replayed: pd.DataFrame | None, followed: PlanSequence | None
+) -> Iterator[str]:
     """Compare the rounds of the replay with what the ledger gives."""
     if replayed is None:
         return
-    wanted = replayed_rounds(plan, ledger)
+    wanted = replayed_rounds(plan, ledger, followed)
     if list(replayed.columns) != list(wanted.columns) or len(replayed) != len(wanted):
         yield "replay.parquet: its rounds or columns are not those that ledger.parquet gives"
         return

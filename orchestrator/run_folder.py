@@ -23,6 +23,7 @@ from hybridsplit.scenarios.schema import Scenario
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hybridsplit.runtime.replay.changing import PlanSequence
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
     from hybridsplit.scenarios.relays.schema import RelayScenario
@@ -34,7 +35,10 @@ CLIENT_COLUMNS = ("round", "client", "train_loss", "fault")
 ROUND_COLUMNS = ("round", "simulated_s", "train_loss", "test_accuracy")
 INPUTS = ("scenario.yaml", "options.parquet", "plan.json", "plan.clients.parquet")
 """What a run goes by."""
-RESULTS = ("rounds.parquet", "control.parquet", "clients.parquet", "ledger.parquet", "replay.parquet", "summary.json")
+RESULTS = (
+    "rounds.parquet", "control.parquet", "clients.parquet", "ledger.parquet", "replay.parquet", "replanned.json",
+    "summary.json",
+)  # fmt: skip
 """What it came to. Checkpoints are sealed round by round, and the report is drawn from these files."""
 
 
@@ -229,6 +233,22 @@ class RunFolder:
         from hybridsplit.scenarios.contracts.parquet import read_parquet
 
         return read_parquet(path, "rounds", ROUNDS_SCHEMA_VERSION)
+
+    def save_followed(self, followed: PlanSequence | None) -> None:
+        """Write ``replanned.json``, the plans that rounds went by; nothing where the plan could not change."""
+        if followed is not None:
+            from hybridsplit.orchestrator.replanning.written import save_followed
+
+            save_followed(followed, self.path / "replanned.json")
+
+    def followed(self, first: Plan) -> PlanSequence | None:
+        """Read the plans that rounds went by, of which the first is known; None where the plan could not change."""
+        path = self._checked("replanned.json")
+        if path is None:
+            return None
+        from hybridsplit.orchestrator.replanning.written import load_followed
+
+        return load_followed(path, first)
 
     def save_clients(self, clients: pd.DataFrame) -> None:
         """Write ``clients.parquet``: a row a round and client that took part."""

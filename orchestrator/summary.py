@@ -19,6 +19,7 @@ from hybridsplit.scenarios.units import counted, format_seconds
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hybridsplit.runtime.replay.changing import PlanSequence
     from hybridsplit.runtime.run.records import RoundRecord
 
 
@@ -140,8 +141,9 @@ def round_ends_s(replayed: Replay) -> list[float]:
     return ends
 
 
-def rounds_table(records: Iterable[RoundRecord]) -> pd.DataFrame:
-    """Return metrics, one row a round."""
+def rounds_table(records: Iterable[RoundRecord], followed: PlanSequence | None = None) -> pd.DataFrame:
+    """Return metrics, one row a round; with the number of its plan, from 0, where the plan could change."""
     import pandas as pd
 
-    return pd.DataFrame([asdict(record) for record in records], columns=list(ROUND_COLUMNS))
+    table = pd.DataFrame([asdict(record) for record in records], columns=list(ROUND_COLUMNS))
+    return table if followed is None else table.assign(plan=list(followed.of_round))

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from hybridsplit.orchestrator.replanning.following import Following
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import round_ends_s
 from hybridsplit.runtime.executors.base import Executor
 from hybridsplit.runtime.replay import Replay, replay
 from hybridsplit.runtime.run.records import RoundDone
-from hybridsplit.runtime.run.rounds import Reading, TrainingResult, train
+from hybridsplit.runtime.run.rounds import Reading, RoundOrder, TrainingResult, train
 from hybridsplit.scenarios.contracts.assignment import assignments_of, frozen_assignments
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.options import OptionTable
@@ -83,10 +84,22 @@ def train_by_plan(
     BudgetExceededError, RunError
         If a client exceeds its budget or training fails.
     """
+    following = Following(plan, scenario, options) if scenario.training.changes_plans else None
+
+    def played_by(attendance: Attendance) -> Replay:
+        if following is not None:
+            return following.replay(attendance)
+        return replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, samples_windows=True)
 
     def clock(attendance: Attendance) -> Reading:
-        played = replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, samples_windows=True)
-        return Reading(round_ends_s(played), played.late, played.step_memory)
+        played = played_by(attendance)
+        orders = _orders(played, scenario)
+        return Reading(round_ends_s(played), played.late, played.step_memory, orders)
+
+    def clock_of_control(attendance: Attendance) -> Reading:
+        reading = clock(attendance)
+        frozen = [RoundOrder(frozen_assignments(one.assignments), one.schedule) for one in reading.orders]
+        return reading._replace(orders=frozen)
 
     assignments = assignments_of(plan, scenario)
     result = train(
@@ -109,15 +122,22 @@ def train_by_plan(
             frozen_assignments(assignments),
             executor,
             num_rounds,
-            clock=clock,
+            clock=clock_of_control,
             schedule=plan.schedule,
             checkpoint_folder=None if folder is None else folder.path / "checkpoints-control",
             resume=resume,
             excluded=[fault.absence for fault in result.faults],
             on_round=_round_shown(on_progress, CONTROL, num_rounds, on_round),
         )
-    replayed = replay(plan, scenario, num_rounds=num_rounds, attendance=result.attendance, samples_windows=True)
-    return Trained(result, beside, replayed)
+    return Trained(result, beside, played_by(result.attendance))
+
+
+def _orders(played: Replay, scenario: Scenario) -> list[RoundOrder]:
+    """Return what the plan of every round says; nothing where the plan cannot change."""
+    if played.followed is None:
+        return []
+    orders = [RoundOrder(assignments_of(one, scenario), one.schedule) for one in played.followed.plans]
+    return [orders[number] for number in played.followed.of_round]
 
 
 def _round_shown(

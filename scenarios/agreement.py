@@ -30,6 +30,7 @@ def disagreements(document: Mapping[str, Any]) -> list[str]:
                 f"objective.late: found 'skip' with training.server_model {shared!r}, where all clients wait for each "
                 "other after every step; use late: wait, server_model: per-client, or local_steps: 1"
             )
+    found += _of_replanning(document)
     groups = document.get("clients")
     if isinstance(groups, Sequence) and not isinstance(groups, str):
         mappings = [(index, group) for index, group in enumerate(groups) if isinstance(group, Mapping)]
@@ -62,6 +63,26 @@ def _of_band(radio: object, groups: Sequence[tuple[int, Mapping[str, Any]]]) -> 
                 f"radio.{key}: is needed, for example '{key}: 20 MHz', since clients.{on_band[0]}.link is a share of "
                 "that band; or state the link's own rates there: uplink_bps and downlink_bps"
             )
+
+
+def _of_replanning(document: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse what a plan that changes between rounds does not go with."""
+    training = document.get("training")
+    if not (isinstance(training, Mapping) and training.get("changes_plans")):
+        return
+    beside = "training.replanning: found a policy that changes the plan, with"
+    if _text(document, "objective", "late") == "skip":
+        yield (f"{beside} objective.late 'skip': a deadline is chosen for one plan; use late: wait, or policy: static")
+    if _text(document, "objective", "minimise") == "energy":
+        yield f"{beside} objective.minimise 'energy', which no link changes; use policy: static"
+    groups = document.get("clients")
+    mappings = [group for group in groups or () if isinstance(group, Mapping)]
+    priced = [str(group["group"]) for group in mappings if group.get("drop_price_s") is not None]
+    if priced:
+        yield (
+            f"{beside} a drop_price_s of {', '.join(priced)}: who takes part is decided once, for all rounds; remove "
+            "drop_price_s, or use policy: static"
+        )
 
 
 def _others(indices: Sequence[int]) -> str:

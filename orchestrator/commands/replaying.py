@@ -103,6 +103,7 @@ def _replay_one(
     )
     if as_json:
         document: dict[str, Any] = played.summary.model_dump(mode="json")
+        document |= {} if played.followed is None else {"replanned": _changes_document(played.followed)}
         document |= {} if folder is None else {"report": str(folder.report)}
         document |= {} if round_shown is None else {"round": _round_document(loaded, played.entries, round_shown)}
         print_json(document)
@@ -118,6 +119,11 @@ def _replay_one(
     )
     if spread is not None:
         stdout().print(escape(latencies_line(spread, rounds)), highlight=False, soft_wrap=True)
+    if played.followed is not None:
+        from hybridsplit.orchestrator.replanning.words import changes_line, changes_lines
+
+        for line in (changes_line(played.followed), *changes_lines(played.followed), played.saved):
+            stdout().print(escape(line), highlight=False, soft_wrap=True)
     if played.memory:
         stdout().print(escape(played.memory), highlight=False, soft_wrap=True)
     if dealt:
@@ -126,6 +132,12 @@ def _replay_one(
         _print_round(loaded, played.entries, round_shown)
     if folder is not None:
         stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)
+
+
+def _changes_document(followed: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"plan_of_round": list(followed.of_round), "changes": [asdict(change) for change in followed.changes]}
 
 
 def _intervals(plan: Any, entries: Any, number: int) -> list[Interval]:

@@ -134,7 +134,14 @@ def _print_run(summary: Summary, folder: RunFolder) -> None:
     from hybridsplit.scenarios.units import counted, format_seconds
 
     stdout().print(truth_table(LedgerSums.of_entries(list(folder.ledger().entries()))))
-    stdout().print(memory_line(folder.plan(), summary.peak_bytes), highlight=False)
+    plan = folder.plan()
+    stdout().print(memory_line(plan, summary.peak_bytes), highlight=False)
+    followed = folder.followed(plan)
+    if followed is not None:
+        from hybridsplit.orchestrator.replanning.words import changes_line, changes_lines
+
+        for line in (changes_line(followed), *changes_lines(followed)):
+            stdout().print(escape(line), highlight=False, soft_wrap=True)
     for note in summary.events:
         stdout().print(f"[yellow]{escape(note)}[/]", highlight=False)
     line = f"test accuracy [bold]{summary.test_accuracy:.1%}[/] after {counted(summary.num_rounds, 'round')}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hybridsplit.orchestrator.plan_words import group_of
+from hybridsplit.runtime.replay.changing import PlanSequence
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
@@ -56,6 +57,8 @@ class ReportData:
         How round latencies over traces are spread; None over constant links.
     round_shown
         The round that is shown in time; the typical one when None.
+    followed
+        The plans that rounds went by; None where the plan could not change.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class ReportData:
     bounds: str = ""
     latencies: RoundLatencies | None = None
     round_shown: int | None = None
+    followed: PlanSequence | None = None
 
     def __post_init__(self) -> None:
         if not self.plan.clients:

@@ -42,7 +42,7 @@ class ShownRound:
     @cached_property
     def rounds(self) -> pd.DataFrame:
         """One row a round."""
-        return replayed_rounds(self.data.plan, self.data.ledger)
+        return replayed_rounds(self.data.plan, self.data.ledger, self.data.followed)
 
     @cached_property
     def number(self) -> int:

@@ -27,6 +27,8 @@ _LEAST_CONTRAST = 4.5
 
 PHASE_COLOURS: Mapping[Phase, str] = MappingProxyType(
     {
+        Phase.MOVED_UP: "#882255",
+        Phase.MOVED_DOWN: "#332288",
         Phase.MODEL_DOWNLOAD: "#7d4a75",
         Phase.CLIENT_COMPUTE: "#e69f00",
         Phase.MEMORY: "#999933",
@@ -41,6 +43,8 @@ PHASE_COLOURS: Mapping[Phase, str] = MappingProxyType(
 )
 PHASE_LABELS: Mapping[Phase, str] = MappingProxyType(
     {
+        Phase.MOVED_UP: "Moved up with a cut",
+        Phase.MOVED_DOWN: "Moved down with a cut",
         Phase.MODEL_DOWNLOAD: "Model download",
         Phase.CLIENT_COMPUTE: "Client compute",
         Phase.MEMORY: "Waiting for memory",

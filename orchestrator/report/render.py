@@ -25,7 +25,7 @@ from hybridsplit.orchestrator.report.tables import bottleneck_table, client_list
 from hybridsplit.orchestrator.report.truth import truth_tables
 from hybridsplit.orchestrator.timeline.use import RESOURCES
 from hybridsplit.scenarios.contracts.ledger import Source
-from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.phases import MOVING_PHASES, ROUND_ORDER, Phase
 from hybridsplit.scenarios.modes import MODES
 
 
@@ -47,7 +47,9 @@ def render_report(data: ReportData) -> str:
     shown = None if data.ledger.of(Source.REPLAYED).empty else ShownRound(data)
     has_accuracy = not data.rounds.empty and bool(data.rounds["test_accuracy"].notna().any())
     has_loss = not data.rounds.empty and bool(data.rounds["train_loss"].notna().any())
+    moves = data.followed is not None and any(change.moved_bytes for change in data.followed.changes)
     occurs = {
+        **dict.fromkeys(MOVING_PHASES, moves),
         Phase.PROPAGATION: _delays(data),
         Phase.MEMORY: any(client.levels for client in data.plan.clients),
         Phase.ABANDONED: data.plan.deadline_s is not None or _may_leave(data),

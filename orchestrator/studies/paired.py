@@ -111,6 +111,12 @@ def compare_replays(
     found: list[PairedReplay] = []
     for name, plan in plans:
         scenario = scenario_of(plan)
+        if scenario.training.changes_plans:
+            raise UsageError(
+                f"{name}: was made for a scenario whose training.replanning changes the plan between rounds, and plans "
+                "are compared as they are; replay it by itself, which also plays its first plan throughout, or plan it "
+                "with --set training.replanning.policy=static"
+            )
         ids = [client.id for client in plan.clients]
         result = replay(
             plan, scenario, num_rounds=num_rounds, attendance=draw_attendance(scenario, ids, num_rounds),

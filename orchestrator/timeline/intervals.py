@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from hybridsplit.scenarios.contracts.jobs import BEFORE_EXCHANGE
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
-from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.phases import MOVING_PHASES, ROUND_ORDER, Phase
 
 _EVERY_STEP = tuple(
     phase
     for phase in ROUND_ORDER
     if phase
     not in (
+        *MOVING_PHASES,
         Phase.MODEL_DOWNLOAD,
         Phase.CLIENT_COMPUTE,
         Phase.MEMORY,
@@ -101,7 +102,8 @@ def _of_client(
 def _order(steps: int, *, synchronise: bool) -> Iterator[tuple[Phase, int, float]]:
     """Yield the parts of a round in order: phase, step, and the part of the phase's seconds."""
     each = 1 / steps
-    yield Phase.MODEL_DOWNLOAD, 0, 1.0
+    for phase in (*MOVING_PHASES, Phase.MODEL_DOWNLOAD):
+        yield phase, 0, 1.0
     for step in range(steps):
         yield Phase.MEMORY, step, each
         yield Phase.CLIENT_COMPUTE, step, each * BEFORE_EXCHANGE

@@ -14,6 +14,8 @@ from hybridsplit.scenarios.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hybridsplit.runtime.replay.changing import PlanSequence
+
 REPLAYED_ROUND_COLUMNS = (
     "round", "latency_s", "ends_s", "uplink_utilisation", "downlink_utilisation", "server_utilisation",
     "critical_client", "critical_phase", "critical_phase_s", "critical_is_waiting", "critical_waiting_s",
@@ -22,18 +24,21 @@ REPLAYED_ROUND_COLUMNS = (
 """Of ``replay.parquet``. The critical client is the one that others wait for; its longest part follows."""
 
 
-def replayed_rounds(plan: Plan, ledger: Ledger) -> pd.DataFrame:
+def replayed_rounds(plan: Plan, ledger: Ledger, followed: PlanSequence | None = None) -> pd.DataFrame:
     """Return one row a round of the replay, columns as in :data:`REPLAYED_ROUND_COLUMNS`.
+
+    Where the plan could change, ``plan`` is the number of each round's plan, from 0.
 
     Parameters
     ----------
     plan, ledger
         The plan, and the ledger of its replay.
+    followed
+        The plans that rounds went by; the plan alone when None.
     """
     import pandas as pd
 
     replayed = ledger.of(Source.REPLAYED)
-    shares = {client.id: client for client in plan.clients}
     rows = []
     clock_s = 0.0
     for number, of_round in replayed.groupby("round", sort=True):
@@ -41,6 +46,8 @@ def replayed_rounds(plan: Plan, ledger: Ledger) -> pd.DataFrame:
         latency_s = float(elapsed_s.max())
         clock_s += latency_s
         use = []
+        in_use = plan if followed is None else followed.plan_of(int(str(number)))
+        shares = {client.id: client for client in in_use.clients}
         for resource, phases in RESOURCES.items():
             served = of_round[of_round["phase"].isin([str(phase) for phase in phases])]
             share = served["client"].map({name: getattr(one, f"{resource}_share") for name, one in shares.items()})
@@ -55,7 +62,8 @@ def replayed_rounds(plan: Plan, ledger: Ledger) -> pd.DataFrame:
         rows.append(
             (int(str(number)), latency_s, clock_s, *use, client, phase, seconds, is_waiting, waits_s, barrier_s, late)
         )
-    return pd.DataFrame(rows, columns=list(REPLAYED_ROUND_COLUMNS))
+    table = pd.DataFrame(rows, columns=list(REPLAYED_ROUND_COLUMNS))
+    return table if followed is None else table.assign(plan=list(followed.of_round))
 
 
 def _parts(of_client: pd.DataFrame) -> Iterator[tuple[str, bool, float]]:

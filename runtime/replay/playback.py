@@ -108,7 +108,7 @@ def replay(
     if num_rounds < 1:
         raise UsageError(f"found {num_rounds} rounds to replay; needs at least 1")
     check_plan(plan)
-    used_traces = _traces_of(scenario) if traces is None else traces
+    used_traces = traces_of(scenario) if traces is None else traces
     scales, offsets_s = compute_scale or {}, start_offsets_s or {}
     known = {client.id for client in plan.clients}
     # The scenario's own traces may name clients that a plan has dropped; what a caller passes may not.
@@ -116,7 +116,7 @@ def replay(
     begins_s: Mapping[str, Sequence[float]] = windows_s or {}
     if windows_s is None and samples_windows and used_traces:
         begins_s = _windows_of(used_traces, scenario, num_rounds, "trace-windows")
-    held = _memory_of(plan, scenario, memory)
+    held = memory_of(plan, scenario, memory)
     held_begins_s = _windows_of(held, scenario, num_rounds, "memory-windows") if samples_windows and held else {}
     work = work_of(
         plan,
@@ -125,16 +125,16 @@ def replay(
     )
     present = attendance or draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
     check_attendance(known, present, num_rounds)
-    timeline = _timeline(plan, work, present, synchronise=scenario.training.steps_synchronise)
+    timeline = timeline_of(plan, work, present, synchronise=scenario.training.steps_synchronise)
     check_timeline(plan, timeline, present)
-    played = tuple(_rounds(plan, timeline))
+    played = tuple(rounds_of(plan, timeline))
     heard: list[Recorded] = [trace for client, trace in used_traces.items() if client in known and begins_s]
     heard += held.values() if held_begins_s else ()
     distinct = _distinct_windows(heard, played) if heard else None
     return Replay(tuple(client.id for client in plan.clients), timeline, played, distinct)
 
 
-def _timeline(plan: Plan, work: Sequence[ClientWork], attendance: Attendance, *, synchronise: bool) -> Timeline:
+def timeline_of(plan: Plan, work: Sequence[ClientWork], attendance: Attendance, *, synchronise: bool) -> Timeline:
     """Walk the rounds where that gives what the simulation would give, and simulate them elsewhere."""
     schedule, moment_s = plan.schedule, SIMULTANEOUS * plan.round_latency_s
     if any(item.ladder is not None for item in work):
@@ -159,7 +159,8 @@ def _simulated(
     )  # fmt: skip
 
 
-def _traces_of(scenario: Scenario) -> Mapping[str, BandwidthTrace]:
+def traces_of(scenario: Scenario) -> Mapping[str, BandwidthTrace]:
+    """Return the traces that a scenario's links name."""
     if not any(group.link.trace for group in scenario.clients):
         return {}
     from hybridsplit.runtime.replay.trace_files import scenario_traces  # late: constant links need no NumPy
@@ -167,7 +168,7 @@ def _traces_of(scenario: Scenario) -> Mapping[str, BandwidthTrace]:
     return scenario_traces(scenario)
 
 
-def _memory_of(plan: Plan, scenario: Scenario, memory: Mapping[str, MemoryTrace] | None) -> Mapping[str, MemoryTrace]:
+def memory_of(plan: Plan, scenario: Scenario, memory: Mapping[str, MemoryTrace] | None) -> Mapping[str, MemoryTrace]:
     """Return the memory over time of the clients with a ladder; what is given goes before what the scenario names."""
     on_ladders = [client.id for client in plan.clients if client.levels]
     if not on_ladders:
@@ -193,7 +194,8 @@ def _distinct_windows(recorded: Sequence[Recorded], played: Sequence[PlayedRound
     return distinct_windows(recorded, played[-1].simulated_s / len(played))
 
 
-def _rounds(plan: Plan, timeline: Timeline) -> Iterator[PlayedRound]:
+def rounds_of(plan: Plan, timeline: Timeline) -> Iterator[PlayedRound]:
+    """Yield the rounds of a timeline of a plan, in order."""
     start_s = 0.0
     shares = {name: [getattr(client, name) for client in plan.clients] for name, _ in _SERVED}
     for index, end_s in enumerate(timeline.round_ends_s):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from hybridsplit.runtime.replay.changing import PlanSequence
 from hybridsplit.runtime.replay.totals import Timeline, is_late
 from hybridsplit.scenarios.contracts.attendance import Absence
 from hybridsplit.scenarios.contracts.ladder import StepMemory
@@ -59,12 +60,15 @@ class Replay:
     distinct_windows
         Rounds that the shortest recording holds without overlap, where rounds are windows of recordings; None
         elsewhere.
+    followed
+        The plans that its rounds went by, where they could change; None where one plan was played.
     """
 
     clients: tuple[str, ...]
     timeline: Timeline
     played: tuple[PlayedRound, ...]
     distinct_windows: int | None = None
+    followed: PlanSequence | None = None
 
     @cached_property
     def entries(self) -> tuple[LedgerEntry, ...]:

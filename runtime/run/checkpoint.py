@@ -15,7 +15,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +28,7 @@ from hybridsplit.runtime.run.records import Checkpoint, ClientRecord, RoundRecor
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.files import synchronise, write_whole
 from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.sealed import Kind, read_sealed, write_sealed
 from hybridsplit.scenarios.errors import ContractError, Notice, RunError
 
@@ -60,6 +61,8 @@ class _Document:
     events: tuple[str, ...]
     files: dict[str, str]
     node_peak_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
+    plans: tuple[str, ...] = ()
+    placed: dict[str, Placement] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[[Path], None]) -> None:
@@ -99,6 +102,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
             "events": list(checkpoint.events),
             "files": _digests(temporary),
             "node_peak_bytes": checkpoint.node_peak_bytes,
+            "plans": list(checkpoint.plans),
+            "placed": {client: one.model_dump(mode="json") for client, one in checkpoint.placed.items()},
         }
         write_sealed(temporary / _DOCUMENT, document)
         for path in (*temporary.iterdir(), temporary):
@@ -279,18 +284,8 @@ def _read(folder: Path) -> Checkpoint:
         one.client for one in document.clients
     }:
         raise ValueError(f"{_DOCUMENT}: clients or peak_bytes name what the records do not have")
-    return Checkpoint(
-        document.plan_hash,
-        document.records,
-        document.clients,
-        measured,
-        document.peak_bytes,
-        document.faults,
-        document.averaged,
-        document.last_round,
-        document.events,
-        document.node_peak_bytes,
-    )
+    kept = {one.name: getattr(document, one.name) for one in fields(Checkpoint) if one.name != "measured"}
+    return Checkpoint(measured=measured, **kept)
 
 
 def _name_of(num_rounds: int) -> str:

@@ -19,7 +19,14 @@ from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.attendance import Absence, Attendance
 from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
-from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, OCCASIONAL_PHASES, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.phases import (
+    DOWNLINK_PHASES,
+    MOVING_PHASES,
+    OCCASIONAL_PHASES,
+    UPLINK_PHASES,
+    Phase,
+)
+from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.schedule import Schedule
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
@@ -53,6 +60,10 @@ class History:
         By client and round, how the steps of clients on ladders are taken.
     measured_orders
         By client, the recompute orders whose peak was measured since this process began.
+    plans
+        By round, what identifies its plan, where the plan may change; empty elsewhere.
+    placed
+        By client, how it was placed when it last trained.
     """
 
     records: list[RoundRecord] = field(default_factory=list)
@@ -67,6 +78,8 @@ class History:
     node_peak_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
     steps: Mapping[tuple[str, int], tuple[StepMemory, ...]] = field(default_factory=dict)
     measured_orders: dict[str, set[str]] = field(default_factory=dict)
+    plans: list[str] = field(default_factory=list)
+    placed: dict[str, Placement] = field(default_factory=dict)
 
     @classmethod
     def after(
@@ -89,6 +102,8 @@ class History:
             ScalarLog((), checkpoint.averaged, checkpoint.last_round),
             list(checkpoint.events),
             node_peak_bytes=dict(checkpoint.node_peak_bytes),
+            plans=list(checkpoint.plans),
+            placed=dict(checkpoint.placed),
         )
         expected = {a.client for a in history.present(assignments)}
         if set(checkpoint.last_round) != expected:
@@ -111,6 +126,8 @@ class History:
             self.log.last_round,
             tuple(self.events),
             self.node_peak_bytes,
+            tuple(self.plans),
+            self.placed if self.plans else {},
         )
 
     def present(self, assignments: Sequence[Assignment]) -> list[Assignment]:
@@ -131,8 +148,8 @@ class History:
     ) -> RoundTask:
         """Return what is to be done in the next round.
 
-        A client's peak is measured in the first round it takes part in, since its option does not change within a run,
-        again where it was over its budget, and where its steps have orders of which none was measured yet.
+        A client's peak is measured in the first round it takes part in, again where it was over its budget, where its
+        steps have orders of which none was measured yet, and where a new plan has placed it otherwise.
 
         Parameters
         ----------
@@ -151,12 +168,15 @@ class History:
         measure = frozenset(
             a.client
             for a in taking_part
-            if a.client not in self.peak_bytes or a.client in over or self._has_new_orders(a)
+            if a.client not in self.peak_bytes or a.client in over or self._has_new_orders(a) or a.before is not None
         )
         return RoundTask(round_index, groups_by(schedule, taking_part, scenario.training), measure)
 
     def _with_steps(self, assignment: Assignment, round_index: int) -> Assignment:
         steps = self.steps.get((assignment.client, round_index))
+        before = self.placed.get(assignment.client)
+        if before is not None and before.key != assignment.placement.key:
+            assignment = replace(assignment, before=before)
         return replace(assignment, steps=steps) if assignment.steps and steps else assignment
 
     def _has_new_orders(self, assignment: Assignment) -> bool:
@@ -205,10 +225,12 @@ class History:
             if peak_bytes is not None:
                 orders = {step.recompute for step in report.assignment.steps}
                 self.measured_orders.setdefault(client, set()).update(orders)
-                # Of steps in several orders the largest peak counts; of others the newest, after a fault.
-                before_bytes = self.peak_bytes.get(client, 0) if orders else 0
+                # Of several orders or plans the largest peak counts; of others the newest, after a fault.
+                keeps_largest = orders or report.assignment.before is not None
+                before_bytes = self.peak_bytes.get(client, 0) if keeps_largest else 0
                 self.peak_bytes[client] = max(before_bytes, peak_bytes)
         self.peak_bytes |= {f.client: f.peak_bytes for f in outcome.faults if f.peak_bytes is not None}
+        self.placed |= {r.assignment.client: r.assignment.placement.placement for r in reports}
         self.node_peak_bytes |= {r.assignment.client: peaks for r in reports if (peaks := r.peaks_above)}
         caught_up = {
             r.assignment.client: sum(m.num_bytes for m in self.log.missed(r.assignment.client)) for r in reports
@@ -254,5 +276,6 @@ def _measured(reports: Sequence[ClientReport], round_index: int, caught_up_bytes
         if not report.places
         for phase in Phase
         if phase not in (Phase.BARRIER, *OCCASIONAL_PHASES)
+        or (phase in MOVING_PHASES and report.bytes_by_phase.get(phase, 0) > 0)
     ]
     return Ledger.from_entries([*entries, *placed])

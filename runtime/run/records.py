@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.ledger import Ledger
+from hybridsplit.scenarios.contracts.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ class Checkpoint:
         What happened to workers so far, in words.
     node_peak_bytes
         By client, the measured peak of its blocks on every other machine, where a model is cut several times.
+    plans, placed
+        By round, what identifies its plan, and by client how it was placed when it last trained; empty where the plan
+        cannot change.
     """
 
     plan_hash: str
@@ -91,3 +95,5 @@ class Checkpoint:
     last_round: dict[str, int] = field(default_factory=dict)
     events: tuple[str, ...] = ()
     node_peak_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
+    plans: tuple[str, ...] = ()
+    placed: dict[str, Placement] = field(default_factory=dict)

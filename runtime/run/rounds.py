@@ -30,6 +30,21 @@ from hybridsplit.scenarios.schema import Scenario
 _CLOCK_TOLERANCE = 1e-6
 
 
+class RoundOrder(NamedTuple):
+    """What a round's plan says: who does what, and who before whom.
+
+    Parameters
+    ----------
+    assignments
+        Of all clients.
+    schedule
+        Who trains before whom.
+    """
+
+    assignments: tuple[Assignment, ...]
+    schedule: Schedule
+
+
 class Reading(NamedTuple):
     """What the clock shows.
 
@@ -41,11 +56,14 @@ class Reading(NamedTuple):
         Clients that rounds went on without.
     steps
         By client and round, the recompute order of every step and what it may take, of clients whose memory moves.
+    orders
+        What the plan of every round says, where the plan may change in between; empty where all go by one.
     """
 
     ends_s: Sequence[float]
     late: tuple[Absence, ...] = ()
     steps: Mapping[tuple[str, int], tuple[StepMemory, ...]] = MappingProxyType({})
+    orders: Sequence[RoundOrder] = ()
 
 
 Clock = Callable[[Attendance], Reading]
@@ -165,19 +183,22 @@ def train(
         )
     for record in history.records:
         on_round(history.done(record))
-    attendance, ends_s = _clocked(history, scenario, assignments, num_rounds, clock)
-    _check_clock(history.records, ends_s, checkpoint_folder)
+    attendance, reading = _clocked(history, scenario, assignments, num_rounds, clock)
+    _check_clock(history, reading, scenario, checkpoint_folder)
     for round_index in range(len(history.records), num_rounds):
-        task = history.task(scenario, assignments, schedule, attendance)
+        order = reading.orders[round_index] if reading.orders else RoundOrder(tuple(assignments), schedule)
+        task = history.task(scenario, order.assignments, order.schedule, attendance)
         outcome = executor.train_round(handle, task) if task.groups else RoundOutcome(handle, ())
-        _apply_policy(outcome, history.present(assignments), scenario, options)
+        _apply_policy(outcome, history.present(order.assignments), scenario, options)
         handle = outcome.handle
         if memory_folder is not None:
             add_memory_seen(memory_folder, outcome.reports)
-        record = history.add(outcome, scenario, ends_s[round_index], executor.evaluate(handle))
+        record = history.add(outcome, scenario, reading.ends_s[round_index], executor.evaluate(handle))
+        if reading.orders:
+            history.plans.append(plan_fingerprint(scenario, *order))
         on_round(history.done(record))
         if history.attendance(scenario, assignments, num_rounds) != attendance:
-            attendance, ends_s = _clocked(history, scenario, assignments, num_rounds, clock)
+            attendance, reading = _clocked(history, scenario, assignments, num_rounds, clock)
         history.events += executor.take_events()
         if checkpoint_folder is not None:
             save_checkpoint(checkpoint_folder, history.checkpoint(fingerprint), partial(executor.save, handle))
@@ -199,8 +220,8 @@ def train(
 
 def _clocked(
     history: History, scenario: Scenario, assignments: Sequence[Assignment], num_rounds: int, clock: Clock
-) -> tuple[Attendance, Sequence[float]]:
-    """Return who takes part in every round, and the times that follow; who is late is noted in the history.
+) -> tuple[Attendance, Reading]:
+    """Return who takes part in every round, and the times and plans that follow; who is late is noted in the history.
 
     Who is late may have to catch up later, which takes time then, and may make others late: as rounds depend on those
     before them alone, each reading is right for one more round at least.
@@ -211,23 +232,35 @@ def _clocked(
         history.late, history.steps = reading.late, reading.steps
         again = history.attendance(scenario, assignments, num_rounds)
         if again == attendance:
-            return attendance, reading.ends_s
+            return attendance, reading
         attendance = again
 
 
-def _check_clock(records: Sequence[RoundRecord], ends_s: Sequence[float], folder: Path | None) -> None:
-    """Refuse records whose times are not those of the plan's replay.
+def _check_clock(history: History, reading: Reading, scenario: Scenario, folder: Path | None) -> None:
+    """Refuse records whose times, or plans, are not those of the plan's replay.
 
     Raises
     ------
     ContractError
         If one is not.
     """
-    for record, end_s in zip(records, ends_s, strict=False):
+    for record, end_s in zip(history.records, reading.ends_s, strict=False):
         if not abs(record.simulated_s - end_s) <= _CLOCK_TOLERANCE * end_s:
             raise ContractError(
                 f"{folder}: the checkpoint is damaged: records.{record.round}.simulated_s is {record.simulated_s:.9g}, "
                 f"the replay of the plan gives {end_s:.9g}; remove this folder to start again"
+            )
+    if len(history.plans) != (len(history.records) if reading.orders else 0):
+        raise ContractError(
+            f"{folder}: the checkpoint is damaged: it has the plans of {len(history.plans)} rounds; needs one for each "
+            "round that is done where plans change, and none elsewhere; remove this folder to start again"
+        )
+    for number, (trained_by, order) in enumerate(zip(history.plans, reading.orders, strict=False)):
+        if trained_by != plan_fingerprint(scenario, *order):
+            raise ContractError(
+                f"{folder}: round {number} was trained by another plan than planning again gives now, so that going on "
+                "would not give the bits of a run that was not interrupted: another version of this software or of a "
+                "solver made it; go on with that one, or remove this folder to start again"
             )
 
 

@@ -14,6 +14,7 @@ from hybridsplit.runtime.estimators.fo_recompute import FirstOrderRecompute
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep
 from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.session.available_memory import available_bytes
+from hybridsplit.runtime.session.handing_over import HandedOver, handed_over
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch, CountingLink, MeteredLink, ServerLink, Traffic
@@ -80,6 +81,13 @@ class ClientSession:
         self._elapsed_s = 0.0
         self._step_peaks: list[tuple[int, int]] = []
         self._memory_seen: list[tuple[float, int]] = []
+
+    def begin_with(self, handed: HandedOver) -> None:
+        """Go on with optimizer state of an earlier round, after what had to be moved for that."""
+        self.estimator.load_optimizer_state(handed.client)
+        for phase, moved in ((Phase.MOVED_UP, handed.moved_up), (Phase.MOVED_DOWN, handed.moved_down)):
+            if moved:
+                self._traffic.count(phase, moved.values())
 
     def step(self, step: int, batch: Batch) -> None:
         """Train on one mini-batch; steps of a round count from 0."""
@@ -214,13 +222,15 @@ def run_client_round(
     )  # fmt: skip
     keeps = scenario.training.optimizer_state == "keep"
     earlier = optimizer_state if keeps and optimizer_state is not None else {}
-    session.estimator.load_optimizer_state(of_side(earlier, "client"))
-    server.load_optimizer_state(of_side(earlier, "server"))
+    own, servers = of_side(earlier, "client"), of_side(earlier, "server")
+    handed = handed_over(own, servers, assignment, scenario.training)
+    session.begin_with(handed)
+    server.load_optimizer_state(handed.server)
     steps = scenario.training.local_steps
     for step in range(steps):
         session.step(step, draw(round_index * steps + step))
     kept = sides(client=session.estimator.optimizer_state(), server=server.optimizer_state()) if keeps else {}
-    report = session.finish(global_state, of_side(earlier, "client"), server.seconds)
+    report = session.finish(global_state, handed.client, server.seconds)
     return ClientRound(report, model.whole.snapshot() if copy_state else model.whole.exchanged(), kept)
 
 

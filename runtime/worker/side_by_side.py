@@ -8,6 +8,7 @@ from typing import Protocol
 
 from hybridsplit.runtime.aggregation.weighted_mean import EntryWeights, WeightedMean
 from hybridsplit.runtime.session.client import ClientSession, of_side, sides
+from hybridsplit.runtime.session.handing_over import HandedOver, handed_over
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch, ServerLink
@@ -57,7 +58,7 @@ class SideBySideClients:
         link_of: Callable[[str], TimedLink],
     ) -> None:
         self._groups, self._state, self._kept = groups, state, optimizer_states
-        self._keeps = scenario.training.optimizer_state == "keep"
+        self._keeps, self._training = scenario.training.optimizer_state == "keep", scenario.training
         self._first_step = round_index * scenario.training.local_steps
         self._sessions: dict[str, tuple[ClientSession, Part, TimedLink]] = {}
         model.whole.load(state)
@@ -75,7 +76,7 @@ class SideBySideClients:
                 part, link, member, scenario, round_index,
                 num_blocks=model.num_blocks, measure_memory=member.client in measure,
             )  # fmt: skip
-            session.estimator.load_optimizer_state(self._earlier(member))
+            session.begin_with(self._earlier(member))
             self._sessions[member.client] = session, part, link
 
     @property
@@ -83,8 +84,9 @@ class SideBySideClients:
         """The clients, in the order of the groups."""
         return [member for group in self._groups for member in group.members]
 
-    def _earlier(self, member: Assignment) -> State:
-        return of_side(self._kept.get(member.client, {}), "client") if self._keeps else {}
+    def _earlier(self, member: Assignment) -> HandedOver:
+        own = of_side(self._kept.get(member.client, {}), "client") if self._keeps else {}
+        return handed_over(own, {}, member, self._training)
 
     def step(self, step: int, member: Assignment, draw: Callable[[Assignment, int], Batch]) -> None:
         """Take one client's step of the round.
@@ -107,7 +109,7 @@ class SideBySideClients:
         for member in self.members:
             session, part, link = self._sessions.pop(member.client)
             kept = sides(client=session.estimator.optimizer_state()) if self._keeps else {}
-            report = session.finish(self._state, self._earlier(member), link.seconds)
+            report = session.finish(self._state, self._earlier(member).client, link.seconds)
             found[member.client] = ClientRound(report, part.exchanged(), kept)
         return found
 

@@ -33,6 +33,8 @@ class Assignment:
         The machines that its blocks run on, where the model is cut several times; None for one cut.
     steps
         In which order each step of the coming round is run, and what it may take; empty where all follow the placement.
+    before
+        The placement by which it trained last, where that was another one; None elsewhere.
     """
 
     client: str
@@ -42,6 +44,7 @@ class Assignment:
     resource: str | None = None
     stages: Stages | None = None
     steps: tuple[StepMemory, ...] = ()
+    before: Placement | None = None
 
 
 def assignments_of(plan: Plan, scenario: Scenario) -> tuple[Assignment, ...]:

@@ -8,6 +8,11 @@ from enum import StrEnum
 class Phase(StrEnum):
     """What a client does, or waits for, during a round."""
 
+    MOVED_UP = "moved_up"
+    """Before a round under a new plan: what the server takes over of blocks that leave the client goes up."""
+    MOVED_DOWN = "moved_down"
+    """Before a round under a new plan: what the client takes over of blocks that come to it goes down; all others wait
+    until everything has moved."""
     MODEL_DOWNLOAD = "model_download"
     """The client part's weights come down at the start of the round."""
     CLIENT_COMPUTE = "client_compute"
@@ -32,6 +37,8 @@ class Phase(StrEnum):
 
 UPLINK_PHASES = (Phase.UPLINK, Phase.MODEL_UPLOAD)
 DOWNLINK_PHASES = (Phase.DOWNLINK, Phase.MODEL_DOWNLOAD)
+MOVING_PHASES = (Phase.MOVED_UP, Phase.MOVED_DOWN)
+"""What happens between two plans, before the first round under the new one."""
 ROUND_ORDER = tuple(Phase)
-OCCASIONAL_PHASES = (Phase.MEMORY, Phase.PROPAGATION, Phase.ABANDONED)
+OCCASIONAL_PHASES = (*MOVING_PHASES, Phase.MEMORY, Phase.PROPAGATION, Phase.ABANDONED)
 """Phases that no ledger names where they take no time."""

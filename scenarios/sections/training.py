@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.modes import MODES, Asks, ModeName, is_estimated
 from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.sections.replanning import Replanning
 
 LearningRate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 SmallCount = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -180,6 +181,8 @@ class Training(Section):
     """Lowest blocks that every client trains along the same zeroth-order directions: these blocks are never sent again,
     only averaged scalars are (dimension-free aggregation, arXiv 2405.15861 and 2603.14773). All modes must be
     zeroth-order then."""
+    replanning: Replanning | None = None
+    """When the plan is made again while rounds go on; never when absent."""
     frozen_control: bool = False
     """Also train the control in which every client part stays frozen, to show what client-side training brings."""
 
@@ -187,6 +190,11 @@ class Training(Section):
     def steps_synchronise(self) -> bool:
         """True if all clients wait for each other between two steps: the weights of one server model move at each."""
         return self.server_model != "per-client" and self.local_steps > 1
+
+    @property
+    def changes_plans(self) -> bool:
+        """Whether the plan may change between rounds."""
+        return self.replanning is not None and self.replanning.changes_plans
 
     @property
     def catch_up_bytes_a_round(self) -> int:

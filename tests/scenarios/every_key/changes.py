@@ -389,6 +389,15 @@ CHANGES |= {
 }
 
 IN_OTHER_TESTS = {
+    "Training.replanning": "tests/orchestrator/replanning/test_following.py",
+    "Replanning.policy": "tests/orchestrator/replanning/test_following.py",
+    **dict.fromkeys(
+        [
+            f"Replanning.{key}"
+            for key in ("every_rounds", "change", "hysteresis_rounds", "gain", "window_rounds", "horizon_rounds")
+        ],
+        "tests/orchestrator/replanning/test_policies.py",
+    ),
     "MemoryOverTime.past_the_end": "tests/runtime/replay/test_memory_trace.py",
     "Objective.least_data_seen": "tests/orchestrator/test_late.py",
     "Device.price": "tests/orchestrator/test_what_if.py",

@@ -1,0 +1,1 @@
+"""Plans that follow what finished rounds have shown: beliefs, the search for a plan, and policies that decide when."""

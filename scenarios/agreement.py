@@ -31,6 +31,7 @@ def disagreements(document: Mapping[str, Any]) -> list[str]:
                 "other after every step; use late: wait, server_model: per-client, or local_steps: 1"
             )
     groups = document.get("clients")
+    found += _of_overlap(document, groups)
     if isinstance(groups, Sequence) and not isinstance(groups, str):
         mappings = [(index, group) for index, group in enumerate(groups) if isinstance(group, Mapping)]
         numbers = Counter(name for _, group in mappings if isinstance(name := group.get("group"), str))
@@ -47,6 +48,29 @@ def disagreements(document: Mapping[str, Any]) -> list[str]:
         found += [f"clients.{first}.{fault}{_others(others)}" for fault, (first, *others) in alike.items()]
         found += _of_band(document.get("radio", {}), mappings)
     return found
+
+
+def _of_overlap(document: Mapping[str, Any], groups: object) -> Iterator[str]:
+    """Refuse what cannot go with steps that overlap."""
+    training = document.get("training")
+    overlap = training.get("overlap") if isinstance(training, Mapping) else None
+    listed = overlap.get("staleness") if isinstance(overlap, Mapping) else None
+    if not isinstance(listed, Sequence) or not any(isinstance(one, int) and one > 0 for one in listed):
+        return
+    named = "training.overlap.staleness lists " + ", ".join(map(str, listed))
+    if _text(document, "objective", "late") == "skip":
+        yield f"objective.late: found 'skip' while {named}; use late: wait, or staleness: [0]"
+    if _text(document, "objective", "minimise") == "time-to-target":
+        yield (
+            f"objective.minimise: found 'time-to-target' while {named}; pilot runs say nothing about gradients that "
+            "come late: minimise time-to-progress, or use staleness: [0]"
+        )
+    for index, group in enumerate(groups if isinstance(groups, Sequence) and not isinstance(groups, str) else ()):
+        if isinstance(group, Mapping) and group.get("memory_trace") is not None:
+            yield (
+                f"clients.{index}.memory_trace: is given while {named}; the orders that memory over time chooses from "
+                "are those of steps that wait for their gradient: remove the recording, or use staleness: [0]"
+            )
 
 
 def _of_band(radio: object, groups: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[str]:

@@ -216,6 +216,7 @@ class Scenario(Section):
                 "group": group.group,
                 "link": {name: getattr(group.link, name) for name in type(group.link).model_fields},
                 "drop_price_s": group.drop_price_s,
+                "memory_trace": group.memory_trace,
             }
             for group in self.clients
         ]
@@ -224,9 +225,8 @@ class Scenario(Section):
                 "model": {"task": self.model.task},
                 "data": {name: getattr(self.data, name) for name in type(self.data).model_fields},
                 "training": {
-                    "sequence_length": self.training.sequence_length,
-                    "server_model": self.training.server_model,
-                    "local_steps": self.training.local_steps,
+                    **{key: getattr(self.training, key) for key in ("sequence_length", "server_model", "local_steps")},
+                    "overlap": {"staleness": self.training.overlap.staleness},
                 },
                 "radio": {
                     "link_model": self.radio.link_model,
@@ -265,7 +265,7 @@ class Scenario(Section):
     def convergence_facts(self) -> dict[str, str]:
         """Digests of the sections that rounds to a target depend on, without what a plan or a run may vary."""
         values = self.resolved()
-        for varied in ("rounds", "modes", "batch_sizes", "frozen_control"):
+        for varied in ("rounds", "modes", "batch_sizes", "overlap", "frozen_control"):
             values["training"].pop(varied)
         values["clients"] = [[group["group"], group["count"], group["data_share"]] for group in values["clients"]]
         found = {}

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.modes import MODES, Asks, ModeName, is_estimated
 from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.sections.overlap import Overlap, overlap_faults
 
 LearningRate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 SmallCount = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -180,6 +181,8 @@ class Training(Section):
     """Lowest blocks that every client trains along the same zeroth-order directions: these blocks are never sent again,
     only averaged scalars are (dimension-free aggregation, arXiv 2405.15861 and 2603.14773). All modes must be
     zeroth-order then."""
+    overlap: Overlap = Overlap()
+    """Clients that go on with later batches while the server works on earlier ones; none when absent."""
     frozen_control: bool = False
     """Also train the control in which every client part stays frozen, to show what client-side training brings."""
 
@@ -250,6 +253,7 @@ class Training(Section):
                 "zo_prefix_blocks: only plain SGD steps can be averaged as scalars; set zeroth_order.optimizer to sgd "
                 "without momentum and weight decay"
             )
+        faults += overlap_faults(self.overlap, self.modes, self.server_model, self.local_steps, self.server_gradient)
         if faults:
             raise ValueError("\n".join(faults))
         return self

@@ -142,8 +142,7 @@ def _replayed_latencies_s(entries: Iterable[LedgerEntry]) -> dict[int, float]:
     replayed = Source.REPLAYED
     for source, client, number, phase, seconds, waiting_s, *_ in entries:
         if source is replayed:
-            seconds = -seconds if phase is Phase.OVERLAPPED else seconds
-            spent_s.setdefault(number, {}).setdefault(client, []).extend((seconds, waiting_s))
+            spent_s.setdefault(number, {}).setdefault(client, []).extend((elapsed_s(phase, seconds, 0.0), waiting_s))
     return {index: max(math.fsum(parts) for parts in clients.values()) for index, clients in spent_s.items()}
 
 
@@ -187,7 +186,11 @@ def _latencies_s(replayed: Replay) -> Iterable[float]:
     for index in range(len(replayed.played)):
         distinct = {id(rounds[index]): rounds[index] for rounds in replayed.timeline.totals if rounds[index]}
         yield max(
-            math.fsum(elapsed_s(phase, spent.seconds, spent.waiting_s) for phase, spent in totals.items())
+            math.fsum(
+                part
+                for phase, spent in totals.items()
+                for part in (elapsed_s(phase, spent.seconds, 0.0), spent.waiting_s)
+            )
             for totals in distinct.values()
         )
 

@@ -60,6 +60,11 @@ def _of_overlap(document: Mapping[str, Any], groups: object) -> Iterator[str]:
     named = "training.overlap.staleness lists " + ", ".join(map(str, listed))
     if _text(document, "objective", "late") == "skip":
         yield f"objective.late: found 'skip' while {named}; use late: wait, or staleness: [0]"
+    if _text(document, "objective", "links") == "recorded":
+        yield (
+            f"objective.links: found 'recorded' while {named}; plans are chosen over recordings for clients that wait "
+            "for every gradient only: use links: nominal, or staleness: [0]"
+        )
     if _text(document, "objective", "minimise") == "time-to-target":
         yield (
             f"objective.minimise: found 'time-to-target' while {named}; pilot runs say nothing about gradients that "

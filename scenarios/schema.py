@@ -232,7 +232,7 @@ class Scenario(Section):
                     "link_model": self.radio.link_model,
                     **{key: getattr(self.radio, key) for key in self.radio.model_fields_set},
                 },
-                "objective": {"minimise": self.objective.minimise, "late": self.objective.late},
+                "objective": {key: getattr(self.objective, key) for key in ("minimise", "late", "links")},
                 "clients": groups,
             }
         )

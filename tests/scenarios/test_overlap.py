@@ -25,6 +25,7 @@ AHEAD = "training.overlap.staleness=[0,1]"
         (["training.server_model=shared-mean"], "use server_model: per-client"),
         (["training.local_steps=1"], "at most one step less than that ahead"),
         (["objective.late=skip"], "use late: wait"),
+        (["objective.links=recorded"], "use links: nominal"),
         (["clients.0.memory_trace=memory.tsv"], "clients.0.memory_trace"),
         (["training.overlap.staleness=[1,1]"], "lists a value twice"),
         (["training.overlap.staleness=[17]"], "needs a number of at most 16"),

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 from hybridsplit.runtime.replay import Replay
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
-from hybridsplit.scenarios.contracts.phases import MOVING_PHASES, OCCASIONAL_PHASES, Phase
+from hybridsplit.scenarios.contracts.phases import MOVING_PHASES, OCCASIONAL_PHASES, Phase, elapsed_s
 from hybridsplit.scenarios.contracts.plan import Plan
 
 
@@ -139,12 +139,12 @@ def bytes_agree(entries: Collection[LedgerEntry], left_out: Collection[tuple[str
 
 
 def _replayed_latencies_s(entries: Iterable[LedgerEntry]) -> dict[int, float]:
-    elapsed_s: dict[int, dict[str, list[float]]] = {}
+    spent_s: dict[int, dict[str, list[float]]] = {}
     replayed = Source.REPLAYED
-    for source, client, number, _, seconds, waiting_s, *_ in entries:
+    for source, client, number, phase, seconds, waiting_s, *_ in entries:
         if source is replayed:
-            elapsed_s.setdefault(number, {}).setdefault(client, []).extend((seconds, waiting_s))
-    return {index: max(math.fsum(parts) for parts in clients.values()) for index, clients in elapsed_s.items()}
+            spent_s.setdefault(number, {}).setdefault(client, []).extend((elapsed_s(phase, seconds, 0.0), waiting_s))
+    return {index: max(math.fsum(parts) for parts in clients.values()) for index, clients in spent_s.items()}
 
 
 def _summed(rows: Collection[tuple[float, float, int]]) -> PhaseSum:
@@ -187,7 +187,11 @@ def _latencies_s(replayed: Replay) -> Iterable[float]:
     for index in range(len(replayed.played)):
         distinct = {id(rounds[index]): rounds[index] for rounds in replayed.timeline.totals if rounds[index]}
         yield max(
-            math.fsum([part for spent in totals.values() for part in (spent.seconds, spent.waiting_s)])
+            math.fsum(
+                part
+                for phase, spent in totals.items()
+                for part in (elapsed_s(phase, spent.seconds, 0.0), spent.waiting_s)
+            )
             for totals in distinct.values()
         )
 

@@ -14,6 +14,7 @@ from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.summary import summarise
 from hybridsplit.orchestrator.timeline.rounds import replayed_rounds
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
+from hybridsplit.scenarios.contracts.phases import elapsed_s
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
 from hybridsplit.scenarios.errors import ContractError
@@ -97,19 +98,20 @@ def _of_rounds(entries: list[LedgerEntry], rounds: pd.DataFrame | None, name: st
     """Compare the clock of training with the replay's."""
     if rounds is None:
         return
-    elapsed_s: dict[int, dict[str, float]] = {}
+    spent_s: dict[int, dict[str, float]] = {}
     for entry in entries:
         if entry.source is Source.REPLAYED:
-            of_round = elapsed_s.setdefault(entry.round, {})
-            of_round[entry.client] = of_round.get(entry.client, 0.0) + entry.seconds + entry.waiting_s
-    if rounds["round"].tolist() != sorted(elapsed_s):
+            of_round = spent_s.setdefault(entry.round, {})
+            took_s = elapsed_s(entry.phase, entry.seconds, entry.waiting_s)
+            of_round[entry.client] = of_round.get(entry.client, 0.0) + took_s
+    if rounds["round"].tolist() != sorted(spent_s):
         yield f"{name}: its rounds are not those of ledger.parquet"
         return
     clock_s = 0.0
     for number, found_s, accuracy in zip(
         rounds["round"].tolist(), rounds["simulated_s"].tolist(), rounds["test_accuracy"].tolist(), strict=True
     ):
-        clock_s += max(elapsed_s[number].values())
+        clock_s += max(spent_s[number].values())
         if not abs(found_s - clock_s) <= 1e-6 * clock_s:
             yield f"{name}: round {number}: simulated_s is {found_s:.9g}, ledger.parquet gives {clock_s:.9g}"
         if not 0 <= accuracy <= 1:

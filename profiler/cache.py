@@ -31,7 +31,7 @@ from hybridsplit.profiler.profiles import BatchProfile, Choice, FallOrder, Model
 from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.schema import Scenario
 
-PROFILE_SCHEMA_VERSION = 5
+PROFILE_SCHEMA_VERSION = 6
 _KIND = Kind("a kept profile", PROFILE_SCHEMA_VERSION, "it is dropped, and the model is profiled again")
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("profiler", "runtime", "scenarios")
@@ -152,22 +152,22 @@ def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
         costs=tuple(distinct[position] for position in document["costs"]),
         client_peak_bytes=_choices(document["client_peak_bytes"]),
         server_peak_bytes={(cut, mode): size for cut, mode, size in document["server_peak_bytes"]},
-        forwards={Choice(cut, mode, text): tuple(counts) for cut, mode, text, counts in document["forwards"]},
+        forwards={Choice(*choice): tuple(counts) for *choice, counts in document["forwards"]},
         label_bytes=document["label_bytes"],
         mask_bytes=document["mask_bytes"],
         row_id_bytes=document["row_id_bytes"],
         row_ids_needed=frozenset((cut, mode) for cut, mode in document["row_ids_needed"]),
         cuda_peak_bytes={CudaMemory(**device): _choices(peaks) for device, peaks in document["cuda_peak_bytes"]},
         falls={
-            Choice(cut, mode, recompute): tuple(FallOrder(text, tuple(counts), size) for text, counts, size in falls)
-            for cut, mode, recompute, falls in document["falls"]
+            Choice(*choice): tuple(FallOrder(text, tuple(counts), size) for text, counts, size in falls)
+            for *choice, falls in document["falls"]
         },
-        recompute_gaps={Choice(cut, mode, text): gap for cut, mode, text, gap in document["recompute_gaps"]},
+        recompute_gaps={Choice(*choice): gap for *choice, gap in document["recompute_gaps"]},
     )
 
 
 def _choices(rows: list[list[Any]]) -> dict[Choice, int]:
-    return {Choice(cut, mode, recompute): size for cut, mode, recompute, size in rows}
+    return {Choice(*choice): size for *choice, size in rows}
 
 
 def _cost_to_json(cost: BlockCost) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def _profile_at(
             peaks |= tracer.recomputing(its_cuts, mode, forwards, gaps)
         else:
             peaks |= {Choice(cut, mode): size for cut, size in tracer.client_peaks(its_cuts, mode).items()}
+        peaks = tracer.with_overlap(peaks, mode, forwards, gaps)
         tracer.on_cut = _cuts_shown(
             on_progress, f"server memory of {mode}", 2 * position + 1, 2 * len(modes), len(costs)
         )
@@ -123,7 +124,7 @@ def _profile_at(
     is_language = scenario.model.task == "causal-lm"
     needed = {
         (cut, mode)
-        for cut, mode, _ in peaks
+        for cut, mode, *_ in peaks
         if needs_row_ids(traced.model.client_part(cut), mode, labels_name_rows=is_language and cut < len(costs))
     }
     return BatchProfile(
@@ -207,6 +208,41 @@ class _Tracer:
                 if level.gap > 0:
                     gaps[choice] = level.gap
         return peaks
+
+    def with_overlap(
+        self,
+        peaks: dict[Choice, int],
+        mode: str,
+        forwards: dict[Choice, tuple[int, ...]],
+        gaps: dict[Choice, float],
+    ) -> dict[Choice, int]:
+        """Offer the choices of a mode at every staleness that the scenario lists, where its steps can overlap.
+
+        That is where a server part answers, and the client has something to train.
+        """
+        overlap = self._scenario.training.overlap
+        if overlap.most == 0 or overlap.gradient not in MODES[mode].overlaps:
+            return peaks
+        trains = [any(cost.num_trainable for cost in self._costs[:cut]) for cut in range(len(self._costs) + 1)]
+        able = [c for c in peaks if c.mode == mode and c.cut < len(self._costs) and trains[c.cut]]
+        found = {c: size for c, size in peaks.items() if c not in able or 0 in overlap.staleness}
+        orders: dict[str, list[int]] = {}
+        for choice in able:
+            orders.setdefault(choice.recompute, []).append(choice.cut)
+        for staleness in (d for d in overlap.of_mode(mode) if d > 0):
+            for recompute, cuts in orders.items():
+
+                def peak(cut: int, recompute: str = recompute, staleness: int = staleness) -> int:
+                    return client_memory(self._traced, self._scenario, cut, mode, recompute, staleness).peak_bytes
+
+                for cut, size in self._composed(cuts, peak).items():
+                    choice, waits = Choice(cut, mode, recompute, staleness), Choice(cut, mode, recompute)
+                    found[choice] = size
+                    if waits in forwards:
+                        forwards[choice] = forwards[waits]
+                    if waits in gaps:
+                        gaps[choice] = gaps[waits]
+        return found
 
     def server_peaks(self, cuts: Sequence[int], mode: str) -> dict[int, int]:
         """Peaks of the server copy; modes that ask the same of the server share them."""

@@ -32,6 +32,7 @@ from hybridsplit.scenarios.modes import MODES, Gradient, StepSizes, TrainingMode
 from hybridsplit.scenarios.modes.base import SCALAR_BYTES
 from hybridsplit.scenarios.modes.passes import BlockSeconds
 from hybridsplit.scenarios.schema import Client, Scenario, Server, Training
+from hybridsplit.scenarios.sections.overlap import PROGRESS_LOST_A_STEP
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.memory_trace import MemoryTrace
@@ -133,7 +134,10 @@ def _device_rows(
         exchanged = profile.exchanged_bytes(cut, training.zo_prefix_blocks)
         averaged = _averaged_scalar_bytes(mode, training)
         upload = exchanged if mode.gradient is Gradient.EXACT else 0
-        compute_s = steps * mode.client_step_s(clock, cut, zeroth_order, profile.forwards.get(choice))
+        step_s = mode.client_step_s(clock, cut, zeroth_order, profile.forwards.get(choice))
+        if choice.staleness > 0 and training.overlap.gradient == "current":
+            step_s += float(clock.forward[:cut].sum())
+        compute_s = steps * step_s
         # Others' load leaves this much of the server to all clients together.
         server_s = steps * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
         num_above = profile.num_trainable_below(profile.num_blocks) - num_trainable
@@ -148,6 +152,7 @@ def _device_rows(
                 "recompute": choice.recompute,
                 "recomputes": profile.recomputes(choice),
                 "batch_size": batch_size,
+                "staleness": choice.staleness,
                 "client_compute_s": compute_s,
                 "uplink_bytes": steps * bytes_a_step.uplink + upload,
                 "downlink_bytes": steps * bytes_a_step.downlink + exchanged + averaged,
@@ -155,9 +160,10 @@ def _device_rows(
                 "model_download_bytes": exchanged,
                 "server_compute_s": server_s,
                 "client_peak_bytes": peak_bytes,
-                "server_state_bytes": profile.server_peak_bytes[cut, mode.name],
+                # Batches may wait at the server as long as they may be in flight.
+                "server_state_bytes": profile.server_peak_bytes[cut, mode.name] + choice.staleness * sizes.smashed,
                 "client_energy_j": client_energy_j(device, compute_s),
-                "progress": of_batch * progress,
+                "progress": of_batch * progress / (1 + PROGRESS_LOST_A_STEP * choice.staleness),
                 "confidence": str(device.confidence),
                 LEVEL: level_of(choice, profile, clock, zeroth_order, peak_bytes, compute_s / steps),
                 GAP_COLUMN: profile.recompute_gaps.get(choice, 0.0),
@@ -236,7 +242,7 @@ def _client_rows(
 def _within(rows: pd.DataFrame, budget_bytes: int, least_bytes: int) -> pd.DataFrame:
     """Rows that are of use within a memory budget, of which there is always the least, or would be with more of it."""
     fits = rows["client_peak_bytes"] <= least_bytes
-    place = pd.MultiIndex.from_frame(rows[["cut", "batch_size"]])
+    place = pd.MultiIndex.from_frame(rows[["cut", "batch_size", "staleness"]])
     plain = place[fits & (rows["mode"] == Mode.FO)]
     # Without recomputation it is ``fo`` in less memory: of use only where ``fo`` does not fit.
     needless = ~rows["recomputes"] & place.isin(plain)

@@ -15,11 +15,12 @@ OnProgress = Callable[[str, float], None]
 
 
 class Choice(NamedTuple):
-    """A cut, a mode, and the order in which ``fo-recompute`` runs its blocks."""
+    """A cut, a mode, the order in which ``fo-recompute`` runs its blocks, and how far steps overlap."""
 
     cut: int
     mode: str
     recompute: str = ""
+    staleness: int = 0
 
 
 class FallOrder(NamedTuple):

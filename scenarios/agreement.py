@@ -32,6 +32,7 @@ def disagreements(document: Mapping[str, Any]) -> list[str]:
             )
     found += _of_replanning(document)
     groups = document.get("clients")
+    found += _of_overlap(document, groups)
     if isinstance(groups, Sequence) and not isinstance(groups, str):
         mappings = [(index, group) for index, group in enumerate(groups) if isinstance(group, Mapping)]
         numbers = Counter(name for _, group in mappings if isinstance(name := group.get("group"), str))
@@ -48,6 +49,41 @@ def disagreements(document: Mapping[str, Any]) -> list[str]:
         found += [f"clients.{first}.{fault}{_others(others)}" for fault, (first, *others) in alike.items()]
         found += _of_band(document.get("radio", {}), mappings)
     return found
+
+
+def _of_overlap(document: Mapping[str, Any], groups: object) -> Iterator[str]:
+    """Refuse what cannot go with steps that overlap."""
+    listed = _staleness(document.get("training"))
+    if not listed:
+        return
+    named = "training.overlap.staleness lists " + ", ".join(map(str, listed))
+    if _text(document, "objective", "late") == "skip":
+        yield f"objective.late: found 'skip' while {named}; use late: wait, or staleness: [0]"
+    if _text(document, "objective", "links") == "recorded":
+        yield (
+            f"objective.links: found 'recorded' while {named}; plans are chosen over recordings for clients that wait "
+            "for every gradient only: use links: nominal, or staleness: [0]"
+        )
+    if _text(document, "objective", "minimise") == "time-to-target":
+        yield (
+            f"objective.minimise: found 'time-to-target' while {named}; pilot runs say nothing about gradients that "
+            "come late: minimise time-to-progress, or use staleness: [0]"
+        )
+    for index, group in enumerate(groups if isinstance(groups, Sequence) and not isinstance(groups, str) else ()):
+        if isinstance(group, Mapping) and group.get("memory_trace") is not None:
+            yield (
+                f"clients.{index}.memory_trace: is given while {named}; the orders that memory over time chooses from "
+                "are those of steps that wait for their gradient: remove the recording, or use staleness: [0]"
+            )
+
+
+def _staleness(training: object) -> Sequence[object]:
+    """Return the staleness that a training section lists, where some is above zero."""
+    overlap = training.get("overlap") if isinstance(training, Mapping) else None
+    listed = overlap.get("staleness") if isinstance(overlap, Mapping) else None
+    if not isinstance(listed, Sequence) or not any(isinstance(one, int) and one > 0 for one in listed):
+        return ()
+    return listed
 
 
 def _of_band(radio: object, groups: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[str]:
@@ -73,6 +109,11 @@ def _of_replanning(document: Mapping[str, Any]) -> Iterator[str]:
     beside = "training.replanning: found a policy that changes the plan, with"
     if _text(document, "objective", "late") == "skip":
         yield (f"{beside} objective.late 'skip': a deadline is chosen for one plan; use late: wait, or policy: static")
+    if _staleness(training):
+        yield (
+            f"{beside} training.overlap, whose gradients under way belong to one cut; use staleness: [0], or policy: "
+            "static"
+        )
     if _text(document, "objective", "minimise") == "energy":
         yield f"{beside} objective.minimise 'energy', which no link changes; use policy: static"
     groups = document.get("clients")

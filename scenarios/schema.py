@@ -216,6 +216,7 @@ class Scenario(Section):
                 "group": group.group,
                 "link": {name: getattr(group.link, name) for name in type(group.link).model_fields},
                 "drop_price_s": group.drop_price_s,
+                "memory_trace": group.memory_trace,
             }
             for group in self.clients
         ]
@@ -223,15 +224,12 @@ class Scenario(Section):
             {
                 "model": {"task": self.model.task},
                 "data": {name: getattr(self.data, name) for name in type(self.data).model_fields},
-                "training": {
-                    key: getattr(self.training, key)
-                    for key in ("sequence_length", "server_model", "local_steps", "changes_plans")
-                },
+                "training": self.training.facts_of_agreement(),
                 "radio": {
                     "link_model": self.radio.link_model,
                     **{key: getattr(self.radio, key) for key in self.radio.model_fields_set},
                 },
-                "objective": {"minimise": self.objective.minimise, "late": self.objective.late},
+                "objective": {key: getattr(self.objective, key) for key in ("minimise", "late", "links")},
                 "clients": groups,
             }
         )
@@ -264,7 +262,7 @@ class Scenario(Section):
     def convergence_facts(self) -> dict[str, str]:
         """Digests of the sections that rounds to a target depend on, without what a plan or a run may vary."""
         values = self.resolved()
-        for varied in ("rounds", "modes", "batch_sizes", "frozen_control", "replanning"):
+        for varied in ("rounds", "modes", "batch_sizes", "overlap", "frozen_control", "replanning"):
             values["training"].pop(varied)
         values["clients"] = [[group["group"], group["count"], group["data_share"]] for group in values["clients"]]
         found = {}

@@ -172,7 +172,7 @@ def _client_plans(
     kept: IntArray,
 ) -> list[ClientPlan]:
     """Build the plans of the clients that are kept: one for each kind of equal ones, which all but their ids share."""
-    work = problem.work.take(rows)
+    work = problem.done.take(rows)
     own = np.array([client.link.is_dedicated for client in problem.clients])
     own_up_s, own_down_s = dedicated_s(
         problem.clients, problem.client_index[rows], problem.uplink_bits[rows], problem.downlink_bits[rows]
@@ -186,7 +186,10 @@ def _client_plans(
         table = table.assign(gain=problem.gain[rows])
     else:
         table = table.drop(columns=[name for name in TARGET_COLUMNS if name in table])
+    ahead = problem.staleness[rows] > 0
     on_the_way_s = propagation_s(table, problem.client_index[rows], problem.scenario)
+    alone_s = work.latency_s(np.where(own[:, None] & np.array([True, True, False]), 1.0, shares))
+    overlapped_s = np.where(ahead, np.maximum(alone_s - timing.latency_s, 0.0), -1.0)
     number = {reason: i for i, reason in enumerate(dict.fromkeys(reasons))}
     figures = (
         *shares.T,
@@ -195,6 +198,7 @@ def _client_plans(
         down_s,
         work.server_s,
         timing.latency_s,
+        overlapped_s,
         *timing.waiting_s.values(),
     )
     words = np.array([number[reason] for reason in reasons])
@@ -205,7 +209,8 @@ def _client_plans(
             row,
             tuple(float(min(share, 1.0)) for share in shares[i]),
             (float(up_s[i]), float(down_s[i]), float(work.server_s[i])),
-            float(on_the_way_s[i]),
+            {Phase.PROPAGATION: float(on_the_way_s[i])} if on_the_way_s[i] > 0 else {},
+            {Phase.OVERLAPPED: float(overlapped_s[i])} if ahead[i] else {},
             float(timing.latency_s[i]),
             {phase: float(waits[i]) for phase, waits in timing.waiting_s.items()},
             reasons[i],
@@ -232,7 +237,8 @@ def _client_plan(
     row: dict[Any, Any],
     shares: tuple[float, ...],
     work_s: tuple[float, float, float],
-    on_the_way_s: float,
+    on_the_way_s: dict[Phase, float],
+    overlapped_s: dict[Phase, float],
     latency_s: float,
     waiting_s: dict[Phase, float],
     reason: str,
@@ -258,7 +264,8 @@ def _client_plan(
             Phase.SERVER_COMPUTE: server_s,
             Phase.DOWNLINK: down_s * (1.0 - down_model),
             Phase.MODEL_UPLOAD: up_s * up_model,
-            **({Phase.PROPAGATION: on_the_way_s} if on_the_way_s > 0 else {}),
+            **on_the_way_s,
+            **overlapped_s,
         },
         waiting_s=waiting_s,
         client_compute_s=row["client_compute_s"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 
@@ -13,10 +14,11 @@ from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.assemble import Decision, assemble
 from hybridsplit.solver.explain.marginal_values import counterfactuals, no_counterfactuals
+from hybridsplit.solver.explain.overlap_notes import overlap_notes
 from hybridsplit.solver.explain.reasons import reasons
 from hybridsplit.solver.explain.target_notes import target_notes
 from hybridsplit.solver.problem.arrays import IntArray
-from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.build import build_problem, without_overlap
 from hybridsplit.solver.problem.costs import AnySchedule, StaticShares
 from hybridsplit.solver.problem.planning_problem import TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.search.joint import Effort, SearchResult, search
@@ -24,6 +26,7 @@ from hybridsplit.solver.shares.solution import ShareSolution, equal_shares, give
 from hybridsplit.solver.shares.synchronised import best_shares
 from hybridsplit.solver.shares.timing import timing_of
 from hybridsplit.solver.strategies import Proposal, Strategy, find_strategy, require_turns
+from hybridsplit.solver.strategies.choice import require_everybody
 from hybridsplit.solver.strategies.for_target import propose_for_target, search_for_target
 from hybridsplit.solver.verify.plan import verify_plan
 
@@ -92,12 +95,17 @@ def make_plan(
         problem, proposal = target.problem, target.proposal
         known = bounds or proposal.bounds or search_for_target(whole, effort)
     else:
-        proposal = chosen.propose(problem, effort)
+        proposal = _proposal(chosen, problem, effort)
         known = bounds or proposal.bounds or search(problem, effort.starting_at(proposal.rows))
     solution = _shares(problem, proposal)
     schedule = proposal.schedule or Simultaneous()
     latency_s = float(timing_of(problem, proposal.rows, solution.shares, schedule).latency_s.max())
-    is_valued = chosen.claims_optimality and not effort.is_over and problem.num_clients <= _VALUED_CLIENTS
+    is_valued = (
+        not problem.staleness.any()
+        and chosen.claims_optimality
+        and not effort.is_over
+        and problem.num_clients <= _VALUED_CLIENTS
+    )
     found = counterfactuals(problem, proposal.rows, solution, schedule) if is_valued else no_counterfactuals(problem)
     if proposal.reason is None:
         rule = StaticShares() if isinstance(schedule, Simultaneous) else AnySchedule()
@@ -113,13 +121,29 @@ def make_plan(
         strategy=chosen.name,
         claims_optimality=chosen.claims_optimality,
         reasons=why,
-        notes=(*remarks, *proposal.notes, *target_notes(problem, proposal.rows)),
+        notes=(
+            *remarks,
+            *proposal.notes,
+            *target_notes(problem, proposal.rows),
+            *overlap_notes(problem, proposal.rows),
+        ),
         marginals=found.marginals,
         solve_s=time.perf_counter() - began - solution.compile_s,
     )
     plan = assemble(problem, decision)
     verify_plan(plan, scenario, table)
     return plan
+
+
+def _proposal(strategy: Strategy, problem: PlanningProblem, effort: Effort) -> Proposal:
+    """Let a strategy choose; of steps that overlap only those know that search for the best plan of all."""
+    if strategy.claims_optimality or not problem.staleness.any():
+        return strategy.propose(problem, effort)
+    what = "that waits for every gradient: add 0 to training.overlap.staleness"
+    require_everybody(problem, problem.staleness == 0, strategy.name, what)
+    waiting, places = without_overlap(problem)
+    proposal = strategy.propose(waiting, dataclasses.replace(effort, incumbent_rows=None))
+    return dataclasses.replace(proposal, rows=places[proposal.rows], bounds=None)
 
 
 def rows_of_plan(problem: PlanningProblem, plan: Plan) -> IntArray | None:

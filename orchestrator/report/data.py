@@ -12,6 +12,7 @@ from hybridsplit.orchestrator.plan_words import group_of
 from hybridsplit.runtime.replay.changing import PlanSequence
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
+from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.contracts.summary import RoundLatencies
 from hybridsplit.scenarios.devices import find_device
@@ -107,6 +108,11 @@ class ReportData:
         return self.scenario.training.chooses_batch_size
 
     @property
+    def offers_overlap(self) -> bool:
+        """Whether clients could go ahead of their gradients."""
+        return self.scenario.training.overlap.most > 0
+
+    @property
     def slowest(self) -> tuple[ClientPlan, ...]:
         """The clients that the plan's round waits for: several where their latencies are equal as they are shown."""
         longest_s = max(client.latency_s for client in self.plan.clients)
@@ -163,9 +169,12 @@ def replayed_s(replayed: pd.DataFrame) -> float:
     ----------
     replayed
         Replayed entries of a ledger. The phases of a client's round, the barrier included, sum to the length of the
-        round; not every client takes part in every round.
+        round, where what was overlapped counts off; not every client takes part in every round.
     """
-    elapsed_s = (replayed["seconds"] + replayed["waiting_s"]).groupby([replayed["round"], replayed["client"]]).sum()
+    sign = 1.0 - 2.0 * (replayed["phase"] == str(Phase.OVERLAPPED))
+    elapsed_s = (
+        (sign * replayed["seconds"] + replayed["waiting_s"]).groupby([replayed["round"], replayed["client"]]).sum()
+    )
     return float(elapsed_s.groupby(level="round").max().sum())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -22,7 +23,8 @@ from hybridsplit.orchestrator.report.palette import (
     RULE,
     WARNING,
 )
-from hybridsplit.scenarios.contracts.phases import OCCASIONAL_PHASES, ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.phases import OCCASIONAL_PHASES, ROUND_ORDER, Phase, elapsed_s
+from hybridsplit.scenarios.contracts.plan import ClientPlan
 from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -47,14 +49,14 @@ def phase_figure(data: ReportData) -> go.Figure:
         seconds = []
         for row in rows:
             values = [
-                max(0.0, data.plan.round_latency_s - math.fsum(client.phases_s.values()))
+                max(0.0, data.plan.round_latency_s - math.fsum(_elapsed(client)))
                 if phase is Phase.BARRIER
                 else client.phases_s.get(phase, 0.0)
                 for client in row.clients
             ]
             seconds.append(math.fsum(values) / len(values))
-        if phase in OCCASIONAL_PHASES and not any(seconds):
-            continue  # no link delays
+        if phase is Phase.OVERLAPPED or (phase in OCCASIONAL_PHASES and not any(seconds)):
+            continue  # no link delays; what overlaps is in the phases that it is part of
         figure.add_bar(
             y=labels,
             x=[value / unit_s for value in seconds],
@@ -73,6 +75,10 @@ def phase_figure(data: ReportData) -> go.Figure:
     figure.update_layout(barmode="stack")
     figure.add_vline(x=data.plan.round_latency_s / unit_s, line={"color": INK, "width": 1, "dash": "dot"})
     return styled(figure, rows=len(rows), x_title=f"time in a round, {unit}")
+
+
+def _elapsed(client: ClientPlan) -> Iterator[float]:
+    return (elapsed_s(phase, seconds, 0.0) for phase, seconds in client.phases_s.items())
 
 
 def memory_figure(data: ReportData) -> go.Figure:

@@ -10,6 +10,8 @@ from hybridsplit.orchestrator.report.cells import percent
 from hybridsplit.orchestrator.report.data import ReportData, replayed_s
 from hybridsplit.orchestrator.report.palette import PHASE_LABELS
 from hybridsplit.scenarios.contracts.ledger import Source
+from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.plan import ClientPlan
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.units import counted, format_seconds
 
@@ -34,6 +36,10 @@ class Tile:
     value: float | None = None
 
 
+def _served(client: ClientPlan) -> list[tuple[Phase, float]]:
+    return [(phase, seconds) for phase, seconds in client.phases_s.items() if phase is not Phase.OVERLAPPED]
+
+
 def tiles(data: ReportData) -> tuple[Tile, ...]:
     """Return the figures at the top of the report.
 
@@ -43,7 +49,7 @@ def tiles(data: ReportData) -> tuple[Tile, ...]:
         The report's data.
     """
     plan, slowest = data.plan, data.slowest[0]
-    phase, phase_s = max(slowest.phases_s.items(), key=lambda item: item[1], default=(None, 0.0))
+    phase, phase_s = max(_served(slowest), key=lambda item: item[1], default=(None, 0.0))
     longest = ""
     if phase is not None and slowest.latency_s > 0:
         longest = f", {percent(phase_s / slowest.latency_s, 2)} of it {PHASE_LABELS[phase].lower()}"

@@ -37,6 +37,7 @@ PHASE_COLOURS: Mapping[Phase, str] = MappingProxyType(
         Phase.DOWNLINK: "#56b4e9",
         Phase.MODEL_UPLOAD: "#cc79a7",
         Phase.PROPAGATION: "#f0e442",
+        Phase.OVERLAPPED: "#b6bec8",
         Phase.ABANDONED: "#7f3b08",
         Phase.BARRIER: "#dfe3e8",
     }
@@ -53,6 +54,7 @@ PHASE_LABELS: Mapping[Phase, str] = MappingProxyType(
         Phase.DOWNLINK: "Downlink",
         Phase.MODEL_UPLOAD: "Model upload",
         Phase.PROPAGATION: "On the way",
+        Phase.OVERLAPPED: "At the same time as others",
         Phase.ABANDONED: "Left unfinished",
         Phase.BARRIER: "Waiting at the barrier",
     }

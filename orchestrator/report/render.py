@@ -52,6 +52,7 @@ def render_report(data: ReportData) -> str:
         **dict.fromkeys(MOVING_PHASES, moves),
         Phase.PROPAGATION: _delays(data),
         Phase.MEMORY: any(client.levels for client in data.plan.clients),
+        Phase.OVERLAPPED: any(client.staleness for client in data.plan.clients),
         Phase.ABANDONED: data.plan.deadline_s is not None or _may_leave(data),
     }
     phases = [phase for phase in ROUND_ORDER if occurs.get(phase, True)]

@@ -82,7 +82,7 @@ def _table(sums: pd.DataFrame, bunch: Bunch, num_rounds: dict[str, int]) -> Tabl
         if phase in OCCASIONAL_PHASES and not any(by_source.values()):
             continue  # no link delays
         rows.append((Cell(PHASE_LABELS[phase], mark=f"phase-{phase}"), *_cells(by_source, phase)))
-    totals = {source: _total([value for (name, _), value in figures.items() if name == source]) for source in Source}
+    totals = {source: _total({p: value for (name, p), value in figures.items() if name == source}) for source in Source}
     rows.append((Cell("Round"), *_cells(totals, None)))
     return Table(_COLUMNS, tuple(rows), has_total=True)
 
@@ -97,14 +97,18 @@ def _figures(group: pd.DataFrame, num_clients: int, num_rounds: int) -> Figures:
     )
 
 
-def _total(figures: list[Figures]) -> Figures | None:
+def _total(figures: dict[str, Figures]) -> Figures | None:
+    """Sum up phases; what was overlapped is in the others, and counts off."""
     if not figures:
         return None
+    items = figures.values()
     return Figures(
-        elapsed_s=math.fsum(item.elapsed_s for item in figures),
-        waiting_s=math.fsum(item.waiting_s for item in figures),
-        total_bytes=math.fsum(item.total_bytes for item in figures),
-        is_emulated=any(item.is_emulated for item in figures),
+        elapsed_s=math.fsum(
+            -one.elapsed_s if p == str(Phase.OVERLAPPED) else one.elapsed_s for p, one in figures.items()
+        ),
+        waiting_s=math.fsum(item.waiting_s for item in items),
+        total_bytes=math.fsum(item.total_bytes for item in items),
+        is_emulated=any(item.is_emulated for item in items),
     )
 
 

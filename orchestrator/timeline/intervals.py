@@ -2,11 +2,13 @@
 
 The ledger has the seconds of every phase summed over the steps of a round. They are laid out in the order in which a
 round goes, every step alike. So sums, ends and the barrier are exact, and single steps are where links are constant;
-over links that change, a step may in truth be longer than the next.
+over links that change, a step may in truth be longer than the next. Of a client whose steps overlap, every phase of a
+step is drawn shorter, so that all of them together last as long as the steps did.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -24,6 +26,7 @@ _EVERY_STEP = tuple(
         Phase.CLIENT_COMPUTE,
         Phase.MEMORY,
         Phase.MODEL_UPLOAD,
+        Phase.OVERLAPPED,
         Phase.ABANDONED,
         Phase.BARRIER,
     )
@@ -89,14 +92,28 @@ def intervals_of_round(
 def _of_client(
     client: str, phases: Mapping[Phase, LedgerEntry], steps: int, *, synchronise: bool
 ) -> Iterator[Interval]:
-    clock_s = 0.0
+    clock_s, factor = 0.0, _part_of_time(phases)
     for phase, step, share in _order(steps, synchronise=synchronise):
         if (entry := phases.get(phase)) is None:
             continue
+        if phase in _OF_STEPS:
+            share *= factor
         for is_waiting, seconds in ((True, entry.waiting_s * share), (False, entry.seconds * share)):
             if seconds > 0:
                 yield Interval(client, phase, step, is_waiting, clock_s, clock_s + seconds)
                 clock_s += seconds
+
+
+_OF_STEPS = (Phase.MEMORY, Phase.CLIENT_COMPUTE, *_EVERY_STEP)
+
+
+def _part_of_time(phases: Mapping[Phase, LedgerEntry]) -> float:
+    """Return what each phase of a step is drawn as a part of: less than 1 where steps overlap, by all of them alike."""
+    overlapped = phases.get(Phase.OVERLAPPED)
+    if overlapped is None or overlapped.seconds == 0:
+        return 1.0
+    total_s = math.fsum(one.seconds + one.waiting_s for phase, one in phases.items() if phase in _OF_STEPS)
+    return max(0.0, 1.0 - overlapped.seconds / total_s)
 
 
 def _order(steps: int, *, synchronise: bool) -> Iterator[tuple[Phase, int, float]]:

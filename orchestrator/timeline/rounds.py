@@ -36,13 +36,15 @@ def replayed_rounds(plan: Plan, ledger: Ledger, followed: PlanSequence | None = 
     followed
         The plans that rounds went by; the plan alone when None.
     """
+    import numpy as np
     import pandas as pd
 
     replayed = ledger.of(Source.REPLAYED)
     rows = []
     clock_s = 0.0
     for number, of_round in replayed.groupby("round", sort=True):
-        elapsed_s = (of_round["seconds"] + of_round["waiting_s"]).groupby(of_round["client"], sort=False).sum()
+        sign = np.where(of_round["phase"] == str(Phase.OVERLAPPED), -1.0, 1.0)
+        elapsed_s = (sign * of_round["seconds"] + of_round["waiting_s"]).groupby(of_round["client"], sort=False).sum()
         latency_s = float(elapsed_s.max())
         clock_s += latency_s
         use = []
@@ -69,7 +71,7 @@ def replayed_rounds(plan: Plan, ledger: Ledger, followed: PlanSequence | None = 
 def _parts(of_client: pd.DataFrame) -> Iterator[tuple[str, bool, float]]:
     """Yield what a client's round is made of but for the barrier: phase, whether it waited, seconds."""
     for phase, seconds, waiting_s in zip(of_client["phase"], of_client["seconds"], of_client["waiting_s"], strict=True):
-        if phase != str(Phase.BARRIER):
+        if phase not in (str(Phase.BARRIER), str(Phase.OVERLAPPED)):
             yield str(phase), False, float(seconds)
             yield str(phase), True, float(waiting_s)
 

@@ -42,6 +42,6 @@ def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, Memory
             levels = of_mode.sort_values("client_peak_bytes", ascending=False)["recompute"]
             for recompute in dict.fromkeys((levels.iloc[0], levels.iloc[-1])):
                 kept = f", {most_kept_inputs(parse_order(recompute))} inputs kept" if recompute else ""
-                breakdown = client_memory(traced, scenario, cut, str(mode), recompute, cuda)
+                breakdown = client_memory(traced, scenario, cut, str(mode), recompute, cuda=cuda)
                 found[f"cut {cut} {mode}{kept}{batch}{where}"] = breakdown
     return found

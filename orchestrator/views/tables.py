@@ -48,6 +48,9 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
     chooses_batch = offers_batch_sizes(plan)
     if chooses_batch:
         table.add_column("batch", justify="right", no_wrap=True)
+    goes_ahead = offers_overlap(plan)
+    if goes_ahead:
+        table.add_column("ahead", justify="right", no_wrap=True)
     has_shares = not plan.serves_one_at_a_time
     table.add_column("up/down/srv %" if has_shares else "waits", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
@@ -64,6 +67,7 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
             str(client.cut),
             str(client.mode),
             *([str(client.batch_size)] if chooses_batch else []),
+            *([str(client.staleness)] if goes_ahead else []),
             _shares(client) if has_shares else format_seconds(math.fsum(client.waiting_s.values())),
             format_seconds(client.latency_s),
             format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes),
@@ -79,6 +83,11 @@ def offers_batch_sizes(plan: Plan) -> bool:
     """Whether the plan's scenario lets the planner choose among batch sizes."""
     training = plan.scenario["training"]
     return bool({*training.get("batch_sizes", ())} - {training["batch_size"]})
+
+
+def offers_overlap(plan: Plan) -> bool:
+    """Whether the plan's scenario lets clients go ahead of their gradients."""
+    return any(plan.scenario["training"]["overlap"]["staleness"])
 
 
 def worth_line(plan: Plan) -> str:

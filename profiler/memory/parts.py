@@ -15,8 +15,10 @@ from hybridsplit.profiler.memory.trace import MemoryTrace
 from hybridsplit.profiler.models import TracedModel
 from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.runtime.estimators import make_estimator
+from hybridsplit.runtime.estimators.overlapping import overlapping
 from hybridsplit.runtime.noise import NoiseKey
-from hybridsplit.runtime.session.client import MEASURED_STEPS, run_step
+from hybridsplit.runtime.session.ahead import MEASURED_STEPS, AheadOfGradients
+from hybridsplit.runtime.session.client import run_step
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.parts import Part
@@ -81,7 +83,13 @@ class _WatchedLink:
 
 
 def client_memory(
-    traced: TracedModel, scenario: Scenario, cut: int, mode: str, recompute: str = "", cuda: CudaMemory | None = None
+    traced: TracedModel,
+    scenario: Scenario,
+    cut: int,
+    mode: str,
+    recompute: str = "",
+    staleness: int = 0,
+    cuda: CudaMemory | None = None,
 ) -> MemoryBreakdown:
     """Predict the peak memory of a client part.
 
@@ -91,7 +99,7 @@ def client_memory(
         The model as shapes.
     scenario
         Training settings.
-    cut, mode, recompute
+    cut, mode, recompute, staleness
         The option.
     cuda
         The CUDA device that is meant; None for live tensor bytes, as a run on a CPU measures them.
@@ -112,6 +120,12 @@ def client_memory(
         estimator = make_estimator(mode, part, training, recompute)
         try:
             with trace.watching(part.parameters()):
+                if staleness > 0:
+                    steps = overlapping(estimator, mode, staleness, training.overlap.gradient)
+                    _go_ahead(
+                        trace, AheadOfGradients(steps, part, staleness, trace), part, traced.batch, link, training
+                    )
+                    return trace.breakdown()
                 _hold(trace, part, traced.batch)
                 for step in range(min(MEASURED_STEPS, training.local_steps)):
                     run_step(estimator, copy.copy(traced.batch), link, NoiseKey(0, "client", "", 0, step), trace)
@@ -121,6 +135,25 @@ def client_memory(
             estimator.close()
             _forget_gradients(part)
     return trace.breakdown()
+
+
+def _go_ahead(
+    trace: MemoryTrace, ahead: AheadOfGradients, part: Part, batch: Batch, link: ServerLink, training: Training
+) -> None:
+    """Take the steps of a round that overlap, each with a batch of its own, as far as memory may still grow."""
+    standing = [*part.parameters(), *part.buffers()]
+    trace.track(standing)
+    trace.mark(Role.PARAMETERS, standing)
+    num_steps = min(ahead.measured_steps, training.local_steps)
+
+    def draw() -> Batch:
+        mask_BS = None if batch.mask_BS is None else torch.empty_like(batch.mask_BS)
+        return Batch(torch.empty_like(batch.inputs), torch.empty_like(batch.labels), mask_BS)
+
+    for step in range(num_steps):
+        ahead.step(step, draw, link, NoiseKey(0, "client", "", 0, step))
+    if num_steps == training.local_steps:
+        ahead.drain()
 
 
 def server_memory(

@@ -62,6 +62,16 @@ class GradientEstimator(ABC):
             The step's noise key; exact modes need none.
         """
 
+    def update(self) -> None:
+        """Take the optimizer's step along gradients that a backward pass has left on the part's parameters.
+
+        Raises
+        ------
+        NotImplementedError
+            By modes that keep no activations between their forward and backward passes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not step along gradients that are left on parameters")
+
     def close(self) -> None:  # noqa: B027
         """Release what the mode attached to the part."""
 

@@ -33,5 +33,9 @@ class FirstOrder(GradientEstimator):
         if self.trains:
             h.backward(gradient)
             del h, gradient
-            self._optimizer.step()
+            self.update()
         return StepResult(loss)
+
+    def update(self) -> None:
+        """Take the optimizer's step along the gradients that backward has left."""
+        self._optimizer.step()

@@ -96,7 +96,7 @@ class FirstOrderRecompute(GradientEstimator):
             if action is Action.KEEP:
                 kept[index] = x
             block = blocks[index - 1]
-            with contextlib.nullcontext() if index > reached else _statistics_untouched(block):
+            with contextlib.nullcontext() if index > reached else statistics_untouched(block):
                 if action is Action.GRAPH:
                     graphs[index] = self._with_graph(block, index, x, batch)
                     x = graphs[index][1].detach()
@@ -142,7 +142,7 @@ def _backward(leaf: Tensor, y: Tensor, gradient: Tensor | None) -> Tensor | None
 
 
 @contextmanager
-def _statistics_untouched(block: nn.Module) -> Iterator[None]:
+def statistics_untouched(block: nn.Module) -> Iterator[None]:
     """Recompute with batch statistics, as the first forward did, and leave the running ones as they are."""
     norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     for norm in norms:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from hybridsplit.runtime.replay.passes import RoundOfPasses, walk_round
 from hybridsplit.runtime.replay.timed import TimedJob, TimedSteps, TimedWork
 from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, no_totals
 from hybridsplit.runtime.replay.work import ClientWork
@@ -41,7 +42,11 @@ def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronis
     """
     timed = TimedWork(work)
     usual: dict[int, TimedSteps] = {}
-    recorded = {client: _parts_of(item, item.steps()) for client, item in enumerate(work) if item.trace is not None}
+    recorded = {
+        client: _parts_of(item, item.steps())
+        for client, item in enumerate(work)
+        if item.trace is not None and item.staleness == 0
+    }
     totals: list[list[RoundTotals]] = [[] for _ in work]
     ends_s: list[float] = []
     now_s = 0.0
@@ -54,7 +59,10 @@ def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronis
                 continue
             late_s = item.start_offset_s if round_index == 0 else 0.0
             pace: _Pace
-            if item.trace is None:
+            if item.staleness > 0:
+                pace = _Overlapped(item, item.steps(extra_bytes), now_s, late_s, round_index)
+                paces[-1 - client, late_s] = pace
+            elif item.trace is None:
                 steps = timed.steps(client, extra_bytes) if extra_bytes else usual.get(client)
                 if steps is None:
                     steps = usual[client] = timed.steps(client, 0)
@@ -132,6 +140,21 @@ class _Constant(_Pace):
                     now_s += delay_s
                     totals[Phase.PROPAGATION].seconds += delay_s
         self.now_s = now_s
+
+
+class _Overlapped(_Pace):
+    __slots__ = ("_began_s", "_origin_s", "_passes", "_work")
+
+    def __init__(
+        self, work: ClientWork, steps: Sequence[Sequence[Job]], began_s: float, late_s: float, round_index: int
+    ) -> None:
+        super().__init__(began_s, late_s)
+        self._work, self._passes, self._began_s = work, RoundOfPasses.of(steps), began_s
+        self._origin_s = work.trace_origin_s(round_index, began_s)
+
+    def walk(self, step: int | None) -> None:
+        """Do all jobs of the round: clients whose steps overlap meet others at its end only."""
+        self.now_s = walk_round(self._work, self._passes, self.totals, self._began_s, self.now_s, self._origin_s)
 
 
 class _Part(NamedTuple):

@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, is_late
 from hybridsplit.scenarios.contracts.attendance import Attendance
-from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase, elapsed_s
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Simultaneous, Turns
 from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
@@ -33,6 +33,8 @@ def check_plan(plan: Plan) -> None:
     strangers = len(set(order)) != len(order) or not set(order) <= known
     if strangers or (isinstance(plan.schedule, Turns | Dispatch) and set(order) != known):
         raise ContractError("the plan's schedule does not name its clients once each: make the plan again")
+    if not isinstance(plan.schedule, Simultaneous) and any(client.staleness for client in plan.clients):
+        raise ContractError("the plan has steps that overlap and a schedule without shares: make the plan again")
     for name in ("uplink_share", "downlink_share", "server_share"):
         total = _most_at_once(plan, name)
         if total > 1 + _SHARE_TOLERANCE:
@@ -121,11 +123,10 @@ def check_timeline(plan: Plan, timeline: Timeline, attendance: Attendance) -> No
 
 def _wrong(spent: RoundTotals, sizes: Mapping[Phase, int], start_s: float, end_s: float) -> str | None:
     """Say what does not hold of a client's round: seconds are those of the round, bytes those of the plan."""
-    totals = spent.values()
     late = is_late(spent)
-    elapsed_s = math.fsum([total.seconds for total in totals] + [total.waiting_s for total in totals])
-    if abs(elapsed_s - (end_s - start_s)) > _CLOCK_TOLERANCE * max(1.0, end_s):
-        return f": the phases sum to {elapsed_s} s and the round took {end_s - start_s} s"
+    took_s = math.fsum(elapsed_s(phase, total.seconds, total.waiting_s) for phase, total in spent.items())
+    if abs(took_s - (end_s - start_s)) > _CLOCK_TOLERANCE * max(1.0, end_s):
+        return f": the phases sum to {took_s} s and the round took {end_s - start_s} s"
     for phase in ROUND_ORDER:
         total = spent[phase]
         if total.seconds < 0 or total.waiting_s < 0:

@@ -134,6 +134,7 @@ def _work(
         is_dedicated=link.is_dedicated,
         ladder=_ladder(client, scenario_client, met) if client.levels else None,
         memory_windows_s=met.memory_windows_s.get(client.id),
+        staleness=client.staleness,
     )
 
 

@@ -11,6 +11,8 @@ import simpy
 
 from hybridsplit.runtime.replay.admission import ClientJobs, RoundTurns
 from hybridsplit.runtime.replay.dispatch import Dispatcher
+from hybridsplit.runtime.replay.overlapped import SimulatedRound
+from hybridsplit.runtime.replay.passes import RoundOfPasses
 from hybridsplit.runtime.replay.rounds import ClientRound, Events, Priority
 from hybridsplit.runtime.replay.totals import PhaseTotals, RoundTotals, Timeline, no_totals
 from hybridsplit.runtime.replay.work import ClientWork
@@ -179,7 +181,11 @@ class _Client:
             own = ClientRound(self.environment, self.work, turn, self.priority, totals, origin_s, memory)
             steps = usual if extra_bytes == 0 else self.work.steps(extra_bytes)
             offset_s = self.work.start_offset_s if round_index == 0 else 0.0
-            if self.deadline_s is None:
+            if self.work.staleness > 0:
+                began_s = self.environment.now
+                yield from self._join(own, offset_s)
+                yield from SimulatedRound(own, RoundOfPasses.of(steps)).run(began_s)
+            elif self.deadline_s is None:
                 yield from self._steps(own, steps, offset_s)
             else:
                 yield from self._until(self.deadline_s, own, steps, offset_s)
@@ -218,9 +224,7 @@ class _Client:
 
     def _steps(self, own: ClientRound, steps: Sequence[Sequence[Job]], offset_s: float) -> Events:
         totals = own.totals
-        if offset_s > 0:
-            yield self.environment.timeout(offset_s)
-            totals[Phase.MODEL_DOWNLOAD].waiting_s += offset_s
+        yield from self._join(own, offset_s)
         yield from own.wait_for(Phase.BARRIER, 0, totals[Phase.MODEL_DOWNLOAD])
         last_turn, left_s = 0, 0.0
         for step, jobs in enumerate(steps):
@@ -240,6 +244,11 @@ class _Client:
             since_left_s = self.environment.now - left_s
             totals[Phase.ABANDONED].seconds = max(since_left_s, math.ulp(self.environment.now))
         own.ended(Phase.BARRIER, last_turn)
+
+    def _join(self, own: ClientRound, offset_s: float) -> Events:
+        if offset_s > 0:
+            yield self.environment.timeout(offset_s)
+            own.totals[Phase.MODEL_DOWNLOAD].waiting_s += offset_s
 
     def _skip(self, turn: RoundTurns | None) -> Events:
         """Let a round pass in which the client takes no part: the others do not wait for it."""

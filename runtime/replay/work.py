@@ -51,6 +51,8 @@ class ClientWork:
         The recompute orders that it chooses from by its memory; None where every step is as planned.
     memory_windows_s
         As ``windows_s``, of the recorded memory.
+    staleness
+        Batches that go forward before the client waits for a gradient.
     """
 
     client_id: str
@@ -68,6 +70,7 @@ class ClientWork:
     is_dedicated: bool = False
     ladder: Ladder | None = None
     memory_windows_s: Sequence[float] | None = None
+    staleness: int = 0
 
     def steps(self, extra_download_bytes: int = 0) -> list[list[Job]]:
         """Return the jobs of every step of a round in which so many bytes come down beyond the plan's."""

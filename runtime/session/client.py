@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter, time
 
 import torch
@@ -11,8 +12,10 @@ from torch import nn
 
 from hybridsplit.runtime.estimators import GradientEstimator, StepResult, make_estimator
 from hybridsplit.runtime.estimators.fo_recompute import FirstOrderRecompute
+from hybridsplit.runtime.estimators.overlapping import overlapping
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep
 from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.session.ahead import MEASURED_STEPS, AheadOfGradients
 from hybridsplit.runtime.session.available_memory import available_bytes
 from hybridsplit.runtime.session.handing_over import HandedOver, handed_over
 from hybridsplit.runtime.session.server import ServerSide
@@ -25,9 +28,6 @@ from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.modes import MODES, Gradient, is_estimated
 from hybridsplit.scenarios.schema import Scenario
-
-MEASURED_STEPS = 2
-"""Steps whose memory is measured: the first, in which the optimizer's state is born, and one that starts with it."""
 
 
 class ClientSession:
@@ -76,6 +76,11 @@ class ClientSession:
             self._link = CountingLink(server, self._traffic, row_ids, labels_cross)
         self._training = training_at_round(scenario.training, round_index)
         self.estimator = make_estimator(assignment.placement.mode, part, self._training, assignment.placement.recompute)
+        self._ahead: AheadOfGradients | None = None
+        if assignment.placement.staleness > 0:
+            rule = scenario.training.overlap.gradient
+            steps = overlapping(self.estimator, self._mode.name, assignment.placement.staleness, rule)
+            self._ahead = AheadOfGradients(steps, self._part, assignment.placement.staleness, self._meter)
         self._losses: list[float] = []
         self._scalars: list[ScalarStep] = []
         self._elapsed_s = 0.0
@@ -89,12 +94,26 @@ class ClientSession:
             if moved:
                 self._traffic.count(phase, moved.values())
 
-    def step(self, step: int, batch: Batch) -> None:
-        """Train on one mini-batch; steps of a round count from 0."""
+    def step(self, step: int, draw: Callable[[], Batch]) -> None:
+        """Train on one mini-batch.
+
+        Parameters
+        ----------
+        step
+            Counts from 0 within the round.
+        draw
+            Reads its mini-batch from the client's data.
+        """
         if self._assignment.resource is not None:
             self._look_at_memory()
+        batch = draw() if self._ahead is None else None
         start_s = perf_counter()
         key = NoiseKey(self._seed, "client", self._assignment.client, self._round, step)
+        if self._ahead is not None:
+            self._losses.append(self._ahead.step(step, draw, self._link, key))
+            self._elapsed_s += perf_counter() - start_s
+            return
+        assert batch is not None
         if self._assignment.steps:
             result = self._ordered_step(step, batch, key)
         else:
@@ -106,6 +125,14 @@ class ClientSession:
             if self._on_device:
                 self._count_scalars(batch, result.scalars)
         self._elapsed_s += perf_counter() - start_s
+
+    def drain(self) -> None:
+        """Apply the gradients that are still on their way: every round ends with all of them."""
+        if self._ahead is not None:
+            start_s = perf_counter()
+            self._ahead.drain()
+            self._scalars += self._ahead.scalars
+            self._elapsed_s += perf_counter() - start_s
 
     def _look_at_memory(self) -> None:
         """Note what memory a real device has for training, before a step is begun."""
@@ -228,7 +255,8 @@ def run_client_round(
     server.load_optimizer_state(handed.server)
     steps = scenario.training.local_steps
     for step in range(steps):
-        session.step(step, draw(round_index * steps + step))
+        session.step(step, partial(draw, round_index * steps + step))
+    session.drain()
     kept = sides(client=session.estimator.optimizer_state(), server=server.optimizer_state()) if keeps else {}
     report = session.finish(global_state, handed.client, server.seconds)
     return ClientRound(report, model.whole.snapshot() if copy_state else model.whole.exchanged(), kept)

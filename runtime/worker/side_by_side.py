@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from hybridsplit.runtime.aggregation.weighted_mean import EntryWeights, WeightedMean
@@ -101,7 +102,7 @@ class SideBySideClients:
             Returns a client's mini-batch of a step, counted from the start of training.
         """
         session, _, _ = self._sessions[member.client]
-        session.step(step, draw(member, self._first_step + step))
+        session.step(step, partial(draw, member, self._first_step + step))
 
     def finish(self) -> dict[str, ClientRound]:
         """End the round; a client's state holds its own blocks only."""

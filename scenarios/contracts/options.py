@@ -20,7 +20,7 @@ from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes import MODES
 
-OPTIONS_SCHEMA_VERSION = 2
+OPTIONS_SCHEMA_VERSION = 3
 OPTION_KEY = ("client", *PLACEMENT_COLUMNS)
 """What tells the rows of a table apart."""
 OPTION_COLUMNS: Mapping[str, str] = {
@@ -30,6 +30,7 @@ OPTION_COLUMNS: Mapping[str, str] = {
     "mode": "str",
     "recompute": "str",
     "batch_size": "int64",
+    "staleness": "int64",
     "client_compute_s": "float64",
     "uplink_bytes": "int64",
     "downlink_bytes": "int64",

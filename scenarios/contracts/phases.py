@@ -29,6 +29,9 @@ class Phase(StrEnum):
     """The client part's update goes up at the end of the round."""
     PROPAGATION = "propagation"
     """What is sent is on its way: delays of links, which occupy no resource."""
+    OVERLAPPED = "overlapped"
+    """What of the other phases went on at the same time as others, where a client does not wait for its gradients: the
+    seconds by which the sum of them all is longer than the time that passed."""
     ABANDONED = "abandoned"
     """What was under way when the client left the round, at its deadline or for want of memory, and came to nothing."""
     BARRIER = "barrier"
@@ -40,5 +43,16 @@ DOWNLINK_PHASES = (Phase.DOWNLINK, Phase.MODEL_DOWNLOAD)
 MOVING_PHASES = (Phase.MOVED_UP, Phase.MOVED_DOWN)
 """What happens between two plans, before the first round under the new one."""
 ROUND_ORDER = tuple(Phase)
-OCCASIONAL_PHASES = (*MOVING_PHASES, Phase.MEMORY, Phase.PROPAGATION, Phase.ABANDONED)
+OCCASIONAL_PHASES = (*MOVING_PHASES, Phase.MEMORY, Phase.PROPAGATION, Phase.OVERLAPPED, Phase.ABANDONED)
 """Phases that no ledger names where they take no time."""
+
+
+def elapsed_s(phase: str, seconds: float, waiting_s: float) -> float:
+    """Return what a phase adds to the time that passes: what was overlapped is in the other phases too, and counts off.
+
+    Parameters
+    ----------
+    phase, seconds, waiting_s
+        Of a ledger's entry, or of a plan.
+    """
+    return waiting_s - seconds if phase == Phase.OVERLAPPED else seconds + waiting_s

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybridsplit.scenarios.modes import ModeName
+from hybridsplit.scenarios.sections.overlap import MOST_STALENESS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,8 @@ class Placement(FrozenValue):
     """Order in which ``fo-recompute`` runs its blocks; empty for one kept input per block."""
     batch_size: int = Field(ge=1, lt=2**31)
     """Samples a step."""
+    staleness: int = Field(default=0, ge=0, le=MOST_STALENESS)
+    """By how many updates a forward pass may be behind: batches that go forward before a gradient is waited for."""
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Self:
@@ -74,8 +77,8 @@ class Placement(FrozenValue):
         return described(dict(zip(PLACEMENT_COLUMNS, self._values(), strict=True)), names_batch=names_batch)
 
     def trained_by(self, mode: str) -> Placement:
-        """Return the same division with the client part trained by another mode, which keeps no recompute order."""
-        return self.placement.model_copy(update={"mode": mode, "recompute": ""})
+        """Return the same division with the client part trained by another mode: no recompute order, no overlap."""
+        return self.placement.model_copy(update={"mode": mode, "recompute": "", "staleness": 0})
 
     def _values(self) -> tuple[object, ...]:
         return _values_of(self)
@@ -97,4 +100,5 @@ def described(row: Mapping[str, Any] | pd.Series, *, names_batch: bool) -> str:
         Whether to name the batch size: needed where it is a choice.
     """
     batch = f" with batch {row['batch_size']}" if names_batch else ""
-    return f"cut {row['cut']} {row['mode']}{batch}"
+    ahead = f", {row['staleness']} ahead" if row["staleness"] else ""
+    return f"cut {row['cut']} {row['mode']}{batch}{ahead}"

@@ -94,6 +94,9 @@ class TrainingMode(ABC):
     """Whether it may keep fewer activations by running blocks again, in an order that the option names."""
     updates_in_backward: ClassVar[bool] = False
     """Whether parameters are updated before the norm of all gradients is known, so that only each can be clipped."""
+    overlaps: ClassVar[frozenset[str]] = frozenset()
+    """Values of ``training.overlap.gradient`` with which later batches may go forward before the gradient of an earlier
+    one is there; none where a step needs more of the server than the one gradient at the cut."""
     letter: ClassVar[str] = "?"
     """One character for charts of text."""
     style: ClassVar[str] = "cyan"

@@ -20,6 +20,7 @@ class FirstOrderRecomputeMode(FirstOrderMode):
     estimator = "hybridsplit.runtime.estimators.fo_recompute:FirstOrderRecompute"
     has_recompute_orders = True
     updates_in_backward = True
+    overlaps = frozenset({"current"})
     letter, style, colour = "R", "green", "#117733"
 
     def client_step_s(

@@ -22,6 +22,7 @@ class ZerothOrderProjectionMode(TrainingMode):
     asks = Asks.GRADIENT
     estimator = "hybridsplit.runtime.estimators.zo_projection:ZerothOrderProjection"
     receives_scalars = True
+    overlaps = frozenset({"current"})
     letter, style, colour = "P", "magenta", "#882255"
 
     def client_step_s(

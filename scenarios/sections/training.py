@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.modes import MODES, Asks, ModeName, is_estimated
 from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.sections.overlap import Overlap, overlap_faults
 from hybridsplit.scenarios.sections.replanning import Replanning
 
 LearningRate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
@@ -181,6 +182,8 @@ class Training(Section):
     """Lowest blocks that every client trains along the same zeroth-order directions: these blocks are never sent again,
     only averaged scalars are (dimension-free aggregation, arXiv 2405.15861 and 2603.14773). All modes must be
     zeroth-order then."""
+    overlap: Overlap = Overlap()
+    """Clients that go on with later batches while the server works on earlier ones; none when absent."""
     replanning: Replanning | None = None
     """When the plan is made again while rounds go on; never when absent."""
     frozen_control: bool = False
@@ -190,6 +193,14 @@ class Training(Section):
     def steps_synchronise(self) -> bool:
         """True if all clients wait for each other between two steps: the weights of one server model move at each."""
         return self.server_model != "per-client" and self.local_steps > 1
+
+    def facts_of_agreement(self) -> dict[str, object]:
+        """Return what other sections must agree with."""
+        keys = ("sequence_length", "server_model", "local_steps", "changes_plans")
+        return {
+            **{key: getattr(self, key) for key in keys},
+            "overlap": {"staleness": self.overlap.staleness},
+        }
 
     @property
     def changes_plans(self) -> bool:
@@ -258,6 +269,7 @@ class Training(Section):
                 "zo_prefix_blocks: only plain SGD steps can be averaged as scalars; set zeroth_order.optimizer to sgd "
                 "without momentum and weight decay"
             )
+        faults += overlap_faults(self.overlap, self.modes, self.server_model, self.local_steps, self.server_gradient)
         if faults:
             raise ValueError("\n".join(faults))
         return self

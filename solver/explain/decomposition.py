@@ -14,7 +14,7 @@ import numpy as np
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.schema import Scenario
-from hybridsplit.solver.problem.build import build_problem
+from hybridsplit.solver.problem.build import build_problem, without_overlap
 from hybridsplit.solver.problem.limiting import with_objective
 from hybridsplit.solver.problem.planning_problem import ROUND_LATENCY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort, SearchResult, search
@@ -22,6 +22,7 @@ from hybridsplit.solver.shares.solution import equal_shares
 from hybridsplit.solver.shares.synchronised import best_shares
 from hybridsplit.solver.shares.timing import timing_of
 from hybridsplit.solver.strategies import find_strategy, require_turns
+from hybridsplit.solver.strategies.choice import require_everybody
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Decomposition:
 
 
 def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
-    """Measure what shares, cuts and modes each contribute.
+    """Measure what shares, cuts and modes each contribute, with clients that wait for every gradient.
 
     Parameters
     ----------
@@ -88,13 +89,17 @@ def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
     Raises
     ------
     InfeasibleError
-        If no single cut fits every client, or the server serves one client after another, so that there is no uniform
-        plan with static shares to start from.
+        If no single cut fits every client, or the server serves one client after another, or some client goes ahead of
+        its gradients whatever the plan, so that there is no uniform plan with static shares to start from.
     SolverFailure
         If a solver stopped without a plan.
     """
     require_turns(scenario, find_strategy("splitfed"))
     problem = build_problem(table, scenario)
+    if problem.staleness.any():
+        what = "that waits for every gradient: add 0 to training.overlap.staleness"
+        require_everybody(problem, problem.staleness == 0, "splitfed", what)
+        problem, _ = without_overlap(problem)
     uniform = find_strategy("splitfed").propose(problem, Effort()).rows
     progress = problem.total_progress(uniform) * (1 - 1e-12)
     equal = equal_shares(problem, uniform).shares

@@ -246,7 +246,7 @@ class _Naming:
     def of(cls, frame: pd.DataFrame, rows: list[IntArray], *, names_batch: bool, has_others: bool) -> _Naming:
         """Take what names the options of some rows."""
         named = np.unique(np.concatenate(rows))
-        columns = ["cut", "mode", "batch_size", "client_peak_bytes", "memory_budget_bytes"]
+        columns = ["cut", "mode", "batch_size", "staleness", "client_peak_bytes", "memory_budget_bytes"]
         options = frame[columns].iloc[named].to_dict("records")
         return cls(dict(zip(named.tolist(), options, strict=True)), names_batch, has_others)
 
@@ -256,7 +256,8 @@ class _Naming:
         if option["mode"] == DROPPED:
             return "being left out"
         batch = f" with batch {option['batch_size']}" if self.names_batch else ""
-        return f"cut {option['cut']} {option['mode']}{batch}"
+        ahead = f", {option['staleness']} ahead" if option["staleness"] else ""
+        return f"cut {option['cut']} {option['mode']}{batch}{ahead}"
 
 
 def _sentence(

@@ -17,6 +17,7 @@ from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.infeasible import no_carrying_option, no_fitting_option, unknown_energy
 from hybridsplit.solver.problem.limiting import under_objective_of, within_limits
 from hybridsplit.solver.problem.links import dedicated_s, downlink_bps, uplink_work
+from hybridsplit.solver.problem.overlap import Overlap, bounding_work, chains_of
 from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.problem.usable_rows import fits, ordered, penalty_s, permitted, with_drop_rows
 
@@ -68,6 +69,18 @@ def build_problem(
     return problem.restricted(_rows_as_fixed(problem, fixed)) if fixed else problem
 
 
+def without_overlap(problem: PlanningProblem) -> tuple[PlanningProblem, IntArray]:
+    """Return the problem of the rows that wait for every gradient, and [K] their places among all rows.
+
+    Parameters
+    ----------
+    problem
+        Of which every client has such a row; the restriction refuses it otherwise.
+    """
+    mask = problem.staleness == 0
+    return replace(problem.restricted(mask), overlap=None), np.flatnonzero(mask).astype(np.int64)
+
+
 def _rows_as_fixed(problem: PlanningProblem, fixed: Mapping[str, tuple[int, str]]) -> BoolArray:
     ids = [client.id for client in problem.clients]
     mask = np.ones(problem.num_rows, dtype=bool)
@@ -117,6 +130,12 @@ def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scena
         downlink_s,
         frame["server_compute_s"].to_numpy(dtype=float),
     )
+    overlap = None
+    if frame["staleness"].any():
+        chains = chains_of(frame, client_index, scenario, (own_up_s, own_down_s), work)
+        overlap = Overlap(frame["staleness"].to_numpy(dtype=np.int64), work, chains)
+        evenly = np.full(chains.shape[:2], 1.0 / chains.shape[1])
+        work = bounding_work(overlap, evenly, scenario.radio, clients, client_index, uplink_bits)
     return PlanningProblem(
         scenario=scenario,
         clients=clients,
@@ -139,6 +158,7 @@ def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scena
         energy_cap_j=scenario.objective.energy_cap_j,
         target_gain=_target_column(frame, scenario, "gain"),
         estimate_loss=_target_column(frame, scenario, "estimate_loss"),
+        overlap=overlap,
     )
 
 

@@ -20,6 +20,7 @@ from hybridsplit.scenarios.schema import Client, Scenario
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.limits import Limit
+from hybridsplit.solver.problem.overlap import Overlap
 from hybridsplit.solver.problem.usable_rows import DROPPED
 
 TIME_TO_PROGRESS = "time-to-progress"
@@ -80,6 +81,8 @@ class PlanningProblem:
         may be negative. None where the target is not the objective.
     estimate_loss
         [K] what a zeroth-order row loses of it where none does; as ``target_gain``.
+    overlap
+        What rows whose steps overlap do; ``work`` is then a bound for those. None where no row overlaps.
     untrained_depth
         Blocks from the lowest on that a plan may leave without exact training, by anybody: see
         :mod:`hybridsplit.solver.problem.depths`.
@@ -108,6 +111,7 @@ class PlanningProblem:
     target_gain: FloatArray | None = None
     estimate_loss: FloatArray | None = None
     untrained_depth: int = 0
+    overlap: Overlap | None = None
 
     def restricted(self, mask: BoolArray) -> PlanningProblem:
         """Return the same problem with fewer options.
@@ -143,6 +147,7 @@ class PlanningProblem:
             limits=tuple(limit.take(mask) for limit in self.limits),
             target_gain=None if self.target_gain is None else self.target_gain[mask],
             estimate_loss=None if self.estimate_loss is None else self.estimate_loss[mask],
+            overlap=None if self.overlap is None else self.overlap.take(mask),
         )
 
     def of_clients(self, chosen: IntArray) -> PlanningProblem:
@@ -171,6 +176,7 @@ class PlanningProblem:
             limits=tuple(limit.take(mask) for limit in self.limits),
             target_gain=None if self.target_gain is None else self.target_gain[mask],
             estimate_loss=None if self.estimate_loss is None else self.estimate_loss[mask],
+            overlap=None if self.overlap is None else self.overlap.take(mask),
         )
 
     @property
@@ -197,6 +203,16 @@ class PlanningProblem:
         """[3] the part of uplink, downlink and server that each client has if all that share it have the same."""
         number = max(1, sum(not client.link.is_dedicated for client in self.clients))
         return np.array([1.0 / number, 1.0 / number, 1.0 / self.num_clients])
+
+    @property
+    def done(self) -> Work:
+        """[K] the work that is really done; where steps overlap ``work`` is a bound."""
+        return self.work if self.overlap is None else self.overlap.done
+
+    @property
+    def staleness(self) -> IntArray:
+        """[K] batches that a row goes ahead of its gradients."""
+        return np.zeros(self.num_rows, dtype=np.int64) if self.overlap is None else self.overlap.staleness
 
     @property
     def starts(self) -> IntArray:

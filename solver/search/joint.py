@@ -100,6 +100,10 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
         If none was found although none of the proofs of infeasibility holds.
     """
     effort = effort or Effort()
+    if problem.overlap is not None and problem.overlap.staleness.any():
+        from hybridsplit.solver.search.overlapped import search_overlapped  # late: few scenarios offer it
+
+        return search_overlapped(problem, effort)
     if problem.objective == ENERGY:
         return _search_energy(problem)
     kinds = group_alike(problem)

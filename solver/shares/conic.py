@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -133,9 +134,39 @@ def stated_shares(work: Work, steps: StepParts | None = None, count: FloatArray 
 
     began = time.perf_counter()
     kinds, number, num_clients, unit_s = _scales(work, count)
-    durations: list[cp.Expression] = [cp.Constant(np.zeros(kinds))] * NUM_RESOURCES
-    capacities: dict[int, cp.Constraint] = {}
-    variables: list[tuple[int, IntArray, cp.Variable]] = []
+    durations, capacities, variables = state_durations(cp, work, number, unit_s)
+    latency, meetings = _round_latency(cp, work.compute_s / unit_s, durations, steps)
+    program = cp.Problem(cp.Minimize(latency), [*capacities.values(), *meetings])
+    compile_s, solve_s = solve_program(cp, program, kinds, began)
+    shares, prices_s = np.zeros((kinds, NUM_RESOURCES)), np.zeros(NUM_RESOURCES)
+    for resource, users, share in variables:
+        shares[users, resource] = np.asarray(share.value) / num_clients
+        prices_s[resource] = float(capacities[resource].dual_value) * num_clients * unit_s
+    return ConicShares(shares, prices_s, compile_s, solve_s)
+
+
+def state_durations(cp: Any, work: Work, number: FloatArray, unit_s: float) -> tuple[list[Any], dict[int, Any], Any]:
+    """State what every kind of client takes on each resource at shares that are variables.
+
+    Parameters
+    ----------
+    cp
+        The module ``cvxpy``.
+    work, number
+        [N] work of every kind of client, and how many there are.
+    unit_s
+        Unit of the durations, seconds.
+
+    Returns
+    -------
+    tuple
+        Durations on uplink, downlink and server; by resource, that its shares sum to the whole; and resource, users and
+        variable of all shares, in units of one part in as many as there are clients.
+    """
+    kinds, num_clients = len(number), float(number.sum())
+    durations: list[Any] = [cp.Constant(np.zeros(kinds))] * NUM_RESOURCES
+    capacities: dict[int, Any] = {}
+    variables: list[tuple[int, IntArray, Any]] = []
     for resource in range(NUM_RESOURCES):
         full_s = (work.uplink.seconds(1.0), work.downlink_s, work.server_s)[resource]
         users = np.flatnonzero(full_s > _INFLUENCE * unit_s)
@@ -151,14 +182,7 @@ def stated_shares(work: Work, steps: StepParts | None = None, count: FloatArray 
         durations[resource] = spread @ duration
         capacities[resource] = number[users] @ share <= num_clients
         variables.append((resource, users, share))
-    latency, meetings = _round_latency(cp, work.compute_s / unit_s, durations, steps)
-    program = cp.Problem(cp.Minimize(latency), [*capacities.values(), *meetings])
-    compile_s, solve_s = _solve(cp, program, kinds, began)
-    shares, prices_s = np.zeros((kinds, NUM_RESOURCES)), np.zeros(NUM_RESOURCES)
-    for resource, users, share in variables:
-        shares[users, resource] = np.asarray(share.value) / num_clients
-        prices_s[resource] = float(capacities[resource].dual_value) * num_clients * unit_s
-    return ConicShares(shares, prices_s, compile_s, solve_s)
+    return durations, capacities, variables
 
 
 def _round_latency(cp, compute, durations, steps: StepParts | None):  # type: ignore[no-untyped-def]
@@ -180,8 +204,23 @@ def _round_latency(cp, compute, durations, steps: StepParts | None):  # type: ig
     return first + (number - 2) / number * between + last, meetings
 
 
-def _solve(cp, program, kinds: int, began: float) -> tuple[float, float]:  # type: ignore[no-untyped-def]
-    """Solve a program; return the seconds of stating and of solving it."""
+def solve_program(cp: Any, program: Any, kinds: int, began: float) -> tuple[float, float]:
+    """Solve a program; return the seconds of stating and of solving it.
+
+    Parameters
+    ----------
+    cp, program
+        The module ``cvxpy``, and the program.
+    kinds
+        Kinds of clients, for messages.
+    began
+        When stating it began, by ``time.perf_counter``.
+
+    Raises
+    ------
+    SolverFailure
+        If the solver stops without a point.
+    """
     try:
         program.get_problem_data(cp.CLARABEL)
         compile_s = time.perf_counter() - began

@@ -23,6 +23,7 @@ from hybridsplit.solver.dispatch.timing import dispatch_timing
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.links import dedicated_s
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.shares.passes import with_overlap
 
 _SERVED = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
 
@@ -87,7 +88,7 @@ def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float
     """
     steps = problem.scenario.training.local_steps
     table = problem.table.iloc[rows]
-    uplink_s, downlink_s, server_s = problem.work.take(rows).shared_s(shares)
+    uplink_s, downlink_s, server_s = problem.done.take(rows).shared_s(shares)
     up_bytes, up_model = (table[name].to_numpy() for name in ("uplink_bytes", "model_upload_bytes"))
     down_bytes, down_model = (table[name].to_numpy() for name in ("downlink_bytes", "model_download_bytes"))
     per_up_byte, per_down_byte = uplink_s / np.maximum(up_bytes, 1), downlink_s / np.maximum(down_bytes, 1)
@@ -209,7 +210,7 @@ def timing_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray, sche
     """
     if isinstance(schedule, Dispatch):
         return Timing(*dispatch_timing(problem, rows, schedule))
-    alone_s = problem.work.take(rows).latency_s(shares)
+    alone_s = problem.done.take(rows).latency_s(shares)
     synchronise = problem.scenario.training.steps_synchronise
     position = {client.id: i for i, client in enumerate(problem.clients)}
     names = () if isinstance(schedule, Simultaneous) else schedule.order
@@ -217,7 +218,7 @@ def timing_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray, sche
     if synchronise and not isinstance(schedule, Turns):
         return steps_timing(jobs_of(problem, rows, shares), order)
     if isinstance(schedule, Simultaneous):
-        return Timing(alone_s, {})
+        return Timing(with_overlap(problem, rows, shares, alone_s), {})
     if isinstance(schedule, Chain):
         start_s = np.zeros(problem.num_clients)
         start_s[order] = np.cumsum(alone_s[order]) - alone_s[order]

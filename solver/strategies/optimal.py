@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+
 import numpy as np
 
 from hybridsplit.scenarios.contracts.schedule import Dispatch
 from hybridsplit.solver.dispatch.search import DispatchSearch
 from hybridsplit.solver.problem.arrays import IntArray
+from hybridsplit.solver.problem.build import without_overlap
 from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.shares.synchronised import best_shares
+from hybridsplit.solver.shares.timing import timing_of
 from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
 from hybridsplit.solver.strategies.relaxed import relaxed_choices
 from hybridsplit.solver.strategies.static import Static
@@ -47,6 +52,8 @@ class Optimal(Strategy):
         """
         if problem.scenario.training.server_model == "shared-sequential":
             return TimeShared().propose(problem, effort)
+        if problem.staleness.any():
+            return self._with_overlap(problem, effort)
         static = Static().propose(problem, effort)
         solution = static.solution or best_shares(problem, static.rows)
         static_s = problem.objective_of(static.rows, solution.round_latency_s)
@@ -73,6 +80,30 @@ class Optimal(Strategy):
             ),
             bounds=bounds,
         )
+
+    def _with_overlap(self, problem: PlanningProblem, effort: Effort) -> Proposal:
+        """Compare the best plan in which all wait for every gradient with constant shares in which some do not.
+
+        Service by priority takes part without overlap only: with it, a client asks for several resources at a time.
+        """
+        plain = None
+        start = None
+        with contextlib.suppress(ValueError):
+            waiting, places = without_overlap(problem)
+            plain = self.propose(waiting, effort)
+            start = places[plain.rows]
+        ahead = Static().propose(problem, effort.starting_at(start))
+        assert ahead.bounds is not None
+        if plain is None or start is None or plain.schedule is None:
+            return ahead
+        shares = plain.shares if plain.solution is None else plain.solution.shares
+        assert shares is not None
+        timing = timing_of(problem, start, shares, plain.schedule)
+        plain_s = problem.value_of(start, float(timing.latency_s.max()))
+        ahead_s = problem.value_of(ahead.rows, best_shares(problem, ahead.rows).round_latency_s)
+        if ahead_s < plain_s * (1 - _SHORTER):
+            return ahead
+        return dataclasses.replace(plain, rows=start, bounds=ahead.bounds)
 
 
 def _undominated(problem: PlanningProblem) -> list[IntArray]:

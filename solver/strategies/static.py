@@ -30,6 +30,9 @@ class Static(Strategy):
         SolverFailure
             If no plan was found although none of the proofs of infeasibility holds.
         """
+        if problem.staleness.any():
+            found = search(problem, effort)
+            return Proposal(found.rows, bounds=found)
         try:
             start = SplitFed().propose(problem, effort).rows
         except InfeasibleError:

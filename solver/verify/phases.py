@@ -11,6 +11,7 @@ from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan
 from hybridsplit.scenarios.schema import Client, FixedLink, LinkModel, RatedLink, Scenario, ShannonLink
 from hybridsplit.scenarios.units import bits
+from hybridsplit.solver.verify.overlap import overlapped_latency_s
 
 LATENCY_TOLERANCE = 1e-6
 
@@ -23,7 +24,7 @@ class Alone(NamedTuple):
     by_phase
         Seconds of each phase.
     total_s
-        Of all phases.
+        Of all phases; where steps overlap, until the last of them ends.
     """
 
     by_phase: Mapping[Phase, float]
@@ -55,7 +56,13 @@ def alone(planned: ClientPlan, client: Client, scenario: Scenario) -> Alone:
     propagation_s = up_times * client.link.delay_s(is_up=True) + down_times * client.link.delay_s(is_up=False)
     if propagation_s > 0:
         expected[Phase.PROPAGATION] = propagation_s
-    return Alone(expected, planned.client_compute_s + up_s + down_s + server_s + propagation_s)
+    total_s = planned.client_compute_s + up_s + down_s + server_s + propagation_s
+    if planned.staleness > 0:
+        delays_s = client.link.delay_s(is_up=True), client.link.delay_s(is_up=False)
+        latency_s = overlapped_latency_s(planned, expected, delays_s, scenario.training.local_steps)
+        expected[Phase.OVERLAPPED] = max(0.0, total_s - latency_s)
+        total_s = latency_s
+    return Alone(expected, total_s)
 
 
 def phase_violations(planned: ClientPlan, derived: Alone) -> Iterator[str]:

@@ -17,6 +17,7 @@ from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.scenarios.schema import Client, Scenario, Training
 from hybridsplit.solver.verify.clients import client_violations
 from hybridsplit.solver.verify.durations import LinkFacts
+from hybridsplit.solver.verify.overlap import overlap_violations
 from hybridsplit.solver.verify.phases import LATENCY_TOLERANCE, close_to
 from hybridsplit.solver.verify.schedule import SHARE_TOLERANCE, share_violations, wait_violations
 from hybridsplit.solver.verify.target import is_exact, target_violations
@@ -72,6 +73,7 @@ def plan_violations(plan: Plan, scenario: Scenario, table: OptionTable | None) -
     yield from client_violations(plan, scenario, {client.id: client for client in expanded}, table)
     yield from wait_violations(plan, training.local_steps, _synchronises(training), links)
     yield from _of_server_model(plan, training)
+    yield from overlap_violations(plan, training)
     yield from target_violations(plan, scenario, table)
 
 

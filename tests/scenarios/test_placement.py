@@ -74,4 +74,6 @@ def test_assignments_carry_the_placements_of_the_plan_whole(instance: Instance, 
 
 def test_the_frozen_control_keeps_everything_but_how_the_client_part_is_trained() -> None:
     (control,) = frozen_assignments((Assignment("a", FIRST, 0.5, 7, "board"),))
-    assert control == Assignment("a", FIRST.model_copy(update={"mode": Mode.FROZEN, "recompute": ""}), 0.5, 7)
+    assert control == Assignment(
+        "a", FIRST.model_copy(update={"mode": Mode.FROZEN, "recompute": "", "staleness": 0}), 0.5, 7
+    )

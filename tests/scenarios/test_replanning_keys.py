@@ -30,6 +30,7 @@ def test_keys_that_do_not_fit_the_policy_are_named_together(stated: str, says: s
         ("objective.late=skip", "objective.late 'skip'"),
         ("objective.minimise=energy", "objective.minimise 'energy'"),
         ("clients.0.drop_price_s=1", "a drop_price_s of pi4"),
+        ("training.overlap={staleness: [0, 1]}", "training.overlap, whose gradients"),
     ],
 )
 def test_what_decides_once_for_all_rounds_is_refused_beside_a_plan_that_changes(beside: str, says: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -133,7 +134,7 @@ def play(mode: str, family: str, cut: int | str) -> Played:
     )  # fmt: skip
     padded = family in PADDED
     for step in range(STEPS):
-        session.step(step, family_batch(scenario, padded=padded, seed=step))
+        session.step(step, partial(family_batch, scenario, padded=padded, seed=step))
     on_client = {name: tensor.clone() for name, tensor in part.exchanged().items()}
     report = session.finish(start, {}, server.server.seconds)
     state = model.whole.snapshot()

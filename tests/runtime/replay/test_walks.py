@@ -89,10 +89,14 @@ def test_service_by_priority(case: Case, moment_s: float) -> None:
     assert found == wanted
 
 
-@given(case=cases(), seed=st.integers(0, 5), is_recorded=st.booleans())
+@given(case=cases(), seed=st.integers(0, 5), is_recorded=st.booleans(), most_ahead=st.integers(0, 2))
 @settings(deadline=None, max_examples=150)
-def test_clients_with_shares_of_their_own(case: Case, seed: int, is_recorded: bool) -> None:
+def test_clients_with_shares_of_their_own(case: Case, seed: int, is_recorded: bool, most_ahead: int) -> None:
     rng, number, work = np.random.default_rng(seed), case.attendance.num_rounds, case.work
+    if not case.synchronise:
+        # Clients that meet after every step have nothing to go ahead with.
+        ahead = rng.integers(0, most_ahead + 1, len(work)).tolist()
+        work = tuple(replace(item, staleness=value) for item, value in zip(work, ahead, strict=True))
     if is_recorded:
         trace = BandwidthTrace(
             rng.uniform(0.05, 1.0, 6), rng.choice([0.0, 1e4, 1e6], 6) + np.array([1.0, 0, 0, 0, 0, 0]),

@@ -119,7 +119,8 @@ def test_plans_from_a_folder_with_modules_of_our_names(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("start", ["console", pytest.param("script", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["console", "script"])
 def test_trains_on_ray_from_such_a_folder(start: str, environment: Path, hostile_folder: Path) -> None:
     settings = ["--rounds", "1", "--workers", "1", "--set", "training.frozen_control=false"]
     (hostile_folder / "script.py").write_text(

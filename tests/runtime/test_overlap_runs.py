@@ -42,7 +42,8 @@ def assert_same(one: TrainingResult, other: TrainingResult) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("rule", [pytest.param("stash", marks=pytest.mark.slow), "current"])
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["stash", "current"])
 def test_ray_gives_the_bits_of_one_process(rule: str) -> None:
     scenario, assignments = case(rule)
     with InlineExecutor(scenario) as executor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hybridsplit.runtime.replay import scenario_of
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.sealed import first_difference
+from hybridsplit.scenarios.contracts.sealed import check_scenario_inside
 from hybridsplit.scenarios.errors import AlteredError, ContractError
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.verify.plan import plan_violations, shortened
@@ -68,15 +68,7 @@ def scenario_inside(plan: Plan, origin: str) -> Scenario:
         If it is no valid scenario.
     """
     scenario = scenario_of(plan)
-    resolved = scenario.resolved()
-    if plan.scenario != resolved:
-        where = first_difference(plan.scenario, resolved)
-        raise ContractError(f"{origin}: scenario.{where}: not as a resolved scenario has it; make the plan again")
-    if plan.scenario_hash != scenario.content_hash():
-        raise ContractError(
-            f"{origin}: scenario_hash: found {plan.scenario_hash[:12]}, the scenario inside has "
-            f"{scenario.content_hash()[:12]}; make the plan again"
-        )
+    check_scenario_inside(plan.scenario, plan.scenario_hash, scenario.resolved(), scenario.content_hash(), origin)
     return scenario
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridsplit.profiler.accelerators.space import virtual_space
 from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
-from hybridsplit.scenarios.contracts.sealed import first_difference
+from hybridsplit.scenarios.contracts.sealed import check_scenario_inside
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.inference.loading import validate_inference
 from hybridsplit.scenarios.inference.schema import InferenceScenario
@@ -89,11 +89,7 @@ def check_inference_plan(plan: InferencePlan, origin: str) -> InferenceScenario:
     from hybridsplit.solver.virtual_space.planner import derived
 
     scenario = validate_inference(plan.scenario, f"{origin}: scenario")
-    if plan.scenario != scenario.resolved():
-        where = first_difference(plan.scenario, scenario.resolved())
-        raise ContractError(f"{origin}: scenario.{where}: not as a resolved scenario has it; make the plan again")
-    if plan.scenario_hash != scenario.content_hash():
-        raise ContractError(f"{origin}: scenario_hash: is not that of the scenario inside; make the plan again")
+    check_scenario_inside(plan.scenario, plan.scenario_hash, scenario.resolved(), scenario.content_hash(), origin)
     space = virtual_space(scenario)
     violations = list(inference_violations(plan, scenario, space))
     again = derived(scenario, space, plan) if not violations else None

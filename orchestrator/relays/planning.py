@@ -9,7 +9,7 @@ from hybridsplit.profiler.relays import relay_costs
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
-from hybridsplit.scenarios.contracts.sealed import first_difference
+from hybridsplit.scenarios.contracts.sealed import check_scenario_inside
 from hybridsplit.scenarios.errors import ContractError, InfeasibleError
 from hybridsplit.scenarios.relays.loading import validate_relays
 from hybridsplit.scenarios.relays.schema import RelayScenario
@@ -151,11 +151,7 @@ def check_relay_plan(plan: RelayPlan, origin: str) -> None:
     from hybridsplit.solver.verify.relay_plan import relay_violations
 
     scenario = validate_relays(plan.scenario, f"{origin}: scenario")
-    if plan.scenario != scenario.resolved():
-        where = first_difference(plan.scenario, scenario.resolved())
-        raise ContractError(f"{origin}: scenario.{where}: not as a resolved scenario has it; make the plan again")
-    if plan.scenario_hash != scenario.content_hash():
-        raise ContractError(f"{origin}: scenario_hash: is not that of the scenario inside; make the plan again")
+    check_scenario_inside(plan.scenario, plan.scenario_hash, scenario.resolved(), scenario.content_hash(), origin)
     if violations := list(relay_violations(plan, scenario, relay_costs(scenario))):
         more = f", and {len(violations) - 3} more" if len(violations) > 3 else ""
         raise ContractError(

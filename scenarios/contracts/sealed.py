@@ -146,6 +146,35 @@ def another_version(document: Mapping[str, Any], kind: Kind) -> str:
     return f"found no schema version; needs {kind.what} of version {kind.schema_version}"
 
 
+def check_scenario_inside(
+    stated: Mapping[str, Any], stated_hash: str, resolved: Mapping[str, Any], content_hash: str, origin: str
+) -> None:
+    """Check that a plan carries the resolved scenario that its hash stands for.
+
+    Parameters
+    ----------
+    stated, stated_hash
+        What the plan carries.
+    resolved, content_hash
+        What loading that gives.
+    origin
+        Where the plan comes from, for messages.
+
+    Raises
+    ------
+    ContractError
+        If they differ; the message names the first place.
+    """
+    if stated != resolved:
+        where = first_difference(stated, resolved)
+        raise ContractError(f"{origin}: scenario.{where}: not as a resolved scenario has it; make the plan again")
+    if stated_hash != content_hash:
+        raise ContractError(
+            f"{origin}: scenario_hash: found {stated_hash[:12]}, the scenario inside has {content_hash[:12]}; make the "
+            "plan again"
+        )
+
+
 def first_difference(found: object, wanted: object) -> str:
     """Return the key path of the first difference between two documents; empty where they are not comparable."""
     if isinstance(found, dict) and isinstance(wanted, dict):

@@ -141,7 +141,9 @@ def _device_rows(
         saved_s = mode.saved_without_upload_s(clock, cut, zeroth_order) if exchanges < steps else 0.0
         compute_s = steps * step_s - (steps - exchanges) * saved_s
         # Others' load leaves this much of the server to all clients together.
-        server_s = exchanges * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
+        server_s = (
+            exchanges * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
+        )
         num_above = profile.num_trainable_below(profile.num_blocks) - below
         progress = expected_progress(
             mode, training, float(model.split[:cut].sum()), num_trainable, num_above,

@@ -16,7 +16,7 @@ OnProgress = Callable[[str, float], None]
 
 
 class Choice(NamedTuple):
-    """A cut, a mode, the order in which ``fo-recompute`` runs its blocks, how far steps overlap, and which steps send."""
+    """A cut, a mode, the order in which ``fo-recompute`` runs blocks, how far steps overlap, and which steps send."""
 
     cut: int
     mode: str

@@ -75,7 +75,8 @@ def mode_shape(mode: str) -> str:
     Returns
     -------
     str
-        ``circle`` for exact gradients, of whichever loss, ``diamond`` for zeroth-order ones, ``square`` for a frozen client part.
+        ``circle`` for exact gradients, a local loss's too, ``diamond`` for zeroth-order ones, ``square`` for a frozen
+        client part.
     """
     return _MODE_SHAPES[MODES[mode].gradient]
 

@@ -1,4 +1,4 @@
-"""``zo-local`` (HERON-SFL, arXiv 2601.09076): differences of the loss of an auxiliary head; nothing comes down."""
+"""``zo-local`` (HERON-SFL, arXiv 2601.09076): loss differences of an auxiliary head; nothing comes down."""
 
 from __future__ import annotations
 

@@ -22,6 +22,6 @@ class Mode(StrEnum):
     ZO_LOSS = "zo-loss"
     """HOSL: loss differences, answered by the server; the gradient at the cut is never revealed."""
     ZO_LOCAL = "zo-local"
-    """HERON-SFL: differences of the loss of an auxiliary head on the client; nothing comes down from the server."""
+    """HERON-SFL: loss differences of an auxiliary head on the client; nothing comes down from the server."""
     FROZEN = "frozen"
     """Forward only: this client trains none of its blocks."""

@@ -155,9 +155,7 @@ class TrainingMode(ABC):
             return StepBytes(0, 0)
         return StepBytes(SCALAR_BYTES * zeroth_order.directions + sizes.row_ids, 0)
 
-    def model_upload_bytes(
-        self, weights: int, sizes: StepSizes, zeroth_order: ZerothOrder, local_steps: int
-    ) -> int:
+    def model_upload_bytes(self, weights: int, sizes: StepSizes, zeroth_order: ZerothOrder, local_steps: int) -> int:
         """Bytes that go up after a round: the weights, where they are not replayed.
 
         Parameters

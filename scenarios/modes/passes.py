@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from hybridsplit.scenarios.errors import ContractError
@@ -46,7 +46,7 @@ class BlockSeconds:
     descend: FloatArray
     estimated_update: FloatArray
     trains: NDArray[np.bool_]
-    heads: BlockSeconds | None = None
+    heads: BlockSeconds | None = field(default=None, kw_only=True)
 
     def head_of(self, cut: int) -> BlockSeconds:
         """Return the passes of the auxiliary head behind a cut, arrays of length 1.

@@ -1,4 +1,4 @@
-"""``zo-local`` (HERON-SFL, arXiv 2601.09076): differences of the loss of an auxiliary head; nothing comes down."""
+"""``zo-local`` (HERON-SFL, arXiv 2601.09076): loss differences of an auxiliary head; nothing comes down."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ZerothOrderLocalMode(TrainingMode):
     """
 
     name = "zo-local"
-    summary = "HERON-SFL: differences of the loss of an auxiliary head on the client; nothing comes down from the server"
+    summary = "HERON-SFL: loss differences of an auxiliary head on the client; nothing comes down from the server"
     gradient = Gradient.ESTIMATED
     asks = Asks.NOTHING
     estimator = "hybridsplit.runtime.estimators.zo_local:ZerothOrderLocal"

@@ -1,0 +1,170 @@
+"""What a local loss buys: quickstart with every client at one cut and in one mode, over seeds.
+
+``python -m benchmarks.local_losses FOLDER`` plans each row (shares and schedule by ``optimal``, cut and mode fixed), trains
+it in this process, and prints, as mean and spread over the seeds: seconds of a round, simulated seconds and megabytes on
+air to the target accuracy, accuracy at equal simulated time, rounds to the target, and the peak of the client part. Ratios
+are to ``fo`` of the same run. Curves are kept in the folder, and a run goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.run.records import RoundDone
+from hybridsplit.runtime.run.rounds import train
+from hybridsplit.scenarios.contracts.assignment import assignments_of
+from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.loader import load_scenario
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.solver.planner import make_plan
+
+MOST_ROUNDS = 40
+GROUPS = 5
+"""Client groups of quickstart."""
+
+
+class _Enough(Exception):
+    """Ends a run that has shown all it can."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A mode for all clients.
+
+    Parameters
+    ----------
+    mode, upload_every
+        The mode, and the steps from one upload to the next where it has a loss of its own.
+    budget
+        Memory of every client: enough for everything, or so little that ``fo-recompute`` has to recompute.
+    """
+
+    mode: str
+    upload_every: int = 1
+    budget: str = "8 MiB"
+
+    @property
+    def name(self) -> str:
+        """As the table calls it."""
+        return f"{self.mode}, q = {self.upload_every}" if "local" in self.mode else self.mode
+
+    def scenario(self, seed: int, extra: list[str]) -> Scenario:
+        """Return the scenario of a run."""
+        every = [f"training.local_loss.upload_every=[{self.upload_every}]"] if "local" in self.mode else []
+        budgets = [f"clients.{index}.memory_budget_bytes={self.budget}" for index in range(GROUPS)]
+        keys = [f"training.modes=[{self.mode}]", f"seed={seed}", "clients.0.min_cut=1", *every, *budgets, *extra]
+        return load_scenario("quickstart", keys)
+
+
+ROWS = (
+    Row("fo"),
+    Row("fo-recompute", budget="704 KiB"),
+    Row("zo-projection"),
+    Row("frozen"),
+    Row("fo-local", 1),
+    Row("fo-local", 2),
+    Row("fo-local", 4),
+    Row("zo-local", 1),
+    Row("zo-local", 4),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run: what a round of its plan costs, and test accuracy after each."""
+
+    round_s: float
+    round_bytes: int
+    peak_bytes: int
+    accuracies: list[float]
+
+    def rounds_to(self, target: float) -> int | None:
+        """Rounds until the target is reached; None where it never is."""
+        return next((number for number, found in enumerate(self.accuracies, 1) if found >= target), None)
+
+    def accuracy_at(self, time_s: float) -> float:
+        """Accuracy after the last round that has ended by a time."""
+        done = int(time_s / self.round_s * (1 + 1e-9))
+        return self.accuracies[min(done, len(self.accuracies)) - 1] if done else float("nan")
+
+
+def outcome_of(row: Row, cut: int, seed: int, asked: argparse.Namespace) -> Outcome:
+    """Return a run, kept or made now; it ends when the target is reached and the time is over."""
+    file = asked.folder / f"{row.mode}.{row.upload_every}.cut{cut}.seed{seed}.json"
+    if not file.is_file():
+        scenario = row.scenario(seed, asked.set)
+        fixed = {client.id: (cut, row.mode) for client in scenario.expanded_clients()}
+        plan = make_plan(scenario, profile_scenario(scenario), fixed=fixed)
+        accuracies = _trained(scenario, plan, asked)
+        sent = sum(client.uplink_bytes + client.downlink_bytes for client in plan.clients)
+        peak = max(client.client_peak_bytes for client in plan.clients)
+        file.write_text(json.dumps([plan.round_latency_s, sent, peak, accuracies]), encoding="utf-8")
+    return Outcome(*json.loads(file.read_text(encoding="utf-8")))
+
+
+def _trained(scenario: Scenario, plan: Plan, asked: argparse.Namespace) -> list[float]:
+    found: list[float] = []
+
+    def note(record: RoundDone) -> None:
+        found.append(record.test_accuracy)
+        if max(found) >= asked.target and len(found) * plan.round_latency_s >= asked.time:
+            raise _Enough
+
+    with InlineExecutor(scenario) as executor, suppress(_Enough):
+        train(scenario, assignments_of(plan, scenario), executor, MOST_ROUNDS, schedule=plan.schedule, on_round=note)
+    return found
+
+
+def _spread(values: list[float], digits: int) -> str:
+    if not values:
+        return "-"
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{spread}"
+
+
+def main() -> None:
+    """Train what is missing, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where curves are kept")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--cuts", default="3", help="cuts of all clients, a table each")
+    parser.add_argument("--target", type=float, default=0.95, help="test accuracy to reach")
+    parser.add_argument("--time", type=float, default=1.0, help="simulated seconds at which accuracies are compared")
+    parser.add_argument("--set", action="append", default=[], help="a key of the scenario, as KEY=VALUE")
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    for cut in map(int, asked.cuts.split(",")):
+        print(f"\nquickstart, all clients at cut {cut}, seeds {asked.seeds}")
+        print(
+            f"| mode | round, ms | rounds to {asked.target:.0%} | seconds to {asked.target:.0%} | of `fo` | "
+            f"MB to {asked.target:.0%} | accuracy at {asked.time:g} s, % | client peak, KiB |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
+        exact_s: float | None = None
+        for row in ROWS:
+            runs = [outcome_of(row, cut, seed, asked) for seed in seeds]
+            reached = [(run, number) for run in runs if (number := run.rounds_to(asked.target)) is not None]
+            seconds = [run.round_s * number for run, number in reached]
+            missed = f" ({len(runs) - len(reached)} never)" if len(reached) < len(runs) else ""
+            exact_s = mean(seconds) if exact_s is None else exact_s
+            ratio = f"{mean(seconds) / exact_s:.2f}" if seconds else "-"
+            megabytes = [run.round_bytes * number / 1e6 for run, number in reached]
+            accuracy = [100 * run.accuracy_at(asked.time) for run in runs]
+            print(
+                f"| `{row.name}` | {1e3 * mean(run.round_s for run in runs):.0f} | "
+                f"{_spread([float(number) for _, number in reached], 1)}{missed} | {_spread(seconds, 2)} | {ratio} | "
+                f"{_spread(megabytes, 1)} | {_spread(accuracy, 1)} | {runs[0].peak_bytes / 1024:.0f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -229,7 +229,7 @@ def test_a_tied_checkpoint_is_untied_before_tracing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["gpt2-classes", "deberta", "regnet"])
 def test_every_mode_trains_as_predicted(name: str) -> None:
     """Peaks within 1 % and 256 bytes of real runs; the two exact modes agree; shapes and weights cut alike."""
-    scenario = family_scenario(name, local_steps=2, zeroth_order={"directions": 2})
+    scenario = family_scenario(name, modes=list(Mode), local_steps=2, zeroth_order={"directions": 2})
     traced, model = traced_model(scenario), family_model(scenario)
     assert [block.kind for block in traced.model.whole.ordered()] == [block.kind for block in model.whole.ordered()]
     start = model.whole.snapshot()

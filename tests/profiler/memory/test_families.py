@@ -62,10 +62,13 @@ def _batch(scenario: Scenario, step: int, *, padded: bool) -> Batch:
 @pytest.mark.parametrize(("length", "padded"), [(7, True), (12, False)])
 @pytest.mark.parametrize("family", one_of(4, TEXTS))
 def test_text_at_several_lengths_padded_and_not(family: str, length: int, padded: bool) -> None:
-    scenario = family_scenario(family, sequence_length=length, local_steps=2, zeroth_order={"directions": 2})
+    scenario = family_scenario(
+        family, modes=list(Mode), sequence_length=length, local_steps=2, zeroth_order={"directions": 2}
+    )
     agrees_with_runs(scenario, padded=padded)
 
 
 @pytest.mark.parametrize("family", one_of(3, IMAGES))
 def test_images(family: str) -> None:
-    agrees_with_runs(family_scenario(family, local_steps=2, zeroth_order={"directions": 2}), padded=False)
+    scenario = family_scenario(family, modes=list(Mode), local_steps=2, zeroth_order={"directions": 2})
+    agrees_with_runs(scenario, padded=False)

@@ -1,9 +1,9 @@
 """What a local loss buys: quickstart with every client at one cut and in one mode, over seeds.
 
-``python -m benchmarks.local_losses FOLDER`` plans each row (shares and schedule by ``optimal``, cut and mode fixed), trains
-it in this process, and prints, as mean and spread over the seeds: seconds of a round, simulated seconds and megabytes on
-air to the target accuracy, accuracy at equal simulated time, rounds to the target, and the peak of the client part. Ratios
-are to ``fo`` of the same run. Curves are kept in the folder, and a run goes on where it was stopped.
+``python -m benchmarks.local_losses FOLDER`` plans each row (shares and schedule by ``optimal``, cut and mode fixed),
+trains it in this process, and prints, as mean and spread over the seeds: seconds of a round, simulated seconds and
+megabytes on air to the target accuracy, accuracy at equal simulated time, rounds to the target, and the peak of the
+client part. Ratios are to ``fo`` of the same run. Curves are kept in the folder, and a run goes on where it was stopped.
 """
 
 from __future__ import annotations

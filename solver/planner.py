@@ -13,8 +13,8 @@ from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.assemble import Decision, assemble
-from hybridsplit.solver.explain.marginal_values import counterfactuals, no_counterfactuals
 from hybridsplit.solver.explain.local_notes import local_notes
+from hybridsplit.solver.explain.marginal_values import counterfactuals, no_counterfactuals
 from hybridsplit.solver.explain.overlap_notes import overlap_notes
 from hybridsplit.solver.explain.reasons import reasons
 from hybridsplit.solver.explain.target_notes import target_notes

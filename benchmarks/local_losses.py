@@ -3,7 +3,9 @@
 ``python -m benchmarks.local_losses FOLDER`` plans each row (shares and schedule by ``optimal``, cut and mode fixed),
 trains it in this process, and prints, as mean and spread over the seeds: seconds of a round, simulated seconds and
 megabytes on air to the target accuracy, accuracy at equal simulated time, rounds to the target, and the peak of the
-client part. Ratios are to ``fo`` of the same run. Curves are kept in the folder, and a run goes on where it was stopped.
+client part. Ratios are to ``fo`` of the same run. Curves are kept in the folder, and a run goes on where it
+was stopped.
+``--alignment`` measures instead what a local gradient is worth: its squared cosine with that of the model's loss.
 """
 
 from __future__ import annotations
@@ -15,10 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+import torch
+
 from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.runtime.data.partition import draw_batch
+from hybridsplit.runtime.data.sources import load_dataset
+from hybridsplit.runtime.data.split_models import split_model
+from hybridsplit.runtime.estimators import make_estimator
 from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.run.records import RoundDone
 from hybridsplit.runtime.run.rounds import train
+from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.parts import is_of_head, task_loss
 from hybridsplit.scenarios.contracts.assignment import assignments_of
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.loader import load_scenario
@@ -122,6 +133,38 @@ def _trained(scenario: Scenario, plan: Plan, asked: argparse.Namespace) -> list[
     return found
 
 
+def alignment(cut: int, seed: int, steps: int = 240) -> list[float]:
+    """Squared cosines between the local loss's gradient of the client part and that of the model's loss.
+
+    One client trains on all the data in ``fo-local``, and both gradients are taken at its weights on the same batch,
+    every eighth step.
+    """
+    scenario = ROWS[4].scenario(seed, [])
+    dataset = load_dataset(scenario)
+    model = split_model(scenario, dataset=dataset)
+    part = model.client_part(cut, "fo-local")
+    server = ServerSide(model.server_part(cut), scenario.training, scenario.model.task)
+    estimator = make_estimator("fo-local", part, scenario.training)
+    everything = torch.arange(len(dataset.train))
+    blocks = [parameter for name, parameter in part.trainable() if not is_of_head(name)]
+    found: list[float] = []
+    for step in range(steps):
+        batch = draw_batch(dataset.train, everything, scenario, "alignment", step, batch_size=32)
+        if step % 8 == 0:
+            gradients = []
+            for of_head in (True, False):
+                part.eval()
+                h = part(batch.inputs)
+                logits = part.head(h, None) if of_head else server.part.eval()(h)
+                loss = task_loss(logits, batch.labels, scenario.model.task)
+                gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, blocks)]))
+            found.append(float(torch.cosine_similarity(*gradients, dim=0)) ** 2)
+            part.train()
+            server.part.train()
+        estimator.step(batch, server, NoiseKey(seed, "client", "all", 0, step))
+    return found
+
+
 def _spread(values: list[float], digits: int) -> str:
     if not values:
         return "-"
@@ -138,9 +181,17 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=0.95, help="test accuracy to reach")
     parser.add_argument("--time", type=float, default=1.0, help="simulated seconds at which accuracies are compared")
     parser.add_argument("--set", action="append", default=[], help="a key of the scenario, as KEY=VALUE")
+    parser.add_argument("--alignment", action="store_true", help="measure what a local gradient is worth instead")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     seeds = [int(seed) for seed in asked.seeds.split(",")]
+    for cut in map(int, asked.cuts.split(",")) if asked.alignment else ():
+        cosines = [alignment(cut, seed) for seed in seeds]
+        stages = [mean(value for one in cosines for value in one[first : first + 10]) for first in (0, 10, 20)]
+        shown = ", ".join(f"{stage:.2f}" for stage in stages)
+        print(f"cut {cut}: squared cosine with the gradient of the model's loss, steps 0-79, 80-159, 160-239: {shown}")
+    if asked.alignment:
+        return
     for cut in map(int, asked.cuts.split(",")):
         print(f"\nquickstart, all clients at cut {cut}, seeds {asked.seeds}")
         print(

@@ -124,8 +124,9 @@ def _num_features(x: Tensor, scenario: Scenario, *, cut: int) -> int:
     if not (is_known and x.is_floating_point()):
         raise ScenarioError(
             f"training.modes: a local loss at cut {cut} would need an auxiliary head on activations of shape "
-            f"{tuple(x.shape)} for {scenario.model.task}; heads are known for [B, D], [B, S, D] and [B, C, H, W], and "
-            "for causal-lm for [B, S, D]: leave fo-local and zo-local out"
+            f"{tuple(x.shape)} for {scenario.model.task} (one dimension is several tensors packed, which traced models "
+            "may have); heads are known for [B, D], [B, S, D] and [B, C, H, W], and for causal-lm for [B, S, D]: "
+            "leave fo-local and zo-local out"
         )
     return x.shape[1] if x.dim() == 4 else x.shape[-1]
 

@@ -39,7 +39,8 @@ class LocalLoss(Section):
         mode
             A registered mode; one without a loss of its own has 1 alone.
         """
-        return tuple(sorted(self.upload_every)) if MODES[mode].has_local_head else (1,)
+        is_local = mode in MODES and MODES[mode].has_local_head
+        return tuple(sorted(self.upload_every)) if is_local else (1,)
 
 
 def local_modes(modes: Sequence[str]) -> list[str]:

@@ -32,6 +32,7 @@ from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.parts import is_of_head, task_loss
 from hybridsplit.scenarios.contracts.assignment import assignments_of
 from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.loader import load_scenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.planner import make_plan
@@ -201,7 +202,11 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|---|")
         exact_s: float | None = None
         for row in ROWS:
-            runs = [outcome_of(row, cut, seed, asked) for seed in seeds]
+            try:
+                runs = [outcome_of(row, cut, seed, asked) for seed in seeds]
+            except UsageError:  # no option of this mode at this cut
+                print(f"| `{row.name}` | does not fit in {row.budget} | | | | | | |", flush=True)
+                continue
             reached = [(run, number) for run in runs if (number := run.rounds_to(asked.target)) is not None]
             seconds = [run.round_s * number for run, number in reached]
             missed = f" ({len(runs) - len(reached)} never)" if len(reached) < len(runs) else ""

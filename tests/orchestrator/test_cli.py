@@ -81,15 +81,18 @@ def test_options_are_those_of_the_contract() -> None:
             "--workers",
         ],
         "plan": [
+            "--address",
             "--all",
             "--json",
             "--out",
+            "--parts",
             "--report",
             "--set",
             "--strategy",
             "--time-limit",
             "--traces",
             "--warm-start",
+            "--workers",
         ],
         "pareto": ["--json", "--out", "--points", "--set", "--x", "--y"],
         "run": [

@@ -142,13 +142,14 @@ def _in_parts(
     """Return the strategy of constant shares that searches in parts, and shows how far it is."""
     from hybridsplit.orchestrator.studies.distributed import Parts, SearchInParts
     from hybridsplit.scenarios.errors import UsageError
+    from hybridsplit.scenarios.units import counted
 
     if any(group.memory_trace is not None for group in scenario.clients):
         raise UsageError("--workers: plans for memory that moves are made in several searches; leave it out")
 
     def on_progress(state: SearchState) -> None:
         done, still = len(state.closed), len(state.open)
-        show(f"{done:,} parts of the search done, {still:,} open, gap {state.gap:.1e}", done / (done + still))
+        show(f"{counted(done, 'part')} of the search done, {still:,} open, gap {state.gap:.1e}", done / (done + still))
 
     return SearchInParts(Parts(workers, address, parts), on_progress)
 

@@ -16,8 +16,8 @@ from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 
-UNIT_TOLERANCE = 1e-6
-"""Relative difference up to which objectives count as equal."""
+UNIT_TOLERANCE = 4e-7
+"""Relative difference up to which objectives count as equal: twice this is within what a plan called optimal may keep."""
 
 
 class WorkUnit(BaseModel):

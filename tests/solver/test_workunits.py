@@ -105,9 +105,9 @@ def test_ray_tasks_find_the_optimum_from_where_they_stopped(tmp_path: Path) -> N
     assert closed <= set(seen[-1].closed)
     whole = make_plan(instance.scenario, instance.table, "static")
     assert done.strategy == "static"
-    assert done.objective_s == pytest.approx(whole.objective_s, rel=2e-6)
+    assert done.objective_s == pytest.approx(whole.objective_s, rel=1e-6)
     assert done.lower_bound_s <= whole.objective_s
-    assert done.gap <= 4e-6
+    assert done.status is PlanStatus.OPTIMAL
     assert done.schedule_lower_bound_s == pytest.approx(whole.schedule_lower_bound_s, rel=1e-2)
     number = len(seen)
     assert planned(None).clients == done.clients

@@ -17,7 +17,7 @@ from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 
 UNIT_TOLERANCE = 4e-7
-"""Relative difference up to which objectives count as equal: twice this is within what a plan called optimal may keep."""
+"""Relative difference up to which objectives count as equal: twice this is what a plan called optimal may keep."""
 
 
 class WorkUnit(BaseModel):

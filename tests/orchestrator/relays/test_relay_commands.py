@@ -124,7 +124,8 @@ def test_a_small_rack_trains(tmp_path: Path) -> None:
     settings = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
     out = tmp_path / "run"
     invoked("run", "rack", *settings, "--strategy", "even-split", "--executor", "inline", "--out", str(out))
-    assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["within_budget"]
+    trained = json.loads((out / "summary.json").read_text(encoding="utf-8"))["training"]
+    assert 0 <= trained["test_accuracy"] <= 1
 
 
 @pytest.fixture(scope="module")

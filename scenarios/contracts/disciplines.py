@@ -19,6 +19,7 @@ SERVER_DISCIPLINES: tuple[str, ...] = get_args(ServerDiscipline)
 RADIO_DISCIPLINES: tuple[str, ...] = get_args(RadioDiscipline)
 AVERAGING_S = 1.0
 """Time constant of the average of ``proportional-fair`` where none is stated: a thousand slots of 1 ms."""
+SHORTEST_AVERAGING_S = 1e-3
 
 
 class Disciplines(FrozenValue):
@@ -36,11 +37,11 @@ class Disciplines(FrozenValue):
 
     @model_validator(mode="after")
     def _averages(self) -> Self:
-        is_known = self.averaging_s is not None and 0 < self.averaging_s < math.inf
+        is_known = self.averaging_s is not None and SHORTEST_AVERAGING_S <= self.averaging_s < math.inf
         if is_known != (self.radio == "proportional-fair"):
             raise ValueError(
-                f"averaging_s: found {self.averaging_s} with radio {self.radio!r}; needs a time above zero with "
-                "'proportional-fair', and none elsewhere"
+                f"averaging_s: found {self.averaging_s} with radio {self.radio!r}; needs at least "
+                f"{SHORTEST_AVERAGING_S:g} s with 'proportional-fair', and none elsewhere"
             )
         return self
 
@@ -74,7 +75,7 @@ def disciplines_of(server: str = "plan", radio: str = "plan", averaging_s: float
     Raises
     ------
     UsageError
-        If there is no such discipline, or the time is not above zero or of another discipline.
+        If there is no such discipline, or the time is shorter than :data:`SHORTEST_AVERAGING_S` or of another one.
     """
     _check_name("server", server, SERVER_DISCIPLINES)
     _check_name("radio", radio, RADIO_DISCIPLINES)
@@ -83,9 +84,12 @@ def disciplines_of(server: str = "plan", radio: str = "plan", averaging_s: float
             f"averaging: found {averaging_s:g} s with radio {radio}; only proportional-fair averages past rates: leave "
             "it out, or use radio proportional-fair"
         )
-    if averaging_s is not None and not 0 < averaging_s < math.inf:
-        raise UsageError(f"averaging: found {averaging_s:g} s; needs a time above zero, for example {AVERAGING_S:g} s")
-    own_s = None if radio != "proportional-fair" else averaging_s or AVERAGING_S
+    if averaging_s is not None and not SHORTEST_AVERAGING_S <= averaging_s < math.inf:
+        raise UsageError(
+            f"averaging: found {averaging_s:g} s; needs a time of at least {format_seconds(SHORTEST_AVERAGING_S)}, "
+            f"which is a slot, for example {AVERAGING_S:g} s"
+        )
+    own_s = None if radio != "proportional-fair" else AVERAGING_S if averaging_s is None else averaging_s
     return Disciplines.model_validate({"server": server, "radio": radio, "averaging_s": own_s})
 
 

@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.intp]
 
 _SAME = 1e-6
-"""Satisfactions of ``ProportionalFair`` within it of each other are equal: they are fractions of the time."""
+"""Averages over rates within it of each other are tied: they are fractions of the time."""
 
 
 class Parts(NamedTuple):
@@ -39,7 +39,7 @@ class Rule(ABC):
     """Divides a resource."""
 
     @abstractmethod
-    def parts(self, clients: IndexArray, speeds: FloatArray) -> Parts:
+    def parts(self, clients: IndexArray, speeds: FloatArray, resolution_s: float = 0.0) -> Parts:
         """Return the parts of those who want the resource.
 
         Parameters
@@ -49,6 +49,8 @@ class Rule(ABC):
         speeds
             [K] what each would get done in a second with the whole resource, 0 where nothing: who can use nothing gets
             nothing.
+        resolution_s
+            What the clock can tell apart.
         """
 
     def went_on(self, clients: IndexArray, parts: FloatArray, speeds: FloatArray, seconds: float) -> None:  # noqa: B027
@@ -66,7 +68,7 @@ class Rule(ABC):
 class FirstCome(Rule):
     """The first that came has all of it until it is done (FCFS, without preemption)."""
 
-    def parts(self, clients: IndexArray, speeds: FloatArray) -> Parts:
+    def parts(self, clients: IndexArray, speeds: FloatArray, resolution_s: float = 0.0) -> Parts:
         """Return everything for the first that can use it."""
         found = np.zeros(len(clients))
         if speeds.any():
@@ -77,7 +79,7 @@ class FirstCome(Rule):
 class EqualParts(Rule):
     """Everybody has as much as everybody else: processor sharing, and round robin over slots or blocks."""
 
-    def parts(self, clients: IndexArray, speeds: FloatArray) -> Parts:
+    def parts(self, clients: IndexArray, speeds: FloatArray, resolution_s: float = 0.0) -> Parts:
         """Return equal parts of those who can use them."""
         can = speeds > 0
         return Parts(can / max(1, int(can.sum())), math.inf)
@@ -86,7 +88,7 @@ class EqualParts(Rule):
 class EqualRates(Rule):
     """Everybody gets as much done as everybody else, the most that is possible (max-min fairness)."""
 
-    def parts(self, clients: IndexArray, speeds: FloatArray) -> Parts:
+    def parts(self, clients: IndexArray, speeds: FloatArray, resolution_s: float = 0.0) -> Parts:
         """Return parts in proportion to the time that each needs for the same."""
         needed_s = np.zeros(len(clients))
         np.divide(1.0, speeds, out=needed_s, where=speeds > 0)
@@ -115,14 +117,15 @@ class ProportionalFair(Rule):
         self._average = np.zeros(num_clients)
         self._averaging_s = averaging_s
 
-    def parts(self, clients: IndexArray, speeds: FloatArray) -> Parts:
+    def parts(self, clients: IndexArray, speeds: FloatArray, resolution_s: float = 0.0) -> Parts:
         """Return equal parts of those that are tied for the smallest average over rate."""
         satisfied = np.full(len(clients), math.inf)
         np.divide(self._average[clients], speeds, out=satisfied, where=speeds > 0)
         lowest = float(satisfied.min())
         if math.isinf(lowest):
             return Parts(np.zeros(len(clients)), math.inf)
-        served = satisfied <= lowest + _SAME
+        # What is nearer than the clock can tell apart would never be reached.
+        served = satisfied <= lowest + max(_SAME, 8.0 * resolution_s / self._averaging_s)
         number = int(served.sum())
         others = satisfied[~served]
         gap = float(others.min()) - lowest if len(others) else math.inf

@@ -108,7 +108,7 @@ class DividedResource:
         for client in clients[self._until_s[clients] <= now_s].tolist():
             self._speeds[client], self._until_s[client] = self._speed_of[client].at(now_s)
         speeds = self._speeds[clients]
-        parts, lasts_s = self._rule.parts(clients, speeds)
+        parts, lasts_s = self._rule.parts(clients, speeds, math.ulp(now_s))
         rates = parts * speeds
         ends_s = np.full(len(clients), math.inf)
         np.divide(self._owed[clients], rates, out=ends_s, where=rates > 0)

@@ -95,6 +95,15 @@ def test_a_newcomer_is_served_alone_until_its_average_is_that_of_the_others() ->
     assert ends_s(ProportionalFair(2, tau_s), longer, speeds)[0][1] == pytest.approx(2.0 + alone_s + 2.0, rel=1e-5)
 
 
+def test_late_on_the_clock_ties_are_still_reached() -> None:
+    """At 1e9 s the clock tells 0.1 us apart, and averages over 1 ms are tied more often than that."""
+    arrivals = Arrivals(np.array([1e9, 1e9 + 0.5]), np.array([2.0, 0.5]))
+    speeds = [ConstantSpeed(1.0), ConstantSpeed(3.0)]
+    done_s, used_s = ends_s(ProportionalFair(2, 1e-3), arrivals, speeds)
+    assert used_s == pytest.approx([2.0, 0.5 / 3], rel=1e-3)
+    assert done_s[0] - 1e9 == pytest.approx(2.0 + 0.5 / 3, rel=1e-3)
+
+
 def throughput_gain(averaging_s: float, num_clients: int, num_blocks: int) -> float:
     """What clients on Rayleigh links of low SNR carry together, over what one carries alone on average."""
     block_s = 0.1

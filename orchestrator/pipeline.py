@@ -303,6 +303,7 @@ def write_report(folder: RunFolder, *, bounds: str = STATED, round_shown: int | 
         bounds=bounds,
         latencies=summary.round_latencies,
         round_shown=round_shown,
+        disciplines=summary.disciplines,
         followed=followed,
     )
     page = render_report(data)

@@ -1,4 +1,4 @@
-"""Close the gap of a period from both sides: local search finds shorter ones, and the compact programme refuses them."""
+"""Close the gap of a period from both sides: local search finds shorter ones, the compact programme refuses them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from hybridsplit.solver.virtual_space.compact import decided
 from hybridsplit.solver.virtual_space.pool import Clock
 from hybridsplit.solver.virtual_space.reassign import Reassignment
 
-_LOCAL_S = 0.15
+_LOCAL_S = 0.2
 """Seconds of the first local search at a period; every round doubles them."""
-_SWEEPS = 60
+_SWEEPS = 80
 """Sweeps of the first local search at a period; every round doubles them."""
-_COMPACT_S = 1.0
+_COMPACT_S = 0.7
 """Seconds of the compact programme in the first round."""
 _LONGEST_S = 1e9
+_MARGIN_S = 0.05
+"""Seconds by which HiGHS may end late."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ class BothSides:
         found = self._walks.search(_LONGEST_S, self._soon(2 * _LOCAL_S), most_sweeps=_SWEEPS)
         if found is not None:
             return found, False
-        answer = decided(self._walks, _LONGEST_S, min(_COMPACT_S, self.clock.left_s()))
+        answer = decided(self._walks, _LONGEST_S, self._at_most(_COMPACT_S))
         return answer.choice, answer.is_refused
 
     def round(
@@ -73,18 +75,13 @@ class BothSides:
         shorter = self._shorter(bound, objective, times, best if number % 2 == 0 else None)
         if shorter is not None:
             best, objective = shorter
+        # A little less than the gap, so that rounding leaves no more than that.
         closing = objective / (1 + 0.999 * self.gap)
-        # Where the period that would close the gap is left open, one halfway to it is easier to refuse.
-        for target, share in ((closing, 1.0), ((closing * bound) ** 0.5, 0.5)):
-            if target <= bound or self.clock.is_over():
-                break
-            answer = decided(self._walks, target, min(share * times * _COMPACT_S, self.clock.left_s()), number)
-            if answer.choice is not None:
-                return answer.choice, bound
-            if answer.is_refused:
-                return best, max(bound, target)
-            self.is_complete &= answer.is_exact
-        return best, bound
+        if closing <= bound or self.clock.is_over():
+            return best, bound
+        answer = decided(self._walks, closing, self._at_most(times * _COMPACT_S), number)
+        self.is_complete &= answer.is_exact
+        return answer.choice or best, max(bound, closing) if answer.is_refused else bound
 
     def _shorter(
         self, bound: float, objective: float, times: float, start: tuple[Column, ...] | None
@@ -100,6 +97,9 @@ class BothSides:
                     objective, start, is_found = self._walks.best_s, self._walks.best, True
                     break
         return (self._walks.best, objective) if self._walks.best is not None and objective < before else None
+
+    def _at_most(self, seconds: float) -> float:
+        return min(seconds, self.clock.left_s() - _MARGIN_S)
 
     def _soon(self, seconds: float) -> Clock:
         now = self.clock.now

@@ -1,9 +1,9 @@
 """Search for the best choice of one plan of every app, beside a bound that holds for all choices.
 
 Few plans are listed and left to HiGHS. Of many, those are generated that the relaxation within a period asks for: the
-shortest period that it does not refuse is the bound, found by bisection. Choices are found by searching near the bound,
-then at ever longer periods. What gap remains is closed from both sides: by searching again around the best choice with
-most of its apps as they are, and by branching until the period that would close the gap is found or refused.
+shortest period that it does not refuse is the bound, found by bisection. What gap remains is closed from both sides by
+local search and a programme over parts; where that does not do, by searching again around the best choice with most of
+its apps as they are, and by branching until the period that would close the gap is found or refused.
 
 With the objective energy, the period is given, and joules take its place.
 """
@@ -262,6 +262,7 @@ class Search:
                 if self._sides.is_complete or raised > bound or self._objective(best) < objective:
                     bound = raised
                     continue
+                self._sides = None  # More time would not help it.
             # What closes the gap if it is refused; or far below, while such choices are found.
             # A little less than the gap, so that rounding leaves no more than that.
             target = objective / (1 + 0.999 * self.gap)

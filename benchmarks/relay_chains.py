@@ -192,8 +192,8 @@ def clients() -> None:
         plan = make_relay_plan(scenario, costs)
         seconds = time.perf_counter() - begun
         print(
-            f"  {minimise:<17} costs {seed} {seconds:5.1f} s  value {plan.value_s:.4g} s  bound {plan.lower_bound_s:.4g} s  "
-            f"gap {plan.gap:.2%}",
+            f"  {minimise:<17} costs {seed} {seconds:5.1f} s  value {plan.value_s:.4g} s  "
+            f"bound {plan.lower_bound_s:.4g} s  gap {plan.gap:.2%}",
             flush=True,
         )
 

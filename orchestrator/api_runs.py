@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from hybridsplit.orchestrator.folder_choice import choose_folder
 from hybridsplit.orchestrator.results import Replayed, Run
 from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.scenarios.contracts.disciplines import disciplines_of
 from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import UsageError
@@ -104,7 +105,8 @@ def run(
 @overload
 def replay(
     plan: Plan, *, rounds: int | None = None, traces: str | Path | None = None, out: str | Path | None = None,
-    in_order: bool = False, absolute: bool = False,
+    in_order: bool = False, absolute: bool = False, server: str = "plan", radio: str = "plan",
+    averaging_s: float | None = None,
 ) -> Replayed: ...  # fmt: skip
 @overload
 def replay(plan: InferencePlan, *, rounds: int | None = None, out: str | Path | None = None) -> ReplayedApps: ...
@@ -118,6 +120,9 @@ def replay(
     out: str | Path | None = None,
     in_order: bool = False,
     absolute: bool = False,
+    server: str = "plan",
+    radio: str = "plan",
+    averaging_s: float | None = None,
 ) -> Replayed | ReplayedApps | ReplayedRelays:
     """Replay a plan without training: its network over constant or recorded links, or its apps frame by frame.
 
@@ -138,13 +143,25 @@ def replay(
     absolute
         Whether a recording's rates are those of the client's link; a recording says when a link is good, and the plan
         how good it is on average, otherwise.
+    server
+        How the server serves: by the plan (``plan``), one job after another (``first-come``), or all at once in equal
+        parts (``processor-sharing``).
+    radio
+        How uplink and downlink are divided: by the plan (``plan``), in equal parts (``round-robin``), for equal rates
+        (``max-min``), or ``proportional-fair``.
+    averaging_s
+        Time constant of the average rate of ``proportional-fair``, seconds; 1 when None.
 
     Raises
     ------
     ScenarioError, UsageError
-        If a recording cannot be read, or the folder holds a run already.
+        If a recording cannot be read, the folder holds a run already, or the plan cannot be replayed by the
+        disciplines.
     """
+    disciplines = disciplines_of(server, radio, averaging_s)
     if isinstance(plan, InferencePlan):
+        if not disciplines.are_planned:
+            raise of_training_alone()
         if traces is not None or in_order or absolute:
             raise UsageError(
                 "traces, in_order and absolute: the links of an inference task are constant; leave them out"
@@ -155,6 +172,8 @@ def replay(
     if not isinstance(plan, Plan):
         from hybridsplit.orchestrator.relays.face import replay_over
 
+        if not disciplines.are_planned:
+            raise of_training_alone()
         return replay_over(plan, rounds, out, has_traces=traces is not None or in_order or absolute)
     from hybridsplit.orchestrator.plan_file import check_plan, scenario_inside
     from hybridsplit.orchestrator.recordings import recordings_for
@@ -165,7 +184,14 @@ def replay(
     dealt = recordings_for(plan, scenario, None if traces is None else Path(traces), absolute=absolute)
     folder = None if out is None else choose_folder(Path(out), "", resume=False)
     return replay_plan(
-        plan, scenario, folder, 1 if rounds is None else rounds, dealt, in_order=in_order, absolute=absolute
+        plan,
+        scenario,
+        folder,
+        1 if rounds is None else rounds,
+        dealt,
+        in_order=in_order,
+        absolute=absolute,
+        disciplines=disciplines,
     )
 
 
@@ -210,6 +236,14 @@ def nothing_trained(what: str) -> UsageError:
         What was asked for.
     """
     return UsageError(f"{what}: nothing is trained in an inference task; plan, compare, replay and report it")
+
+
+def of_training_alone() -> UsageError:
+    """Return the error for disciplines asked of what is no round of training over one shared radio."""
+    return UsageError(
+        "server, radio and averaging: divide one server and one radio in rounds of training; apps on accelerators and "
+        "machines over relays serve as planned: leave them out"
+    )
 
 
 def one_cut_alone(what: str) -> UsageError:

@@ -26,6 +26,7 @@ from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
+    from hybridsplit.orchestrator.training import Trained
     from hybridsplit.runtime.executors.base import Executor
     from hybridsplit.runtime.run.records import RoundDone
     from hybridsplit.scenarios.contracts.options import OptionTable
@@ -168,8 +169,6 @@ def run_plan(
         If a client exceeds its budget or training fails.
     """
     on_progress("loading PyTorch", 0.0)
-    import pandas as pd
-
     from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
@@ -196,9 +195,17 @@ def run_plan(
             resume=settings.resume,
             on_round=on_round,
         )
-    result = trained.result
+    summary = _write_results(folder, plan, trained, settings)
+    write_report(folder, bounds=bounds)
+    return summary
+
+
+def _write_results(folder: RunFolder, plan: Plan, trained: Trained, settings: RunSettings) -> Summary:
+    """Write what a run and its control came to, and seal the folder; return the document of ``summary.json``."""
+    import pandas as pd
+
+    result, followed = trained.result, trained.replayed.followed
     control = None if trained.control is None else rounds_table(trained.control.records)
-    followed = trained.replayed.followed
     entries = [
         *planned_entries(plan, followed, result.attendance),
         *trained.replayed.entries,
@@ -211,8 +218,7 @@ def run_plan(
     )  # fmt: skip
     events = (*result.events, *(fault.describe() for fault in result.faults))
     notes = (*summary.notes, *changes_notes(followed), *events)
-    changes = {"executor": settings.executor, "events": events, "notes": notes}
-    summary = summary.model_copy(update=changes)
+    summary = summary.model_copy(update={"executor": settings.executor, "events": events, "notes": notes})
     with writing_to(folder.path, "every round is in its checkpoints: free some space, and go on with --resume"):
         if control is not None:
             folder.save_rounds(control, "control")
@@ -224,7 +230,6 @@ def run_plan(
         folder.save_followed(followed)
         folder.save_summary(summary)
         folder.list_all()
-    write_report(folder, bounds=bounds)
     return summary
 
 
@@ -298,6 +303,7 @@ def write_report(folder: RunFolder, *, bounds: str = STATED, round_shown: int | 
         bounds=bounds,
         latencies=summary.round_latencies,
         round_shown=round_shown,
+        disciplines=summary.disciplines,
         followed=followed,
     )
     page = render_report(data)

@@ -13,6 +13,8 @@ from hybridsplit.orchestrator.summary import summarise
 from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay import replay
+from hybridsplit.runtime.replay.disciplined import check_disciplines, plan_under
+from hybridsplit.scenarios.contracts.disciplines import BY_PLAN, Disciplines
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.schema import Scenario
 
@@ -27,6 +29,7 @@ def replay_plan(
     in_order: bool = False,
     absolute: bool = False,
     round_shown: int | None = None,
+    disciplines: Disciplines = BY_PLAN,
 ) -> Replayed:
     """Replay a plan's network without training.
 
@@ -48,6 +51,8 @@ def replay_plan(
         Whether a recording's rates are those of the client's link, instead of modulating what its share gives.
     round_shown
         The round that the report shows in time, from 0; the typical one when None.
+    disciplines
+        By what server and radio serve.
 
     Returns
     -------
@@ -55,6 +60,9 @@ def replay_plan(
     """
     attendance = draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
     saved = ""
+    served = None if disciplines.are_planned else disciplines
+    if served is not None:
+        check_disciplines(plan, scenario, served, traces or {}, uses_recorded_rates=absolute)
     if scenario.training.changes_plans:
         # late: a plan that does not change is replayed without what plans
         from hybridsplit.orchestrator.replanning.following import Following
@@ -70,11 +78,12 @@ def replay_plan(
     else:
         replayed = replay(
             plan, scenario, num_rounds=num_rounds, attendance=attendance, traces=traces,
-            samples_windows=not in_order, uses_recorded_rates=absolute,
+            samples_windows=not in_order, uses_recorded_rates=absolute, disciplines=served,
         )  # fmt: skip
         sums = LedgerSums.of_replay(plan, attendance, replayed)
     followed = replayed.followed
-    summary = summarise(plan, sums, None, None, {}, replayed.distinct_windows, memory := levels_line(plan, replayed))
+    memory = levels_line(plan, replayed)
+    summary = summarise(plan, sums, None, None, {}, replayed.distinct_windows, memory, served)
     if followed is not None:
         notes = (*summary.notes, *changes_notes(followed), f"{saved[0].upper()}{saved[1:]}.")
         summary = summary.model_copy(update={"notes": notes})
@@ -97,7 +106,7 @@ def replay_plan(
             folder.save_plan(plan)
             ledger = found.ledger
             folder.save_ledger(ledger)
-            folder.save_rounds(replayed_rounds(plan, ledger, followed), "replay")
+            folder.save_rounds(replayed_rounds(plan_under(plan, served), ledger, followed), "replay")
             folder.save_followed(followed)
             folder.save_summary(summary)
             folder.list_all()

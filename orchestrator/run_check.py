@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.summary import summarise
 from hybridsplit.orchestrator.timeline.rounds import replayed_rounds
+from hybridsplit.runtime.replay.disciplined import plan_under
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import elapsed_s
 from hybridsplit.scenarios.contracts.plan import Plan
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from hybridsplit.runtime.replay.changing import PlanSequence
 
-_STATED = {"peak_bytes", "notes", "executor", "events", "schema_version"}
+_STATED = {"peak_bytes", "notes", "disciplines", "executor", "events", "schema_version"}
 """Figures and words of a summary that no other file holds."""
 _TOLERANCE = 1e-9
 
@@ -61,7 +62,7 @@ def check_run(
             *_of_planned(plan, entries, followed),
             *_of_rounds(entries, rounds, "rounds.parquet"),
             *_of_rounds(entries, control, "control.parquet"),
-            *_of_replay(plan, ledger, replayed, followed),
+            *_of_replay(plan_under(plan, summary.disciplines), ledger, replayed, followed),
             *_of_summary(plan, summary, entries, rounds, control, clients),
         ]
     except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:

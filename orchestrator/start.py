@@ -56,7 +56,7 @@ def main() -> None:
     if sys.argv[1:2] != ["run"]:
         # What a plan or a replay builds it keeps until its end; training makes garbage for hours.
         gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
-    watched = guard.begin() if guard.is_needed(sys.argv[1:]) else None
+    watched = guard.begin(sys.argv[1]) if guard.is_needed(sys.argv[1:]) else None
     from hybridsplit.orchestrator.command_line import main as command_line
 
     try:

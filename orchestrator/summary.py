@@ -11,6 +11,7 @@ from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.recordings import latencies_line, spread
 from hybridsplit.orchestrator.run_folder import ROUND_COLUMNS
 from hybridsplit.runtime.replay import Replay
+from hybridsplit.scenarios.contracts.disciplines import Disciplines
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
@@ -31,6 +32,7 @@ def summarise(
     peak_bytes: dict[str, int],
     distinct_windows: int | None = None,
     memory: str = "",
+    disciplines: Disciplines | None = None,
 ) -> Summary:
     """Return the final (not best) figures, planned beside replayed beside measured.
 
@@ -46,6 +48,8 @@ def summarise(
         Rounds that the shortest recording holds without overlap; None where links are constant.
     memory
         What there is to say of clients whose memory moved; empty where it did not.
+    disciplines
+        By what was served; None where all was by the plan.
 
     Raises
     ------
@@ -67,6 +71,8 @@ def summarise(
         )
     seen, words = _data_seen(plan, sums)
     notes += [*words, memory] if memory else words
+    if disciplines is not None:
+        notes.append(f"{discipline_line(disciplines)}.")
     latencies = None if distinct_windows is None else spread(in_order_s, distinct_windows, _seed_of(plan))
     if latencies is not None:
         line = latencies_line(latencies, num_rounds)
@@ -81,6 +87,7 @@ def summarise(
         round_latency_planned_s=plan.round_latency_s,
         round_latency_replayed_s=simulated_s / num_rounds,
         round_latencies=latencies,
+        disciplines=disciplines,
         data_seen=seen,
         simulated_s=simulated_s,
         test_accuracy=accuracy,
@@ -90,6 +97,20 @@ def summarise(
         peak_bytes=peak_bytes,
         within_budget=all(peak_bytes.get(c.id, 0) <= c.memory_budget_bytes for c in plan.clients),
         notes=tuple(notes),
+    )
+
+
+def discipline_line(disciplines: Disciplines) -> str:
+    """Return in one line what was not served by the plan, and what waiting then is.
+
+    Parameters
+    ----------
+    disciplines
+        By what was served.
+    """
+    return (
+        f"Replayed with {disciplines}: seconds of a phase are those of the whole resource that were used, and what it "
+        "took beyond them is waiting"
     )
 
 

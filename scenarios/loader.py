@@ -36,7 +36,7 @@ __all__ = [
 _LIBRARY = Path(__file__).with_name("library")
 
 
-_OTHER_TASKS = ("wearables", "factory")
+_OTHER_TASKS = ("wearables", "factory", "rack")
 """Built-in scenarios of inference tasks, and of models that are cut several times over relays."""
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.schedule import Simultaneous
+from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.assemble import Decision, assemble
 from hybridsplit.solver.explain.local_notes import local_notes
-from hybridsplit.solver.explain.marginal_values import counterfactuals, no_counterfactuals
+from hybridsplit.solver.explain.marginal_values import Counterfactuals, counterfactuals, no_counterfactuals
 from hybridsplit.solver.explain.overlap_notes import overlap_notes
 from hybridsplit.solver.explain.reasons import reasons
 from hybridsplit.solver.explain.target_notes import target_notes
@@ -101,18 +101,12 @@ def make_plan(
     solution = _shares(problem, proposal)
     schedule = proposal.schedule or Simultaneous()
     latency_s = float(timing_of(problem, proposal.rows, solution.shares, schedule).latency_s.max())
-    is_valued = (
-        not problem.staleness.any()
-        and chosen.claims_optimality
-        and not effort.is_over
-        and problem.num_clients <= _VALUED_CLIENTS
-    )
-    found = counterfactuals(problem, proposal.rows, solution, schedule) if is_valued else no_counterfactuals(problem)
-    if proposal.reason is None:
-        rule = StaticShares() if isinstance(schedule, Simultaneous) else AnySchedule()
-        why = reasons(problem, proposal.rows, latency_s, found, rule)
+    # Nothing is known of savings where batches overlap, where none are claimed, or where they would take too long.
+    is_valued = chosen.claims_optimality and not effort.is_over and problem.num_clients <= _VALUED_CLIENTS
+    if is_valued and not problem.staleness.any():
+        found = counterfactuals(problem, proposal.rows, solution, schedule)
     else:
-        why = [proposal.reason] * problem.num_clients
+        found = no_counterfactuals(problem)
     remarks = solution.notes if proposal.schedule is None else ()
     decision = Decision(
         rows=proposal.rows,
@@ -121,7 +115,7 @@ def make_plan(
         bounds=known,
         strategy=chosen.name,
         claims_optimality=chosen.claims_optimality,
-        reasons=why,
+        reasons=_reasons(problem, proposal, schedule, latency_s, found),
         notes=(
             *remarks,
             *proposal.notes,
@@ -135,6 +129,16 @@ def make_plan(
     plan = assemble(problem, decision)
     verify_plan(plan, scenario, table)
     return plan
+
+
+def _reasons(
+    problem: PlanningProblem, proposal: Proposal, schedule: Schedule, latency_s: float, found: Counterfactuals
+) -> list[str]:
+    """Return why every client got its option: the strategy's own reason, or what decided at the plan's prices."""
+    if proposal.reason is not None:
+        return [proposal.reason] * problem.num_clients
+    rule = StaticShares() if isinstance(schedule, Simultaneous) else AnySchedule()
+    return reasons(problem, proposal.rows, latency_s, found, rule)
 
 
 def _proposal(strategy: Strategy, problem: PlanningProblem, effort: Effort) -> Proposal:

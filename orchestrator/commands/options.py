@@ -31,6 +31,23 @@ class ParetoAxis(StrEnum):
     PROGRESS = "progress"
 
 
+class ServerName(StrEnum):
+    """How ``replay`` serves at the server."""
+
+    PLAN = "plan"
+    FIRST_COME = "first-come"
+    PROCESSOR_SHARING = "processor-sharing"
+
+
+class RadioName(StrEnum):
+    """How ``replay`` divides uplink and downlink."""
+
+    PLAN = "plan"
+    ROUND_ROBIN = "round-robin"
+    MAX_MIN = "max-min"
+    PROPORTIONAL_FAIR = "proportional-fair"
+
+
 class ParetoLatency(StrEnum):
     """The other axis of ``pareto``."""
 

@@ -27,7 +27,12 @@ from hybridsplit.orchestrator.commands.seeds import Relaxed, check_study_options
 from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hybridsplit.orchestrator.pipeline import RunSettings
+    from hybridsplit.scenarios.schema import Scenario
+    from hybridsplit.solver.search.search_state import SearchState
+    from hybridsplit.solver.strategies import Strategy
 
 
 @reports_errors
@@ -51,6 +56,15 @@ def plan(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="F.html", help="Write the plan's report here.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Search in parts, in so many Ray processes; with --strategy static."),
+    ] = None,
+    address: AddressOption = None,
+    parts: Annotated[
+        Path | None,
+        typer.Option("--parts", metavar="F.json", help="With --workers: keep the parts here, and go on from them."),
+    ] = None,
     every_client: Annotated[
         bool, typer.Option("--all", help="Print a row for every client, and every reason, however many there are.")
     ] = False,
@@ -62,10 +76,19 @@ def plan(
     from hybridsplit.scenarios.loader import load_task
     from hybridsplit.scenarios.schema import Scenario
 
+    if workers is None and (address is not None or parts is not None):
+        raise UsageError("--address and --parts are about a search in parts: add --workers N, or leave them out")
+    if workers is not None and strategy != "static":
+        raise UsageError(
+            f"--workers: found the strategy {strategy}; the search for constant shares is the one that is done in "
+            "parts: add --strategy static, or leave --workers out"
+        )
     loaded = load_task(scenario, overrides or [])
     if not isinstance(loaded, Scenario):
         if traces is not None:
             raise UsageError("--traces: the links of this kind of task are constant; leave it out")
+        if workers is not None:
+            raise UsageError("--workers: plans of this kind of task are not searched in parts; leave it out")
         from hybridsplit.scenarios.relays.schema import RelayScenario
 
         if isinstance(loaded, RelayScenario):
@@ -84,8 +107,9 @@ def plan(
     earlier = open_plan(warm_start)[0] if warm_start is not None else None
     with progress_bar(f"planning {loaded.name}") as show:
         show(f"{strategy}, {loaded.num_clients} clients", 0.0)
+        how = strategy if workers is None else _in_parts(loaded, workers, address, parts, show)
         made = plan_as_asked(
-            loaded, options, strategy, recordings=traces, time_limit_s=time_limit_s, warm_start=earlier,
+            loaded, options, how, recordings=traces, time_limit_s=time_limit_s, warm_start=earlier,
             on_progress=show,
         )  # fmt: skip
     if out is not None:
@@ -110,6 +134,24 @@ def plan(
         stderr().print(f"plan written to {escape(str(out))}")
     if report is not None:
         stderr().print(f"report written to {escape(str(report))}")
+
+
+def _in_parts(
+    scenario: Scenario, workers: int, address: str | None, parts: Path | None, show: Callable[[str, float], None]
+) -> Strategy:
+    """Return the strategy of constant shares that searches in parts, and shows how far it is."""
+    from hybridsplit.orchestrator.studies.distributed import Parts, SearchInParts
+    from hybridsplit.scenarios.errors import UsageError
+    from hybridsplit.scenarios.units import counted
+
+    if any(group.memory_trace is not None for group in scenario.clients):
+        raise UsageError("--workers: plans for memory that moves are made in several searches; leave it out")
+
+    def on_progress(state: SearchState) -> None:
+        done, still = len(state.closed), len(state.open)
+        show(f"{counted(done, 'part')} of the search done, {still:,} open, gap {state.gap:.1e}", done / (done + still))
+
+    return SearchInParts(Parts(workers, address, parts), on_progress)
 
 
 @reports_errors

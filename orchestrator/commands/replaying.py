@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from hybridsplit.orchestrator.commands.options import JsonOption, RoundOption
+from hybridsplit.orchestrator.commands.options import JsonOption, RadioName, RoundOption, ServerName
 from hybridsplit.orchestrator.console import print_json, reports_errors, stdout
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.timeline.intervals import Interval
+    from hybridsplit.scenarios.contracts.disciplines import Disciplines
 
 
 @reports_errors
@@ -40,6 +41,16 @@ def replay(
         bool,
         typer.Option("--absolute", help="Take a recording's rates as the client's own, not as a change of the plan's."),
     ] = False,
+    server: Annotated[
+        ServerName, typer.Option("--server", help="How the server serves, instead of by the plan.")
+    ] = ServerName.PLAN,
+    radio: Annotated[
+        RadioName, typer.Option("--radio", help="How uplink and downlink are divided, instead of by the plan.")
+    ] = RadioName.PLAN,
+    averaging: Annotated[
+        str | None,
+        typer.Option("--averaging", metavar="TIME", help="Of proportional-fair: over what rates are averaged; 1 s."),
+    ] = None,
     round_shown: RoundOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write ledger and report here.")] = None,
     as_json: JsonOption = False,
@@ -49,9 +60,11 @@ def replay(
     from hybridsplit.orchestrator.relays.detect import is_relay_plan
     from hybridsplit.scenarios.errors import UsageError
 
+    disciplines = _disciplines(server, radio, averaging)
     if len(plan_files) == 1 and is_inference_plan(plan_files[0]):
         from hybridsplit.orchestrator.commands.inference import replay_apps
 
+        _check_planned(disciplines)
         has_traces = traces is not None or in_order or absolute or round_shown is not None
         replay_apps(plan_files[0], rounds, out, has_traces=has_traces, as_json=as_json)
         return
@@ -63,6 +76,7 @@ def replay(
     if len(plan_files) == 1 and is_relay_plan(plan_files[0]):
         from hybridsplit.orchestrator.commands.relays import replay_over_relays
 
+        _check_planned(disciplines)
         has_traces = traces is not None or in_order or absolute or round_shown is not None
         replay_over_relays(plan_files[0], rounds, out, has_traces=has_traces, as_json=as_json)
         return
@@ -72,9 +86,31 @@ def replay(
     if len(plan_files) > 1:
         if round_shown is not None:
             raise UsageError("--round shows a round of one plan: leave it out, or name one plan")
-        _compare(plan_files, traces, rounds, out, in_order=in_order, absolute=absolute, as_json=as_json)
+        _compare(plan_files, traces, rounds, out, disciplines, in_order=in_order, absolute=absolute, as_json=as_json)
         return
-    _replay_one(plan_files[0], traces, rounds, round_shown, out, in_order=in_order, absolute=absolute, as_json=as_json)
+    _replay_one(
+        plan_files[0], traces, rounds, round_shown, out, disciplines, in_order=in_order, absolute=absolute,
+        as_json=as_json,
+    )  # fmt: skip
+
+
+def _disciplines(server: ServerName, radio: RadioName, averaging: str | None) -> Disciplines:
+    from hybridsplit.scenarios.contracts.disciplines import disciplines_of
+    from hybridsplit.scenarios.errors import UnitError, UsageError
+    from hybridsplit.scenarios.units import SECONDS
+
+    try:
+        averaging_s = None if averaging is None else SECONDS.parse(averaging)
+    except UnitError as error:
+        raise UsageError(f"--averaging: {error}") from error
+    return disciplines_of(server.value, radio.value, averaging_s)
+
+
+def _check_planned(disciplines: Disciplines) -> None:
+    from hybridsplit.orchestrator.api_runs import of_training_alone
+
+    if not disciplines.are_planned:
+        raise of_training_alone()
 
 
 def _replay_one(
@@ -83,6 +119,7 @@ def _replay_one(
     rounds: int,
     round_shown: int | None,
     out: Path | None,
+    disciplines: Disciplines,
     *,
     in_order: bool,
     absolute: bool,
@@ -92,20 +129,24 @@ def _replay_one(
     from hybridsplit.orchestrator.recordings import latencies_line, rates_line, recordings_for
     from hybridsplit.orchestrator.replaying import replay_plan
     from hybridsplit.orchestrator.run_folder import open_plan
+    from hybridsplit.orchestrator.summary import discipline_line
     from hybridsplit.orchestrator.views.tables import truth_table
+    from hybridsplit.runtime.replay.disciplined import plan_under
     from hybridsplit.scenarios.units import counted, format_seconds
 
     loaded, scenario = open_plan(plan_file)
     dealt = recordings_for(loaded, scenario, traces, absolute=absolute)
     folder = choose_folder(out, "", resume=False) if out is not None else None
     played = replay_plan(
-        loaded, scenario, folder, rounds, dealt, in_order=in_order, absolute=absolute, round_shown=round_shown
-    )
+        loaded, scenario, folder, rounds, dealt, in_order=in_order, absolute=absolute, round_shown=round_shown,
+        disciplines=disciplines,
+    )  # fmt: skip
+    served = plan_under(loaded, disciplines)
     if as_json:
         document: dict[str, Any] = played.summary.model_dump(mode="json")
         document |= {} if played.followed is None else {"replanned": _changes_document(played.followed)}
         document |= {} if folder is None else {"report": str(folder.report)}
-        document |= {} if round_shown is None else {"round": _round_document(loaded, played.entries, round_shown)}
+        document |= {} if round_shown is None else {"round": _round_document(served, played.entries, round_shown)}
         print_json(document)
         return
     stdout().print(truth_table(played.sums))
@@ -126,10 +167,12 @@ def _replay_one(
             stdout().print(escape(line), highlight=False, soft_wrap=True)
     if played.memory:
         stdout().print(escape(played.memory), highlight=False, soft_wrap=True)
+    if not disciplines.are_planned:
+        stdout().print(f"{discipline_line(disciplines)}.", highlight=False, soft_wrap=True)
     if dealt:
-        stdout().print(rates_line(loaded, scenario, dealt, absolute=absolute), highlight=False, soft_wrap=True)
+        stdout().print(rates_line(served, scenario, dealt, absolute=absolute), highlight=False, soft_wrap=True)
     if round_shown is not None:
-        _print_round(loaded, played.entries, round_shown)
+        _print_round(served, played.entries, round_shown)
     if folder is not None:
         stdout().print(f"report: [bold]{escape(str(folder.report))}[/]", highlight=False, soft_wrap=True)
 
@@ -182,6 +225,7 @@ def _compare(
     traces: Path | None,
     rounds: int,
     out: Path | None,
+    disciplines: Disciplines,
     *,
     in_order: bool,
     absolute: bool,
@@ -193,16 +237,19 @@ def _compare(
     from hybridsplit.orchestrator.views.paired import paired_lines, paired_table
 
     plans = [(str(path), open_plan(path)[0]) for path in plan_files]
-    compared = compare_replays(plans, rounds, traces, in_order=in_order, absolute=absolute)
+    compared = compare_replays(plans, rounds, traces, in_order=in_order, absolute=absolute, disciplines=disciplines)
     if out is not None:
         from hybridsplit.scenarios.contracts.parquet import write_parquet
 
         path = out / "paired_rounds.parquet"
         writing(path, lambda: write_parquet(rounds_of(compared), path, "paired_rounds", 1))
     if as_json:
-        print_json({"num_rounds": rounds, "plans": [one.document() for one in compared]})
+        document: dict[str, Any] = {"num_rounds": rounds, "plans": [one.document() for one in compared]}
+        print_json(document if disciplines.are_planned else document | {"disciplines": disciplines.model_dump()})
         return
     stdout().print(paired_table(compared))
+    if not disciplines.are_planned:
+        stdout().print(f"All were replayed with {disciplines}.", highlight=False, soft_wrap=True)
     for line in paired_lines(compared):
         stdout().print(escape(line), highlight=False, soft_wrap=True)
     if out is not None:

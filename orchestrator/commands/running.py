@@ -130,16 +130,16 @@ def _document(summary: Summary, folder: RunFolder | None) -> dict[str, Any]:
 def _print_run(summary: Summary, folder: RunFolder) -> None:
     from hybridsplit.orchestrator.ledger_sums import LedgerSums
     from hybridsplit.orchestrator.recordings import latencies_line
+    from hybridsplit.orchestrator.replanning.words import changes_line, changes_lines, predicted_peaks
     from hybridsplit.orchestrator.views.tables import memory_line, truth_table
     from hybridsplit.scenarios.units import counted, format_seconds
 
     stdout().print(truth_table(LedgerSums.of_entries(list(folder.ledger().entries()))))
     plan = folder.plan()
-    stdout().print(memory_line(plan, summary.peak_bytes), highlight=False)
     followed = folder.followed(plan)
+    line = memory_line(plan, summary.peak_bytes, predicted_peaks(plan, followed))
+    stdout().print(line, highlight=False)
     if followed is not None:
-        from hybridsplit.orchestrator.replanning.words import changes_line, changes_lines
-
         for line in (changes_line(followed), *changes_lines(followed)):
             stdout().print(escape(line), highlight=False, soft_wrap=True)
     for note in summary.events:

@@ -10,6 +10,8 @@ import pandas as pd
 
 from hybridsplit.orchestrator.plan_words import group_of
 from hybridsplit.runtime.replay.changing import PlanSequence
+from hybridsplit.runtime.replay.disciplined import plan_under
+from hybridsplit.scenarios.contracts.disciplines import Disciplines
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -60,6 +62,8 @@ class ReportData:
         The round that is shown in time; the typical one when None.
     followed
         The plans that rounds went by; None where the plan could not change.
+    disciplines
+        By what the replay served; None where all was by the plan.
 
     Raises
     ------
@@ -79,6 +83,7 @@ class ReportData:
     latencies: RoundLatencies | None = None
     round_shown: int | None = None
     followed: PlanSequence | None = None
+    disciplines: Disciplines | None = None
 
     def __post_init__(self) -> None:
         if not self.plan.clients:
@@ -96,6 +101,11 @@ class ReportData:
                 )
         if self.memory.empty:
             object.__setattr__(self, "memory", _planned_memory(self.plan))
+
+    @property
+    def served_plan(self) -> Plan:
+        """The plan, with all of what the replay's disciplines divide for each client that uses it."""
+        return plan_under(self.plan, self.disciplines)
 
     @property
     def is_grouped(self) -> bool:

@@ -42,7 +42,7 @@ class ShownRound:
     @cached_property
     def rounds(self) -> pd.DataFrame:
         """One row a round."""
-        return replayed_rounds(self.data.plan, self.data.ledger, self.data.followed)
+        return replayed_rounds(self.data.served_plan, self.data.ledger, self.data.followed)
 
     @cached_property
     def number(self) -> int:
@@ -127,7 +127,8 @@ def use_figure(shown: ShownRound) -> go.Figure:
     shown
         The round.
     """
-    lines = [(name, utilisation(shown.intervals, shown.data.plan.clients, name, shown.latency_s)) for name in RESOURCES]
+    clients = shown.data.served_plan.clients
+    lines = [(name, utilisation(shown.intervals, clients, name, shown.latency_s)) for name in RESOURCES]
     figure = _step_figure(lines, shown, factor=100.0, suffix=" %")
     figure.update_yaxes(range=[0, 105])
     return figure

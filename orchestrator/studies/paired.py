@@ -15,6 +15,7 @@ from hybridsplit.orchestrator.recordings import mean_with_interval, recordings_f
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay import replay
 from hybridsplit.runtime.replay.playback import scenario_of
+from hybridsplit.scenarios.contracts.disciplines import BY_PLAN, Disciplines
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import LatencyFigure, RoundLatencies
 from hybridsplit.scenarios.errors import UsageError
@@ -80,6 +81,7 @@ def compare_replays(
     *,
     in_order: bool = False,
     absolute: bool = False,
+    disciplines: Disciplines = BY_PLAN,
 ) -> list[PairedReplay]:
     """Replay plans over the same links and compare them with the first one, round by round.
 
@@ -93,11 +95,14 @@ def compare_replays(
         Recordings to be dealt to the clients; those that the scenarios name when None.
     in_order, absolute
         As for one plan: recordings run on from round to round, and their rates are the links' own.
+    disciplines
+        By what server and radio serve, in all of them alike.
 
     Raises
     ------
     UsageError
-        If the plans' scenarios have other clients or another seed, so that their links are not the same.
+        If the plans' scenarios have other clients or another seed, so that their links are not the same; or if a plan
+        cannot be replayed by the disciplines.
     """
     first = plans[0][1]
     seed, clients = _links_of(first)
@@ -123,6 +128,7 @@ def compare_replays(
             traces=recordings_for(plan, scenario, folder, absolute=absolute, dealt_to=clients),
             samples_windows=not in_order,
             uses_recorded_rates=absolute,
+            disciplines=disciplines,
         )  # fmt: skip
         own = result.round_latency_s
         base = found[0] if found else None

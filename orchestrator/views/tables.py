@@ -260,14 +260,23 @@ def decomposition_table(steps: Sequence[DecompositionStep]) -> Table:
     return table
 
 
-def memory_line(plan: Plan, peak_bytes: Mapping[str, int]) -> str:
-    """The client nearest to its budget, by what was measured."""
-    measured = [(peak_bytes[c.id] / c.memory_budget_bytes, c) for c in plan.clients if c.id in peak_bytes]
-    share, tightest = max(measured, key=lambda pair: pair[0])
+def memory_line(plan: Plan, peak_bytes: Mapping[str, int], predicted_peak_bytes: Sequence[int]) -> str:
+    """The client nearest to its budget, by what was measured.
+
+    Parameters
+    ----------
+    plan, peak_bytes
+        The plan, and measured peaks by client.
+    predicted_peak_bytes
+        Of every client of the plan: where the plan changed between rounds, the largest.
+    """
+    clients = zip(plan.clients, predicted_peak_bytes, strict=True)
+    measured = [(peak_bytes[c.id] / c.memory_budget_bytes, c, peak) for c, peak in clients if c.id in peak_bytes]
+    share, tightest, predicted_bytes = max(measured, key=lambda one: one[0])
     return (
         f"measured memory: every client within its budget; tightest {escape(tightest.id)} with "
         f"{format_bytes_of(peak_bytes[tightest.id], tightest.memory_budget_bytes)} ({share:.1%}; "
-        f"predicted {tightest.client_peak_bytes / tightest.memory_budget_bytes:.1%})"
+        f"predicted {predicted_bytes / tightest.memory_budget_bytes:.1%})"
     )
 
 

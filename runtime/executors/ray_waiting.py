@@ -28,13 +28,21 @@ def lost_process() -> str | None:
     return None
 
 
-def check_cluster(what: str) -> None:
+RUN_REMEDY = (
+    "go on from the last complete round with --resume (with fewer --workers if memory ran out, or with --executor "
+    "inline)"
+)
+
+
+def check_cluster(what: str, remedy: str = RUN_REMEDY) -> None:
     """Raise where the cluster cannot go on.
 
     Parameters
     ----------
     what
         What is waited for, in words.
+    remedy
+        What the user can do.
 
     Raises
     ------
@@ -43,20 +51,19 @@ def check_cluster(what: str) -> None:
     """
     if (lost := lost_process()) is not None:
         raise RunError(
-            f"Ray's {lost} process died while the run waited for {what}: it was killed, or memory ran out; go on from "
-            "the last complete round with --resume (with fewer --workers if memory ran out, or with --executor inline)"
+            f"Ray's {lost} process died while the run waited for {what}: it was killed, or memory ran out; {remedy}"
         )
 
 
-def result_of(refs: Any, what: str) -> Any:
+def result_of(refs: Any, what: str, remedy: str = RUN_REMEDY) -> Any:
     """Return what a reference, or a list of them, stands for.
 
     Parameters
     ----------
     refs
         Whose values are wanted.
-    what
-        What is waited for, in words.
+    what, remedy
+        What is waited for, in words, and what the user can do where the cluster cannot go on.
 
     Raises
     ------
@@ -69,13 +76,15 @@ def result_of(refs: Any, what: str) -> Any:
         try:
             return ray.get(refs, timeout=_STEP_S)
         except ray.exceptions.GetTimeoutError:
-            check_cluster(what)
+            check_cluster(what, remedy)
         except ray.exceptions.RayError:
-            check_cluster(what)
+            check_cluster(what, remedy)
             raise
 
 
-def first_of(refs: Sequence[Any], timeout_s: float | None, what: str) -> tuple[list[Any], list[Any]]:
+def first_of(
+    refs: Sequence[Any], timeout_s: float | None, what: str, remedy: str = RUN_REMEDY
+) -> tuple[list[Any], list[Any]]:
     """Wait for one of several references.
 
     Parameters
@@ -84,8 +93,8 @@ def first_of(refs: Sequence[Any], timeout_s: float | None, what: str) -> tuple[l
         What is waited for.
     timeout_s
         How long, seconds; without a limit when None.
-    what
-        The same in words.
+    what, remedy
+        As of :func:`result_of`.
 
     Returns
     -------
@@ -101,9 +110,9 @@ def first_of(refs: Sequence[Any], timeout_s: float | None, what: str) -> tuple[l
         left_s = until_s - monotonic()
         ready, rest = ray.wait(list(refs), num_returns=1, timeout=max(0.0, min(_STEP_S, left_s)))
         if ready or left_s <= _STEP_S:
-            check_cluster(what)
+            check_cluster(what, remedy)
             return ready, rest
-        check_cluster(what)
+        check_cluster(what, remedy)
 
 
 def alive(start: Callable[[], Any], what: str, limit_s: float = START_LIMIT_S, most_starts: int = 3) -> Any:

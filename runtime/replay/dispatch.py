@@ -111,7 +111,9 @@ class Dispatcher:
         done
             The event that :meth:`serve` returned.
         """
-        request = self._asked.pop(done)
+        request = self._asked.pop(done, None)
+        if request is None:  # it was done at this very moment
+            return
         request.number += 1  # no longer the one that waits
         request.is_withdrawn = True
         if request is self._served:

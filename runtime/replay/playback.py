@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.replay.apart import walk_apart
 from hybridsplit.runtime.replay.checks import check_arguments, check_attendance, check_plan, check_timeline
+from hybridsplit.runtime.replay.disciplined import check_disciplines, plan_under
 from hybridsplit.runtime.replay.planned_work import Circumstances, work_of
 from hybridsplit.runtime.replay.played import PlayedRound, Replay
 from hybridsplit.runtime.replay.totals import RoundTotals, Timeline
 from hybridsplit.runtime.replay.urgent import walk_by_priority
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
+from hybridsplit.scenarios.contracts.disciplines import Disciplines
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS, Dispatch, Simultaneous
@@ -57,6 +59,7 @@ def replay(
     uses_recorded_rates: bool = False,
     windows_s: Mapping[str, Sequence[float]] | None = None,
     memory: Mapping[str, MemoryTrace] | None = None,
+    disciplines: Disciplines | None = None,
 ) -> Replay:
     """Play a plan through the simulated network.
 
@@ -87,6 +90,8 @@ def replay(
         By client with a recording, the point of it that every round begins at, instead of drawn ones.
     memory
         Memory over time by client, of those that the plan gives a ladder; what the scenario names when None.
+    disciplines
+        By what server and radio serve instead of by the plan; all by the plan when None.
 
     Returns
     -------
@@ -97,7 +102,7 @@ def replay(
     ------
     UsageError
         If there is no round to replay, the attendance or a window is of another number of rounds, or an argument names
-        an unknown client or holds a value out of range.
+        an unknown client or holds a value out of range; or if the plan cannot be replayed by these disciplines.
     ContractError
         If the plan has no clients, names one the scenario lacks, or shares out more than there is.
     ScenarioError
@@ -118,6 +123,10 @@ def replay(
         begins_s = _windows_of(used_traces, scenario, num_rounds, "trace-windows")
     held = memory_of(plan, scenario, memory)
     held_begins_s = _windows_of(held, scenario, num_rounds, "memory-windows") if samples_windows and held else {}
+    served = None if disciplines is None or disciplines.are_planned else disciplines
+    if served is not None:
+        check_disciplines(plan, scenario, served, used_traces, uses_recorded_rates=uses_recorded_rates)
+        plan = plan_under(plan, served)
     work = work_of(
         plan,
         scenario,
@@ -125,7 +134,7 @@ def replay(
     )
     present = attendance or draw_attendance(scenario, [client.id for client in plan.clients], num_rounds)
     check_attendance(known, present, num_rounds)
-    timeline = timeline_of(plan, work, present, synchronise=scenario.training.steps_synchronise)
+    timeline = timeline_of(plan, work, present, synchronise=scenario.training.steps_synchronise, disciplines=served)
     check_timeline(plan, timeline, present)
     played = tuple(rounds_of(plan, timeline))
     heard: list[Recorded] = [trace for client, trace in used_traces.items() if client in known and begins_s]
@@ -134,9 +143,19 @@ def replay(
     return Replay(tuple(client.id for client in plan.clients), timeline, played, distinct)
 
 
-def timeline_of(plan: Plan, work: Sequence[ClientWork], attendance: Attendance, *, synchronise: bool) -> Timeline:
+def timeline_of(
+    plan: Plan,
+    work: Sequence[ClientWork],
+    attendance: Attendance,
+    *,
+    synchronise: bool,
+    disciplines: Disciplines | None = None,
+) -> Timeline:
     """Walk the rounds where that gives what the simulation would give, and simulate them elsewhere."""
     schedule, moment_s = plan.schedule, SIMULTANEOUS * plan.round_latency_s
+    if disciplines is not None:
+        synchronise = synchronise and plan.deadline_s is None
+        return _simulated(plan, work, attendance, moment_s, synchronise=synchronise, disciplines=disciplines)
     if any(item.ladder is not None for item in work):
         return _simulated(plan, work, attendance, moment_s, synchronise=synchronise)
     if plan.deadline_s is not None:
@@ -149,13 +168,19 @@ def timeline_of(plan: Plan, work: Sequence[ClientWork], attendance: Attendance, 
 
 
 def _simulated(
-    plan: Plan, work: Sequence[ClientWork], attendance: Attendance, moment_s: float, *, synchronise: bool
+    plan: Plan,
+    work: Sequence[ClientWork],
+    attendance: Attendance,
+    moment_s: float,
+    *,
+    synchronise: bool,
+    disciplines: Disciplines | None = None,
 ) -> Timeline:
     from hybridsplit.runtime.replay.processes import simulate  # late: SimPy takes a moment
 
     return simulate(
         work, attendance.num_rounds, plan.schedule, synchronise=synchronise, attendance=attendance, moment_s=moment_s,
-        deadline_s=plan.deadline_s,
+        deadline_s=plan.deadline_s, disciplines=disciplines,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import simpy
 
 from hybridsplit.runtime.replay.admission import ClientJobs, RoundTurns
+from hybridsplit.runtime.replay.disciplined import Served, divided
 from hybridsplit.runtime.replay.dispatch import Dispatcher
 from hybridsplit.runtime.replay.overlapped import SimulatedRound
 from hybridsplit.runtime.replay.passes import RoundOfPasses
@@ -17,6 +18,7 @@ from hybridsplit.runtime.replay.rounds import ClientRound, Events, Priority
 from hybridsplit.runtime.replay.totals import PhaseTotals, RoundTotals, Timeline, no_totals
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
+from hybridsplit.scenarios.contracts.disciplines import Disciplines
 from hybridsplit.scenarios.contracts.jobs import SHARED, Job, Resource
 from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -60,6 +62,7 @@ def simulate(
     attendance: Attendance | None = None,
     moment_s: float = 0.0,
     deadline_s: float | None = None,
+    disciplines: Disciplines | None = None,
 ) -> Timeline:
     """Run all clients through all rounds.
 
@@ -80,6 +83,8 @@ def simulate(
     deadline_s
         From the start of a round until it goes on without those who are not done; never when None. Clients that meet
         between steps cannot have one.
+    disciplines
+        By what resources are divided that are not served by the schedule; all are when None.
 
     Returns
     -------
@@ -107,9 +112,11 @@ def simulate(
             for taking_part in present
         ]
     priorities = _priorities(environment, work, order, moment_s)
-    for item, rounds, steps_taken in zip(work, totals, memory, strict=True):
+    served = divided(environment, work, disciplines)
+    for item, rounds, steps_taken, gets in zip(work, totals, memory, served, strict=True):
         own = [taking_part.get(item.client_id) for taking_part in present]
-        client = _Client(environment, item, turns, own, round_end, step_end, priorities.get(item.client_id), deadline_s)
+        priority = priorities.get(item.client_id)
+        client = _Client(environment, item, turns, own, round_end, step_end, priority, deadline_s, gets)
         environment.process(client.run(rounds, steps_taken))
     environment.run()
     if len(round_end.ends_s) != num_rounds:
@@ -165,6 +172,7 @@ class _Client:
     step_end: Barrier | None
     priority: Priority | None
     deadline_s: float | None = None
+    served: Served | None = None
 
     def run(self, rounds: list[RoundTotals], steps_taken: list[tuple[StepMemory, ...]]) -> Events:
         """Go through the rounds, adding what each took and, on a ladder, how its steps were taken."""
@@ -178,7 +186,7 @@ class _Client:
             totals = no_totals()
             origin_s = self.work.trace_origin_s(round_index, self.environment.now)
             memory = self._memory(round_index)
-            own = ClientRound(self.environment, self.work, turn, self.priority, totals, origin_s, memory)
+            own = ClientRound(self.environment, self.work, turn, self.priority, totals, origin_s, memory, self.served)
             steps = usual if extra_bytes == 0 else self.work.steps(extra_bytes)
             offset_s = self.work.start_offset_s if round_index == 0 else 0.0
             if self.work.staleness > 0:

@@ -19,6 +19,7 @@ from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.units import bits
 
 if TYPE_CHECKING:
+    from hybridsplit.runtime.replay.disciplined import Served
     from hybridsplit.runtime.replay.fades import Fades
     from hybridsplit.runtime.replay.memory_walk import RoundMemory
 
@@ -67,6 +68,8 @@ class ClientRound:
         Clock at which its trace stands at its beginning.
     memory
         Its way through its ladder; None where every step is as planned.
+    served
+        What it gets of resources that a discipline divides; None where all is served by the plan.
     """
 
     environment: simpy.Environment
@@ -76,6 +79,7 @@ class ClientRound:
     totals: RoundTotals
     origin_s: float
     memory: RoundMemory | None = None
+    served: Served | None = None
 
     @property
     def has_left(self) -> bool:
@@ -92,7 +96,9 @@ class ClientRound:
             yield self.environment.timeout(job.amount)
             spent.seconds += job.amount
             return
-        if self.priority is None or job.resource not in SHARED:
+        if self.served is not None and self._is_divided(job.resource):
+            yield from self._by_discipline(job, spent, self.served)
+        elif self.priority is None or job.resource not in SHARED:
             yield from self._in_turn(job, spent)
         else:
             yield from self._by_priority(job, spent, self.priority)
@@ -106,7 +112,7 @@ class ClientRound:
 
     def pass_over(self, job: Job) -> Events:
         """Let the turn of a job pass that is not done."""
-        if self.turns is not None and job.resource in SHARED:
+        if self.turns is not None and job.resource in SHARED and not self._is_divided(job.resource):
             yield from self.wait_for(job.phase, job.step, PhaseTotals())
             self.ended(job.phase, job.step)
 
@@ -151,6 +157,22 @@ class ClientRound:
             self.ended(job.phase, job.step)
         spent.seconds += taken.served_s
         spent.waiting_s += taken.waiting_s
+
+    def _is_divided(self, resource: Resource) -> bool:
+        return self.served is not None and resource in self.served.resources
+
+    def _by_discipline(self, job: Job, spent: PhaseTotals, served: Served) -> Events:
+        asked_s = self.environment.now
+        done = served.ask(self.work, job, asked_s, self.origin_s)
+        try:
+            seconds = yield done
+        except simpy.Interrupt:
+            served.withdraw(job)
+            raise
+        assert isinstance(seconds, float)
+        elapsed_s = self.environment.now - asked_s
+        spent.seconds += min(seconds, elapsed_s)
+        spent.waiting_s += max(0.0, elapsed_s - seconds)
 
     def _by_priority(self, job: Job, spent: PhaseTotals, priority: Priority) -> Events:
         service: ConstantService | RecordedService

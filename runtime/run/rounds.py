@@ -169,13 +169,7 @@ def train(
     # Check now that the groups can be formed; drawn participants may not meet until a later round.
     groups_by(schedule, assignments, scenario.training)
     fingerprint = plan_fingerprint(scenario, assignments, schedule)
-    found = load_checkpoint(checkpoint_folder, fingerprint, executor.load) if resume and checkpoint_folder else None
-    history = (
-        History.after(found[0], assignments, excluded)
-        if found is not None
-        else History(log=ScalarLog(a.client for a in assignments), excluded=tuple(excluded))
-    )
-    handle = found[1] if found is not None else executor.initial_state()
+    history, handle = _begun(assignments, executor, fingerprint, checkpoint_folder if resume else None, excluded)
     if len(history.records) > num_rounds:
         raise UsageError(
             f"{checkpoint_folder}: {len(history.records)} rounds are done already, more than the "
@@ -205,16 +199,35 @@ def train(
     history.events += executor.take_events()
     if history.records and all(record.train_loss is None for record in history.records):
         raise RunError(f"no client was trained in {len(history.records)} rounds: {_named(history.faults)}")
+    return _result(history, attendance, executor.fetch(handle))
+
+
+def _begun(
+    assignments: Sequence[Assignment],
+    executor: Executor[Any],
+    fingerprint: str,
+    folder: Path | None,
+    excluded: Sequence[Absence],
+) -> tuple[History, Any]:
+    """Return what is known of the rounds that a checkpoint holds, and its state; those of a new run without one."""
+    found = None if folder is None else load_checkpoint(folder, fingerprint, executor.load)
+    if found is not None:
+        return History.after(found[0], assignments, excluded), found[1]
+    log = ScalarLog(assignment.client for assignment in assignments)
+    return History(log=log, excluded=tuple(excluded)), executor.initial_state()
+
+
+def _result(history: History, attendance: Attendance, state: State) -> TrainingResult:
     return TrainingResult(
-        tuple(history.records),
-        tuple(history.clients),
-        history.measured,
-        history.peak_bytes,
-        tuple(history.faults),
-        attendance,
-        tuple(history.events),
-        executor.fetch(handle),
-        history.node_peak_bytes,
+        records=tuple(history.records),
+        clients=tuple(history.clients),
+        measured=history.measured,
+        peak_bytes=history.peak_bytes,
+        faults=tuple(history.faults),
+        attendance=attendance,
+        events=tuple(history.events),
+        state=state,
+        node_peak_bytes=history.node_peak_bytes,
     )
 
 

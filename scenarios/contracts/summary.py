@@ -4,6 +4,7 @@
 
 from typing import Literal
 
+from hybridsplit.scenarios.contracts.disciplines import Disciplines
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.sealed import Kind
 
@@ -48,6 +49,8 @@ class Summary(FrozenValue):
     """Mean over the rounds."""
     round_latencies: RoundLatencies | None = None
     """How round latencies are spread; None over constant links, and for a single round."""
+    disciplines: Disciplines | None = None
+    """By what a replay served at the server and on the radio; None where all was served by the plan."""
     data_seen: float | None = None
     """Share of the data that was in time, mean over rounds; None where rounds wait for all."""
     simulated_s: float

@@ -134,7 +134,7 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
         if not problem.has_penalties or recovery.best.objective_s >= reference_s * (1 - EXACT_TOLERANCE):
             break
     lower_s = min(lower_s, recovery.best.objective_s)
-    relaxed = None if effort.is_over else _schedule_bound(kinds, recovery, effort)
+    relaxed = None if effort.is_over else _schedule_bound(kinds, recovery.best.objective_s, effort)
     return SearchResult(
         rows=kinds.rows_of(recovery.best.counts),
         objective_s=recovery.best.objective_s,
@@ -143,6 +143,30 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
         stopped=stopped or effort.is_over,
         relaxed=relaxed,
     )
+
+
+def bounded(
+    problem: PlanningProblem, rows: IntArray, objective_s: float, lower_s: float, effort: Effort, *, stopped: bool
+) -> SearchResult:
+    """Return a plan that was found in another way as a result of the search, with the bound for any schedule.
+
+    Parameters
+    ----------
+    problem, effort
+        As of :func:`search`.
+    rows, objective_s
+        [N] the plan, and its objective at the best shares.
+    lower_s
+        Proven bound on the objective of every plan with static shares.
+    stopped
+        Whether the time was up before the search had ended.
+    """
+    lower_s = min(lower_s, objective_s)
+    relaxed = None
+    if objective_s > 0 and not effort.is_over:
+        relaxed = _schedule_bound(group_alike(problem).relative_to(objective_s), objective_s, effort)
+    any_schedule_s = 0.0 if relaxed is None else min(lower_s, relaxed.lower_s)
+    return SearchResult(rows, objective_s, lower_s, any_schedule_s, stopped=stopped, relaxed=relaxed)
 
 
 def _search_many(kinds: ClientKinds, effort: Effort) -> SearchResult:
@@ -226,9 +250,8 @@ def _bound_latency(kinds: ClientKinds, recovery: Recovery) -> DeadlineBound:
     return bound
 
 
-def _schedule_bound(kinds: ClientKinds, recovery: Recovery, effort: Effort) -> DeadlineBound:
+def _schedule_bound(kinds: ClientKinds, objective_s: float, effort: Effort) -> DeadlineBound:
     """Lower bound for any schedule; a coarser search than the main one, since nothing is recovered from it."""
-    objective_s = recovery.best.objective_s
     if not kinds.is_ratio:
         return shortest_deadline(kinds, AnySchedule(), objective_s, 1e-6, 1e-6)
     stop = StopRule(max_intervals=60, dual_gap=1e-3, smoothing=1e-5)

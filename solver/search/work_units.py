@@ -11,19 +11,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hybridsplit.scenarios.contracts.files import write_text_whole
-from hybridsplit.scenarios.errors import ContractError, InfeasibleError, SolverFailure
+from hybridsplit.scenarios.errors import ContractError, InfeasibleError, SolverFailure, UsageError
 from hybridsplit.solver.bound.deadline import StopRule, best_ratio, shortest_deadline
 from hybridsplit.solver.problem.arrays import BoolArray, IntArray
 from hybridsplit.solver.problem.costs import StaticShares
@@ -31,63 +26,10 @@ from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.limiting import with_limits
 from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.search.joint import search
+from hybridsplit.solver.search.search_state import UNIT_TOLERANCE, SearchState, WorkUnit, digest_of
 
 SOLVE_CLIENTS = 6
 """A unit with at most so many undecided clients is solved instead of split."""
-UNIT_TOLERANCE = 1e-6
-
-
-class WorkUnit(BaseModel):
-    """A part of the search space.
-
-    Clients are decided in the scenario's order. Options count within their client, in the order of the problem's rows.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    prefix: tuple[int, ...] = ()
-    """Options of the first clients."""
-    domain: tuple[int, ...] | None = None
-    """Options that the next client may take; all when None."""
-    lower_s: float = 0.0
-    """Lower bound on the objective of its plans, as far as it was proven."""
-
-
-class SearchState(BaseModel):
-    """Everything that is needed to go on: open units, closed units, and the best plan."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    schema_version: Literal[1] = 1
-    scenario_hash: str
-    open: tuple[WorkUnit, ...]
-    closed: tuple[WorkUnit, ...] = ()
-    best_rows: tuple[int, ...] | None = None
-    best_s: float | None = None
-
-    @property
-    def lower_s(self) -> float:
-        """Lower bound on the objective of every plan."""
-        best = math.inf if self.best_s is None else self.best_s
-        return min([best, *(unit.lower_s for unit in self.open)]) * (1 - 2 * UNIT_TOLERANCE)
-
-    def save(self, path: Path) -> None:
-        """Write the state as JSON."""
-        write_text_whole(path, self.model_dump_json(indent=1) + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> SearchState:
-        """Read what :meth:`save` wrote.
-
-        Raises
-        ------
-        ContractError
-            If the file is not such a state.
-        """
-        try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, ValidationError) as error:
-            raise ContractError(f"{path}: not a search state ({error}); start the search again") from error
 
 
 @dataclass(frozen=True)
@@ -114,17 +56,21 @@ def start(problem: PlanningProblem) -> SearchState:
 
     Raises
     ------
-    ContractError
-        For the objective ``energy``, whose search needs no splitting, and for a target, which has one search a depth.
+    UsageError
+        For the objectives ``energy`` and ``time-to-target``, and where steps may overlap: those have searches of their
+        own.
     """
-    if problem.objective == ENERGY:
-        raise ContractError("a search in parts is for latency objectives; energy needs none: plan as usual")
-    if problem.objective == TIME_TO_TARGET:
-        raise ContractError(
-            "a search in parts is for one depth of untrained blocks, and time-to-target is searched at every depth: "
-            "plan as usual"
+    if problem.objective in (ENERGY, TIME_TO_TARGET):
+        raise UsageError(
+            f"a search in parts: the objective is {problem.objective}, whose search takes moments or has one for every "
+            "depth; needs round-latency or time-to-progress: plan without --workers"
         )
-    return SearchState(scenario_hash=problem.scenario.content_hash(), open=(WorkUnit(),))
+    if problem.staleness.any():
+        raise UsageError(
+            "a search in parts: found steps that overlap (training.overlap), which have a search of their own: plan "
+            "without --workers"
+        )
+    return SearchState(problem_hash=digest_of(problem), open=(WorkUnit(),))
 
 
 def do_unit(problem: PlanningProblem, unit: WorkUnit, incumbent_s: float, num_parts: int = 2) -> UnitResult:
@@ -229,7 +175,7 @@ def run(
     Raises
     ------
     ContractError
-        If the state belongs to another scenario.
+        If the state belongs to another problem.
     """
     check_state(problem, state)
     ticket = itertools.count()
@@ -254,8 +200,10 @@ def check_state(problem: PlanningProblem, state: SearchState) -> None:
     ContractError
         Saying which does not hold.
     """
-    if state.scenario_hash != problem.scenario.content_hash():
-        raise ContractError("the search state belongs to another scenario; start the search again")
+    if state.problem_hash != digest_of(problem):
+        raise ContractError(
+            "the search state belongs to another scenario, or to other costs of its options; start the search again"
+        )
     covered = covered_fraction(problem, (*state.open, *state.closed))
     if covered != 1:
         raise ContractError(

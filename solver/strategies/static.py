@@ -31,16 +31,31 @@ class Static(Strategy):
             If no plan was found although none of the proofs of infeasibility holds.
         """
         if problem.staleness.any():
-            found = search(problem, effort)
+            found = self.searched(problem, effort)
             return Proposal(found.rows, bounds=found)
         try:
             start = SplitFed().propose(problem, effort).rows
         except InfeasibleError:
             start = None
-        result = search(problem, effort.starting_at(start))
+        result = self.searched(problem, effort.starting_at(start))
         if problem.scenario.training.steps_synchronise:
             return _best_synchronised(problem, effort, result)
         return Proposal(result.rows, bounds=result)
+
+    def searched(self, problem: PlanningProblem, effort: Effort) -> SearchResult:
+        """Return the best options that a search finds, with their bounds.
+
+        Parameters
+        ----------
+        problem, effort
+            As of :meth:`propose`.
+
+        Raises
+        ------
+        InfeasibleError, SolverFailure
+            As :meth:`propose` raises them.
+        """
+        return search(problem, effort)
 
 
 def _baselines() -> list[Strategy]:

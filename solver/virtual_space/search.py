@@ -1,9 +1,9 @@
 """Search for the best choice of one plan of every app, beside a bound that holds for all choices.
 
 Few plans are listed and left to HiGHS. Of many, those are generated that the relaxation within a period asks for: the
-shortest period that it does not refuse is the bound, found by bisection. Choices are found by searching near the bound,
-then at ever longer periods. What gap remains is closed from both sides: by searching again around the best choice with
-most of its apps as they are, and by branching until the period that would close the gap is found or refused.
+shortest period that it does not refuse is the bound, found by bisection. What gap remains is closed from both sides by
+local search and a programme over parts; where that does not do, by searching again around the best choice with most of
+its apps as they are, and by branching until the period that would close the gap is found or refused.
 
 With the objective energy, the period is given, and joules take its place.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
+from hybridsplit.solver.virtual_space.both_sides import BothSides
 from hybridsplit.solver.virtual_space.columns import Column
 from hybridsplit.solver.virtual_space.decisions import RULES
 from hybridsplit.solver.virtual_space.enumerate import all_parts, enumerated, num_plans
@@ -64,10 +65,12 @@ class Search:
     is_refused: bool = False
     """Whether a search that found nothing has proved that there is nothing."""
     _pool: Pool = field(init=False)
+    _sides: BothSides | None = field(init=False)
     _is_all_listed: bool = False
 
     def __post_init__(self) -> None:
         self._pool = Pool(self.space)
+        self._sides = None if self.most_period_s is not None else BothSides(self.space, self.gap, self.clock)
 
     def run(self, start: Iterable[Column] = ()) -> Choice | None:
         """Search for the best choice; None where none was found.
@@ -86,11 +89,15 @@ class Search:
             listed = self._listed(best)
             if listed is not None or self.is_refused:
                 return listed
+        if self._sides is not None and best is None:
+            best, self.is_refused = self._sides.any()
+            if self.is_refused:
+                return None
         bound = self._root_bound(best)
         if bound is None:
             self.is_refused = True
             return None
-        if best is None or self._objective(best) > bound * (1 + self.gap):
+        if best is None or (self._sides is None and self._objective(best) > bound * (1 + self.gap)):
             best = self._better(best, self._any(bound) if best is None else None)
             best = self._better(best, self._first(bound, self.clock.part(0.5) if best is not None else self.clock))
         if best is None:
@@ -250,6 +257,12 @@ class Search:
             objective = self._objective(best)
             if objective <= bound * (1 + self.gap) or self.clock.is_over():
                 break
+            if self._sides is not None and bound > 0:
+                best, raised = self._sides.round(best, objective, bound, attempt)
+                if self._sides.is_complete or raised > bound or self._objective(best) < objective:
+                    bound = raised
+                    continue
+                self._sides = None  # More time would not help it.
             # What closes the gap if it is refused; or far below, while such choices are found.
             # A little less than the gap, so that rounding leaves no more than that.
             target = objective / (1 + 0.999 * self.gap)

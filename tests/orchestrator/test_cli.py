@@ -81,15 +81,18 @@ def test_options_are_those_of_the_contract() -> None:
             "--workers",
         ],
         "plan": [
+            "--address",
             "--all",
             "--json",
             "--out",
+            "--parts",
             "--report",
             "--set",
             "--strategy",
             "--time-limit",
             "--traces",
             "--warm-start",
+            "--workers",
         ],
         "pareto": ["--json", "--out", "--points", "--set", "--x", "--y"],
         "run": [
@@ -105,7 +108,18 @@ def test_options_are_those_of_the_contract() -> None:
             "--strategy",
             "--workers",
         ],
-        "replay": ["--absolute", "--in-order", "--json", "--out", "--round", "--rounds", "--traces"],
+        "replay": [
+            "--absolute",
+            "--averaging",
+            "--in-order",
+            "--json",
+            "--out",
+            "--radio",
+            "--round",
+            "--rounds",
+            "--server",
+            "--traces",
+        ],
         "compare": [
             "--address",
             "--executor",
@@ -124,8 +138,8 @@ def test_options_are_those_of_the_contract() -> None:
 
 
 def test_scenarios() -> None:
-    assert [row.get("clients") for row in document("scenarios")] == [6, 12, 100, 1000, None, 2]
-    assert document("scenarios")[-2]["apps"] == 6
+    assert [row.get("clients") for row in document("scenarios")] == [6, 12, 100, 1000, None, 2, 2]
+    assert document("scenarios")[-3]["apps"] == 6
     assert done("scenarios", "quickstart") == builtin_text("quickstart")
     assert json.loads(done("scenarios", "--schema"))["title"] == "hybridsplit scenario"
     assert "quickstart" in done("scenarios")

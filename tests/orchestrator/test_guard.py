@@ -42,6 +42,15 @@ def test_a_run_ends_as_it_says_and_is_spoken_for_where_it_cannot(body: str, code
     assert errors == said
 
 
+def test_what_to_do_is_said_of_the_command_that_ended() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", BEGIN.replace("begin()", "begin('pilot')") + "os._exit(1)"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (process.returncode, process.stderr) == (4, guard.SENTENCE_OF_OTHERS)
+    assert "--resume" not in process.stderr
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_signals_are_passed_on(sent: signal.Signals) -> None:
     body = f"signal.signal({int(sent)}, lambda *_: (print('heard', flush=True), guard.end(watched), os._exit(7)))\n"
@@ -79,9 +88,18 @@ def _is_alive(pid: int) -> bool:
         (["run", "quickstart", "--executor", "inline"], False),
         (["run", "--executor=inline", "quickstart"], False),
         (["run", "--help"], False),
+        (["run", "quickstart", "--executor", "inline", "--executor=ray"], True),
+        (["compare", "quickstart", "--run"], True),
+        (["compare", "quickstart", "--seeds", "5"], True),
+        (["compare", "quickstart", "--seeds=5", "--executor", "inline"], False),
+        (["compare", "quickstart"], False),
+        (["pilot", "quickstart"], False),
+        (["pilot", "quickstart", "--executor", "ray"], True),
+        (["search", "quickstart", "--executor=ray"], True),
         (["plan", "quickstart"], False),
+        (["plan", "quickstart", "--strategy", "static", "--workers=2"], True),
         ([], False),
     ],
 )
-def test_only_runs_that_may_start_ray_are_watched_over(arguments: list[str], needed: bool) -> None:
+def test_only_commands_that_may_start_ray_are_watched_over(arguments: list[str], needed: bool) -> None:
     assert guard.is_needed(arguments) is needed

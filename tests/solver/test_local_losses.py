@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridsplit.runtime.replay import replay
+from hybridsplit.runtime.replay.planned_work import Circumstances, work_of
 from hybridsplit.scenarios.contracts.jobs import Resource, StatedCosts, crossings, num_exchanges, round_jobs
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -142,3 +143,16 @@ def test_arrays_of_the_solver_are_the_jobs_of_the_contract(every: int) -> None:
         ):
             amounts = {job.step: job.amount * unit for job in listed if job.phase is phase}
             assert array[:, row] == pytest.approx([amounts.get(step, 0.0) for step in range(7)])
+
+
+def test_clients_that_differ_in_their_uploads_alone_have_jobs_of_their_own() -> None:
+    """Same link, bytes and seconds: the replay must not give one the other's round."""
+    instance = instance_of(1)
+    rows = instance.table.table
+    table = OptionTable(rows[rows["mode"] == "fo-local"].reset_index(drop=True))
+    plan = make_plan(instance.scenario, table, "static")
+    client = plan.clients[0]
+    for every in (1, 2, 5, 1):
+        other = client.model_copy(update={"upload_every": every})
+        work = work_of(plan.model_copy(update={"clients": (client, other)}), instance.scenario, Circumstances())
+        assert [item.jobs for item in work] == [round_jobs(one, 5) for one in (client, other)]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import search
-from hybridsplit.solver.search.work_units import SearchState, WorkUnit, covered_fraction, run, start
+from hybridsplit.solver.search.search_state import SearchState, WorkUnit
+from hybridsplit.solver.search.work_units import covered_fraction, run, start
 from hybridsplit.testing.instances import random_instance
 from tests.tiers import one_of
 
@@ -71,16 +75,40 @@ def test_another_scenario_is_refused(tmp_path: Path) -> None:
         SearchState.load(tmp_path / "state.json")
 
 
+def test_a_plan_to_start_from_is_kept_unless_a_better_one_is_known() -> None:
+    problem = build(5)
+    begun = start(problem).knowing(np.arange(5), 2.0)
+    assert (begun.best_s, begun.best_rows) == (2.0, (0, 1, 2, 3, 4))
+    assert begun.knowing(np.zeros(5, dtype=np.int64), 3.0) == begun
+    assert begun.knowing(np.zeros(5, dtype=np.int64), 1.0).best_s == 1.0
+
+
 @pytest.mark.slow
 @pytest.mark.ray
-def test_ray_tasks_find_the_optimum(tmp_path: Path) -> None:
-    from hybridsplit.orchestrator.studies.distributed import distributed_search
+def test_ray_tasks_find_the_optimum_from_where_they_stopped(tmp_path: Path) -> None:
+    from hybridsplit.orchestrator.studies.distributed import Parts, SearchInParts
 
-    instance = random_instance(6, num_clients=7, num_options=3)
+    instance = random_instance(6, num_clients=9, num_options=3)
     file = tmp_path / "state.json"
-    begun = distributed_search(instance.scenario, instance.table, num_workers=2, state_file=file, max_units=1)
-    assert begun.open
-    done = distributed_search(instance.scenario, instance.table, num_workers=2, state_file=file)
-    assert done.open == ()
-    problem = build_problem(instance.table, instance.scenario)
-    assert done.best_s == pytest.approx(search(problem).objective_s, rel=2e-6)
+    seen: list[SearchState] = []
+
+    def planned(max_units: int | None) -> Plan:
+        strategy = SearchInParts(Parts(2, state_file=file, max_units=max_units), seen.append)
+        return make_plan(instance.scenario, instance.table, strategy)
+
+    begun = planned(1)
+    assert seen[-1].open
+    assert begun.status is PlanStatus.TIME_LIMIT
+    closed = set(seen[-1].closed)
+    done = planned(None)
+    assert seen[-1].open == ()
+    assert closed <= set(seen[-1].closed)
+    whole = make_plan(instance.scenario, instance.table, "static")
+    assert done.strategy == "static"
+    assert done.objective_s == pytest.approx(whole.objective_s, rel=1e-6)
+    assert done.lower_bound_s <= whole.objective_s
+    assert done.status is PlanStatus.OPTIMAL
+    assert done.schedule_lower_bound_s == pytest.approx(whole.schedule_lower_bound_s, rel=1e-2)
+    number = len(seen)
+    assert planned(None).clients == done.clients
+    assert len(seen) == number

@@ -102,6 +102,32 @@ def test_compare_and_profile_show_it(folder: Path) -> None:
     assert json.loads(invoked("profile", str(folder / "small.yaml"), "--json").stdout)["blocks"][0] == "VitEmbedding"
 
 
+@pytest.mark.slow
+def test_a_rack_holds_what_none_of_its_machines_does(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    text = invoked("plan", "rack", "--out", str(plan)).stdout
+    assert "with a single cut nothing fits into memory" in text
+    document = json.loads(plan.read_text(encoding="utf-8"))
+    assert all(len(client["path"]) >= 3 for client in document["clients"])
+    replayed = json.loads(invoked("replay", str(plan), "--json").stdout)
+    assert replayed["value_s"] == pytest.approx(replayed["planned_s"], rel=1e-9)
+    assert "is within their memory" in invoked("plan", "rack", "--strategy", "single-cut", code=3).output
+
+
+@pytest.mark.slow
+def test_a_small_rack_trains(tmp_path: Path) -> None:
+    small = {
+        "model.config.hidden_size": 64, "model.config.num_attention_heads": 2, "model.config.intermediate_size": 128,
+        "model.config.num_hidden_layers": 4, "model.config.vocab_size": 128, "data.num_samples": 128,
+        "training.rounds": 1, "training.local_steps": 2,
+    }  # fmt: skip
+    settings = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+    out = tmp_path / "run"
+    invoked("run", "rack", *settings, "--strategy", "even-split", "--executor", "inline", "--out", str(out))
+    trained = json.loads((out / "summary.json").read_text(encoding="utf-8"))["training"]
+    assert 0 <= trained["test_accuracy"] <= 1
+
+
 @pytest.fixture(scope="module")
 def run_folder(folder: Path) -> Path:
     """A run by a strategy with three cuts, in this process."""

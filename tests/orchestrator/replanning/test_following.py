@@ -13,8 +13,10 @@ import yaml
 from hybridsplit.orchestrator import pipeline
 from hybridsplit.orchestrator.replanning.following import Following
 from hybridsplit.orchestrator.replanning.policies import Never
+from hybridsplit.orchestrator.replanning.words import predicted_peaks
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.training import Trained, train_by_plan
+from hybridsplit.orchestrator.views.tables import memory_line
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.runtime.data.participation import draw_attendance
 from hybridsplit.runtime.executors.inline import InlineExecutor
@@ -179,6 +181,11 @@ def test_files_and_report_name_the_plans(case: Case, tmp_path: Path) -> None:
     for name in ("rounds", "replay"):
         assert pd.read_parquet(folder.path / f"{name}.parquet")["plan"].tolist() == list(followed.of_round)
     assert any(note.startswith("The plan changed") for note in summary.notes)
+    peaks = predicted_peaks(plan, followed)
+    assert peaks == [max(one.client(c.id).client_peak_bytes for one in followed.plans) for c in plan.clients]
+    assert peaks != [client.client_peak_bytes for client in plan.clients]
+    share = max(peak / c.memory_budget_bytes for peak, c in zip(peaks, plan.clients, strict=True))
+    assert f"predicted {share:.1%}" in memory_line(plan, summary.peak_bytes, peaks)
     assert "The plan changed" in pipeline.write_report(folder).read_text()
     replanned = folder.path / "replanned.json"
     replanned.write_text(replanned.read_text().replace('"plan_of_round":', '"plan_of_round" :'))

@@ -127,7 +127,7 @@ def test_training_commands_refuse_an_inference_task() -> None:
         load_scenario("wearables")
     with pytest.raises(ScenarioError, match="the scenario: task: found 'inference'"):
         scenario_of_values(yaml.safe_load(builtin_text("wearables")), {})
-    assert all_builtin_names() == [*builtin_names(), "wearables", "factory"]
+    assert all_builtin_names() == [*builtin_names(), "wearables", "factory", "rack"]
 
 
 def test_the_exported_schema_takes_both_kinds_of_task() -> None:

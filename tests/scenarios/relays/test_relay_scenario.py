@@ -89,6 +89,13 @@ def test_what_is_about_one_cut_refuses_it_in_one_sentence() -> None:
         scenario_of_values(yaml.safe_load(builtin_text("factory")), {})
 
 
+def test_a_server_of_several_machines_is_a_chain_of_nodes() -> None:
+    loaded = load_task("rack")
+    assert isinstance(loaded, RelayScenario)
+    assert [link.to for link in loaded.network.links if link.origin == "card-0"] == ["card-1"]
+    assert len({node.memory_bytes for node in loaded.network.nodes}) == 1
+
+
 def test_the_exported_schema_takes_it() -> None:
     checks = Draft202012Validator(json_schema())
     document = yaml.safe_load(builtin_text("factory"))

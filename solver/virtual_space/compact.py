@@ -1,0 +1,203 @@
+"""One programme for all apps within a given period: which parts run where, whatever plans they belong to.
+
+Every app sends one unit of flow from its first place between layers to its last, over parts, which are ranges of layers
+on a device. What a part adds to its device does not depend on the parts before and after it, so that limits are sums
+over parts, and there are some thousand of these where there are millions of plans. HiGHS refuses a period of this
+programme far sooner than one over plans.
+
+Where links have different rates, a hop is counted at the rate of each end's own link, which is no more than it takes:
+what is refused is refused, and a choice is taken only after it was checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+import scipy.sparse as sp
+
+from hybridsplit.scenarios.contracts.virtual_space import UNITS, BoolArray, FloatArray, IntArray
+from hybridsplit.solver.virtual_space.columns import KERNEL, NUM_MEMORIES, RX, TX, Column, Part
+from hybridsplit.solver.virtual_space.dual_feasible import counted_sizes
+from hybridsplit.solver.virtual_space.periods import frames_in
+from hybridsplit.solver.virtual_space.reassign import Reassignment
+
+MOST_PARTS = 12_000
+"""Parts of all apps, over all devices, up to which the programme is tried."""
+_WHOLE = 1 + 1e-9
+_NUM_ROWS = len(UNITS) + NUM_MEMORIES
+_LEAST_S = 0.02
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the programme came to.
+
+    Parameters
+    ----------
+    choice
+        One plan of every app within the period; None where none was found.
+    is_refused
+        Whether there is none.
+    is_exact
+        Whether more time would decide: not where what it found is no choice, or where it has too many parts.
+    """
+
+    choice: tuple[Column, ...] | None
+    is_refused: bool
+    is_exact: bool
+
+
+@dataclass(frozen=True)
+class _Variables:
+    """Parts that can be chosen: their app, way, device, range and what they add to the limits of their device."""
+
+    app: IntArray
+    way: IntArray
+    device: IntArray
+    start: IntArray
+    end: IntArray
+    adds: FloatArray
+    room: FloatArray
+
+
+def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 0) -> Decided:
+    """Find a choice within a period, or refuse it.
+
+    Parameters
+    ----------
+    of
+        The space, with what its parts take; it keeps choices that are found.
+    period_s
+        The period.
+    time_limit_s
+        Seconds after which to stop.
+    seed
+        Seed of HiGHS.
+    """
+    scale = np.ones((len(of.space.apps), _NUM_ROWS))
+    scale[:, : len(UNITS)] = frames_in(of.space, period_s)[:, None] / period_s
+    parts = _variables(of, scale)
+    if len(parts.app) > MOST_PARTS or time_limit_s < _LEAST_S:
+        return Decided(None, False, time_limit_s < _LEAST_S)
+    highs = _model(of, parts, scale)
+    highs.setOptionValue("time_limit", time_limit_s)
+    highs.setOptionValue("random_seed", seed)
+    highs.run()
+    if highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+        return Decided(None, True, True)
+    if highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return Decided(None, False, True)
+    chosen = np.flatnonzero(np.array(highs.getSolution().col_value)[: len(parts.app)] > 0.5)
+    choice = _choice(of, parts, chosen)
+    if choice is None or of.note(list(choice)) > period_s * (1 + 1e-9):
+        return Decided(None, False, False)
+    return Decided(choice, False, True)
+
+
+def _variables(of: Reassignment, scale: FloatArray) -> _Variables:
+    """Return the parts that are within all limits by themselves."""
+    found = []
+    for index, app in enumerate(of.parts):
+        adds, of_app = app.adds.copy(), of.space.apps[index]
+        # What the ends send is counted at parts that make it needed, not at those that make it needless.
+        adds[of_app.source, app.starts == 0, TX] += app.sent[of_app.source, TX]
+        adds[of_app.target, app.ends == of_app.num_layers, RX] += app.sent[of_app.target, RX]
+        adds *= scale[index]
+        allowed: BoolArray = app.is_possible & (adds <= _WHOLE).all(axis=-1) & (app.room <= _WHOLE)
+        device, one = np.nonzero(allowed)
+        columns = np.full(len(one), index), app.ways[one], device, app.starts[one], app.ends[one]
+        found.append((*columns, adds[device, one], app.room[device, one]))
+    return _Variables(*(np.concatenate(values) for values in zip(*found, strict=True)))
+
+
+def _model(of: Reassignment, parts: _Variables, scale: FloatArray) -> highspy.Highs:
+    """Return the programme: flows of apps, limits of devices, and room for loading; nothing is minimised."""
+    apps, num_devices, num = of.space.apps, len(of.space.devices), len(parts.app)
+    first = np.concatenate([[0], np.cumsum([app.num_layers + 1 for app in apps])])
+    flow, limits = int(first[-1]), int(first[-1]) + len(apps)
+    which = np.arange(num)
+    part, limit, size = _sizes(of, parts, scale)
+    # Every limit is stated once for each dual feasible function; those of memories but kernels only once.
+    counted = counted_sizes(size)
+    num_limits = num_devices * _NUM_ROWS
+    rows = [first[parts.app] + parts.start, first[parts.app] + parts.end, flow + parts.app]
+    columns, values = [which, which, which], [np.ones(num), -np.ones(num), np.ones(num)]
+    for number, counts in enumerate(counted):
+        rows.append(limits + number * num_limits + limit)
+        columns.append(part)
+        values.append(counts)
+    # What is loaded needs room beside what stays: as much as the app that needs most.
+    rows.append(limits + np.arange(num_devices) * _NUM_ROWS + len(UNITS) + KERNEL)
+    columns.append(num + np.arange(num_devices))
+    values.append(np.ones(num_devices))
+    loading = np.flatnonzero(parts.room)
+    pairs, of_pair = np.unique(parts.app[loading] * num_devices + parts.device[loading], return_inverse=True)
+    last = limits + len(counted) * num_limits
+    rows += [last + of_pair, last + np.arange(len(pairs))]
+    columns += [loading, num + pairs % num_devices]
+    values += [parts.room[loading], -np.ones(len(pairs))]
+    lower = np.full(last + len(pairs), -np.inf)
+    upper = np.zeros(last + len(pairs))
+    lower[:flow] = 0.0
+    lower[first[:-1]] = upper[first[:-1]] = 1.0
+    lower[first[1:] - 1] = upper[first[1:] - 1] = -1.0
+    upper[flow:limits] = of.space.most_cuts + 1
+    upper[limits:last] = _WHOLE
+    shape = (len(lower), num + num_devices)
+    matrix = sp.csc_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape)
+    matrix.eliminate_zeros()
+    return _highs(matrix, lower, upper, num)
+
+
+def _sizes(of: Reassignment, parts: _Variables, scale: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return what takes something of a limit: the part, the limit (device by device), and the share."""
+    touched, kind = np.nonzero(parts.adds > 0)
+    found = [(touched, parts.device[touched] * _NUM_ROWS + kind, parts.adds[touched, kind])]
+    for index, app in enumerate(of.space.apps):
+        sent = of.parts[index].sent * scale[index]
+        for device, unit, ends in ((app.source, TX, parts.start == 0), (app.target, RX, parts.end == app.num_layers)):
+            # What is taken where no part is belongs to the first or last part elsewhere.
+            away = np.flatnonzero((parts.app == index) & ends & (parts.device != device))
+            found.append((away, np.full(len(away), device * _NUM_ROWS + unit), np.full(len(away), sent[device, unit])))
+    part, limit, size = (np.concatenate(values) for values in zip(*found, strict=True))
+    return part, limit, size
+
+
+def _highs(matrix: sp.csc_matrix, lower: FloatArray, upper: FloatArray, num_whole: int) -> highspy.Highs:
+    num_rows, num = matrix.shape
+    programme = highspy.HighsLp()
+    programme.num_col_, programme.num_row_ = num, num_rows
+    programme.col_cost_, programme.col_lower_, programme.col_upper_ = np.zeros(num), np.zeros(num), np.ones(num)
+    programme.row_lower_, programme.row_upper_ = lower, upper
+    programme.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    programme.a_matrix_.start_, programme.a_matrix_.index_ = matrix.indptr, matrix.indices
+    programme.a_matrix_.value_ = matrix.data
+    whole, rest = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
+    programme.integrality_ = [whole] * num_whole + [rest] * (num - num_whole)
+    highs = highspy.Highs()
+    highs.silent()
+    highs.setOptionValue("threads", 1)
+    # Presolve took 10 s of programmes that are solved in 0.2 s.
+    highs.setOptionValue("presolve", "off")
+    highs.passModel(programme)
+    return highs
+
+
+def _choice(of: Reassignment, parts: _Variables, chosen: IntArray) -> tuple[Column, ...] | None:
+    """Return the plans that parts make; None where neighbours on one device are no part together."""
+    found = []
+    for index in range(len(of.space.apps)):
+        plan: list[Part] = []
+        for one in sorted(chosen[parts.app[chosen] == index], key=lambda one: int(parts.start[one])):
+            part = Part(int(parts.device[one]), int(parts.start[one]), int(parts.end[one]), bool(parts.way[one]))
+            if plan and plan[-1].device == part.device:
+                if plan[-1].reloads != part.reloads:
+                    return None
+                part = Part(part.device, plan.pop().start, part.end, part.reloads)
+            plan.append(part)
+        if not all(of.is_possible(index, part) for part in plan):
+            return None
+        found.append(of.plan(index, tuple(plan))[0])
+    return tuple(found)

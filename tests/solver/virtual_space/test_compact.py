@@ -1,0 +1,122 @@
+"""The compact programme and the local search against all plans: what parts add, refusals, and plans chosen anew."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybridsplit.profiler.accelerators.space import virtual_space
+from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
+from hybridsplit.scenarios.inference.schema import InferenceScenario
+from hybridsplit.solver.virtual_space import compact
+from hybridsplit.solver.virtual_space.columns import Column, make_column
+from hybridsplit.solver.virtual_space.enumerate import all_parts
+from hybridsplit.solver.virtual_space.periods import fits_memories, period_of
+from hybridsplit.solver.virtual_space.pool import Clock
+from hybridsplit.solver.virtual_space.reassign import Reassignment
+from hybridsplit.solver.virtual_space.search import Search
+from tests.solver.virtual_space.tasks import random_task
+
+
+def task(seed: int, *, equal_links: bool = True, **keys: int) -> VirtualSpace:
+    """A random space; its apps may begin and end on one device."""
+    document = random_task(seed, **keys).resolved()
+    if equal_links:
+        for group in document["accelerators"]:
+            group["link_bps"] = document["accelerators"][0]["link_bps"]
+    return virtual_space(InferenceScenario.model_validate(document, strict=False))
+
+
+def every_plan(space: VirtualSpace, app: int) -> list[Column]:
+    return [make_column(space, app, parts) for parts in all_parts(space, app)]
+
+
+def walks(space: VirtualSpace) -> Reassignment:
+    return Reassignment(space, np.random.default_rng(0))
+
+
+@given(seed=st.integers(0, 10_000), equal_links=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_parts_add_up_to_what_their_plan_takes(seed: int, equal_links: bool) -> None:
+    space = task(seed, equal_links=equal_links, apps=1, devices=3, cuts=2)
+    of = walks(space)
+    scale = np.ones((1, 7))
+    scale[:, :4] = 1e-6
+    variables = compact._variables(of, scale)
+    part, limit, size = compact._sizes(of, variables, scale)
+    names = list(zip(variables.device, variables.start, variables.end, variables.way, strict=True))
+    for plan in every_plan(space, 0):
+        chosen = [names.index((one.device, one.start, one.end, int(one.reloads))) for one in plan.parts]
+        added = np.zeros(3 * 7)
+        of_plan = np.isin(part, chosen)
+        np.add.at(added, limit[of_plan], size[of_plan])
+        takes = of.plan(0, plan.parts)[1] * scale[0]
+        if equal_links:
+            assert added == pytest.approx(takes.ravel(), rel=1e-9, abs=1e-15)
+        else:
+            assert (added <= takes.ravel() + 1e-12).all(), "a hop is counted for no more than it takes"
+
+
+def shortest_period(space: VirtualSpace) -> float:
+    choices = itertools.product(*(every_plan(space, app) for app in range(len(space.apps))))
+    return min((period_of(space, one) for one in choices if fits_memories(space, one)), default=np.inf)
+
+
+@given(seed=st.integers(0, 10_000), factor=st.floats(0.6, 1.6), equal_links=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_a_period_is_decided_as_enumeration_says(seed: int, factor: float, equal_links: bool) -> None:
+    space = task(seed, equal_links=equal_links, apps=2)
+    shortest = shortest_period(space)
+    period = shortest * factor if np.isfinite(shortest) else 1e6
+    answer = compact.decided(walks(space), period, 10.0)
+    if answer.choice is not None:
+        assert period_of(space, answer.choice) <= period * (1 + 1e-9)
+        assert fits_memories(space, answer.choice)
+    if period >= shortest * (1 + 1e-9):
+        assert not answer.is_refused, "no period that a choice keeps is refused"
+    elif period < shortest * (1 - 1e-6):
+        assert answer.choice is None
+        assert answer.is_refused or not (equal_links and answer.is_exact), "where links are equal, it is decided"
+
+
+@given(seed=st.integers(0, 10_000), equal_links=st.booleans())
+@settings(max_examples=15, deadline=None)
+def test_an_app_planned_anew_has_its_shortest_period_at_once(seed: int, equal_links: bool) -> None:
+    space = task(seed, equal_links=equal_links, apps=1, devices=3)
+    plans = [one for one in every_plan(space, 0) if fits_memories(space, [one])]
+    if not plans:
+        return
+    shortest = min(period_of(space, [one]) for one in plans)
+    found = walks(space).search(shortest * (1 + 1e-6), Clock(time.monotonic() + 10))
+    assert found is not None
+    assert period_of(space, found) <= shortest * (1 + 2e-6)
+    assert walks(space).search(shortest * 0.999, Clock(time.monotonic() + 10), most_sweeps=5) is None
+
+
+def test_no_choice_is_met_twice_as_shorter_and_what_does_not_fit_is_not_kept() -> None:
+    space = task(3, apps=2)
+    of = walks(space)
+    choices = [list(one) for one in itertools.product(*(every_plan(space, app) for app in range(2)))]
+    for choice in choices:
+        noted = of.note(choice)
+        assert noted == (period_of(space, choice) if fits_memories(space, choice) else np.inf)
+    assert of.best_s == shortest_period(space)
+    assert of.best is not None
+    assert fits_memories(space, of.best)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_the_bound_of_a_larger_search_is_below_every_choice_of_another_seed(seed: int) -> None:
+    space = task(seed, apps=5, devices=4, cuts=2, layers=5)
+    found = Search(space, 0.01, Clock(time.monotonic() + 5)).run()
+    if found is None:
+        return
+    other = Reassignment(space, np.random.default_rng(seed + 1))
+    other.search(found.lower_bound * 0.999, Clock(time.monotonic() + 5), most_sweeps=2000)
+    assert other.best_s >= found.lower_bound * (1 - 1e-9)

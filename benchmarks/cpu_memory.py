@@ -17,7 +17,7 @@ import torch
 
 from hybridsplit.profiler.memory import client_memory, server_memory
 from hybridsplit.profiler.models import traced_model
-from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.data.split_models import split_model
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.session.server import ServerSide
@@ -77,6 +77,7 @@ def scenario_of(name: str, optimizer: dict[str, Any], dtype: str) -> Scenario:
         "data": {"source": "synthetic-tokens"} if is_text else {"source": "digits", "image_size": 32},
         "training": {
             "optimizer": optimizer, "batch_size": 8, "local_steps": 2, "zeroth_order": {"directions": 2},
+            "modes": list(Mode),
             **({"sequence_length": 64} if is_text else {}),
         },
         "server": {"device": "edge_rtx_3090"},
@@ -123,7 +124,7 @@ def main() -> None:
     errors: dict[tuple[str, str], list[float]] = defaultdict(list)
     for name, (_, optimizer), dtype in itertools.product(MODELS, OPTIMIZERS.items(), ("float32", "bfloat16")):
         scenario = scenario_of(name, optimizer, dtype)
-        traced, model, batch = traced_model(scenario), SplitModel(build_blocks(scenario)), random_batch(scenario)
+        traced, model, batch = traced_model(scenario), split_model(scenario), random_batch(scenario)
         start = model.whole.snapshot()
         for cut in (1, model.num_blocks // 2, model.num_blocks):
             for mode in Mode:

@@ -48,6 +48,7 @@ def _exists(mode: str, cut: int, costs: Sequence[BlockCost], training: Training)
         return False
     if any(cost.num_trainable for cost in costs[:cut]):
         return True
-    # With nothing to train below the cut every mode is one forward pass: the first exact one, or frozen, stands in.
-    stand_ins = [m for m in training.modes if not is_estimated(m)]
+    # With nothing to train below the cut every mode is one forward pass: the first exact one, or frozen, stands in. A
+    # local loss would train its head for nobody there.
+    stand_ins = [m for m in training.modes if not is_estimated(m) and not MODES[m].has_local_head]
     return mode in stand_ins[:1]

@@ -31,7 +31,7 @@ from hybridsplit.profiler.profiles import BatchProfile, Choice, FallOrder, Model
 from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.schema import Scenario
 
-PROFILE_SCHEMA_VERSION = 6
+PROFILE_SCHEMA_VERSION = 7
 _KIND = Kind("a kept profile", PROFILE_SCHEMA_VERSION, "it is dropped, and the model is profiled again")
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("profiler", "runtime", "scenarios")
@@ -131,6 +131,7 @@ def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
         "client_peak_bytes": [[*choice, size] for choice, size in profile.client_peak_bytes.items()],
         "server_peak_bytes": [[*choice, size] for choice, size in profile.server_peak_bytes.items()],
         "forwards": [[*choice, counts] for choice, counts in profile.forwards.items()],
+        "heads": [_cost_to_json(cost) for cost in profile.heads],
         "label_bytes": profile.label_bytes,
         "mask_bytes": profile.mask_bytes,
         "row_id_bytes": profile.row_id_bytes,
@@ -153,6 +154,7 @@ def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
         client_peak_bytes=_choices(document["client_peak_bytes"]),
         server_peak_bytes={(cut, mode): size for cut, mode, size in document["server_peak_bytes"]},
         forwards={Choice(*choice): tuple(counts) for *choice, counts in document["forwards"]},
+        heads=tuple(_cost_from_json(cost) for cost in document["heads"]),
         label_bytes=document["label_bytes"],
         mask_bytes=document["mask_bytes"],
         row_id_bytes=document["row_id_bytes"],

@@ -63,6 +63,31 @@ def block_costs(traced: TracedModel, scenario: Scenario) -> list[BlockCost]:
     return costs
 
 
+def head_costs(traced: TracedModel, scenario: Scenario) -> list[BlockCost]:
+    """Return the cost of the auxiliary head behind every cut, its loss included, first to last; none without heads.
+
+    Raises
+    ------
+    ProfileError
+        If a matmul-class operator has no cost formula.
+    """
+    known: dict[Hashable, BlockCost] = {}
+    costs: list[BlockCost] = []
+    x = traced.batch.inputs
+    with shapes_only(CPU_KERNELS, traced.memo):
+        for cut, block in enumerate(traced.model.whole.ordered()[:-1], start=1):
+            with torch.no_grad():
+                x = block(x, traced.batch.mask_BS)
+            head = traced.model.head(cut)
+            if head is None:
+                return []
+            key = signature(head, x, is_last=True)
+            if key not in known:
+                known[key] = _trace(head, x, traced, scenario, is_first=False, is_last=True)
+            costs.append(known[key])
+    return costs
+
+
 def _trace(
     block: Block, x: Tensor, traced: TracedModel, scenario: Scenario, *, is_first: bool, is_last: bool
 ) -> BlockCost:

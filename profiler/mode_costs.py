@@ -25,7 +25,9 @@ class Clock(Protocol):
         """Return the seconds."""
 
 
-def block_seconds(clock: Clock, costs: Sequence[BlockCost], *, is_server: bool = False) -> BlockSeconds:
+def block_seconds(
+    clock: Clock, costs: Sequence[BlockCost], heads: Sequence[BlockCost] = (), *, is_server: bool = False
+) -> BlockSeconds:
     """Evaluate all passes of all blocks on a device; a pass that was not traced takes NaN seconds, never zero.
 
     Parameters
@@ -34,6 +36,8 @@ def block_seconds(clock: Clock, costs: Sequence[BlockCost], *, is_server: bool =
         Seconds of a piece of work on the device.
     costs
         [L] work of every block.
+    heads
+        [L-1] work of the auxiliary head behind each block but the last; none where no mode has one.
     is_server
         Whether parameters are updated by the server's optimizer instead of the client's.
     """
@@ -53,7 +57,7 @@ def block_seconds(clock: Clock, costs: Sequence[BlockCost], *, is_server: bool =
             known[id(cost)] = [math.nan if work is None else clock(work) for work in passes]
     table = np.array([known[id(cost)] for cost in costs])
     columns = [*table.T, np.array([cost.num_trainable > 0 for cost in costs])]
-    return BlockSeconds(*columns)
+    return BlockSeconds(*columns, heads=block_seconds(clock, heads) if heads else None)
 
 
 def server_step_s(s: BlockSeconds, mode: TrainingMode, cut: int, training: Training, *, client_trains: bool) -> float:

@@ -8,7 +8,7 @@ import torch
 
 from hybridsplit.profiler.availability import existing_cuts
 from hybridsplit.profiler.batch_worth import measures_noise_scale
-from hybridsplit.profiler.compute import block_costs, signature
+from hybridsplit.profiler.compute import block_costs, head_costs, signature
 from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.half_precision import kept_shares
@@ -34,7 +34,7 @@ from hybridsplit.profiler.models import (
 from hybridsplit.profiler.profiles import BatchProfile, Choice, FallOrder, ModelProfile, OnProgress
 from hybridsplit.profiler.progress import gradient_split, measured_noise_scale
 from hybridsplit.profiler.shapes import shapes_only
-from hybridsplit.runtime.session.client import needs_row_ids
+from hybridsplit.runtime.session.row_ids import needs_row_ids
 from hybridsplit.scenarios.modes import MODES, Asks
 from hybridsplit.scenarios.modes.loss_probes import LossProbes
 from hybridsplit.scenarios.schema import Scenario
@@ -108,7 +108,10 @@ def _profile_at(
         if MODES[mode].has_recompute_orders:
             peaks |= tracer.recomputing(its_cuts, mode, forwards, gaps)
         else:
-            peaks |= {Choice(cut, mode): size for cut, size in tracer.client_peaks(its_cuts, mode).items()}
+            # The first step of a round sends whatever the rest do, and holds the most.
+            every = scenario.training.local_loss.of_mode(mode)
+            found = tracer.client_peaks(its_cuts, mode).items()
+            peaks |= {Choice(cut, mode, upload_every=q): size for cut, size in found for q in every}
         peaks = tracer.with_overlap(peaks, mode, forwards, gaps)
         tracer.on_cut = _cuts_shown(
             on_progress, f"server memory of {mode}", 2 * position + 1, 2 * len(modes), len(costs)
@@ -119,7 +122,7 @@ def _profile_at(
         on_cuda[cuda] = {}
         for position, choice in enumerate(peaks, start=1):
             on_progress(f"following the CUDA allocator: choice {position} of {len(peaks)}", 0.9)
-            on_cuda[cuda][choice] = client_memory(traced, scenario, *choice, cuda).peak_bytes
+            on_cuda[cuda][choice] = client_memory(traced, scenario, *choice[:4], cuda).peak_bytes
     batch = traced.batch
     is_language = scenario.model.task == "causal-lm"
     needed = {
@@ -141,6 +144,7 @@ def _profile_at(
         cuda_peak_bytes=on_cuda,
         falls=tracer.falls,
         recompute_gaps=gaps,
+        heads=tuple(head_costs(traced, scenario)),
     )
 
 

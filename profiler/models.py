@@ -18,13 +18,15 @@ import torch
 from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.shapes import ShapeMemo, shapes_only
 from hybridsplit.runtime.data.sources import load_dataset, model_blocks, sample_of, states_shapes
-from hybridsplit.runtime.models.configuration import image_channels, is_of_shapes, model_config
+from hybridsplit.runtime.data.split_models import batch_like
+from hybridsplit.runtime.models.configuration import is_of_shapes
 from hybridsplit.runtime.models.facts import Sample
-from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.local_heads import local_heads
 from hybridsplit.runtime.split.parts import SplitModel
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
-from hybridsplit.scenarios.schema import ImageSource, Scenario, TextSource
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.sections.local_loss import local_modes
 
 BlockGraph: TypeAlias = "nx.DiGraph[int]"
 """Blocks 1..L after the input, node 0."""
@@ -61,9 +63,15 @@ def traced_model(scenario: Scenario) -> TracedModel:
         If the model cannot be built.
     """
     dataset = None if states_shapes(scenario) else load_dataset(scenario)
-    model = SplitModel(model_blocks(scenario, meta=True, dataset=dataset))
+    blocks = model_blocks(scenario, meta=True, dataset=dataset)
     sample = sample_of(scenario, dataset)
-    return TracedModel(model, _batch(scenario, scenario.training.batch_size, sample), sample=sample)
+    traced = TracedModel(SplitModel(blocks), _batch(scenario, scenario.training.batch_size, sample), sample=sample)
+    if not local_modes(scenario.training.modes):
+        return traced
+    block_graph(traced)  # says what is wrong where the model does not run on these shapes
+    with shapes_only(CPU_KERNELS, traced.memo):
+        heads = local_heads(blocks, traced.batch, scenario)
+    return replace(traced, model=SplitModel(blocks, heads))
 
 
 def with_batch_size(traced: TracedModel, scenario: Scenario, batch_size: int) -> TracedModel:
@@ -80,28 +88,7 @@ def with_batch_size(traced: TracedModel, scenario: Scenario, batch_size: int) ->
 
 
 def _batch(scenario: Scenario, batch_size: int, sample: Sample | None) -> Batch:
-    data = scenario.data
-    device = torch.device("meta")
-    if sample is not None:
-        inputs = torch.empty(batch_size, *sample.shape, dtype=sample.dtype, device=device)
-        is_language = scenario.model.task == "causal-lm"
-        labels = torch.empty(inputs.shape if is_language else (batch_size,), dtype=torch.long, device=device)
-        mask_BS = torch.empty(inputs.shape[:2], dtype=torch.bool, device=device) if sample.is_padded else None
-        return Batch(inputs, labels, mask_BS)
-    if isinstance(data, ImageSource):
-        channels = image_channels(model_config(scenario.model), 1)
-        shape = batch_size, channels, data.image_size, data.image_size
-        images = torch.empty(shape, dtype=torch_dtype(scenario.model), device=device)
-        return Batch(images, torch.empty(batch_size, dtype=torch.long, device=device))
-    length = scenario.training.sequence_length
-    assert length is not None
-    tokens = torch.empty(batch_size, length, dtype=torch.long, device=device)
-    is_padded = isinstance(data, TextSource) and data.is_padded
-    mask_BS = torch.empty(batch_size, length, dtype=torch.bool, device=device) if is_padded else None
-    if scenario.model.task == "causal-lm":
-        # A label tensor of its own where padding is masked out, the ids themselves otherwise: both cross the air.
-        return Batch(tokens, torch.empty_like(tokens), mask_BS)
-    return Batch(tokens, torch.empty(batch_size, dtype=torch.long, device=device), mask_BS)
+    return batch_like(scenario, batch_size, sample, torch.device("meta"))
 
 
 def block_graph(traced: TracedModel) -> BlockGraph:

@@ -25,10 +25,11 @@ from hybridsplit.profiler.profiles import ModelProfile, OnProgress
 from hybridsplit.profiler.roofline import check_can_train, seconds
 from hybridsplit.profiler.target_gain import with_gains
 from hybridsplit.runtime.aggregation.reliability import expected_progress
+from hybridsplit.scenarios.contracts.jobs import num_exchanges
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.options import GAP_COLUMN, LADDER_COLUMNS, OPTION_COLUMNS, OptionTable
 from hybridsplit.scenarios.devices import Device, find_device
-from hybridsplit.scenarios.modes import MODES, Gradient, StepSizes, TrainingMode
+from hybridsplit.scenarios.modes import MODES, StepSizes, TrainingMode
 from hybridsplit.scenarios.modes.base import SCALAR_BYTES
 from hybridsplit.scenarios.modes.passes import BlockSeconds
 from hybridsplit.scenarios.schema import Client, Scenario, Server, Training
@@ -114,14 +115,14 @@ def _device_rows(
     scenario: Scenario, model: ModelProfile, batch_size: int, device: Device, server_clock: BlockSeconds
 ) -> pd.DataFrame:
     profile, training, load = model.by_batch_size[batch_size], scenario.training, scenario.server.load
-    clock = block_seconds(clock_of(device), profile.costs)
+    clock = block_seconds(clock_of(device), profile.costs, profile.heads)
     of_batch = batch_worth(batch_size, max(model.by_batch_size), noise_scale(scenario, model.noise_scale))
     zeroth_order, steps = training.zeroth_order, training.local_steps
     rows: list[dict[str, object]] = []
     for choice, peak_bytes in profile.peaks_on(cuda_memory(device)).items():
         cut, mode = choice.cut, MODES[choice.mode]
-        num_trainable = profile.num_trainable_below(cut)
-        client_trains = num_trainable > 0
+        below, num_trainable = profile.num_trainable_below(cut), profile.num_trainable_of(cut, mode)
+        client_trains, exchanges = below > 0, num_exchanges(steps, choice.upload_every)
         sizes = StepSizes(
             smashed=profile.smashed_bytes[cut - 1],
             labels=profile.mask_bytes + (0 if training.label_holder == "server" else profile.label_bytes),
@@ -131,19 +132,22 @@ def _device_rows(
             bytes_a_step = mode.bytes_without_server(sizes, zeroth_order)
         else:
             bytes_a_step = mode.step_bytes(sizes, zeroth_order, client_trains=client_trains)
-        exchanged = profile.exchanged_bytes(cut, training.zo_prefix_blocks)
+        exchanged = profile.exchanged_bytes(cut, training.zo_prefix_blocks, mode)
         averaged = _averaged_scalar_bytes(mode, training)
-        upload = exchanged if mode.gradient is Gradient.EXACT else 0
+        upload = mode.model_upload_bytes(exchanged, sizes, zeroth_order, steps)
         step_s = mode.client_step_s(clock, cut, zeroth_order, profile.forwards.get(choice))
         if choice.staleness > 0 and training.overlap.gradient == "current":
             step_s += float(clock.forward[:cut].sum())
-        compute_s = steps * step_s
+        saved_s = mode.saved_without_upload_s(clock, cut, zeroth_order) if exchanges < steps else 0.0
+        compute_s = steps * step_s - (steps - exchanges) * saved_s
         # Others' load leaves this much of the server to all clients together.
-        server_s = steps * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
-        num_above = profile.num_trainable_below(profile.num_blocks) - num_trainable
+        server_s = (
+            exchanges * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
+        )
+        num_above = profile.num_trainable_below(profile.num_blocks) - below
         progress = expected_progress(
             mode, training, float(model.split[:cut].sum()), num_trainable, num_above,
-            kept_below=model.kept_below(cut), kept_above=model.kept_above(cut),
+            kept_below=model.kept_below(cut), kept_above=model.kept_above(cut) * (exchanges / steps),
         )  # fmt: skip
         rows.append(
             {
@@ -153,9 +157,10 @@ def _device_rows(
                 "recomputes": profile.recomputes(choice),
                 "batch_size": batch_size,
                 "staleness": choice.staleness,
+                "upload_every": choice.upload_every,
                 "client_compute_s": compute_s,
-                "uplink_bytes": steps * bytes_a_step.uplink + upload,
-                "downlink_bytes": steps * bytes_a_step.downlink + exchanged + averaged,
+                "uplink_bytes": exchanges * bytes_a_step.uplink + upload,
+                "downlink_bytes": exchanges * bytes_a_step.downlink + exchanged + averaged,
                 "model_upload_bytes": upload,
                 "model_download_bytes": exchanged,
                 "server_compute_s": server_s,

@@ -10,17 +10,19 @@ import numpy as np
 
 from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
+from hybridsplit.scenarios.modes import TrainingMode
 
 OnProgress = Callable[[str, float], None]
 
 
 class Choice(NamedTuple):
-    """A cut, a mode, the order in which ``fo-recompute`` runs its blocks, and how far steps overlap."""
+    """A cut, a mode, the order in which ``fo-recompute`` runs blocks, how far steps overlap, and which steps send."""
 
     cut: int
     mode: str
     recompute: str = ""
     staleness: int = 0
+    upload_every: int = 1
 
 
 class FallOrder(NamedTuple):
@@ -67,6 +69,8 @@ class BatchProfile:
         Client peaks on CUDA devices that a scenario names, by device and choice.
     falls
         Ways down from the levels of ``fo-recompute`` within a step, where the memory of a client moves.
+    heads
+        Costs of the auxiliary head behind each block but the last; empty where no mode has one.
     recompute_gaps
         Forward work of an order above a lower bound, relative, for choices on chains too deep for the exact programme.
     """
@@ -84,6 +88,7 @@ class BatchProfile:
     cuda_peak_bytes: dict[CudaMemory, dict[Choice, int]] = field(default_factory=dict)
     falls: dict[Choice, tuple[FallOrder, ...]] = field(default_factory=dict)
     recompute_gaps: dict[Choice, float] = field(default_factory=dict)
+    heads: tuple[BlockCost, ...] = ()
 
     @property
     def num_blocks(self) -> int:
@@ -91,12 +96,18 @@ class BatchProfile:
         return len(self.costs)
 
     def num_trainable_below(self, cut: int) -> int:
-        """Trainable scalars of the client part."""
+        """Trainable scalars of the model below a cut."""
         return sum(cost.num_trainable for cost in self.costs[:cut])
 
-    def exchanged_bytes(self, cut: int, prefix_blocks: int) -> int:
-        """Bytes of the client part that travel between rounds: all but those of blocks that are never sent again."""
-        return sum(cost.exchanged_bytes for cost in self.costs[prefix_blocks:cut])
+    def num_trainable_of(self, cut: int, mode: TrainingMode) -> int:
+        """Trainable scalars of a client part, with its auxiliary head where the mode has one."""
+        head = self.heads[cut - 1].num_trainable if mode.has_local_head else 0
+        return self.num_trainable_below(cut) + head
+
+    def exchanged_bytes(self, cut: int, prefix_blocks: int, mode: TrainingMode) -> int:
+        """Bytes of a client part that travel between rounds: all but those of blocks that are never sent again."""
+        head = self.heads[cut - 1].exchanged_bytes if mode.has_local_head else 0
+        return sum(cost.exchanged_bytes for cost in self.costs[prefix_blocks:cut]) + head
 
     def recomputes(self, choice: Choice) -> bool:
         """Whether a choice is other than ``fo`` in work: all but the orders that run every block once."""

@@ -13,6 +13,7 @@ from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.assemble import Decision, assemble
+from hybridsplit.solver.explain.local_notes import local_notes
 from hybridsplit.solver.explain.marginal_values import Counterfactuals, counterfactuals, no_counterfactuals
 from hybridsplit.solver.explain.overlap_notes import overlap_notes
 from hybridsplit.solver.explain.reasons import reasons
@@ -120,6 +121,7 @@ def make_plan(
             *proposal.notes,
             *target_notes(problem, proposal.rows),
             *overlap_notes(problem, proposal.rows),
+            *local_notes(problem, proposal.rows),
         ),
         marginals=found.marginals,
         solve_s=time.perf_counter() - began - solution.compile_s,

@@ -138,7 +138,7 @@ class Clairvoyant:
             for client in problem.clients
         ]
         names = ("model_download_bytes", "uplink_bytes", "downlink_bytes", "model_upload_bytes")
-        columns = ("client_compute_s", "server_compute_s", *names)
+        columns = ("client_compute_s", "server_compute_s", *names, "upload_every")
         rows = problem.table[list(columns)].itertuples(index=False)
         steps = scenario.training.local_steps
         self._jobs = [round_jobs(_costs(*row), steps) for row in rows]
@@ -217,12 +217,12 @@ class Clairvoyant:
 
 
 def _costs(
-    client_compute_s: float, server_compute_s: float, model_down: int, up: int, down: int, model_up: int
+    client_compute_s: float, server_compute_s: float, model_down: int, up: int, down: int, model_up: int, every: int
 ) -> StatedCosts:
     """Costs of an option; the exchange of the model is a part of what goes up and down."""
     of_steps = {Phase.UPLINK: up - model_up, Phase.DOWNLINK: down - model_down}
     of_model = {Phase.MODEL_DOWNLOAD: model_down, Phase.MODEL_UPLOAD: model_up}
-    return StatedCosts(client_compute_s, server_compute_s, of_steps | of_model)
+    return StatedCosts(client_compute_s, server_compute_s, of_steps | of_model, every)
 
 
 def _ratio(seconds: float, progress: float) -> float:

@@ -123,6 +123,11 @@ class ReportData:
         return self.scenario.training.overlap.most > 0
 
     @property
+    def offers_seldom_uploads(self) -> bool:
+        """Whether clients with a loss of their own could send smashed data in some steps only."""
+        return max(self.scenario.training.local_loss.upload_every) > 1
+
+    @property
     def slowest(self) -> tuple[ClientPlan, ...]:
         """The clients that the plan's round waits for: several where their latencies are equal as they are shown."""
         longest_s = max(client.latency_s for client in self.plan.clients)

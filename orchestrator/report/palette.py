@@ -60,7 +60,7 @@ PHASE_LABELS: Mapping[Phase, str] = MappingProxyType(
     }
 )
 _MODE_SHAPES: Mapping[Gradient, str] = MappingProxyType(
-    {Gradient.EXACT: "circle", Gradient.ESTIMATED: "diamond", Gradient.NONE: "square"}
+    {Gradient.EXACT: "circle", Gradient.LOCAL: "circle", Gradient.ESTIMATED: "diamond", Gradient.NONE: "square"}
 )
 
 
@@ -75,7 +75,8 @@ def mode_shape(mode: str) -> str:
     Returns
     -------
     str
-        ``circle`` for exact gradients, ``diamond`` for zeroth-order ones, ``square`` for a frozen client part.
+        ``circle`` for exact gradients, a local loss's too, ``diamond`` for zeroth-order ones, ``square`` for a frozen
+        client part.
     """
     return _MODE_SHAPES[MODES[mode].gradient]
 

@@ -36,6 +36,7 @@ def plan_table(data: ReportData) -> Table:
         Column("Mode"),
         *([Column("Batch", is_number=True)] if data.chooses_batch_size else []),
         *([Column("Steps ahead", is_number=True)] if data.offers_overlap else []),
+        *([Column("Sends every", is_number=True)] if data.offers_seldom_uploads else []),
         *(Column(name, is_number=True, group=_group(data)) for name, _ in _SHARES),
         Column("Latency", is_number=True),
         Column("Peak of budget", is_number=True),
@@ -71,6 +72,7 @@ def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -
         Cell(str(first.mode), mark=f"mode-{first.mode}"),
         *([Cell(str(first.batch_size), value=first.batch_size)] if data.chooses_batch_size else []),
         *([Cell(str(first.staleness), value=first.staleness)] if data.offers_overlap else []),
+        *([Cell(str(first.upload_every), value=first.upload_every)] if data.offers_seldom_uploads else []),
         *_shares_or_waits(data.plan, clients),
         Cell(
             format_seconds(slowest.latency_s),
@@ -141,7 +143,8 @@ def client_list(data: ReportData) -> Table:
     """
     batch = ("Batch",) if data.chooses_batch_size else ()
     ahead = ("Steps ahead",) if data.offers_overlap else ()
-    labels = ("Cut", "Mode", *batch, *ahead, "Uplink", "Downlink", "Server", "Latency", "Peak", "Budget")
+    seldom = ("Sends every",) if data.offers_seldom_uploads else ()
+    labels = ("Cut", "Mode", *batch, *ahead, *seldom, "Uplink", "Downlink", "Server", "Latency", "Peak", "Budget")
     rows = [
         (
             Cell(client.id),
@@ -150,6 +153,7 @@ def client_list(data: ReportData) -> Table:
             Cell(str(client.mode)),
             *([Cell(str(client.batch_size), client.batch_size)] if data.chooses_batch_size else []),
             *([Cell(str(client.staleness), client.staleness)] if data.offers_overlap else []),
+            *([Cell(str(client.upload_every), client.upload_every)] if data.offers_seldom_uploads else []),
             *_shares_or_waits(data.plan, (client,)),
             Cell(format_seconds(client.latency_s), client.latency_s),
             Cell(format_bytes(client.client_peak_bytes), client.client_peak_bytes),

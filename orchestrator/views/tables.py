@@ -51,6 +51,9 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
     goes_ahead = offers_overlap(plan)
     if goes_ahead:
         table.add_column("ahead", justify="right", no_wrap=True)
+    sends_seldom = offers_seldom_uploads(plan)
+    if sends_seldom:
+        table.add_column("sends every", justify="right", no_wrap=True)
     has_shares = not plan.serves_one_at_a_time
     table.add_column("up/down/srv %" if has_shares else "waits", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
@@ -68,6 +71,7 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
             str(client.mode),
             *([str(client.batch_size)] if chooses_batch else []),
             *([str(client.staleness)] if goes_ahead else []),
+            *([str(client.upload_every)] if sends_seldom else []),
             _shares(client) if has_shares else format_seconds(math.fsum(client.waiting_s.values())),
             format_seconds(client.latency_s),
             format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes),
@@ -88,6 +92,11 @@ def offers_batch_sizes(plan: Plan) -> bool:
 def offers_overlap(plan: Plan) -> bool:
     """Whether the plan's scenario lets clients go ahead of their gradients."""
     return any(plan.scenario["training"]["overlap"]["staleness"])
+
+
+def offers_seldom_uploads(plan: Plan) -> bool:
+    """Whether the plan's scenario lets clients with a loss of their own send smashed data in some steps only."""
+    return any(every > 1 for every in plan.scenario["training"].get("local_loss", {}).get("upload_every", ()))
 
 
 def worth_line(plan: Plan) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -136,7 +136,8 @@ class MachineProfile(_Value):
             works = [getattr(cost, what) for cost in costs]
             table[what] = [math.nan if work is None or len(work.count) else 0.0 for work in works]
         trains = np.array([cost.num_trainable > 0 for cost in costs])
-        return BlockSeconds(**{what: np.array(found) for what, found in table.items()}, trains=trains)
+        arrays: dict[str, Any] = {what: np.array(found) for what, found in table.items()}
+        return BlockSeconds(**arrays, trains=trains)
 
     def block_errors(self) -> np.ndarray:
         """[N] predicted over measured time of every pass over a block, minus one."""

@@ -113,7 +113,7 @@ def client_memory(
     trace = MemoryTrace(cuda)
     kernels = CPU_KERNELS if cuda is None else CUDA_KERNELS
     with shapes_only(kernels, traced.memo):
-        part = traced.model.client_part(cut)
+        part = traced.model.client_part(cut, mode)
         whole = cut == traced.model.num_blocks
         on_device = ServerSide(traced.model.server_part(cut), training, scenario.model.task) if whole else None
         link: ServerLink = _WatchedLink(trace, on_device)

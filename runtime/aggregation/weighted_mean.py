@@ -9,8 +9,9 @@ Block by block, the new state is the weighted mean of the states of those who tr
   exact gradients, the expected squared cosine for estimates, 0 for frozen parts). Averaging exact and zeroth-order
   deltas equally is worse than ignoring the latter; with this weighting an estimate never outweighs an exact gradient.
   Where all deltas of a block are estimates, they are averaged among themselves;
-* BatchNorm statistics are averaged over exact contributors only: estimated and frozen parts run in evaluation mode and
-  have gathered none;
+* BatchNorm statistics are averaged over contributors that back-propagate only: estimated and frozen parts run in
+  evaluation mode and have gathered none;
+* the auxiliary head behind a cut is averaged over the clients with that cut whose mode has one;
 * a block that no client trained keeps its state.
 
 The mean of states with weights that sum to one equals the old state plus the weighted mean of deltas; with a single
@@ -28,9 +29,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hybridsplit.runtime.split.parts import SplitModel, State, block_of
+from hybridsplit.runtime.split.parts import SplitModel, State, block_of, is_of_head
 from hybridsplit.scenarios.contracts.assignment import Assignment
-from hybridsplit.scenarios.modes import MODES, is_exact
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.modes.base import reliability_of_estimate
 from hybridsplit.scenarios.schema import Training
 
@@ -120,7 +121,9 @@ class EntryWeights:
         self._training = training
         self._model = model
         trainable = {name for name, _ in model.whole.trainable()}
-        self._entries = [(name, block_of(name), name not in trainable) for name in model.whole.exchanged()]
+        names = list(model.whole.exchanged())
+        self._entries = [(name, block_of(name), name not in trainable) for name in names if not is_of_head(name)]
+        self._heads = [(name, block_of(name)) for name in names if is_of_head(name)]
         self._known: dict[tuple[int, str], dict[str, float]] = {}
 
     def of(self, assignment: Assignment) -> Weights:
@@ -135,7 +138,8 @@ class EntryWeights:
         return assignment.data_weight * self._of_part(assignment.placement.cut, assignment.placement.mode)
 
     def _of_part(self, cut: int, mode: str) -> float:
-        return MODES[mode].reliability(self._training.zeroth_order, self._model.client_part(cut).num_trainable)
+        num_trainable = self._model.client_part(cut, mode).num_trainable
+        return MODES[mode].reliability(self._training.zeroth_order, num_trainable)
 
     def _reliability(self, cut: int, mode: str) -> dict[str, float]:
         settings = self._training.zeroth_order
@@ -149,9 +153,11 @@ class EntryWeights:
                 continue  # moved by averaged scalars, see hybridsplit.runtime.aggregation.scalar_log
             trust = server if block >= cut else client
             if is_statistic and block < cut:
-                trust = 1.0 if is_exact(mode) else 0.0
+                trust = 1.0 if MODES[mode].uploads_weights else 0.0
             if trust > 0.0:
                 found[name] = trust
+        if MODES[mode].has_local_head and client > 0.0:
+            found |= {name: client for name, block in self._heads if block == cut - 1}
         return found
 
 

@@ -13,7 +13,9 @@ from hybridsplit.scenarios.modes import MODES, TrainingMode
 from hybridsplit.scenarios.schema import Training
 
 
-def make_estimator(mode: str, part: Part, training: Training, recompute: str = "") -> GradientEstimator:
+def make_estimator(
+    mode: str, part: Part, training: Training, recompute: str = "", upload_every: int = 1
+) -> GradientEstimator:
     """Return the estimator of a mode for a client part.
 
     Parameters
@@ -24,16 +26,22 @@ def make_estimator(mode: str, part: Part, training: Training, recompute: str = "
         The client part, and the scenario's training section.
     recompute
         Recompute order of ``fo-recompute``; empty for one kept input per block, and for every other mode.
+    upload_every
+        Steps from one upload of smashed data to the next, of modes with a local loss; 1 for all others.
 
     Raises
     ------
     ContractError
-        If the recompute order does not fit this part, or the mode has none.
+        If the recompute order does not fit this part, the mode has none, or it cannot go on without the server.
     """
     facts = MODES[mode]
     if recompute and not facts.has_recompute_orders:
         raise ContractError(f"{mode} recomputes nothing, yet a recompute order is given: {recompute[:40]}")
+    if upload_every > 1 and not facts.has_local_head:
+        raise ContractError(f"{mode} needs the server in every step, yet it is to send every {upload_every} steps only")
     kind = estimator_of(facts)
+    if facts.has_local_head:
+        return kind(part, training, upload_every)
     return kind(part, training, recompute) if facts.has_recompute_orders else kind(part, training)
 
 

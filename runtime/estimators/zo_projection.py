@@ -17,7 +17,7 @@ class ZerothOrderProjection(ZerothOrderEstimator):
 
     With λ = ∂loss/∂h at the anchor, direction u gives the scalar ``⟨λ, f(θ + μu) − f(θ)⟩ / μ``, or two-sided
     ``⟨λ, f(θ + μu) − f(θ − μu)⟩ / 2μ``, or in forward mode its limit ``⟨λ, J u⟩``, and the estimated gradient is the
-    mean over directions of scalar times direction (docs/methods/training-modes.md, The five modes). No graph, no
+    mean over directions of scalar times direction (docs/methods/training-modes.md, The modes). No graph, no
     activation gradient.
     """
 

@@ -8,7 +8,6 @@ from functools import partial
 from time import perf_counter, time
 
 import torch
-from torch import nn
 
 from hybridsplit.runtime.estimators import GradientEstimator, StepResult, make_estimator
 from hybridsplit.runtime.estimators.fo_recompute import FirstOrderRecompute
@@ -18,6 +17,7 @@ from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.session.ahead import MEASURED_STEPS, AheadOfGradients
 from hybridsplit.runtime.session.available_memory import available_bytes
 from hybridsplit.runtime.session.handing_over import HandedOver, handed_over
+from hybridsplit.runtime.session.row_ids import needs_row_ids
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch, CountingLink, MeteredLink, ServerLink, Traffic
@@ -26,7 +26,7 @@ from hybridsplit.runtime.split.parts import Part, SplitModel, State, block_of
 from hybridsplit.runtime.split.reports import ClientReport, ClientRound
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.phases import Phase
-from hybridsplit.scenarios.modes import MODES, Gradient, is_estimated
+from hybridsplit.scenarios.modes import MODES, Gradient
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -71,11 +71,14 @@ class ClientSession:
         # On the device, computing the loss is the client's own work and memory, and nothing crosses the air.
         self._link: ServerLink = server
         if not self._on_device:
-            row_ids = needs_row_ids(part, assignment.placement.mode, labels_name_rows=labels_name_rows)
+            row_ids = needs_row_ids(part, self._mode.name, labels_name_rows=labels_name_rows)
+            # With a loss of the client's own they go up with the scalars, after the round.
+            row_ids = row_ids and not self._mode.has_local_head
             labels_cross = scenario.training.label_holder == "client"
             self._link = CountingLink(server, self._traffic, row_ids, labels_cross)
         self._training = training_at_round(scenario.training, round_index)
-        self.estimator = make_estimator(assignment.placement.mode, part, self._training, assignment.placement.recompute)
+        placed = assignment.placement
+        self.estimator = make_estimator(placed.mode, part, self._training, placed.recompute, placed.upload_every)
         self._ahead: AheadOfGradients | None = None
         if assignment.placement.staleness > 0:
             rule = scenario.training.overlap.gradient
@@ -122,7 +125,7 @@ class ClientSession:
         self._losses.append(result.loss)
         if result.scalars is not None:
             self._scalars.append(result.scalars.on_server())
-            if self._on_device:
+            if self._on_device or self._mode.has_local_head:
                 self._count_scalars(batch, result.scalars)
         self._elapsed_s += perf_counter() - start_s
 
@@ -155,10 +158,14 @@ class ClientSession:
         return result
 
     def _count_scalars(self, batch: Batch, scalars: ScalarStep) -> None:
-        """Without a server part nothing else has crossed: the scalars, and the ids of embedding rows, do."""
+        """No server part has answered: the scalars, and the ids of embedding rows, go up for it to replay.
+
+        With a loss of the client's own they go up after the round.
+        """
         row_ids = needs_row_ids(self._part, self._assignment.placement.mode, labels_name_rows=False)
         ids = [batch.inputs.to(torch.int32)] if row_ids else []
-        self._traffic.count(Phase.UPLINK, [torch.tensor(scalars.coefficients, dtype=torch.float32), *ids])
+        phase = Phase.MODEL_UPLOAD if self._mode.has_local_head else Phase.UPLINK
+        self._traffic.count(phase, [torch.tensor(scalars.coefficients, dtype=torch.float32), *ids])
 
     def _count_averaged_scalars(self) -> None:
         """Blocks of the common prefix move by averaged scalars; ``zo-projection`` receives scalars in every step."""
@@ -186,7 +193,7 @@ class ClientSession:
             for scalar_step in self._scalars:
                 replay.step(scalar_step)
             self._count_averaged_scalars()
-        elif self._mode.gradient is Gradient.EXACT:
+        elif self._mode.uploads_weights:
             self._traffic.count(Phase.MODEL_UPLOAD, self._part.exchanged().values())
         on_server_s = 0.0 if self._on_device else server_seconds
         return ClientReport(
@@ -242,9 +249,10 @@ def run_client_round(
     """
     model.whole.load(global_state)
     training = training_at_round(scenario.training, round_index)
-    server = ServerSide(model.server_part(assignment.placement.cut), training, scenario.model.task)
+    placed = assignment.placement
+    server = ServerSide(model.server_part(placed.cut), training, scenario.model.task)
     session = ClientSession(
-        model.client_part(assignment.placement.cut), server, assignment, scenario, round_index,
+        model.client_part(placed.cut, placed.mode), server, assignment, scenario, round_index,
         num_blocks=model.num_blocks, measure_memory=measure_memory,
     )  # fmt: skip
     keeps = scenario.training.optimizer_state == "keep"
@@ -297,18 +305,3 @@ def run_step(
     meter.track(tensor for tensor in (batch.inputs, batch.labels, batch.mask_BS) if tensor is not None)
     with meter:
         return estimator.step(batch, link, key)
-
-
-def needs_row_ids(part: Part, mode: str, *, labels_name_rows: bool) -> bool:
-    """Whether a zeroth-order client must send its token ids, so that the server can replay the update of an embedding.
-
-    Parameters
-    ----------
-    part, mode
-        The client part and its mode.
-    labels_name_rows
-        True where the labels of a causal language model cross: they name the touched rows already.
-    """
-    if not is_estimated(mode) or labels_name_rows:
-        return False
-    return any(m.weight.requires_grad for m in part.modules() if isinstance(m, nn.Embedding))

@@ -1,20 +1,23 @@
 """A model as a chain of blocks, and the two parts that a cut makes of it.
 
 Parameter names start with the block's index in the whole model (``blocks.3.layer...``), on either side of any cut, so
-that a parameter keeps its name, and its noise, wherever the cut falls.
+that a parameter keeps its name, and its noise, wherever the cut falls. Modes with a local loss put an auxiliary head
+behind the cut (``heads.3...`` stands behind block 3), which is trained and exchanged with the client part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridsplit.runtime.models.blocks import Block
+from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.modes import MODES
 
 State = dict[str, Tensor]
 """Trainable parameters and floating-point buffers by name: what is aggregated and checkpointed."""
@@ -34,11 +37,22 @@ class _Place(NamedTuple):
 
 
 class Part(nn.Module):
-    """Consecutive blocks of a model; possibly none."""
+    """Consecutive blocks of a model; possibly none.
 
-    def __init__(self, blocks: Mapping[int, Block]) -> None:
+    Parameters
+    ----------
+    blocks
+        By index in the whole model.
+    heads
+        Auxiliary heads by the index of the block that they stand behind: their parameters belong to the part, and its
+        forward pass ends before them.
+    """
+
+    def __init__(self, blocks: Mapping[int, Block], heads: Mapping[int, Block] | None = None) -> None:
         super().__init__()
         self.blocks = nn.ModuleDict({str(index): block for index, block in blocks.items()})
+        if heads:
+            self.heads = nn.ModuleDict({str(index): head for index, head in heads.items()})
 
     def forward(self, x: Tensor, mask_BS: Tensor | None = None) -> Tensor:
         """Run the blocks in order.
@@ -49,6 +63,19 @@ class Part(nn.Module):
         for block in self.blocks.values():
             x = block(x, mask_BS)
         return x
+
+    @property
+    def head(self) -> Block:
+        """The auxiliary head of a client part that is trained by a local loss.
+
+        Raises
+        ------
+        ContractError
+            If there is none.
+        """
+        if not hasattr(self, "heads"):
+            raise ContractError("this client part has no auxiliary head; its model was built for other modes")
+        return cast("Block", next(iter(self.heads.values())))
 
     def ordered(self) -> list[Block]:
         """Return the blocks, first to last."""
@@ -123,21 +150,36 @@ class SplitModel:
     ----------
     blocks
         The blocks in order; cut ``c`` puts blocks ``1..c`` on the client and the rest on the server.
+    heads
+        The auxiliary head behind each cut, for modes with a local loss; none where no mode has one.
     """
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self.whole = Part(dict(enumerate(blocks)))
-        self._parts: dict[tuple[int, int], Part] = {}
+    def __init__(self, blocks: Sequence[Block], heads: Mapping[int, Block] | None = None) -> None:
+        self._heads = {} if heads is None else {cut - 1: head for cut, head in heads.items()}
+        self.whole = Part(dict(enumerate(blocks)), self._heads)
+        self._parts: dict[tuple[int, int, bool], Part] = {}
 
     @property
     def num_blocks(self) -> int:
         """Number of blocks, L; cut L leaves the server nothing."""
         return len(self.whole.blocks)
 
-    def client_part(self, cut: int) -> Part:
-        """Return blocks ``1..cut``; the tensors are shared with the whole model."""
+    def client_part(self, cut: int, mode: str | None = None) -> Part:
+        """Return blocks ``1..cut``; the tensors are shared with the whole model.
+
+        Parameters
+        ----------
+        cut
+            Blocks on the client.
+        mode
+            How it is trained: the auxiliary head behind the cut belongs to it where the mode has one.
+        """
         self._check(cut)
-        return self.span(0, cut)
+        return self._span(0, cut, with_head=mode is not None and MODES[mode].has_local_head)
+
+    def head(self, cut: int) -> Block | None:
+        """Return the auxiliary head behind a cut; None where there is none."""
+        return self._heads.get(cut - 1)
 
     def server_part(self, cut: int) -> Part:
         """Return the blocks above the cut; the tensors are shared with the whole model."""
@@ -146,11 +188,16 @@ class SplitModel:
 
     def span(self, start: int, stop: int) -> Part:
         """Return blocks ``start + 1..stop``, possibly none; the tensors are shared with the whole model."""
+        return self._span(start, stop, with_head=False)
+
+    def _span(self, start: int, stop: int, *, with_head: bool) -> Part:
         # Kept, since a part remembers where its tensors are.
-        if (start, stop) not in self._parts:
+        key = start, stop, with_head
+        if key not in self._parts:
             blocks = enumerate(self.whole.ordered())
-            self._parts[start, stop] = Part({index: block for index, block in blocks if start <= index < stop})
-        return self._parts[start, stop]
+            head = {index: self._heads[index] for index in (stop - 1,) if with_head and index in self._heads}
+            self._parts[key] = Part({index: block for index, block in blocks if start <= index < stop}, head)
+        return self._parts[key]
 
     def _check(self, cut: int) -> None:
         if not 1 <= cut <= self.num_blocks:
@@ -158,8 +205,13 @@ class SplitModel:
 
 
 def block_of(parameter_name: str) -> int:
-    """Return the block index that a parameter or buffer name starts with."""
+    """Return the block index that a parameter or buffer name starts with; of a head, that of the block before it."""
     return int(parameter_name.split(".", 2)[1])
+
+
+def is_of_head(parameter_name: str) -> bool:
+    """Whether a name is that of an auxiliary head's parameter, which is no part of the model."""
+    return parameter_name.startswith("heads.")
 
 
 def task_loss(logits: Tensor, labels: Tensor, task: str) -> Tensor:

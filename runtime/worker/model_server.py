@@ -9,7 +9,8 @@ import torch
 
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound, average_scalars, replay_rounds
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution, EntryWeights, WeightedMean
-from hybridsplit.runtime.data.sources import Samples, load_dataset, model_blocks
+from hybridsplit.runtime.data.sources import Samples, load_dataset
+from hybridsplit.runtime.data.split_models import split_model
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.scenarios.schema import Scenario
@@ -35,7 +36,7 @@ class ModelServer:
     @cached_property
     def _built(self) -> tuple[SplitModel, State]:
         """The working model, and a copy of its first state: averaging and evaluation overwrite the model."""
-        model = SplitModel(model_blocks(self._scenario))
+        model = split_model(self._scenario)
         return model, model.whole.snapshot()
 
     @property

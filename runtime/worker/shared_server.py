@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.optimizers import OptimizerState, PartOptimizer
-from hybridsplit.runtime.split.parts import SplitModel, block_of
+from hybridsplit.runtime.split.parts import SplitModel, block_of, is_of_head
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.schema import Training
 
@@ -117,7 +117,8 @@ class SharedServer:
         weights = {
             name: total
             for name in self._model.whole.exchanged()
-            if (total := sum(a.data_weight for a in self._assignments if a.placement.cut <= block_of(name))) > 0
+            if not is_of_head(name)
+            and (total := sum(a.data_weight for a in self._assignments if a.placement.cut <= block_of(name))) > 0
         }
         state = self._model.whole.exchanged()
         return Contribution({name: state[name].clone() for name in weights}, weights)

@@ -65,7 +65,7 @@ class SideBySideClients:
         model.whole.load(state)
         training = training_at_round(scenario.training, round_index)
         for member in self.members:
-            part = copy.deepcopy(model.client_part(member.placement.cut))
+            part = copy.deepcopy(model.client_part(member.placement.cut, member.placement.mode))
             # A client with the whole model has no server part, and needs no shared one.
             whole = member.placement.cut == model.num_blocks
             link: TimedLink = (

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution, EntryWeights, WeightedMean, is_finite, summed
 from hybridsplit.runtime.data.partition import draw_batch, partition
-from hybridsplit.runtime.data.sources import Dataset, load_dataset, model_blocks
+from hybridsplit.runtime.data.sources import Dataset, load_dataset
+from hybridsplit.runtime.data.split_models import split_model
 from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch
@@ -99,7 +100,7 @@ class Worker:
 
     @cached_property
     def _model(self) -> SplitModel:
-        return SplitModel(model_blocks(self._scenario, dataset=self._dataset))
+        return split_model(self._scenario, dataset=self._dataset)
 
     @cached_property
     def _weights(self) -> EntryWeights:

@@ -10,9 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hybridsplit.scenarios.contracts.phases import Phase
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 BEFORE_EXCHANGE = 1 / 3
 """Share of a step's client compute that comes before the exchange with the server.
@@ -73,6 +77,9 @@ class Job:
     amount: float
 
 
+_Counts = TypeVar("_Counts", int, "NDArray[np.int64]")
+
+
 class RoundCosts(Protocol):
     """What a client's round costs; a plan's client is one."""
 
@@ -84,6 +91,11 @@ class RoundCosts(Protocol):
     @property
     def server_compute_s(self) -> float:
         """Seconds at the whole server."""
+        ...
+
+    @property
+    def upload_every(self) -> int:
+        """Steps from one exchange with the server to the next."""
         ...
 
     def phase_bytes(self, phase: Phase) -> int:
@@ -101,11 +113,14 @@ class StatedCosts:
         Seconds on the device, and at the whole server.
     bytes_by_phase
         Bytes of every phase that carries some.
+    upload_every
+        Steps from one exchange with the server to the next.
     """
 
     client_compute_s: float
     server_compute_s: float
     bytes_by_phase: Mapping[Phase, int]
+    upload_every: int = 1
 
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes sent or received in a phase."""
@@ -115,7 +130,8 @@ class StatedCosts:
 def round_jobs(costs: RoundCosts, local_steps: int, *, is_dedicated: bool = False) -> tuple[Job, ...]:
     """List the jobs of a client's round, in the order in which it does them; jobs of nothing are left out.
 
-    Bytes are whole: what does not divide by the steps goes with the first ones.
+    Smashed data go up, and the server works, in every ``upload_every``-th step from the first on. Bytes are whole: what
+    does not divide by these steps goes with the first ones.
 
     Parameters
     ----------
@@ -128,8 +144,9 @@ def round_jobs(costs: RoundCosts, local_steps: int, *, is_dedicated: bool = Fals
     """
     model_down, up, down, model_up = (costs.phase_bytes(phase) for phase in _CARRYING)
     return _jobs(
-        costs.client_compute_s, costs.server_compute_s, model_down, up, down, model_up, local_steps, is_dedicated
-    )
+        costs.client_compute_s, costs.server_compute_s, model_down, up, down, model_up, local_steps, is_dedicated,
+        costs.upload_every,
+    )  # fmt: skip
 
 
 _CARRYING = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
@@ -145,15 +162,21 @@ def _jobs(
     model_upload_bytes: int,
     local_steps: int,
     is_dedicated: bool,
+    upload_every: int,
 ) -> tuple[Job, ...]:
     """List jobs; remembered, since alike clients have the same, and every stage asks for them."""
     compute_s = client_compute_s / local_steps
-    before_s, server_s = compute_s * BEFORE_EXCHANGE, server_compute_s / local_steps
+    exchanges = num_exchanges(local_steps, upload_every)
+    before_s, server_s = compute_s * BEFORE_EXCHANGE, server_compute_s / exchanges
     uplink = Resource.DEDICATED_UPLINK if is_dedicated else Resource.UPLINK
     downlink = Resource.DEDICATED_DOWNLINK if is_dedicated else Resource.DOWNLINK
     jobs = [Job(Phase.MODEL_DOWNLOAD, 0, downlink, model_download_bytes)]
     for step in range(local_steps):
-        up, down = (_part(total, step, local_steps) for total in (uplink_bytes, downlink_bytes))
+        which, is_silent = divmod(step, upload_every)
+        up, down = (_part(total, which, exchanges) for total in (uplink_bytes, downlink_bytes))
+        if is_silent:
+            jobs.append(Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, compute_s))
+            continue
         jobs += [
             Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, before_s),
             Job(Phase.UPLINK, step, uplink, up),
@@ -165,6 +188,17 @@ def _jobs(
     return tuple(job for job in jobs if job.amount > 0)
 
 
+def num_exchanges(local_steps: int, upload_every: _Counts) -> _Counts:
+    """Count the steps of a round in which smashed data go up: the first, and every ``upload_every``-th from there.
+
+    Parameters
+    ----------
+    local_steps, upload_every
+        Steps of the round, and from one exchange to the next; an array of the latter gives an array.
+    """
+    return -(-local_steps // upload_every)
+
+
 def crossings(costs: RoundCosts, local_steps: int) -> tuple[int, int]:
     """Count the transfers of a round, up and down: each is delayed once by the propagation of its link.
 
@@ -173,8 +207,9 @@ def crossings(costs: RoundCosts, local_steps: int) -> tuple[int, int]:
     costs, local_steps
         As of :func:`round_jobs`.
     """
+    exchanges = num_exchanges(local_steps, costs.upload_every)
     up, down = (
-        min(costs.phase_bytes(every_step), local_steps) + (costs.phase_bytes(model) > 0)
+        min(costs.phase_bytes(every_step), exchanges) + (costs.phase_bytes(model) > 0)
         for every_step, model in ((Phase.UPLINK, Phase.MODEL_UPLOAD), (Phase.DOWNLINK, Phase.MODEL_DOWNLOAD))
     )
     return up, down

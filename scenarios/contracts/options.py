@@ -31,6 +31,7 @@ OPTION_COLUMNS: Mapping[str, str] = {
     "recompute": "str",
     "batch_size": "int64",
     "staleness": "int64",
+    "upload_every": "int64",
     "client_compute_s": "float64",
     "uplink_bytes": "int64",
     "downlink_bytes": "int64",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybridsplit.scenarios.modes import ModeName
+from hybridsplit.scenarios.sections.local_loss import MOST_STEPS_APART
 from hybridsplit.scenarios.sections.overlap import MOST_STALENESS
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Placement(FrozenValue):
     """Samples a step."""
     staleness: int = Field(default=0, ge=0, le=MOST_STALENESS)
     """By how many updates a forward pass may be behind: batches that go forward before a gradient is waited for."""
+    upload_every: int = Field(default=1, ge=1, le=MOST_STEPS_APART)
+    """Steps from one upload of smashed data to the next; more than 1 for modes with a local loss alone."""
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Self:
@@ -78,7 +81,7 @@ class Placement(FrozenValue):
 
     def trained_by(self, mode: str) -> Placement:
         """Return the same division with the client part trained by another mode: no recompute order, no overlap."""
-        return self.placement.model_copy(update={"mode": mode, "recompute": "", "staleness": 0})
+        return self.placement.model_copy(update={"mode": mode, "recompute": "", "staleness": 0, "upload_every": 1})
 
     def _values(self) -> tuple[object, ...]:
         return _values_of(self)
@@ -89,7 +92,7 @@ PLACEMENT_COLUMNS = tuple(Placement.model_fields)
 _values_of: Callable[[Placement], tuple[object, ...]] = attrgetter(*PLACEMENT_COLUMNS)
 
 
-def described(row: Mapping[str, Any] | pd.Series, *, names_batch: bool) -> str:
+def described(row: Mapping[Any, Any] | pd.Series, *, names_batch: bool) -> str:
     """Say in words which placement a row of an option table stands for.
 
     Parameters
@@ -101,4 +104,5 @@ def described(row: Mapping[str, Any] | pd.Series, *, names_batch: bool) -> str:
     """
     batch = f" with batch {row['batch_size']}" if names_batch else ""
     ahead = f", {row['staleness']} ahead" if row["staleness"] else ""
-    return f"cut {row['cut']} {row['mode']}{batch}{ahead}"
+    seldom = f", smashed data every {row['upload_every']} steps" if row["upload_every"] > 1 else ""
+    return f"cut {row['cut']} {row['mode']}{batch}{ahead}{seldom}"

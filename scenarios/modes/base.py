@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 SCALAR_BYTES = 4
 """A loss, a projection or a seed crosses the air as 4 bytes."""
 
+LOCAL_ALIGNMENT = 0.25
+"""Expected squared cosine between the gradient of a local loss and that of the model's loss: assumed."""
+
 
 class Gradient(StrEnum):
     """What a client part is moved along."""
 
     EXACT = "exact"
     """The gradient; the client uploads its weights after the round."""
+    LOCAL = "local"
+    """The exact gradient of a loss of the client's own; it uploads its weights after the round."""
     ESTIMATED = "estimated"
     """An estimate along random directions; the client uploads scalars, which the server replays."""
     NONE = "none"
@@ -86,6 +91,9 @@ class TrainingMode(ABC):
     estimator: ClassVar[str]
     """The class that carries it out, a :class:`~hybridsplit.runtime.estimators.GradientEstimator`, as
     ``package.module:Class``."""
+    has_local_head: ClassVar[bool] = False
+    """Whether the client part ends in an auxiliary head, whose loss it is trained by instead of the model's. It waits
+    for no answer, and may send smashed data in some steps only."""
     runs_whole_model: ClassVar[bool] = False
     """Whether it exists with the whole model on the device, where no server part answers."""
     receives_scalars: ClassVar[bool] = False
@@ -103,6 +111,11 @@ class TrainingMode(ABC):
     """Style on terminals."""
     colour: ClassVar[str] = "#999933"
     """Colour in reports."""
+
+    @property
+    def uploads_weights(self) -> bool:
+        """Whether the client sends its trained weights after the round; an estimate is replayed from scalars."""
+        return self.gradient in (Gradient.EXACT, Gradient.LOCAL)
 
     @abstractmethod
     def client_step_s(
@@ -142,6 +155,28 @@ class TrainingMode(ABC):
             return StepBytes(0, 0)
         return StepBytes(SCALAR_BYTES * zeroth_order.directions + sizes.row_ids, 0)
 
+    def model_upload_bytes(self, weights: int, sizes: StepSizes, zeroth_order: ZerothOrder, local_steps: int) -> int:
+        """Bytes that go up after a round: the weights, where they are not replayed.
+
+        Parameters
+        ----------
+        weights
+            Bytes of the client part's trained parameters and statistics.
+        sizes, zeroth_order, local_steps
+            Sizes of what may cross, directions, and steps of the round.
+        """
+        return weights if self.uploads_weights else 0
+
+    def saved_without_upload_s(self, passes: BlockSeconds, cut: int, zeroth_order: ZerothOrder) -> float:
+        """Seconds that a step saves on the client where it sends no smashed data; 0 for modes that always send.
+
+        Parameters
+        ----------
+        passes, cut, zeroth_order
+            As of :meth:`client_step_s`.
+        """
+        return 0.0
+
     def probes(self, zeroth_order: ZerothOrder, *, on_device: bool) -> LossProbes | None:
         """Return the probes of a step of a mode that asks for losses; None for all others."""
         return None
@@ -149,8 +184,9 @@ class TrainingMode(ABC):
     def reliability(self, zeroth_order: ZerothOrder, num_trainable: int) -> float:
         """Return the expected squared cosine between a step and the exact gradient of the client part, in [0, 1].
 
-        1 for exact gradients, ``q / (d + q - 1)`` for an estimate from q directions in d dimensions, 0 for none. It is
-        the ``ρ`` of a client's expected progress and the weight of its deltas in the aggregation.
+        1 for exact gradients, ``q / (d + q - 1)`` for an estimate from q directions in d dimensions, 0 for none; times
+        :data:`LOCAL_ALIGNMENT` where the gradient is that of a local loss. It is the ``ρ`` of a client's expected
+        progress and the weight of its deltas in the aggregation.
 
         Parameters
         ----------
@@ -163,7 +199,10 @@ class TrainingMode(ABC):
             return 1.0
         if self.gradient is Gradient.NONE or num_trainable == 0:
             return 0.0
-        return reliability_of_estimate(zeroth_order, num_trainable)
+        of_loss = LOCAL_ALIGNMENT if self.has_local_head else 1.0
+        if self.gradient is Gradient.LOCAL:
+            return of_loss
+        return of_loss * reliability_of_estimate(zeroth_order, num_trainable)
 
 
 def reliability_of_estimate(zeroth_order: ZerothOrder, num_trainable: int) -> float:

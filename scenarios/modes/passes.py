@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
+
+from hybridsplit.scenarios.errors import ContractError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +32,9 @@ class BlockSeconds:
         [L] one direction's part of an estimated gradient, and the optimizer's step along it.
     trains
         [L] whether the block has trainable parameters.
+    heads
+        [L-1] the same of the auxiliary head behind each block but the last, its loss included; None where no mode of
+        the scenario has one.
     """
 
     forward: FloatArray
@@ -41,6 +46,25 @@ class BlockSeconds:
     descend: FloatArray
     estimated_update: FloatArray
     trains: NDArray[np.bool_]
+    heads: BlockSeconds | None = field(default=None, kw_only=True)
+
+    def head_of(self, cut: int) -> BlockSeconds:
+        """Return the passes of the auxiliary head behind a cut, arrays of length 1.
+
+        Parameters
+        ----------
+        cut
+            Blocks below it, less than L.
+
+        Raises
+        ------
+        ContractError
+            If heads were not traced: a missing cost is never zero.
+        """
+        if self.heads is None:
+            raise ContractError("the profile lacks the costs of auxiliary heads, which this mode needs: profile again")
+        of_cut = {f.name: getattr(self.heads, f.name)[cut - 1 : cut] for f in fields(self) if f.name != "heads"}
+        return BlockSeconds(**of_cut)
 
     def exact_backward_s(self, first: int, stop: int, *, wants_input: bool) -> float:
         """Seconds of backward and update.

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.modes import MODES, Asks, ModeName, is_estimated
 from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.sections.local_loss import LocalLoss, local_loss_faults
 from hybridsplit.scenarios.sections.overlap import Overlap, overlap_faults
 from hybridsplit.scenarios.sections.replanning import Replanning
 
@@ -166,7 +167,7 @@ class Training(Section):
         "zo-projection",
         "zo-loss",
     )
-    """Modes the planner may choose from; ``frozen`` only where it is listed."""
+    """Modes the planner may choose from; ``frozen``, ``fo-local`` and ``zo-local`` only where they are listed."""
     server_model: Literal["per-client", "shared-mean", "shared-sequential"] = "per-client"
     """``per-client``: every client has a server copy of its own, averaged every round (SplitFed V1). ``shared-mean``:
     one server model steps once a step, with the mean of all clients' gradients. ``shared-sequential``: one server model
@@ -184,6 +185,8 @@ class Training(Section):
     zeroth-order then."""
     overlap: Overlap = Overlap()
     """Clients that go on with later batches while the server works on earlier ones; none when absent."""
+    local_loss: LocalLoss = LocalLoss()
+    """Settings of the modes whose clients have a loss of their own; refused where none is listed."""
     replanning: Replanning | None = None
     """When the plan is made again while rounds go on; never when absent."""
     frozen_control: bool = False
@@ -270,6 +273,9 @@ class Training(Section):
                 "without momentum and weight decay"
             )
         faults += overlap_faults(self.overlap, self.modes, self.server_model, self.local_steps, self.server_gradient)
+        faults += local_loss_faults(
+            self.local_loss, self.modes, self.local_steps, self.server_model, self.label_holder, self.zo_prefix_blocks
+        )
         if faults:
             raise ValueError("\n".join(faults))
         return self

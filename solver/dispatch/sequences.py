@@ -66,6 +66,8 @@ class _Amounts(NamedTuple):
         Of the link up and down.
     is_dedicated
         Whether the link is the client's own.
+    upload_every
+        Steps from one exchange with the server to the next.
     """
 
     client_compute_s: float
@@ -74,6 +76,7 @@ class _Amounts(NamedTuple):
     per_byte_s: tuple[float, float]
     delays_s: tuple[float, float]
     is_dedicated: bool
+    upload_every: int
 
 
 class Sequences:
@@ -89,7 +92,7 @@ class Sequences:
         table, work = problem.table, problem.work
         names = (
             "client_compute_s", "server_compute_s", "uplink_bytes", "model_upload_bytes", "downlink_bytes",
-            "model_download_bytes",
+            "model_download_bytes", "upload_every",
         )  # fmt: skip
         self._columns = {name: table[name].to_numpy() for name in names}
         own_up_s, own_down_s = dedicated_s(
@@ -136,12 +139,16 @@ class Sequences:
             (float(self._per_byte_s[0][row]), float(self._per_byte_s[1][row])),
             self._delays_s[int(self._client[row])],
             self._is_dedicated[int(self._client[row])],
+            get["upload_every"],
         )
 
     def _make(self, amounts: _Amounts) -> Sequence:
         phases = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
         costs = StatedCosts(
-            amounts.client_compute_s, amounts.server_compute_s, dict(zip(phases, amounts.bytes, strict=True))
+            amounts.client_compute_s,
+            amounts.server_compute_s,
+            dict(zip(phases, amounts.bytes, strict=True)),
+            amounts.upload_every,
         )
         up_s, down_s = amounts.per_byte_s
         per_unit_s = (up_s, down_s, 1.0)

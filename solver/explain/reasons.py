@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hybridsplit.scenarios.contracts.alike import alike
+from hybridsplit.scenarios.contracts.placement import described
 from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.bound.dual import DualPoint, latency_certificate, most_gain
 from hybridsplit.solver.explain.marginal_values import Counterfactuals
@@ -246,7 +247,7 @@ class _Naming:
     def of(cls, frame: pd.DataFrame, rows: list[IntArray], *, names_batch: bool, has_others: bool) -> _Naming:
         """Take what names the options of some rows."""
         named = np.unique(np.concatenate(rows))
-        columns = ["cut", "mode", "batch_size", "staleness", "client_peak_bytes", "memory_budget_bytes"]
+        columns = ["cut", "mode", "batch_size", "staleness", "upload_every", "client_peak_bytes", "memory_budget_bytes"]
         options = frame[columns].iloc[named].to_dict("records")
         return cls(dict(zip(named.tolist(), options, strict=True)), names_batch, has_others)
 
@@ -255,9 +256,7 @@ class _Naming:
         option = self.options[row]
         if option["mode"] == DROPPED:
             return "being left out"
-        batch = f" with batch {option['batch_size']}" if self.names_batch else ""
-        ahead = f", {option['staleness']} ahead" if option["staleness"] else ""
-        return f"cut {option['cut']} {option['mode']}{batch}{ahead}"
+        return described(option, names_batch=self.names_batch)
 
 
 def _sentence(

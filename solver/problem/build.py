@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from hybridsplit.scenarios.contracts.jobs import num_exchanges
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.errors import ContractError, UsageError
 from hybridsplit.scenarios.schema import Scenario
@@ -177,8 +178,8 @@ def _target_column(frame: pd.DataFrame, scenario: Scenario, name: str) -> FloatA
 def propagation_s(frame: pd.DataFrame, client_index: IntArray, scenario: Scenario) -> FloatArray:
     """[K] seconds of a round during which what was sent is on its way.
 
-    Every transfer is delayed once: one up and one down a step, as far as there are bytes to send in it, and the
-    exchange of the model.
+    Every transfer is delayed once: one up and one down a step with an exchange, as far as there are bytes to send in
+    it, and the exchange of the model.
 
     Parameters
     ----------
@@ -189,6 +190,7 @@ def propagation_s(frame: pd.DataFrame, client_index: IntArray, scenario: Scenari
     if not any(group.link.delay_s(is_up=up) for group in scenario.clients for up in (True, False)):
         return total_s
     links = [client.link for client in scenario.expanded_clients()]
+    exchanges = num_exchanges(scenario.training.local_steps, frame["upload_every"].to_numpy(dtype=np.int64))
     for is_up, every, model in (
         (True, "uplink_bytes", "model_upload_bytes"),
         (False, "downlink_bytes", "model_download_bytes"),
@@ -198,6 +200,6 @@ def propagation_s(frame: pd.DataFrame, client_index: IntArray, scenario: Scenari
             continue
         model_bytes = frame[model].to_numpy(dtype=np.int64)
         step_bytes = frame[every].to_numpy(dtype=np.int64) - model_bytes
-        transfers = np.minimum(step_bytes, scenario.training.local_steps) + (model_bytes > 0)
+        transfers = np.minimum(step_bytes, exchanges) + (model_bytes > 0)
         total_s += delay_s[client_index] * transfers
     return total_s

@@ -78,7 +78,7 @@ def with_drop_rows(
     """
     extra = [
         {"client": client.id, "device": client.device, "cut": 0, "mode": DROPPED, "recompute": "", "batch_size": 0}
-        | {"staleness": 0}
+        | {"staleness": 0, "upload_every": 1}
         | dict.fromkeys(_COSTS, 0)
         | {"memory_budget_bytes": client.memory_budget_bytes, "data_weight": client.data_weight}
         | {"fits": True, "confidence": ""}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.jobs import BEFORE_EXCHANGE
+from hybridsplit.scenarios.contracts.jobs import BEFORE_EXCHANGE, num_exchanges
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Schedule, Simultaneous, Turns
 from hybridsplit.scenarios.units import bits
@@ -77,7 +77,7 @@ class Jobs:
 
 
 def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float = 1.0) -> Jobs:
-    """Split the options' work of a round into jobs; bytes that do not divide by the steps go to the first ones.
+    """Split the options' work of a round into jobs; bytes that do not divide by the exchanges go with the first ones.
 
     Parameters
     ----------
@@ -92,10 +92,13 @@ def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float
     up_bytes, up_model = (table[name].to_numpy() for name in ("uplink_bytes", "model_upload_bytes"))
     down_bytes, down_model = (table[name].to_numpy() for name in ("downlink_bytes", "model_download_bytes"))
     per_up_byte, per_down_byte = uplink_s / np.maximum(up_bytes, 1), downlink_s / np.maximum(down_bytes, 1)
-    position = np.arange(steps)[:, None]
+    every = table["upload_every"].to_numpy(dtype=np.int64)
+    exchanges = num_exchanges(steps, every)
+    which, is_silent = np.divmod(np.arange(steps)[:, None], every[None, :])
 
     def spread(total: IntArray) -> FloatArray:
-        return np.asarray((total // steps)[None, :] + (position < (total % steps)[None, :]).astype(float))
+        each = (total // exchanges)[None, :] + (which < (total % exchanges)[None, :]).astype(float)
+        return np.where(is_silent, 0.0, each)
 
     compute_s = table["client_compute_s"].to_numpy(dtype=float) / steps
     up_steps, down_steps = spread(up_bytes - up_model), spread(down_bytes - down_model)
@@ -119,7 +122,7 @@ def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float
         model_download_s=down_model * per_down_byte,
         forward_s=forward_s,
         uplink_s=up_steps * per_up_byte,
-        server_s=np.broadcast_to(server_s / steps, (steps, len(rows))),
+        server_s=np.where(is_silent, 0.0, server_s / exchanges),
         downlink_s=down_steps * per_down_byte,
         backward_s=backward_s,
         model_upload_s=up_model * per_up_byte,

@@ -131,6 +131,11 @@ def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], t
 
 
 def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
+    if planned.upload_every not in scenario.training.local_loss.of_mode(planned.mode):
+        yield (
+            f"{planned.id}: {planned.mode} with smashed data every {planned.upload_every} steps is not on offer in "
+            "training.local_loss"
+        )
     for name in ("uplink_share", "downlink_share", "server_share"):
         share = getattr(planned, name)
         if not 0 <= share <= 1:

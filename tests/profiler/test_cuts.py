@@ -40,7 +40,7 @@ from hybridsplit.testing.families import (
     family_model,
     family_scenario,
 )
-from tests.modes import LOCAL_MODES, ZEROTH_ORDER_MODES
+from tests.modes import LOCAL_MODES, MODEL_LOSS_MODES, ZEROTH_ORDER_MODES
 from tests.runtime import test_derivatives, test_optimizers
 
 DECLARED = ["opt-causal", "opt-projected", "bert", "vit", "resnet", "resnet-bottleneck", "llama"]
@@ -229,13 +229,13 @@ def test_a_tied_checkpoint_is_untied_before_tracing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["gpt2-classes", "deberta", "regnet"])
 def test_every_mode_trains_as_predicted(name: str) -> None:
     """Peaks within 1 % and 256 bytes of real runs; the two exact modes agree; shapes and weights cut alike."""
-    scenario = family_scenario(name, local_steps=2, zeroth_order={"directions": 2})
+    scenario = family_scenario(name, modes=MODEL_LOSS_MODES, local_steps=2, zeroth_order={"directions": 2})
     traced, model = traced_model(scenario), family_model(scenario)
     assert [block.kind for block in traced.model.whole.ordered()] == [block.kind for block in model.whole.ordered()]
     start = model.whole.snapshot()
     for cut in (model.num_blocks // 2, model.num_blocks):
         states = {}
-        for mode in Mode:
+        for mode in MODEL_LOSS_MODES:
             if cut == model.num_blocks and mode not in LOCAL_MODES:
                 continue
             placement = Placement(cut=cut, mode=mode, batch_size=scenario.training.batch_size)

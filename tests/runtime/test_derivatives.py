@@ -1,6 +1,6 @@
 """Every estimate is a directional derivative, with the error its formula says.
 
-See docs/methods/training-modes.md, The five modes; docs/methods/training-modes.md, Identities that tests check.
+See docs/methods/training-modes.md, The modes; docs/methods/training-modes.md, Identities that tests check.
 """
 
 from __future__ import annotations

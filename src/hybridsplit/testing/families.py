@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from hybridsplit.runtime.models.build import build_blocks
+from hybridsplit.runtime.data.split_models import split_model
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel
@@ -164,7 +164,7 @@ def family_scenario(family: str, *, smooth: bool = False, dtype: str = "float32"
 
 def family_model(scenario: Scenario) -> SplitModel:
     """The scenario's model on real tensors."""
-    return SplitModel(build_blocks(scenario))
+    return split_model(scenario)
 
 
 def family_batch(scenario: Scenario, *, padded: bool = False, seed: int = 0) -> Batch:

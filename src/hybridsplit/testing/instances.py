@@ -93,6 +93,7 @@ def make_table(scenario: Scenario, rows: list[dict[str, Any]]) -> OptionTable:
         base: dict[str, Any] = dict.fromkeys(OPTION_COLUMNS, 0) | {
             "device": client.device,
             "recompute": "",
+            "upload_every": 1,
             "batch_size": scenario.training.batch_size,
             "memory_budget_bytes": client.memory_budget_bytes,
             "client_energy_j": float("nan"),

@@ -89,8 +89,9 @@ class ModeContract:
         assert counted.get(Phase.UPLINK, 0) == STEPS * expected.uplink
         assert counted.get(Phase.DOWNLINK, 0) == STEPS * expected.downlink
         assert counted[Phase.MODEL_DOWNLOAD] == weights
-        uploads = self.facts.gradient is Gradient.EXACT
-        assert counted.get(Phase.MODEL_UPLOAD, 0) == (weights if uploads else 0)
+        upload = self.facts.model_upload_bytes(weights, played.sizes, settings, STEPS)
+        assert counted.get(Phase.MODEL_UPLOAD, 0) == upload
+        assert upload == weights or not self.facts.uploads_weights
 
     @every_family
     @every_cut

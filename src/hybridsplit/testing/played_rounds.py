@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hybridsplit.profiler.models import TracedModel, traced_model
 from hybridsplit.runtime.noise import NoiseKey
-from hybridsplit.runtime.session.client import ClientSession, needs_row_ids
+from hybridsplit.runtime.session.client import ClientSession
+from hybridsplit.runtime.session.row_ids import needs_row_ids
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel, State
@@ -125,7 +126,7 @@ def play(mode: str, family: str, cut: int | str) -> Played:
     model = family_model(scenario)
     depth = model.num_blocks if isinstance(cut, str) else cut
     start = model.whole.snapshot()
-    part = model.client_part(depth)
+    part = model.client_part(depth, mode)
     server = _WatchedServer(ServerSide(model.server_part(depth), scenario.training, scenario.model.task))
     placement = Placement(cut=depth, mode=mode, batch_size=scenario.training.batch_size)
     session = ClientSession(

@@ -17,6 +17,7 @@ from hybridsplit.profiler.memory.cuda import column_sum_workspace_bytes
 from hybridsplit.profiler.models import traced_model
 from hybridsplit.profiler.shapes import ShapeMemo, shapes_only
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.modes import MODES
 from hybridsplit.testing.families import family_scenario
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -89,7 +90,8 @@ def test_attention_on_the_cpu_has_the_shapes_of_the_real_one(groups: int, masked
 
 
 def test_a_cuda_client_needs_at_least_its_live_tensors_and_says_what_for() -> None:
-    scenario = family_scenario("opt-causal", optimizer={"name": "adamw", "learning_rate": 0.01}, local_steps=2)
+    adamw = {"name": "adamw", "learning_rate": 0.01}
+    scenario = family_scenario("opt-causal", modes=list(Mode), optimizer=adamw, local_steps=2)
     traced = traced_model(scenario)
     for mode in Mode:
         live = client_memory(traced, scenario, 3, mode)
@@ -97,4 +99,4 @@ def test_a_cuda_client_needs_at_least_its_live_tensors_and_says_what_for() -> No
         assert cuda.workspace >= MIB
         assert cuda.peak_bytes - cuda.workspace >= 0.99 * live.peak_bytes
         assert live.workspace == 0
-        assert (live.optimizer_state > 0) == (mode in (Mode.FO, Mode.FO_RECOMPUTE)), mode
+        assert (live.optimizer_state > 0) == MODES[mode].uploads_weights, mode

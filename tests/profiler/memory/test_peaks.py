@@ -45,7 +45,9 @@ OPTIMIZERS = [
 @pytest.mark.parametrize("family", one_of(3, FAMILIES))
 def test_predicted_peak_equals_the_measured_one(family: str, optimizer: dict[str, object], dtype: str) -> None:
     """Shapes against a real run, every mode and cut, within 0.1 % or two scalars."""
-    scenario = family_scenario(family, dtype=dtype, local_steps=2, optimizer=optimizer, zeroth_order={"directions": 3})
+    scenario = family_scenario(
+        family, dtype=dtype, modes=list(Mode), local_steps=2, optimizer=optimizer, zeroth_order={"directions": 3}
+    )
     traced, model = traced_model(scenario), family_model(scenario)
     start = model.whole.snapshot()
     for cut, mode in itertools.product(range(1, model.num_blocks + 1), Mode):
@@ -194,7 +196,8 @@ def test_live_bytes_agree_with_the_allocator(family: str) -> None:
 
 
 def test_recomputing_saves_memory_and_estimating_saves_more() -> None:
-    scenario = family_scenario("opt-causal", optimizer={"name": "adamw", "learning_rate": 0.01}, local_steps=2)
+    adamw = {"name": "adamw", "learning_rate": 0.01}
+    scenario = family_scenario("opt-causal", modes=list(Mode), optimizer=adamw, local_steps=2)
     traced = traced_model(scenario)
     peak = {mode: client_memory(traced, scenario, 4, mode).peak_bytes for mode in Mode}
     assert peak[Mode.FROZEN] <= peak[Mode.ZO_PROJECTION] < peak[Mode.FO_RECOMPUTE] < peak[Mode.FO]

@@ -51,6 +51,18 @@ ADAPTERS: Values = {
 MANY_ROWS: Values = {**ADAPTERS, **GPU, f"{T}.trainable": {"method": "all"}, f"{T}.batch_size": 2048}
 PROJECTED: Values = {f"{T}.modes": ["zo-projection"]}
 PROBED: Values = {f"{T}.modes": ["zo-loss"]}
+LOCAL: Values = {f"{T}.modes": ["fo-local"]}
+LOCAL_LANGUAGE: Values = {
+    **LOCAL,
+    "model": {
+        "task": "causal-lm",
+        "config": {
+            "model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 80, "n_positions": 16,
+        },
+    },
+    "data": {"source": "synthetic-tokens", "num_samples": 64},
+    f"{T}.sequence_length": 8,
+}  # fmt: skip
 SHANNON: Values = {
     "radio.link_model": "shannon",
     **{f"clients.{index}.link": {"path_gain_db": -95, "downlink_bps_per_hz": 3} for index in (0, 1)},
@@ -225,6 +237,9 @@ CHANGES: dict[str, Change] = {
     "Training.overlap": Change("planned", {f"{T}.overlap": {"staleness": [1]}}),
     "Overlap.staleness": Change("planned", {f"{T}.overlap.staleness": [1]}, {f"{T}.overlap": {"staleness": [0]}}),
     "Overlap.gradient": Change("planned", {f"{T}.overlap.gradient": "current"}, {f"{T}.overlap": {"staleness": [1]}}),
+    "Training.local_loss": Change("planned", {f"{T}.local_loss": {"upload_every": [2]}}, LOCAL),
+    "LocalLoss.upload_every": Change("planned", {f"{T}.local_loss.upload_every": [1, 2]}, LOCAL),
+    "LocalLoss.rank": Change("planned", {f"{T}.local_loss.rank": 2}, LOCAL_LANGUAGE),
     "Training.frozen_control": Change("trained", {f"{T}.frozen_control": True}),
     "ZerothOrder.directions": Change("planned", {Z: {"directions": 2}}, PROJECTED),
     "ZerothOrder.radius": Change("trained", {Z: {"radius": 0.1}}, PROJECTED),

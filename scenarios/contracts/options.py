@@ -20,7 +20,7 @@ from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes import MODES
 
-OPTIONS_SCHEMA_VERSION = 3
+OPTIONS_SCHEMA_VERSION = 4
 OPTION_KEY = ("client", *PLACEMENT_COLUMNS)
 """What tells the rows of a table apart."""
 OPTION_COLUMNS: Mapping[str, str] = {

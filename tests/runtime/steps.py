@@ -51,14 +51,14 @@ class Sides:
     def restart(self) -> None:
         self.model.whole.load(self.start)
 
-    def part(self) -> Part:
-        return self.model.client_part(self.cut)
+    def part(self, mode: Mode | None = None) -> Part:
+        return self.model.client_part(self.cut, mode)
 
     def server(self) -> ServerSide:
         return ServerSide(self.model.server_part(self.cut), self.scenario.training, self.scenario.model.task)
 
     def estimator(self, mode: Mode) -> GradientEstimator:
-        return make_estimator(mode, self.part(), self.scenario.training)
+        return make_estimator(mode, self.part(mode), self.scenario.training)
 
     def step(self, mode: Mode, link: ServerLink | None = None, key: NoiseKey = KEY) -> StepResult:
         """One step from the start."""

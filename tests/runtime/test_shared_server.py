@@ -105,7 +105,7 @@ def test_one_client_alone_has_its_server_for_itself(server_model: str, mode: Mod
     for model in ("per-client", server_model):
         scenario = scenario_with(
             f"training.server_model={model}", "training.local_steps=3", "training.zeroth_order.directions=2",
-            "training.optimizer.momentum=0.9",
+            "training.optimizer.momentum=0.9", f"training.modes=[{mode}]",
         )  # fmt: skip
         client = scenario.expanded_clients()[0]
         results.append(

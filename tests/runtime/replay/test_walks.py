@@ -28,6 +28,7 @@ class Costs:
     client_compute_s: float
     server_compute_s: float
     sizes: tuple[int, int, int, int]
+    upload_every: int = 1
 
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes of a phase."""

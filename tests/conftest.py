@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiers import slow_tests
+
 # The tests of a plug-in run where it is installed, see tests/test_plugins.py.
 collect_ignore = ["plugin"]
 
@@ -23,3 +25,12 @@ def own_profile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         root = str(Path(__file__).resolve().parent.parent)
         patch.setenv("PYTHONPATH", os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]))
         yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that are slow by measurement."""
+    named = slow_tests()
+    for item in items:
+        if item.nodeid in named:
+            item.add_marker(pytest.mark.slow)

@@ -297,7 +297,7 @@ def test_composed_peaks_of_paired_blocks_equal_full_traces() -> None:
     (profile,) = profile_model(scenario).by_batch_size.values()
     traced = traced_model(scenario)
     assert any(len(run) >= 5 for run in homogeneous_runs(profile.cuts, _kinds(traced)))
-    for (cut, mode, recompute, _), peak in profile.client_peak_bytes.items():
+    for (cut, mode, recompute, *_), peak in profile.client_peak_bytes.items():
         if mode in (Mode.FO, Mode.FO_RECOMPUTE, Mode.ZO_PROJECTION) and cut % 6 == 0:
             assert peak == client_memory(traced, scenario, cut, mode, recompute).peak_bytes, (cut, mode)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
+from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.virtual_space.columns import Column
 from hybridsplit.solver.virtual_space.compact import decided
 from hybridsplit.solver.virtual_space.pool import Clock
@@ -35,17 +36,22 @@ class BothSides:
         Gap at which to stop.
     clock
         Says when to stop.
+    seed
+        What random draws follow from.
     """
 
     space: VirtualSpace
     gap: float
     clock: Clock
+    seed: int = 0
     is_complete: bool = field(init=False)
     """Whether more time closes every gap."""
     _walks: Reassignment = field(init=False)
 
     def __post_init__(self) -> None:
-        self._walks = Reassignment(self.space, np.random.default_rng(0))
+        self._walks = Reassignment(
+            self.space, np.random.default_rng(stream_seed(self.seed, "virtual-space", "reassignment"))
+        )
         self.is_complete = len({one.link_bps for one in self.space.devices}) == 1
 
     def any(self) -> tuple[tuple[Column, ...] | None, bool]:

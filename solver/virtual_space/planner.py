@@ -59,6 +59,7 @@ def make_inference_plan(
         time_limit_s=scenario.search.time_limit_s if time_limit_s is None else time_limit_s,
         most_period_s=scenario.objective.most_period_s if scenario.objective.minimise == "energy" else None,
         start=() if warm_start is None else tuple(still_possible(space, warm_start)),
+        seed=scenario.seed,
     )
     choice = chosen.choose(space, limits)
     plan = _plan(scenario, space, chosen, choice, time.monotonic() - begun)

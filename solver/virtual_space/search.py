@@ -4,7 +4,6 @@ Few plans are listed and left to HiGHS. Of many, those are generated that the re
 shortest period that it does not refuse is the bound, found by bisection. What gap remains is closed from both sides by
 local search and a programme over parts; where that does not do, by searching again around the best choice with most of
 its apps as they are, and by branching until the period that would close the gap is found or refused.
-
 With the objective energy, the period is given, and joules take its place.
 """
 
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
+from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.virtual_space.both_sides import BothSides
 from hybridsplit.solver.virtual_space.columns import Column
 from hybridsplit.solver.virtual_space.decisions import RULES
@@ -36,10 +36,8 @@ _FAR = (1.5, 3.0, 10.0, np.inf)
 """Factors of the bound at which some choice is sought first."""
 _MOST_LISTED = 5_000
 """Plans of all apps up to which HiGHS is asked to refuse a period among all of them."""
-_LEAST_STEP = 1e-3
-_LEAST_MIXED_S = 0.5
-_NEIGHBOUR_NODES = 12
-_TREE_NODES = 60
+_LEAST_STEP, _LEAST_MIXED_S = 1e-3, 0.5
+_NEIGHBOUR_NODES, _TREE_NODES = 12, 60
 
 
 @dataclass
@@ -56,12 +54,15 @@ class Search:
         Says when to stop.
     most_period_s
         Given period where joules are minimised; None where the period is.
+    seed
+        What random draws follow from.
     """
 
     space: VirtualSpace
     gap: float
     clock: Clock
     most_period_s: float | None = None
+    seed: int = 0
     is_refused: bool = False
     """Whether a search that found nothing has proved that there is nothing."""
     _pool: Pool = field(init=False)
@@ -70,7 +71,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self._pool = Pool(self.space)
-        self._sides = None if self.most_period_s is not None else BothSides(self.space, self.gap, self.clock)
+        self._sides = None if self.most_period_s is not None else BothSides(self.space, self.gap, self.clock, self.seed)
 
     def run(self, start: Iterable[Column] = ()) -> Choice | None:
         """Search for the best choice; None where none was found.
@@ -94,8 +95,8 @@ class Search:
             if self.is_refused:
                 return None
         bound = self._root_bound(best)
+        self.is_refused = bound is None
         if bound is None:
-            self.is_refused = True
             return None
         if best is None or (self._sides is None and self._objective(best) > bound * (1 + self.gap)):
             best = self._better(best, self._any(bound) if best is None else None)
@@ -251,8 +252,7 @@ class Search:
 
     def _closed(self, best: tuple[Column, ...], bound: float) -> tuple[tuple[Column, ...], float]:
         """Close the gap as far as time allows."""
-        draw = np.random.default_rng(0)
-        reach = 0.5
+        draw, reach = np.random.default_rng(stream_seed(self.seed, "virtual-space", "branches")), 0.5
         for attempt in itertools.count():
             objective = self._objective(best)
             if objective <= bound * (1 + self.gap) or self.clock.is_over():

@@ -41,12 +41,15 @@ class SearchLimits:
         Given period where joules are minimised; None where the period is.
     start
         Plans of apps to begin with.
+    seed
+        What random draws of the search follow from.
     """
 
     gap: float
     time_limit_s: float
     most_period_s: float | None = None
     start: tuple[Column, ...] = ()
+    seed: int = 0
 
 
 class InferenceStrategy(ABC):
@@ -95,7 +98,7 @@ class Joint(InferenceStrategy):
             If the time was up before a choice was found or all were ruled out.
         """
         clock = Clock(time.monotonic() + limits.time_limit_s)
-        search = Search(space, limits.gap, clock, limits.most_period_s)
+        search = Search(space, limits.gap, clock, limits.most_period_s, limits.seed)
         found = search.run(limits.start)
         if found is None and not search.is_refused:
             raise SolverFailure(

@@ -6,40 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 import hybridsplit as hs
-from hybridsplit.orchestrator.cli import app
 from hybridsplit.orchestrator.run_folder import open_plan
 from hybridsplit.orchestrator.studies.paired import compare_replays
 from hybridsplit.scenarios.contracts.disciplines import disciplines_of
+from tests.orchestrator.two_plans import done, two_plans
 from tests.solver.virtual_space.tasks import random_task
 
 QUEUE = ["--server", "first-come", "--radio", "proportional-fair", "--averaging", "200 ms"]
 
 
-def done(*arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, list(arguments))
-    assert result.exit_code == code, f"{result.stdout}\n{result.stderr}\n{result.exception!r}"
-    return result.stdout if code == 0 else result.stderr
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two plans and a folder of recordings."""
-    found = tmp_path_factory.mktemp("disciplines")
-    (found / "traces").mkdir()
-    generator = np.random.default_rng(5)
-    for name in "abcdefg":
-        rates = np.clip(generator.normal(9, 4, 400), 0, None)
-        text = "time_s,dl_mbps,ul_mbps\n" + "".join(f"{t},{rate},{rate / 2}\n" for t, rate in enumerate(rates))
-        (found / "traces" / f"{name}.csv").write_text(text, encoding="utf-8")
-    for strategy in ("static", "greedy"):
-        done("plan", "quickstart", "--strategy", strategy, "--out", str(found / f"{strategy}.json"))
-    return found
+    return two_plans(tmp_path_factory.mktemp("disciplines"), "static", "greedy")
 
 
 def test_figures_are_the_same_in_json_text_and_python(folder: Path) -> None:

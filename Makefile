@@ -2,6 +2,7 @@
 # make test  install what testing needs as well, and run the tests
 # make test-slow the tests that take long and rarely break
 # make test-quiet the tests that kill many processes: on a machine that does nothing else
+# make test-explore properties, over new random examples each time
 # make docs  the documentation as a site, in site/
 # make check lint, format and types, as CI does
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV ?= .venv
 TEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow test-quiet docs check clean
+.PHONY: run test test-slow test-quiet test-explore docs check clean
 
 run: $(VENV)/.installed
 	$(BIN)/hybridsplit run quickstart
@@ -22,6 +23,9 @@ test-slow: $(VENV)/.installed-dev
 
 test-quiet: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m quiet
+
+test-explore: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "hypothesis and not quiet" --hypothesis-profile explore -n $(TEST_WORKERS)
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/site/build.py site

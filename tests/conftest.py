@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.tiers import slow_tests
 
 # The tests of a plug-in run where it is installed, see tests/test_plugins.py.
 collect_ignore = ["plugin"]
+
+# The gate gives the same answer for the same code; `make test-explore` looks for new examples.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", print_blob=True)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)

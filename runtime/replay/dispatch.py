@@ -15,6 +15,7 @@ from typing import Protocol
 
 import simpy
 
+from hybridsplit.runtime.replay.transfer import LAST_PART
 from hybridsplit.scenarios.contracts.schedule import urgency_key
 
 Action = Callable[[simpy.Event], None]
@@ -86,7 +87,7 @@ class Dispatcher:
         self._entered = itertools.count()
         self._served: Request | None = None
         self._asked: dict[simpy.Event, Request] = {}
-        self._begun_s, self._free_s = 0.0, 0.0
+        self._begun_s, self._ends_s, self._free_s = 0.0, 0.0, 0.0
         self._grants = 0
         self._decides = False
 
@@ -138,6 +139,9 @@ class Dispatcher:
         if request.done.triggered or request.is_withdrawn:
             return
         if request is self._served:
+            # A fade that begins with its last bit is not waited out.
+            if self._ends_s - self._environment.now <= LAST_PART * (self._ends_s - self._begun_s):
+                return
             self._set_aside(self._environment.now)
             self._free_s = self._environment.now
             self._decide_soon()
@@ -166,8 +170,8 @@ class Dispatcher:
             heapq.heappush(self._waiting, (before.key, next(self._entered), before.number, before))
         self._served, self._begun_s = chosen, begins_s
         self._grants += 1
-        grant, end_s = self._grants, chosen.service.end_s(begins_s)
-        self._at(end_s, lambda _: self._ended(grant))
+        grant, self._ends_s = self._grants, chosen.service.end_s(begins_s)
+        self._at(self._ends_s, lambda _: self._ended(grant))
 
     def _set_aside(self, at_s: float) -> None:
         assert self._served is not None

@@ -13,6 +13,7 @@ import simpy
 
 from hybridsplit.runtime.replay.allocation import FloatArray, IndexArray, Rule
 from hybridsplit.runtime.replay.speeds import Speed
+from hybridsplit.runtime.replay.transfer import LAST_PART
 from hybridsplit.scenarios.errors import RunError
 
 _NOBODY: IndexArray = np.zeros(0, dtype=np.intp)
@@ -36,7 +37,7 @@ class DividedResource:
         self._environment, self._rule = environment, rule
         self._done: dict[int, simpy.Event] = {}
         self._speed_of: dict[int, Speed] = {}
-        self._owed, self._served_s = np.zeros(num_clients), np.zeros(num_clients)
+        self._asked, self._owed, self._served_s = np.zeros(num_clients), np.zeros(num_clients), np.zeros(num_clients)
         self._speeds, self._until_s = np.zeros(num_clients), np.zeros(num_clients)
         self._clients, self._parts, self._rates, self._ends_s = _NOBODY, _NOTHING, _NOTHING, _NOTHING
         self._since_s = environment.now
@@ -60,7 +61,8 @@ class DividedResource:
         """
         self._go_on()
         done = self._done[client] = self._environment.event()
-        self._speed_of[client], self._owed[client], self._served_s[client] = speed, amount, 0.0
+        self._speed_of[client], self._served_s[client] = speed, 0.0
+        self._asked[client] = self._owed[client] = amount
         self._until_s[client] = -math.inf
         self._decide_soon()
         return done
@@ -125,7 +127,9 @@ class DividedResource:
         if grant != self._grants:
             return
         self._go_on()
-        for client in self._clients[self._ends_s <= next_s].tolist():
+        served = self._clients
+        is_done = (self._ends_s <= next_s) | (self._owed[served] <= LAST_PART * self._asked[served])
+        for client in served[is_done].tolist():
             del self._speed_of[client]
             self._done.pop(client).succeed(float(self._served_s[client]))
         self._decide_soon()

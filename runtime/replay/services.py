@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from hybridsplit.runtime.replay.transfer import LAST_PART
+
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.fades import Fades
     from hybridsplit.runtime.replay.traces import BandwidthTrace
@@ -52,12 +54,22 @@ class RecordedService:
         Clock at which the recording stands at its beginning.
     """
 
-    __slots__ = ("_fading", "_last_served_s", "_left_bits", "_mean_bps", "_origin_s", "_served_s", "_trace")
+    __slots__ = (
+        "_fading",
+        "_last_served_s",
+        "_left_bits",
+        "_mean_bps",
+        "_origin_s",
+        "_served_s",
+        "_size_bits",
+        "_trace",
+    )
 
     def __init__(
         self, size_bits: float, trace: BandwidthTrace, fading: Fades, mean_bps: float | None, origin_s: float
     ) -> None:
-        self._left_bits, self._trace, self._fading = size_bits, trace, fading
+        self._size_bits = self._left_bits = size_bits
+        self._trace, self._fading = trace, fading
         self._mean_bps, self._origin_s = mean_bps, origin_s
         self._served_s = self._last_served_s = 0.0
 
@@ -75,7 +87,8 @@ class RecordedService:
     def went_on(self, start_s: float, end_s: float) -> None:
         """Note that it went on between two times."""
         carried = self._fading.carried(start_s - self._origin_s, end_s - self._origin_s, self._mean_bps)
-        self._left_bits = max(0.0, self._left_bits - carried.bits)
+        left_bits = self._left_bits - carried.bits
+        self._left_bits = left_bits if left_bits > LAST_PART * self._size_bits else 0.0
         self._served_s += carried.served_s
 
     def fade(self, now_s: float) -> tuple[bool, float]:

@@ -15,13 +15,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridsplit.runtime.replay.transfer import RunningSums, Transfer
+from hybridsplit.runtime.replay.transfer import LAST_PART, RunningSums, Transfer
 from hybridsplit.scenarios.errors import RunError, ScenarioError, UsageError
 from hybridsplit.scenarios.sections.traces import PastTheEnd
 from hybridsplit.scenarios.units import format_seconds
 
 FloatArray = NDArray[np.float64]
 
+_ROUNDING = 1e-12
+"""Fraction of all bits sent so far by which sums may be out."""
 _SMALLEST, _LARGEST = 1e-9, 1e18
 """Seconds and bit/s beyond these are no measurement, and sums of them lose all digits."""
 
@@ -226,11 +228,12 @@ class BandwidthTrace:
         inside_s = position_s - edges_s[sample]
         target_bits = sent_bits[sample] + rate_bps * inside_s + needed_bits
         start_outage_s = outage_s[sample] + (inside_s if rate_bps == 0 else 0.0)
-        if not repeats and target_bits > sent_bits[-1]:
+        rounding_bits = min(_ROUNDING * target_bits, LAST_PART * needed_bits)
+        if not repeats and target_bits - rounding_bits > sent_bits[-1]:
             held_s = self._held_s(target_bits - sent_bits[-1])
             waiting_s = max(0.0, outage_s[-1] - start_outage_s)
             return Transfer(duration_s - position_s + held_s, waiting_s)
-        periods, end_position_s, end_outage_s = self._locate(target_bits)
+        periods, end_position_s, end_outage_s = self._locate(target_bits, rounding_bits)
         elapsed_s = max(0.0, periods * duration_s + end_position_s - position_s)
         waiting_s = max(0.0, periods * outage_s[-1] + end_outage_s - start_outage_s)
         return Transfer(elapsed_s, min(waiting_s, elapsed_s))
@@ -247,18 +250,19 @@ class BandwidthTrace:
             "past_the_end: loop"
         )
 
-    def _locate(self, target_bits: float) -> tuple[float, float, float]:
+    def _locate(self, target_bits: float, rounding_bits: float) -> tuple[float, float, float]:
         """Return (whole periods, position in the period, outage before it) of the first time so many bits are sent."""
         edges_s, sent_bits, outage_s, rates_bps = self._scalars
         period_bits = sent_bits[-1]
         # The target is counted in (0, period] instead of [0, period), so that a transfer which ends with the period
-        # ends with its last bit, before any outage at the seam.
-        periods = math.ceil(target_bits / period_bits) - 1
+        # ends with its last bit, before any outage at the seam. What rounding leaves of it counts as sent: it would
+        # wait out an outage that follows.
+        periods = math.ceil((target_bits - rounding_bits) / period_bits) - 1
         rest_bits = target_bits - periods * period_bits
-        if rest_bits <= 0:
+        if rest_bits <= rounding_bits:
             periods, rest_bits = periods - 1, rest_bits + period_bits
         rest_bits = min(rest_bits, period_bits)
-        sample = bisect_left(sent_bits, rest_bits) - 1
+        sample = bisect_left(sent_bits, rest_bits - rounding_bits) - 1
         into_s = (rest_bits - sent_bits[sample]) / rates_bps[sample]
         position_s = min(edges_s[sample] + into_s, edges_s[sample + 1])
         return float(periods), position_s, outage_s[sample]

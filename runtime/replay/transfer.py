@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+LAST_PART = 1e-9
+"""What is left of a job is rounding when it is no more than this fraction of all of it: it is done, as an outage that
+begins there could hold the rest for minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transfer:

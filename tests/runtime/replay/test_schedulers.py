@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hybridsplit.runtime.replay.allocation import EqualParts, EqualRates, FloatArray, ProportionalFair, Rule
@@ -144,6 +144,9 @@ def cells(draw: st.DrawFn) -> tuple[Arrivals, list[BandwidthTrace], float]:
 
 
 @given(cell=cells())
+# Ten and three stretches of 0.1 s at 1 bit/s: the last bit is through where an outage begins.
+@example(cell=(at_once([1.0]), [BandwidthTrace(np.array([0.1, 0.1]), np.array([0.0, 1.0]))], 1e-3))
+@example(cell=(at_once([0.3]), [BandwidthTrace(np.array([0.1, 0.1]), np.array([1.0, 0.0]))], 1e-3))
 @settings(deadline=None, max_examples=25)
 @pytest.mark.parametrize("rule", RULES)
 def test_bits_arrive_once_and_no_sooner_than_alone(

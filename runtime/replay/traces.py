@@ -254,9 +254,8 @@ class BandwidthTrace:
         """Return (whole periods, position in the period, outage before it) of the first time so many bits are sent."""
         edges_s, sent_bits, outage_s, rates_bps = self._scalars
         period_bits = sent_bits[-1]
-        # The target is counted in (0, period] instead of [0, period), so that a transfer which ends with the period
-        # ends with its last bit, before any outage at the seam. What rounding leaves of it counts as sent: it would
-        # wait out an outage that follows.
+        # Counted in (0, period], so that a transfer which ends with the period ends before any outage at the seam. What
+        # rounding leaves of it counts as sent.
         periods = math.ceil((target_bits - rounding_bits) / period_bits) - 1
         rest_bits = target_bits - periods * period_bits
         if rest_bits <= rounding_bits:

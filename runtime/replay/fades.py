@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hybridsplit.runtime.replay.traces import BandwidthTrace, FloatArray
+from hybridsplit.runtime.replay.traces import BandwidthTrace, running_sum
 
 
 class Carried(NamedTuple):
@@ -32,9 +32,9 @@ class Fades:
         self._period_s, self._offset_s, self._mean_bps = trace.duration_s, trace.offset_s, trace.mean_bps
         self._repeats = trace.past_the_end == "loop"
         self._last_bps = float(trace.rates_bps[-1])
-        self._edges_s = _running_sum(trace.durations_s)
-        self._sent_bits = _running_sum(trace.durations_s * trace.rates_bps)
-        self._served_s = _running_sum(np.where(trace.rates_bps > 0, trace.durations_s, 0.0))
+        self._edges_s = running_sum(trace.durations_s)
+        self._sent_bits = running_sum(trace.durations_s * trace.rates_bps)
+        self._served_s = running_sum(np.where(trace.rates_bps > 0, trace.durations_s, 0.0))
         self._is_fade = trace.rates_bps < below * trace.mean_bps
         changes = np.flatnonzero(self._is_fade != np.roll(self._is_fade, 1))
         self._changes_s = self._edges_s[changes]
@@ -80,7 +80,3 @@ class Fades:
         """Return whole periods and the point within one; past the end, where the recording does not repeat."""
         position_s = time_s + self._offset_s
         return divmod(position_s, self._period_s) if self._repeats else (0.0, position_s)
-
-
-def _running_sum(values: FloatArray) -> FloatArray:
-    return np.concatenate(([0.0], np.cumsum(values)))

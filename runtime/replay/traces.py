@@ -80,9 +80,9 @@ class BandwidthTrace:
             "durations_s": durations_s,
             "rates_bps": rates_bps,
             "latency_s": None if self.latency_s is None else _checked_latency(self.latency_s, kept, self.name),
-            "_edges_s": _running_sum(durations_s),
-            "_sent_bits": _running_sum(durations_s * rates_bps),
-            "_outage_s": _running_sum(np.where(rates_bps == 0, durations_s, 0.0)),
+            "_edges_s": running_sum(durations_s),
+            "_sent_bits": running_sum(durations_s * rates_bps),
+            "_outage_s": running_sum(np.where(rates_bps == 0, durations_s, 0.0)),
         }
         for name, array in derived.items():
             if array is not None:
@@ -251,11 +251,10 @@ class BandwidthTrace:
         )
 
     def _locate(self, target_bits: float, rounding_bits: float) -> tuple[float, float, float]:
-        """Return (whole periods, position in the period, outage before it) of the first time so many bits are sent."""
+        """Return (whole periods, position, outage before it) of the first time when all but rounding is sent."""
         edges_s, sent_bits, outage_s, rates_bps = self._scalars
         period_bits = sent_bits[-1]
-        # Counted in (0, period], so that a transfer which ends with the period ends before any outage at the seam. What
-        # rounding leaves of it counts as sent.
+        # Counted in (0, period], so that what ends with the period ends before an outage at the seam.
         periods = math.ceil((target_bits - rounding_bits) / period_bits) - 1
         rest_bits = target_bits - periods * period_bits
         if rest_bits <= rounding_bits:
@@ -267,7 +266,8 @@ class BandwidthTrace:
         return float(periods), position_s, outage_s[sample]
 
 
-def _running_sum(values: FloatArray) -> FloatArray:
+def running_sum(values: FloatArray) -> FloatArray:
+    """Return [S + 1] sums of the first 0, 1, ... S of [S] values."""
     return np.concatenate(([0.0], np.cumsum(values)))
 
 

@@ -22,8 +22,7 @@ from hybridsplit.scenarios.units import format_seconds
 
 FloatArray = NDArray[np.float64]
 
-_ROUNDING = 1e-12
-"""Fraction of all bits sent so far by which sums may be out."""
+_ROUNDING = 1e-12  # of all bits sent so far: by so much sums may be out
 _SMALLEST, _LARGEST = 1e-9, 1e18
 """Seconds and bit/s beyond these are no measurement, and sums of them lose all digits."""
 

@@ -6,6 +6,7 @@ beside them where no checkpoint holds it; a module of the user's own as its stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ _BASE = "base"
 _PEFT_TASKS = {"sequence-classification": "SEQ_CLS", "causal-lm": "CAUSAL_LM"}
 
 
-def save_trained(model: nn.Module, scenario: Scenario, folder: Path) -> str:
+def save_trained(model: nn.Module, scenario: Scenario, folder: Path, label_names: Sequence[str] = ()) -> str:
     """Save a trained model, and return the Python expression that loads it, with ``folder`` for where it is.
 
     Parameters
@@ -38,6 +39,8 @@ def save_trained(model: nn.Module, scenario: Scenario, folder: Path) -> str:
         What it was built by.
     folder
         Where to; it exists and is empty.
+    label_names
+        Of the outputs of a head, for the configuration of a model of transformers; numbered where there are none.
 
     Raises
     ------
@@ -46,6 +49,10 @@ def save_trained(model: nn.Module, scenario: Scenario, folder: Path) -> str:
     """
     for parameter in model.parameters():
         parameter.data = parameter.data.to(torch_dtype(scenario.model))
+    config = getattr(model, "config", None)
+    if scenario.model.python is None and config is not None and label_names and len(label_names) == config.num_labels:
+        config.id2label = dict(enumerate(label_names))
+        config.label2id = {name: number for number, name in enumerate(label_names)}
     lora = scenario.training.trainable
     if isinstance(lora, TrainLora):
         return _save_adapters(model, lora, scenario, folder)

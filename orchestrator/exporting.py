@@ -58,7 +58,8 @@ def export(run: Run | str | Path, to: str | Path, *, round: int | str = "best") 
     to
         A folder that does not exist, or is empty.
     round
-        ``best``, the highest score of the test data; ``last``; or a number of rounds, of those whose checkpoints are kept.
+        ``best``, the highest score of the test data; ``last``; or a number of rounds, of those whose checkpoints are
+        kept.
 
     Raises
     ------

@@ -128,7 +128,7 @@ def memory_figure(data: ReportData) -> go.Figure:
 
 
 def learning_figure(data: ReportData, column: str) -> go.Figure:
-    """Return the score of the test data, or the training loss, over simulated time, with the frozen control where there is one.
+    """Return the score of the test data, or the training loss, over simulated time, beside the frozen control.
 
     Parameters
     ----------

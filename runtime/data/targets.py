@@ -87,8 +87,9 @@ def targets_of(
         return Targets(classes, num_classes, class_names(columns[0]))
     if separator is not None:
         return _named([_between(value, separator) for value in columns[0]], where)
-    rows = [_entries(value) for value in columns[0]] if len(columns) == 1 else [list(row) for row in zip(*columns)]
-    if problem_type != REGRESSION and len(columns) == 1 and any(_is_name(entry) for row in rows for entry in row):
+    is_one = len(columns) == 1
+    rows = [_entries(value) for value in columns[0]] if is_one else [list(row) for row in zip(*columns, strict=True)]
+    if problem_type != REGRESSION and is_one and any(_is_name(entry) for row in rows for entry in row):
         return _named(rows, where)
     return _vectors(rows, where, problem_type, names)
 

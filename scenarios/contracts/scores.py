@@ -1,4 +1,4 @@
-"""What a trained model is judged by on the test data: one score for each kind of label, 1 at best and higher if better."""
+"""What a trained model is judged by on the test data: one score for each kind of label, higher if better, 1 at best."""
 
 from __future__ import annotations
 

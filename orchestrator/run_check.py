@@ -111,9 +111,6 @@ def _of_rounds(entries: list[LedgerEntry], rounds: pd.DataFrame | None, name: st
         yield f"{name}: its rounds are not those of ledger.parquet"
         return
     clock_s = 0.0
-    if score.column not in rounds.columns:
-        yield f"{name}: it has no column {score.column}, the score of the plan's scenario"
-        return
     for number, found_s, value in zip(
         rounds["round"].tolist(), rounds["simulated_s"].tolist(), rounds[score.column].tolist(), strict=True
     ):

@@ -108,9 +108,7 @@ def outputs_of(found: object) -> torch.Tensor:
 @pytest.mark.parametrize("origin", one_of(3, ORIGINS))
 def test_predicted_peaks_equal_the_measured_ones(tmp_path: Path, origin: str, kind: str, outputs: int) -> None:
     """Of clients in every mode and at every cut, auxiliary heads included, and of servers."""
-    scenario = problem(
-        tmp_path, origin, kind, outputs, modes=list(Mode), local_steps=2, zeroth_order={"directions": 3}
-    )
+    scenario = problem(tmp_path, origin, kind, outputs, modes=list(Mode), local_steps=2, zeroth_order={"directions": 3})
     traced, model = traced_model(scenario), split_model(scenario)
     start = model.whole.snapshot()
     for mode in Mode:

@@ -50,7 +50,7 @@ def test_a_run_names_its_score(ran: tuple[str, hs.Run, str]) -> None:
     assert f"test {label} " in repr(run)
     assert run.summary.frozen_control_score is not None
     assert all(getattr(run.summary, score.column) is None for score in SCORES if score.column != column)
-    with pytest.raises(UsageError, match="read summary.test_score"):
+    with pytest.raises(UsageError, match=r"read summary\.test_score"):
         _ = run.accuracy
 
 
@@ -74,8 +74,8 @@ def test_a_score_beyond_what_there_can_be_is_found_out(ran: tuple[str, hs.Run, s
     check_run(run.path, *values, run.rounds, folder.rounds("control"), None)
     with pytest.raises(ContractError, match=f"{column} is 1.5"):
         check_run(run.path, *values, run.rounds.assign(**{column: [0.5, 1.5]}), folder.rounds("control"), None)
+    renamed = run.rounds.rename(columns={column: "test_accuracy"})
     with pytest.raises(ContractError, match=f"not those of a run .*{column}"):
-        renamed = run.rounds.rename(columns={column: "test_accuracy"})
         check_run(run.path, *values, renamed, folder.rounds("control"), None)
     assert issubclass(AlteredError, ContractError)
 

@@ -22,7 +22,7 @@ from hybridsplit.runtime.estimators import make_estimator
 from hybridsplit.runtime.session.client import run_client_round, run_step
 from hybridsplit.runtime.split.link import CountingLink, Traffic
 from hybridsplit.runtime.split.parts import SplitModel, is_of_head
-from hybridsplit.runtime.worker.evaluation import MacroF1, R2
+from hybridsplit.runtime.worker.evaluation import R2, MacroF1
 from hybridsplit.runtime.worker.model_server import ModelServer
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
@@ -38,11 +38,11 @@ SGD = {"name": "sgd", "learning_rate": 0.5}
 
 
 @pytest.mark.parametrize(("kind", "outputs"), PROBLEMS)
-@pytest.mark.parametrize("origin", OF_TRANSFORMERS)
+@pytest.mark.parametrize("origin", one_of(3, OF_TRANSFORMERS))
 def test_a_split_step_is_one_along_the_loss_of_transformers(
     tmp_path: Path, origin: str, kind: str, outputs: int
 ) -> None:
-    """The uncut model computes its own loss by the ``problem_type`` of its configuration; every cut has its gradient."""
+    """The uncut model computes its own loss by its configuration's ``problem_type``; every cut has its gradient."""
     scenario = problem(tmp_path, origin, kind, outputs, optimizer=SGD)
     whole, blocks = whole_model(scenario)
     assert whole.config.problem_type == kind
@@ -105,7 +105,9 @@ def outputs_of(found: object) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("kind", "outputs"), PROBLEMS[1:])
-@pytest.mark.parametrize("origin", one_of(3, ORIGINS))
+@pytest.mark.parametrize(
+    "origin", [pytest.param(one, marks=() if one == "own" else pytest.mark.slow) for one in ORIGINS]
+)
 def test_predicted_peaks_equal_the_measured_ones(tmp_path: Path, origin: str, kind: str, outputs: int) -> None:
     """Of clients in every mode and at every cut, auxiliary heads included, and of servers."""
     scenario = problem(tmp_path, origin, kind, outputs, modes=list(Mode), local_steps=2, zeroth_order={"directions": 3})

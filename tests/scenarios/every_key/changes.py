@@ -157,7 +157,7 @@ CHANGES: dict[str, Change] = {
         "dealt",
         {"data.label_separator": ";"},
         TEXT | SEVERAL | {"data.label_column": "tags", "data.label_separator": "|"},
-    ),  # fmt: skip
+    ),
     "TextTable.label_column": Change("dealt", {"data.label_column": "mood"}, TEXT),
     "TextTable.key_column": Change(
         "dealt",
@@ -187,7 +187,7 @@ CHANGES: dict[str, Change] = {
         "dealt",
         {"data.label_separator": ";"},
         NET | SEVERAL | {"data.label_column": "tags", "data.label_separator": "|"},
-    ),  # fmt: skip
+    ),
     "NumberTable.label_column": Change("dealt", {"data.label_column": "kind"}, NET),
     "NumberTable.columns": Change("dealt", {"data.columns": ["c", "b", "a"]}, NET),
     "NumberTable.key_column": Change(
@@ -210,7 +210,7 @@ CHANGES: dict[str, Change] = {
         "dealt",
         {"data.label_separator": ";"},
         SAVED_TEXT | SEVERAL | {"data.label_column": "tags", "data.label_separator": "|"},
-    ),  # fmt: skip
+    ),
     "SavedDataset.label_column": Change("dealt", {"data.label_column": "mood"}, SAVED),
     "SavedDataset.tokenizer": Change("dealt", {"data.tokenizer": "tokenizer-2"}, SAVED_TEXT),
     "SavedDataset.image_size": Change("dealt", {"data.image_size": 12}, SAVED),

@@ -18,6 +18,7 @@ from hybridsplit.runtime.models.effects import check_head, refuse_other_mathemat
 from hybridsplit.runtime.models.keys import check_keys
 from hybridsplit.runtime.models.precision import build_in_single_precision
 from hybridsplit.runtime.models.stated import stated_config
+from hybridsplit.runtime.models.timm_networks import TIMM, check_timm_name, timm_channels
 from hybridsplit.runtime.models.weights import head_of, quietly
 from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
 from hybridsplit.scenarios.errors import ScenarioError
@@ -110,6 +111,8 @@ def image_channels(config: Any, otherwise: int) -> int:
     otherwise
         Channels where none states them.
     """
+    if (of_timm := timm_channels(config)) is not None:
+        return of_timm
     for one in configurations(config):
         for name in ("num_channels", "in_channels", "in_chans"):
             if isinstance(found := getattr(one, name, None), int):
@@ -178,6 +181,8 @@ def _config_by_value(model: Model) -> Any:
     _check_model_type(model_type)
     rest = {key: value for key, value in model.config.items() if key != "model_type"}
     config_class = transformers.models.auto.configuration_auto.CONFIG_MAPPING[model_type]
+    if model_type == TIMM:
+        check_timm_name(rest)
     refuse_other_mathematics(rest, model, _where(model), by_value=True)
     check_keys(rest, config_class)
     try:

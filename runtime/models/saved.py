@@ -16,7 +16,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hybridsplit.runtime.models.adapters import head_names
+from hybridsplit.runtime.models.adapters import head_names, saved_names
 from hybridsplit.runtime.models.configuration import AUTO_CLASSES, configurations
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.models.weights import quietly
@@ -95,6 +95,8 @@ def _save_adapters(model: Any, lora: TrainLora, scenario: Scenario, folder: Path
     task = scenario.model.task
     adapted = [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]
     heads = [] if task == "causal-lm" else [head for head in sorted(head_names(model, task)) if _has_any(model, head)]
+    num_labels = _outputs_of(model, heads)
+    heads += [name for name in saved_names(model, lora) if name not in heads]
     state = model.state_dict()
     own = {
         f"base_model.model.{_name_of_peft(name)}": tensor
@@ -108,7 +110,7 @@ def _save_adapters(model: Any, lora: TrainLora, scenario: Scenario, folder: Path
         (folder / _BASE).mkdir()
         _save_state(base_state, folder / _BASE)
         base, loads = _BASE, "model"
-    elif not _holds(scenario, base_state, heads):
+    elif not _holds(scenario, base_state, heads, num_labels):
         (folder / _BASE).mkdir()
         loads = _save_base(model, base_state, scenario, folder / _BASE)
         base = _BASE
@@ -136,12 +138,17 @@ def _has_any(model: nn.Module, name: str) -> bool:
     return any(True for _ in model.get_submodule(name).parameters())
 
 
-def _holds(scenario: Scenario, base_state: dict[str, Tensor], heads: list[str]) -> bool:
-    """Whether the scenario's checkpoint gives all weights of the base but the head."""
+def _outputs_of(model: nn.Module, heads: list[str]) -> int | None:
+    """How many outputs a head has; None where there is none."""
+    names = tuple(f"{head}." for head in heads)
+    return next((len(t) for n, t in model.named_parameters() if n.startswith(names) and t.ndim == 2), None)
+
+
+def _holds(scenario: Scenario, base_state: dict[str, Tensor], heads: list[str], num_labels: int | None) -> bool:
+    """Whether the scenario's checkpoint gives all weights of the base but the head and modules trained whole."""
     if scenario.model.checkpoint is None:
         return False
-    num_labels = next((len(t) for n, t in base_state.items() if n.startswith(tuple(heads)) and t.ndim == 2), None)
-    options = {} if num_labels is None or not heads else {"num_labels": num_labels}
+    options = {} if num_labels is None else {"num_labels": num_labels}
     with quietly():
         loaded = AUTO_CLASSES[scenario.model.task].from_pretrained(
             scenario.model.checkpoint, trust_remote_code=False, dtype=torch_dtype(scenario.model), **options

@@ -222,6 +222,7 @@ CHANGES: dict[str, Change] = {
     "PythonData.partition": Change("dealt", {"data.partition": {"scheme": "by-key", "key": "label"}}, OWN_DATA),
     "Training.trainable": Change("planned", {f"{T}.trainable": {"method": "biases-and-norms"}}),
     "TrainLora.rank": Change("planned", {f"{T}.trainable.rank": 4}, ADAPTERS),
+    "TrainLora.modules_to_save": Change("planned", {f"{T}.trainable.modules_to_save": ["LayerNorm"]}, ADAPTERS),
     "TrainLora.alpha": Change("trained", {f"{T}.trainable.alpha": 64.0}, ADAPTERS),
     "TrainLora.dora": Change("planned", {f"{T}.trainable.dora": True}, {**ADAPTERS, f"{T}.modes": ["fo", "frozen"]}),
     "TrainLora.target_modules": Change("planned", {f"{T}.trainable.target_modules": ["query"]}, ADAPTERS),

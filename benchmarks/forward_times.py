@@ -1,4 +1,4 @@
-"""Errors of predicted forward passes on the Raspberry Pi 4 and 5 beside those of full steps, and what a correction is worth.
+"""Errors of predicted forward passes on the Raspberry Pis beside those of full steps, and what a correction is worth.
 
     python benchmarks/forward_times.py [PATH OF raspberry_pi_training_times.csv] [--rows]
 

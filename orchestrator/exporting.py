@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.scenarios.contracts.assignment import assignments_of
-from hybridsplit.scenarios.contracts.scores import ACCURACY, Score, score_for
 from hybridsplit.scenarios.contracts.sealed import write_sealed
 from hybridsplit.scenarios.errors import UsageError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import ACCURACY, Score, score_for
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.results import Run

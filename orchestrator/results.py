@@ -13,9 +13,9 @@ from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.runtime.replay.changing import PlanSequence
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.scores import ACCURACY
 from hybridsplit.scenarios.contracts.summary import Summary
 from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.scores import ACCURACY
 from hybridsplit.scenarios.units import counted, format_seconds
 
 if TYPE_CHECKING:

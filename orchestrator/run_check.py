@@ -18,9 +18,9 @@ from hybridsplit.runtime.replay.disciplined import plan_under
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import elapsed_s
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.scores import Score, score_in
 from hybridsplit.scenarios.contracts.summary import Summary
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.scores import Score, score_in
 from hybridsplit.solver.verify.plan import shortened
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from hybridsplit.runtime.replay import Replay
 from hybridsplit.scenarios.contracts.disciplines import Disciplines
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.scores import score_in
 from hybridsplit.scenarios.contracts.summary import Summary, scores_of
+from hybridsplit.scenarios.scores import score_in
 from hybridsplit.scenarios.units import counted, format_seconds
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hybridsplit.scenarios.contracts.scores import MULTI_LABEL, REGRESSION, SINGLE_LABEL, score_for
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION, SINGLE_LABEL, score_for
 from hybridsplit.scenarios.sections.data import DATA_SOURCES
 
 _PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 
 if TYPE_CHECKING:
     from hybridsplit.scenarios.sections.model import Model

@@ -6,7 +6,7 @@ import math
 from typing import Protocol
 
 from hybridsplit.runtime.run.records import RoundDone
-from hybridsplit.scenarios.contracts.scores import score_called
+from hybridsplit.scenarios.scores import score_called
 
 
 class RoundWriter(Protocol):

@@ -16,11 +16,11 @@ from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.contracts.scores import Score, score_for
 from hybridsplit.scenarios.contracts.summary import RoundLatencies
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.errors import ContractError, ScenarioError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import Score, score_for
 
 MOST_ROWS = 40
 """Above so many clients, figures and tables show one row a group: more cannot be read, and the file would swell."""

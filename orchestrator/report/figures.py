@@ -25,7 +25,7 @@ from hybridsplit.orchestrator.report.palette import (
 )
 from hybridsplit.scenarios.contracts.phases import OCCASIONAL_PHASES, ROUND_ORDER, Phase, elapsed_s
 from hybridsplit.scenarios.contracts.plan import ClientPlan
-from hybridsplit.scenarios.contracts.scores import score_of_columns
+from hybridsplit.scenarios.scores import score_of_columns
 from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

@@ -13,7 +13,7 @@ from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
-from hybridsplit.scenarios.contracts.scores import Score
+from hybridsplit.scenarios.scores import Score
 from hybridsplit.scenarios.units import counted, format_seconds
 
 _LAST_ROUNDS = 5

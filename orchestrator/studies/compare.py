@@ -11,10 +11,10 @@ from hybridsplit.orchestrator.pipeline import RunSettings
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.scores import score_called
 from hybridsplit.scenarios.contracts.summary import Scored, scores_of
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import score_called
 from hybridsplit.solver.planner import compute_bounds, make_plan
 from hybridsplit.solver.strategies import Strategy, find_strategy
 

@@ -15,9 +15,9 @@ from hybridsplit.orchestrator.studies.pilot_design import Pilot, choose_pilots
 from hybridsplit.profiler.rounds_fit import Observation, fit_rounds, held_out_error
 from hybridsplit.profiler.rounds_to import reaches, rounds_to
 from hybridsplit.scenarios.contracts.files import write_text_whole
-from hybridsplit.scenarios.contracts.scores import ACCURACY, score_for
 from hybridsplit.scenarios.errors import ContractError, UsageError
 from hybridsplit.scenarios.schema import PilotConstants, Scenario
+from hybridsplit.scenarios.scores import ACCURACY, score_for
 from hybridsplit.scenarios.sections.pilot import CONSTANTS
 
 if TYPE_CHECKING:

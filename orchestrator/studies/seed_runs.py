@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.placement import FrozenValue
-from hybridsplit.scenarios.contracts.scores import ACCURACY
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import ACCURACY
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.pipeline import RunSettings

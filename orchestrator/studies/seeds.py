@@ -16,8 +16,8 @@ from hybridsplit.orchestrator.studies.seed_runs import SeedRun, kept_run, run_fi
 from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds, verdict
 from hybridsplit.profiler.rounds_to import rounds_to
 from hybridsplit.scenarios.contracts.placement import FrozenValue
-from hybridsplit.scenarios.contracts.scores import ACCURACY, Score, score_called
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import ACCURACY, Score, score_called
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table
 
-from hybridsplit.scenarios.contracts.scores import ACCURACY, Score
+from hybridsplit.scenarios.scores import ACCURACY, Score
 from hybridsplit.scenarios.units import format_seconds
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
-from hybridsplit.scenarios.contracts.scores import ACCURACY
+from hybridsplit.scenarios.scores import ACCURACY
 from hybridsplit.scenarios.units import format_bytes_of, format_joules, format_seconds
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from hybridsplit.runtime.data.sources import Samples, prepared_images
 from hybridsplit.runtime.data.targets import Where, targets_of
-from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import ImageArchive, Scenario
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.units import format_bytes
 
 _FLOAT_BYTES = 4

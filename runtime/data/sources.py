@@ -18,9 +18,9 @@ from hybridsplit.runtime.models.build import build_whole
 from hybridsplit.runtime.models.facts import Sample, channels_read, outputs_stated, vocabulary_read
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
-from hybridsplit.scenarios.contracts.scores import REGRESSION, SINGLE_LABEL
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import DataSource, Digits, ImageSource, Scenario, SyntheticTokens, TextSource
+from hybridsplit.scenarios.scores import REGRESSION, SINGLE_LABEL
 from hybridsplit.scenarios.streams import stream_seed
 
 

@@ -11,8 +11,8 @@ from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.local_heads import local_heads
 from hybridsplit.runtime.split.parts import SplitModel
-from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
 from hybridsplit.scenarios.schema import ImageSource, Scenario, TextSource
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.sections.local_loss import local_modes
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from hybridsplit.runtime.data.labels import class_labels, class_names
-from hybridsplit.scenarios.contracts.scores import REGRESSION, SINGLE_LABEL
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import REGRESSION, SINGLE_LABEL
 from hybridsplit.scenarios.shown import shown
 
 _LARGEST = torch.finfo(torch.float32).max

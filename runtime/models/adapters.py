@@ -89,8 +89,8 @@ def saved_names(model: nn.Module, lora: TrainLora) -> list[str]:
     Raises
     ------
     ScenarioError
-        If a stated name is that of no module with parameters, of one that has an adapter inside, or of one whose weights
-        another module shares.
+        If a stated name is that of no module with parameters, of one that has an adapter inside, or of one whose
+        weights another module shares.
     """
     found: list[str] = []
     for stated in lora.modules_to_save or ():
@@ -112,8 +112,8 @@ def saved_names(model: nn.Module, lora: TrainLora) -> list[str]:
             for key, parameter in model.named_parameters(remove_duplicate=False):
                 if id(parameter) in shared and not key.startswith(f"{name}."):
                     raise ScenarioError(
-                        f"{where}, whose weights {key} shares: they would be trained apart here, and together elsewhere; "
-                        "leave it out"
+                        f"{where}, whose weights {key} shares: they would be trained apart here, and together "
+                        "elsewhere; leave it out"
                     )
         found += own
     return [name for name in dict.fromkeys(found) if not any(name.startswith(f"{other}.") for other in found)]

@@ -20,9 +20,9 @@ from hybridsplit.runtime.models.precision import build_in_single_precision
 from hybridsplit.runtime.models.stated import stated_config
 from hybridsplit.runtime.models.timm_networks import TIMM, check_timm_name, timm_channels
 from hybridsplit.runtime.models.weights import head_of, quietly
-from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Model
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 
 AUTO_CLASSES: dict[str, Any] = {
     "image-classification": transformers.AutoModelForImageClassification,

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hybridsplit.runtime.models.stated import occurrences
-from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Model
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.shown import shown
 
 _QUANTISED = "weights are trained as floating-point numbers, and a plan for packed ones would be wrong"

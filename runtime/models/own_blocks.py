@@ -20,9 +20,9 @@ from hybridsplit.runtime.models.traced.positions import missing_positions
 from hybridsplit.runtime.models.traced.record import UntraceableError
 from hybridsplit.runtime.models.traced.scenario import check_length
 from hybridsplit.runtime.models.untied import untie, untie_tables
-from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.shown import shown
 from hybridsplit.scenarios.user_code import UserFunction
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 import transformers
 
-from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
 from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import Model
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 
 _WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "torch.nn.DataParallel", "_forward_module.": "a trainer"}
 """Prefixes that wrappers of a model leave in the keys of what is saved through them."""

@@ -28,9 +28,9 @@ from hybridsplit.scenarios.contracts.phases import (
 )
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.schedule import Schedule
-from hybridsplit.scenarios.contracts.scores import score_for
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import score_for
 
 
 @dataclass

@@ -10,8 +10,8 @@ from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.placement import Placement
-from hybridsplit.scenarios.contracts.scores import ACCURACY, score_called
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.scores import ACCURACY, score_called
 
 
 @dataclass(frozen=True)

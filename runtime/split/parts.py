@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridsplit.runtime.models.blocks import Block
-from hybridsplit.scenarios.contracts.scores import MULTI_LABEL, REGRESSION
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes import MODES
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION
 
 State = dict[str, Tensor]
 """Trainable parameters and floating-point buffers by name: what is aggregated and checkpointed."""

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hybridsplit.scenarios.contracts.scores import MULTI_LABEL, REGRESSION
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION
 
 
 class Gathered(Protocol):

@@ -6,8 +6,8 @@ from typing import Literal, cast
 
 from hybridsplit.scenarios.contracts.disciplines import Disciplines
 from hybridsplit.scenarios.contracts.placement import FrozenValue
-from hybridsplit.scenarios.contracts.scores import ACCURACY, SCORES, Score
 from hybridsplit.scenarios.contracts.sealed import Kind
+from hybridsplit.scenarios.scores import ACCURACY, SCORES, Score
 
 SUMMARY_SCHEMA_VERSION = 2
 SUMMARY_KIND = Kind("the summary of a run", SUMMARY_SCHEMA_VERSION, "run again into another folder (--out)")

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
 from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.label_agreement import of_labels
 from hybridsplit.scenarios.relays.network import Network
 from hybridsplit.scenarios.schema import Faults
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.sections.base import Identifier, PositiveInt, Section
 from hybridsplit.scenarios.sections.data import Data
 from hybridsplit.scenarios.sections.model import Model

@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
 from hybridsplit.scenarios.registered import OneOf, section_registry
 from hybridsplit.scenarios.registry import Registry
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.sections.base import PositiveFloat, PositiveInt, Section
 from hybridsplit.scenarios.sections.labels import ANY_LABELS, LabelColumns
 from hybridsplit.scenarios.units import GIB, Bytes

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from hybridsplit.scenarios.contracts.scores import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from hybridsplit.scenarios.sections.base import Section
 
 ANY_LABELS = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)

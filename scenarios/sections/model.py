@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hybridsplit.scenarios.contracts.scores import SINGLE_LABEL
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.sections.base import Section
 from hybridsplit.scenarios.shown import shown
 from hybridsplit.scenarios.user_code import UserFunction

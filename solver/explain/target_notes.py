@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.scores import score_for
+from hybridsplit.scenarios.scores import score_for
 from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.depths import depth_of_plan
 from hybridsplit.solver.problem.infeasible import MAX_NAMED_CLIENTS

@@ -14,8 +14,8 @@ import yaml
 
 import hybridsplit as hs
 from hybridsplit.runtime.data.sources import load_dataset
-from hybridsplit.scenarios.contracts.scores import MULTI_LABEL, REGRESSION, SCORES
 from hybridsplit.scenarios.errors import AlteredError, ContractError, ScenarioError, UsageError
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION, SCORES
 from tests.orchestrator.test_cli import document, done
 from tests.runtime.problem_types import problem
 

@@ -10,9 +10,9 @@ import torch
 from hybridsplit.runtime.data.sources import load_dataset
 from hybridsplit.runtime.data.split_models import split_model
 from hybridsplit.runtime.split.link import Batch
-from hybridsplit.scenarios.contracts.scores import MULTI_LABEL, REGRESSION
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION
 from hybridsplit.testing.families import FAMILIES, TRACED, family_scenario
 from tests.runtime.steps import Sides
 

@@ -28,7 +28,7 @@ from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.placement import Placement
-from hybridsplit.scenarios.contracts.scores import MULTI_LABEL, REGRESSION
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION
 from tests.modes import LOCAL_MODES
 from tests.runtime.problem_types import OF_TRANSFORMERS, ORIGINS, PROBLEMS, first_batch, problem, sides
 from tests.runtime.steps import KEY, exact_derivatives, in_double

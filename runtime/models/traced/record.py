@@ -101,7 +101,8 @@ class _Recorder(TorchFunctionMode):
             raise UntraceableError(f"it draws random numbers ({func.__name__})")
         if func is F.batch_norm and kwargs.get("running_mean", args[1] if len(args) > 1 else None) is not None:
             raise UntraceableError(
-                "it calls batch_norm itself, which would stay as it is in evaluation; use a module such as nn.BatchNorm2d"
+                "it calls batch_norm itself, which would stay as it is in evaluation; use a module such as "
+                "nn.BatchNorm2d"
             )
         return self._call(Kind.FUNCTION, func, func, args, kwargs)
 

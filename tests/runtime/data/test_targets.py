@@ -19,10 +19,10 @@ import hybridsplit as hs
 from hybridsplit.runtime.data.partition import partition
 from hybridsplit.runtime.data.sources import Dataset, load_dataset
 from hybridsplit.runtime.data.targets import Where, targets_of
-from hybridsplit.scenarios.contracts.scores import MULTI_LABEL, REGRESSION
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION
 
 TAGS = [["red", "big"], [], ["big"], ["cold", "red"], ["red"], ["cold"]]
 FRAME = pd.DataFrame(

@@ -133,23 +133,7 @@ class PlanningProblem:
             raise ValueError(
                 f"a restriction leaves client {lost} without an option; keep at least one row of every client"
             )
-        return dataclasses.replace(
-            self,
-            options=self.options.take(mask),
-            place=self.place[mask],
-            client_index=self.client_index[mask],
-            work=self.work.take(mask),
-            uplink_bits=self.uplink_bits[mask],
-            downlink_bits=self.downlink_bits[mask],
-            progress=self.progress[mask],
-            server_state_bytes=self.server_state_bytes[mask],
-            energy_j=self.energy_j[mask],
-            penalty_s=self.penalty_s[mask],
-            limits=tuple(limit.take(mask) for limit in self.limits),
-            target_gain=None if self.target_gain is None else self.target_gain[mask],
-            estimate_loss=None if self.estimate_loss is None else self.estimate_loss[mask],
-            overlap=None if self.overlap is None else self.overlap.take(mask),
-        )
+        return self._of_rows(mask)
 
     def of_clients(self, chosen: IntArray) -> PlanningProblem:
         """Return the options of some clients alone; the capacities of limits stay those of all.
@@ -161,16 +145,23 @@ class PlanningProblem:
         """
         mask = np.isin(self.client_index, chosen)
         return dataclasses.replace(
-            self,
+            self._of_rows(mask),
             clients=tuple(self.clients[i] for i in chosen.tolist()),
+            client_index=np.searchsorted(chosen, self.client_index[mask]).astype(np.int64),
+            data_weight=self.data_weight[chosen],
+        )
+
+    def _of_rows(self, mask: BoolArray) -> PlanningProblem:
+        """Return everything that is said of some rows."""
+        return dataclasses.replace(
+            self,
             options=self.options.take(mask),
             place=self.place[mask],
-            client_index=np.searchsorted(chosen, self.client_index[mask]).astype(np.int64),
+            client_index=self.client_index[mask],
             work=self.work.take(mask),
             uplink_bits=self.uplink_bits[mask],
             downlink_bits=self.downlink_bits[mask],
             progress=self.progress[mask],
-            data_weight=self.data_weight[chosen],
             server_state_bytes=self.server_state_bytes[mask],
             energy_j=self.energy_j[mask],
             penalty_s=self.penalty_s[mask],

@@ -88,7 +88,7 @@ class OptionRows:
         for position, (name, values) in enumerate(self.own.items()):
             of_each = values[chosen.client]
             where = 0 if name == CLIENT else min(position + len(chosen.kinds.columns), len(found.columns))
-            found.insert(where, name, pd.array(of_each.tolist(), dtype="str") if name == CLIENT else of_each)
+            found.insert(where, name, pd.Series(of_each.tolist(), dtype="str") if name == CLIENT else of_each)
         return found
 
     def joined(self, kinds: pd.DataFrame, client: IntArray) -> OptionRows:

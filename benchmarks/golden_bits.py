@@ -32,8 +32,9 @@ PLAN_WORDS = (
     "digest", "gain", "untrained_blocks", "recorded", "deadline_s",
 )  # fmt: skip
 """Fields of a plan that are times, words, the document itself, or empty without target, recordings or deadline. Of a
-client also what is empty where its memory does not move, and 1 where it has no loss of its own."""
-CLIENT_WORDS = ("reason", "gain", "levels", "upload_every")
+client also what is empty where its memory does not move, 0 where its steps do not overlap, and 1 where it has no loss
+of its own."""
+CLIENT_WORDS = ("reason", "gain", "levels", "staleness", "upload_every")
 SHRUNKEN = {
     "quickstart": (),
     "smart-home": (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+ScoreName = Literal["accuracy", "macro_f1", "r2"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Score:
         Whether it lies in [0, 1] and is shown in percent.
     """
 
-    name: str
+    name: ScoreName
     label: str
     is_fraction: bool
 
@@ -74,7 +76,7 @@ def score_in(scenario: Mapping[str, Any]) -> Score:
     return score_for(scenario["model"].get("problem_type", SINGLE_LABEL))
 
 
-def score_called(name: str) -> Score:
+def score_called(name: ScoreName) -> Score:
     """Return the score of a name.
 
     Parameters

@@ -14,7 +14,7 @@ from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
-from hybridsplit.scenarios.scores import ACCURACY
+from hybridsplit.scenarios.scores import ACCURACY, ScoreName
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.pipeline import RunSettings
@@ -31,7 +31,7 @@ class SeedRun(FrozenValue):
     """At the end of every round."""
     test_score: tuple[float, ...]
     """Of the test data, after every round."""
-    score: str = ACCURACY.name
+    score: ScoreName = ACCURACY.name
     """Which score that is."""
     train_loss: tuple[float | None, ...]
     bytes_a_round: int

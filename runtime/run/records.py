@@ -11,7 +11,7 @@ from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import ContractError
-from hybridsplit.scenarios.scores import ACCURACY, score_called
+from hybridsplit.scenarios.scores import ACCURACY, ScoreName, score_called
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RoundRecord:
     simulated_s: float
     train_loss: float | None
     test_score: float
-    score: str = field(default=ACCURACY.name, kw_only=True)
+    score: ScoreName = field(default=ACCURACY.name, kw_only=True)
 
     @property
     def test_accuracy(self) -> float:

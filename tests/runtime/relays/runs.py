@@ -57,10 +57,6 @@ def small_plan(scenario: RelayScenario, strategy: str = "even-split") -> RelayPl
     return _planned(yaml.safe_dump(scenario.resolved()), strategy)
 
 
-def nodes_of(scenario: RelayScenario) -> dict[str, str | None]:
-    return {node.node: node.ray_resource for node in scenario.network.nodes}
-
-
 def run_inline(scenario: RelayScenario, plan: RelayPlan, rounds: int = ROUNDS, **how: Any) -> TrainedRelays:
     with InlineExecutor(single_cut(scenario), make_worker=RelayWorker) as executor:
         return train_over_relays(plan, scenario, executor, rounds, **how)
@@ -77,7 +73,7 @@ def run_ray(
     **how: Any,
 ) -> TrainedRelays:
     executor = RayRelayExecutor(
-        single_cut(scenario), nodes_of(scenario), num_workers, address=address, make_worker=make_worker
+        single_cut(scenario), scenario.network.machines(), num_workers, address=address, make_worker=make_worker
     )
     with executor:
         return train_over_relays(

@@ -46,6 +46,15 @@ def small_scenario(**training: Any) -> RelayScenario:
     return validate_relays(small_document(**training), "small")
 
 
+def replicated_document(replicas: int = 2, **training: Any) -> dict[str, Any]:
+    """The same with an edge server and a cloud of so many machines each."""
+    document = small_document(partial_sums=2, **training) if "partial_sums" not in training else small_document(**training)
+    for node in document["network"]["nodes"]:
+        if replicas > 1 and node["node"] in ("edge", "cloud"):
+            node |= {"replicas": replicas, "replica_bps": 10e9}
+    return document
+
+
 @cache
 def _planned(text: str, strategy: str) -> RelayPlan:
     scenario = validate_relays(yaml.safe_load(text), "small")

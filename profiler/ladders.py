@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hybridsplit.profiler.profiles import BatchProfile, Choice
-from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
 from hybridsplit.scenarios.contracts.ladder import LADDER, Fall, LadderLevel, ladder_of, ladder_text
 from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.modes.passes import BlockSeconds
@@ -103,6 +102,8 @@ def _elsewhere_s(row: pd.Series, client: Client, num_clients: int, scenario: Sce
 
     They only tell how much of the recording a round meets, and enter no cost.
     """
+    from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps  # late: few scenarios come here
+
     share = 1.0 / num_clients
     up_bps = uplink_rate_bps(client.link, scenario.radio, share)
     down_bps = downlink_rate_bps(client.link, scenario.radio, share)

@@ -33,6 +33,8 @@ _CHANGES_URGENCY = 0.6
 _ENOUGH, _ENOUGH_OF_MANY = 1e-7, 3e-3
 """A plan so close to the bound, relatively, ends the search; the second where so many clients leave few trials."""
 _FEW_TRIALS = 100
+_ROUNDING = 1e-9
+"""Relative room of limits, so that rounding never ends a walk whose round is accepted."""
 _RANKED = 3.0
 """Mean rank of an option that is drawn by its rating."""
 
@@ -93,12 +95,15 @@ class DispatchSearch:
         best = min(found, key=lambda choice: choice.value_s)
         return self._anneal(best)
 
-    def _timed(self, rows: IntArray, urgency_s: FloatArray) -> tuple[Dispatched, FloatArray]:
-        """Time a choice; also [N] the end of every client."""
+    def _timed(self, rows: IntArray, urgency_s: FloatArray, limit_s: float = math.inf) -> tuple[Dispatched, FloatArray]:
+        """Time a choice; also [N] the end of every client. Above a limit its value may be given as infinite."""
         kept = np.flatnonzero(~self._problem.is_dropped[rows])
         own = [self._sequences.of(int(row)) for row in rows[kept]]
         reached_s = np.zeros(len(rows))
-        reached_s[kept] = ends_s(own, urgency_s[kept].tolist())
+        # The objective is linear in the round's latency.
+        at_once_s, a_second = (self._problem.objective_of(rows, latency_s) for latency_s in (0.0, 1.0))
+        longest_s = (limit_s - at_once_s) / (a_second - at_once_s) if math.isfinite(a_second) else math.inf
+        reached_s[kept] = ends_s(own, urgency_s[kept].tolist(), limit_s=longest_s * (1 + _ROUNDING))
         return Dispatched(rows, urgency_s, self._problem.objective_of(rows, float(reached_s.max()))), reached_s
 
     def _anneal(self, start: Dispatched) -> Dispatched:
@@ -128,10 +133,16 @@ class DispatchSearch:
                 rows[client] = self._draw(int(client))
                 if rows[client] == now.rows[client] or not problem.keeps_limits(rows):
                     continue
-            changed, ends = self._timed(rows, urgency_s)
-            temperature_s = _START_TEMPERATURE * (1.0 - trial / trials) ** 2 * best.value_s
+            temperature_s = max(_START_TEMPERATURE * (1.0 - trial / trials) ** 2 * best.value_s, 1e-300)
+            # What is drawn to decide on a worse plan says how much worse it may be, and how long timing is worth it.
+            state = rng.bit_generator.state
+            luck = rng.random()
+            most_s = now.value_s - temperature_s * math.log(max(luck, 1e-300))
+            changed, ends = self._timed(rows, urgency_s, most_s)
             worse_s = changed.value_s - now.value_s
-            if worse_s <= 0 or rng.random() < math.exp(-worse_s / max(temperature_s, 1e-300)):
+            if worse_s <= 0:
+                rng.bit_generator.state = state
+            if worse_s <= 0 or luck < math.exp(-worse_s / temperature_s):
                 now, reached_s = changed, ends
                 if now.value_s < best.value_s:
                     best = now

@@ -8,6 +8,7 @@ simultaneous to within rounding count as made at once.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from collections.abc import Sequence as ManyOf
 
@@ -29,6 +30,8 @@ def ends_s(
     urgency_s: ManyOf[float],
     on_job: OnJob | None = None,
     on_meeting: OnMeeting | None = None,
+    *,
+    limit_s: float = math.inf,
 ) -> list[float]:
     """Return when every client ends, seconds from the start of the round.
 
@@ -40,6 +43,9 @@ def ends_s(
         [N] what is added to the seconds that are left of a client.
     on_job, on_meeting
         Called on the way, where somebody wants to know.
+    limit_s
+        Of rounds that take longer nothing else is of interest: the walk may stop as soon as some client cannot end by
+        it, whose end is then given as infinite, and those of others as they may be.
     """
     num = len(sequences)
     tolerance_s = SIMULTANEOUS * max((_alone_s(sequence) for sequence in sequences), default=0.0)
@@ -48,7 +54,9 @@ def ends_s(
     reached_s = [0.0] * num
     for segment in range(segments):
         own = [sequence[segment] for sequence in sequences]
-        reached_s = _segment_ends_s(own, urgency_s, start_s, tolerance_s, on_job)
+        reached_s = _segment_ends_s(own, urgency_s, start_s, tolerance_s, on_job, limit_s)
+        if math.inf in reached_s:
+            return reached_s
         if segment < segments - 1:
             start_s = max(reached_s)
             if on_meeting is not None:
@@ -68,8 +76,9 @@ def _segment_ends_s(
     start_s: float,
     tolerance_s: float,
     on_job: OnJob | None,
+    limit_s: float,
 ) -> list[float]:
-    """Walk from one meeting to the next."""
+    """Walk from one meeting to the next; somebody's end is infinite where the round cannot end by the limit."""
     reached_s = [start_s + segment.end_lag_s for segment in segments]
     jobs_of = [segment.jobs for segment in segments]
     position = [0] * len(segments)
@@ -84,16 +93,17 @@ def _segment_ends_s(
         if jobs:
             events.append((start_s + jobs[0].lag_s, _REQUESTED, client, jobs[0].resource))
     heapq.heapify(events)
-    push, pop = heapq.heappush, heapq.heappop
+    push, pop, replace = heapq.heappush, heapq.heappop, heapq.heapreplace
+    has_limit = limit_s < math.inf
     while events:
         until_s = events[0][0] + tolerance_s
         touched = []
         while events and events[0][0] <= until_s:
             time_s, grant, client, resource = pop(events)
             if grant == _REQUESTED:
-                job = jobs_of[client][position[client]]
-                ready_s[client], owed_s[client] = time_s, job.duration_s
-                push(waiting[resource], (-urgency_key(job.remaining_s + urgency_s[client]), client))
+                _, duration_s, _, remaining_s, _ = jobs_of[client][position[client]]
+                ready_s[client], owed_s[client] = time_s, duration_s
+                push(waiting[resource], (-urgency_key(remaining_s + urgency_s[client]), client))
                 touched.append(resource)
                 continue
             if grant != grants[resource]:
@@ -101,27 +111,34 @@ def _segment_ends_s(
             touched.append(resource)
             served[resource], free_s[resource] = None, time_s
             jobs = jobs_of[client]
+            place = position[client]
             if on_job is not None:
-                on_job(client, jobs[position[client]].phase, time_s - ready_s[client])
-            position[client] += 1
-            if position[client] < len(jobs):
-                following = jobs[position[client]]
-                push(events, (time_s + following.lag_s, _REQUESTED, client, following.resource))
+                on_job(client, jobs[place].phase, time_s - ready_s[client])
+            position[client] = place = place + 1
+            if place < len(jobs):
+                following, _, lag_s, _, _ = jobs[place]
+                push(events, (time_s + lag_s, _REQUESTED, client, following))
             else:
                 reached_s[client] = time_s + segments[client].end_lag_s
         for resource in touched:
             queue, now = waiting[resource], served[resource]
             if not queue or (now is not None and now < queue[0]):
                 continue
-            entry = pop(queue)
-            client = entry[1]
+            client = queue[0][1]
             if now is None:
+                served[resource] = pop(queue)
                 begins_s = max(free_s[resource], ready_s[client])
             else:
                 begins_s = max(since_s[resource], ready_s[client])
                 owed_s[now[1]] -= begins_s - since_s[resource]
-                push(queue, now)
-            served[resource], since_s[resource] = entry, begins_s
-            grants[resource] += 1
-            push(events, (begins_s + owed_s[client], grants[resource], client, resource))
+                served[resource] = replace(queue, now)
+            ending_s = begins_s + owed_s[client]
+            if has_limit:
+                _, duration_s, _, remaining_s, _ = jobs_of[client][position[client]]
+                if ending_s - duration_s + remaining_s > limit_s:
+                    reached_s[client] = math.inf
+                    return reached_s
+            since_s[resource] = begins_s
+            grants[resource] = grant = grants[resource] + 1
+            push(events, (ending_s, grant, client, resource))
     return reached_s

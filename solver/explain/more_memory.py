@@ -188,13 +188,13 @@ def alike_in(everything: PlanningProblem, chosen: IntArray) -> list[IntArray]:
     frame = everything.all_rows
     costs = np.ascontiguousarray(frame[list(_COSTS)].to_numpy(dtype=float))
     names = [column for column in OPTION_KEY if column != "client"]
-    keys = list(zip(*(frame[column] for column in names), strict=True))
+    keys = np.ascontiguousarray(np.stack([frame[column].factorize()[0] for column in names], axis=1))
     bounds = [*everything.starts.tolist(), len(frame)]
     members: dict[Hashable, list[int]] = {}
     for i, client in enumerate(everything.clients):
         own = slice(bounds[i], bounds[i + 1])
         alike = (client.link, client.min_cut, client.energy_cap_j, client.drop_price_s, int(chosen[i]) - bounds[i])
-        members.setdefault((alike, tuple(keys[own]), costs[own].tobytes()), []).append(i)
+        members.setdefault((alike, keys[own].tobytes(), costs[own].tobytes()), []).append(i)
     return [np.array(clients, dtype=np.int64) for clients in members.values()]
 
 

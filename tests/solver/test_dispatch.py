@@ -52,6 +52,18 @@ def test_no_choice_of_options_and_order_is_much_better(seed: int) -> None:
     assert plan.schedule_lower_bound_s <= plan.objective_s
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_search_with_limits_finds_what_one_without_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit, draws included: a limit ends the timing of what would be turned down anyhow."""
+    instance = random_instance(seed, num_clients=5, num_options=6, local_steps=1 + seed % 3)
+    limited = make_plan(instance.scenario, instance.table, "optimal")
+    without = lambda own, urgency_s, limit_s: ends_s(own, urgency_s)  # noqa: E731
+    monkeypatch.setattr("hybridsplit.solver.dispatch.search.ends_s", without)
+    whole = make_plan(instance.scenario, instance.table, "optimal")
+    same = {"solve_s": 0.0, "compile_s": 0.0}
+    assert limited.model_copy(update=same) == whole.model_copy(update=same)
+
+
 @pytest.mark.parametrize("seed", one_of(2, SEEDS))
 def test_is_never_worse_than_constant_shares_and_the_replay_agrees(seed: int) -> None:
     model = ("per-client", "shared-mean")[seed % 2]
@@ -129,6 +141,28 @@ def test_no_resource_idles_while_anybody_wants_it(
     for client, end_s in enumerate(ends):
         assert end_s >= alone[client] * (1 - 1e-12)
         assert end_s <= alone[client] + math.fsum(busy) - busy[client] + 1e-9
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 50),
+    num_clients=st.integers(1, 6),
+    part=st.floats(0.2, 1.5),
+    urgencies=st.lists(st.floats(-5, 5), min_size=6, max_size=6),
+    server_model=st.sampled_from(["per-client", "shared-mean"]),
+)
+def test_a_walk_with_a_limit_stops_only_where_the_round_takes_longer(
+    seed: int, num_clients: int, part: float, urgencies: list[float], server_model: str
+) -> None:
+    instance = random_instance(
+        seed, num_clients=num_clients, num_options=None, local_steps=1 + seed % 3, server_model=server_model
+    )
+    problem = build_problem(instance.table, instance.scenario, None)
+    own = [Sequences(problem).of(int(row)) for row in problem.starts]
+    whole = ends_s(own, urgencies[:num_clients])
+    limit_s = part * max(whole)
+    limited = ends_s(own, urgencies[:num_clients], limit_s=limit_s)
+    assert limited == whole if max(whole) <= limit_s else max(limited) > limit_s
 
 
 @settings(max_examples=25, deadline=None)

@@ -18,7 +18,6 @@ from safetensors.torch import load
 
 from hybridsplit.runtime.data.sources import model_blocks
 from hybridsplit.runtime.executors.ray_actors import StateRef
-from hybridsplit.runtime.relays.machine import Machine
 from hybridsplit.runtime.executors.ray_relay_messages import (
     packed_downward,
     packed_swapped,
@@ -27,7 +26,8 @@ from hybridsplit.runtime.executors.ray_relay_messages import (
     unpacked_swapped,
     unpacked_upward,
 )
-from hybridsplit.runtime.relays.messages import Downward, Message, Swapped, Upward
+from hybridsplit.runtime.relays.machine import Machine
+from hybridsplit.runtime.relays.messages import Message, Swapped, Upward
 from hybridsplit.runtime.relays.upper import StageOutcome, make_machine, outcome_of, own_copy, trains_anything
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.scenarios.contracts.stages import Stage, Stages
@@ -255,7 +255,6 @@ class RelayHost:
             return
         held.machine.take(unpacked_downward(number, answer))
         self._work(held)
-
 
     def _start(self, sending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(sending)

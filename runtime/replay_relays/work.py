@@ -139,9 +139,7 @@ def _machine(node: str, part: PlacedBlocks | None, number: int) -> Machine:
     """A client without blocks passes its samples on."""
     if part is None:
         return Machine(node, 0.0, 0.0, 0.0, number)
-    return Machine(
-        node, part.forward_s, part.backward_s, part.update_s, part.warm_up, part.replicas, part.reduce_s
-    )
+    return Machine(node, part.forward_s, part.backward_s, part.update_s, part.warm_up, part.replicas, part.reduce_s)
 
 
 def _leg(client: RelayClientPlan, hop: Hop, link: RelayLink, direction: str, size_bytes: int) -> Leg:

@@ -181,7 +181,7 @@ def one_forward_one_backward(stages: Sequence[Stage], num_micro_batches: int) ->
     stages, num_micro_batches
         [K] stages, and micro-batches m.
     """
-    behind = list(itertools.accumulate((stage.replicas for stage in reversed(stages))))[::-1]
+    behind = list(itertools.accumulate(stage.replicas for stage in reversed(stages)))[::-1]
     depths = [-(-machines // stage.replicas) for machines, stage in zip(behind, stages, strict=True)]
     return _allowed(stages, depths, num_micro_batches)
 

@@ -80,7 +80,9 @@ def memory_bytes(costs: RelayCosts, part: MicroBatchCosts, *, trains: bool) -> t
     return np.where(rising, peak, 0.0), np.where(rising, held, 0.0)
 
 
-def link_seconds(part: MicroBatchCosts, links: list[RelayLink]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def link_seconds(
+    part: MicroBatchCosts, links: list[RelayLink]
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Seconds of a micro-batch [K - 1, L + 1] up and down at every cut, and its delays."""
     up = np.array([bits(1) * part.sent_bytes / link.uplink_bps for link in links])
     down = np.array([bits(1) * part.returned_bytes / link.downlink_bps for link in links])

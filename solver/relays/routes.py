@@ -7,12 +7,12 @@ from itertools import islice, pairwise
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.relay_costs import IntArray, MicroBatchCosts, RelayCosts
+from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
 from hybridsplit.scenarios.contracts.stages import replicas_in_use
 from hybridsplit.scenarios.errors import InfeasibleError, ScenarioError
-from hybridsplit.scenarios.relays.network import RelayLink, RelayNode
+from hybridsplit.scenarios.relays.network import RelayNode
 from hybridsplit.scenarios.relays.schema import RelayClients, RelayScenario
-from hybridsplit.scenarios.units import bits, format_bytes
+from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.chain.least_sum import least_sum
 from hybridsplit.solver.chain.values import Chain, FloatArray, node_spans
 from hybridsplit.solver.relays.route_costs import (

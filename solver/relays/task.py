@@ -118,7 +118,7 @@ def with_depths(task: Task, columns: Sequence[Column]) -> Placed:
 
 
 def fits_memory(task: Task, columns: Sequence[Column]) -> bool:
-    """Return whether placements of all clients are within the memory of nodes, as few micro-batches in flight as may be.
+    """Return whether placements of all clients are within the memory of nodes, with the least in flight.
 
     Parameters
     ----------

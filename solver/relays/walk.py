@@ -144,10 +144,7 @@ class _Client:
     def _begin_step(self, now_s: float) -> None:
         number, last = self._column.route.micro_batches, len(self._stages) - 1
         self._machines = [
-            [
-                _Machine(range(j, number, stage.replicas), depth, trains=self._trains)
-                for j in range(stage.replicas)
-            ]
+            [_Machine(range(j, number, stage.replicas), depth, trains=self._trains) for j in range(stage.replicas)]
             for stage, depth in zip(self._stages, self._depths, strict=True)
         ]
         self._ready = [{True: [k == 0] * number, False: [False] * number} for k in range(last + 1)]

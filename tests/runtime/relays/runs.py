@@ -48,7 +48,7 @@ def small_scenario(**training: Any) -> RelayScenario:
 
 def replicated_document(replicas: int = 2, **training: Any) -> dict[str, Any]:
     """The same with an edge server and a cloud of so many machines each."""
-    document = small_document(partial_sums=2, **training) if "partial_sums" not in training else small_document(**training)
+    document = small_document(**({"partial_sums": 2} | training))
     for node in document["network"]["nodes"]:
         if replicas > 1 and node["node"] in ("edge", "cloud"):
             node |= {"replicas": replicas, "replica_bps": 10e9}

@@ -73,7 +73,7 @@ def test_the_number_of_sums_decides_bits() -> None:
 
 @given(st.dictionaries(st.integers(0, 63), st.floats(width=64), max_size=5), st.integers(0, 99))
 def test_what_replicas_send_arrives_as_it_was(losses: dict[int, float], step: int) -> None:
-    message = Swapped(step, 2, {"w": torch.randn(3, 2)}, {n: 1 / 3 for n in losses}, losses)
+    message = Swapped(step, 2, {"w": torch.randn(3, 2)}, dict.fromkeys(losses, 1 / 3), losses)
     arrived = unpacked_swapped(packed_swapped(message))
     assert (arrived.step, arrived.stride, arrived.weights) == (step, 2, message.weights)
     assert repr(arrived.losses) == repr(losses)

@@ -1,4 +1,4 @@
-"""Stages that several machines share: orders, depths and bounds, beside a walk in time that shares no code with them."""
+"""Stages that several machines share: orders, depths, and the programme of training beside all cuts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_busiest_stage_is_relieved_by_replicas() -> None:
     seconds = {}
     for replicas in (1, 2, 4):
         shared = [stages[0], replace(stages[1], replicas=replicas), stages[2]]
-        depths, seconds[replicas] = best_warm_ups(shared, number)
+        _, seconds[replicas] = best_warm_ups(shared, number)
         assert seconds[replicas] <= step_seconds(shared, one_forward_one_backward(shared, number), number)
     assert seconds[1] == pytest.approx(32 * 9.0, rel=0.1)
     assert seconds[2] == pytest.approx(16 * 9.0, rel=0.2)

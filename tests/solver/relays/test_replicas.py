@@ -1,4 +1,4 @@
-"""Plans with nodes that are several machines: bound, walk, longest path and replay agree, and replicas shorten rounds."""
+"""Plans with nodes that are several machines: four clocks agree, bounds hold, and replicas shorten rounds."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def test_four_clocks_agree(counts: tuple[int, ...], shared: bool, pipeline: str)
     seen: set[int] = set()
     for seed, strategy in itertools.product(range(2), ("optimal", "even-split")):
         search = {"time_limit_s": 0.4}
-        plan, scenario, costs = made(
-            seed, strategy, counts=counts, shared=shared, pipeline=pipeline, search=search, numbers=(6,)
-        )
+        plan, _, _ = made(seed, strategy, counts=counts, shared=shared, pipeline=pipeline, search=search, numbers=(6,))
         played = play_relays(plan)
         assert played.value_s == pytest.approx(plan.value_s, rel=1e-9)
         assert plan.lower_bound_s <= plan.value_s * (1 + 1e-9)

@@ -180,6 +180,11 @@ class RelayHost:
             Which micro-batch of the step.
         payload
             Its tensors.
+
+        Raises
+        ------
+        Exception
+            What has gone wrong here, or at a machine that this one sends to.
         """
         held = self._held[visit]
         if held.machine is None:
@@ -195,7 +200,13 @@ class RelayHost:
         return await done
 
     async def end(self, visit: Visit) -> StageOutcome | None:
-        """End a client's round at a machine, as soon as its last step is done; None where it only forwards."""
+        """End a client's round at a machine, as soon as its last step is done; None where it only forwards.
+
+        Raises
+        ------
+        Exception
+            What has gone wrong here, or at a machine that this one sends to.
+        """
         held = self._held[visit]
         while held.machine is not None and not held.machine.begins_step:
             if held.error is not None:

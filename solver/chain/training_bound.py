@@ -7,8 +7,8 @@ Each micro-batch goes up the chain and its gradient comes back down. Whatever th
 with S the seconds of one micro-batch alone, u and d those that links are busy, n those that machines are, and R_k what
 one micro-batch takes before machine k, both ways, and m_k = m, or m/r rounded up where r replicas share them: a link's
 first message comes after what is before it and its last is followed by the rest; machine k starts after the way up and
-its last gradient has the way down before it. What is done once a round comes on top of either. Our reconstruction; 1F1B and deeper warm-ups are compared with it in
-``python -m benchmarks.relay_chains``.
+its last gradient has the way down before it. What is done once a round comes on top of either. Our reconstruction; 1F1B
+and deeper warm-ups are compared with it in ``python -m benchmarks.relay_chains``.
 """
 
 from __future__ import annotations

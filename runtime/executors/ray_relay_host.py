@@ -31,6 +31,7 @@ from hybridsplit.runtime.relays.messages import Message, Swapped, Upward
 from hybridsplit.runtime.relays.upper import StageOutcome, make_machine, outcome_of, own_copy, trains_anything
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.scenarios.contracts.stages import Stage, Stages
+from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -149,9 +150,9 @@ class RelayHost:
         """
         await self.prepare()
         assert self._model is not None
-        self._held = {
-            one: held for one, held in self._held.items() if one._replace(attempt="") != visit._replace(attempt="")
-        }
+        for earlier in [one for one in self._held if one._replace(attempt="") == visit._replace(attempt="")]:
+            # Whoever still waits there waits for a process that has died.
+            _fail(self._held.pop(earlier), RunError(f"another attempt at the round of {visit.client} has begun"))
         path = stages.crossed
         position = next(index for index, stage in enumerate(path) if stage.node == visit.node)
         stage, machine = path[position], None

@@ -81,13 +81,13 @@ def test_a_replica_bound_to_a_real_machine_runs_there(cluster: Cluster, one_mach
     where: dict[str, str] = {}
 
     def note(executor: RayRelayExecutor, done: RoundDone) -> None:
+        where["there"] = next(one["NodeID"] for one in ray.nodes() if one["Resources"].get("cards"))
         for machine, actor in executor.hosts.reached().items():
             where[machine] = ray.get(actor.__ray_call__.remote(_node))
 
     plan = small_plan(validate_relays(replicated_document(), "several"))
     found = run_ray(scenario, plan, cluster.address, 2, on_round=note).result
-    there = next(one["NodeID"] for one in ray.nodes() if one["Resources"].get("cards"))
-    assert where["cloud"] == where["cloud/1"] == there
+    assert where["cloud"] == where["cloud/1"] == where["there"]
     assert_same_bits(found.state, one_machine_a_node.state)
     emulated = {entry.node: entry.emulated for entry in found.measured.entries()}
     assert not emulated["cloud/1"]

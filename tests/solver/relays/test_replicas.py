@@ -14,14 +14,16 @@ from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 from hybridsplit.scenarios.errors import InfeasibleError, ScenarioError
 from hybridsplit.scenarios.relays.loading import validate_relays
 from hybridsplit.scenarios.relays.schema import RelayScenario
+from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.chain.order import best_warm_ups, step_seconds
 from hybridsplit.solver.relays.assemble import make_relay_plan
 from hybridsplit.solver.relays.columns import alone_bound_s, round_seconds, stages_of
+from hybridsplit.solver.relays.pipelines import period_s, pipeline_orders
 from hybridsplit.solver.relays.planner import best_placements
 from hybridsplit.solver.relays.routes import routes_of
 from hybridsplit.solver.relays.task import Task, with_depths
 from hybridsplit.solver.relays.walk import walk
-from hybridsplit.solver.verify.relay_plan import relay_violations
+from hybridsplit.solver.verify.relay_plan import links_of_path, relay_violations
 from tests.solver.relays.tasks import random_costs, relay_scenario
 from tests.solver.relays.test_plans import every_column
 
@@ -149,6 +151,28 @@ def test_gpipe_needs_the_memory_of_all_micro_batches_and_1f1b_does_not() -> None
         node["memory_bytes"] = fewer.peak_bytes
     with pytest.raises(InfeasibleError, match="even split"):
         make_relay_plan(validate_relays(document, "tight"), costs, "even-split")
+
+
+@pytest.mark.parametrize("pipeline", ["best", "1f1b", "gpipe"])
+def test_the_stages_that_are_shown_are_those_of_the_plan(pipeline: str) -> None:
+    for seed in range(3):
+        plan, scenario, _ = made(seed, "even-split", pipeline=pipeline, numbers=(6,))
+        client = plan.clients[0]
+        planned, one, all_first = pipeline_orders(client, scenario)
+        assert planned.warm_ups == tuple(part.warm_up for part in client.placement)
+        assert planned.peak_bytes == tuple(part.peak_bytes for part in client.placement)
+        crossed = zip(client.hops, links_of_path(client, scenario) or [], strict=True)
+        exchange_s = sum(
+            bits(hop.exchanged_bytes) * (1 / link.uplink_bps + 1 / link.downlink_bps) + 2 * link.latency_s
+            for hop, link in crossed
+        )
+        assert scenario.training.local_steps * planned.step_s + exchange_s == pytest.approx(client.alone_s, rel=1e-9)
+        for order in (planned, one, all_first):
+            assert all(0 <= idle < 1 for idle in (*order.idle_shares, order.idle_share))
+            assert order.step_s >= client.micro_batches * period_s(client, scenario) * (1 - 1e-9)
+        assert {"best": planned, "1f1b": one, "gpipe": all_first}[pipeline].step_s == planned.step_s
+        assert all_first.warm_ups == tuple(client.runs(part, 0) for part in client.placement)
+        assert all(few <= many for few, many in zip(one.peak_bytes, all_first.peak_bytes, strict=True))
 
 
 TAMPERED = {

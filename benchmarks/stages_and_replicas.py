@@ -35,10 +35,12 @@ from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 from hybridsplit.solver.relays.assemble import make_relay_plan
 from hybridsplit.solver.relays.pipelines import period_s, pipeline_orders
+from hybridsplit.solver.relays.routes import routes_of
 
-WORK = {"num_hidden_layers": 8, "hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 4}
+WORK = {"num_hidden_layers": 8, "hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4}
 LITTLE = {"num_hidden_layers": 6, "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
-STEPS, ROUNDS, PARTS = 3, 4, 8
+STEPS, ROUNDS, PARTS = 4, 4, 8
+CARD, CLINIC = "rpi5_8gb", "jetson_nano_4gb"
 
 
 @dataclass(frozen=True)
@@ -70,25 +72,26 @@ def scenario_of(
     document["data"]["num_samples"] = 160
     document["training"] |= {
         "micro_batches": [parts], "partial_sums": 2, "local_steps": steps, "rounds": ROUNDS, "cuts": {"most": stages},
-        "optimizer": {"name": "sgd", "learning_rate": 0.05}, "sequence_length": 64,
+        "optimizer": {"name": "sgd", "learning_rate": 0.05}, "batch_size": 32, "sequence_length": 128,
     }  # fmt: skip
-    node = {"device": "edge_rtx_a2000_6gb"} | ({"replicas": replicas, "replica_bps": 10e9} if replicas > 1 else {})
+    node = {"device": CARD} | ({"replicas": replicas, "replica_bps": 10e9} if replicas > 1 else {})
     both = {"uplink_bps": 10e9, "downlink_bps": 10e9}
     names = ["clinic-0", *(f"card-{k}" for k in range(stages))]
     document["network"] = {
         "nodes": [{"node": name, **node} for name in names[1:]],
         "links": [{"from": a, "to": b, **both} for a, b in itertools.pairwise(names)],
     }
-    document["clients"] = [{"group": "clinic-0", "device": "jetson_nano_4gb", "memory_budget_bytes": "4 GiB"}]
+    document["clients"] = [{"group": "clinic-0", "device": CLINIC, "memory_budget_bytes": "2 GiB"}]
+    scenario = validate_relays(document, document["name"])
+    route = routes_of(scenario, relay_costs(scenario))[0]
+    # Memory for the embedding alone, so that all the rest is the server's.
+    document["clients"][0]["memory_budget_bytes"] = int(route.memory_bytes[0, 0, 1] + parts * route.held_bytes[0, 0, 1])
     return validate_relays(document, document["name"])
 
 
 def planned(scenario: RelayScenario) -> RelayPlan:
-    """The embedding on the client, and equal numbers of blocks on the stages."""
-    costs = relay_costs(scenario)
-    plan = make_relay_plan(scenario, costs, "optimal")
-    stages = len(scenario.network.nodes)
-    return plan if len(plan.clients[0].placement) == stages + 1 else make_relay_plan(scenario, costs, "even-split")
+    """The best plan, which uses every stage where there is work."""
+    return make_relay_plan(scenario, relay_costs(scenario))
 
 
 def trained(scenario: RelayScenario, plan: RelayPlan, address: str | None) -> Trained:
@@ -138,7 +141,7 @@ def bought() -> None:
     scenario = scenario_of(WORK, 1, 1)
     alone = trained(scenario, plans["one machine"], None)
     one = found["one machine"]
-    print("two raylets of one core each; a step of 16 sequences of 64 tokens in 8 micro-batches")
+    print("two raylets of one core each; a step of 32 sequences of 128 tokens in 8 micro-batches")
     print(
         f"{'server':<18} {'a step':>9} {'of one':>7} {'planned':>8} {'bits':>6} {'peak of a machine':>18} "
         f"{'sums sent':>10}"

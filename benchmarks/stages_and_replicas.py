@@ -71,7 +71,7 @@ def scenario_of(
     document["model"]["config"] |= model | {"vocab_size": 128}
     document["data"]["num_samples"] = 160
     document["training"] |= {
-        "micro_batches": [parts], "partial_sums": 2, "local_steps": steps, "rounds": ROUNDS, "cuts": {"most": stages},
+        "micro_batches": [parts], "partial_sums": 2, "pipeline": "gpipe", "local_steps": steps, "rounds": ROUNDS, "cuts": {"most": stages},
         "optimizer": {"name": "sgd", "learning_rate": 0.05}, "batch_size": 32, "sequence_length": 128,
     }  # fmt: skip
     node = {"device": CARD} | ({"replicas": replicas, "replica_bps": 10e9} if replicas > 1 else {})

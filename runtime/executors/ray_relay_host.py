@@ -80,6 +80,7 @@ class _Held:
     neighbours: Neighbours
     waiting: dict[int, asyncio.Future[bytes]] = field(default_factory=dict)
     moved: asyncio.Event = field(default_factory=asyncio.Event)
+    is_at_work: bool = False
     error: Exception | None = None
 
     def next_of(self, number: int) -> tuple[Any, Visit]:
@@ -236,15 +237,24 @@ class RelayHost:
         self._work(held)
 
     def _work(self, held: _Held) -> None:
-        """Let a machine do all that it has what it needs for."""
+        """Let a machine do all that it has what it needs for, and send what each piece makes before the next."""
+        if not held.is_at_work:
+            held.is_at_work = True
+            asyncio.get_running_loop().call_soon(self._do_next, held)
+
+    def _do_next(self, held: _Held) -> None:
         assert held.machine is not None
+        held.is_at_work = False
+        if held.error is not None or not held.machine.is_ready:
+            held.moved.set()
+            return
         try:
             # Packed at once: this machine holds nothing of a message that has left it.
-            while held.machine.is_ready:
-                self._pass_on(held, held.machine.work())
+            self._pass_on(held, held.machine.work())
         except Exception as error:
             _fail(held, error)
-        held.moved.set()
+            return
+        self._work(held)
 
     def _pass_on(self, held: _Held, message: Message | None) -> None:
         if isinstance(message, Upward):

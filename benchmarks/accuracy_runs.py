@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from benchmarks.accuracy_studies import CLIENT, Row, Study
 from hybridsplit.profiler.costs import OperatorCost
 from hybridsplit.profiler.mode_costs import block_seconds
@@ -18,6 +16,7 @@ from hybridsplit.runtime.executors.inline import InlineExecutor, InlineState
 from hybridsplit.runtime.run.rounds import train
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.option_rows import OptionRows
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.errors import RunError
@@ -137,7 +136,7 @@ def cost_of(study: Study, row: Row, cut: int) -> Cost:
     flops = block_seconds(_flops, profile.costs)
     forwards = profile.forwards.get(Choice(cut, mode, recompute))
     step_flops = MODES[mode].client_step_s(flops, cut, scenario.training.zeroth_order, forwards)
-    alone = problem_of_rows(rows, np.zeros(1, dtype=np.int64), scenario).work.latency_s(1.0)
+    alone = problem_of_rows(OptionRows.of_frame(rows), scenario).work.latency_s(1.0)
     chosen = rows.iloc[0]
     exchanged = chosen["model_upload_bytes"] + chosen["model_download_bytes"]
     crossed = (chosen["uplink_bytes"] + chosen["downlink_bytes"] - exchanged) / scenario.training.local_steps

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from hybridsplit.scenarios.contracts.option_rows import OptionRows
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.solver.problem.limiting import within_limits
@@ -107,11 +108,13 @@ def _problem(
     state = flat["server_state_bytes"].ravel().astype(np.int64)
     least, most = (getattr(state.reshape(n, width), name)(axis=1).sum() for name in ("min", "max"))
     member = scenario.expanded_clients()[0]
+    ids = {"client": np.array([f"client-{number}" for number in range(n)], dtype=object)}
+    modes = OptionRows(pd.DataFrame({"mode": ["fo"]}), np.zeros(len(index), dtype=np.int64), index, ids)
     problem = PlanningProblem(
         scenario=scenario,
         clients=(member,) * n,
-        table=pd.DataFrame({"mode": pd.Categorical.from_codes(np.zeros(len(index), dtype=np.int8), ["fo"])}),
-        all_rows=pd.DataFrame(),
+        options=modes,
+        all_options=modes,
         place=np.arange(len(index)),
         client_index=index,
         work=work,

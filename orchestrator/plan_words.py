@@ -250,7 +250,7 @@ def reasons(plan: Plan) -> list[tuple[str, str]]:
 
 def dropped(plan: Plan) -> str:
     """Name the clients that are left out; empty where there are none."""
-    return names(plan.dropped, _group_sizes(plan))
+    return names(plan.dropped, _group_sizes(plan)) if plan.dropped else ""
 
 
 def capped(lines: Iterable[str], what: str, *, shortens: bool = True) -> list[str]:

@@ -27,6 +27,7 @@ from hybridsplit.profiler.target_gain import with_gains
 from hybridsplit.runtime.aggregation.reliability import expected_progress
 from hybridsplit.scenarios.contracts.jobs import num_exchanges
 from hybridsplit.scenarios.contracts.modes import Mode
+from hybridsplit.scenarios.contracts.option_rows import OptionRows
 from hybridsplit.scenarios.contracts.options import GAP_COLUMN, LADDER_COLUMNS, OPTION_COLUMNS, OptionTable
 from hybridsplit.scenarios.devices import Device, find_device
 from hybridsplit.scenarios.modes import MODES, StepSizes, TrainingMode
@@ -67,14 +68,11 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
         alike.setdefault((client.group, sizes[client.id]), []).append(client)
     clients = [client for group in alike.values() for client in group]
     memory = _memory_of(scenario)
-    table = _client_rows(by_device, clients, [sizes[client.id] for client in clients], memory, scenario)
-    columns = {**OPTION_COLUMNS, **(LADDER_COLUMNS if memory else {})}
-    with_gap = [GAP_COLUMN] if (table[GAP_COLUMN] > 0).any() else []
-    table = table[[*columns, *with_gap]].astype(columns)
+    rows = _client_rows(by_device, clients, [sizes[client.id] for client in clients], memory, scenario)
     pilot = scenario.objective.pilot
-    if pilot is not None:
-        table = with_gains(table, scenario, block_costs(profile), pilot)
-    return OptionTable(table)
+    if pilot is None:
+        return OptionTable(rows)
+    return OptionTable(with_gains(OptionTable(rows).table, scenario, block_costs(profile), pilot))
 
 
 def _memory_of(scenario: Scenario) -> dict[str, MemoryTrace]:
@@ -211,7 +209,7 @@ def _client_rows(
     sizes: list[tuple[int, ...]],
     memory: Mapping[str, MemoryTrace],
     scenario: Scenario,
-) -> pd.DataFrame:
+) -> OptionRows:
     """Rows of all clients, at the batch sizes that each can choose; worked out once a device, budget and choice."""
     kinds: list[pd.DataFrame] = []
     places: dict[tuple[object, ...], IntArray] = {}
@@ -228,20 +226,26 @@ def _client_rows(
             own = _within(rows, budget_bytes, budget_bytes if trace is None else trace.least_bytes)
             if trace is not None and client.memory is not None:
                 own = with_ladders(own, rows, trace, client, len(clients), scenario)
-            kinds.append(own)
-            places[key] = np.arange(num_rows, num_rows + len(kinds[-1]))
-            num_rows += len(kinds[-1])
+            kinds.append(own.assign(device=client.device))
+            places[key] = np.arange(num_rows, num_rows + len(own))
+            num_rows += len(own)
         of_client.append(places[key])
     whose = np.repeat(np.arange(len(clients)), [len(rows) for rows in of_client])
-    table = pd.concat(kinds, ignore_index=True).iloc[np.concatenate(of_client)].reset_index(drop=True)
-    about = pd.DataFrame(
-        {
-            "client": pd.Series([client.id for client in clients], dtype="str"),
-            "device": pd.Series([client.device for client in clients], dtype="str"),
-            "data_weight": [client.data_weight for client in clients],
-        }
+    own_columns = {
+        "client": np.array([client.id for client in clients], dtype=object),
+        "data_weight": np.array([client.data_weight for client in clients], dtype=float),
+    }
+    return OptionRows(
+        _typed(pd.concat(kinds, ignore_index=True), memory), np.concatenate(of_client), whose, own_columns
     )
-    return pd.concat([table, about.iloc[whose].reset_index(drop=True)], axis=1)
+
+
+def _typed(kinds: pd.DataFrame, memory: Mapping[str, MemoryTrace]) -> pd.DataFrame:
+    """Return the columns that rows of an option table have, but those that stand once a client."""
+    columns = {**OPTION_COLUMNS, **(LADDER_COLUMNS if memory else {})}
+    of_kinds = {name: dtype for name, dtype in columns.items() if name not in ("client", "data_weight")}
+    with_gap = [GAP_COLUMN] if (kinds[GAP_COLUMN] > 0).any() else []
+    return kinds[[*of_kinds, *with_gap]].astype(of_kinds)
 
 
 def _within(rows: pd.DataFrame, budget_bytes: int, least_bytes: int) -> pd.DataFrame:

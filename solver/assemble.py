@@ -181,7 +181,7 @@ def _client_plans(
     shares = np.where(own[:, None] & np.array([True, True, False]), 0.0, shares)
     up_s = np.where(own, own_up_s, work.uplink.seconds(shares[:, 0]))
     down_s = np.where(own, own_down_s, _shared_s(work.downlink_s, shares[:, 1]))
-    table = problem.table.iloc[rows]
+    table = problem.options.frame(rows)
     if problem.objective == TIME_TO_TARGET:
         table = table.assign(gain=problem.gain[rows])
     else:

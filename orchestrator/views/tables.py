@@ -157,10 +157,10 @@ def plan_headline(plan: Plan, origin: str = "", *, shortens: bool = True) -> str
             f"{whole} {words.objective_text(plan)}"
         ),
         escape(words.proof(plan, origin)),
-        *([words.schedule_line(plan)] if words.schedule_line(plan) else []),
+        *([line] if (line := words.schedule_line(plan)) else []),
         *([words.deadline_line(plan)] if plan.deadline_s is not None else []),
         *([escape(line)] if (line := ladder_line(plan)) else []),
-        *([escape(words.energy_line(plan))] if words.energy_line(plan) else []),
+        *([escape(line)] if (line := words.energy_line(plan)) else []),
         f"Solved in {format_seconds(plan.solve_s)}, compiled in {format_seconds(plan.compile_s)}.",
         *([f"left out, at their price: {escape(words.dropped(plan))}"] if plan.dropped else []),
         *([worth_line(plan)] if offers_batch_sizes(plan) else []),

@@ -83,7 +83,7 @@ def ladder_of(levels: Sequence[LadderLevel]) -> tuple[LadderLevel, ...]:
 
 def ladder_text(levels: Sequence[LadderLevel]) -> str:
     """Write levels as text, for a column of the option table."""
-    return json.dumps([level.model_dump(mode="json") for level in levels], separators=(",", ":"))
+    return json.dumps([level.model_dump(mode="json") for level in levels], separators=(",", ":")) if levels else "[]"
 
 
 def parse_ladder(text: str) -> tuple[LadderLevel, ...]:

@@ -8,7 +8,7 @@ Rows that break a client's memory budget stay in the table with ``fits`` false, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hybridsplit.scenarios.contracts.display import Shown
+from hybridsplit.scenarios.contracts.option_rows import OptionRows, Rows
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes import MODES
@@ -74,14 +75,13 @@ _NEVER_NEGATIVE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, repr=False)
 class OptionTable(Shown):
     """A checked option table.
 
     Parameters
     ----------
     table
-        A DataFrame with the columns of :data:`OPTION_COLUMNS`.
+        A DataFrame with the columns of :data:`OPTION_COLUMNS`, or the same rows without repetition.
 
     Raises
     ------
@@ -89,37 +89,54 @@ class OptionTable(Shown):
         If a column is missing, a cost is missing, infinite or negative, or an option occurs twice.
     """
 
-    table: pd.DataFrame
-
-    def __post_init__(self) -> None:
-        missing = [column for column in OPTION_COLUMNS if column not in self.table.columns]
+    def __init__(self, table: Rows) -> None:
+        missing = [column for column in OPTION_COLUMNS if column not in table]
         if missing:
             raise ContractError(f"the option table lacks the columns {', '.join(missing)}")
+        self._rows = table if isinstance(table, OptionRows) else OptionRows.of_frame(table)
         for column in _NEVER_NEGATIVE:
-            values = self.table[column].to_numpy(dtype=float)
+            values = self._once(column)
             self._refuse(~np.isfinite(values) | (values < 0), column, "a missing cost is never zero")
-        energy_j = self.table["client_energy_j"].to_numpy(dtype=float)
+        energy_j = self._once("client_energy_j")
         self._refuse(np.isinf(energy_j) | (energy_j < 0), "client_energy_j", "an unknown energy is NaN")
-        for column in (name for name in TARGET_COLUMNS if name in self.table):
-            values = self.table[column].to_numpy(dtype=float)
+        for column in (name for name in TARGET_COLUMNS if name in self._rows):
+            values = self._once(column)
             is_bad = ~np.isfinite(values) | ((values < 0) & (column != "gain"))
             self._refuse(is_bad, column, "what an option is worth is known, or the column is absent")
-        modes = set(self.table["mode"].unique()) - set(MODES)
+        modes = set(self._rows.kinds["mode"].unique()) - set(MODES)
         if modes:
             raise ContractError(f"the option table has the unknown modes {', '.join(sorted(modes))}")
-        twice = self.table.duplicated(list(OPTION_KEY))
+        twice = self._rows.occurs_twice(PLACEMENT_COLUMNS)
         if twice.any():
-            row = self.table[twice].iloc[0]
+            row = self._rows.frame(np.flatnonzero(twice)[:1]).iloc[0]
             same = ", ".join(f"{column.replace('_', ' ')} {row[column]}" for column in OPTION_KEY if row[column] != "")
             raise ContractError(f"the option table has {same} twice")
 
+    @property
+    def rows(self) -> OptionRows:
+        """The rows without repetition."""
+        return self._rows
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The rows as a DataFrame with the columns of :data:`OPTION_COLUMNS`."""
+        frame = self._rows.frame()
+        return frame[[*OPTION_COLUMNS, *(name for name in frame.columns if name not in OPTION_COLUMNS)]]
+
+    def _once(self, column: str) -> NDArray[np.float64]:
+        """Return every value of a column at least once: by client, or by kind of row."""
+        own = self._rows.own
+        return np.asarray(own[column] if column in own else self._rows.kinds[column].to_numpy(), dtype=float)
+
     def _refuse(self, bad: NDArray[np.bool_], column: str, remark: str) -> None:
-        if bad.any():
-            row = self.table.iloc[int(np.argmax(bad))]
-            raise ContractError(
-                f"the option table has {column} = {row[column]} for client {row['client']}, cut {row['cut']}, "
-                f"mode {row['mode']}; needs a finite number that is not negative: {remark}"
-            )
+        rows = self._rows
+        if not bad.any() or not (of_row := bad[rows.client if column in rows.own else rows.place]).any():
+            return
+        row = rows.frame(np.flatnonzero(of_row)[:1]).iloc[0]
+        raise ContractError(
+            f"the option table has {column} = {row[column]} for client {row['client']}, cut {row['cut']}, "
+            f"mode {row['mode']}; needs a finite number that is not negative: {remark}"
+        )
 
     def __repr__(self) -> str:
         """Return its size and what it offers, in one line."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,20 +49,26 @@ def write_clients(clients: Sequence[ClientPlan], path: Path) -> dict[str, Any]:
         If the file cannot be written.
     """
     columns: dict[str, Any] = {}
-    for name in type(clients[0]).model_fields:
-        if name not in _BY_PHASE:
-            values = [getattr(client, name) for client in clients]
-            values = [ladder_text(levels) for levels in values] if name == _LEVELS else values
-            columns[name] = values if name == "id" else _column(values)
-            continue
-        by_phase = [getattr(client, name) for client in clients]
-        for phase in Phase:
-            seconds = np.array([one.get(phase, np.nan) for one in by_phase])
-            if not np.isnan(seconds).all():
-                columns[f"{name}.{phase}"] = seconds
+    fields = list(type(clients[0]).model_fields)
+    for name, values in zip(fields, zip(*map(attrgetter(*fields), clients), strict=True), strict=True):
+        if name in _BY_PHASE:
+            columns |= _by_phase(name, values)
+        elif name == "id":
+            columns[name] = list(values)
+        else:
+            columns[name] = _column([ladder_text(one) for one in values] if name == _LEVELS else list(values))
     frame = pd.DataFrame(columns)
     write_parquet(frame, path, _KIND, PLAN_CLIENTS_SCHEMA_VERSION)
     return {"file": path.name, "number": len(clients), "sha256": FileFacts.of(path).sha256}
+
+
+def _by_phase(name: str, values: Sequence[Mapping[Phase, float]]) -> dict[str, Any]:
+    """Return a column for every phase that some client has; alike clients share what is read once."""
+    place = {id(one): number for number, one in enumerate({id(one): one for one in values}.values())}
+    of_each = np.array([place[id(one)] for one in values])
+    once = list({id(one): one for one in values}.values())
+    seconds = {phase: np.array([one.get(phase, np.nan) for one in once]) for phase in Phase}
+    return {f"{name}.{phase}": found[of_each] for phase, found in seconds.items() if not np.isnan(found).all()}
 
 
 def _column(values: list[Any]) -> Any:

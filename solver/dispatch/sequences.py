@@ -89,7 +89,7 @@ class Sequences:
     """
 
     def __init__(self, problem: PlanningProblem) -> None:
-        table, work = problem.table, problem.work
+        table, work = problem.options, problem.work
         names = (
             "client_compute_s", "server_compute_s", "uplink_bytes", "model_upload_bytes", "downlink_bytes",
             "model_download_bytes", "upload_every",

@@ -106,7 +106,7 @@ def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
     splitfed_s = float(timing_of(problem, uniform, equal, Simultaneous()).latency_s.max())
     shares_s = min(best_shares(problem, uniform).round_latency_s, splitfed_s)
     same_progress = with_objective(problem, ROUND_LATENCY, progress)
-    mode = problem.table["mode"].to_numpy()
+    mode = problem.options["mode"].cat.codes.to_numpy()
     keeps_mode = mode == mode[uniform][problem.client_index]
     own_cuts = same_progress.restricted(keeps_mode)
     position = np.cumsum(keeps_mode) - 1

@@ -16,7 +16,7 @@ def local_notes(problem: PlanningProblem, rows: IntArray) -> tuple[str, ...]:
     problem, rows
         The planning problem, and the plan's row of every client.
     """
-    modes = problem.table["mode"].iloc[rows].tolist()
+    modes = problem.options.take(rows)["mode"].tolist()
     local = sum(mode in MODES and MODES[mode].has_local_head for mode in modes)
     if local == 0:
         return ()

@@ -44,7 +44,7 @@ class Counterfactuals:
     marginals
         Shared resources first, then the memory of clients.
     memory_row
-        [N] row of ``problem.all_rows`` that each client would take with more memory; -1 where none would save
+        [N] row of ``problem.all_options`` that each client would take with more memory; -1 where none would save
         anything.
     memory_is_known
         [N] whether more memory of a client was looked into.
@@ -172,7 +172,7 @@ def _more_flops_per_s(problem: PlanningProblem) -> float | None:
 
 
 def _memory_marginal(problem: PlanningProblem, step: Step) -> Marginal:
-    option = problem.all_rows.iloc[int(step.rows[0])]
+    option = problem.all_options.frame(step.rows[:1]).iloc[0]
     names_batch = len(problem.scenario.training.candidate_batch_sizes) > 1
     batch = f" with batch {option['batch_size']}" if names_batch else ""
     amount_bytes = round_up_bytes(int(option["client_peak_bytes"]) - int(option["memory_budget_bytes"]))

@@ -41,7 +41,7 @@ class Step:
     clients
         Indices of the clients.
     rows
-        For each of them, the option's row in ``problem.all_rows``.
+        For each of them, the option's row in ``problem.all_options``.
     saves_s
         Fall of the objective if one of them takes it, seconds.
     """
@@ -134,7 +134,7 @@ def best_steps(
     """
     first = [members[0] for members in kinds]
     found: dict[int, tuple[float, int]] = {}
-    frame = everything.all_rows
+    frame = everything.all_options
     budget = frame["memory_budget_bytes"].to_numpy(dtype=float)
     lacks = frame["client_peak_bytes"].to_numpy(dtype=float) - budget
     for kind, row, saving_s in zip(tried.kind.tolist(), tried.row.tolist(), tried.saves_s.tolist(), strict=True):
@@ -185,10 +185,10 @@ class _Trials:
 
 def alike_in(everything: PlanningProblem, chosen: IntArray) -> list[IntArray]:
     """Put clients with the same link, the same rows and the same choice together: the indices [M] of every kind."""
-    frame = everything.all_rows
-    costs = np.ascontiguousarray(frame[list(_COSTS)].to_numpy(dtype=float))
+    frame = everything.all_options
+    costs = np.stack([frame[name].to_numpy(dtype=float) for name in _COSTS], axis=1)
     names = [column for column in OPTION_KEY if column != "client"]
-    keys = np.ascontiguousarray(np.stack([frame[column].factorize()[0] for column in names], axis=1))
+    keys = np.stack([frame.coded(column)[0] for column in names], axis=1)
     bounds = [*everything.starts.tolist(), len(frame)]
     members: dict[Hashable, list[int]] = {}
     for i, client in enumerate(everything.clients):
@@ -229,7 +229,7 @@ def candidates(everything: PlanningProblem, chosen: IntArray, first: IntArray, a
     aim_s
         The objective that is aimed at, seconds.
     """
-    frame = everything.all_rows
+    frame = everything.all_options
     kind_of = np.full(everything.num_clients, -1, dtype=np.int64)
     kind_of[first] = np.arange(len(first))
     may = permitted(frame, everything.client_index, everything.clients, everything.scenario)
@@ -256,7 +256,7 @@ def _trials(everything: PlanningProblem, chosen: IntArray, first: IntArray, coun
     row, kind, target_s = found.row, found.kind, found.target_s
     if not len(row):
         return _Trials(row, row, np.ones(NUM_RESOURCES))
-    frame = everything.all_rows
+    frame = everything.all_options
     work = everything.work.take(chosen[first])
     plan = fill(replace_batch(work), count[None])
     prices, latency_s = plan.prices[0], float(plan.lower_s[0])

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hybridsplit.scenarios.contracts.alike import alike
+from hybridsplit.scenarios.contracts.option_rows import OptionRows
 from hybridsplit.scenarios.contracts.placement import described
 from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.bound.dual import DualPoint, latency_certificate, most_gain
@@ -132,7 +132,7 @@ def _of_kinds(problem: PlanningProblem, asked: _Asked, first: IntArray, found: C
     few, usable = asked.everything.of_clients(first), asked.usable[mask]
     new_place = np.cumsum(mask) - 1
     chosen, state = new_place[asked.chosen[first]], state[mask]
-    frame = few.table
+    frame = few.options
     allowed = permitted(frame, few.client_index, few.clients, problem.scenario)
     allowed &= np.isfinite(few.work.latency_s(1.0))
     valued = _Valued(few, asked.point, asked.deadline_s, problem.num_clients, asked.rule)
@@ -244,11 +244,11 @@ class _Naming:
     """Whether there is more than one client."""
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, rows: list[IntArray], *, names_batch: bool, has_others: bool) -> _Naming:
+    def of(cls, frame: OptionRows, rows: list[IntArray], *, names_batch: bool, has_others: bool) -> _Naming:
         """Take what names the options of some rows."""
         named = np.unique(np.concatenate(rows))
         columns = ["cut", "mode", "batch_size", "staleness", "upload_every", "client_peak_bytes", "memory_budget_bytes"]
-        options = frame[columns].iloc[named].to_dict("records")
+        options = frame.frame(named)[columns].to_dict("records")
         return cls(dict(zip(named.tolist(), options, strict=True)), names_batch, has_others)
 
     def what(self, row: int) -> str:

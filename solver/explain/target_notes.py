@@ -32,7 +32,7 @@ def target_notes(problem: PlanningProblem, rows: IntArray) -> tuple[str, ...]:
         notes.append("the pilots do not identify the constants, so that expected progress stands in for them")
     if depth := depth_of_plan(problem, rows):
         notes.append(f"no client trains block{'s 1 to' if depth > 1 else ''} {depth} exactly")
-    gain, frozen = problem.gain[rows], (problem.table["mode"].to_numpy() == "frozen")[rows]
+    gain, frozen = problem.gain[rows], (problem.options["mode"] == "frozen").to_numpy()[rows]
     if costly := [problem.clients[i].id for i in np.flatnonzero((gain < 0) & ~problem.is_dropped[rows])]:
         notes.append(
             f"costs the target more than it adds: {_named(costly)}; a drop_price_s of 0 lets the plan leave it out"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from hybridsplit.scenarios.contracts.jobs import num_exchanges
+from hybridsplit.scenarios.contracts.option_rows import OptionRows, Rows
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.errors import ContractError, UsageError
 from hybridsplit.scenarios.schema import Scenario
@@ -48,20 +48,21 @@ def build_problem(
         least progress is out of reach. The message names who, how much is missing and what would relax it.
     """
     clients = scenario.expanded_clients()
-    frame, index = with_drop_rows(*ordered(table, clients), clients)
+    frame = with_drop_rows(ordered(table, clients), clients)
+    index = frame.client
     usable = permitted(frame, index, clients, scenario) & fits(frame)
     if len(np.unique(index[usable])) < len(clients):
-        raise no_fitting_option(frame, index, usable, clients, scenario)
-    everything = problem_of_rows(frame, index, scenario)
+        raise no_fitting_option(frame.frame(), index, usable, clients, scenario)
+    everything = problem_of_rows(frame, scenario)
     with np.errstate(invalid="ignore"):
         carried = np.isfinite(everything.work.latency_s(1.0))
     if len(np.unique(index[usable & carried])) < len(clients):
-        raise no_carrying_option(frame, index, usable, clients, scenario)
+        raise no_carrying_option(frame.frame(), index, usable, clients, scenario)
     usable &= carried
     if everything.objective == ENERGY or everything.energy_cap_j is not None:
         known = ~np.isnan(everything.energy_j)
         if len(np.unique(index[usable & known])) < len(clients):
-            raise unknown_energy(frame, index, usable & known, clients)
+            raise unknown_energy(frame.frame(), index, usable & known, clients)
         usable &= known
     problem = everything.restricted(usable)
     if problem.objective == TIME_TO_TARGET:
@@ -89,9 +90,9 @@ def _rows_as_fixed(problem: PlanningProblem, fixed: Mapping[str, tuple[int, str]
         if client_id not in ids:
             raise UsageError(f"fixed: no client {client_id!r}; needs one of {', '.join(ids[:10])}")
         own = problem.client_index == ids.index(client_id)
-        match = own & (problem.cuts == cut) & (problem.table["mode"] == str(mode)).to_numpy()
+        match = own & (problem.cuts == cut) & (problem.options["mode"] == str(mode)).to_numpy()
         if not match.any():
-            choices = [f"{c} {m}" for c, m in zip(problem.cuts[own], problem.table["mode"][own], strict=True)]
+            choices = [f"{c} {m}" for c, m in zip(problem.cuts[own], problem.options["mode"][own], strict=True)]
             raise UsageError(
                 f"fixed: client {client_id} has no usable option cut {cut} {mode}; needs one of {', '.join(choices)}"
             )
@@ -101,23 +102,20 @@ def _rows_as_fixed(problem: PlanningProblem, fixed: Mapping[str, tuple[int, str]
 
 def everything_of(problem: PlanningProblem) -> PlanningProblem:
     """Return all rows of the option table as a problem, usable or not, under the same objective and limits."""
-    index = problem.all_rows["client"].factorize()[0].astype(np.int64)  # rows are grouped by client, in order
-    return under_objective_of(problem_of_rows(problem.all_rows, index, problem.scenario), problem)
+    return under_objective_of(problem_of_rows(problem.all_options, problem.scenario), problem)
 
 
-def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scenario) -> PlanningProblem:
+def problem_of_rows(frame: OptionRows, scenario: Scenario) -> PlanningProblem:
     """Turn rows into arrays, usable or not.
 
     Parameters
     ----------
     frame
-        Rows of an option table, grouped by client in the scenario's order.
-    client_index
-        [K] index into the scenario's clients, rising.
+        Rows of an option table, numbered and grouped by client in the scenario's order.
     scenario
         Radio, server memory, objective and clients.
     """
-    clients = scenario.expanded_clients()
+    clients, client_index = scenario.expanded_clients(), frame.client
     uplink_bits = bits(1) * frame["uplink_bytes"].to_numpy(dtype=float)
     downlink_bits = bits(1) * frame["downlink_bytes"].to_numpy(dtype=float)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -140,8 +138,8 @@ def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scena
     return PlanningProblem(
         scenario=scenario,
         clients=clients,
-        table=frame.reset_index(drop=True),
-        all_rows=frame,
+        options=frame,
+        all_options=frame,
         place=np.arange(len(frame)),
         client_index=client_index,
         work=work,
@@ -163,7 +161,7 @@ def problem_of_rows(frame: pd.DataFrame, client_index: IntArray, scenario: Scena
     )
 
 
-def _target_column(frame: pd.DataFrame, scenario: Scenario, name: str) -> FloatArray | None:
+def _target_column(frame: Rows, scenario: Scenario, name: str) -> FloatArray | None:
     """[K] a column that only tables of scenarios with a target have; None where the target is not the objective."""
     if scenario.objective.minimise != TIME_TO_TARGET:
         return None
@@ -175,7 +173,7 @@ def _target_column(frame: pd.DataFrame, scenario: Scenario, name: str) -> FloatA
     return frame[name].to_numpy(dtype=float)
 
 
-def propagation_s(frame: pd.DataFrame, client_index: IntArray, scenario: Scenario) -> FloatArray:
+def propagation_s(frame: Rows, client_index: IntArray, scenario: Scenario) -> FloatArray:
     """[K] seconds of a round during which what was sent is on its way.
 
     Every transfer is delayed once: one up and one down a step with an exchange, as far as there are bytes to send in

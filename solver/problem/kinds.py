@@ -162,11 +162,11 @@ def alike_clients(problem: PlanningProblem, usable: BoolArray) -> IntArray:
     usable
         [K] rows that a plan may use.
     """
-    table, work = problem.table, problem.work
+    table, work = problem.options, problem.work
     columns = (
         work.compute_s, problem.uplink_bits, work.downlink_s, work.server_s, problem.gain, problem.progress,
         problem.penalty_s, problem.energy_j.view(np.int64), problem.server_state_bytes, usable,
-        table["mode"].factorize()[0],
+        table.coded("mode")[0],
         *(table[name].to_numpy() for name in ("cut", "batch_size", "client_peak_bytes", "memory_budget_bytes", "fits")),
     )  # fmt: skip
     first_of = np.arange(problem.num_clients)

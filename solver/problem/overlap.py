@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from hybridsplit.scenarios.contracts.jobs import BEFORE_EXCHANGE
+from hybridsplit.scenarios.contracts.option_rows import Rows
 from hybridsplit.scenarios.schema import Client, Radio, Scenario
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, Index, IntArray
 from hybridsplit.solver.problem.costs import Work
@@ -52,7 +52,7 @@ class Overlap:
 
 
 def chains_of(
-    frame: pd.DataFrame, client_index: IntArray, scenario: Scenario, own_s: tuple[FloatArray, FloatArray], done: Work
+    frame: Rows, client_index: IntArray, scenario: Scenario, own_s: tuple[FloatArray, FloatArray], done: Work
 ) -> FloatArray:
     """[K, 5, 4] the chains of every row.
 

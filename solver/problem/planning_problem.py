@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from hybridsplit.scenarios.contracts.option_rows import OptionRows
 from hybridsplit.scenarios.contracts.options import OPTION_KEY
 from hybridsplit.scenarios.modes import Gradient, modes_with
 from hybridsplit.scenarios.schema import Client, Scenario
@@ -42,12 +43,12 @@ class PlanningProblem:
         The scenario that the problem belongs to.
     clients
         [N] clients in the scenario's order.
-    table
+    options
         The K usable rows of the option table, in the order of the arrays.
-    all_rows
+    all_options
         Every row of the option table grouped by client, also what no plan may use: explanations need it.
     place
-        [K] place of every row among ``all_rows``.
+        [K] place of every row among ``all_options``.
     client_index
         [K] index into ``clients``, rising.
     work
@@ -90,8 +91,8 @@ class PlanningProblem:
 
     scenario: Scenario
     clients: tuple[Client, ...]
-    table: pd.DataFrame
-    all_rows: pd.DataFrame
+    options: OptionRows
+    all_options: OptionRows
     place: IntArray
     client_index: IntArray
     work: Work
@@ -132,9 +133,29 @@ class PlanningProblem:
             raise ValueError(
                 f"a restriction leaves client {lost} without an option; keep at least one row of every client"
             )
+        return self._of_rows(mask)
+
+    def of_clients(self, chosen: IntArray) -> PlanningProblem:
+        """Return the options of some clients alone; the capacities of limits stay those of all.
+
+        Parameters
+        ----------
+        chosen
+            [C] indices of clients, rising.
+        """
+        mask = np.isin(self.client_index, chosen)
+        return dataclasses.replace(
+            self._of_rows(mask),
+            clients=tuple(self.clients[i] for i in chosen.tolist()),
+            client_index=np.searchsorted(chosen, self.client_index[mask]).astype(np.int64),
+            data_weight=self.data_weight[chosen],
+        )
+
+    def _of_rows(self, mask: BoolArray) -> PlanningProblem:
+        """Return everything that is said of some rows."""
         return dataclasses.replace(
             self,
-            table=self.table[mask].reset_index(drop=True),
+            options=self.options.take(mask),
             place=self.place[mask],
             client_index=self.client_index[mask],
             work=self.work.take(mask),
@@ -150,39 +171,15 @@ class PlanningProblem:
             overlap=None if self.overlap is None else self.overlap.take(mask),
         )
 
-    def of_clients(self, chosen: IntArray) -> PlanningProblem:
-        """Return the options of some clients alone; the capacities of limits stay those of all.
-
-        Parameters
-        ----------
-        chosen
-            [C] indices of clients, rising.
-        """
-        mask = np.isin(self.client_index, chosen)
-        return dataclasses.replace(
-            self,
-            clients=tuple(self.clients[i] for i in chosen.tolist()),
-            table=self.table[mask].reset_index(drop=True),
-            place=self.place[mask],
-            client_index=np.searchsorted(chosen, self.client_index[mask]).astype(np.int64),
-            work=self.work.take(mask),
-            uplink_bits=self.uplink_bits[mask],
-            downlink_bits=self.downlink_bits[mask],
-            progress=self.progress[mask],
-            data_weight=self.data_weight[chosen],
-            server_state_bytes=self.server_state_bytes[mask],
-            energy_j=self.energy_j[mask],
-            penalty_s=self.penalty_s[mask],
-            limits=tuple(limit.take(mask) for limit in self.limits),
-            target_gain=None if self.target_gain is None else self.target_gain[mask],
-            estimate_loss=None if self.estimate_loss is None else self.estimate_loss[mask],
-            overlap=None if self.overlap is None else self.overlap.take(mask),
-        )
-
     @property
     def keys(self) -> list[tuple[Hashable, ...]]:
         """[K] the key of every row."""
-        return list(zip(*(self.table[column].tolist() for column in OPTION_KEY), strict=True))
+        return list(zip(*(self.options[column].tolist() for column in OPTION_KEY), strict=True))
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The K usable rows as a DataFrame, which takes the memory of all of them."""
+        return self.options.frame()
 
     def without_limits(self) -> PlanningProblem:
         """Return the same options without the limits that couple them."""
@@ -246,12 +243,12 @@ class PlanningProblem:
     def depth(self) -> IntArray:
         """[K] blocks from the lowest on that a row does not train exactly: none, those of its part, or all."""
         depth = np.where(self.trains_exactly, 0, self.cuts)
-        return np.asarray(np.where(self.is_dropped, int(self.all_rows["cut"].max()), depth), dtype=np.int64)
+        return np.asarray(np.where(self.is_dropped, int(self.all_options["cut"].max()), depth), dtype=np.int64)
 
     @property
     def cuts(self) -> IntArray:
         """[K] cut of every row."""
-        return self.table["cut"].to_numpy(dtype=np.int64)
+        return self.options["cut"].to_numpy(dtype=np.int64)
 
     def total_progress(self, rows: IntArray) -> float:
         """Progress of a plan that takes the given row of every client ([N])."""
@@ -269,7 +266,7 @@ class PlanningProblem:
     @cached_property
     def is_dropped(self) -> BoolArray:
         """[K] True for the rows that leave their client out."""
-        return np.asarray(self.table["mode"].to_numpy() == DROPPED)
+        return (self.options["mode"] == DROPPED).to_numpy()
 
     @cached_property
     def trains_exactly(self) -> BoolArray:
@@ -278,7 +275,7 @@ class PlanningProblem:
         The server part always is, and a block lies in the server part of fewer clients the lower it is, so the share of
         the data on which the lowest trainable block is trained exactly is the least over all blocks.
         """
-        mode = self.table["mode"]
+        mode = self.options["mode"]
         nothing_to_train = mode.isin(modes_with(Gradient.NONE)).to_numpy() & (self.progress >= 1.0)
         return np.asarray(mode.isin(modes_with(Gradient.EXACT)).to_numpy() | nothing_to_train)
 

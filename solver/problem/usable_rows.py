@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from hybridsplit.scenarios.contracts.option_rows import CLIENT, OptionRows, Rows
 from hybridsplit.scenarios.contracts.options import TARGET_COLUMNS, OptionTable
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Client, Scenario
@@ -19,15 +20,13 @@ _COSTS = (
 )  # fmt: skip
 
 
-def fits(frame: pd.DataFrame) -> BoolArray:
+def fits(frame: Rows) -> BoolArray:
     """[K] True for the rows within their client's memory budget, to the byte."""
     within = frame["client_peak_bytes"].to_numpy() <= frame["memory_budget_bytes"].to_numpy()
     return np.asarray(frame["fits"].to_numpy(dtype=bool) & within)
 
 
-def permitted(
-    frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...], scenario: Scenario
-) -> BoolArray:
+def permitted(frame: Rows, client_index: IntArray, clients: tuple[Client, ...], scenario: Scenario) -> BoolArray:
     """[K] True for rows of allowed modes within ``min_cut`` and energy cap of their client, and for those that drop it.
 
     An unknown energy is within no cap.
@@ -50,7 +49,7 @@ def permitted(
     return np.asarray(allowed & (np.isinf(cap_j[client_index]) | (energy_j <= cap_j[client_index])))
 
 
-def penalty_s(frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...]) -> FloatArray:
+def penalty_s(frame: Rows, client_index: IntArray, clients: tuple[Client, ...]) -> FloatArray:
     """[K] price of leaving a row's client out, seconds, for the rows that do so; 0 for all others.
 
     Parameters
@@ -59,52 +58,51 @@ def penalty_s(frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client
         Rows [K] of the option table, [K] the client of each, and the clients.
     """
     prices = np.array([client.drop_price_s or 0.0 for client in clients])
-    return np.asarray(np.where(frame["mode"].to_numpy() == DROPPED, prices[client_index], 0.0))
+    return np.asarray(np.where((frame["mode"] == DROPPED).to_numpy(), prices[client_index], 0.0))
 
 
-def with_drop_rows(
-    frame: pd.DataFrame, client_index: IntArray, clients: tuple[Client, ...]
-) -> tuple[pd.DataFrame, IntArray]:
+def with_drop_rows(rows: OptionRows, clients: tuple[Client, ...]) -> OptionRows:
     """Add one row, without cost and without progress, for every client that may be left out.
 
     Parameters
     ----------
-    frame, client_index, clients
-        Rows [K] of the option table grouped by client, [K] the client of each, and the clients.
+    rows
+        [K] rows of the option table, grouped by client in the order of the clients.
+    clients
+        The clients.
 
     Returns
     -------
-    The rows ([K + D], still grouped by client), and the client of each.
+    The rows ([K + D], still grouped by client).
     """
     extra = [
-        {"client": client.id, "device": client.device, "cut": 0, "mode": DROPPED, "recompute": "", "batch_size": 0}
+        {"device": client.device, "cut": 0, "mode": DROPPED, "recompute": "", "batch_size": 0}
         | {"staleness": 0, "upload_every": 1}
         | dict.fromkeys(_COSTS, 0)
         | {"memory_budget_bytes": client.memory_budget_bytes, "data_weight": client.data_weight}
         | {"fits": True, "confidence": ""}
-        | {name: 0.0 for name in TARGET_COLUMNS if name in frame}
+        | {name: 0.0 for name in TARGET_COLUMNS if name in rows}
         for client in clients
         if client.drop_price_s is not None
     ]
     if not extra:
-        return frame, client_index
-    index = np.array([i for i, client in enumerate(clients) if client.drop_price_s is not None])
-    joined = pd.concat([frame, pd.DataFrame(extra).astype(frame.dtypes.to_dict())], ignore_index=True)
-    joined_index = np.concatenate([client_index, index])
-    order = np.argsort(joined_index, kind="stable")
-    return joined.iloc[order].reset_index(drop=True), joined_index[order].astype(np.int64)
+        return rows
+    index = np.array([i for i, client in enumerate(clients) if client.drop_price_s is not None], dtype=np.int64)
+    joined = rows.joined(pd.DataFrame(extra).reindex(columns=rows.kinds.columns), index)
+    return joined.take(np.argsort(joined.client, kind="stable"))
 
 
-def ordered(table: OptionTable, clients: tuple[Client, ...]) -> tuple[pd.DataFrame, IntArray]:
-    """Return the rows of a table ([K]) grouped by client in the scenario's order, and the client index of each ([K]).
+def ordered(table: OptionTable, clients: tuple[Client, ...]) -> OptionRows:
+    """Return the rows of a table ([K]) grouped by client in the scenario's order, and numbered by it.
 
     Raises
     ------
     ContractError
         If the table has a client that the scenario does not, lacks one, or gives one another share of the data.
     """
+    rows = table.rows
     position = {client.id: i for i, client in enumerate(clients)}
-    number, names = table.table["client"].factorize()
+    names = rows.own[CLIENT]
     place = np.array([position.get(str(name), -1) for name in names.tolist()], dtype=np.int64)
     if (place < 0).any():
         unknown = names[int(np.argmin(place))]
@@ -112,24 +110,23 @@ def ordered(table: OptionTable, clients: tuple[Client, ...]) -> tuple[pd.DataFra
             f"the option table has client {unknown}, which the scenario does not; needs the clients of the scenario: "
             "profile this scenario again"
         )
-    index = place[number]
-    if np.all(np.diff(index) >= 0):
-        frame, sorted_index = table.table.reset_index(drop=True), index
-    else:
-        order = np.argsort(index, kind="stable")
-        frame, sorted_index = table.table.iloc[order].reset_index(drop=True), index[order]
-    present = set(place.tolist())
-    if absent := [client.id for i, client in enumerate(clients) if i not in present]:
+    index = place[rows.client]
+    order = np.arange(len(index)) if np.all(np.diff(index) >= 0) else np.argsort(index, kind="stable")
+    if absent := [clients[i].id for i in np.flatnonzero(np.bincount(index, minlength=len(clients)) == 0)]:
         raise ContractError(
             f"the option table has no row for client {absent[0]} ({len(absent)} clients in all); needs rows for every "
             "client of the scenario: profile this scenario again"
         )
-    expected = np.array([client.data_weight for client in clients])[sorted_index]
-    wrong = np.abs(frame["data_weight"].to_numpy(dtype=float) - expected) > _WEIGHT_TOLERANCE
+    back = np.argsort(place)
+    found = OptionRows(
+        rows.kinds, rows.place[order], index[order], {name: values[back] for name, values in rows.own.items()}
+    )
+    expected = np.array([client.data_weight for client in clients])[found.client]
+    wrong = np.abs(found["data_weight"].to_numpy(dtype=float) - expected) > _WEIGHT_TOLERANCE
     if wrong.any():
-        row = frame.iloc[int(np.argmax(wrong))]
+        row = found.frame(np.flatnonzero(wrong)[:1]).iloc[0]
         raise ContractError(
             f"the option table gives client {row['client']} the data weight {row['data_weight']:.9g}; needs "
             f"{expected[int(np.argmax(wrong))]:.9g} as the scenario has it: profile this scenario again"
         )
-    return frame, sorted_index
+    return found

@@ -70,7 +70,7 @@ class _Kinds:
 
 
 def _kinds_of(problem: PlanningProblem, rows: IntArray, work: Work) -> _Kinds:
-    table = problem.table.iloc[rows]
+    table = problem.options.take(rows)
     names = ("uplink_bytes", "model_upload_bytes", "downlink_bytes", "model_download_bytes", "client_compute_s")
     links = {link: place for place, link in enumerate(dict.fromkeys(repr(client.link) for client in problem.clients))}
     linked = np.array([links[repr(problem.clients[i].link)] for i in problem.client_index[rows].tolist()])

@@ -79,7 +79,7 @@ def passes_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | flo
         [N, 3] shares, or one share of everything.
     """
     steps = problem.scenario.training.local_steps
-    table, index = problem.table.iloc[rows], problem.client_index[rows]
+    table, index = problem.options.take(rows), problem.client_index[rows]
     up_s, down_s, server_s = problem.done.take(rows).shared_s(shares)
     own_up_s, own_down_s = dedicated_s(problem.clients, index, problem.uplink_bits[rows], problem.downlink_bits[rows])
     links = [problem.clients[i].link for i in index.tolist()]

@@ -107,7 +107,7 @@ def _polished(problem: PlanningProblem, rows: IntArray) -> tuple[ConicShares | N
 
 def step_parts(problem: PlanningProblem, rows: IntArray) -> StepParts:
     """Return how the round of some options ([N] rows) divides into steps."""
-    table = problem.table.iloc[rows]
+    table = problem.options.take(rows)
     up, up_model = (table[name].to_numpy(dtype=float) for name in ("uplink_bytes", "model_upload_bytes"))
     down, down_model = (table[name].to_numpy(dtype=float) for name in ("downlink_bytes", "model_download_bytes"))
     return StepParts(

@@ -87,7 +87,7 @@ def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float
         [N, 3] shares, or one share of everything.
     """
     steps = problem.scenario.training.local_steps
-    table = problem.table.iloc[rows]
+    table = problem.options.take(rows)
     uplink_s, downlink_s, server_s = problem.done.take(rows).shared_s(shares)
     up_bytes, up_model = (table[name].to_numpy() for name in ("uplink_bytes", "model_upload_bytes"))
     down_bytes, down_model = (table[name].to_numpy() for name in ("downlink_bytes", "model_download_bytes"))

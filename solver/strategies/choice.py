@@ -19,7 +19,7 @@ _MAX_RATIO_STEPS = 30
 
 def modes_mask(problem: PlanningProblem, modes: frozenset[str] | set[str]) -> BoolArray:
     """[K] True for the rows of some modes."""
-    return np.asarray(problem.table["mode"].isin(modes).to_numpy())
+    return np.asarray(problem.options["mode"].isin(modes).to_numpy())
 
 
 def exact_modes() -> frozenset[str]:

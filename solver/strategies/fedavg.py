@@ -33,7 +33,7 @@ class FedAvg(Strategy):
         InfeasibleError
             If a device cannot hold the whole model, or the least progress is out of reach.
         """
-        rows = problem.all_rows
+        rows = problem.all_options
         whole_model = int(rows["cut"].max())
         local = (rows["cut"] == whole_model) & rows["mode"].isin(exact_modes()) & (rows["server_compute_s"] == 0)
         if not local.any():
@@ -41,11 +41,11 @@ class FedAvg(Strategy):
                 "fedavg: the option table has no row with the whole model on the device in an exact mode; allow fo or "
                 "fo-recompute in training.modes and profile again"
             )
-        mask = (problem.cuts == whole_model) & problem.table["mode"].isin(exact_modes()).to_numpy()
+        mask = (problem.cuts == whole_model) & problem.options["mode"].isin(exact_modes()).to_numpy()
         served = set(np.unique(problem.client_index[mask]).tolist())
         stuck = [client.id for i, client in enumerate(problem.clients) if i not in served]
         if stuck:
-            by_client = dict(tuple(rows[local].groupby("client", sort=False)))
+            by_client = dict(tuple(rows.frame(local.to_numpy()).groupby("client", sort=False)))
             lines = [_missing(client_id, by_client.get(client_id)) for client_id in stuck[:MAX_NAMED_CLIENTS]]
             more = [f"... and {len(stuck) - len(lines)} more"] if len(stuck) > len(lines) else []
             noun = "client" if len(stuck) == 1 else "clients"

@@ -61,7 +61,7 @@ class Hsfl(Strategy):
         """
         exact = modes_mask(problem, exact_modes())
         require_everybody(problem, exact, self.name, "in an exact mode")
-        local = exact & (problem.work.server_s == 0) & (problem.cuts == int(problem.all_rows["cut"].max()))
+        local = exact & (problem.work.server_s == 0) & (problem.cuts == int(problem.all_options["cut"].max()))
         best: _Mix | None = None
         band, num_fl = 0.5, max(1, problem.num_clients // 2)
         for _ in range(_MAX_ROUNDS):

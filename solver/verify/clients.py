@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Mapping
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
@@ -25,6 +25,7 @@ _COSTS = (
 _OF_ONE_CLIENT = ("id", "reason", "waiting_s", "latency_s")
 """What may differ between clients of a group that are alike. Waits and latency are checked for each; no limit or
 formula has to do with the others."""
+_PLACED = attrgetter(*PLACEMENT_COLUMNS)
 _ALIKE = itemgetter(*(name for name in ClientPlan.model_fields if name not in _OF_ONE_CLIENT))
 
 
@@ -102,7 +103,7 @@ def _of_stated_costs(planned: ClientPlan, client: Client) -> Iterator[str]:
 
 
 def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
-    return (planned.id, *planned.key)
+    return (planned.id, *_PLACED(planned))
 
 
 def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], tuple[Any, ...]]:
@@ -112,17 +113,17 @@ def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], t
     """
     import numpy as np  # late: a replay has no table, and no need of arrays
 
-    placed = {client.id: client.key for client in plan.clients}
-    number, ids = table.table["client"].factorize()
-    keys = [placed.get(str(name)) for name in ids.tolist()]
-    near = np.array([key is not None for key in keys], dtype=bool)[number]
+    placed = {client.id: _PLACED(client) for client in plan.clients}
+    options = table.rows
+    keys = [placed.get(str(name)) for name in options.own["client"].tolist()]
+    near = np.array([key is not None for key in keys], dtype=bool)[options.client]
     for position, name in enumerate(PLACEMENT_COLUMNS):
         # Every value as a number: rows are compared with their client's placement, column by column.
-        code, values = table.table[name].factorize()
-        code_of = {value: place for place, value in enumerate(values.tolist())}
+        code, values = options.coded(name)
+        code_of = {value: place for place, value in enumerate(values)}
         wanted = np.array([-1 if key is None else code_of.get(key[position], -1) for key in keys])
-        near &= code == wanted[number]
-    chosen = table.table[near]
+        near &= code == wanted[options.client]
+    chosen = options.take(np.flatnonzero(near))
     names = ("client", *PLACEMENT_COLUMNS)
     found = zip(*(chosen[name].tolist() for name in names), strict=True)
     energy_j = [value if math.isfinite(value) else None for value in chosen["client_energy_j"].tolist()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 
 from hybridsplit.scenarios.contracts.jobs import SHARED, Resource
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -19,6 +20,7 @@ from hybridsplit.solver.verify.phases import LATENCY_TOLERANCE
 SHARE_TOLERANCE = 1e-9
 _OF_LINK = ("uplink_share", "downlink_share")
 _SHARES = (*_OF_LINK, "server_share")
+_SHARES_OF = attrgetter(*_SHARES)
 
 
 def share_violations(plan: Plan, links: Mapping[str, LinkFacts]) -> Iterator[str]:
@@ -99,8 +101,9 @@ def _lanes(plan: Plan) -> list[list[ClientPlan]]:
 
 def _totals(plan: Plan, groups: list[list[ClientPlan]]) -> Iterator[str]:
     """Check sums of shares; of a group that goes one after another only the largest share counts."""
-    for name in _SHARES:
-        total = math.fsum(max((getattr(client, name) for client in group), default=0.0) for group in groups)
+    largest = [map(max, zip(*map(_SHARES_OF, group), strict=True)) for group in groups if group]
+    for name, shares in zip(_SHARES, zip(*largest, strict=True), strict=True):
+        total = math.fsum(shares)
         if not total <= 1 + SHARE_TOLERANCE:
             yield f"{name} sums to {total:.12g}, over 1"
 

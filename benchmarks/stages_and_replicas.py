@@ -63,7 +63,12 @@ class Trained:
 
 
 def scenario_of(
-    model: dict[str, int], stages: int, replicas: int, parts: int = PARTS, steps: int = STEPS
+    model: dict[str, int],
+    stages: int,
+    replicas: int,
+    parts: int = PARTS,
+    steps: int = STEPS,
+    batch: tuple[int, int] = (32, 128),
 ) -> RelayScenario:
     """One clinic of ``rack`` with a smaller model, in front of so many stages of so many machines each."""
     document: dict[str, Any] = yaml.safe_load(builtin_text("rack"))
@@ -72,7 +77,7 @@ def scenario_of(
     document["data"]["num_samples"] = 160
     document["training"] |= {
         "micro_batches": [parts], "partial_sums": 2, "pipeline": "gpipe", "local_steps": steps, "rounds": ROUNDS, "cuts": {"most": stages},
-        "optimizer": {"name": "sgd", "learning_rate": 0.05}, "batch_size": 32, "sequence_length": 128,
+        "optimizer": {"name": "sgd", "learning_rate": 0.05}, "batch_size": batch[0], "sequence_length": batch[1],
     }  # fmt: skip
     node = {"device": CARD} | ({"replicas": replicas, "replica_bps": 10e9} if replicas > 1 else {})
     both = {"uplink_bps": 10e9, "downlink_bps": 10e9}
@@ -83,6 +88,8 @@ def scenario_of(
     }
     document["clients"] = [{"group": "clinic-0", "device": CLINIC, "memory_budget_bytes": "2 GiB"}]
     scenario = validate_relays(document, document["name"])
+    if model is LITTLE:
+        return scenario
     route = routes_of(scenario, relay_costs(scenario))[0]
     # Memory for the embedding alone, so that all the rest is the server's.
     document["clients"][0]["memory_budget_bytes"] = int(route.memory_bytes[0, 0, 1] + parts * route.held_bytes[0, 0, 1])
@@ -162,21 +169,26 @@ def bought() -> None:
 
 def overhead() -> None:
     """Add stages to a model with next to no work: what is added to a step is processes and messages."""
-    print("a model with next to no work, 4 micro-batches a step: seconds that a further stage adds to a step")
-    seconds = {}
+    print("a model with next to no work, 4 sequences of 8 tokens: seconds that a further stage adds to a step")
     with two_raylets() as address:
-        for stages in (1, 2, 3, 4):
-            scenario = scenario_of(LITTLE, stages, 1, parts=4, steps=20)
-            plan = planned(scenario)
-            inline, remote = trained(scenario, plan, None), trained(scenario, plan, address)
-            seconds[stages] = remote.step_s - inline.step_s
-            each = format_seconds(seconds[stages] / stages)
-            print(
-                f"{stages} stages: {format_seconds(remote.step_s)} a step on processes, "
-                f"{format_seconds(inline.step_s)} in one process: {each} a stage and step"
-            )
+        for parts in (1, 4):
+            _overhead_at(parts, address)
+
+
+def _overhead_at(parts: int, address: str) -> None:
+    seconds = {}
+    for stages in (1, 2, 3, 4):
+        scenario = scenario_of(LITTLE, stages, 1, parts=parts, steps=20, batch=(4, 8))
+        plan = make_relay_plan(scenario, relay_costs(scenario), "even-split")
+        inline, remote = trained(scenario, plan, None), trained(scenario, plan, address)
+        seconds[stages] = remote.step_s - inline.step_s
+        each = format_seconds(seconds[stages] / stages)
+        print(
+            f"{parts} micro-batches, {stages} stages: {format_seconds(remote.step_s)} a step on processes, "
+            f"{format_seconds(inline.step_s)} in one process: {each} a stage and step"
+        )
     slope = float(np.polyfit(list(seconds), list(seconds.values()), 1)[0])
-    print(f"a further stage adds {format_seconds(slope)} a step")
+    print(f"{parts} micro-batches: a further stage adds {format_seconds(slope)} a step")
 
 
 def pipelines() -> None:

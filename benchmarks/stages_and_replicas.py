@@ -74,10 +74,11 @@ def scenario_of(
     document: dict[str, Any] = yaml.safe_load(builtin_text("rack"))
     document["name"] = f"stages-{stages}-replicas-{replicas}"
     document["model"]["config"] |= model | {"vocab_size": 128}
-    document["data"]["num_samples"] = 160
+    document["data"]["num_samples"] = 60
     document["training"] |= {
-        "micro_batches": [parts], "partial_sums": 2, "pipeline": "gpipe", "local_steps": steps, "rounds": ROUNDS, "cuts": {"most": stages},
-        "optimizer": {"name": "sgd", "learning_rate": 0.05}, "batch_size": batch[0], "sequence_length": batch[1],
+        "micro_batches": [parts], "partial_sums": 2, "pipeline": "gpipe", "local_steps": steps, "rounds": ROUNDS,
+        "cuts": {"most": stages}, "optimizer": {"name": "sgd", "learning_rate": 0.05}, "batch_size": batch[0],
+        "sequence_length": batch[1],
     }  # fmt: skip
     node = {"device": CARD} | ({"replicas": replicas, "replica_bps": 10e9} if replicas > 1 else {})
     both = {"uplink_bps": 10e9, "downlink_bps": 10e9}

@@ -1,14 +1,17 @@
 """Compare plans, replays and trained weights with recorded ones, to the last bit.
 
-Run: ``python -m benchmarks.golden_bits`` compares with ``benchmarks/golden_bits.json``; ``--record`` writes that file
-again, which belongs into a commit of its own with a reason. Every built-in scenario is planned by every strategy,
-replayed over constant and over recorded links, and trained for two rounds (quickstart as it is, the others shrunken).
-Bits depend on processor and versions: the file names those it was recorded with, and a comparison elsewhere says so.
+Run: ``python -m benchmarks.golden_bits`` compares with ``benchmarks/golden_bits.json``; ``--record`` writes this
+machine's bits into that file, which belongs into a commit of its own with a reason. Every built-in scenario is planned
+by every strategy, replayed over constant and over recorded links, and trained for two rounds (quickstart as it is, the
+others shrunken). Bits depend on processor and versions: the file has a record for each machine, and a comparison on
+another one says so. There, record an older build into a file of your own (``--record --file FILE``) and compare with
+that.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import importlib
 import json
@@ -32,8 +35,9 @@ PLAN_WORDS = (
     "digest", "gain", "untrained_blocks", "recorded", "deadline_s",
 )  # fmt: skip
 """Fields of a plan that are times, words, the document itself, or empty without target, recordings or deadline. Of a
-client also what is empty where its memory does not move, and 1 where it has no loss of its own."""
-CLIENT_WORDS = ("reason", "gain", "levels", "upload_every")
+client also what is empty where its memory does not move, 0 where its steps do not overlap, and 1 where it has no loss
+of its own."""
+CLIENT_WORDS = ("reason", "gain", "levels", "staleness", "upload_every")
 SHRUNKEN = {
     "quickstart": (),
     "smart-home": (
@@ -153,11 +157,21 @@ def machine() -> dict[str, str]:
 
     return {
         "processor": platform.machine(),
+        "model": _processor_model(),
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
+
+
+def _processor_model() -> str:
+    """Name of the processor: libraries choose their code by its maker too."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
 
 
 def main() -> None:
@@ -168,7 +182,9 @@ def main() -> None:
     parser.add_argument("--app", default="hybridsplit.orchestrator.cli", help="module that holds the command line")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # the number of threads changes the order of sums
-    recorded = {} if arguments.record else json.loads(arguments.file.read_text(encoding="utf-8"))
+    here = machine()
+    records = json.loads(arguments.file.read_text(encoding="utf-8")) if arguments.file.is_file() else []
+    recorded = next((one for one in records if one["machine"] == here), records[0] if records else {"items": {}})
     found: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HYBRIDSPLIT_CACHE"] = str(Path(scratch) / "cache")
@@ -178,12 +194,13 @@ def main() -> None:
             word = value if arguments.record else "equal" if recorded["items"].get(name) == value else "DIFFERS"
             print(f"{name:55} {word}", flush=True)
     if arguments.record:
-        document = {"machine": machine(), "items": found}
-        arguments.file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        others = [one for one in records if one["machine"] != here]
+        text = json.dumps([*others, {"machine": here, "items": found}], indent=1)
+        arguments.file.write_text(text + "\n", encoding="utf-8")
         return
     equal = sum(recorded["items"].get(name) == value for name, value in found.items())
-    if recorded["machine"] != machine():
-        print(f"recorded with {recorded['machine']}, here {machine()}: bits may differ for that reason alone")
+    if recorded.get("machine") != here:
+        print(f"recorded with {recorded.get('machine')}, here {here}: bits may differ for that reason alone")
     print(f"{equal} of {len(recorded['items'])} items equal to the last bit")
     sys.exit(equal != len(recorded["items"]))
 

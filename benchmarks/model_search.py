@@ -36,6 +36,7 @@ from hybridsplit.profiler.options import profiled_model
 from hybridsplit.profiler.untrained_scores import untrained_scores
 from hybridsplit.runtime.data.partition import draw_batch
 from hybridsplit.runtime.data.sources import load_dataset, model_blocks
+from hybridsplit.runtime.models.configuration import model_config
 from hybridsplit.runtime.split.parts import SplitModel, task_loss
 from hybridsplit.scenarios.loader import builtin_text, scenario_of_values
 from hybridsplit.scenarios.schema import Scenario
@@ -65,13 +66,18 @@ def shared_weights(found: Sequence[Candidate], num_steps: int) -> list[float]:
     scenario = found[0].scenario
     data = load_dataset(scenario)
     models = [SplitModel(model_blocks(one.scenario, dataset=data)).whole for one in found]
-    largest = max(models, key=lambda one: sum(p.numel() for p in one.parameters()))
-    shared = {name: value.detach().clone().requires_grad_() for name, value in largest.named_parameters()}
+    names = {model: shared_names(model, one.scenario) for model, one in zip(models, found, strict=True)}
+    by_size = sorted(models, key=lambda one: -sum(p.numel() for p in one.parameters()))
+    largest = by_size[0]
+    shared: dict[str, Tensor] = {}
+    for model in by_size:
+        for name, value in model.named_parameters():
+            shared.setdefault(names[model][name], value.detach().clone().requires_grad_())
     optimizer = torch.optim.SGD(shared.values(), lr=0.1, weight_decay=1e-3)
     draw = random.Random(scenario.seed)
 
     def logits(model: nn.Module, inputs: Tensor, mask: Tensor | None) -> Tensor:
-        own = {name: _cut(shared[name], value.shape) for name, value in model.named_parameters()}
+        own = {name: _cut(shared[names[model][name]], value.shape) for name, value in model.named_parameters()}
         return functional_call(model, own, (inputs, mask))
 
     for step in range(num_steps):
@@ -82,6 +88,20 @@ def shared_weights(found: Sequence[Candidate], num_steps: int) -> list[float]:
         task_loss(logits(model, batch.inputs, batch.mask_BS), batch.labels, scenario.model.task).backward()
         optimizer.step()
     return [_accuracy(one, logits, data, scenario) for one in models]
+
+
+def shared_names(model: nn.Module, scenario: Scenario) -> dict[str, str]:
+    """Return under which name each parameter of a ResNet is shared: by stage and place in it, not by place in all."""
+    layers = [
+        f"stage {s}, layer {k}" for s, depth in enumerate(model_config(scenario.model).depths) for k in range(depth)
+    ]
+    places = ["embedder", *layers, "classifier"]
+    found = {}
+    for name, _ in model.named_parameters():
+        blocks, number, rest = name.split(".", 2)
+        assert blocks == "blocks", name
+        found[name] = f"{places[int(number)]}: {rest}"
+    return found
 
 
 def _cut(whole: Tensor, shape: torch.Size) -> Tensor:

@@ -74,6 +74,7 @@ def relay_costs(scenario: RelayScenario, on_progress: OnProgress = lambda what, 
         },
         standing_bytes=_integers([block.standing_bytes for block in chain.blocks]),
         trained_bytes=_integers([a + b if scenario.trains else 0 for a, b in zip(state, gradients, strict=True)]),
+        gradient_bytes=_integers([size if scenario.trains else 0 for size in gradients]),
         exchanged_bytes=_integers([cost.exchanged_bytes if scenario.trains else 0 for cost in costs]),
         batch_bytes=chain.batch_bytes,
     )

@@ -57,9 +57,12 @@ def plan_over_relays(
     if as_json:
         print_json(made.document())
         return
+    from hybridsplit.orchestrator.relays.stage_views import stage_tables
     from hybridsplit.orchestrator.relays.views import machines_table, placement_table, relay_headline
 
     stdout().print(placement_table(made))
+    for table in stage_tables(made):
+        stdout().print(table)
     if made.busy_s:
         stdout().print(machines_table(made))
     stdout().print(escape(relay_headline(made)), highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from hybridsplit.runtime.replay_relays import PlayedRelays, Spent
 from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.relay_plan import RelayClientPlan, RelayPlan
+from hybridsplit.scenarios.contracts.stages import machine_name
 from hybridsplit.scenarios.relays.network import RelayLink
 from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.scenarios.units import bits
@@ -48,8 +49,10 @@ def _planned(
 ) -> Iterator[tuple[Phase, str, float, float, int]]:
     steps, number = scenario.training.local_steps, client.micro_batches
     for part in client.placement:
-        seconds = steps * (number * (part.forward_s + part.backward_s) + part.update_s)
-        yield _computes(part.node, client.id), part.node, seconds, 0.0, 0
+        for replica in range(part.replicas):
+            passes_s = client.runs(part, replica) * (part.forward_s + part.backward_s)
+            seconds = steps * (passes_s + part.update_s + part.reduce_s)
+            yield _computes(part.node, client.id), machine_name(part.node, replica), seconds, 0.0, 0
     for position, hop in enumerate(client.hops):
         link = links[client.group if position == 0 else hop.source, hop.target]
         name, messages = f"{hop.source}>{hop.target}", 0

@@ -104,8 +104,9 @@ def _parts(plan: RelayPlan, summary: RelaySummary) -> Table:
     rows = tuple(
         (
             Cell(client.id), Cell(part.node), Cell(part.device), Cell(f"{part.first_block} to {part.last_block}"),
-            Cell(str(part.warm_up), part.warm_up), _seconds(part.forward_s), _seconds(part.backward_s),
-            _seconds(part.update_s), _bytes(part.peak_bytes), _measured(summary, client.id, part.node),
+            Cell(str(part.replicas), part.replicas), Cell(str(part.warm_up), part.warm_up), _seconds(part.forward_s),
+            _seconds(part.backward_s), _seconds(part.update_s + part.reduce_s), _bytes(part.peak_bytes),
+            _measured(summary, client.id, part.node),
         )
         for client in plan.clients
         for part in client.placement
@@ -116,10 +117,11 @@ def _parts(plan: RelayPlan, summary: RelaySummary) -> Table:
             "Machine",
             "Device",
             "Blocks",
+            "Replicas",
             "Warm-up",
             "Forward",
             "Backward",
-            "Update",
+            "Sums and update",
             "Peak",
             "Measured",
             text=4,

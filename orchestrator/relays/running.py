@@ -227,8 +227,8 @@ def relay_executor(scenario: RelayScenario, settings: RunSettings) -> Executor[A
         return InlineExecutor(single_cut(scenario), make_worker=RelayWorker)
     from hybridsplit.runtime.executors.ray_relay_executor import RayRelayExecutor
 
-    nodes = {node.node: node.ray_resource for node in scenario.network.nodes}
-    return RayRelayExecutor(single_cut(scenario), nodes, settings.num_workers, address=settings.address)
+    machines = scenario.network.machines()
+    return RayRelayExecutor(single_cut(scenario), machines, settings.num_workers, address=settings.address)
 
 
 def _entries(plan: RelayPlan, scenario: RelayScenario, trained: TrainedRelays) -> list[LedgerEntry]:

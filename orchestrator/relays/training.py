@@ -15,6 +15,7 @@ from hybridsplit.runtime.run.rounds import Reading, TrainingResult, train
 from hybridsplit.scenarios.contracts.assignment import relay_assignments_of
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
+from hybridsplit.scenarios.contracts.stages import machine_name
 from hybridsplit.scenarios.errors import BudgetExceededError
 from hybridsplit.scenarios.relays.loading import single_cut
 from hybridsplit.scenarios.relays.schema import RelayScenario
@@ -118,11 +119,17 @@ def check_nodes(done: RoundDone, scenario: RelayScenario) -> None:
     BudgetExceededError
         If they took more.
     """
-    for node in scenario.network.nodes:
-        peak_bytes = done.node_peak_bytes.get(node.node, 0)
-        if node.memory_bytes is not None and peak_bytes > node.memory_bytes:
+    limits = {
+        machine_name(node.node, replica): node.memory_bytes
+        for node in scenario.network.nodes
+        for replica in range(node.replicas)
+        if node.memory_bytes is not None
+    }
+    for name, memory_bytes in limits.items():
+        peak_bytes = done.node_peak_bytes.get(name, 0)
+        if peak_bytes > memory_bytes:
             raise BudgetExceededError(
-                f"node {node.node}: the blocks of all clients used {format_bytes(peak_bytes)} of its "
-                f"{format_bytes(node.memory_bytes)} in round {done.round + 1}; the run stops, since a real machine "
+                f"node {name}: the blocks of all clients used {format_bytes(peak_bytes)} of its "
+                f"{format_bytes(memory_bytes)} in round {done.round + 1}; the run stops, since a real machine "
                 "would have died here: raise its memory_bytes, offer more micro_batches, or move blocks to other nodes"
             )

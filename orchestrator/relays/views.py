@@ -24,7 +24,16 @@ WHAT = {
 """What an objective minimises, in words."""
 
 
-def _table(title: str, *columns: str, text: int = 1) -> Table:
+def relay_table(title: str, *columns: str, text: int = 1) -> Table:
+    """Return an empty table.
+
+    Parameters
+    ----------
+    title, columns
+        Its title, and the names of its columns.
+    text
+        So many of the first columns hold text, the others numbers.
+    """
     table = FittingTable(title)
     for position, name in enumerate(columns):
         table.add_column(name, justify="left" if position < text else "right", overflow="fold")
@@ -49,7 +58,7 @@ def blocks_words(client: RelayClientPlan) -> str:
 def placement_table(plan: RelayPlan) -> Table:
     """One row a client: its path, which blocks run where, micro-batches and warm-up depths, and when it ends."""
     title = f"Plan of {escape(plan.scenario['name'])} by {escape(plan.strategy)}"
-    table = _table(
+    table = relay_table(
         title, "client", "path", "blocks on", "micro-batches", "warm-up", "alone", "beside all", text=3
     )  # fmt: skip
     for client in plan.clients[:MOST_ROWS]:
@@ -65,7 +74,8 @@ def placement_table(plan: RelayPlan) -> Table:
 
 def machines_table(plan: RelayPlan) -> Table:
     """One row a shared machine: clients, memory, and how much of the time it is busy; then one a link direction."""
-    table = _table("Machines and links that clients share", "machine or link", "clients", "memory", "busy", "of it")
+    title = "Machines and links that clients share"
+    table = relay_table(title, "machine or link", "clients", "memory", "busy", "of it")
     limits = {one["node"]: one["memory_bytes"] for one in plan.scenario["network"]["nodes"]}
     for name, seconds in plan.busy_s.items():
         parts = [part for client in plan.clients for part in client.placement if part.node == name]
@@ -92,7 +102,7 @@ def relays_comparison_table(rows: Sequence[ComparedRelays]) -> Table:
     """One row a strategy, and how much longer it takes than ``optimal``."""
     is_trained = any(row.test_accuracy is not None for row in rows)
     names = ["strategy", "cuts", "takes", "of optimal", "none is below", *(["accuracy", "after"] if is_trained else [])]
-    table = _table("Strategies on the same problem", *names)
+    table = relay_table("Strategies on the same problem", *names)
     for row in rows:
         if row.value_s is None:
             table.add_row(row.strategy, "[red]infeasible[/]")
@@ -144,7 +154,7 @@ def blocks_table(costs: RelayCosts) -> Table:
     number = min(costs.by_micro_batches)
     part = costs.by_micro_batches[number]
     devices = list(part.forward_s)
-    table = _table(
+    table = relay_table(
         f"Blocks at {counted(number, 'micro-batch').replace('batchs', 'batches')}", "block", *devices,
         "parameters and state", "kept", "crosses after", text=1,
     )  # fmt: skip

@@ -8,21 +8,30 @@ so that a process that dies anywhere on the way is known at once to all that wai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import ray
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from hybridsplit.runtime.data.sources import model_blocks
 from hybridsplit.runtime.executors.ray_actors import StateRef
+from hybridsplit.runtime.executors.ray_relay_messages import (
+    packed_downward,
+    packed_swapped,
+    packed_upward,
+    unpacked_downward,
+    unpacked_swapped,
+    unpacked_upward,
+)
 from hybridsplit.runtime.relays.machine import Machine
-from hybridsplit.runtime.relays.messages import Downward, Upward
+from hybridsplit.runtime.relays.messages import Message, Swapped, Upward
 from hybridsplit.runtime.relays.upper import StageOutcome, make_machine, outcome_of, own_copy, trains_anything
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.scenarios.contracts.stages import Stage, Stages
+from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -36,12 +45,30 @@ class Visit(NamedTuple):
     attempt
         Which attempt at which round, by which worker: a round may be repeated.
     node
-        The machine.
+        The node.
+    replica
+        Which machine of the node.
     """
 
     client: str
     attempt: str
     node: str
+    replica: int = 0
+
+
+class Neighbours(NamedTuple):
+    """The processes that a machine sends to, with the visits there.
+
+    Parameters
+    ----------
+    following
+        Those of the next node, by replica; none at the last.
+    beside
+        Those of its own node, by replica, itself included.
+    """
+
+    following: tuple[tuple[Any, Visit], ...]
+    beside: tuple[tuple[Any, Visit], ...]
 
 
 @dataclass
@@ -50,9 +77,16 @@ class _Held:
 
     stage: Stage
     machine: Machine | None
-    following: Any = None
-    next_visit: Visit | None = None
+    neighbours: Neighbours
     waiting: dict[int, asyncio.Future[bytes]] = field(default_factory=dict)
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    is_at_work: bool = False
+    error: Exception | None = None
+
+    def next_of(self, number: int) -> tuple[Any, Visit]:
+        """Return who runs a micro-batch next."""
+        following = self.neighbours.following
+        return following[number % len(following)]
 
 
 class RelayHost:
@@ -94,7 +128,7 @@ class RelayHost:
         stages: Stages,
         round_index: int,
         kept: bytes,
-        following: Any,
+        neighbours: Neighbours,
         *,
         measure_memory: bool,
     ) -> None:
@@ -110,16 +144,16 @@ class RelayHost:
             The client's machines, and the round, from 0.
         kept
             Optimizer state of an earlier round, as safetensors.
-        following
-            The process of the next machine; None at the last.
+        neighbours
+            The processes that it sends to.
         measure_memory
             Whether to measure peak memory.
         """
         await self.prepare()
         assert self._model is not None
-        self._held = {
-            one: held for one, held in self._held.items() if (one.client, one.node) != (visit.client, visit.node)
-        }
+        for earlier in [one for one in self._held if one._replace(attempt="") == visit._replace(attempt="")]:
+            # Whoever still waits there waits for a process that has died.
+            _fail(self._held.pop(earlier), RunError(f"another attempt at the round of {visit.client} has begun"))
         path = stages.crossed
         position = next(index for index, stage in enumerate(path) if stage.node == visit.node)
         stage, machine = path[position], None
@@ -132,10 +166,10 @@ class RelayHost:
             machine = make_machine(
                 part, stages, stage, self._scenario, round_index,
                 trains_below=trains_anything(self._model, stage.start), measure_memory=measure_memory,
+                replica=visit.replica,
             )  # fmt: skip
             machine.stage.load_optimizer_state(load(kept))
-        next_visit = visit._replace(node=path[position + 1].node) if position + 1 < len(path) else None
-        self._held[visit] = _Held(stage, machine, following, next_visit)
+        self._held[visit] = _Held(stage, machine, neighbours)
 
     async def up(self, visit: Visit, number: int, payload: bytes) -> bytes:
         """Take a micro-batch from the machine before, and return its gradient when it is there.
@@ -148,11 +182,19 @@ class RelayHost:
             Which micro-batch of the step.
         payload
             Its tensors.
+
+        Raises
+        ------
+        Exception
+            What has gone wrong here, or at a machine that this one sends to.
         """
         held = self._held[visit]
         if held.machine is None:
-            answer: bytes = await held.following.up.remote(held.next_visit, number, payload)
+            host, next_visit = held.next_of(number)
+            answer: bytes = await host.up.remote(next_visit, number, payload)
             return answer
+        if held.error is not None:
+            raise held.error
         held.waiting[number] = asyncio.get_running_loop().create_future()
         done = held.waiting[number]
         held.machine.take(unpacked_upward(number, payload))
@@ -160,29 +202,67 @@ class RelayHost:
         return await done
 
     async def end(self, visit: Visit) -> StageOutcome | None:
-        """End a client's round at a machine; None where it only forwards."""
-        held = self._held.pop(visit)
+        """End a client's round at a machine, as soon as its last step is done; None where it only forwards.
+
+        Raises
+        ------
+        Exception
+            What has gone wrong here, or at a machine that this one sends to.
+        """
+        held = self._held[visit]
+        while held.machine is not None and not held.machine.begins_step:
+            if held.error is not None:
+                raise held.error
+            held.moved.clear()
+            await held.moved.wait()
+        del self._held[visit]
         if held.machine is None:
             return None
         keeps = self._scenario.training.optimizer_state == "keep"
         return replace(outcome_of(held.stage, held.machine, keeps=keeps), is_real=self._is_real)
 
-    def _work(self, held: _Held) -> None:
-        """Let a machine do all that it has what it needs for."""
+    async def swap(self, visit: Visit, payload: bytes) -> None:
+        """Take what another replica has of the sum of gradients.
+
+        Parameters
+        ----------
+        visit
+            Client and machine.
+        payload
+            The message.
+        """
+        held = self._held[visit]
         assert held.machine is not None
+        held.machine.take(unpacked_swapped(payload))
+        self._work(held)
+
+    def _work(self, held: _Held) -> None:
+        """Let a machine do all that it has what it needs for, and send what each piece makes before the next."""
+        if not held.is_at_work:
+            held.is_at_work = True
+            asyncio.get_running_loop().call_soon(self._do_next, held)
+
+    def _do_next(self, held: _Held) -> None:
+        assert held.machine is not None
+        held.is_at_work = False
+        if held.error is not None or not held.machine.is_ready:
+            held.moved.set()
+            return
         try:
             # Packed at once: this machine holds nothing of a message that has left it.
-            while held.machine.is_ready:
-                self._pass_on(held, held.machine.work())
+            self._pass_on(held, held.machine.work())
         except Exception as error:
             _fail(held, error)
+            return
+        self._work(held)
 
-    def _pass_on(self, held: _Held, message: Upward | Downward | None) -> None:
+    def _pass_on(self, held: _Held, message: Message | None) -> None:
         if isinstance(message, Upward):
-            sending = self._send(held, message.number, packed_upward(message))
-            task = asyncio.get_running_loop().create_task(sending)
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._start(self._send(held, message.number, packed_upward(message)))
+        elif isinstance(message, Swapped):
+            assert held.machine is not None
+            other = held.neighbours.beside[held.machine.replica ^ message.stride]
+            self._start(self._swap(held, other, packed_swapped(message)))
         elif message is not None:
             held.waiting.pop(message.number).set_result(packed_downward(message))
 
@@ -190,16 +270,32 @@ class RelayHost:
         """Send a micro-batch on, and go on with its gradient."""
         assert held.machine is not None
         try:
-            answer = await held.following.up.remote(held.next_visit, number, payload)
+            host, next_visit = held.next_of(number)
+            answer = await host.up.remote(next_visit, number, payload)
         except Exception as error:
             _fail(held, error)
             return
         held.machine.take(unpacked_downward(number, answer))
         self._work(held)
 
+    def _start(self, sending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(sending)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _swap(self, held: _Held, other: tuple[Any, Visit], payload: bytes) -> None:
+        """Send another replica what this one has of the sum of gradients."""
+        host, visit = other
+        try:
+            await host.swap.remote(visit, payload)
+        except Exception as error:
+            _fail(held, error)
+
 
 def _fail(held: _Held, error: Exception) -> None:
-    """Tell all that wait what went wrong."""
+    """Tell all that wait what went wrong, and those that come."""
+    held.error = held.error or cause_of(error)
+    held.moved.set()
     for waiting in held.waiting.values():
         if not waiting.done():
             waiting.set_exception(cause_of(error))
@@ -210,27 +306,3 @@ def cause_of(error: Exception) -> Exception:
     while isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception):
         error = error.cause
     return error
-
-
-def packed_upward(message: Upward) -> bytes:
-    """Return the tensors of a message as they travel."""
-    tensors = {"h": message.h, "labels": message.labels, "mask": message.mask_BS}
-    packed: bytes = save({name: tensor.detach().contiguous() for name, tensor in tensors.items() if tensor is not None})
-    return packed
-
-
-def unpacked_upward(number: int, payload: bytes) -> Upward:
-    """Return the message of its tensors, in memory that is aligned as torch aligns it: kernels may depend on it."""
-    tensors = load(payload)
-    return Upward(number, tensors["h"], tensors["labels"], tensors.get("mask")).carried()
-
-
-def packed_downward(message: Downward) -> bytes:
-    """Return the tensors of a message as they travel."""
-    packed: bytes = save({} if message.gradient is None else {"gradient": message.gradient.contiguous()})
-    return packed
-
-
-def unpacked_downward(number: int, payload: bytes) -> Downward:
-    """Return the message of its tensors, as :func:`unpacked_upward`."""
-    return Downward(number, load(payload).get("gradient")).carried()

@@ -11,7 +11,8 @@ import ray
 from safetensors.torch import save
 
 from hybridsplit.runtime.executors.ray_actors import KeptRef, PackedContribution, RayWorker, StateRef
-from hybridsplit.runtime.executors.ray_relay_host import Visit, cause_of, packed_upward, unpacked_downward
+from hybridsplit.runtime.executors.ray_relay_host import Neighbours, Visit, cause_of
+from hybridsplit.runtime.executors.ray_relay_messages import packed_upward, unpacked_downward
 from hybridsplit.runtime.relays.messages import Downward, Upward
 from hybridsplit.runtime.relays.upper import StageOutcome, UpperMachines
 from hybridsplit.runtime.relays.worker import RelayWorker
@@ -19,9 +20,10 @@ from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.runtime.worker.worker import GroupReport
 from hybridsplit.scenarios.contracts.assignment import Assignment
+from hybridsplit.scenarios.contracts.stages import machine_name
 
 Hosts = Mapping[str, Any]
-"""The process of every machine, by node."""
+"""The process of every machine, by its name."""
 
 
 class RemoteMachines:
@@ -55,22 +57,29 @@ class RemoteMachines:
         measure_memory: bool,
     ) -> None:
         assert assignment.stages is not None, f"{assignment.client} has no stages"
-        nodes = [stage.node for stage in assignment.stages.crossed[1:]]
-        self._visits = [(hosts[node], Visit(assignment.client, attempt, node)) for node in nodes]
+        stages, above = assignment.stages, assignment.stages.crossed[1:]
+        visits = [
+            tuple(
+                (hosts[machine_name(stage.node, at)], Visit(assignment.client, attempt, stage.node, at))
+                for at in range(1 if stage.only_forwards else stages.replicas_of(stage))
+            )
+            for stage in above
+        ]
+        self._first, self._visits = visits[0], [visit for of_node in visits for visit in of_node]
         self._pending: deque[tuple[int, Any]] = deque()
-        following = [*(hosts[node] for node in nodes[1:]), None]
         begun = [
             host.begin.remote(
-                visit, state, assignment.stages, round_index, save(dict(optimizer_states.get(visit.node, {}))), after,
-                measure_memory=measure_memory,
+                visit, state, stages, round_index, save(dict(optimizer_states.get(visit.node, {}))),
+                Neighbours(following, beside), measure_memory=measure_memory,
             )
-            for (host, visit), after in zip(self._visits, following, strict=True)
+            for beside, following in zip(visits, [*visits[1:], ()], strict=True)
+            for host, visit in beside
         ]  # fmt: skip
         _got(begun)
 
     def send(self, message: Upward) -> None:
         """Send a micro-batch to the first machine."""
-        host, visit = self._visits[0]
+        host, visit = self._first[message.number % len(self._first)]
         self._pending.append((message.number, host.up.remote(visit, message.number, packed_upward(message))))
 
     def receive(self) -> Downward:

@@ -1,7 +1,8 @@
-"""What machines send to each other: activations towards the server, gradients back."""
+"""What machines send to each other: activations towards the server, gradients back, and sums between replicas."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -67,6 +68,42 @@ class Downward:
     def carried(self) -> Downward:
         """Return it as it arrives: a copy, in row-major order."""
         return Downward(self.number, None if self.gradient is None else _copy(self.gradient))
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """What a replica has of the sum of gradients, on its way to another one.
+
+    Parameters
+    ----------
+    step
+        Of the round, from 0.
+    stride
+        How far apart the two are.
+    gradients
+        By parameter name.
+    weights, losses
+        Of the micro-batches that are in it, by number: what they weigh, and their loss where it is computed.
+    """
+
+    step: int
+    stride: int
+    gradients: Mapping[str, Tensor]
+    weights: Mapping[int, float]
+    losses: Mapping[int, float]
+
+    @property
+    def num_bytes(self) -> int:
+        """Payload that crosses from one replica to the other."""
+        return sum(tensor.nbytes for tensor in self.gradients.values())
+
+    def carried(self) -> Swapped:
+        """Return it as it arrives: copies, in row-major order."""
+        copies = {name: _copy(tensor) for name, tensor in self.gradients.items()}
+        return Swapped(self.step, self.stride, copies, dict(self.weights), dict(self.losses))
+
+
+Message = Upward | Downward | Swapped
 
 
 def micro_batches_of(batch: Batch, number: int) -> list[Upward]:

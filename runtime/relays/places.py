@@ -32,20 +32,20 @@ def reports_by_place(
     A machine that only forwards passes on what it gets, so that both its links carry the same. Weights of the blocks
     before a link come down before the round and go up after it, since the server averages them.
     """
-    own, *others = outcomes
-    of_node = {one.node: one for one in (replace(own, is_real=on_device), *others)}
-    return tuple(_places(stages, of_node, _carried(stages, outcomes)))
+    of_node: dict[str, list[StageOutcome]] = {}
+    for position, one in enumerate(outcomes):
+        of_node.setdefault(one.node, []).append(one if position else replace(one, is_real=on_device))
+    return tuple(_places(stages, of_node, _carried(stages, of_node)))
 
 
 def _places(
-    stages: Stages, of_node: dict[str, StageOutcome], carried: Sequence[tuple[int, int]]
+    stages: Stages, of_node: dict[str, list[StageOutcome]], carried: Sequence[tuple[int, int]]
 ) -> Iterator[PlaceReport]:
     exchanged_bytes = 0
     for position, stage in enumerate(stages.path):
-        outcome = of_node.get(stage.node)
-        if outcome is not None:
-            phase = Phase.SERVER_COMPUTE if position else Phase.CLIENT_COMPUTE
-            yield PlaceReport(stage.node, phase, outcome.seconds, 0, outcome.peak_bytes, outcome.is_real)
+        phase = Phase.SERVER_COMPUTE if position else Phase.CLIENT_COMPUTE
+        for outcome in of_node.get(stage.node, []):
+            yield PlaceReport(outcome.machine, phase, outcome.seconds, 0, outcome.peak_bytes, outcome.is_real)
             exchanged_bytes += sum(tensor.nbytes for tensor in outcome.state.values())
         if position + 1 < len(stages.path):
             link = f"{stage.node}>{stages.path[position + 1].node}"
@@ -60,11 +60,13 @@ def _places(
                 yield PlaceReport(link, phase, math.nan, size_bytes)
 
 
-def _carried(stages: Stages, outcomes: Sequence[StageOutcome]) -> list[tuple[int, int]]:
-    """Return the bytes of activations and gradients over every link of the path."""
+def _carried(stages: Stages, of_node: dict[str, list[StageOutcome]]) -> list[tuple[int, int]]:
+    """Return the bytes of activations and gradients over every link of the path, of all replicas together."""
     positions = {stage.node: position for position, stage in enumerate(stages.path)}
     found = [(0, 0)] * (len(stages.path) - 1)
-    for below, above in itertools.pairwise(outcomes):
-        for position in range(positions[below.node], positions[above.node]):
-            found[position] = below.sent_bytes, above.returned_bytes
+    for below, above in itertools.pairwise(of_node):
+        sent = sum(one.sent_bytes for one in of_node[below])
+        returned = sum(one.returned_bytes for one in of_node[above])
+        for position in range(positions[below], positions[above]):
+            found[position] = sent, returned
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from hybridsplit.runtime.relays.messages import Downward, Upward, micro_batches_of
+from hybridsplit.runtime.relays.messages import Message, Upward, micro_batches_of
 from hybridsplit.runtime.relays.places import reports_by_place
 from hybridsplit.runtime.relays.upper import StageOutcome, UpperMachines, make_machine, outcome_of
 from hybridsplit.runtime.split.link import Batch
@@ -81,7 +81,7 @@ class RelaySession:
                 continue
             self._pass_on(machine.work())
 
-    def _pass_on(self, message: Upward | Downward | None) -> None:
+    def _pass_on(self, message: Message | None) -> None:
         """Send a micro-batch up; what comes out of the first blocks backward goes nowhere."""
         if isinstance(message, Upward):
             assert self._upper is not None, "the only machine computes the loss"

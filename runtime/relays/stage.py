@@ -1,7 +1,8 @@
 """The blocks of one client on one machine: forward, backward and update, micro-batch by micro-batch.
 
-Gradients of micro-batches are added in ascending order, and divided once after the last: that is the arithmetic of the
-number of micro-batches, wherever the model is cut and in whatever order machines work.
+Gradients of micro-batches are added in one order (:mod:`hybridsplit.runtime.relays.sums`), and divided once after the
+last: that is the arithmetic of the number of micro-batches, wherever the model is cut, in whatever order machines work,
+and however many of them share the micro-batches.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from hybridsplit.runtime.relays.messages import Downward, Upward
+from hybridsplit.runtime.relays.messages import Downward, Swapped, Upward
+from hybridsplit.runtime.relays.sums import GradientSums
 from hybridsplit.runtime.split.link import as_sent
 from hybridsplit.runtime.split.live_bytes import LiveBytes
 from hybridsplit.runtime.split.optimizers import OptimizerState, PartOptimizer
@@ -42,6 +44,10 @@ class StageTraining:
         Whether no block comes after.
     measure_memory
         Whether to measure peak memory (slower).
+    partial_sums
+        Sums that gradients are added to.
+    replica, replicas
+        Which of the machines that hold the blocks this is, and how many there are.
 
     Attributes
     ----------
@@ -49,8 +55,8 @@ class StageTraining:
         Loss of every step, where it is computed.
     seconds
         Time of this machine's work on the emulating one.
-    sent_bytes, returned_bytes
-        What it has sent towards the server, and back.
+    sent_bytes, returned_bytes, swapped_bytes
+        What it has sent towards the server, back, and to other replicas.
     """
 
     def __init__(
@@ -63,19 +69,23 @@ class StageTraining:
         trains_below: bool,
         computes_loss: bool,
         measure_memory: bool,
+        partial_sums: int = 1,
+        replica: int = 0,
+        replicas: int = 1,
     ) -> None:
         self.part = part
         self.losses: list[float] = []
         self.seconds = 0.0
-        self.sent_bytes = self.returned_bytes = 0
+        self.sent_bytes = self.returned_bytes = self.swapped_bytes = 0
         self._task, self._micro_batches = task, micro_batches
         self._trains_below, self._computes_loss = trains_below, computes_loss
         self._needs_graph = trains_below or part.num_trainable > 0
         self._optimizer = PartOptimizer(training.optimizer, part.trainable(), training.gradient_clip)
+        self._sums = GradientSums(dict(part.trainable()), partial_sums, replica, replicas)
         self._meter = LiveBytes() if measure_memory else None
         self._in_flight: dict[int, tuple[Tensor, Tensor]] = {}
-        self._of_step: list[tuple[float, float]] = []
-        self._weight_sum = 0.0
+        self._weights: dict[int, float] = {}
+        self._losses: dict[int, float] = {}
         self._steps_done = 0
         part.train(True)
 
@@ -109,7 +119,7 @@ class StageTraining:
         with self._working():
             self.hold(message.h, message.labels, message.mask_BS)
             weight = self._weight_of(message.labels)
-            self._weight_sum += weight
+            self._weights[message.number] = weight
             x = message.h.detach().requires_grad_() if self._trains_below else message.h
             with torch.set_grad_enabled(self._needs_graph):
                 h = self.part(x, message.mask_BS)
@@ -121,7 +131,7 @@ class StageTraining:
                     return sent
                 # The mean of no label is no number.
                 loss = task_loss(h, message.labels, self._task) if weight > 0.0 else 0.0 * h.sum()
-                self._of_step.append((weight, host_floats(loss.detach().view(1))[0]))
+                self._losses[message.number] = host_floats(loss.detach().view(1))[0]
                 if loss.requires_grad:
                     self._in_flight[message.number] = x, loss if weight in (0.0, 1.0) else weight * loss
         return None
@@ -145,26 +155,56 @@ class StageTraining:
                 return Downward(message.number)
             x, top = found
             del found
+            self._sums.begin(message.number)
             top.backward(message.gradient)  # type: ignore[no-untyped-call]
+            self._sums.end()
             gradient = x.grad if self._trains_below else None
             x.grad = None
             returned = Downward(message.number, None if gradient is None else as_sent(gradient))
             self.returned_bytes += returned.num_bytes
             return returned
 
+    def sum_up(self) -> None:
+        """Add up the gradients of this machine's own micro-batches, after the last of a step."""
+        with self._working():
+            self._sums.together()
+
+    def swapped(self, stride: int) -> Swapped:
+        """Return what this machine has of the sum of gradients, for a replica.
+
+        Parameters
+        ----------
+        stride
+            How far apart the two are.
+        """
+        with self._working():
+            sums = self._sums.current()
+            message = Swapped(self._steps_done, stride, sums, dict(self._weights), dict(self._losses))
+            self.swapped_bytes += message.num_bytes
+            return message
+
+    def add(self, message: Swapped) -> None:
+        """Add what a replica has of the sum of gradients."""
+        with self._working():
+            self.hold(*message.gradients.values())
+            self._sums.add(message.gradients)
+            self._weights |= message.weights
+            self._losses |= message.losses
+
     def update(self) -> None:
         """End a step: divide the sum of gradients, and let the optimizer take it."""
         with self._working():
+            weight_sum = sum(self._weights[number] for number in sorted(self._weights))
             if self._micro_batches > 1:
                 for parameter in self.part.parameters():
                     if parameter.grad is not None:
-                        parameter.grad.div_(self._weight_sum)
+                        parameter.grad.div_(weight_sum)
             self._optimizer.step()
-            if self._of_step:
-                total = sum(weight * loss for weight, loss in self._of_step) if self._micro_batches > 1 else 0.0
-                self.losses.append(total / self._weight_sum if self._micro_batches > 1 else self._of_step[0][1])
-        self._of_step.clear()
-        self._weight_sum = 0.0
+            if self._losses:
+                total = sum(self._weights[number] * self._losses[number] for number in sorted(self._losses))
+                self.losses.append(total / weight_sum if self._micro_batches > 1 else self._losses[0])
+        self._weights.clear()
+        self._losses.clear()
         self._steps_done += 1
 
     def optimizer_state(self) -> OptimizerState:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hybridsplit.runtime.relays.machine import Machine
-from hybridsplit.runtime.relays.messages import Downward, Upward
+from hybridsplit.runtime.relays.messages import Downward, Message, Swapped, Upward
 from hybridsplit.runtime.relays.stage import StageTraining
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.parts import Part, SplitModel, State
-from hybridsplit.scenarios.contracts.stages import Stage, Stages
+from hybridsplit.scenarios.contracts.stages import Stage, Stages, machine_name
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -23,21 +23,23 @@ class StageOutcome:
     Parameters
     ----------
     node
-        The machine.
+        The node.
     state
-        Trained parameters and statistics of its blocks.
+        Trained parameters and statistics of its blocks; those of the first replica alone, since all end with the same.
     optimizer_state
-        What its optimizer keeps.
+        What its optimizer keeps, of the first replica too.
     losses
-        Loss of every step, where it was computed.
+        Loss of every step, where it was computed; likewise.
     seconds
         Its work on the emulating machine.
     peak_bytes
         Peak of live tensor bytes; None when it was not measured.
-    sent_bytes, returned_bytes
-        What it sent towards the server, and back.
+    sent_bytes, returned_bytes, swapped_bytes
+        What it sent towards the server, back, and to other replicas.
     is_real
         Whether the machine is a real one, and not emulated.
+    replica
+        Which machine of the node it is.
     """
 
     node: str
@@ -48,7 +50,14 @@ class StageOutcome:
     peak_bytes: int | None
     sent_bytes: int
     returned_bytes: int
+    swapped_bytes: int = 0
     is_real: bool = False
+    replica: int = 0
+
+    @property
+    def machine(self) -> str:
+        """Name of the machine."""
+        return machine_name(self.node, self.replica)
 
 
 class UpperMachines(Protocol):
@@ -58,7 +67,7 @@ class UpperMachines(Protocol):
         """Send a micro-batch to the first of them."""
 
     def receive(self) -> Downward:
-        """Wait for the next gradient; they come in ascending order."""
+        """Wait for the next gradient; those of several replicas come in any order."""
 
     def finish(self) -> tuple[StageOutcome, ...]:
         """End the round, and return what each machine has, in their order."""
@@ -73,6 +82,7 @@ def make_machine(
     *,
     trains_below: bool,
     measure_memory: bool,
+    replica: int = 0,
 ) -> Machine:
     """Return a machine that is about to begin a round with a client's blocks.
 
@@ -88,7 +98,10 @@ def make_machine(
         Whether machines before it train blocks.
     measure_memory
         Whether to measure peak memory.
+    replica
+        Which of the machines that hold the blocks it is.
     """
+    replicas = stages.replicas_of(stage)
     training = StageTraining(
         part,
         training_at_round(scenario.training, round_index),
@@ -97,8 +110,11 @@ def make_machine(
         trains_below=trains_below,
         computes_loss=stage == stages.crossed[-1],
         measure_memory=measure_memory,
+        partial_sums=stages.partial_sums,
+        replica=replica,
+        replicas=replicas,
     )
-    return Machine(training, stage.warm_up, stages.micro_batches)
+    return Machine(training, stage.warm_up, stages.micro_batches, replica, replicas)
 
 
 def outcome_of(stage: Stage, machine: Machine, *, keeps: bool) -> StageOutcome:
@@ -111,16 +127,18 @@ def outcome_of(stage: Stage, machine: Machine, *, keeps: bool) -> StageOutcome:
     keeps
         Whether optimizer states are kept between rounds.
     """
-    done = machine.stage
+    done, is_first = machine.stage, machine.replica == 0
     return StageOutcome(
         stage.node,
-        done.part.exchanged(),
-        done.optimizer_state() if keeps else {},
-        tuple(done.losses),
+        done.part.exchanged() if is_first else {},
+        done.optimizer_state() if keeps and is_first else {},
+        tuple(done.losses) if is_first else (),
         done.seconds,
         done.peak_bytes,
         done.sent_bytes,
         done.returned_bytes,
+        done.swapped_bytes,
+        replica=machine.replica,
     )
 
 
@@ -167,19 +185,24 @@ class MachinesHere:
         self._stages: Sequence[Stage] = stages.working[1:]
         self._keeps = scenario.training.optimizer_state == "keep"
         self._machines = [
-            make_machine(
-                model.span(stage.start, stage.stop), stages, stage, scenario, round_index,
-                trains_below=trains_anything(model, stage.start), measure_memory=measure_memory,
-            )
+            [
+                make_machine(
+                    own_copy(model, stage) if replica else model.span(stage.start, stage.stop), stages, stage, scenario,
+                    round_index, trains_below=trains_anything(model, stage.start), measure_memory=measure_memory,
+                    replica=replica,
+                )
+                for replica in range(stages.replicas_of(stage))
+            ]
             for stage in self._stages
         ]  # fmt: skip
-        for stage, machine in zip(self._stages, self._machines, strict=True):
-            machine.stage.load_optimizer_state(optimizer_states.get(stage.node, {}))
+        for stage, machines in zip(self._stages, self._machines, strict=True):
+            for machine in machines:
+                machine.stage.load_optimizer_state(optimizer_states.get(stage.node, {}))
         self._arrived: list[Downward] = []
 
     def send(self, message: Upward) -> None:
         """Send a micro-batch to the first machine."""
-        self._machines[0].take(message.carried())
+        self._give(0, message.number, message)
 
     def receive(self) -> Downward:
         """Let machines work until the next gradient is here."""
@@ -193,24 +216,36 @@ class MachinesHere:
             pass
         return tuple(
             outcome_of(stage, machine, keeps=self._keeps)
-            for stage, machine in zip(self._stages, self._machines, strict=True)
+            for stage, machines in zip(self._stages, self._machines, strict=True)
+            for machine in machines
         )
 
     def _advance(self) -> bool:
         """Let every machine that can do a piece of work do one; return whether any could."""
-        ready = [position for position, machine in enumerate(self._machines) if machine.is_ready]
-        for position in ready:
+        ready = [
+            (position, machine)
+            for position, machines in enumerate(self._machines)
+            for machine in machines
+            if machine.is_ready
+        ]
+        for position, machine in ready:
             # A machine holds nothing of a message that has left it.
-            self._pass_on(position, self._machines[position].work())
+            self._pass_on(position, machine, machine.work())
         return bool(ready)
 
-    def _pass_on(self, position: int, message: Upward | Downward | None) -> None:
+    def _pass_on(self, position: int, machine: Machine, message: Message | None) -> None:
         if isinstance(message, Upward):
-            self._machines[position + 1].take(message.carried())
+            self._give(position + 1, message.number, message)
+        elif isinstance(message, Swapped):
+            self._give(position, machine.replica ^ message.stride, message)
         elif message is not None and position:
-            self._machines[position - 1].take(message.carried())
+            self._give(position - 1, message.number, message)
         elif message is not None:
             self._arrived.append(message.carried())
+
+    def _give(self, position: int, number: int, message: Message) -> None:
+        machines = self._machines[position]
+        machines[number % len(machines)].take(message.carried())
 
 
 def own_copy(model: SplitModel, stage: Stage) -> Part:

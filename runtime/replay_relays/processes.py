@@ -15,8 +15,9 @@ import simpy
 
 from hybridsplit.runtime.relays.order import forward_turns
 from hybridsplit.runtime.replay_relays.server import InOrderOfArrival
-from hybridsplit.runtime.replay_relays.work import ClientWork, Leg, work_of
+from hybridsplit.runtime.replay_relays.work import ClientWork, Leg, Machine, work_of
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
+from hybridsplit.scenarios.contracts.stages import machine_name
 
 _Process = Generator[simpy.Event, Any, None]
 MOST_INTERVALS = 50_000
@@ -169,30 +170,45 @@ class _Play:
         ends[work.client] = self._environment.now
 
     def _machine(self, work: ClientWork, boxes: _Boxes, k: int) -> _Process:
+        """Run the micro-batches of a step on all replicas of machine k, then add up gradients and update."""
         machine = work.machines[k]
-        counts = {True: 0, False: 0}
-        turns = forward_turns(machine.warm_up, work.micro_batches) if work.trains else [True] * work.micro_batches
+        if machine.replicas == 1:
+            yield from self._passes(work, boxes, k, 0)
+            yield from self._update(work, machine, 0)
+            return
+        environment, replicas = self._environment, range(machine.replicas)
+        yield environment.all_of([environment.process(self._passes(work, boxes, k, at)) for at in replicas])
+        yield environment.all_of([environment.process(self._update(work, machine, at)) for at in replicas])
+
+    def _passes(self, work: ClientWork, boxes: _Boxes, k: int, replica: int) -> _Process:
+        machine, last = work.machines[k], len(work.machines) - 1
+        own = range(replica, work.micro_batches, machine.replicas)
+        depth = min(machine.warm_up, len(own))
+        turns = forward_turns(depth, len(own)) if work.trains else [True] * len(own)
+        numbers = {True: iter(own), False: iter(own)}
+        name = machine_name(machine.resource, replica)
         for forward in turns:
-            number = counts[forward]
-            counts[forward] += 1
-            yield boxes.of(k, forward=forward).get()
+            number = next(numbers[forward])
+            yield boxes.of(k, replica, forward=forward).get()
             kind, seconds = ("forward", machine.forward_s) if forward else ("backward", machine.backward_s)
-            yield from self._busy(machine.resource, machine.resource, work.client, kind, number, seconds)
-            last = len(work.machines) - 1
-            if forward and k < last:
-                self._environment.process(self._message(work, boxes, k + 1, number, forward=True))
-            elif forward and work.trains:
-                boxes.of(k, forward=False).put(number)
-            elif not forward and k > 0:
-                self._environment.process(self._message(work, boxes, k - 1, number, forward=False))
-        yield from self._busy(machine.resource, machine.resource, work.client, "update", 0, machine.update_s)
+            yield from self._busy(name, name, work.client, kind, number, seconds)
+            if forward and k == last:
+                boxes.of(k, replica, forward=False).put(number)
+            elif forward or k > 0:
+                for leaving in boxes.leaving(k, number, forward=forward):
+                    to = k + 1 if forward else k - 1
+                    self._environment.process(self._message(work, boxes, to, leaving, forward=forward))
+
+    def _update(self, work: ClientWork, machine: Machine, replica: int) -> _Process:
+        name, seconds = machine_name(machine.resource, replica), machine.reduce_s + machine.update_s
+        yield from self._busy(name, name, work.client, "update", 0, seconds)
 
     def _message(self, work: ClientWork, boxes: _Boxes, k: int, number: int, *, forward: bool) -> _Process:
         """Carry a micro-batch to machine k."""
         legs = work.up[k - 1] if forward else work.down[k][::-1]
         for leg in legs:
             yield from self._carry(work, leg, "up" if forward else "down", number)
-        boxes.of(k, forward=forward).put(number)
+        boxes.of(k, number % work.machines[k].replicas, forward=forward).put(number)
 
     def _carry(self, work: ClientWork, leg: Leg, kind: str, number: int) -> _Process:
         yield from self._busy(leg.resource, leg.link, work.client, kind, number, leg.seconds)
@@ -227,13 +243,28 @@ class _Play:
 
 
 class _Boxes:
-    """What has arrived at every machine of a client in a step, by direction."""
+    """What has arrived at every machine of a client in a step, by direction, and what has left it."""
 
     def __init__(self, environment: simpy.Environment, work: ClientWork) -> None:
-        self._stores = [(simpy.Store(environment), simpy.Store(environment)) for _ in work.machines]
+        self._stores = [
+            [{forward: simpy.Store(environment) for forward in (True, False)} for _ in range(machine.replicas)]
+            for machine in work.machines
+        ]
+        self._done: dict[tuple[int, bool], set[int]] = {}
+        self._left: dict[tuple[int, bool], int] = {}
         for number in range(work.micro_batches):
-            self.of(0, forward=True).put(number)
+            self.of(0, 0, forward=True).put(number)
 
-    def of(self, k: int, *, forward: bool) -> simpy.Store:
+    def of(self, k: int, replica: int, *, forward: bool) -> simpy.Store:
         """Return the box of a machine for what comes from below, or back from above."""
-        return self._stores[k][0 if forward else 1]
+        return self._stores[k][replica][forward]
+
+    def leaving(self, k: int, number: int, *, forward: bool) -> list[int]:
+        """Return what leaves when a micro-batch is done: links carry them in ascending order."""
+        done = self._done.setdefault((k, forward), set())
+        done.add(number)
+        first = stop = self._left.get((k, forward), 0)
+        while stop in done:
+            stop += 1
+        self._left[k, forward] = stop
+        return list(range(first, stop))

@@ -23,7 +23,11 @@ class Machine:
     forward_s, backward_s, update_s
         Seconds of a micro-batch, and of the optimizer.
     warm_up
-        Micro-batches that run forward before the first runs backward.
+        Micro-batches that run forward before the first runs backward, on each replica.
+    replicas
+        Machines that have micro-batches in turn.
+    reduce_s
+        Seconds of adding up the gradients of replicas, which follows the last backward of all of them.
     """
 
     resource: str
@@ -31,6 +35,8 @@ class Machine:
     backward_s: float
     update_s: float
     warm_up: int
+    replicas: int = 1
+    reduce_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ def _machine(node: str, part: PlacedBlocks | None, number: int) -> Machine:
     """A client without blocks passes its samples on."""
     if part is None:
         return Machine(node, 0.0, 0.0, 0.0, number)
-    return Machine(node, part.forward_s, part.backward_s, part.update_s, part.warm_up)
+    return Machine(node, part.forward_s, part.backward_s, part.update_s, part.warm_up, part.replicas, part.reduce_s)
 
 
 def _leg(client: RelayClientPlan, hop: Hop, link: RelayLink, direction: str, size_bytes: int) -> Leg:

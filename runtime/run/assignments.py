@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from hybridsplit.runtime.worker.groups import Group, groups_of
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.schedule import Chain, Schedule, Simultaneous
+from hybridsplit.scenarios.contracts.stages import Stages
 from hybridsplit.scenarios.schema import Scenario, Training
 from hybridsplit.scenarios.user_code import UserFunction
 
@@ -42,6 +43,11 @@ def _code_digests(scenario: Scenario) -> Iterator[str]:
             yield str(UserFunction.parsed(named).digest())
 
 
+def _summing(stages: Stages) -> str:
+    """Return how gradients of micro-batches are added, where it is not one after another."""
+    return "" if stages.partial_sums == 1 else f" in {stages.partial_sums} sums"
+
+
 def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], schedule: Schedule = Simultaneous()) -> str:
     """Hash what decides the trained bits.
 
@@ -58,7 +64,7 @@ def plan_fingerprint(scenario: Scenario, assignments: Sequence[Assignment], sche
         [
             scenario.content_hash(),
             *(f"{a.client} {a.placement.key!r} {a.data_weight!r}" for a in assignments),
-            *(f"{a.client} {a.stages!r}" for a in assignments if a.stages is not None),
+            *(f"{a.client} {a.stages!r}{_summing(a.stages)}" for a in assignments if a.stages is not None),
             schedule.model_dump_json(),
             *_code_digests(scenario),
         ]

@@ -86,7 +86,7 @@ def relay_assignments_of(plan: RelayPlan, scenario: Scenario) -> tuple[Assignmen
     batch_size = scenario.training.batch_size
     found: list[Assignment] = []
     for planned in plan.clients:
-        client, stages = clients[planned.id], stages_of(planned)
+        client, stages = clients[planned.id], stages_of(planned, plan.scenario["training"]["partial_sums"])
         placement = Placement(cut=max(1, stages.path[0].stop), mode=Mode.FO, batch_size=batch_size)
         budget_bytes = client.memory_budget_bytes
         found.append(

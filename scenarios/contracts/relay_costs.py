@@ -59,6 +59,8 @@ class RelayCosts:
         [L] parameters and buffers.
     trained_bytes
         [L] gradients and optimizer state.
+    gradient_bytes
+        [L] gradients alone: what each further sum of them takes, and what replicas exchange.
     exchanged_bytes
         [L] what is sent of a block before and after a round; 0 where nothing is trained.
     batch_bytes
@@ -70,6 +72,7 @@ class RelayCosts:
     update_s: Mapping[str, FloatArray]
     standing_bytes: IntArray
     trained_bytes: IntArray
+    gradient_bytes: IntArray
     exchanged_bytes: IntArray
     batch_bytes: int
 

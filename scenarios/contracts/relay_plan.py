@@ -15,7 +15,7 @@ from hybridsplit.scenarios.contracts.sealed import Kind, read_sealed, sealed, wr
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.units import format_seconds
 
-RELAY_PLAN_SCHEMA_VERSION = 1
+RELAY_PLAN_SCHEMA_VERSION = 2
 RELAY_PLAN_KIND = Kind("a plan that 'hybridsplit plan --out' wrote", RELAY_PLAN_SCHEMA_VERSION, "make the plan again")
 RELAYS = "relays"
 """What ``task`` of the plan's document says."""
@@ -23,7 +23,7 @@ _MOST_BYTES = 2**62
 
 
 class PlacedBlocks(FrozenValue):
-    """The blocks of one client on one machine; seconds are at what is planned of the machine."""
+    """The blocks of one client on one machine, or on its replicas; seconds are at what is planned of each."""
 
     node: str
     device: str
@@ -31,15 +31,24 @@ class PlacedBlocks(FrozenValue):
     last_block: int = Field(ge=1, lt=2**31)
     """Blocks ``first_block..last_block``, counted from 1."""
     warm_up: int = Field(ge=1, lt=2**31)
-    """Micro-batches that run forward before the first runs backward, and are held at most; 1 for inference."""
+    """Micro-batches that run forward before the first runs backward, and are held at most, by each replica; 1 for
+    inference."""
+    replicas: int = Field(default=1, ge=1, lt=2**31)
+    """Machines that share the micro-batches: micro-batch i runs on replica i mod ``replicas``."""
     forward_s: float = Field(ge=0)
     """Of a micro-batch."""
     backward_s: float = Field(ge=0)
     """Of a micro-batch; 0 for inference."""
     update_s: float = Field(ge=0)
     """Of the optimizer, once a step."""
+    reduce_s: float = Field(default=0.0, ge=0)
+    """Of adding up the gradients of all replicas, once a step; each sends as many bytes as ``reduced_bytes``."""
+    reduced_bytes: int = Field(default=0, ge=0, lt=_MOST_BYTES)
+    """What each replica sends to others in a step."""
     peak_bytes: int = Field(ge=0, lt=_MOST_BYTES)
-    """Memory of this client's blocks at its peak."""
+    """Memory of this client's blocks at its peak, on each replica."""
+    held_bytes: int = Field(ge=0, lt=_MOST_BYTES)
+    """What each micro-batch in flight takes of it."""
 
 
 class Hop(FrozenValue):
@@ -75,6 +84,16 @@ class RelayClientPlan(FrozenValue):
     def num_cuts(self) -> int:
         """How often the model is cut."""
         return len(self.placement) - 1
+
+    def runs(self, part: PlacedBlocks, replica: int) -> int:
+        """Return how many micro-batches of a step a replica runs.
+
+        Parameters
+        ----------
+        part, replica
+            Blocks, and which of the machines that hold them, from 0.
+        """
+        return len(range(replica, self.micro_batches, part.replicas))
 
 
 class RelayPlan(FrozenValue, Shown):

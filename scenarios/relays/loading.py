@@ -69,8 +69,8 @@ def single_cut(scenario: RelayScenario) -> Scenario:
 def _single_cut(scenario: RelayScenario) -> dict[str, Any]:
     values = copy.deepcopy(scenario.resolved())
     training = values["training"]
-    training.pop("micro_batches")
-    training.pop("cuts")
+    for key in ("micro_batches", "cuts", "partial_sums", "pipeline"):
+        training.pop(key)
     training["optimizer"] = training["optimizer"] or {"name": "sgd", "learning_rate": 0.1}
     device = next((one.device for one in scenario.network.nodes[::-1] if one.device), scenario.clients[0].device)
     return {

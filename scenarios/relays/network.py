@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from hybridsplit.scenarios.contracts.stages import machine_name
 from hybridsplit.scenarios.sections.base import Identifier, Section
 from hybridsplit.scenarios.units import BitsPerSecond, Bytes, Seconds
 
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     import networkx as nx
 
 PositiveLink = Annotated[BitsPerSecond, Field(gt=0)]
+MOST_REPLICAS = 64
+
+
+def is_power_of_two(number: int) -> bool:
+    """Return whether a positive number is a power of two."""
+    return number & (number - 1) == 0
 
 
 class RelayNode(Section):
@@ -26,6 +33,12 @@ class RelayNode(Section):
     """Memory for the blocks of all clients together; unlimited when absent."""
     load: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the machine that others use already; the rest is planned."""
+    replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 1
+    """Machines of this kind that hold the same blocks and share the micro-batches of a step (data parallelism): a power
+    of two. ``memory_bytes`` and ``load`` are those of each. Their gradients are summed before every update, in an order
+    that ``training.partial_sums`` states, so that their number changes no bit of the training."""
+    replica_bps: PositiveLink | None = None
+    """Rate between two replicas, each way at the same time; needed where there are several."""
     ray_resource: Identifier | None = None
     """Custom resource of the real machine that this node is, as it joined the Ray cluster with ``ray start
     --resources``; emulated when absent, and always by the ``inline`` executor."""
@@ -35,6 +48,20 @@ class RelayNode(Section):
         if self.device is None and (self.memory_bytes is not None or self.load):
             raise ValueError(
                 "memory_bytes and load belong to a node that runs blocks; state its device, or remove them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_are_joined(self) -> Self:
+        if not is_power_of_two(self.replicas):
+            raise ValueError(
+                f"replicas: found {self.replicas}; needs a power of two, since their gradients are summed in pairs"
+            )
+        if self.replicas > 1 and self.device is None:
+            raise ValueError("replicas: belong to a node that runs blocks; state its device, or remove them")
+        if (self.replicas > 1) != (self.replica_bps is not None):
+            raise ValueError(
+                "replica_bps: is the rate between replicas; state it where replicas is above 1, and only there"
             )
         return self
 
@@ -94,6 +121,12 @@ class Network(Section):
         """Return the nodes that no link leaves."""
         left = {link.origin for link in self.links}
         return tuple(one.node for one in self.nodes if one.node not in left)
+
+    def machines(self) -> dict[str, str | None]:
+        """Return all machines by name, replicas one by one, with the custom resource of those that are real ones."""
+        return {
+            machine_name(one.node, replica): one.ray_resource for one in self.nodes for replica in range(one.replicas)
+        }
 
     def graph(self) -> nx.DiGraph[str]:
         """Return the network as a graph: nodes by name, client groups too, and links towards the server."""

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.label_agreement import of_labels
-from hybridsplit.scenarios.relays.network import Network
+from hybridsplit.scenarios.relays.network import MOST_REPLICAS, Network, is_power_of_two
 from hybridsplit.scenarios.schema import Faults
 from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.sections.base import Identifier, PositiveInt, Section
@@ -47,6 +47,14 @@ class RelayTraining(Section):
     micro_batches: Annotated[tuple[SmallCount, ...], Field(min_length=1)] = (1,)
     """Numbers of micro-batches that the planner may choose for a client: a batch passes the machines in so many parts,
     whose gradients are summed before one update."""
+    partial_sums: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 1
+    """Sums that gradients of micro-batches are added to, a power of two: micro-batch i goes to sum i mod
+    ``partial_sums``, and the sums are added in pairs after the last. It decides the trained bits, as the number of
+    micro-batches does. A node has at most as many ``replicas``."""
+    pipeline: Literal["best", "1f1b", "gpipe"] = "best"
+    """Order in which machines run micro-batches: ``gpipe`` all forward before the first backward, ``1f1b`` one forward
+    and one backward in turn as soon as the machines behind are filled, ``best`` the warm-up depths that make a step
+    shortest within memory. It changes memory and time, and no bit."""
     sequence_length: PositiveInt | None = None
     """Tokens a sample; needed for text, refused for images."""
     local_steps: SmallCount = 1
@@ -69,6 +77,8 @@ class RelayTraining(Section):
                 )
         if len(set(self.micro_batches)) != len(self.micro_batches):
             raise ValueError("micro_batches: lists a number twice; state each once")
+        if not is_power_of_two(self.partial_sums):
+            raise ValueError(f"partial_sums: found {self.partial_sums}; needs a power of two: sums are added in pairs")
         return self
 
 
@@ -180,6 +190,22 @@ class RelayScenario(Section):
             raise ValueError("training.optimizer: is needed for minimise: round-latency, which is about training")
         training = self.training
         about_training = training.local_steps != 1 or training.rounds != 1 or training.optimizer_state != "reset"
+        for index, node in enumerate(self.network.nodes):
+            if node.replicas > 1 and not self.trains:
+                raise ValueError(
+                    f"network.nodes.{index}.replicas: share the steps of training; remove them for minimise: "
+                    f"{self.objective.minimise}, or state nodes side by side"
+                )
+            if node.replicas > training.partial_sums:
+                raise ValueError(
+                    f"training.partial_sums: found {training.partial_sums}, and node {node.node} has {node.replicas} "
+                    f"replicas, each of which adds up sums of its own: state at least {node.replicas}"
+                )
+        if not self.trains and (training.partial_sums != 1 or training.pipeline != "best"):
+            raise ValueError(
+                f"training: partial_sums and pipeline are about training; remove them for minimise: "
+                f"{self.objective.minimise}"
+            )
         if not self.trains and (training.optimizer is not None or about_training):
             raise ValueError(
                 f"training: optimizer, optimizer_state, local_steps and rounds are about training; remove them for "

@@ -29,8 +29,9 @@ def least_sum(
     most_node_s, most_link_s
         Machines, and directions of links, may not be busy for longer with a micro-batch.
     repeats, most_end_s
-        What runs before a machine plus ``repeats`` times what it is busy may not be longer than ``most_end_s``. Since
-        both only grow along the chain, the least sum up to a machine is also the one that keeps this best.
+        What runs before a machine plus ``repeats`` times what it is busy, shared by its replicas, may not be longer
+        than ``most_end_s``. Since both only grow along the chain, the least sum up to a machine is also the one that
+        keeps this best.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def least_sum(
         cost = busy + chain.node_delay_s[k]
         ends = reach[:, :, None] + cost
         if most_end_s < np.inf:
-            ends = np.where(reach[:, :, None] + repeats * busy <= most_end_s, ends, np.inf)
+            ends = np.where(reach[:, :, None] + chain.repeats_at(k, repeats) * busy <= most_end_s, ends, np.inf)
         stays = np.full_like(reach, np.inf)
         if step:
             index = np.arange(size)

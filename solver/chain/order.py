@@ -2,7 +2,8 @@
 
 A machine with warm-up depth w runs w micro-batches forward, then backward and forward in turn, and the rest backward:
 it holds w micro-batches at most. Depths may not rise along the chain, or two machines would wait for each other. 1F1B
-(PipeDream, arXiv 1806.03377) is w = K - k + 1 at the k-th of K machines; a deeper warm-up hides the links between them.
+(PipeDream, arXiv 1806.03377) is w = K - k + 1 at the k-th of K machines, or with replicas the number of machines from
+there on by those that share the work; a deeper warm-up hides the links between them.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ class Stage:
     forward_s, backward_s
         Of a micro-batch.
     update_s
-        Once, after the last backward.
+        Once, after the last backward of all replicas, the sum of their gradients included.
     links
         Links to the next stage.
     most_warm_up
         Micro-batches that its memory holds.
+    replicas
+        Machines that hold its blocks: micro-batch i runs on machine i mod ``replicas``. Depths are those of each.
     """
 
     forward_s: float
@@ -53,6 +56,11 @@ class Stage:
     update_s: float
     links: tuple[Crossing, ...]
     most_warm_up: int
+    replicas: int = 1
+
+    def share(self, num_micro_batches: int) -> int:
+        """Return how many micro-batches its busiest machine runs."""
+        return -(-num_micro_batches // self.replicas)
 
 
 def directions(num_micro_batches: int, warm_up: int) -> Iterator[bool]:
@@ -78,6 +86,8 @@ def directions(num_micro_batches: int, warm_up: int) -> Iterator[bool]:
 def step_seconds(stages: Sequence[Stage], warm_ups: Sequence[int], num_micro_batches: int) -> float:
     """Return the seconds of a step of training: the max-plus recursion of the stated orders.
 
+    Links carry micro-batches in ascending order, whichever replica has them ready first.
+
     Parameters
     ----------
     stages, warm_ups
@@ -90,41 +100,68 @@ def step_seconds(stages: Sequence[Stage], warm_ups: Sequence[int], num_micro_bat
     ValueError
         If depths rise along the chain, so that no machine could go on.
     """
-    if any(a < b for a, b in itertools.pairwise(warm_ups)):
+    number = num_micro_batches
+    depths = tuple(min(depth, stage.share(number)) for depth, stage in zip(warm_ups, stages, strict=True))
+    if depths != _without_rise(stages, depths, number):
         raise ValueError(f"warm-up depths {list(warm_ups)} rise along the chain; needs them to stay or fall")
-    last, number = len(stages) - 1, num_micro_batches
-    orders = [list(directions(number, warm_up)) for warm_up in warm_ups]
-    position, free = [0] * len(stages), [0.0] * len(stages)
-    up_ready: list[list[float]] = [[0.0] * number if k == 0 else [] for k in range(len(stages))]
-    down_ready: list[list[float]] = [[] for _ in stages]
-    up_free = [[0.0] * len(stage.links) for stage in stages]
-    down_free = [[0.0] * len(stage.links) for stage in stages]
-    done_up, done_down = [0] * len(stages), [0] * len(stages)
+    last = len(stages) - 1
+    machines = [
+        _Machine(k, list(range(j, number, stage.replicas)), depths[k])
+        for k, stage in enumerate(stages)
+        for j in range(stage.replicas)
+    ]
+    up = [_Direction(number, stage.links) for stage in stages]
+    down = [_Direction(number, stage.links[::-1]) for stage in stages]
+    down_at_last: list[float | None] = [None] * number
     moving = True
     while moving:
         moving = False
-        for k, stage in enumerate(stages):
-            while position[k] < len(orders[k]):
-                forward = orders[k][position[k]]
-                ready, count = (up_ready[k], done_up[k]) if forward else (down_ready[k], done_down[k])
-                if count >= len(ready):
-                    break
-                free[k] = max(free[k], ready[count]) + (stage.forward_s if forward else stage.backward_s)
-                position[k] += 1
-                moving = True
+        for machine in machines:
+            k, stage = machine.stage, stages[machine.stage]
+            while machine.position < len(machine.order):
+                forward, n = machine.order[machine.position]
                 if forward:
-                    done_up[k] += 1
-                    if k == last:
-                        down_ready[k].append(free[k])
-                    else:
-                        up_ready[k + 1].append(_over(free[k], stage.links, up_free[k], upwards=True))
+                    ready = 0.0 if k == 0 else up[k - 1].arrived_s[n]
                 else:
-                    done_down[k] += 1
-                    if k > 0:
-                        down_ready[k - 1].append(
-                            _over(free[k], stages[k - 1].links[::-1], down_free[k - 1], upwards=False)
-                        )
-    return max(at + stage.update_s for at, stage in zip(free, stages, strict=True))
+                    ready = down_at_last[n] if k == last else down[k].arrived_s[n]
+                if ready is None:
+                    break
+                machine.free_s = max(machine.free_s, ready) + (stage.forward_s if forward else stage.backward_s)
+                machine.position += 1
+                moving = True
+                if not forward and k > 0:
+                    down[k - 1].send(n, machine.free_s, upwards=False)
+                elif forward and k == last:
+                    down_at_last[n] = machine.free_s
+                elif forward:
+                    up[k].send(n, machine.free_s, upwards=True)
+    return max(machine.free_s + stages[machine.stage].update_s for machine in machines)
+
+
+class _Machine:
+    """One of a stage's machines: its order, how far it has come, and when it is free."""
+
+    def __init__(self, stage: int, numbers: list[int], warm_up: int) -> None:
+        self.stage, self.position, self.free_s = stage, 0, 0.0
+        forward, backward = iter(numbers), iter(numbers)
+        turns = directions(len(numbers), warm_up)
+        self.order = [(turn, next(forward) if turn else next(backward)) for turn in turns]
+
+
+class _Direction:
+    """The links from one stage to another: micro-batches go in ascending order, and links carry one at a time."""
+
+    def __init__(self, number: int, links: Sequence[Crossing]) -> None:
+        self.arrived_s: list[float | None] = [None] * number
+        self._done_s: list[float | None] = [None] * number
+        self._links, self._free_s, self._next = links, [0.0] * len(links), 0
+
+    def send(self, n: int, done_s: float, *, upwards: bool) -> None:
+        """Send a micro-batch as soon as all before it have been sent."""
+        self._done_s[n] = done_s
+        while self._next < len(self._done_s) and (at := self._done_s[self._next]) is not None:
+            self.arrived_s[self._next] = _over(at, self._links, self._free_s, upwards=upwards)
+            self._next += 1
 
 
 def _over(start_s: float, links: Sequence[Crossing], free: list[float], *, upwards: bool) -> float:
@@ -144,7 +181,37 @@ def one_forward_one_backward(stages: Sequence[Stage], num_micro_batches: int) ->
     stages, num_micro_batches
         [K] stages, and micro-batches m.
     """
-    return _allowed(stages, [len(stages) - k for k in range(len(stages))], num_micro_batches)
+    behind = list(itertools.accumulate(stage.replicas for stage in reversed(stages)))[::-1]
+    depths = [-(-machines // stage.replicas) for machines, stage in zip(behind, stages, strict=True)]
+    return _allowed(stages, depths, num_micro_batches)
+
+
+def all_forward_first(stages: Sequence[Stage], num_micro_batches: int) -> tuple[int, ...]:
+    """Return the depths of GPipe (arXiv 1811.06965), cut to what memory holds.
+
+    Parameters
+    ----------
+    stages, num_micro_batches
+        [K] stages, and micro-batches m.
+    """
+    return _allowed(stages, [num_micro_batches] * len(stages), num_micro_batches)
+
+
+def warm_ups_of(pipeline: str, stages: Sequence[Stage], num_micro_batches: int) -> tuple[tuple[int, ...], float]:
+    """Return warm-up depths and the seconds of a step by the name of an order.
+
+    Parameters
+    ----------
+    pipeline
+        ``best``, ``1f1b`` or ``gpipe``.
+    stages, num_micro_batches
+        [K] stages, and micro-batches m.
+    """
+    if pipeline == "best":
+        return best_warm_ups(stages, num_micro_batches)
+    named = one_forward_one_backward if pipeline == "1f1b" else all_forward_first
+    depths = named(stages, num_micro_batches)
+    return depths, step_seconds(stages, depths, num_micro_batches)
 
 
 def best_warm_ups(stages: Sequence[Stage], num_micro_batches: int) -> tuple[tuple[int, ...], float]:
@@ -207,11 +274,25 @@ def _all_depths(num_stages: int, number: int) -> list[tuple[int, ...]] | None:
 
 
 def _allowed(stages: Sequence[Stage], depths: Sequence[int], number: int) -> tuple[int, ...]:
-    """Cut depths to m and to what memory holds, so that they do not rise along the chain."""
+    """Cut depths to m and to what memory holds, so that no two machines wait for each other."""
+    # A machine without blocks passes everything on at once.
+    passes = [stage.forward_s + stage.backward_s == 0 for stage in stages]
+    wanted = [number if free else depth for free, depth in zip(passes, depths, strict=True)]
+    return _without_rise(
+        stages, [min(depth, stage.most_warm_up) for depth, stage in zip(wanted, stages, strict=True)], number
+    )
+
+
+def _without_rise(stages: Sequence[Stage], depths: Sequence[int], number: int) -> tuple[int, ...]:
+    """Cut depths so that a stage never waits for micro-batches that one before it holds back.
+
+    A stage of r machines with depth w begins forward with micro-batch n after backward of n - r·w, and backward of n
+    after forward of n + r·(w - 1). Both can be met along the chain if r·(w - 1) < r'·w' for every stage before it.
+    """
     most, result = number, []
     for stage, depth in zip(stages, depths, strict=True):
-        # A machine without blocks passes everything on at once.
-        passes = stage.forward_s + stage.backward_s == 0
-        most = max(1, min(most, number if passes else depth, stage.most_warm_up))
-        result.append(most)
+        share = stage.share(number)
+        allowed = max(1, min(depth, share, 1 + (most - 1) // stage.replicas))
+        most = min(most, number if allowed >= share else stage.replicas * allowed)
+        result.append(allowed)
     return tuple(result)

@@ -2,13 +2,13 @@
 
 Each micro-batch goes up the chain and its gradient comes back down. Whatever the order on every machine,
 
-    T >= max(S + (m - 1)·max_k(u_k, d_k),  max_k(R_k + m·n_k))
+    T >= max(S + (m - 1)·max_k(u_k, d_k),  max_k(R_k + m_k·n_k))
 
 with S the seconds of one micro-batch alone, u and d those that links are busy, n those that machines are, and R_k what
-one micro-batch takes before machine k, both ways: a link's first message comes after what is before it and its last is
-followed by the rest; machine k starts after the way up and its last gradient has the way down before it. What is done
-once a round comes on top of either. Our reconstruction; 1F1B and deeper warm-ups are compared with it in
-``python -m benchmarks.relay_chains``.
+one micro-batch takes before machine k, both ways, and m_k = m, or m/r rounded up where r replicas share them: a link's
+first message comes after what is before it and its last is followed by the rest; machine k starts after the way up and
+its last gradient has the way down before it. What is done once a round comes on top of either. Our reconstruction; 1F1B
+and deeper warm-ups are compared with it in ``python -m benchmarks.relay_chains``.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _fronts(chain: Chain, repeats: int, limit_s: float, below_s: float) -> list[
                         continue
                     once = float(chain.once_s[k, c])
                     more += float(chain.up_s[k, c] + chain.down_s[k, c] + chain.delay_s[k, c]) + once
-                label = (r + more, np.maximum(v, r + repeats * busy) + once, (used, a))
+                label = (r + more, np.maximum(v, r + chain.repeats_at(k, repeats) * busy) + once, (used, a))
                 gathered.setdefault((now, c), []).append(label)
         reached, came = {}, {}
         for state, labels in gathered.items():
@@ -162,11 +162,11 @@ def _cuts_of(
 
 
 def _latest_node_s(chain: Chain, cuts: tuple[int, ...], repeats: int) -> float:
-    """Return max_k(R_k + m·n_k), with what is done once."""
+    """Return max_k(R_k + m_k·n_k), with what is done once."""
     before, latest, once = 0.0, 0.0, 0.0
     for k, (a, c) in enumerate(node_spans(cuts, chain.num_blocks)):
         busy = float(chain.node_s[k, a, c])
-        latest = max(latest, before + repeats * busy)
+        latest = max(latest, before + chain.repeats_at(k, repeats) * busy)
         before += busy + float(chain.node_delay_s[k, a, c])
         if k < len(cuts):
             before += float(chain.up_s[k, c] + chain.down_s[k, c] + chain.delay_s[k, c])

@@ -37,6 +37,8 @@ class Chain:
         it.
     most_parts
         Most machines that run blocks.
+    replicas
+        [K] machines that share a machine's micro-batches, itself counted; one each when empty.
     """
 
     node_s: FloatArray
@@ -46,6 +48,11 @@ class Chain:
     once_s: FloatArray
     node_delay_s: FloatArray
     most_parts: int
+    replicas: tuple[int, ...] = ()
+
+    def repeats_at(self, k: int, repeats: int) -> int:
+        """Return how many of the micro-batches the busiest of a machine's replicas runs."""
+        return -(-repeats // self.replicas[k]) if self.replicas else repeats
 
     @property
     def num_nodes(self) -> int:

@@ -130,7 +130,13 @@ def _placement(
                 forward_s=forward_s,
                 backward_s=max(0.0, both_s - forward_s),
                 update_s=float(route.update_s[k, a, c]),
-                peak_bytes=int(route.memory_bytes[k, a, c] + (depth - 1) * route.held_bytes[k, a, c]),
+                replicas=route.replicas[k],
+                reduce_s=float(route.reduce_s[k, a, c]),
+                reduced_bytes=int(route.reduced_bytes[k, a, c]),
+                peak_bytes=int(
+                    route.memory_bytes[k, a, c] + (depth - route.least_in_flight[k]) * route.held_bytes[k, a, c]
+                ),
+                held_bytes=int(route.held_bytes[k, a, c]),
             )
         )
     return tuple(placement)

@@ -26,7 +26,7 @@ class Column:
     own_s
         Longest that a machine or link of the client's own is busy in a round.
     memory_bytes
-        By shared node, with one micro-batch in flight.
+        By shared node, with the least number of micro-batches in flight.
     """
 
     route: Route
@@ -144,20 +144,22 @@ def stages_of(column: Column, room_bytes: Mapping[str, float] | None = None) -> 
         )  # fmt: skip
         most = _most_warm_up(route, k, a, c, room_bytes)
         forward, both = float(route.forward_s[k, a, c]), float(route.chain.node_s[k, a, c])
-        stages.append(Stage(forward, both - forward, float(route.update_s[k, a, c]), links, most))
+        ends_s = float(route.update_s[k, a, c] + route.reduce_s[k, a, c])
+        stages.append(Stage(forward, both - forward, ends_s, links, most, route.replicas[k] if a < c else 1))
     return used, stages
 
 
 def _most_warm_up(route: Route, k: int, a: int, c: int, room_bytes: Mapping[str, float] | None) -> int:
     if a == c:
         return route.micro_batches
+    least, most = route.least_in_flight[k], -(-route.micro_batches // route.replicas[k])
     room = float(route.most_memory_bytes[k] - route.memory_bytes[k, a, c])
     if k and room_bytes is not None:
         room = min(room, room_bytes.get(route.nodes[k - 1], np.inf))
     held = float(route.held_bytes[k, a, c])
     if held <= 0 or room == np.inf:
-        return route.micro_batches
-    return max(1, min(route.micro_batches, 1 + int(room // held)))
+        return most
+    return max(least, min(most, least + int(room // held)))
 
 
 def round_seconds(column: Column, step_s: float) -> float:

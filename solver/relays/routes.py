@@ -7,13 +7,23 @@ from itertools import islice, pairwise
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.relay_costs import IntArray, MicroBatchCosts, RelayCosts
+from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
+from hybridsplit.scenarios.contracts.stages import replicas_in_use
 from hybridsplit.scenarios.errors import InfeasibleError, ScenarioError
-from hybridsplit.scenarios.relays.network import RelayLink, RelayNode
+from hybridsplit.scenarios.relays.network import RelayNode
 from hybridsplit.scenarios.relays.schema import RelayClients, RelayScenario
-from hybridsplit.scenarios.units import bits, format_bytes
+from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.chain.least_sum import least_sum
 from hybridsplit.solver.chain.values import Chain, FloatArray, node_spans
+from hybridsplit.solver.relays.route_costs import (
+    exchange_seconds,
+    further_sums,
+    link_seconds,
+    machine_seconds,
+    memory_bytes,
+    reduction,
+    span_sums,
+)
 
 MOST_PATHS = 256
 UP, DOWN = "up", "down"
@@ -40,12 +50,19 @@ class Route:
         [K, L + 1, L + 1] how long a machine is busy in a round.
     up_round_s, down_round_s
         [K - 1, L + 1] how long a link is busy in a round, by direction.
-    forward_s, update_s
-        [K, L + 1, L + 1] seconds of a micro-batch's forward pass, and of the optimizer a step.
+    forward_s, update_s, reduce_s
+        [K, L + 1, L + 1] seconds of a micro-batch's forward pass, of the optimizer a step, and of adding up the
+        gradients of replicas a step.
+    reduced_bytes
+        [K, L + 1, L + 1] what each replica sends for that.
+    replicas
+        [K] machines that share the micro-batches.
     memory_bytes
-        [K, L + 1, L + 1] peak with one micro-batch in flight.
+        [K, L + 1, L + 1] peak with the least number of micro-batches in flight, of each replica.
     held_bytes
         [K, L + 1, L + 1] what each further one in flight adds.
+    least_in_flight
+        [K] micro-batches that are in flight at once in any case: all of a replica's where the scenario asks for GPipe.
     most_memory_bytes
         [K] what there is; infinite where nothing is stated.
     node_resources, up_resources, down_resources
@@ -69,8 +86,12 @@ class Route:
     down_round_s: FloatArray
     forward_s: FloatArray
     update_s: FloatArray
+    reduce_s: FloatArray
+    reduced_bytes: FloatArray
+    replicas: tuple[int, ...]
     memory_bytes: FloatArray
     held_bytes: FloatArray
+    least_in_flight: tuple[int, ...]
     most_memory_bytes: FloatArray
     node_resources: tuple[str, ...]
     up_resources: tuple[str, ...]
@@ -183,17 +204,25 @@ def _route(
     machines: list[RelayClients | RelayNode] = [group, *(by_name[name] for name in nodes)]
     links = [by_pair[pair] for pair in pairwise((group.group, *nodes))]
     steps, trains = scenario.training.local_steps, scenario.trains
-    memory, held = _memory(costs, part, trains=trains)
+    replicas = tuple(replicas_in_use(one.replicas if isinstance(one, RelayNode) else 1, number) for one in machines)
+    memory, held = memory_bytes(costs, part, trains=trains)
+    sums = [further_sums(scenario, number, count) for count in replicas]
+    gradients = span_sums(costs.gradient_bytes)
     # The client holds the whole batch, so that nothing comes in.
-    memories, holds = np.stack([memory] * len(machines)), np.stack([held] * len(machines))
+    memories, holds = np.stack([memory + more * gradients for more in sums]), np.stack([held] * len(machines))
     holds[0, 0, 1:] -= part.sent_bytes[0]
     memories[0, 0, 1:] -= part.sent_bytes[0]
     memories[0] += costs.batch_bytes
-    node_s, forward_s, update_s, most_bytes = _machines(costs, part, machines)
+    node_s, forward_s, update_s, most_bytes = machine_seconds(costs, part, machines)
     node_s[0, :, : group.min_cut] = np.inf
+    all_first = scenario.training.pipeline == "gpipe"
+    in_flight = tuple(-(-number // count) if all_first and trains else 1 for count in replicas)
+    memories = memories + (np.array(in_flight) - 1)[:, None, None] * holds
     node_s = np.where(memories <= most_bytes[:, None, None], node_s, np.inf)
-    up_s, down_s, up_delay, down_delay = _links(part, links)
-    exchange_s, exchange_delay = _exchange(costs, links)
+    reduce_s, reduced = reduction(gradients, machines, replicas)
+    busiest = np.array([-(-number // count) for count in replicas])[:, None, None]
+    up_s, down_s, up_delay, down_delay = link_seconds(part, links)
+    exchange_s, exchange_delay = exchange_seconds(costs, links)
     once_s = (exchange_s.sum(axis=2) + exchange_delay) / steps
     node_delay = np.zeros_like(node_s)
     node_delay[0] = update_s[0]
@@ -204,14 +233,18 @@ def _route(
         group=group.group,
         nodes=nodes,
         micro_batches=number,
-        chain=Chain(node_s, up_s, down_s, up_delay + down_delay, once_s, node_delay, most),
-        node_round_s=steps * (number * node_s + update_s),
+        chain=Chain(node_s, up_s, down_s, up_delay + down_delay, once_s, node_delay, most, replicas),
+        node_round_s=steps * (busiest * node_s + update_s + reduce_s),
         up_round_s=steps * number * up_s + exchange_s[:, :, 1],
         down_round_s=steps * number * down_s + exchange_s[:, :, 0],
         forward_s=forward_s,
         update_s=update_s,
+        reduce_s=reduce_s,
+        reduced_bytes=reduced,
+        replicas=replicas,
         memory_bytes=memories,
         held_bytes=holds,
+        least_in_flight=in_flight,
         most_memory_bytes=most_bytes,
         node_resources=("", *nodes),
         up_resources=tuple(name and name + UP for name in own),
@@ -222,72 +255,6 @@ def _route(
         down_delay_s=down_delay,
         exchange_delay_s=exchange_delay,
     )
-
-
-def _machines(
-    costs: RelayCosts, part: MicroBatchCosts, machines: list[RelayClients | RelayNode]
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Seconds [K, L + 1, L + 1] of blocks, of their forward pass and of their update, and memories [K]."""
-    size = costs.num_blocks + 1
-    node_s, update_s = np.full((len(machines), size, size), np.inf), np.zeros((len(machines), size, size))
-    forward_s, most = np.zeros_like(update_s), np.full(len(machines), np.inf)
-    node_s[:, np.arange(size), np.arange(size)] = 0.0
-    rising = np.triu(np.ones((size, size), dtype=bool), 1)
-    for k, machine in enumerate(machines):
-        device = machine.device
-        if device is None:
-            continue
-        share = 1.0 - machine.load if isinstance(machine, RelayNode) else 1.0
-        limit = machine.memory_bytes if isinstance(machine, RelayNode) else machine.memory_budget_bytes
-        most[k] = np.inf if limit is None else limit
-        busy = _spans(part.forward_s[device] + part.backward_s[device]) / share
-        node_s[k][rising] = busy[rising]
-        forward_s[k][rising] = (_spans(part.forward_s[device]) / share)[rising]
-        update_s[k][rising] = (_spans(costs.update_s[device]) / share)[rising]
-    return node_s, forward_s, update_s, most
-
-
-def _spans(of_block: FloatArray | IntArray) -> FloatArray:
-    """[L + 1, L + 1] sums of the blocks after a cut up to another."""
-    before = np.concatenate([[0.0], np.cumsum(of_block)])
-    return np.asarray(np.maximum(before[None, :] - before[:, None], 0.0))
-
-
-def _memory(costs: RelayCosts, part: MicroBatchCosts, *, trains: bool) -> tuple[FloatArray, FloatArray]:
-    """[L + 1, L + 1] peak bytes with one micro-batch in flight, and what each further one adds.
-
-    Parameters, gradients and optimizer state stand; a micro-batch in flight holds what came in and what its blocks
-    keep; one block at a time has its excess, beside the gradient of what goes out. An upper estimate: the largest
-    excess is taken beside all that is kept.
-    """
-    size = costs.num_blocks + 1
-    running = np.zeros((size, size))
-    for a in range(size - 1):
-        running[a, a + 1 :] = np.maximum.accumulate(part.running_bytes[a:])
-    held = _spans(part.kept_bytes) + part.sent_bytes[:, None]
-    peak = _spans(costs.standing_bytes + costs.trained_bytes) + held + running
-    if trains:
-        peak = peak + part.returned_bytes[None, :]
-    rising = np.triu(np.ones((size, size), dtype=bool), 1)
-    return np.where(rising, peak, 0.0), np.where(rising, held, 0.0)
-
-
-def _links(part: MicroBatchCosts, links: list[RelayLink]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    up = np.array([bits(1) * part.sent_bytes / link.uplink_bps for link in links])
-    down = np.array([bits(1) * part.returned_bytes / link.downlink_bps for link in links])
-    up_delay = np.array([np.where(part.sent_bytes > 0, link.latency_s, 0.0) for link in links])
-    down_delay = np.array([np.where(part.returned_bytes > 0, link.latency_s, 0.0) for link in links])
-    return up, down, up_delay, down_delay
-
-
-def _exchange(costs: RelayCosts, links: list[RelayLink]) -> tuple[FloatArray, FloatArray]:
-    """Seconds [K - 1, L + 1, 2] of the blocks before a cut on every link, down and up, and delays of both."""
-    size = np.concatenate([[0.0], np.cumsum(costs.exchanged_bytes)])
-    seconds = np.stack(
-        [np.stack([bits(1) * size / link.downlink_bps, bits(1) * size / link.uplink_bps], axis=1) for link in links]
-    )
-    delays = np.array([np.where(size > 0, 2 * link.latency_s, 0.0) for link in links])
-    return seconds, delays
 
 
 def _nothing_fits(group: RelayClients, tried: list[Route]) -> InfeasibleError:

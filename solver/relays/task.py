@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
 from hybridsplit.scenarios.relays.schema import RelayScenario
-from hybridsplit.solver.chain.order import best_warm_ups
+from hybridsplit.solver.chain.order import warm_ups_of
 from hybridsplit.solver.relays.columns import Column, burst_seconds, round_seconds, stages_of
 from hybridsplit.solver.relays.routes import Route
 from hybridsplit.solver.relays.walk import walk
@@ -88,7 +88,8 @@ class Task:
             return (1,) * len(used), burst_seconds(column)
         key = column.key, tuple(stage.most_warm_up for stage in stages)
         if key not in self._alone:
-            found, seconds = best_warm_ups(stages, column.route.micro_batches)
+            pipeline = self.scenario.training.pipeline
+            found, seconds = warm_ups_of(pipeline, stages, column.route.micro_batches)
             self._alone[key] = found, round_seconds(column, seconds)
         return self._alone[key]
 
@@ -110,13 +111,14 @@ def with_depths(task: Task, columns: Sequence[Column]) -> Placed:
             a, c = column.spans[k]
             node = column.route.nodes[k - 1] if k else ""
             if node in room and a < c:
-                room[node] -= (depth - 1) * float(column.route.held_bytes[k, a, c])
+                further = depth - column.route.least_in_flight[k]
+                room[node] -= further * float(column.route.held_bytes[k, a, c])
         placed.append((column, depths))
     return placed
 
 
 def fits_memory(task: Task, columns: Sequence[Column]) -> bool:
-    """Return whether placements of all clients are within the memory of nodes, one micro-batch in flight each.
+    """Return whether placements of all clients are within the memory of nodes, with the least in flight.
 
     Parameters
     ----------
@@ -127,7 +129,7 @@ def fits_memory(task: Task, columns: Sequence[Column]) -> bool:
 
 
 def _room_left_bytes(task: Task, columns: Sequence[Column]) -> dict[str, float]:
-    """Return, by node, the memory that placements leave with one micro-batch in flight; below 0 where too little."""
+    """Return, by node, the memory that placements leave with the least in flight; below 0 where too little."""
     room = dict(task.memory_bytes)
     for column in columns:
         for node, size in column.memory_bytes.items():

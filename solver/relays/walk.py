@@ -1,16 +1,19 @@
 """A round of all clients in time: every machine and link direction serves one piece of work at a time, as they arrive.
 
 Work that arrives at the same moment is served in the order of the clients. Every client's machines keep their stated
-order of forward and backward; a step begins when all machines have made the last one's update. Before the first step
-the blocks come down the path, and after the last they go up again.
+order of forward and backward; a step begins when all machines have made the last one's update. Replicas of a machine
+have micro-batches in turn, and begin the update when all of them are through. Before the first step the blocks come
+down the path, and after the last they go up again.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from hybridsplit.scenarios.contracts.stages import machine_name
 from hybridsplit.solver.chain.order import directions
 from hybridsplit.solver.relays.columns import Column, stages_of
 
@@ -77,6 +80,30 @@ class _Clock:
         return released
 
 
+class _Machine:
+    """A machine in a step of one client: what it has still to do, in its order."""
+
+    def __init__(self, numbers: Sequence[int], depth: int, *, trains: bool) -> None:
+        turns = directions(len(numbers), depth) if trains else iter([True] * len(numbers))
+        forward, backward = iter(numbers), iter(numbers)
+        self.order = deque((turn, next(forward) if turn else next(backward)) for turn in turns)
+        self.is_working = False
+
+
+class _InTurn:
+    """Micro-batches leave a stage in ascending order, whichever of its replicas is done first."""
+
+    def __init__(self) -> None:
+        self._next, self._done = 0, set[int]()
+
+    def after(self, number: int) -> Iterator[int]:
+        """Return those that leave when one more is done."""
+        self._done.add(number)
+        while self._next in self._done:
+            yield self._next
+            self._next += 1
+
+
 class _Client:
     """One client on its way through a round."""
 
@@ -116,54 +143,61 @@ class _Client:
 
     def _begin_step(self, now_s: float) -> None:
         number, last = self._column.route.micro_batches, len(self._stages) - 1
-        self._orders = [list(directions(number, depth)) if self._trains else [True] * number for depth in self._depths]
-        self._ready = [{True: number if k == 0 else 0, False: 0} for k in range(last + 1)]
-        self._begun = [{True: 0, False: 0} for _ in self._stages]
-        self._position = [0] * (last + 1)
-        self._working = [False] * (last + 1)
-        self._unfinished = last + 1
-        self._go_on(0, now_s)
+        self._machines = [
+            [_Machine(range(j, number, stage.replicas), depth, trains=self._trains) for j in range(stage.replicas)]
+            for stage, depth in zip(self._stages, self._depths, strict=True)
+        ]
+        self._ready = [{True: [k == 0] * number, False: [False] * number} for k in range(last + 1)]
+        self._sent = [{True: _InTurn(), False: _InTurn()} for _ in self._stages]
+        self._still_running = [len(machines) for machines in self._machines]
+        self._unfinished = sum(self._still_running)
+        for j in range(len(self._machines[0])):
+            self._go_on(0, j, now_s)
 
-    def _go_on(self, k: int, now_s: float) -> None:
+    def _go_on(self, k: int, j: int, now_s: float) -> None:
         """Let a machine begin what is next in its order, if that is there."""
-        if self._working[k] or self._position[k] == len(self._orders[k]):
+        machine, stage = self._machines[k][j], self._stages[k]
+        if machine.is_working or not machine.order:
             return
-        forward = self._orders[k][self._position[k]]
-        if self._begun[k][forward] == self._ready[k][forward]:
+        forward, number = machine.order[0]
+        if not self._ready[k][forward][number]:
             return
-        stage = self._stages[k]
-        self._begun[k][forward] += 1
-        self._working[k] = True
+        machine.is_working = True
         seconds = stage.forward_s if forward else stage.backward_s
         self._clock.work(
-            self._machine(k), self._index, now_s, seconds, lambda done_s: self._done(k, done_s, forward=forward)
-        )
+            self._machine(k, j), self._index, now_s, seconds,
+            lambda done_s: self._done(k, j, number, done_s, forward=forward),
+        )  # fmt: skip
 
-    def _machine(self, k: int) -> str:
+    def _machine(self, k: int, j: int) -> str:
         position = self._used[k]
-        return self._column.route.node_resources[position] or f"{self._index}"
+        return machine_name(self._column.route.node_resources[position] or f"{self._index}", j)
 
-    def _done(self, k: int, now_s: float, *, forward: bool) -> None:
-        self._working[k] = False
-        self._position[k] += 1
-        last = len(self._stages) - 1
-        if forward and k < last:
-            self._travel(
-                iter(self._hops(k, upwards=True)), now_s, lambda at_s: self._arrived(k + 1, at_s, forward=True)
-            )
-        elif forward and self._trains:
-            self._ready[k][False] += 1
-        elif not forward and k > 0:
-            hops = self._hops(k - 1, upwards=False)
-            self._travel(iter(hops), now_s, lambda at_s: self._arrived(k - 1, at_s, forward=False))
-        if self._position[k] < len(self._orders[k]):
-            self._go_on(k, now_s)
-        else:
-            self._clock.work(self._machine(k), self._index, now_s, self._stages[k].update_s, self._finished)
+    def _done(self, k: int, j: int, number: int, now_s: float, *, forward: bool) -> None:
+        machine, last = self._machines[k][j], len(self._stages) - 1
+        machine.is_working = False
+        machine.order.popleft()
+        if forward and k == last and self._trains:
+            self._ready[k][False][number] = True
+        elif (forward and k < last) or (not forward and k > 0):
+            for sent in self._sent[k][forward].after(number):
+                self._send(k, sent, now_s, forward=forward)
+        if machine.order:
+            self._go_on(k, j, now_s)
+            return
+        self._still_running[k] -= 1
+        # The gradients of all replicas are added before any of them is updated.
+        for at in range(len(self._machines[k])) if self._still_running[k] == 0 else ():
+            self._clock.work(self._machine(k, at), self._index, now_s, self._stages[k].update_s, self._finished)
 
-    def _arrived(self, k: int, now_s: float, *, forward: bool) -> None:
-        self._ready[k][forward] += 1
-        self._go_on(k, now_s)
+    def _send(self, k: int, number: int, now_s: float, *, forward: bool) -> None:
+        to = k + 1 if forward else k - 1
+        hops = self._hops(min(k, to), upwards=forward)
+        self._travel(iter(hops), now_s, lambda at_s: self._arrived(to, number, at_s, forward=forward))
+
+    def _arrived(self, k: int, number: int, now_s: float, *, forward: bool) -> None:
+        self._ready[k][forward][number] = True
+        self._go_on(k, number % self._stages[k].replicas, now_s)
 
     def _hops(self, k: int, *, upwards: bool) -> list[tuple[str, float, float]]:
         route, first = self._column.route, self._used[k]

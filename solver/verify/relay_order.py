@@ -33,22 +33,21 @@ def alone_seconds(client: RelayClientPlan, links: Sequence[RelayLink], steps: in
     number = client.micro_batches
     for k in range(last + 1):
         part = parts.get(client.path[k])
-        depth = number if part is None else part.warm_up
-        chain: list[_Operation] = []
-        for j in range(number if trains else 0):
-            chain += [("forward", k, i) for i in range(j if j == 0 else j + depth - 1, min(number, j + depth))]
-            chain.append(("backward", k, j))
-        chain = chain or [("forward", k, i) for i in range(number)]
-        for operation in chain:
-            forward_s = 0.0 if part is None else part.forward_s
-            backward_s = 0.0 if part is None else part.backward_s
-            graph.seconds[operation] = forward_s if operation[0] == "forward" else backward_s
-        # A node that only forwards has no order of its own.
-        if part is not None:
-            graph.follow(chain)
-            if trains:
-                graph.seconds["update", k, 0] = part.update_s
-                graph.follow([chain[-1], ("update", k, 0)])
+        if part is None:
+            # A node that only forwards has no order of its own.
+            directions = ("forward", "backward") if trains else ("forward",)
+            graph.seconds.update({(direction, k, i): 0.0 for direction in directions for i in range(number)})
+            continue
+        ends = []
+        for replica in range(part.replicas):
+            order = _order(k, range(replica, number, part.replicas), part.warm_up, trains=trains)
+            for operation in order:
+                graph.seconds[operation] = part.forward_s if operation[0] == "forward" else part.backward_s
+            graph.follow(order)
+            ends.append(order[-1])
+        if trains:
+            graph.seconds["update", k, 0] = part.reduce_s + part.update_s
+            graph.after["update", k, 0] = [(end, 0.0) for end in ends]
     for k in range(last):
         hop, link = client.hops[k], links[k]
         for i in range(number):
@@ -70,6 +69,17 @@ def alone_seconds(client: RelayClientPlan, links: Sequence[RelayLink], steps: in
         for hop, link in zip(client.hops, links, strict=True)
     )
     return steps * graph.longest() + exchange
+
+
+def _order(k: int, numbers: Sequence[int], depth: int, *, trains: bool) -> list[_Operation]:
+    """Return the operations of one machine: those of its own micro-batches."""
+    if not trains:
+        return [("forward", k, n) for n in numbers]
+    order: list[_Operation] = []
+    for j, n in enumerate(numbers):
+        order += [("forward", k, i) for i in numbers[j if j == 0 else j + depth - 1 : j + depth]]
+        order.append(("backward", k, n))
+    return order
 
 
 class _Graph:

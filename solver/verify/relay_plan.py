@@ -121,8 +121,8 @@ def _client_violations(client: RelayClientPlan, scenario: RelayScenario, costs: 
         yield f"{len(client.placement) - 1} cuts, and {scenario.training.cuts.most} are allowed"
     for part in client.placement:
         yield from _part_violations(part, client, scenario, costs)
-    depths = [part.warm_up for part in client.placement]
-    if any(one < other for one, other in itertools.pairwise(depths)) or depths[0] > client.micro_batches:
+    if _rises(client):
+        depths = [part.warm_up for part in client.placement]
         yield f"warm-up depths {depths} rise, or are above the {client.micro_batches} micro-batches"
         return
     costs_here = costs.by_micro_batches[client.micro_batches]
@@ -142,6 +142,17 @@ def _client_violations(client: RelayClientPlan, scenario: RelayScenario, costs: 
         yield f"alone_s is {client.alone_s:.12g}, and its operations take {alone:.12g} s"
 
 
+def _rises(client: RelayClientPlan) -> bool:
+    """Whether a machine would wait for a micro-batch that one before it holds back until the first is through."""
+    in_flight = client.micro_batches
+    for part in client.placement:
+        if part.warm_up > client.runs(part, 0) or (part.warm_up - 1) * part.replicas >= in_flight:
+            return True
+        if part.warm_up < client.runs(part, 0):
+            in_flight = min(in_flight, part.warm_up * part.replicas)
+    return False
+
+
 def _part_violations(
     part: PlacedBlocks, client: RelayClientPlan, scenario: RelayScenario, costs: RelayCosts
 ) -> Iterator[str]:
@@ -153,7 +164,17 @@ def _part_violations(
         return
     here = costs.by_micro_batches[client.micro_batches]
     a, c = part.first_block - 1, part.last_block
+    replicas = 1 if node is None else max(2**n for n in range(7) if 2**n <= min(node.replicas, client.micro_batches))
+    if part.replicas != replicas:
+        yield f"{part.node}: {part.replicas} replicas work, and {replicas} could"
+        return
+    gradients = sum(int(size) for size in costs.gradient_bytes[a:c])
+    swaps = round(math.log2(replicas)) * gradients
+    if part.reduced_bytes != swaps:
+        yield f"{part.node}: reduced_bytes is {part.reduced_bytes}, and replicas send {swaps}"
+    rate_bps = math.inf if node is None or node.replica_bps is None else node.replica_bps
     seconds = {
+        "reduce_s": bits(swaps) / rate_bps,
         "forward_s": math.fsum(here.forward_s[device][a:c]) / (1 - load),
         "backward_s": math.fsum(here.backward_s[device][a:c]) / (1 - load),
         "update_s": math.fsum(costs.update_s[device][a:c]) / (1 - load),
@@ -162,7 +183,12 @@ def _part_violations(
         if not math.isclose(getattr(part, name), wanted, rel_tol=1e-9, abs_tol=1e-12):
             yield f"{part.node}: {name} is {getattr(part, name):.12g}, and its blocks take {wanted:.12g} s"
     comes_in = costs.batch_bytes if node is None else part.warm_up * int(here.sent_bytes[a])
-    held = part.warm_up * sum(int(size) for size in here.kept_bytes[a:c]) + comes_in
+    kept = sum(int(size) for size in here.kept_bytes[a:c])
+    if part.held_bytes != kept + (0 if node is None else int(here.sent_bytes[a])):
+        yield f"{part.node}: held_bytes is {part.held_bytes}, and a micro-batch in flight takes {kept} of its blocks"
+    held = part.warm_up * kept + comes_in
+    sums = math.ceil(min(scenario.training.partial_sums, client.micro_batches) / replicas)
+    held += gradients * (sums if replicas > 1 else sums - 1)
     stands = sum(int(size) for size in costs.standing_bytes[a:c]) + sum(int(size) for size in costs.trained_bytes[a:c])
     goes_out = int(here.returned_bytes[c]) if scenario.trains else 0
     peak = stands + held + max(int(size) for size in here.running_bytes[a:c]) + goes_out
@@ -194,7 +220,8 @@ def _add_work(client: RelayClientPlan, scenario: RelayScenario, work: dict[str, 
     """Add what a client takes of shared machines and links in a round; return the longest of what is its own."""
     steps, number, own = scenario.training.local_steps, client.micro_batches, 0.0
     for part in client.placement:
-        seconds = steps * (number * (part.forward_s + part.backward_s) + part.update_s)
+        each = client.runs(part, 0) * (part.forward_s + part.backward_s)
+        seconds = steps * (each + part.update_s + part.reduce_s)
         if part.node == client.id:
             own = max(own, seconds)
         elif seconds > 0:

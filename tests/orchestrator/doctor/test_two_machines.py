@@ -154,3 +154,55 @@ def test_both_machines_train_to_the_bits_of_one_process(cluster: Cluster, tmp_pa
     assert weights[0].keys() == weights[1].keys()
     assert all(weights[0][key].equal(weights[1][key]) for key in weights[0])
     assert bool(list((tmp_path / "events").rglob("events.out.tfevents.*"))) == has_tensorboard
+
+
+def rack_in_replicas(folder: Path) -> str:
+    """A small ``rack``, two of whose cards are two machines each."""
+    document = yaml.safe_load(builtin_text("rack"))
+    document["model"]["config"] |= {
+        "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "num_hidden_layers": 4, "vocab_size": 128,
+    }  # fmt: skip
+    document["data"]["num_samples"] = 128
+    document["training"] |= {"micro_batches": [4], "partial_sums": 2, "local_steps": 2, "rounds": 2}
+    for node in document["network"]["nodes"][:2]:
+        node |= {"replicas": 2, "replica_bps": "10 Gbit/s"}
+    path = folder / "rack.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
+
+
+def test_a_server_in_stages_and_replicas_trains_to_the_bits_of_one_process(cluster: Cluster, tmp_path: Path) -> None:
+    rack, plan = rack_in_replicas(tmp_path), str(tmp_path / "plan.json")
+    planned = cluster.head.hybridsplit("plan", rack, "--strategy", "even-split", "--out", plan)
+    assert planned.returncode == 0, planned.stderr
+    assert "Stages of clinic-0-0" in planned.stdout
+    placement = json.loads(Path(plan).read_text())["clients"][0]["placement"]
+    assert [part["replicas"] for part in placement] == [1, 2, 2, 1, 1]
+    weights = []
+    for name, how in (
+        ("inline", ("--executor", "inline")),
+        ("ray", ("--address", cluster.address, "--workers", "2")),
+    ):
+        done = cluster.head.hybridsplit("run", rack, "--plan", plan, "--out", str(tmp_path / name), *how)
+        assert done.returncode == 0, done.stderr
+        newest = max((tmp_path / name / "checkpoints").rglob("*.safetensors"), key=lambda file: file.parent.name)
+        weights.append(load_file(newest))
+    assert weights[0].keys() == weights[1].keys()
+    assert all(weights[0][key].equal(weights[1][key]) for key in weights[0])
+
+
+def test_both_machines_share_one_search_to_the_plan_of_one_process(cluster: Cluster, tmp_path: Path) -> None:
+    """Stopped, and gone on with from the parts that are kept."""
+    parts = tmp_path / "parts.json"
+    shared = ("--workers", "2", "--address", cluster.address, "--parts", str(parts))
+    plans = []
+    for more in ((), shared, shared):
+        done = cluster.head.hybridsplit("plan", "quickstart", "--strategy", "static", "--json", *more)
+        assert done.returncode == 0, done.stderr
+        plans.append(json.loads(done.stdout))
+    assert parts.is_file()
+    alone, together, again = plans
+    assert together["status"] == alone["status"]
+    assert together["round_latency_s"] == pytest.approx(alone["round_latency_s"], rel=1e-6)
+    assert together["lower_bound_s"] <= alone["objective_s"] * (1 + 1e-9)
+    assert again["clients"] == together["clients"]

@@ -54,7 +54,10 @@ def test_plan_prints_one_document_and_explains_itself(folder: Path) -> None:
 
 
 def test_a_baseline_is_a_strategy_of_the_same_command(folder: Path) -> None:
-    assert "A baseline, verified" in invoked("plan", str(folder / "small.yaml"), "--strategy", "even-split").stdout
+    shown = invoked("plan", str(folder / "small.yaml"), "--strategy", "even-split").stdout
+    assert "A baseline, verified" in shown
+    assert "Stages of hall-0-0: 4 micro-batches, one in" in shown
+    assert re.search(r"gpipe +[\d.]+ m?s +\d", shown)
     wrong = invoked("plan", str(folder / "small.yaml"), "--strategy", "evensplit", code=2).output
     assert "did you mean 'even-split'" in wrong
 

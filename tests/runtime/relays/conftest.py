@@ -23,7 +23,7 @@ def cluster() -> Iterator[Cluster]:
     """Two machines on this one, of which the second is a real relay."""
     head = {"num_cpus": 2, "include_dashboard": False}
     machines = Cluster(initialize_head=True, head_node_args=head)
-    machines.add_node(num_cpus=0, resources={"gateway": 1})
+    machines.add_node(num_cpus=0, resources={"gateway": 1, "cards": 2})
     yield machines
     ray.shutdown()
     machines.shutdown()

@@ -46,6 +46,15 @@ def small_scenario(**training: Any) -> RelayScenario:
     return validate_relays(small_document(**training), "small")
 
 
+def replicated_document(replicas: int = 2, **training: Any) -> dict[str, Any]:
+    """The same with an edge server and a cloud of so many machines each."""
+    document = small_document(**({"partial_sums": 2} | training))
+    for node in document["network"]["nodes"]:
+        if replicas > 1 and node["node"] in ("edge", "cloud"):
+            node |= {"replicas": replicas, "replica_bps": 10e9}
+    return document
+
+
 @cache
 def _planned(text: str, strategy: str) -> RelayPlan:
     scenario = validate_relays(yaml.safe_load(text), "small")
@@ -55,10 +64,6 @@ def _planned(text: str, strategy: str) -> RelayPlan:
 def small_plan(scenario: RelayScenario, strategy: str = "even-split") -> RelayPlan:
     """Its blocks on four machines in a row."""
     return _planned(yaml.safe_dump(scenario.resolved()), strategy)
-
-
-def nodes_of(scenario: RelayScenario) -> dict[str, str | None]:
-    return {node.node: node.ray_resource for node in scenario.network.nodes}
 
 
 def run_inline(scenario: RelayScenario, plan: RelayPlan, rounds: int = ROUNDS, **how: Any) -> TrainedRelays:
@@ -77,7 +82,7 @@ def run_ray(
     **how: Any,
 ) -> TrainedRelays:
     executor = RayRelayExecutor(
-        single_cut(scenario), nodes_of(scenario), num_workers, address=address, make_worker=make_worker
+        single_cut(scenario), scenario.network.machines(), num_workers, address=address, make_worker=make_worker
     )
     with executor:
         return train_over_relays(

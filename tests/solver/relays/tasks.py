@@ -39,6 +39,7 @@ def random_costs(rng: np.random.Generator, num_blocks: int, numbers: tuple[int, 
         update_s={name: trains * 0.01 * work / speed for name, speed in SPEEDS.items()},
         standing_bytes=standing,
         trained_bytes=trains * standing,
+        gradient_bytes=trains * standing // 2,
         exchanged_bytes=trains * standing,
         batch_bytes=int(crossing[0]),
     )

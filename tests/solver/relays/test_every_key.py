@@ -27,6 +27,8 @@ CHANGES: dict[str, Any] = {
     "training.micro_batches": [1],
     "training.local_steps": 3,
     "training.cuts.most": 0,
+    "training.partial_sums": 4,
+    "training.pipeline": "gpipe",
 }
 """Key, and a value other than that of the scenario."""
 

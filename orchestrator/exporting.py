@@ -11,6 +11,8 @@ from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.scenarios.contracts.assignment import assignments_of
 from hybridsplit.scenarios.contracts.sealed import write_sealed
 from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import ACCURACY, Score, score_for
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.results import Run
@@ -28,16 +30,22 @@ class Exported:
         The folder.
     rounds
         Rounds it was trained for.
-    test_accuracy
-        Its test accuracy.
+    test_score, score
+        Its score of the test data, and which one that is.
     loads_with
         Python expression that loads it, with ``folder`` for the path; ``model`` is a module of the user's own.
     """
 
     path: Path
     rounds: int
-    test_accuracy: float
+    test_score: float
     loads_with: str
+    score: Score = ACCURACY
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The score where it is accuracy; None elsewhere."""
+        return self.test_score if self.score is ACCURACY else None
 
 
 def export(run: Run | str | Path, to: str | Path, *, round: int | str = "best") -> Exported:  # noqa: A002
@@ -50,7 +58,8 @@ def export(run: Run | str | Path, to: str | Path, *, round: int | str = "best") 
     to
         A folder that does not exist, or is empty.
     round
-        ``best``, the highest test accuracy; ``last``; or a number of rounds, of those whose checkpoints are kept.
+        ``best``, the highest score of the test data; ``last``; or a number of rounds, of those whose checkpoints are
+        kept.
 
     Raises
     ------
@@ -84,18 +93,26 @@ def export(run: Run | str | Path, to: str | Path, *, round: int | str = "best") 
     SplitModel(blocks).whole.load(state)
     with writing_to(folder, "the run is as it was: free some space or make it writable"):
         folder.mkdir(parents=True, exist_ok=True)
-        loads_with = save_trained(model.eval(), scenario, folder)
-        accuracy = checkpoint.records[-1].test_accuracy
+        loads_with = save_trained(model.eval(), scenario, folder, _label_names(scenario))
+        reached, score = checkpoint.records[-1].test_score, score_for(scenario.model.problem_type)
         document = {
             "schema_version": EXPORT_SCHEMA_VERSION,
             "scenario": scenario.name,
             "scenario_hash": scenario.content_hash(),
             "rounds": number,
-            "test_accuracy": accuracy,
+            score.column: reached,
             "loads_with": loads_with,
         }
         write_sealed(folder / "export.json", document)
-    return Exported(folder, number, accuracy, loads_with)
+    return Exported(folder, number, reached, loads_with, score)
+
+
+def _label_names(scenario: Scenario) -> tuple[str, ...]:
+    """Names of classes, labels or numbers, as the data have them."""
+    from hybridsplit.runtime.data.sources import load_dataset
+
+    is_of_transformers = scenario.model.python is None and scenario.model.task != "causal-lm"
+    return load_dataset(scenario).train.label_names if is_of_transformers else ()
 
 
 def _number(asked: int | str, kept: list[int], source: RunFolder) -> int:

@@ -14,6 +14,8 @@ from hybridsplit.runtime.replay.changing import PlanSequence
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
+from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.scores import ACCURACY
 from hybridsplit.scenarios.units import counted, format_seconds
 
 if TYPE_CHECKING:
@@ -49,16 +51,32 @@ class Run:
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
-        """One row a round: ``round``, ``simulated_s``, ``train_loss``, ``test_accuracy``."""
+        """One row a round: ``round``, ``simulated_s``, ``train_loss``, and the score.
+
+        That is ``test_accuracy``, or ``test_macro_f1`` or ``test_r2`` by ``model.problem_type``.
+        """
         rounds = self._folder.rounds()
         assert rounds is not None, "a run trains"
         return rounds
 
     @property
     def accuracy(self) -> float:
-        """Test accuracy after the last round, a fraction."""
-        assert self.summary.test_accuracy is not None, "a run trains"
-        return self.summary.test_accuracy
+        """Test accuracy after the last round, a fraction.
+
+        Raises
+        ------
+        UsageError
+            If the model is judged by another score.
+        """
+        if self.summary.score is not ACCURACY:
+            raise UsageError(f"accuracy: this run is judged by {self.summary.score.label}; read summary.test_score")
+        return self.score
+
+    @property
+    def score(self) -> float:
+        """Score of the test data after the last round: accuracy, macro F1 or R², by ``model.problem_type``."""
+        assert self.summary.test_score is not None, "a run trains"
+        return self.summary.test_score
 
     @property
     def report(self) -> Path:
@@ -77,10 +95,11 @@ class Run:
 
     def __repr__(self) -> str:
         """Return what the run came to, in one line."""
-        figures = self.summary
+        figures, judged = self.summary, self.summary.score
         return (
             f"Run of {figures.scenario} by {figures.strategy}: {counted(figures.num_rounds, 'round')} in "
-            f"{format_seconds(figures.simulated_s)} of simulated time, test accuracy {self.accuracy:.1%}; {self.path}"
+            f"{format_seconds(figures.simulated_s)} of simulated time, test {judged.label} "
+            f"{judged.text(self.score)}; {self.path}"
         )
 
 

@@ -6,6 +6,7 @@ other show even then.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from hybridsplit.scenarios.contracts.phases import elapsed_s
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.scores import Score, score_in
 from hybridsplit.solver.verify.plan import shortened
 
 if TYPE_CHECKING:
@@ -57,11 +59,11 @@ def check_run(
         If files contradict each other; the message names file and figure.
     """
     try:
-        entries = list(ledger.entries())
+        entries, score = list(ledger.entries()), score_in(plan.scenario)
         wrong = [
             *_of_planned(plan, entries, followed),
-            *_of_rounds(entries, rounds, "rounds.parquet"),
-            *_of_rounds(entries, control, "control.parquet"),
+            *_of_rounds(entries, rounds, "rounds.parquet", score),
+            *_of_rounds(entries, control, "control.parquet", score),
             *_of_replay(plan_under(plan, summary.disciplines), ledger, replayed, followed),
             *_of_summary(plan, summary, entries, rounds, control, clients),
         ]
@@ -95,7 +97,7 @@ def _of_planned(plan: Plan, entries: list[LedgerEntry], followed: PlanSequence |
                 yield f"{where}: {entry.seconds:.9g} s, plan.json has {expected_s:.9g} s"
 
 
-def _of_rounds(entries: list[LedgerEntry], rounds: pd.DataFrame | None, name: str) -> Iterator[str]:
+def _of_rounds(entries: list[LedgerEntry], rounds: pd.DataFrame | None, name: str, score: Score) -> Iterator[str]:
     """Compare the clock of training with the replay's."""
     if rounds is None:
         return
@@ -109,14 +111,15 @@ def _of_rounds(entries: list[LedgerEntry], rounds: pd.DataFrame | None, name: st
         yield f"{name}: its rounds are not those of ledger.parquet"
         return
     clock_s = 0.0
-    for number, found_s, accuracy in zip(
-        rounds["round"].tolist(), rounds["simulated_s"].tolist(), rounds["test_accuracy"].tolist(), strict=True
+    for number, found_s, value in zip(
+        rounds["round"].tolist(), rounds["simulated_s"].tolist(), rounds[score.column].tolist(), strict=True
     ):
         clock_s += max(spent_s[number].values())
         if not abs(found_s - clock_s) <= 1e-6 * clock_s:
             yield f"{name}: round {number}: simulated_s is {found_s:.9g}, ledger.parquet gives {clock_s:.9g}"
-        if not 0 <= accuracy <= 1:
-            yield f"{name}: round {number}: test_accuracy is {accuracy:.9g}, which is no fraction"
+        if not (0 if score.is_fraction else -math.inf) <= value <= 1:
+            what = "no fraction" if score.is_fraction else "above 1"
+            yield f"{name}: round {number}: {score.column} is {value:.9g}, which is {what}"
 
 
 def _of_replay(

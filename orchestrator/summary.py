@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
@@ -14,7 +13,8 @@ from hybridsplit.runtime.replay import Replay
 from hybridsplit.scenarios.contracts.disciplines import Disciplines
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.summary import Summary
+from hybridsplit.scenarios.contracts.summary import Summary, scores_of
+from hybridsplit.scenarios.scores import score_in
 from hybridsplit.scenarios.units import counted, format_seconds
 
 if TYPE_CHECKING:
@@ -61,13 +61,14 @@ def summarise(
     if num_rounds == 0:
         raise ValueError("found no replayed rounds; needs at least one")
     simulated_s = math.fsum(in_order_s)
-    accuracy = None if rounds is None or rounds.empty else float(rounds["test_accuracy"].iloc[-1])
-    frozen = None if control is None else float(control["test_accuracy"].iloc[-1])
+    score = score_in(plan.scenario)
+    reached = None if rounds is None or rounds.empty else float(rounds[score.column].iloc[-1])
+    frozen = None if control is None else float(control[score.column].iloc[-1])
     notes = list(plan.notes)
-    if accuracy is not None and frozen is not None:
+    if reached is not None and frozen is not None:
         notes.append(
-            f"Training the client parts brought {accuracy:.1%} test accuracy after {counted(num_rounds, 'round')}; "
-            f"with all of them frozen the same rounds bring {frozen:.1%}."
+            f"Training the client parts brought {score.text(reached)} test {score.label} after "
+            f"{counted(num_rounds, 'round')}; with all of them frozen the same rounds bring {score.text(frozen)}."
         )
     seen, words = _data_seen(plan, sums)
     notes += [*words, memory] if memory else words
@@ -90,8 +91,7 @@ def summarise(
         disciplines=disciplines,
         data_seen=seen,
         simulated_s=simulated_s,
-        test_accuracy=accuracy,
-        frozen_control_accuracy=frozen,
+        **scores_of(score, reached, frozen),
         bytes=bytes_by_source(sums),
         bytes_agree=sums.bytes_agree,
         peak_bytes=peak_bytes,
@@ -166,5 +166,6 @@ def rounds_table(records: Iterable[RoundRecord], followed: PlanSequence | None =
     """Return metrics, one row a round; with the number of its plan, from 0, where the plan could change."""
     import pandas as pd
 
-    table = pd.DataFrame([asdict(record) for record in records], columns=list(ROUND_COLUMNS))
+    rows = [record.row() for record in records]
+    table = pd.DataFrame(rows, columns=list(rows[0] if rows else ROUND_COLUMNS))
     return table if followed is None else table.assign(plan=list(followed.of_round))

@@ -151,7 +151,7 @@ def _round_shown(
 
     def show(record: RoundDone) -> None:
         done = record.round + 1
-        on_progress(f"{what}round {done}/{num_rounds}  accuracy {record.test_accuracy:.1%}", done / num_rounds)
+        on_progress(f"{what}round {done}/{num_rounds}  {record.score_text}", done / num_rounds)
         on_round(run, record)
 
     return show

@@ -98,7 +98,7 @@ def _trace(
 
     def run(x_in: Tensor) -> Tensor:
         y = part(x_in, traced.batch.mask_BS)
-        return task_loss(y, traced.batch.labels, scenario.model.task) if is_last else y
+        return task_loss(y, traced.batch.labels, scenario.model.loss_kind) if is_last else y
 
     with OperatorCounter() as forward, torch.no_grad():
         run(x)

@@ -184,7 +184,7 @@ class Gradients:
     def of_batch(self, batch: Batch) -> Part:
         """Return the whole model with the gradient of a batch in its parameters."""
         whole = self._model.whole
-        loss = task_loss(whole(batch.inputs, batch.mask_BS), batch.labels, self._scenario.model.task)
+        loss = task_loss(whole(batch.inputs, batch.mask_BS), batch.labels, self._scenario.model.loss_kind)
         whole.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         return whole

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hybridsplit.scenarios.label_agreement import of_labels
 from hybridsplit.scenarios.sections.data import DATA_SOURCES, TextSource
 from hybridsplit.scenarios.sections.network import LINK_MODELS, RATED, link_kind
 
@@ -21,7 +22,7 @@ def disagreements(document: Mapping[str, Any]) -> list[str]:
     document
         The scenario's values. What is absent or of a wrong kind there is passed over: others say so.
     """
-    found = list(_of_data(document))
+    found = [*_of_data(document), *of_labels(document)]
     training = document.get("training")
     if _text(document, "objective", "late") == "skip" and isinstance(training, Mapping):
         shared, steps = training.get("server_model", "per-client"), training.get("local_steps", 1)

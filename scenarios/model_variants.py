@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hybridsplit.scenarios.scores import SINGLE_LABEL
+
 if TYPE_CHECKING:
     from hybridsplit.scenarios.sections.model import Model
     from hybridsplit.scenarios.sections.variants import Variant
@@ -70,6 +72,12 @@ def variant_problems(model: Model, variants: Sequence[Variant], most: int) -> It
     most
         Models that they may stand for together.
     """
+    if model.problem_type != SINGLE_LABEL:
+        yield (
+            f"variants: models are searched by their accuracy, and model.problem_type is {model.problem_type!r}, which "
+            "has none; remove variants"
+        )
+        return
     number = sum(variant.num_models for variant in variants)
     if number > most:
         yield f"variants: found {number:,} models; needs at most {most}: offer fewer choices at a time"

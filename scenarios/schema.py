@@ -53,7 +53,7 @@ from hybridsplit.scenarios.sections.network import (
     Server,
     ShannonLink,
 )
-from hybridsplit.scenarios.sections.objective import Objective
+from hybridsplit.scenarios.sections.objective import AGREEING, Objective
 from hybridsplit.scenarios.sections.pilot import PilotConstants
 from hybridsplit.scenarios.sections.training import (
     AdamW,
@@ -222,14 +222,14 @@ class Scenario(Section):
         ]
         found = disagreements(
             {
-                "model": {"task": self.model.task},
+                "model": {"task": self.model.task, "problem_type": self.model.problem_type},
                 "data": {name: getattr(self.data, name) for name in type(self.data).model_fields},
                 "training": self.training.facts_of_agreement(),
                 "radio": {
                     "link_model": self.radio.link_model,
                     **{key: getattr(self.radio, key) for key in self.radio.model_fields_set},
                 },
-                "objective": {key: getattr(self.objective, key) for key in ("minimise", "late", "links")},
+                "objective": {key: getattr(self.objective, key) for key in AGREEING},
                 "clients": groups,
             }
         )

@@ -142,7 +142,7 @@ def targets(folder: Path) -> Iterator[Target]:
     for checkpoints in ("checkpoints", "checkpoints-control"):
         yield Target(f"run/{checkpoints}/latest.json", "run --resume", resume, _final)
         for name in ("checkpoint.json", "measured.parquet", "state.safetensors"):
-            stated = STATED | {"train_loss", "test_accuracy"}
+            stated = STATED | {"train_loss", "test_score", "score"}
             yield Target(f"run/{checkpoints}/{newest}/{name}", "run --resume", resume, _final, stated)
 
 
@@ -155,7 +155,7 @@ def _of_relays(folder: Path, report: Reads, resume: Reads, believed: Callable[[P
     yield Target("relays/plan.json", "run --resume", resume, _final, OF_RELAYS)
     newest = max((folder / "relays" / "checkpoints").glob("round-*")).name
     for name in ("checkpoint.json", "measured.parquet", "state.safetensors"):
-        stated = STATED | {"train_loss", "test_accuracy", "node_peak_bytes"}
+        stated = STATED | {"train_loss", "test_accuracy", "test_score", "score", "node_peak_bytes"}
         yield Target(f"relays/checkpoints/{newest}/{name}", "run --resume", resume, _final, stated)
 
 

@@ -24,6 +24,7 @@ def export(
 ) -> None:
     """Save a run's trained model for transformers, PEFT or PyTorch."""
     from hybridsplit.orchestrator import exporting
+    from hybridsplit.scenarios.units import counted
 
     with progress_bar(f"exporting {run}") as show:
         show("loading PyTorch, and building the model", 0.0)
@@ -33,11 +34,12 @@ def export(
             {
                 "folder": str(done.path),
                 "rounds": done.rounds,
-                "test_accuracy": done.test_accuracy,
+                done.score.column: done.test_score,
                 "loads_with": done.loads_with,
             }
         )
         return
-    accuracy = f"test accuracy [bold]{done.test_accuracy:.1%}[/] after {done.rounds} round{'s' * (done.rounds != 1)}"
-    stdout().print(f"exported to [bold]{escape(str(done.path))}[/]: {accuracy}", highlight=False, soft_wrap=True)
+    reached = f"test {done.score.label} [bold]{done.score.text(done.test_score)}[/]"
+    line = f"exported to [bold]{escape(str(done.path))}[/]: {reached} after {counted(done.rounds, 'round')}"
+    stdout().print(line, highlight=False, soft_wrap=True)
     stdout().print(f"load it with {escape(done.loads_with)}", highlight=False, soft_wrap=True)

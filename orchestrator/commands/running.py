@@ -144,9 +144,11 @@ def _print_run(summary: Summary, folder: RunFolder) -> None:
             stdout().print(escape(line), highlight=False, soft_wrap=True)
     for note in summary.events:
         stdout().print(f"[yellow]{escape(note)}[/]", highlight=False)
-    line = f"test accuracy [bold]{summary.test_accuracy:.1%}[/] after {counted(summary.num_rounds, 'round')}"
-    if summary.frozen_control_accuracy is not None:
-        line += f" (all client parts frozen: {summary.frozen_control_accuracy:.1%})"
+    score, reached, frozen = summary.score, summary.test_score, summary.frozen_control_score
+    assert reached is not None, "a run trains"
+    line = f"test {score.label} [bold]{score.text(reached)}[/] after {counted(summary.num_rounds, 'round')}"
+    if frozen is not None:
+        line += f" (all client parts frozen: {score.text(frozen)})"
     stdout().print(f"{line}, {format_seconds(summary.simulated_s)} of simulated time", highlight=False)
     if summary.round_latencies is not None:
         line = latencies_line(summary.round_latencies, summary.num_rounds)

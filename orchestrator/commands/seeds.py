@@ -84,7 +84,7 @@ def compare_over_seeds(
         Whether to print one JSON document.
     """
     from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
-    from hybridsplit.orchestrator.studies.seed_files import write_study
+    from hybridsplit.orchestrator.studies.seed_files import figure_name, write_study
     from hybridsplit.orchestrator.studies.seeds import train_over_seeds
     from hybridsplit.orchestrator.views.seeds import seeds_table, verdict_lines
     from hybridsplit.orchestrator.views.tables import infeasible_lines
@@ -101,4 +101,4 @@ def compare_over_seeds(
     stdout().print(seeds_table(study))
     for line in [*verdict_lines(study), *infeasible_lines(comparison.rows)]:
         stdout().print(line, highlight=False, soft_wrap=True)
-    stderr().print(f"runs, comparison.csv, comparison.tex and accuracy.svg are in {escape(str(folder))}")
+    stderr().print(f"runs, comparison.csv, comparison.tex and {figure_name(study)} are in {escape(str(folder))}")

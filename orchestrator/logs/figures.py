@@ -6,6 +6,7 @@ import math
 from typing import Protocol
 
 from hybridsplit.runtime.run.records import RoundDone
+from hybridsplit.scenarios.scores import score_called
 
 
 class RoundWriter(Protocol):
@@ -27,7 +28,7 @@ def figures_of(done: RoundDone) -> dict[str, float]:
         The round.
     """
     found = {
-        "test_accuracy": done.test_accuracy,
+        score_called(done.score).column: done.test_score,
         "train_loss": done.train_loss,
         "simulated_s": done.simulated_s,
         "uplink_bytes": float(done.uplink_bytes),

@@ -20,13 +20,15 @@ from hybridsplit.scenarios.contracts.summary import RoundLatencies
 from hybridsplit.scenarios.devices import find_device
 from hybridsplit.scenarios.errors import ContractError, ScenarioError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import Score, score_for
 
 MOST_ROWS = 40
 """Above so many clients, figures and tables show one row a group: more cannot be read, and the file would swell."""
 
 _SHOWN_ALIKE = 5e-4
 """Relative difference of seconds that three digits do not show."""
-ROUND_COLUMNS = ("round", "simulated_s", "train_loss", "test_accuracy")
+ROUND_COLUMNS = ("round", "simulated_s", "train_loss")
+"""Of rounds, beside the column of the score."""
 MEMORY_COLUMNS = ("client", "predicted_peak_bytes", "measured_peak_bytes", "budget_bytes")
 
 
@@ -45,8 +47,9 @@ class ReportData:
     ledger
         Planned, replayed and measured entries, as far as there are any.
     rounds
-        One row a round of training: ``round``, ``simulated_s``, ``train_loss``, ``test_accuracy`` (a fraction; NaN
-        where a round was not evaluated). Empty when nothing was trained.
+        One row a round of training: ``round``, ``simulated_s``, ``train_loss``, and the score of the test data:
+        ``test_accuracy`` or ``test_macro_f1`` (fractions) or ``test_r2``, NaN where a round was not evaluated. Empty
+        when nothing was trained.
     memory
         One row a client: ``client``, ``predicted_peak_bytes``, ``measured_peak_bytes`` (NaN where not measured),
         ``budget_bytes``. When empty, the plan's predictions and budgets are shown.
@@ -89,9 +92,9 @@ class ReportData:
         if not self.plan.clients:
             raise ContractError("the plan has no clients; needs at least one to report on: make the plan again")
         for name, table, columns in (
-            ("rounds", self.rounds, ROUND_COLUMNS),
+            ("rounds", self.rounds, (*ROUND_COLUMNS, self.score.column)),
             ("memory", self.memory, MEMORY_COLUMNS),
-            ("control", self.control, ROUND_COLUMNS),
+            ("control", self.control, (*ROUND_COLUMNS, self.score.column)),
         ):
             missing = [column for column in columns if table is not None and column not in table.columns]
             if table is not None and len(table) and missing:
@@ -101,6 +104,11 @@ class ReportData:
                 )
         if self.memory.empty:
             object.__setattr__(self, "memory", _planned_memory(self.plan))
+
+    @property
+    def score(self) -> Score:
+        """What the model is judged by."""
+        return score_for(self.scenario.model.problem_type)
 
     @property
     def served_plan(self) -> Plan:

@@ -25,6 +25,7 @@ from hybridsplit.orchestrator.report.palette import (
 )
 from hybridsplit.scenarios.contracts.phases import OCCASIONAL_PHASES, ROUND_ORDER, Phase, elapsed_s
 from hybridsplit.scenarios.contracts.plan import ClientPlan
+from hybridsplit.scenarios.scores import score_of_columns
 from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_seconds
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -127,14 +128,14 @@ def memory_figure(data: ReportData) -> go.Figure:
 
 
 def learning_figure(data: ReportData, column: str) -> go.Figure:
-    """Return the test accuracy, or the training loss, over simulated time, with the frozen control where there is one.
+    """Return the score of the test data, or the training loss, over simulated time, beside the frozen control.
 
     Parameters
     ----------
     data
         The report's data.
     column
-        ``test_accuracy`` or ``train_loss``.
+        That of the score, as ``test_accuracy``, or ``train_loss``.
     """
     return learning_curves(data.rounds, data.control, column)
 
@@ -149,7 +150,7 @@ def learning_curves(rounds: pd.DataFrame, control: pd.DataFrame | None, column: 
     column
         As of :func:`learning_figure`.
     """
-    is_accuracy = column == "test_accuracy"
+    is_percent = column != "train_loss" and score_of_columns([column]).is_fraction
     runs = [("this plan", rounds, ACCENT, "solid")]
     if control is not None and not control.empty:
         runs.append(("frozen control", control, CONTROL, "dash"))
@@ -157,15 +158,15 @@ def learning_curves(rounds: pd.DataFrame, control: pd.DataFrame | None, column: 
     unit_s, unit = time_unit(max((float(run["simulated_s"].max()) for _, run, _, _ in kept if len(run)), default=1.0))
     figure = go.Figure()
     for name, run, colour, dash in kept:
-        values: pd.Series[Any] = run[column] * (100 if is_accuracy else 1)
+        values: pd.Series[Any] = run[column] * (100 if is_percent else 1)
         figure.add_scatter(
             x=(run["simulated_s"] / unit_s).tolist(), y=values.tolist(), name=name,
             mode="lines+markers" if len(run) <= MOST_MARKERS else "lines",
             line={"color": colour, "dash": dash, "width": 2}, marker={"size": 5},
             customdata=run["round"].tolist(),
-            hovertemplate=f"{name}, round %{{customdata}}<br>%{{y:.4g}}{' %' if is_accuracy else ''}<extra></extra>",
+            hovertemplate=f"{name}, round %{{customdata}}<br>%{{y:.4g}}{' %' if is_percent else ''}<extra></extra>",
         )  # fmt: skip
-    figure.update_yaxes(ticksuffix=" %" if is_accuracy else "", rangemode="normal")
+    figure.update_yaxes(ticksuffix=" %" if is_percent else "", rangemode="normal")
     figure.update_xaxes(rangemode="tozero")
     return styled(figure, rows=None, x_title=f"simulated time, {unit}")
 

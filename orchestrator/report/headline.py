@@ -13,6 +13,7 @@ from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan
 from hybridsplit.scenarios.contracts.schedule import Simultaneous
+from hybridsplit.scenarios.scores import Score
 from hybridsplit.scenarios.units import counted, format_seconds
 
 _LAST_ROUNDS = 5
@@ -57,7 +58,7 @@ def tiles(data: ReportData) -> tuple[Tile, ...]:
         Tile("Round latency", format_seconds(plan.round_latency_s), f"{_set_by(data)}{longest}", plan.round_latency_s),
         _gap_tile(data),
         _progress_tile(data),
-        _accuracy_tile(data),
+        _score_tile(data),
         _time_tile(data),
         _memory_tile(data),
     )
@@ -102,28 +103,38 @@ def _gap_tile(data: ReportData) -> Tile:
     return Tile("Gap to the bound", percent(plan.gap, 2) if plan.gap >= 1e-6 else "0 %", note, plan.gap)
 
 
-def final_accuracy(rounds: pd.DataFrame | None) -> float | None:
-    """Return the last accuracy that was evaluated, as a fraction; None when there is none.
+def final_score(rounds: pd.DataFrame | None, score: Score) -> float | None:
+    """Return the last score that was evaluated; None when there is none.
 
     Parameters
     ----------
     rounds
         Rounds of a run.
+    score
+        Which score they have.
     """
     if rounds is None or rounds.empty:
         return None
-    evaluated = rounds["test_accuracy"].dropna()
+    evaluated = rounds[score.column].dropna()
     return float(evaluated.iloc[-1]) if len(evaluated) else None
 
 
-def _accuracy_tile(data: ReportData) -> Tile:
-    final = final_accuracy(data.rounds)
+def _shown(value: float, score: Score) -> str:
+    return percent(value) if score.is_fraction else score.text(value)
+
+
+def _score_tile(data: ReportData) -> Tile:
+    score = data.score
+    label, final = f"Final {score.label}", final_score(data.rounds, score)
     if final is None:
-        return Tile("Final accuracy", "–", "nothing was trained or evaluated")
-    frozen = final_accuracy(data.control)
+        return Tile(label, "–", "nothing was trained or evaluated")
+    frozen = final_score(data.control, score)
     note = f"test data, after {counted(len(data.rounds), 'round')}"
     return Tile(
-        "Final accuracy", percent(final), note if frozen is None else f"{note}; frozen control {percent(frozen)}", final
+        label,
+        _shown(final, score),
+        note if frozen is None else f"{note}; frozen control {_shown(frozen, score)}",
+        final,
     )
 
 
@@ -170,23 +181,28 @@ def what_training_bought(data: ReportData) -> str:
     str
         A sentence. The difference is set against the spread of the last rounds, since one within it shows nothing.
     """
-    final, frozen = final_accuracy(data.rounds), final_accuracy(data.control)
+    score = data.score
+    final, frozen = final_score(data.rounds, score), final_score(data.control, score)
     if final is None:
-        return "Nothing was trained here, so there is no accuracy to show."
+        return f"Nothing was trained here, so there is no {score.label} to show."
     if frozen is None or data.control is None:
         return (
-            "There is no frozen control to compare with, so this accuracy does not say what training the client parts "
-            "bought: a run in which they stay frozen would."
+            f"There is no frozen control to compare with, so this {score.label} does not say what training the client "
+            "parts bought: a run in which they stay frozen would."
         )
-    gained = (final - frozen) * 100
-    spreads = [
-        run["test_accuracy"].dropna().tail(_LAST_ROUNDS).std(ddof=0) * 100 for run in (data.rounds, data.control)
-    ]
+    scale = 100 if score.is_fraction else 1
+    gained = (final - frozen) * scale
+    spreads = [run[score.column].dropna().tail(_LAST_ROUNDS).std(ddof=0) * scale for run in (data.rounds, data.control)]
     spread = float(max(spreads))
     verdict = (
-        f"Training the client parts ended {abs(gained):.1f} points {'above' if gained >= 0 else 'below'} the frozen "
-        f"control ({percent(final)} against {percent(frozen)})"
+        f"Training the client parts ended {_apart(abs(gained), score)} {'above' if gained >= 0 else 'below'} the "
+        f"frozen control ({_shown(final, score)} against {_shown(frozen, score)})"
     )
+    apart = _apart(spread, score)
     if abs(gained) <= 2 * spread:
-        return f"{verdict}, within twice the spread of the last rounds ({spread:.1f} points): it shows no difference."
-    return f"{verdict}; the last rounds spread by {spread:.1f} points. One run each: another seed may differ."
+        return f"{verdict}, within twice the spread of the last rounds ({apart}): it shows no difference."
+    return f"{verdict}; the last rounds spread by {apart}. One run each: another seed may differ."
+
+
+def _apart(difference: float, score: Score) -> str:
+    return f"{difference:.1f} points" if score.is_fraction else f"{difference:.3f}"

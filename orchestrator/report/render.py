@@ -45,7 +45,8 @@ def render_report(data: ReportData) -> str:
     """
     truth, truth_details = truth_tables(data)
     shown = None if data.ledger.of(Source.REPLAYED).empty else ShownRound(data)
-    has_accuracy = not data.rounds.empty and bool(data.rounds["test_accuracy"].notna().any())
+    column = data.score.column
+    has_score = not data.rounds.empty and bool(data.rounds[column].notna().any())
     has_loss = not data.rounds.empty and bool(data.rounds["train_loss"].notna().any())
     moves = data.followed is not None and any(change.moved_bytes for change in data.followed.changes)
     occurs = {
@@ -81,7 +82,8 @@ def render_report(data: ReportData) -> str:
         "queue_figure": None if shown is None else drawn(queue_figure(shown)),
         "critical_table": None if shown is None else critical_table(shown),
         "is_measured": bool(data.memory["measured_peak_bytes"].notna().any()),
-        "accuracy_figure": drawn(learning_figure(data, "test_accuracy")) if has_accuracy else None,
+        "score_label": f"Test {data.score.label}",
+        "accuracy_figure": drawn(learning_figure(data, column)) if has_score else None,
         "loss_figure": drawn(learning_figure(data, "train_loss")) if has_loss else None,
         "bought": what_training_bought(data),
         "truth": truth,

@@ -154,13 +154,13 @@ def _judged(one: Candidate, runs: Sequence[SeedRun]) -> Judged | None:
     figure = _accuracy(one, runs)
     if one.plan is None or figure is None:
         return None
-    return Judged(one.name, figure.mean, *_cost(one), by_seed={run.seed: run.test_accuracy[-1] for run in runs})
+    return Judged(one.name, figure.mean, *_cost(one), by_seed={run.seed: run.test_score[-1] for run in runs})
 
 
 def _accuracy(one: Candidate, runs: Sequence[SeedRun]) -> MeanOverSeeds | None:
     if one.model.accuracy is not None:
         return MeanOverSeeds(mean=one.model.accuracy, num_seeds=1)
-    return mean_over_seeds([run.test_accuracy[-1] for run in runs])
+    return mean_over_seeds([run.test_score[-1] for run in runs])
 
 
 def _place(one: Candidate, judged: Sequence[Judged], front: Sequence[FrontPoint], unsure: frozenset[str]) -> str:
@@ -197,7 +197,7 @@ def _row(one: Candidate, runs: Sequence[SeedRun], score: str, place: str) -> Sea
 def _correlations(found: Sequence[Candidate], runs: Mapping[str, Sequence[SeedRun]]) -> tuple[RankCorrelation, ...]:
     """Return what every score, and a third of the rounds, were worth on the models that were trained."""
     trained = [one for one in found if one.name in runs and one.scores is not None]
-    accuracies = [_mean([run.test_accuracy[-1] for run in runs[one.name]]) for one in trained]
+    accuracies = [_mean([run.test_score[-1] for run in runs[one.name]]) for one in trained]
     by_score = {name: [one.scores.by_name[name] for one in trained if one.scores is not None] for name in SCORES} | {
         "third of the rounds": [_mean([_early(run) for run in runs[one.name]]) for one in trained]
     }
@@ -206,7 +206,7 @@ def _correlations(found: Sequence[Candidate], runs: Mapping[str, Sequence[SeedRu
 
 
 def _early(run: SeedRun) -> float:
-    return run.test_accuracy[max(0, len(run.test_accuracy) // 3 - 1)]
+    return run.test_score[max(0, len(run.test_score) // 3 - 1)]
 
 
 def _mean(values: Sequence[float]) -> float:

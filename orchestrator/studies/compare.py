@@ -11,8 +11,10 @@ from hybridsplit.orchestrator.pipeline import RunSettings
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.plan import Plan
+from hybridsplit.scenarios.contracts.summary import Scored, scores_of
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import score_called
 from hybridsplit.solver.planner import compute_bounds, make_plan
 from hybridsplit.solver.strategies import Strategy, find_strategy
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class ComparedStrategy(FrozenValue):
+class ComparedStrategy(Scored):
     """What one strategy comes to. Figures are None where it has no plan, and of training where nothing was trained."""
 
     strategy: str
@@ -38,7 +40,12 @@ class ComparedStrategy(FrozenValue):
     batch_sizes: str | None = None
     """How often each was chosen; None where they are no choice."""
     test_accuracy: float | None = None
+    test_macro_f1: float | None = None
+    test_r2: float | None = None
+    """After the last round, by ``model.problem_type``."""
     frozen_control_accuracy: float | None = None
+    frozen_control_macro_f1: float | None = None
+    frozen_control_r2: float | None = None
     simulated_s: float | None = None
 
 
@@ -220,17 +227,16 @@ def train_plans(
     from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or scenario.training.rounds
-    trained_rows: dict[str, dict[str, float]] = {}
+    trained_rows: dict[str, dict[str, float | None]] = {}
     plans = comparison.plans
     with worker_pool(scenario, settings) as executor:
         for position, (strategy, plan) in enumerate(plans.items()):
             on_progress(f"{strategy}, {position + 1} of {len(plans)}", position / len(plans))
             trained = train_by_plan(plan, scenario, options, executor, num_rounds, _unheard, with_control=True)
             last = trained.result.records[-1]
-            row = {"test_accuracy": last.test_accuracy, "simulated_s": last.simulated_s}
-            if trained.control is not None:
-                row["frozen_control_accuracy"] = trained.control.records[-1].test_accuracy
-            trained_rows[strategy] = row
+            frozen = None if trained.control is None else trained.control.records[-1].test_score
+            scores = scores_of(score_called(last.score), last.test_score, frozen)
+            trained_rows[strategy] = scores | {"simulated_s": last.simulated_s}
     rows = tuple(row.model_copy(update=trained_rows.get(row.strategy, {})) for row in comparison.rows)
     return replace(comparison, rows=rows)
 

@@ -17,6 +17,7 @@ from hybridsplit.profiler.rounds_to import reaches, rounds_to
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.errors import ContractError, UsageError
 from hybridsplit.scenarios.schema import PilotConstants, Scenario
+from hybridsplit.scenarios.scores import ACCURACY, score_for
 from hybridsplit.scenarios.sections.pilot import CONSTANTS
 
 if TYPE_CHECKING:
@@ -87,14 +88,13 @@ def target_of(scenario: Scenario) -> tuple[float, bool]:
     UsageError
         If it states none.
     """
-    objective = scenario.objective
-    if objective.target_accuracy is not None:
-        return objective.target_accuracy, True
-    if objective.target_loss is not None:
-        return objective.target_loss, False
+    if (target := scenario.objective.target) is not None:
+        return target
+    score = score_for(scenario.model.problem_type)
+    key = "target_accuracy" if score is ACCURACY else "target_score"
     raise UsageError(
-        f"{scenario.name}: objective.target_accuracy: is needed for pilots; state a test accuracy to be reached, or a "
-        "training loss under objective.target_loss: --set objective.target_accuracy=0.9"
+        f"{scenario.name}: objective.{key}: is needed for pilots; state a test {score.label} to be reached, or a "
+        f"training loss under objective.target_loss: --set objective.{key}=0.9"
     )
 
 
@@ -213,6 +213,7 @@ def fitted(scenario: Scenario, observations: Sequence[Observation], design: Desi
     error = held_out_error(observations)
     return PilotConstants(
         target_accuracy=scenario.objective.target_accuracy,
+        target_score=scenario.objective.target_score,
         target_loss=scenario.objective.target_loss,
         rounds=model.rounds,
         not_identified=model.not_identified,  # type: ignore[arg-type]
@@ -242,7 +243,7 @@ def _curve(scenario: Scenario, plan: Plan, num_rounds: int, executor: Executor[A
     curve: list[float] = []
 
     def note(record: RoundRecord) -> None:
-        value = record.test_accuracy if rising else record.train_loss
+        value = record.test_score if rising else record.train_loss
         curve.append(float("inf") if value is None else value)
         if reaches(curve, target, rising=rising):
             raise _Enough

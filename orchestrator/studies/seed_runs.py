@@ -14,6 +14,7 @@ from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import ACCURACY, ScoreName
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.pipeline import RunSettings
@@ -28,7 +29,10 @@ class SeedRun(FrozenValue):
     seed: int
     simulated_s: tuple[float, ...]
     """At the end of every round."""
-    test_accuracy: tuple[float, ...]
+    test_score: tuple[float, ...]
+    """Of the test data, after every round."""
+    score: ScoreName = ACCURACY.name
+    """Which score that is."""
     train_loss: tuple[float | None, ...]
     bytes_a_round: int
     joules_a_round: float | None
@@ -93,7 +97,8 @@ def train_and_keep(
         strategy=name,
         seed=seeded.seed,
         simulated_s=tuple(record.simulated_s for record in records),
-        test_accuracy=tuple(record.test_accuracy for record in records),
+        test_score=tuple(record.test_score for record in records),
+        score=records[-1].score,
         train_loss=tuple(record.train_loss for record in records),
         bytes_a_round=sum(client.uplink_bytes + client.downlink_bytes for client in plan.clients),
         joules_a_round=None if None in energies else math.fsum(energy or 0.0 for energy in energies),

@@ -17,6 +17,7 @@ from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_ov
 from hybridsplit.profiler.rounds_to import rounds_to
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import ACCURACY, Score, score_called
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +26,18 @@ if TYPE_CHECKING:
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.contracts.plan import Plan
 
-FIGURES = ("test_accuracy", "seconds_to_target", "bytes_to_target", "joules_to_target")
-"""What is compared: final accuracy, and what it took to reach the target."""
+_TO_TARGET = ("seconds_to_target", "bytes_to_target", "joules_to_target")
+
+
+def figures_of(score: Score) -> tuple[str, ...]:
+    """Return what is compared: the final score, and what it took to reach the target.
+
+    Parameters
+    ----------
+    score
+        What the model is judged by.
+    """
+    return (score.column, *_TO_TARGET)
 
 
 class StrategyOverSeeds(FrozenValue):
@@ -34,6 +45,8 @@ class StrategyOverSeeds(FrozenValue):
 
     strategy: str
     test_accuracy: MeanOverSeeds | None = None
+    test_macro_f1: MeanOverSeeds | None = None
+    test_r2: MeanOverSeeds | None = None
     seconds_to_target: MeanOverSeeds | None = None
     bytes_to_target: MeanOverSeeds | None = None
     joules_to_target: MeanOverSeeds | None = None
@@ -56,11 +69,14 @@ class SeedStudy:
         By strategy, a run a seed.
     strategies
         Summaries, in the order asked for.
+    score
+        What the model is judged by.
     """
 
     target: tuple[float, bool] | None
     runs: Mapping[str, tuple[SeedRun, ...]]
     strategies: tuple[StrategyOverSeeds, ...]
+    score: Score = ACCURACY
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -70,10 +86,10 @@ class SeedStudy:
         rows = []
         for one in self.strategies:
             row: dict[str, Any] = {"strategy": one.strategy}
-            for name in FIGURES:
+            for name in figures_of(self.score):
                 row |= _columns(name, getattr(one, name))
             row["fullest"] = one.fullest
-            for name in FIGURES:
+            for name in figures_of(self.score):
                 row |= _columns(f"{name}_minus_first", one.minus_first.get(name))
                 row[f"{name}_verdict"] = one.verdicts.get(name, "")
             rows.append(row)
@@ -138,13 +154,7 @@ def train_over_seeds(
                     train_and_keep(plans[strategy], strategy, seeded, options, executor, settings, files[strategy])
         for strategy, file in files.items():
             runs[strategy].append(kept_run(file))
-    objective = scenario.objective
-    target = None
-    if objective.target_accuracy is not None:
-        target = (objective.target_accuracy, True)
-    elif objective.target_loss is not None:
-        target = (objective.target_loss, False)
-    return summarised({strategy: tuple(own) for strategy, own in runs.items()}, target)
+    return summarised({strategy: tuple(own) for strategy, own in runs.items()}, scenario.objective.target)
 
 
 def summarised(runs: Mapping[str, tuple[SeedRun, ...]], target: tuple[float, bool] | None) -> SeedStudy:
@@ -157,37 +167,39 @@ def summarised(runs: Mapping[str, tuple[SeedRun, ...]], target: tuple[float, boo
     target
         What is to be reached, and whether more of it is better; None for no target.
     """
-    figures = {strategy: _figures(own, target) for strategy, own in runs.items()}
+    score = score_called(next(iter(runs.values()))[0].score)
+    names = figures_of(score)
+    figures = {strategy: _figures(own, target, score) for strategy, own in runs.items()}
     first = next(iter(figures.values()))
     strategies = []
     for strategy, own in figures.items():
         minus, words = {}, {}
-        for name in FIGURES if own is not first else ():
+        for name in names if own is not first else ():
             pairs = zip(own[name], first[name], strict=True)
             minus[name] = mean_over_seeds([one - other for one, other in pairs])
-            if target is not None or name == "test_accuracy":
-                words[name] = verdict(minus[name], less_is_better=name != "test_accuracy")
+            if target is not None or name == score.column:
+                words[name] = verdict(minus[name], less_is_better=name != score.column)
         strategies.append(
             StrategyOverSeeds(
                 strategy=strategy,
                 fullest=max(run.fullest for run in runs[strategy]),
                 minus_first=minus,
                 verdicts=words,
-                **{name: mean_over_seeds(own[name]) for name in FIGURES},
+                **{name: mean_over_seeds(own[name]) for name in names},
             )
         )
-    return SeedStudy(target, runs, tuple(strategies))
+    return SeedStudy(target, runs, tuple(strategies), score)
 
 
-def _figures(runs: Sequence[SeedRun], target: tuple[float, bool] | None) -> dict[str, list[float]]:
+def _figures(runs: Sequence[SeedRun], target: tuple[float, bool] | None, score: Score) -> dict[str, list[float]]:
     """By figure, its value at every seed; infinite where the target was not reached, or is none."""
-    found: dict[str, list[float]] = {name: [] for name in FIGURES}
+    found: dict[str, list[float]] = {name: [] for name in figures_of(score)}
     for run in runs:
         rounds = math.inf
         if target is not None:
-            values = run.test_accuracy if target[1] else [math.inf if v is None else v for v in run.train_loss]
+            values = run.test_score if target[1] else [math.inf if v is None else v for v in run.train_loss]
             rounds = rounds_to(values, target[0], rising=target[1])
-        found["test_accuracy"].append(run.test_accuracy[-1])
+        found[score.column].append(run.test_score[-1])
         found["seconds_to_target"].append(_at(run.simulated_s, rounds))
         found["bytes_to_target"].append(rounds * run.bytes_a_round)
         found["joules_to_target"].append(math.inf if run.joules_a_round is None else rounds * run.joules_a_round)

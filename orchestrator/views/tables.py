@@ -16,6 +16,7 @@ from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
+from hybridsplit.scenarios.scores import ACCURACY
 from hybridsplit.scenarios.units import format_bytes_of, format_joules, format_seconds
 
 if TYPE_CHECKING:
@@ -211,13 +212,14 @@ def comparison_table(rows: Sequence[ComparedStrategy]) -> Table:
     """One row a strategy, with time to progress relative to ``optimal``."""
     title = "Strategies on the same problem"
     table = FittingTable(title)
-    trained = any(row.test_accuracy is not None for row in rows)
+    trained = next((row for row in rows if row.test_score is not None), None)
+    score = ACCURACY if trained is None else trained.score
     # For any other objective its column stays what it was: seconds are those of the objective.
     of = "time to target" if any(row.objective == "time-to-target" for row in rows) else "time to progress"
     names = ["strategy", "round latency", "progress", of, "vs optimal", "cuts", "modes"]
     chooses_batch = any(row.batch_sizes is not None for row in rows)
     names += ["batch sizes"] if chooses_batch else []
-    for name in [*names, *(["accuracy", "frozen control"] if trained else [])]:
+    for name in [*names, *([] if trained is None else [score.label, "frozen control"])]:
         is_text = name in ("strategy", "cuts", "modes", "batch sizes")
         table.add_column(
             name, justify="left" if is_text else "right", no_wrap=name == "strategy",
@@ -227,7 +229,7 @@ def comparison_table(rows: Sequence[ComparedStrategy]) -> Table:
         if row.infeasible is not None:
             table.add_row(row.strategy, "[red]infeasible[/]")
             continue
-        accuracies = (row.test_accuracy, row.frozen_control_accuracy) if trained else ()
+        scores = () if trained is None else (row.test_score, row.frozen_control_score)
         table.add_row(
             row.strategy,
             "-" if row.round_latency_s is None else format_seconds(row.round_latency_s),
@@ -237,7 +239,7 @@ def comparison_table(rows: Sequence[ComparedStrategy]) -> Table:
             row.cuts,
             row.modes,
             *([row.batch_sizes] if chooses_batch else []),
-            *("-" if accuracy is None else f"{accuracy:.1%}" for accuracy in accuracies),
+            *("-" if value is None else score.text(value) for value in scores),
         )
     return table
 

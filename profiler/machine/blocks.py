@@ -129,7 +129,7 @@ def _steps(
             begin = clock()
             h = part(x, batch.mask_BS)
             if index == len(parts) - 1:
-                h = task_loss(h, batch.labels, scenario.model.task)
+                h = task_loss(h, batch.labels, scenario.model.loss_kind)
             marks.append(((index, "forward"), clock() - begin))
             kept.append((x, h))
         gradient: Tensor | None = None
@@ -191,7 +191,7 @@ def _alone(
         for parameter in parameters:
             parameter.grad = None
         y = part(x.detach(), batch.mask_BS)
-        outputs[:] = [task_loss(y, batch.labels, scenario.model.task) if is_last else y]
+        outputs[:] = [task_loss(y, batch.labels, scenario.model.loss_kind) if is_last else y]
 
     forward()
     gradient = torch.ones_like(outputs[0])

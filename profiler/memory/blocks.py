@@ -190,7 +190,7 @@ def _graph_memory(part: Part, x: Tensor, batch: Batch, training: Training, *, wa
 
 
 def _loss_bytes(logits: Tensor, batch: Batch, scenario: Scenario) -> int:
-    server = ServerSide(Part({}), scenario.training, scenario.model.task)
+    server = ServerSide(Part({}), scenario.training, scenario.model.loss_kind)
     meter = LiveBytes()
     meter.track([logits, batch.labels])
     standing_bytes = meter.live_bytes

@@ -115,7 +115,7 @@ def client_memory(
     with shapes_only(kernels, traced.memo):
         part = traced.model.client_part(cut, mode)
         whole = cut == traced.model.num_blocks
-        on_device = ServerSide(traced.model.server_part(cut), training, scenario.model.task) if whole else None
+        on_device = ServerSide(traced.model.server_part(cut), training, scenario.model.loss_kind) if whole else None
         link: ServerLink = _WatchedLink(trace, on_device)
         estimator = make_estimator(mode, part, training, recompute)
         try:
@@ -187,7 +187,7 @@ def server_memory(
         with torch.no_grad():
             smashed = below(traced.batch.inputs, traced.batch.mask_BS)
         part = traced.model.server_part(cut)
-        server = ServerSide(part, scenario.training, scenario.model.task)
+        server = ServerSide(part, scenario.training, scenario.model.loss_kind)
         try:
             with trace.watching(part.parameters()):
                 _hold(trace, part, Batch(_received(smashed), traced.batch.labels, traced.batch.mask_BS))

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hybridsplit.runtime.data.labels import class_labels
 from hybridsplit.runtime.data.sources import Samples, prepared_images
+from hybridsplit.runtime.data.targets import Where, targets_of
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import ImageArchive, Scenario
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.units import format_bytes
 
 _FLOAT_BYTES = 4
@@ -38,17 +39,18 @@ def load_image_archive(data: ImageArchive, scenario: Scenario) -> tuple[Samples,
         raise ScenarioError(
             f"data.path: {data.path}: needs an .npz file with 'images' and 'labels' ({type(error).__name__}: {error})"
         ) from error
-    if images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels) or images.size == 0:
+    most = 1 if scenario.model.problem_type == SINGLE_LABEL else 2
+    if images.ndim not in (3, 4) or not 1 <= labels.ndim <= most or len(images) != len(labels) or images.size == 0:
         raise ScenarioError(
             f"data.path: {data.path}: found images {list(images.shape)} and labels {list(labels.shape)}; "
-            "needs [N, H, W(, C)] and [N]"
+            f"needs [N, H, W(, C)] and [N]{' or [N, K]' if most > 1 else ''}"
         )
     _check_layout(images.shape, data.path)
-    classes, num_classes = class_labels(
-        labels.tolist(), f"data.path: {data.path}: labels", lambda index: f"labels[{index}]"
-    )
+    where = Where(f"data.path: {data.path}: labels", lambda index: f"labels[{index}]")
+    targets = targets_of([labels.tolist()], where, scenario.model.problem_type)
     _check_size(math.prod((len(images), *images.shape[3:], data.image_size, data.image_size)) * _FLOAT_BYTES, data)
-    return prepared_images(_finite_images(images, data.path), classes, data.image_size, scenario), num_classes
+    pixels = _finite_images(images, data.path)
+    return prepared_images(pixels, targets.labels, data.image_size, scenario, targets.names), targets.num_outputs
 
 
 def _check_directory(data: ImageArchive) -> None:

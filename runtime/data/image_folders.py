@@ -56,7 +56,7 @@ def load_image_folder(data: ImageFolder, scenario: Scenario) -> tuple[Samples, i
         )
     images = torch.stack([_read(path, channels, data.image_size) for path, _ in everything])
     labels = torch.tensor([label for _, label in everything], dtype=torch.long)
-    samples = prepared_images(images, labels, data.image_size, scenario)
+    samples = prepared_images(images, labels, data.image_size, scenario, tuple(names))
     return samples, len(names), None if data.test_path is None else len(test_files)
 
 

@@ -59,6 +59,18 @@ def class_labels(values: Sequence[object], where: str, place_of: Callable[[int],
     return torch.tensor(classes, dtype=torch.long), largest + 1
 
 
+def class_names(values: Sequence[object]) -> tuple[str, ...]:
+    """Return the names of classes in their order; none where classes are numbers.
+
+    Parameters
+    ----------
+    values
+        Labels that :func:`class_labels` took.
+    """
+    texts = {str(value).strip() for value in values}
+    return () if any(_is_number(text) for text in texts) else tuple(sorted(texts))
+
+
 def _numbered(names: Sequence[str], where: str) -> tuple[Tensor, int]:
     """Number names in sorted order."""
     number_of = {name: number for number, name in enumerate(sorted(set(names)))}

@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from hybridsplit.runtime.data.labels import class_labels
-from hybridsplit.runtime.data.sources import Samples
-from hybridsplit.runtime.data.table_files import Tables, codes, read_tables
+from hybridsplit.runtime.data.sources import Samples, keyed_by
+from hybridsplit.runtime.data.table_files import Tables, codes, read_tables, table_targets
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import NumberTable, Scenario
 from hybridsplit.scenarios.shown import shown
@@ -26,24 +25,24 @@ def load_number_table(data: NumberTable, scenario: Scenario) -> tuple[Samples, i
         If the table cannot be read, lacks a column, or holds what is no finite number; the message names the line.
     """
     tables = read_tables(data.path, data.test_path)
-    labels = tables.complete_column(data.label_column, "label_column")
-    classes, num_classes = class_labels(labels, f"data.label_column: {tables.path}", tables.place)
+    targets = table_targets(data, tables, scenario.model.problem_type)
     keys = None if data.key_column is None else tables.complete_column(data.key_column, "key_column")
     names = data.columns or tuple(
-        name for name in tables.train.columns if name not in (data.label_column, data.key_column)
+        name for name in tables.train.columns if name not in (*data.columns_of_labels, data.key_column)
     )
-    if not names or data.label_column in names:
+    if not names or not set(names).isdisjoint(data.columns_of_labels):
         raise ScenarioError(
             f"data.columns: {tables.path}: found {', '.join(names) or 'no column'} beside the label "
-            f"{shown(data.label_column)}; needs at least one column of numbers, and not the label"
+            f"{shown(', '.join(data.columns_of_labels))}; needs at least one column of numbers, and not the label"
         )
     numbers_NF = torch.stack([_numbers(tables, name) for name in names], dim=1)
     if data.standardise:
         train_NF = numbers_NF[: len(tables.train.rows)]
         deviation_F = train_NF.std(0, correction=0).clamp_min(_SMALLEST)
         numbers_NF = (numbers_NF - train_NF.mean(0)) / deviation_F
-    samples = Samples(numbers_NF.float(), classes, None, classes if keys is None else codes(keys))
-    return samples, num_classes, tables.num_test
+    labels, names = targets.labels, targets.names
+    samples = Samples(numbers_NF.float(), labels, None, keyed_by(labels) if keys is None else codes(keys), names)
+    return samples, targets.num_outputs, tables.num_test
 
 
 def _numbers(tables: Tables, name: str) -> Tensor:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridsplit.runtime.data.labels import class_labels
-from hybridsplit.runtime.data.sources import Samples
+from hybridsplit.runtime.data.sources import Samples, keyed_by
+from hybridsplit.runtime.data.targets import Where, targets_of
 from hybridsplit.runtime.models.facts import channels_read
 from hybridsplit.runtime.models.seeded import seeded
 from hybridsplit.scenarios.errors import ScenarioError
@@ -62,8 +62,10 @@ def load_own_data(data: PythonData, scenario: Scenario) -> tuple[Samples, int, i
         labels = inputs if mask_NS is None else inputs.masked_fill(~mask_NS, -100)
         samples, num_classes = Samples(inputs, labels, mask_NS, torch.zeros(len(inputs), dtype=torch.long)), 0
     else:
-        classes, num_classes = class_labels([y for _, y, _ in items], _WHERE, lambda index: f"sample {index}")
-        samples = Samples(inputs, classes, mask_NS, classes)
+        where = Where(_WHERE, lambda index: f"sample {index}")
+        targets = targets_of([[y for _, y, _ in items]], where, scenario.model.problem_type)
+        num_classes = targets.num_outputs
+        samples = Samples(inputs, targets.labels, mask_NS, keyed_by(targets.labels), targets.names)
     return samples, num_classes, None if len(parts) == 1 else sizes[1]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hybridsplit.runtime.data.dealing import check_counts, ends_of_runs
-from hybridsplit.runtime.data.sources import Samples
+from hybridsplit.runtime.data.sources import Samples, keyed_by
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Client, Dirichlet, Iid, Scenario
@@ -35,7 +35,7 @@ def partition(samples: Samples, scenario: Scenario) -> Mapping[str, Tensor]:
     elif isinstance(scheme, Dirichlet):
         # Small concentrations may leave a client with next to nothing; the usual remedy is to draw again.
         for _ in range(_DRAWS):
-            dealt = _dirichlet(samples, clients, scheme.alpha, rng)
+            dealt = _dirichlet(samples, clients, scheme.alpha, scheme.label_bins, rng)
             if min(map(len, dealt)) >= batch_size:
                 break
     else:
@@ -50,10 +50,10 @@ def _deal(order: np.ndarray, weights: list[float]) -> list[np.ndarray]:
 
 
 def _dirichlet(
-    samples: Samples, clients: tuple[Client, ...], alpha: float, rng: np.random.Generator
+    samples: Samples, clients: tuple[Client, ...], alpha: float, bins: int | None, rng: np.random.Generator
 ) -> list[np.ndarray]:
     """Deal each label's samples in proportions drawn from Dirichlet(alpha · data shares) (arXiv 2102.02079)."""
-    labels = samples.keys_N.numpy() if samples.labels.ndim > 1 else samples.labels.numpy()
+    labels = _label_codes(samples, bins).numpy()
     base = np.array([client.data_weight for client in clients]) * len(clients)
     dealt: list[list[np.ndarray]] = [[] for _ in clients]
     for label in np.unique(labels):
@@ -85,8 +85,18 @@ def _by_key(samples: Samples, clients: tuple[Client, ...], rng: np.random.Genera
 
 
 def _keyed_by_label(samples: Samples) -> Samples:
-    keys = samples.keys_N if samples.labels.ndim > 1 else samples.labels
-    return Samples(samples.inputs, samples.labels, samples.mask_NS, keys)
+    return Samples(samples.inputs, samples.labels, samples.mask_NS, _label_codes(samples, None))
+
+
+def _label_codes(samples: Samples, bins: int | None) -> Tensor:
+    """[N] integers that are equal where labels are, or of numbers the bin: of several labels, all are equal."""
+    labels = samples.labels
+    if bins is not None:
+        # Ranks and not values are divided, so that bins are equally full whatever the numbers are.
+        return labels[:, 0].argsort(stable=True).argsort(stable=True) * bins // len(labels)
+    if labels.is_floating_point():
+        return keyed_by(labels)
+    return samples.keys_N if labels.ndim > 1 else labels
 
 
 def draw_batch(

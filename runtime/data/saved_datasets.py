@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hybridsplit.runtime.data.image_folders import as_tensor
-from hybridsplit.runtime.data.labels import class_labels
-from hybridsplit.runtime.data.sources import Samples, prepared_images
+from hybridsplit.runtime.data.sources import Samples, keyed_by, prepared_images
 from hybridsplit.runtime.data.tables import check_tokens, tokenize
+from hybridsplit.runtime.data.targets import Targets, Where, targets_of
 from hybridsplit.runtime.models.facts import channels_read
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import SavedDataset, Scenario, TextSource
@@ -39,19 +38,24 @@ def load_saved_dataset(data: SavedDataset, scenario: Scenario) -> tuple[Samples,
     parts = _splits(data)
     task = scenario.model.task
     column = data.column or _COLUMN[task]
-    labels: list[Any] = []
+    columns: list[list[Any]] = []
+    key = "label_column" if data.label_columns is None else "label_columns"
     if task != "causal-lm":
-        labels = _values(parts, data.label_column, "label_column", data)
+        columns = [_values(parts, name, key, data) for name in data.columns_of_labels]
     values = _values(parts, column, "column", data)
-    classes, num_classes = torch.zeros(len(values), dtype=torch.long), 0
-    if labels:
-        where = f"data.label_column: {data.path}"
-        classes, num_classes = class_labels(["" if y is None else y for y in labels], where, _row)
-    samples = _samples(data, values, column, classes, scenario)
-    return samples, num_classes, None if len(parts) == 1 else len(parts[1])
+    targets = Targets(torch.zeros(len(values), dtype=torch.long), 0)
+    if columns:
+        known = [["" if y is None else y for y in labels] for labels in columns]
+        targets = targets_of(
+            known, Where(f"data.{key}: {data.path}", _row), scenario.model.problem_type,
+            names=data.columns_of_labels, separator=data.label_separator,
+        )  # fmt: skip
+    samples = _samples(data, values, column, targets, scenario)
+    return samples, targets.num_outputs, None if len(parts) == 1 else len(parts[1])
 
 
-def _samples(data: SavedDataset, values: list[Any], column: str, classes: Tensor, scenario: Scenario) -> Samples:
+def _samples(data: SavedDataset, values: list[Any], column: str, targets: Targets, scenario: Scenario) -> Samples:
+    labels, names = targets.labels, targets.names
     task, where = scenario.model.task, f"data.column: {data.path}: {column}"
     if task in TextSource.tasks:
         if data.tokenizer is None:
@@ -64,8 +68,8 @@ def _samples(data: SavedDataset, values: list[Any], column: str, classes: Tensor
         input_ids, mask_NS = tokenize(data.tokenizer, values, scenario)
         check_tokens(input_ids, mask_NS, where, _row, scenario)
         if task == "causal-lm":
-            return Samples(input_ids, input_ids.masked_fill(~mask_NS, -100), mask_NS, classes)
-        return Samples(input_ids, classes, mask_NS, classes)
+            return Samples(input_ids, input_ids.masked_fill(~mask_NS, -100), mask_NS, labels)
+        return Samples(input_ids, labels, mask_NS, keyed_by(labels), names)
     if task == "image-classification":
         if data.image_size is None:
             raise ScenarioError("data.image_size: is needed for images; state the side of the resized square, pixels")
@@ -76,12 +80,12 @@ def _samples(data: SavedDataset, values: list[Any], column: str, classes: Tensor
             )
         channels = channels_read(scenario.model, _COLOUR)
         images = torch.stack([as_tensor(image, channels, data.image_size) for image in values])
-        return prepared_images(images, classes, data.image_size, scenario)
+        return prepared_images(images, labels, data.image_size, scenario, names)
     try:
         numbers = torch.from_numpy(np.asarray(values, dtype=np.float32))
     except (TypeError, ValueError) as error:
         raise ScenarioError(f"{where}: not numbers of one shape in every row ({gist(error)})") from error
-    return Samples(numbers, classes, None, classes)
+    return Samples(numbers, labels, None, keyed_by(labels), names)
 
 
 def _splits(data: SavedDataset) -> list[Any]:

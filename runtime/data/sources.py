@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridsplit.runtime.data.targets import check_scored
 from hybridsplit.runtime.models.blocks import Block
 from hybridsplit.runtime.models.build import build_whole
 from hybridsplit.runtime.models.facts import Sample, channels_read, outputs_stated, vocabulary_read
@@ -19,6 +20,7 @@ from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import DataSource, Digits, ImageSource, Scenario, SyntheticTokens, TextSource
+from hybridsplit.scenarios.scores import REGRESSION, SINGLE_LABEL
 from hybridsplit.scenarios.streams import stream_seed
 
 
@@ -31,17 +33,21 @@ class Samples:
     inputs
         Token ids [N, S], or images [N, C, H, W].
     labels
-        [N] classes, or [N, S] token ids for a causal language model.
+        [N] classes; [N, K] numbers, or 0 and 1 for labels that do not exclude one another; or [N, S] token ids for a
+        causal language model.
     mask_NS
         Attention mask, bool; None where nothing is padded.
     keys_N
         Natural key of each sample as an integer code, for partitioning.
+    label_names
+        Names of classes, labels or numbers, where the data have any.
     """
 
     inputs: Tensor
     labels: Tensor
     mask_NS: Tensor | None
     keys_N: Tensor
+    label_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -53,12 +59,12 @@ class Samples:
     def subset(self, index: Tensor) -> Samples:
         """Return the samples at an index."""
         mask_NS = None if self.mask_NS is None else self.mask_NS[index]
-        return Samples(self.inputs[index], self.labels[index], mask_NS, self.keys_N[index])
+        return Samples(self.inputs[index], self.labels[index], mask_NS, self.keys_N[index], self.label_names)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and test samples, and the number of classes."""
+    """Training and test samples, and the number of classes, labels or numbers; 0 for a language model."""
 
     train: Samples
     test: Samples
@@ -93,7 +99,9 @@ def load_dataset(scenario: Scenario) -> Dataset:
         order = torch.arange(len(samples)).roll(num_test)  # those of the test set come last
     if num_test >= len(samples):
         raise ScenarioError(f"data: found {len(samples)} samples; the test set alone would take {num_test} of them")
-    return Dataset(samples.subset(order[num_test:]), samples.subset(order[:num_test]), num_classes)
+    test = samples.subset(order[:num_test])
+    check_scored(scenario, test.labels)
+    return Dataset(samples.subset(order[num_test:]), test, num_classes)
 
 
 def head_size(scenario: Scenario) -> int | None:
@@ -106,7 +114,13 @@ def head_size(scenario: Scenario) -> int | None:
 def states_shapes(scenario: Scenario) -> bool:
     """Whether a scenario states its model's inputs and outputs, so that no data need to be loaded to build it."""
     has_own_head = scenario.model.checkpoint is None or scenario.model.task == "causal-lm"
-    return has_own_head and scenario.model.python is None and isinstance(scenario.data, (ImageSource, TextSource))
+    return has_own_head and _states_samples(scenario)
+
+
+def _states_samples(scenario: Scenario) -> bool:
+    """Whether model and source state what samples and their labels are like."""
+    has_classes = scenario.model.problem_type == SINGLE_LABEL
+    return has_classes and scenario.model.python is None and isinstance(scenario.data, (ImageSource, TextSource))
 
 
 def sample_of(scenario: Scenario, dataset: Dataset | None = None) -> Sample | None:
@@ -119,7 +133,7 @@ def sample_of(scenario: Scenario, dataset: Dataset | None = None) -> Sample | No
     dataset
         Its data; loaded where they are needed and not given.
     """
-    if scenario.model.python is None and isinstance(scenario.data, (ImageSource, TextSource)):
+    if _states_samples(scenario):
         return None
     dataset = load_dataset(scenario) if dataset is None else dataset
     train, test = dataset.train, dataset.test
@@ -166,10 +180,16 @@ def whole_model(
 
 
 def _check_labels(scenario: Scenario, num_classes: int) -> None:
-    """Refuse a model by value whose head has fewer outputs than the data has classes."""
+    """Refuse a model by value whose head has fewer outputs than the data has classes, or not one a label or number."""
     if scenario.model.config is None or scenario.model.task == "causal-lm":
         return
     outputs = outputs_stated(scenario.model)
+    if scenario.model.problem_type != SINGLE_LABEL and outputs != num_classes:
+        what = "numbers to predict" if scenario.model.problem_type == REGRESSION else "labels"
+        raise ScenarioError(
+            f"model.config.num_labels: found {outputs}; the data has {num_classes} {what}: "
+            f"state num_labels: {num_classes}"
+        )
     if outputs is not None and outputs < num_classes:
         raise ScenarioError(
             f"model.config.num_labels: found {outputs}; the data has {num_classes} classes: "
@@ -214,13 +234,15 @@ def load_digits(data: Digits, scenario: Scenario) -> tuple[Samples, int]:
     return prepared_images(images, labels, data.image_size, scenario), 10
 
 
-def prepared_images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenario: Scenario) -> Samples:
+def prepared_images(
+    images_NCHW: Tensor, labels: Tensor, image_size: int, scenario: Scenario, label_names: tuple[str, ...] = ()
+) -> Samples:
     """Standardise, resize and give the images the number of channels that the model reads.
 
     Parameters
     ----------
-    images_NCHW, labels
-        Images, and [N] their classes.
+    images_NCHW, labels, label_names
+        Images, and as of :class:`Samples`.
     image_size
         Height and width to resize to, pixels.
     scenario
@@ -240,7 +262,18 @@ def prepared_images(images_NCHW: Tensor, labels: Tensor, image_size: int, scenar
         raise ScenarioError(
             f"model.config.num_channels: found {channels}; the images have {scaled.shape[1]}: state that number"
         )
-    return Samples(scaled, labels, None, labels)
+    return Samples(scaled, labels, None, keyed_by(labels), label_names)
+
+
+def keyed_by(labels: Tensor) -> Tensor:
+    """Return [N] integers by which samples with equal labels are equal.
+
+    Parameters
+    ----------
+    labels
+        [N] classes, or [N, K] labels or numbers.
+    """
+    return labels if labels.ndim == 1 else torch.unique(labels, dim=0, return_inverse=True)[1]
 
 
 _CHAINS = 8

@@ -12,6 +12,7 @@ from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.local_heads import local_heads
 from hybridsplit.runtime.split.parts import SplitModel
 from hybridsplit.scenarios.schema import ImageSource, Scenario, TextSource
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.sections.local_loss import local_modes
 
 
@@ -52,7 +53,10 @@ def batch_like(scenario: Scenario, batch_size: int, sample: Sample | None, devic
     data, is_language = scenario.data, scenario.model.task == "causal-lm"
     if sample is not None:
         inputs = torch.zeros(batch_size, *sample.shape, dtype=sample.dtype, device=device)
-        labels = torch.zeros(inputs.shape if is_language else (batch_size,), dtype=torch.long, device=device)
+        if scenario.model.problem_type != SINGLE_LABEL:
+            labels = torch.zeros(batch_size, sample.num_classes, device=device)
+        else:
+            labels = torch.zeros(inputs.shape if is_language else (batch_size,), dtype=torch.long, device=device)
         mask_BS = torch.ones(inputs.shape[:2], dtype=torch.bool, device=device) if sample.is_padded else None
         return Batch(inputs, labels, mask_BS)
     if isinstance(data, ImageSource):

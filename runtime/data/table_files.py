@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hybridsplit.runtime.data.targets import Targets, Where, targets_of
 from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.sections.labels import LabelColumns
 from hybridsplit.scenarios.shown import gist, shown
 
 
@@ -97,6 +100,11 @@ class Tables:
         tables = (self.train,) if self.test is None else (self.train, self.test)
         return [value for table in tables for value in table.complete_column(name, key)]
 
+    def column(self, name: str, key: str) -> list[str]:
+        """Return a column of both."""
+        tables = (self.train,) if self.test is None else (self.train, self.test)
+        return [value for table in tables for value in table.column(name, key)]
+
     def place(self, index: int) -> str:
         """Return where a row stands."""
         if self.test is None or index < len(self.train.rows):
@@ -113,6 +121,31 @@ def read_tables(path: str, test_path: str | None) -> Tables:
         As :func:`read_table`.
     """
     return Tables(read_table(Path(path)), None if test_path is None else read_table(Path(test_path), "test_path"))
+
+
+def table_targets(data: LabelColumns, tables: Tables, problem_type: str) -> Targets:
+    """Return the labels of a table's rows.
+
+    Parameters
+    ----------
+    data
+        Names the columns of labels.
+    tables
+        The rows.
+    problem_type
+        The scenario's ``model.problem_type``.
+
+    Raises
+    ------
+    ScenarioError
+        If a column is not there, or holds what is no label.
+    """
+    key = "label_column" if data.label_columns is None else "label_columns"
+    # With names between separators, a row without any has no label.
+    column = tables.column if data.label_separator is not None else tables.complete_column
+    columns = [column(name, key) for name in data.columns_of_labels]
+    where = Where(f"data.{key}: {tables.path}", tables.place)
+    return targets_of(columns, where, problem_type, names=data.columns_of_labels, separator=data.label_separator)
 
 
 def codes(values: Sequence[str]) -> Tensor:
@@ -192,4 +225,6 @@ def _read_parquet(path: Path, key: str) -> Table:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return json.dumps(value, default=str)  # as text files have lists
     return "" if value is None else str(value)

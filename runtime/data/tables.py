@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hybridsplit.runtime.data.labels import class_labels
-from hybridsplit.runtime.data.sources import Samples
-from hybridsplit.runtime.data.table_files import codes, read_tables
+from hybridsplit.runtime.data.sources import Samples, keyed_by
+from hybridsplit.runtime.data.table_files import codes, read_tables, table_targets
 from hybridsplit.runtime.models.configuration import classifies_before_padding, model_config
 from hybridsplit.runtime.models.facts import vocabulary_read
 from hybridsplit.runtime.models.stated import check_tokenizer
@@ -34,18 +33,19 @@ def load_text_table(data: TextTable, scenario: Scenario) -> tuple[Samples, int, 
     is_language_model = scenario.model.task == "causal-lm"
     texts = table.complete_column(data.text_column, "text_column")
     keys = None if data.key_column is None else table.complete_column(data.key_column, "key_column")
-    labels = None if is_language_model else table.complete_column(data.label_column, "label_column")
-    classes, num_classes = (None, 0)
-    if labels is not None:
-        classes, num_classes = class_labels(labels, f"data.label_column: {table.path}", table.place)
+    targets, labels = None, None
+    if not is_language_model:
+        targets = table_targets(data, table, scenario.model.problem_type)
     elif keys is None and _deals_by_label(scenario):
         labels = table.complete_column(data.label_column, "label_column")
     input_ids, mask_NS = tokenize(data.tokenizer, texts, scenario)
     check_tokens(input_ids, mask_NS, f"data.text_column: {table.path}", table.place, scenario)
-    codes_N = codes(keys if keys is not None else labels if labels is not None else texts)
-    if classes is None:
-        classes = input_ids.masked_fill(~mask_NS, -100)
-    return Samples(input_ids, classes, mask_NS, codes_N), num_classes, table.num_test
+    if targets is None:
+        codes_N = codes(keys if keys is not None else labels if labels is not None else texts)
+        return Samples(input_ids, input_ids.masked_fill(~mask_NS, -100), mask_NS, codes_N), 0, table.num_test
+    codes_N = keyed_by(targets.labels) if keys is None else codes(keys)
+    samples = Samples(input_ids, targets.labels, mask_NS, codes_N, targets.names)
+    return samples, targets.num_outputs, table.num_test
 
 
 def _deals_by_label(scenario: Scenario) -> bool:

@@ -93,7 +93,7 @@ class Executor(Protocol[Handle]):
         """Train the clients of all groups for one round from the same state, and average what they return."""
 
     def evaluate(self, handle: Handle) -> float:
-        """Return the test accuracy of a global state."""
+        """Return the score of a global state on the test data."""
 
     def save(self, handle: Handle, folder: Path) -> None:
         """Write a state into a folder of this machine."""

@@ -127,7 +127,7 @@ class InlineExecutor:
         return RoundOutcome(InlineState(state, kept), tuple(reports), tuple(faults), averaged=averaged)
 
     def evaluate(self, handle: InlineState) -> float:
-        """Return the test accuracy of a global state."""
+        """Return the score of a global state on the test data."""
         return self._server.evaluate(handle.state)
 
     def save(self, handle: InlineState, folder: Path) -> None:

@@ -287,7 +287,7 @@ class RayExecutor:
         return events
 
     def evaluate(self, handle: RayState) -> float:
-        """Return the test accuracy of a global state."""
+        """Return the score of a global state on the test data."""
         with errors_of_workers():
             return float(self._served(lambda server: server.evaluate.remote(handle.state), "it evaluated"))
 

@@ -171,7 +171,7 @@ class RayModelServer:
         return averaged, save(new)
 
     def evaluate(self, state: bytes) -> float:
-        """Return the test accuracy of a state."""
+        """Return the score of a state on the test data."""
         return self._server.evaluate(load(state))
 
     def save(self, state: bytes, optimizer_states: Mapping[str, Sequence[KeptRef]], folder: Path) -> None:

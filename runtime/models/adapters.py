@@ -72,6 +72,55 @@ def _apply_lora(model: nn.Module, lora: TrainLora, task: str) -> None:
         ) from error
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
+    for name in saved_names(model, lora):
+        model.get_submodule(name).requires_grad_(True)
+
+
+def saved_names(model: nn.Module, lora: TrainLora) -> list[str]:
+    """Return the names of the modules that are trained whole beside the adapters, outermost only.
+
+    Parameters
+    ----------
+    model
+        The whole model, adapters in it.
+    lora
+        What the scenario states.
+
+    Raises
+    ------
+    ScenarioError
+        If a stated name is that of no module with parameters, of one that has an adapter inside, or of one whose
+        weights another module shares.
+    """
+    found: list[str] = []
+    for stated in lora.modules_to_save or ():
+        own = [name for name, _ in model.named_modules() if name == stated or name.endswith(f".{stated}")]
+        where = f"training.trainable.modules_to_save: found {stated!r}"
+        if not any(True for name in own for _ in model.get_submodule(name).parameters()):
+            kinds = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if _has_own(m)})
+            raise ScenarioError(
+                f"{where}, which names no module with parameters; modules of this model are {', '.join(kinds[:24])}"
+            )
+        for name in own:
+            inside = dict(model.get_submodule(name).named_parameters())
+            if adapted := next((key for key in inside if "lora_" in key or "base_layer" in key), None):
+                raise ScenarioError(
+                    f"{where}, and {name} has an adapter inside ({adapted}); a module is trained whole or by an "
+                    "adapter: take it out of target_modules or of this list"
+                )
+            shared = {id(parameter) for parameter in inside.values()}
+            for key, parameter in model.named_parameters(remove_duplicate=False):
+                if id(parameter) in shared and not key.startswith(f"{name}."):
+                    raise ScenarioError(
+                        f"{where}, whose weights {key} shares: they would be trained apart here, and together "
+                        "elsewhere; leave it out"
+                    )
+        found += own
+    return [name for name in dict.fromkeys(found) if not any(name.startswith(f"{other}.") for other in found)]
+
+
+def _has_own(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters(recurse=False))
 
 
 def _targets(model: nn.Module, lora: TrainLora, task: str) -> list[str]:

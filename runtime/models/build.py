@@ -18,10 +18,12 @@ from hybridsplit.runtime.models.configuration import (
     model_config,
     runs_own_code,
 )
+from hybridsplit.runtime.models.dropout import without_dropout
 from hybridsplit.runtime.models.facts import Sample
 from hybridsplit.runtime.models.master_weights import keep_master_weights
 from hybridsplit.runtime.models.own_blocks import own_blocks
 from hybridsplit.runtime.models.precision import round_weights, torch_dtype
+from hybridsplit.runtime.models.timm_networks import TIMM
 from hybridsplit.runtime.models.traced.scenario import check_length, trace_blocks
 from hybridsplit.runtime.models.untied import untie
 from hybridsplit.runtime.models.weights import load_checkpoint
@@ -153,6 +155,8 @@ def build_model(scenario: Scenario, config: Any, *, meta: bool) -> Any:
         if meta:
             # Some models make tensors in ways that pass the default device by, as XLNet does.
             model.to("meta")
+        if config.model_type == TIMM:
+            without_dropout(model)
         for module in model.modules():
             # Rates that a model's code states itself, beside those of its configuration.
             if isinstance(module, nn.modules.dropout._DropoutNd):

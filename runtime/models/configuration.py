@@ -18,9 +18,11 @@ from hybridsplit.runtime.models.effects import check_head, refuse_other_mathemat
 from hybridsplit.runtime.models.keys import check_keys
 from hybridsplit.runtime.models.precision import build_in_single_precision
 from hybridsplit.runtime.models.stated import stated_config
+from hybridsplit.runtime.models.timm_networks import TIMM, check_timm_name, timm_channels
 from hybridsplit.runtime.models.weights import head_of, quietly
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Model
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 
 AUTO_CLASSES: dict[str, Any] = {
     "image-classification": transformers.AutoModelForImageClassification,
@@ -53,7 +55,9 @@ def model_config(model: Model, num_labels: int | None = None) -> Any:
         _check_model_type(config.model_type)
     if not by_value and model.task != "causal-lm":
         head_of(model, AUTO_CLASSES[model.task], config, num_labels)
-    check_head(config, model.task, _where(model))
+    check_head(config, model, _where(model))
+    if model.problem_type != SINGLE_LABEL:
+        config.problem_type = model.problem_type
     _check_stages(config, _where(model))
     build_in_single_precision(configurations(config))
     settle(configurations(config), untied=by_value)
@@ -107,6 +111,8 @@ def image_channels(config: Any, otherwise: int) -> int:
     otherwise
         Channels where none states them.
     """
+    if (of_timm := timm_channels(config)) is not None:
+        return of_timm
     for one in configurations(config):
         for name in ("num_channels", "in_channels", "in_chans"):
             if isinstance(found := getattr(one, name, None), int):
@@ -175,7 +181,9 @@ def _config_by_value(model: Model) -> Any:
     _check_model_type(model_type)
     rest = {key: value for key, value in model.config.items() if key != "model_type"}
     config_class = transformers.models.auto.configuration_auto.CONFIG_MAPPING[model_type]
-    refuse_other_mathematics(rest, model.task, _where(model), by_value=True)
+    if model_type == TIMM:
+        check_timm_name(rest)
+    refuse_other_mathematics(rest, model, _where(model), by_value=True)
     check_keys(rest, config_class)
     try:
         # Some configurations write into the mappings they are given. Special tokens that nobody stated are those of
@@ -198,7 +206,7 @@ def configurations(config: Any) -> Iterator[Any]:
 def _checkpoint_config(model: Model) -> Any:
     try:
         stated = stated_config(str(model.checkpoint), trusts_code=model.trust_remote_code)
-        refuse_other_mathematics(stated, model.task, _where(model), by_value=False)
+        refuse_other_mathematics(stated, model, _where(model), by_value=False)
         return transformers.AutoConfig.from_pretrained(model.checkpoint, trust_remote_code=model.trust_remote_code)
     except ScenarioError:
         raise

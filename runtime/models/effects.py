@@ -7,9 +7,10 @@ from typing import Any
 
 from hybridsplit.runtime.models.stated import occurrences
 from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.schema import Model
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.shown import shown
 
-_CROSS_ENTROPY = "single_label_classification"
 _QUANTISED = "weights are trained as floating-point numbers, and a plan for packed ones would be wrong"
 _CHOSEN_HERE = "kernels are chosen here, so that the memory predicted is the memory used, and none is fetched"
 _REFUSED = {
@@ -30,15 +31,15 @@ EXPERTS = "batched_mm"
 """Kernel of experts: one product of a batch of matrices, whose steps do not depend on what the router chooses."""
 
 
-def refuse_other_mathematics(stated: Mapping[str, Any], task: str, where: str, *, by_value: bool) -> None:
+def refuse_other_mathematics(stated: Mapping[str, Any], model: Model, where: str, *, by_value: bool) -> None:
     """Refuse keys that ask for other mathematics than this training's.
 
     Parameters
     ----------
     stated
         Keys and values of a configuration, nested ones included, as the user or a checkpoint states them.
-    task
-        The scenario's task.
+    model
+        The scenario's model section.
     where
         Path of the keys up to their names, for the message.
     by_value
@@ -52,25 +53,25 @@ def refuse_other_mathematics(stated: Mapping[str, Any], task: str, where: str, *
     for key, reason in {**_REFUSED, **(_REFUSED_BY_VALUE if by_value else {})}.items():
         for path, value in occurrences(stated, key):
             raise ScenarioError(f"{where}{path}: found {shown(value)}; {reason}")
-    if task == "causal-lm":
+    if model.task == "causal-lm":
         return
     for path, value in occurrences(stated, "problem_type"):
-        if value != _CROSS_ENTROPY:
+        if value != model.problem_type:
             raise ScenarioError(
-                f"{where}{path}: found {shown(value)}; the loss is cross-entropy over classes that exclude one "
-                f"another: give data with one class a sample and remove the key, or state {_CROSS_ENTROPY!r}"
+                f"{where}{path}: found {shown(value)}; the loss is that of model.problem_type, which is "
+                f"{model.problem_type!r}: state {shown(value)} there, or remove this key"
             )
 
 
-def check_head(config: Any, task: str, where: str) -> None:
-    """Refuse a head that cross-entropy cannot train, and a language model that sees what it is to predict.
+def check_head(config: Any, model: Model, where: str) -> None:
+    """Refuse a head that the loss cannot train, and a language model that sees what it is to predict.
 
     Parameters
     ----------
     config
         A transformers configuration.
-    task
-        The scenario's task.
+    model
+        The scenario's model section.
     where
         Path of its keys up to their names, for the message.
 
@@ -81,11 +82,11 @@ def check_head(config: Any, task: str, where: str) -> None:
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
 
-    if task != "causal-lm":
-        if config.num_labels < 2:
+    if model.task != "causal-lm":
+        if config.num_labels < 2 and model.problem_type == SINGLE_LABEL:
             raise ScenarioError(
                 f"{where}num_labels: found {config.num_labels}, which transformers takes for a regression; the loss "
-                "is cross-entropy over classes: state 2 or more"
+                "is cross-entropy over classes: state 2 or more, or model.problem_type: regression"
             )
         if config.model_type == "bert" and getattr(config, "is_decoder", False):
             raise ScenarioError(

@@ -21,7 +21,7 @@ class Sample:
     is_padded
         Whether an attention mask goes with it.
     num_classes
-        Classes of the labels; 0 for a language model.
+        Classes of the labels, or labels or numbers of a sample; 0 for a language model.
     largest_token
         Largest of all token ids; None where inputs are no token ids.
     """

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hybridsplit.runtime.models.adapters import mark_trainable
+from hybridsplit.runtime.models.dropout import without_dropout
 from hybridsplit.runtime.models.precision import round_weights, torch_dtype
 from hybridsplit.runtime.models.seeded import seeded
 from hybridsplit.scenarios.errors import ScenarioError
@@ -38,11 +39,10 @@ def own_model(scenario: Scenario, *, meta: bool) -> nn.Module:
     model = _on_meta(user, scenario) if meta else None
     if model is None:
         with seeded(scenario.seed, "weights"):
-            model = _module(user, scenario)
+            model = _module(user, scenario, meta=meta)
             if meta:
                 model = model.to("meta")
-    for module in model.modules():
-        _without_dropout(module)
+    without_dropout(model)
     model.float()
     with seeded(scenario.seed, "weights/adapters"), torch.device("meta") if meta else torch.device("cpu"):
         mark_trainable(model, scenario.training.trainable, scenario.model.task)
@@ -54,13 +54,17 @@ def _on_meta(user: UserFunction, scenario: Scenario) -> nn.Module | None:
     """The module built without memory, or None where its code needs values."""
     try:
         with seeded(scenario.seed, "weights"), torch.device("meta"):
-            return _module(user, scenario).to("meta")
+            return _module(user, scenario, meta=True).to("meta")
     except ScenarioError:
         return None
 
 
-def _module(user: UserFunction, scenario: Scenario) -> nn.Module:
-    made = user.call(copy.deepcopy(scenario.model.arguments), WHERE)
+def _module(user: UserFunction, scenario: Scenario, *, meta: bool) -> nn.Module:
+    arguments = copy.deepcopy(scenario.model.arguments)
+    if meta and user.place == "timm":
+        # Shapes need no weights, which timm would fetch from the hub.
+        arguments.pop("pretrained", None)
+    made = user.call(arguments, WHERE)
     if not isinstance(made, nn.Module):
         raise ScenarioError(
             f"{WHERE}: {user.function} of {user.place} gives {shown(made)} of type {type(made).__name__}; needs a "
@@ -69,12 +73,3 @@ def _module(user: UserFunction, scenario: Scenario) -> nn.Module:
     if not any(True for _ in made.parameters()):
         raise ScenarioError(f"{WHERE}: the {type(made).__name__} of {user.place} has no parameters to train")
     return made
-
-
-def _without_dropout(module: nn.Module) -> None:
-    """Set rates of dropout and stochastic depth to zero: without them modes compare, and steps repeat."""
-    kind = type(module).__name__.lower()
-    for name, value in list(vars(module).items()):
-        is_rate = isinstance(value, float) and 0 <= value <= 1
-        if is_rate and ("drop" in name.lower() or (name == "p" and ("drop" in kind or "depth" in kind))):
-            setattr(module, name, 0.0)

@@ -22,6 +22,7 @@ from hybridsplit.runtime.models.traced.scenario import check_length
 from hybridsplit.runtime.models.untied import untie, untie_tables
 from hybridsplit.scenarios.errors import ProfileError, ScenarioError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.shown import shown
 from hybridsplit.scenarios.user_code import UserFunction
 
@@ -124,6 +125,11 @@ class _Built:
                 f"{WHERE}: {self.user.function} gives {shape} for a batch of {_EXAMPLES}; needs logits {needed}"
             )
         classes = (largest or 0) + 1 if is_language else self.sample.num_classes
+        if self.scenario.model.problem_type != SINGLE_LABEL and logits.shape[-1] != classes:
+            raise ScenarioError(
+                f"{WHERE}: {self.user.function} gives {logits.shape[-1]} outputs a sample; the data have {classes} "
+                f"labels or numbers ({self.scenario.model.problem_type}): needs one output for each"
+            )
         if logits.shape[-1] < classes:
             what = f"tokens up to {classes - 1}" if is_language else f"{classes} classes"
             each = "token" if is_language else "sample"

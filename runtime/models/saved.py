@@ -6,6 +6,7 @@ beside them where no checkpoint holds it; a module of the user's own as its stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hybridsplit.runtime.models.adapters import head_names
+from hybridsplit.runtime.models.adapters import head_names, saved_names
 from hybridsplit.runtime.models.configuration import AUTO_CLASSES, configurations
 from hybridsplit.runtime.models.precision import torch_dtype
 from hybridsplit.runtime.models.weights import quietly
@@ -27,7 +28,7 @@ _BASE = "base"
 _PEFT_TASKS = {"sequence-classification": "SEQ_CLS", "causal-lm": "CAUSAL_LM"}
 
 
-def save_trained(model: nn.Module, scenario: Scenario, folder: Path) -> str:
+def save_trained(model: nn.Module, scenario: Scenario, folder: Path, label_names: Sequence[str] = ()) -> str:
     """Save a trained model, and return the Python expression that loads it, with ``folder`` for where it is.
 
     Parameters
@@ -38,6 +39,8 @@ def save_trained(model: nn.Module, scenario: Scenario, folder: Path) -> str:
         What it was built by.
     folder
         Where to; it exists and is empty.
+    label_names
+        Of the outputs of a head, for the configuration of a model of transformers; numbered where there are none.
 
     Raises
     ------
@@ -46,6 +49,10 @@ def save_trained(model: nn.Module, scenario: Scenario, folder: Path) -> str:
     """
     for parameter in model.parameters():
         parameter.data = parameter.data.to(torch_dtype(scenario.model))
+    config = getattr(model, "config", None)
+    if scenario.model.python is None and config is not None and label_names and len(label_names) == config.num_labels:
+        config.id2label = dict(enumerate(label_names))
+        config.label2id = {name: number for number, name in enumerate(label_names)}
     lora = scenario.training.trainable
     if isinstance(lora, TrainLora):
         return _save_adapters(model, lora, scenario, folder)
@@ -88,6 +95,8 @@ def _save_adapters(model: Any, lora: TrainLora, scenario: Scenario, folder: Path
     task = scenario.model.task
     adapted = [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]
     heads = [] if task == "causal-lm" else [head for head in sorted(head_names(model, task)) if _has_any(model, head)]
+    num_labels = _outputs_of(model, heads)
+    heads += [name for name in saved_names(model, lora) if name not in heads]
     state = model.state_dict()
     own = {
         f"base_model.model.{_name_of_peft(name)}": tensor
@@ -101,7 +110,7 @@ def _save_adapters(model: Any, lora: TrainLora, scenario: Scenario, folder: Path
         (folder / _BASE).mkdir()
         _save_state(base_state, folder / _BASE)
         base, loads = _BASE, "model"
-    elif not _holds(scenario, base_state, heads):
+    elif not _holds(scenario, base_state, heads, num_labels):
         (folder / _BASE).mkdir()
         loads = _save_base(model, base_state, scenario, folder / _BASE)
         base = _BASE
@@ -129,12 +138,17 @@ def _has_any(model: nn.Module, name: str) -> bool:
     return any(True for _ in model.get_submodule(name).parameters())
 
 
-def _holds(scenario: Scenario, base_state: dict[str, Tensor], heads: list[str]) -> bool:
-    """Whether the scenario's checkpoint gives all weights of the base but the head."""
+def _outputs_of(model: nn.Module, heads: list[str]) -> int | None:
+    """How many outputs a head has; None where there is none."""
+    names = tuple(f"{head}." for head in heads)
+    return next((len(t) for n, t in model.named_parameters() if n.startswith(names) and t.ndim == 2), None)
+
+
+def _holds(scenario: Scenario, base_state: dict[str, Tensor], heads: list[str], num_labels: int | None) -> bool:
+    """Whether the scenario's checkpoint gives all weights of the base but the head and modules trained whole."""
     if scenario.model.checkpoint is None:
         return False
-    num_labels = next((len(t) for n, t in base_state.items() if n.startswith(tuple(heads)) and t.ndim == 2), None)
-    options = {} if num_labels is None or not heads else {"num_labels": num_labels}
+    options = {} if num_labels is None else {"num_labels": num_labels}
     with quietly():
         loaded = AUTO_CLASSES[scenario.model.task].from_pretrained(
             scenario.model.checkpoint, trust_remote_code=False, dtype=torch_dtype(scenario.model), **options

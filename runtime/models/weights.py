@@ -16,6 +16,7 @@ import transformers
 
 from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import Model
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 
 _WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "torch.nn.DataParallel", "_forward_module.": "a trainer"}
 """Prefixes that wrappers of a model leave in the keys of what is saved through them."""
@@ -77,12 +78,18 @@ def head_of(model: Model, auto: Any, config: Any, num_classes: int | None) -> No
     Raises
     ------
     ScenarioError
-        If the checkpoint's head has fewer classes than the data.
+        If the checkpoint's head has fewer classes than the data, or another number of labels or numbers.
     """
     if num_classes is None:
         return
     if not _has_head(auto, config):
         config.num_labels = num_classes
+    elif model.problem_type != SINGLE_LABEL and config.num_labels != num_classes:
+        raise ScenarioError(
+            f"model.checkpoint: {model.checkpoint} was trained for {config.num_labels} labels or numbers; the data has "
+            f"{num_classes}: give data with as many, or a checkpoint without a classification head, whose head is "
+            "then drawn for the data"
+        )
     elif config.num_labels < num_classes:
         raise ScenarioError(
             f"model.checkpoint: {model.checkpoint} was trained for {config.num_labels} classes; the data has "

@@ -35,7 +35,7 @@ class StageTraining:
     part
         Its blocks, trained in place; possibly none.
     training, task
-        The scenario's training section in this round, and its ``model.task``.
+        The scenario's training section in this round, and its ``model.loss_kind``.
     micro_batches
         Parts of a batch.
     trains_below

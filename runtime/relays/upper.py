@@ -105,7 +105,7 @@ def make_machine(
     training = StageTraining(
         part,
         training_at_round(scenario.training, round_index),
-        scenario.model.task,
+        scenario.model.loss_kind,
         micro_batches=stages.micro_batches,
         trains_below=trains_below,
         computes_loss=stage == stages.crossed[-1],

@@ -2,7 +2,7 @@
 
 A round is written into a folder of its own under a temporary name and then renamed, and the pointer to the newest round
 is replaced last, so that a kill at any moment leaves the previous round intact. The newest two rounds are kept, and the
-one with the highest test accuracy. A round's document has a digest of its
+one with the highest score of the test data. A round's document has a digest of its
 own and those of the files beside it; where the newest round is not as it was written, the one before it is used.
 Nothing pickled is ever read.
 """
@@ -32,7 +32,7 @@ from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.sealed import Kind, read_sealed, write_sealed
 from hybridsplit.scenarios.errors import ContractError, Notice, RunError
 
-CHECKPOINT_SCHEMA_VERSION = 6
+CHECKPOINT_SCHEMA_VERSION = 7
 _KIND = Kind("a checkpoint", CHECKPOINT_SCHEMA_VERSION, "it is not used")
 _POINTER = "latest.json"
 _DOCUMENT = "checkpoint.json"
@@ -125,8 +125,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
 
 
 def best_round(records: Sequence[RoundRecord]) -> int:
-    """Return after how many rounds the test accuracy was highest; the first of equals."""
-    return 1 + max(range(len(records)), key=lambda index: (records[index].test_accuracy, -index))
+    """Return after how many rounds the score of the test data was highest; the first of equals."""
+    return 1 + max(range(len(records)), key=lambda index: (records[index].test_score, -index))
 
 
 def kept_rounds(folder: Path) -> list[int]:

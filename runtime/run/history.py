@@ -30,6 +30,7 @@ from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.schedule import Schedule
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import score_for
 
 
 @dataclass
@@ -192,8 +193,8 @@ class History:
             for phases in (UPLINK_PHASES, DOWNLINK_PHASES)
         )
         return RoundDone(
-            record.round, record.simulated_s, record.train_loss, record.test_accuracy, up, down,
-            max(self.peak_bytes.values(), default=None), self._peaks_by_node(),
+            record.round, record.simulated_s, record.train_loss, record.test_score, up, down,
+            max(self.peak_bytes.values(), default=None), self._peaks_by_node(), score=record.score,
         )  # fmt: skip
 
     def _peaks_by_node(self) -> dict[str, int]:
@@ -203,7 +204,7 @@ class History:
             found.update(peaks)
         return dict(found)
 
-    def add(self, outcome: RoundOutcome[Any], scenario: Scenario, end_s: float, accuracy: float) -> RoundRecord:
+    def add(self, outcome: RoundOutcome[Any], scenario: Scenario, end_s: float, test_score: float) -> RoundRecord:
         """Add a round.
 
         Parameters
@@ -214,8 +215,8 @@ class History:
             Says what becomes of clients that failed.
         end_s
             The simulated clock at the end of the round, seconds.
-        accuracy
-            On the test data, in [0, 1].
+        test_score
+            Of the test data.
         """
         reports, round_index = outcome.reports, len(self.records)
         weight = math.fsum(report.assignment.data_weight for report in reports)
@@ -242,7 +243,8 @@ class History:
         leaves = scenario.faults.policy == "drop-client"
         self.faults += [replace(fault, leaves=leaves) for fault in outcome.faults]
         self.events += outcome.events
-        record = RoundRecord(round_index, end_s, loss, accuracy)
+        score = score_for(scenario.model.problem_type).name
+        record = RoundRecord(round_index, end_s, loss, test_score, score=score)
         self.records.append(record)
         self.log.forget(one.client for one in self._absences if one.for_good and one.round <= round_index)
         return record

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.placement import Placement
+from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.scores import ACCURACY, ScoreName, score_called
 
 
 @dataclass(frozen=True)
@@ -16,13 +19,42 @@ class RoundRecord:
     """One row of ``rounds.parquet``: metrics of the global model after a round.
 
     ``simulated_s`` is the replay's clock at the end of the round, counted from the start of training; ``train_loss`` is
-    None where no client's training counted.
+    None where no client's training counted. ``test_score`` is that of the test data, by the score named ``score``.
     """
 
     round: int
     simulated_s: float
     train_loss: float | None
-    test_accuracy: float
+    test_score: float
+    score: ScoreName = field(default=ACCURACY.name, kw_only=True)
+
+    @property
+    def test_accuracy(self) -> float:
+        """The score of the test data where it is accuracy.
+
+        Raises
+        ------
+        ContractError
+            If it is another one.
+        """
+        if self.score != ACCURACY.name:
+            raise ContractError(f"round {self.round}: its score is {self.score}, not accuracy; read test_score")
+        return self.test_score
+
+    @property
+    def score_text(self) -> str:
+        """The score with its name, as it is shown."""
+        score = score_called(self.score)
+        return f"{score.label} {score.text(self.test_score)}"
+
+    def row(self) -> dict[str, Any]:
+        """Return the row, with the score under its own name."""
+        return {
+            "round": self.round,
+            "simulated_s": self.simulated_s,
+            "train_loss": self.train_loss,
+            score_called(self.score).column: self.test_score,
+        }
 
 
 @dataclass(frozen=True)

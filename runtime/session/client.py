@@ -250,7 +250,7 @@ def run_client_round(
     model.whole.load(global_state)
     training = training_at_round(scenario.training, round_index)
     placed = assignment.placement
-    server = ServerSide(model.server_part(placed.cut), training, scenario.model.task)
+    server = ServerSide(model.server_part(placed.cut), training, scenario.model.loss_kind)
     session = ClientSession(
         model.client_part(placed.cut, placed.mode), server, assignment, scenario, round_index,
         num_blocks=model.num_blocks, measure_memory=measure_memory,

@@ -49,7 +49,7 @@ class ServerSide:
     training
         The scenario's training section.
     task
-        The scenario's ``model.task``.
+        The scenario's ``model.loss_kind``.
     optimizer
         What becomes of exact gradients; an optimizer of this part alone when None. With one, the part is shared: what
         is not finite is passed over then, and its client gets a loss of NaN, by which it is found.

@@ -30,7 +30,7 @@ class LocalHead(Block):
     num_features, num_outputs
         Features of the activation at the cut, and classes or tokens.
     task
-        The scenario's ``model.task``.
+        The scenario's ``model.loss_kind``.
     rank
         Rank of the projection on a vocabulary.
     """
@@ -113,7 +113,7 @@ def local_heads(blocks: Sequence[Block], batch: Batch, scenario: Scenario) -> di
     heads: dict[int, Block] = {}
     for cut in range(1, len(blocks)):
         with torch.random.fork_rng(devices=[]), torch.device(x.device):
-            head = LocalHead(features[cut - 1], features[-1], scenario.model.task, rank)
+            head = LocalHead(features[cut - 1], features[-1], scenario.model.loss_kind, rank)
         _draw(head, stream_seed(scenario.seed, "local-head", cut))
         heads[cut] = head
     return heads

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hybridsplit.runtime.models.blocks import Block
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes import MODES
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION
 
 State = dict[str, Tensor]
 """Trainable parameters and floating-point buffers by name: what is aggregated and checkpointed."""
@@ -215,19 +216,28 @@ def is_of_head(parameter_name: str) -> bool:
 
 
 def task_loss(logits: Tensor, labels: Tensor, task: str) -> Tensor:
-    """Mean cross-entropy of a batch.
+    """Mean loss of a batch, as transformers defines it for a ``problem_type``.
+
+    Cross-entropy of classes and of next tokens; mean squared error of numbers, and binary cross-entropy of labels that
+    do not exclude one another, either a mean over samples and numbers or labels.
 
     Parameters
     ----------
     logits
-        [B, K] for classification, [B, S, V] for a causal language model.
+        [B, K] for classes, labels or numbers, [B, S, V] for a causal language model.
     labels
-        [B] class indices, or [B, S] token ids that are shifted by one here; -100 marks padding.
+        [B] class indices; [B, K] numbers, or 0 and 1; or [B, S] token ids that are shifted by one here, -100 for
+        padding.
     task
-        The scenario's ``model.task``.
+        The scenario's ``model.loss_kind``.
     """
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
+    if task == REGRESSION:
+        # The same in one operator leaves a scalar in memory as large as the batch's labels, which shapes do not tell.
+        return (logits - labels).square().mean()
+    if task == MULTI_LABEL:
+        return F.binary_cross_entropy_with_logits(logits, labels)
     if task == "causal-lm":
         return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
     return F.cross_entropy(logits, labels)

@@ -1,4 +1,4 @@
-"""The global model: its first state, the average of what clients return, and its accuracy."""
+"""The global model: its first state, the average of what clients return, and its score."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hybridsplit.runtime.data.sources import Samples, load_dataset
 from hybridsplit.runtime.data.split_models import split_model
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.runtime.split.reports import ClientReport
+from hybridsplit.runtime.worker.evaluation import gathered
 from hybridsplit.scenarios.schema import Scenario
 
 
@@ -100,21 +101,15 @@ class ModelServer:
         return averaged, {name: new.get(name, old) for name, old in state.items()}
 
     def evaluate(self, state: State) -> float:
-        """Return the test accuracy of a state: share of right classes, or of right next tokens."""
+        """Return the score of a state on the test data: accuracy, macro F1 or R², by what a label is."""
         model, test = self._model.whole, self._test
         model.load(state)
         model.eval()
         # No larger than a training batch: a language model's logits would not fit in memory otherwise.
         size = self._scenario.training.batch_size
-        right = total = 0
+        score = gathered(self._scenario.model.loss_kind)
         with torch.inference_mode():
             for start in range(0, len(test), size):
                 batch = test.batch(torch.arange(start, min(start + size, len(test))))
-                logits = model(batch.inputs, batch.mask_BS)
-                guess, truth = logits.argmax(-1), batch.labels
-                if self._scenario.model.task == "causal-lm":
-                    guess, truth = guess[:, :-1], truth[:, 1:]
-                counted = truth != -100
-                right += int((guess.eq(truth) & counted).sum())
-                total += int(counted.sum())
-        return right / max(total, 1)
+                score.add(model(batch.inputs, batch.mask_BS), batch.labels)
+        return score.value()

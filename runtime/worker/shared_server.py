@@ -75,7 +75,7 @@ class SharedServer:
     model
         Holds the weights the round starts from; its blocks above the cuts are trained in place.
     training, task
-        The scenario's training section in this round, and its ``model.task``.
+        The scenario's training section in this round, and its ``model.loss_kind``.
     assignments
         The clients, in the order in which they are served.
     """

@@ -69,7 +69,7 @@ class SideBySideClients:
             # A client with the whole model has no server part, and needs no shared one.
             whole = member.placement.cut == model.num_blocks
             link: TimedLink = (
-                ServerSide(model.server_part(member.placement.cut), training, scenario.model.task)
+                ServerSide(model.server_part(member.placement.cut), training, scenario.model.loss_kind)
                 if whole
                 else link_of(member.client)
             )

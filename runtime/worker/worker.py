@@ -204,7 +204,7 @@ class Worker:
     def shared_server(self, assignments: Sequence[Assignment], round_index: int) -> SharedServer:
         """Return a server model on the blocks of this worker's working model, which holds the round's state by then."""
         training = training_at_round(self._scenario.training, round_index)
-        return SharedServer(self._model, training, self._scenario.model.task, assignments)
+        return SharedServer(self._model, training, self._scenario.model.loss_kind, assignments)
 
     def _draw(self, assignment: Assignment, global_step: int) -> Batch:
         samples, index = self._dataset.train, self._indices[assignment.client]

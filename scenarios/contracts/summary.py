@@ -2,11 +2,12 @@
 
 # Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
 
-from typing import Literal
+from typing import Literal, cast
 
 from hybridsplit.scenarios.contracts.disciplines import Disciplines
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.sealed import Kind
+from hybridsplit.scenarios.scores import ACCURACY, SCORES, Score
 
 SUMMARY_SCHEMA_VERSION = 2
 SUMMARY_KIND = Kind("the summary of a run", SUMMARY_SCHEMA_VERSION, "run again into another folder (--out)")
@@ -33,7 +34,39 @@ class RoundLatencies(FrozenValue):
     narrow."""
 
 
-class Summary(FrozenValue):
+def scores_of(score: Score, reached: float | None, frozen: float | None) -> dict[str, float | None]:
+    """Return the fields of a summary, or of a strategy that was trained, that hold its score.
+
+    Parameters
+    ----------
+    score
+        The scenario's.
+    reached, frozen
+        After the last round, of the run and of its frozen control; None where there is none.
+    """
+    return {score.column: reached, score.control_key: frozen}
+
+
+class Scored(FrozenValue):
+    """Scores of the test data: one of each kind at most, all others None."""
+
+    @property
+    def score(self) -> Score:
+        """The score that there is; accuracy where nothing was trained."""
+        return next((one for one in SCORES if getattr(self, one.column) is not None), ACCURACY)
+
+    @property
+    def test_score(self) -> float | None:
+        """Its value after the last round; None where nothing was trained."""
+        return cast("float | None", getattr(self, self.score.column))
+
+    @property
+    def frozen_control_score(self) -> float | None:
+        """That of the run in which every client part stayed frozen; None without one."""
+        return cast("float | None", getattr(self, self.score.control_key))
+
+
+class Summary(Scored):
     """The document of ``summary.json``. Figures are final ones, never the best of a run."""
 
     schema_version: Literal[2] = 2
@@ -55,10 +88,18 @@ class Summary(FrozenValue):
     """Share of the data that was in time, mean over rounds; None where rounds wait for all."""
     simulated_s: float
     """The replay's clock at the end."""
-    test_accuracy: float | None
-    """A fraction; None where nothing was trained."""
-    frozen_control_accuracy: float | None
-    """Of the run in which every client part stayed frozen; None without one."""
+    test_accuracy: float | None = None
+    """A fraction; None where nothing was trained, or the score is another one."""
+    test_macro_f1: float | None = None
+    """A fraction, where samples have several labels."""
+    test_r2: float | None = None
+    """At most 1, where numbers are predicted."""
+    frozen_control_accuracy: float | None = None
+    """Of the run in which every client part stayed frozen; None without one, or where the score is another one."""
+    frozen_control_macro_f1: float | None = None
+    """Of that run, where samples have several labels."""
+    frozen_control_r2: float | None = None
+    """Of that run, where numbers are predicted."""
     bytes: dict[str, dict[str, int]]
     """By source and phase."""
     bytes_agree: bool

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.registered import OneOf, section_registry
 from hybridsplit.scenarios.registry import Registry
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.sections.base import PositiveFloat, PositiveInt, Section
+from hybridsplit.scenarios.sections.labels import ANY_LABELS, LabelColumns
 from hybridsplit.scenarios.units import GIB, Bytes
 from hybridsplit.scenarios.user_code import UserFunction
 
@@ -25,6 +27,9 @@ class Dirichlet(Section):
     scheme: Literal["dirichlet"]
     alpha: PositiveFloat
     """Concentration: small values give each client few labels, large ones approach IID."""
+    label_bins: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """For regression, which needs it: samples are dealt by their label's place in so many bins of equally many samples
+    (by the first of several)."""
 
 
 class ByKey(Section):
@@ -50,6 +55,8 @@ class DataSource(Section):
     a third value how many samples at the end are the test set, where the data say so themselves."""
     tasks: ClassVar[tuple[str, ...]] = ()
     """Values of ``model.task`` that it has samples for."""
+    problem_types: ClassVar[tuple[str, ...]] = (SINGLE_LABEL,)
+    """Values of ``model.problem_type`` that its labels can be of."""
     file_keys: ClassVar[tuple[str, ...]] = ()
     """Keys that name a file which must exist, relative to the scenario file."""
     folder_keys: ClassVar[tuple[str, ...]] = ()
@@ -60,7 +67,7 @@ class DataSource(Section):
     source: str
     """Which source."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of the samples held out for the test accuracy."""
+    """Share of the samples held out for the score: accuracy, macro F1 or R²."""
     partition: Partition = Iid(scheme="iid")
     """How samples are dealt to clients."""
 
@@ -134,7 +141,7 @@ class SyntheticTokens(TextSource):
 
 
 @DATA_SOURCES.register
-class TextTable(TextSource):
+class TextTable(LabelColumns, TextSource):
     """Sentences and labels from a CSV, TSV or Parquet file, tokenized with a local or hub tokenizer."""
 
     loader: ClassVar[str] = "hybridsplit.runtime.data.tables:load_text_table"
@@ -151,9 +158,6 @@ class TextTable(TextSource):
     """A local folder or hub name for ``AutoTokenizer``."""
     text_column: str = "sentence"
     """Column that holds the text."""
-    label_column: str = "label"
-    """Column that holds a label: 0, 1, 2, ..., or names, which are numbered in sorted order. A language model needs
-    none, unless samples are dealt by it."""
     key_column: str | None = None
     """Column of the natural key for the ``by-key`` partition."""
 
@@ -167,11 +171,13 @@ class TextTable(TextSource):
 class ImageArchive(ImageSource):
     """Images and labels from an ``.npz`` file with the arrays ``images`` and ``labels``."""
 
+    problem_types: ClassVar[tuple[str, ...]] = ANY_LABELS
     loader: ClassVar[str] = "hybridsplit.runtime.data.archives:load_image_archive"
     file_keys: ClassVar[tuple[str, ...]] = ("path",)
     source: Literal["image-archive"]
     path: str
-    """The file, relative to the scenario file; ``images`` is [N, H, W] or [N, H, W, C], ``labels`` is [N]."""
+    """The file, relative to the scenario file; ``images`` is [N, H, W] or [N, H, W, C], ``labels`` is [N]; or [N, K]:
+    K numbers to predict, or 0 and 1 for each of K labels."""
     image_size: Annotated[int, Field(ge=8, le=1024)]
     """Side of the resized square image, pixels."""
     unpacked_limit_bytes: Bytes = 2 * GIB
@@ -196,7 +202,7 @@ class ImageFolder(ImageSource):
 
 
 @DATA_SOURCES.register
-class NumberTable(NumberSource):
+class NumberTable(LabelColumns, NumberSource):
     """Rows of numbers and a label from a CSV, TSV or Parquet file."""
 
     loader: ClassVar[str] = "hybridsplit.runtime.data.number_tables:load_number_table"
@@ -206,10 +212,8 @@ class NumberTable(NumberSource):
     """The file, relative to the scenario file; ``.parquet``, ``.tsv`` (split at tabs), all else is split at commas."""
     test_path: str | None = None
     """A file of the test set, with the same columns; ``test_fraction`` of ``path`` is held out when absent."""
-    label_column: str = "label"
-    """Column that holds a label: 0, 1, 2, ..., or names, which are numbered in sorted order."""
     columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Columns of numbers that the model reads, in this order; all but label and key when absent."""
+    """Columns of numbers that the model reads, in this order; all but labels and key when absent."""
     key_column: str | None = None
     """Column of the natural key for the ``by-key`` partition."""
     standardise: bool = True
@@ -225,7 +229,7 @@ _ALL_TASKS = ("image-classification", "sequence-classification", "causal-lm", "c
 
 
 @DATA_SOURCES.register
-class SavedDataset(DataSource):
+class SavedDataset(LabelColumns, DataSource):
     """A data set of the Hugging Face library ``datasets``, saved by ``save_to_disk``."""
 
     loader: ClassVar[str] = "hybridsplit.runtime.data.saved_datasets:load_saved_dataset"
@@ -237,8 +241,6 @@ class SavedDataset(DataSource):
     """The folder, relative to the scenario file; of several splits, ``train`` and, if it is there, ``test``."""
     column: str | None = None
     """Column of the samples: text, images or numbers; ``text``, ``image`` or ``features`` when absent, by the task."""
-    label_column: str = "label"
-    """Column of the labels; a language model needs none."""
     tokenizer: str | None = None
     """For the tasks on text, a local folder or hub name for ``AutoTokenizer``."""
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
@@ -251,6 +253,7 @@ class PythonData(DataSource):
 
     loader: ClassVar[str] = "hybridsplit.runtime.data.own_data:load_own_data"
     tasks: ClassVar[tuple[str, ...]] = _ALL_TASKS
+    problem_types: ClassVar[tuple[str, ...]] = ANY_LABELS
     source: Literal["python"] = "python"
     """May be left out where ``python`` is stated."""
     python: str

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.sections.base import Section
 from hybridsplit.scenarios.shown import shown
 from hybridsplit.scenarios.user_code import UserFunction
@@ -15,8 +16,12 @@ class Model(Section):
     """The model: a transformers configuration by value, a checkpoint, or a module of your own."""
 
     task: Literal["image-classification", "sequence-classification", "causal-lm", "classification"]
-    """What the head predicts; it decides the loss and the size of the labels. ``classification`` is of samples of
-    numbers in any shape, by a module of your own."""
+    """What the model reads, and what its head is for; it decides the loss and the size of the labels.
+    ``classification`` is of samples of numbers in any shape, by a module of your own."""
+    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] = SINGLE_LABEL
+    """What a label is, by transformers' names: one of several classes (trained by cross-entropy, judged by accuracy),
+    any number of labels at once (binary cross-entropy with logits; macro F1), or numbers (mean squared error; R²). A
+    language model predicts tokens and leaves it out."""
     config: dict[str, Any] | None = None
     """A transformers configuration by value, with its ``model_type``; the weights are drawn from the seed."""
     checkpoint: str | None = None
@@ -46,6 +51,20 @@ class Model(Section):
     def has_master_weights(self) -> bool:
         """Whether trained parameters are kept in a wider precision than is computed in."""
         return self.dtype != "float32" and self.master_weights == "float32"
+
+    @property
+    def loss_kind(self) -> str:
+        """What the loss is chosen by: the problem type where that is not of single classes, and the task otherwise."""
+        return self.task if self.problem_type == SINGLE_LABEL else self.problem_type
+
+    @model_validator(mode="after")
+    def _tokens_are_classes(self) -> Self:
+        if self.task == "causal-lm" and self.problem_type != SINGLE_LABEL:
+            raise ValueError(
+                f"problem_type: found {self.problem_type!r} with task 'causal-lm', which predicts the next token; "
+                "remove the key, or state another task"
+            )
+        return self
 
     @model_validator(mode="after")
     def _exactly_one_origin(self) -> Self:

@@ -14,6 +14,8 @@ from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat,
 CONSTANTS = ("batch_noise", "untrained_clients", "untrained_blocks", "estimate_noise", "drift")
 """Constants of the model but for ``rounds``, in the order of its terms."""
 ConstantName = Literal["batch_noise", "untrained_clients", "untrained_blocks", "estimate_noise", "drift"]
+TARGETS = ("target_accuracy", "target_score", "target_loss")
+"""Keys of a target, of which one is stated."""
 _ROUNDING = 1e-6
 
 
@@ -22,6 +24,8 @@ class PilotConstants(Section):
 
     target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
     """Test accuracy that the rounds lead to."""
+    target_score: Annotated[float, Field(le=1, allow_inf_nan=False)] | None = None
+    """Score of the test data that they lead to where it is no accuracy."""
     target_loss: PositiveFloat | None = None
     """Training loss that they lead to, instead."""
     rounds: PositiveFloat
@@ -56,8 +60,8 @@ class PilotConstants(Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        if (self.target_accuracy is None) == (self.target_loss is None):
-            raise ValueError("needs target_accuracy or target_loss, one of them")
+        if sum(getattr(self, name) is not None for name in TARGETS) != 1:
+            raise ValueError("needs target_accuracy, target_score or target_loss, one of them")
         if abs(sum(self.block_share) - 1.0) > _ROUNDING:
             raise ValueError(f"block_share: found a sum of {sum(self.block_share):.6g}; needs shares that sum to 1")
         return self

@@ -38,6 +38,9 @@ class TrainLora(Section):
     target_modules: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["all-linear"] | None = None
     """Names of the linear modules that get an adapter, or ``all-linear``: all but the head. Those that PEFT adapts in
     this type of model when absent."""
+    modules_to_save: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Names of further modules that are trained whole and saved beside the adapters, as ``LayerNorm`` or
+    ``embed_tokens``; without adapters inside, and with no weight that a module outside shares."""
     dora: bool = False
     """Train the magnitude of every output of an adapted module apart from its direction (DoRA, Liu et al., arXiv
     2402.09353), through PEFT. With exact modes and ``frozen`` only."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hybridsplit.scenarios.scores import score_for
 from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.depths import depth_of_plan
 from hybridsplit.solver.problem.infeasible import MAX_NAMED_CLIENTS
@@ -23,8 +24,9 @@ def target_notes(problem: PlanningProblem, rows: IntArray) -> tuple[str, ...]:
     pilot = problem.scenario.objective.pilot
     if problem.objective != TIME_TO_TARGET or pilot is None:
         return ()
-    reached = pilot.target_accuracy
-    target = f"training loss {pilot.target_loss:g}" if reached is None else f"test accuracy {reached:.1%}"
+    score = score_for(problem.scenario.model.problem_type)
+    reached = pilot.target_accuracy if pilot.target_score is None else pilot.target_score
+    target = f"training loss {pilot.target_loss:g}" if reached is None else f"test {score.label} {score.text(reached)}"
     error = "unknown" if pilot.held_out_error is None else f"{pilot.held_out_error:.0%}"
     rounds = 1.0 / problem.total_gain(rows)
     notes = [f"{rounds:.1f} rounds to {target} are predicted; error on pilots held out of the fit: {error}"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridsplit.orchestrator.studies.seed_files import accuracy_svg, latex
+from hybridsplit.orchestrator.studies.seed_files import latex, score_svg
 from hybridsplit.orchestrator.studies.seed_runs import SeedRun
 from hybridsplit.orchestrator.studies.seeds import summarised
 from hybridsplit.orchestrator.studies.significance import mean_over_seeds, verdict
@@ -23,7 +23,7 @@ def run(strategy: str, seed: int, accuracy: list[float], round_s: float = 2.0, j
     rounds = len(accuracy)
     return SeedRun(
         strategy=strategy, seed=seed, simulated_s=tuple(round_s * (k + 1) for k in range(rounds)),
-        test_accuracy=tuple(accuracy), train_loss=(1.0,) * rounds, bytes_a_round=100, joules_a_round=joules,
+        test_score=tuple(accuracy), train_loss=(1.0,) * rounds, bytes_a_round=100, joules_a_round=joules,
         fullest=0.5,
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ def test_one_seed_claims_nothing() -> None:
 def test_files_are_what_they_say() -> None:
     runs = {name: tuple(run(name, s, [0.3, 0.6 + 0.1 * s, 0.9, 0.9]) for s in range(3)) for name in ("a<b", "c_d")}
     study = summarised(runs, (0.8, True))
-    root = ElementTree.fromstring(accuracy_svg(study))
+    root = ElementTree.fromstring(score_svg(study))
     assert len(root.findall("{http://www.w3.org/2000/svg}polyline")) == 2
     assert len(root.findall("{http://www.w3.org/2000/svg}polygon")) == 2
     text = latex(study)

@@ -55,7 +55,7 @@ class Sides:
         return self.model.client_part(self.cut, mode)
 
     def server(self) -> ServerSide:
-        return ServerSide(self.model.server_part(self.cut), self.scenario.training, self.scenario.model.task)
+        return ServerSide(self.model.server_part(self.cut), self.scenario.training, self.scenario.model.loss_kind)
 
     def estimator(self, mode: Mode) -> GradientEstimator:
         return make_estimator(mode, self.part(mode), self.scenario.training)
@@ -105,7 +105,7 @@ def exact_derivatives(sides: Sides, key: NoiseKey, *, server_trains: bool, of_se
     sides.restart()
     part, server, batch = sides.part().eval(), sides.server().part.train(server_trains), sides.batch
     logits = server(part(batch.inputs, batch.mask_BS), batch.mask_BS)
-    loss = task_loss(logits, batch.labels, sides.scenario.model.task)
+    loss = task_loss(logits, batch.labels, sides.scenario.model.loss_kind)
     named = dict((server if of_server else part).trainable())
     gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     recorder = Perturbed(part.trainable(), key, 0, 0.0)

@@ -239,10 +239,10 @@ def test_damaged_checkpoints_are_refused_with_the_reason(
             r"faults\.0\.leaves",
         ),
         ({"peak_bytes": {"pi4-0": "much"}}, r"peak_bytes\.pi4-0"),
-        ({"records": [{"round": 5, "simulated_s": 1.0, "train_loss": 1.0, "test_accuracy": 0.5}]}, "rounds 0, 1"),
+        ({"records": [{"round": 5, "simulated_s": 1.0, "train_loss": 1.0, "test_score": 0.5}]}, "rounds 0, 1"),
         ({"faults": [{"client": "pi4-0", "round": 0, "kind": "tired", "observed": ""}]}, r"faults\.0\.kind"),
         ({"last_round": {}}, "last_round"),
-        ({"schema_version": 2}, "schema version 2, written by .*; needs version 6"),
+        ({"schema_version": 2}, "schema version 2, written by .*; needs version 7"),
     ],
 )
 def test_wrong_entries_of_a_checkpoint_are_named(

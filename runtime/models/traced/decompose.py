@@ -61,12 +61,15 @@ def trace(
         An error that the model raises for shapes without values.
     """
     was_training = model.training
-    model.eval()
+    recorded = []
     try:
-        one, other = (record(model, call, *example(size)) for size in BATCH_SIZES)
+        for size in BATCH_SIZES:
+            # What some modules keep between evaluations, as tables of attention, they drop when trained again.
+            model.train().eval()
+            recorded.append(record(model, call, *example(size)))
     finally:
         model.train(was_training)
-    program = for_any_batch_size(one, other, BATCH_SIZES)
+    program = for_any_batch_size(recorded[0], recorded[1], BATCH_SIZES)
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
     graph = ProgramGraph(program, shapes)
     cuts = worthwhile_cuts(graph, valid_cuts(graph)) if graph.is_connected else []

@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -98,6 +99,11 @@ class _Recorder(TorchFunctionMode):
         if _RANDOM.fullmatch(getattr(func, "__name__", "")):
             # These draw from the global generator: no run would repeat, and no recomputation would agree.
             raise UntraceableError(f"it draws random numbers ({func.__name__})")
+        if func is F.batch_norm and kwargs.get("running_mean", args[1] if len(args) > 1 else None) is not None:
+            raise UntraceableError(
+                "it calls batch_norm itself, which would stay as it is in evaluation; use a module such as "
+                "nn.BatchNorm2d"
+            )
         return self._call(Kind.FUNCTION, func, func, args, kwargs)
 
     def _property(self, name: str, x: Tensor, result: Tensor) -> None:
@@ -218,8 +224,9 @@ def _with_shape(step: Step, tensor: Tensor) -> Step:
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    if isinstance(module, nn.Embedding):
-        # This holds for modules that a model derives as well: the row ids of embeddings come from module calls.
+    if isinstance(module, (nn.Embedding, nn.modules.batchnorm._BatchNorm)):
+        # These hold for modules that a model derives as well: the row ids of embeddings come from module calls, and
+        # normalisation follows train() and eval() in them, which a list of steps recorded in one mode does not.
         return True
     return type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, _CONTAINERS)
 

@@ -127,7 +127,7 @@ def play(mode: str, family: str, cut: int | str) -> Played:
     depth = model.num_blocks if isinstance(cut, str) else cut
     start = model.whole.snapshot()
     part = model.client_part(depth, mode)
-    server = _WatchedServer(ServerSide(model.server_part(depth), scenario.training, scenario.model.task))
+    server = _WatchedServer(ServerSide(model.server_part(depth), scenario.training, scenario.model.loss_kind))
     placement = Placement(cut=depth, mode=mode, batch_size=scenario.training.batch_size)
     session = ClientSession(
         part, server, Assignment("pi-0", placement, 1.0, 1 << 40), scenario, 0,

@@ -89,6 +89,12 @@ NET: Values = {
     "model": {"task": "classification", "python": "net.py:make"},
     "data": {"source": "number-table", "path": "t.csv", "columns": ["a", "b", "c"]},
 }
+SEVERAL: Values = {"model.problem_type": "multi_label_classification"}
+HOT: Values = {**NET, **SEVERAL, "data.label_columns": ["p", "q", "r", "s"]}
+NUMBERS: Values = {
+    **NET, "model.problem_type": "regression", "data.label_column": "c",
+    "data.partition": {"scheme": "dirichlet", "alpha": 0.3, "label_bins": 8}, "data.columns": ["a", "b"],
+}  # fmt: skip
 TEXT: Values = {
     "model": {"task": "sequence-classification", "config": ADAPTERS["model"]["config"] | {"num_labels": 2}},
     "data": {"source": "text-table", "path": "t.tsv", "tokenizer": "tokenizer"},
@@ -115,6 +121,7 @@ CHANGES: dict[str, Change] = {
     "Model.config": Change("planned", {"model.config.hidden_sizes": [8, 24]}),
     "Model.checkpoint": Change("refused", {"model.checkpoint": "absent", "model.config": None}),
     "Model.trust_remote_code": Change("refused", {"model.trust_remote_code": True}),
+    "Model.problem_type": Change("trained", {"model.problem_type": "regression"}, HOT),
     "Model.python": Change("planned", {"model.python": "net.py:deeper"}, NET),
     "Model.arguments": Change("planned", {"model.arguments": {"width": 32}}, NET),
     "Model.blocks": Change(
@@ -128,6 +135,7 @@ CHANGES: dict[str, Change] = {
     "Dirichlet.alpha": Change(
         "dealt", {"data.partition.alpha": 5.0}, {"data.partition": {"scheme": "dirichlet", "alpha": 0.3}}
     ),
+    "Dirichlet.label_bins": Change("dealt", {"data.partition.label_bins": 2}, NUMBERS),
     "ByKey.key": Change(
         "dealt",
         {"data.partition.key": "label"},
@@ -142,6 +150,14 @@ CHANGES: dict[str, Change] = {
     "TextTable.partition": Change("dealt", {"data.partition": {"scheme": "by-key", "key": "label"}}, TEXT),
     "TextTable.tokenizer": Change("dealt", {"data.tokenizer": "tokenizer-2"}, TEXT),
     "TextTable.text_column": Change("dealt", {"data.text_column": "other"}, TEXT),
+    "TextTable.label_columns": Change(
+        "dealt", {"data.label_columns": ["q", "p"]}, TEXT | SEVERAL | {"data.label_columns": ["p", "q"]}
+    ),
+    "TextTable.label_separator": Change(
+        "dealt",
+        {"data.label_separator": ";"},
+        TEXT | SEVERAL | {"data.label_column": "tags", "data.label_separator": "|"},
+    ),
     "TextTable.label_column": Change("dealt", {"data.label_column": "mood"}, TEXT),
     "TextTable.key_column": Change(
         "dealt",
@@ -164,6 +180,14 @@ CHANGES: dict[str, Change] = {
     "NumberTable.test_path": Change("dealt", {"data.test_path": "u.csv"}, NET),
     "NumberTable.test_fraction": Change("dealt", {"data.test_fraction": 0.4}, NET),
     "NumberTable.partition": Change("dealt", {"data.partition": {"scheme": "by-key", "key": "label"}}, NET),
+    "NumberTable.label_columns": Change(
+        "dealt", {"data.label_columns": ["q", "p"]}, NET | SEVERAL | {"data.label_columns": ["p", "q"]}
+    ),
+    "NumberTable.label_separator": Change(
+        "dealt",
+        {"data.label_separator": ";"},
+        NET | SEVERAL | {"data.label_column": "tags", "data.label_separator": "|"},
+    ),
     "NumberTable.label_column": Change("dealt", {"data.label_column": "kind"}, NET),
     "NumberTable.columns": Change("dealt", {"data.columns": ["c", "b", "a"]}, NET),
     "NumberTable.key_column": Change(
@@ -179,6 +203,14 @@ CHANGES: dict[str, Change] = {
     "NumberTable.standardise": Change("dealt", {"data.standardise": False}, NET),
     "SavedDataset.path": Change("dealt", {"data.path": "saved-2"}, SAVED),
     "SavedDataset.column": Change("dealt", {"data.column": "image2"}, SAVED | {"data.column": "image"}),
+    "SavedDataset.label_columns": Change(
+        "dealt", {"data.label_columns": ["q", "p"]}, SAVED_TEXT | SEVERAL | {"data.label_columns": ["p", "q"]}
+    ),
+    "SavedDataset.label_separator": Change(
+        "dealt",
+        {"data.label_separator": ";"},
+        SAVED_TEXT | SEVERAL | {"data.label_column": "tags", "data.label_separator": "|"},
+    ),
     "SavedDataset.label_column": Change("dealt", {"data.label_column": "mood"}, SAVED),
     "SavedDataset.tokenizer": Change("dealt", {"data.tokenizer": "tokenizer-2"}, SAVED_TEXT),
     "SavedDataset.image_size": Change("dealt", {"data.image_size": 12}, SAVED),
@@ -190,6 +222,7 @@ CHANGES: dict[str, Change] = {
     "PythonData.partition": Change("dealt", {"data.partition": {"scheme": "by-key", "key": "label"}}, OWN_DATA),
     "Training.trainable": Change("planned", {f"{T}.trainable": {"method": "biases-and-norms"}}),
     "TrainLora.rank": Change("planned", {f"{T}.trainable.rank": 4}, ADAPTERS),
+    "TrainLora.modules_to_save": Change("planned", {f"{T}.trainable.modules_to_save": ["LayerNorm"]}, ADAPTERS),
     "TrainLora.alpha": Change("trained", {f"{T}.trainable.alpha": 64.0}, ADAPTERS),
     "TrainLora.dora": Change("planned", {f"{T}.trainable.dora": True}, {**ADAPTERS, f"{T}.modes": ["fo", "frozen"]}),
     "TrainLora.target_modules": Change("planned", {f"{T}.trainable.target_modules": ["query"]}, ADAPTERS),
@@ -317,6 +350,7 @@ CHANGES: dict[str, Change] = {
     "GeneratedTrace.path_loss_exponent": Change("played", {f"{P}.trace.path_loss_exponent": 2}, DRAWN),
     "Objective.minimise": Change("planned", {"objective.minimise": "round-latency"}, {f"{T}.modes": ["fo", "zo-loss"]}),
     "Objective.target_accuracy": Change("refused", {"objective.target_accuracy": 0.7}, TARGET),
+    "Objective.target_score": Change("refused", {"objective.target_score": 0.7}, TARGET),
     "Objective.target_loss": Change("refused", {"objective.target_loss": 0.7}, TARGET),
     "Objective.pilot_file": Change("refused", {"objective.pilot_file": "absent.yaml"}),
     "Objective.pilot": Change("planned", TARGET),
@@ -343,6 +377,7 @@ CHANGES: dict[str, Change] = {
         "planned", {"objective.gradient_noise_scale": 500}, {f"{T}.batch_sizes": [2, 4]}
     ),
     "PilotConstants.target_accuracy": Change("refused", {"objective.pilot.target_loss": 0.4}, TARGET),
+    "PilotConstants.target_score": Change("refused", {"objective.pilot.target_score": 0.4}, TARGET),
     "PilotConstants.target_loss": Change("refused", {"objective.pilot.target_accuracy": None}, TARGET),
     "PilotConstants.rounds": Change("planned", {"objective.pilot.rounds": 9}, TARGET),
     "PilotConstants.batch_noise": Change("planned", {"objective.pilot.batch_noise": 2}, TARGET),

@@ -29,14 +29,16 @@ def write_files(folder: Path) -> None:
     """Write them all."""
     (folder / "net.py").write_text(_NET)
     for name, sign in (("t", 1), ("u", -1)):
-        rows = [f"{sign * (i % 7)},{-i / 3},{i * i % 11},{i % 4},{i % 3},w{i % 5}" for i in range(96)]
-        (folder / f"{name}.csv").write_text("a,b,c,label,kind,who\n" + "\n".join(rows) + "\n")
+        rows = [f"{sign * (i % 7)},{-i / 3},{i * i % 11},{i % 4},{i % 3},w{i % 5},{_labels(i, ',')}" for i in range(96)]
+        (folder / f"{name}.csv").write_text("a,b,c,label,kind,who,p,q,r,s,tags\n" + "\n".join(rows) + "\n")
         texts = [
             f"{'good' if i % 2 else 'bad'} film {'film ' * (i % (2 + sign))}\tfilm good\t{i % 2}\t{i % 3 == 0:d}"
-            f"\tw{i % 4}\tp{i % 7}"
+            f"\tw{i % 4}\tp{i % 7}\t" + _labels(i, "\t")
             for i in range(96)
         ]
-        (folder / f"{name}.tsv").write_text("sentence\tother\tlabel\tmood\twho\tplace\n" + "\n".join(texts) + "\n")
+        (folder / f"{name}.tsv").write_text(
+            "sentence\tother\tlabel\tmood\twho\tplace\tp\tq\tr\ts\ttags\n" + "\n".join(texts) + "\n"
+        )
     _write_tokenizers(folder)
     _write_images(folder)
     moments = range(40)
@@ -46,6 +48,11 @@ def write_files(folder: Path) -> None:
     (folder / "memory.tsv").write_text("0\t2\n0.1\t0.01\n0.15\t2\n0.2\t2\n")
     (folder / "memory-2.tsv").write_text("0\t2\n0.1\t0.01\n0.17\t2\n0.2\t2\n")
     (folder / "cqi.csv").write_text("time_s,CQI\n" + "\n".join(f"{t},{3 + t % 9}" for t in moments) + "\n")
+
+
+def _labels(i: int, between: str) -> str:
+    """Four labels of 0 and 1, and two names by either of two separators."""
+    return between.join([*(str(i >> bit & 1) for bit in range(4)), "x|y;z"])
 
 
 def _named(rows: list[str]) -> str:
@@ -78,4 +85,6 @@ def _write_images(folder: Path) -> None:
         }  # fmt: skip
         Dataset.from_dict(columns).save_to_disk(str(folder / f"saved{name}"))
     texts = [f"{'good' if i % 2 else 'bad'} film" for i in range(60)]
-    Dataset.from_dict({"text": texts, "label": [i % 2 for i in range(60)]}).save_to_disk(str(folder / "saved-text"))
+    hot = {name: [i >> bit & 1 for i in range(60)] for bit, name in enumerate("pq")}
+    columns = {"text": texts, "label": hot["p"], **hot, "tags": ["x|y;z"] * 60}
+    Dataset.from_dict(columns).save_to_disk(str(folder / "saved-text"))

@@ -70,7 +70,7 @@ def test_a_file_for_something_else_is_refused(pilot_file: Path, tmp_path: Path) 
     for override, word in (
         ("training.local_steps=3", "another section 'training'"),
         ("data.partition={scheme: dirichlet, alpha: 0.3}", "another section 'data'"),
-        ("objective.target_loss=0.5", "made for 5"),
+        ("objective.target_loss=0.5", "made for target_loss 5"),
     ):
         result = invoke("plan", "quickstart", *TINY, *named, "--set", override)
         assert result.exit_code == 2

@@ -192,7 +192,7 @@ def test_a_checkpoint_is_trained_for_numbers(tmp_path: Path, with_head: bool) ->
     scenario = hs.load(written(tmp_path, REGRESSION, "bert"))
     config = transformers.BertConfig(**{k: v for k, v in (scenario.model.config or {}).items() if k != "model_type"})
     auto = transformers.AutoModelForSequenceClassification if with_head else transformers.AutoModel
-    auto.from_config(config).save_pretrained(tmp_path / "start")
+    auto.from_config(config, trust_remote_code=False).save_pretrained(tmp_path / "start")
     model = {"task": "sequence-classification", "problem_type": REGRESSION, "checkpoint": str(tmp_path / "start")}
     text = scenario.resolved() | {"model": model}
     hs.run(hs.load(text), executor="inline", out=tmp_path / "run")

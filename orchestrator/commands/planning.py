@@ -102,9 +102,12 @@ def plan(
         return
     options = profile_loaded(loaded, [strategy])
     from hybridsplit.orchestrator.planned import plan_as_asked
-    from hybridsplit.orchestrator.run_folder import open_plan
 
-    earlier = open_plan(warm_start)[0] if warm_start is not None else None
+    earlier = None
+    if warm_start is not None:
+        from hybridsplit.orchestrator.run_folder import open_plan  # late: it brings the replay along
+
+        earlier = open_plan(warm_start)[0]
     with progress_bar(f"planning {loaded.name}") as show:
         show(f"{strategy}, {loaded.num_clients} clients", 0.0)
         how = strategy if workers is None else _in_parts(loaded, workers, address, parts, show)

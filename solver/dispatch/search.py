@@ -8,13 +8,15 @@ well are drawn more often.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence as ManyOf
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from hybridsplit.scenarios.streams import stream_seed
-from hybridsplit.solver.dispatch.sequences import Sequences
+from hybridsplit.solver.dispatch.sequences import Sequence, Sequences
 from hybridsplit.solver.dispatch.walk import ends_s
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
@@ -58,6 +60,16 @@ class Dispatched:
     value_s: float
 
 
+class _Chosen(NamedTuple):
+    """Options [N], those of clients that are not left out, what these do in a round, and what all gain and cost."""
+
+    rows: IntArray
+    kept: IntArray
+    sequences: tuple[Sequence, ...]
+    gain: float
+    penalty_s: float
+
+
 class DispatchSearch:
     """Search of one problem.
 
@@ -79,7 +91,7 @@ class DispatchSearch:
     def __init__(
         self,
         problem: PlanningProblem,
-        options: Sequence[IntArray],
+        options: ManyOf[IntArray],
         ratings: FloatArray | None,
         is_over: Callable[[], bool],
         bound_s: float = 0.0,
@@ -88,6 +100,7 @@ class DispatchSearch:
         self._sequences = Sequences(problem)
         self._rng = np.random.default_rng(stream_seed(problem.scenario.seed, "dispatch"))
         self._options = [_by_rating(own, ratings) for own in options]
+        self._chosen: _Chosen | None = None
 
     def best_from(self, starts: list[IntArray]) -> Dispatched:
         """Search from the best of some choices of options ([N] rows each)."""
@@ -97,14 +110,23 @@ class DispatchSearch:
 
     def _timed(self, rows: IntArray, urgency_s: FloatArray, limit_s: float = math.inf) -> tuple[Dispatched, FloatArray]:
         """Time a choice; also [N] the end of every client. Above a limit its value may be given as infinite."""
-        kept = np.flatnonzero(~self._problem.is_dropped[rows])
-        own = [self._sequences.of(int(row)) for row in rows[kept]]
-        reached_s = np.zeros(len(rows))
+        chosen, value_s = self._chosen_of(rows), self._problem.objective_s
         # The objective is linear in the round's latency.
-        at_once_s, a_second = (self._problem.objective_of(rows, latency_s) for latency_s in (0.0, 1.0))
+        at_once_s, a_second = (value_s(latency_s, chosen.gain, chosen.penalty_s) for latency_s in (0.0, 1.0))
         longest_s = (limit_s - at_once_s) / (a_second - at_once_s) if math.isfinite(a_second) else math.inf
-        reached_s[kept] = ends_s(own, urgency_s[kept].tolist(), limit_s=longest_s * (1 + _ROUNDING))
-        return Dispatched(rows, urgency_s, self._problem.objective_of(rows, float(reached_s.max()))), reached_s
+        reached_s = np.zeros(len(rows))
+        ends = ends_s(chosen.sequences, urgency_s[chosen.kept].tolist(), limit_s=longest_s * (1 + _ROUNDING))
+        reached_s[chosen.kept] = ends
+        return Dispatched(rows, urgency_s, value_s(float(reached_s.max()), chosen.gain, chosen.penalty_s)), reached_s
+
+    def _chosen_of(self, rows: IntArray) -> _Chosen:
+        """Return what a choice of options comes to, kept while only urgencies change."""
+        if self._chosen is None or self._chosen.rows is not rows:
+            kept = np.flatnonzero(~self._problem.is_dropped[rows])
+            own = tuple(self._sequences.of(row) for row in rows[kept].tolist())
+            gain, penalty_s = self._problem.total_gain(rows), float(self._problem.penalty_s[rows].sum())
+            self._chosen = _Chosen(rows, kept, own, gain, penalty_s)
+        return self._chosen
 
     def _anneal(self, start: Dispatched) -> Dispatched:
         rng, problem = self._rng, self._problem

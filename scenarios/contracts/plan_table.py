@@ -64,10 +64,10 @@ def write_clients(clients: Sequence[ClientPlan], path: Path) -> dict[str, Any]:
 
 def _by_phase(name: str, values: Sequence[Mapping[Phase, float]]) -> dict[str, Any]:
     """Return a column for every phase that some client has; alike clients share what is read once."""
-    place = {id(one): number for number, one in enumerate({id(one): one for one in values}.values())}
+    once = {id(one): one for one in values}
+    place = {known: number for number, known in enumerate(once)}
     of_each = np.array([place[id(one)] for one in values])
-    once = list({id(one): one for one in values}.values())
-    seconds = {phase: np.array([one.get(phase, np.nan) for one in once]) for phase in Phase}
+    seconds = {phase: np.array([one.get(phase, np.nan) for one in once.values()]) for phase in Phase}
     return {f"{name}.{phase}": found[of_each] for phase, found in seconds.items() if not np.isnan(found).all()}
 
 

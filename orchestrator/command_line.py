@@ -24,7 +24,7 @@ COMMANDS = {
     "plan": "planning",
     "run": "running",
     "replay": "replaying",
-    "compare": "planning",
+    "compare": "comparing",
     "pareto": "planning",
     "what-if": "varying",
     "search": "searching",

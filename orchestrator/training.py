@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from hybridsplit.orchestrator.replanning.following import Following
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.summary import round_ends_s
+from hybridsplit.orchestrator.timeline.rounds import replayed_rounds
 from hybridsplit.runtime.executors.base import Executor
 from hybridsplit.runtime.replay import Replay, replay
 from hybridsplit.runtime.run.records import RoundDone
@@ -21,6 +22,8 @@ from hybridsplit.scenarios.schema import Scenario
 
 PLAN, CONTROL = "plan", "frozen-control"
 """The two runs of a plan."""
+OnRound: TypeAlias = Callable[[str, RoundDone], None]
+"""Called after every round with :data:`PLAN` or :data:`CONTROL`, and the round."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def train_by_plan(
     with_control: bool,
     folder: RunFolder | None = None,
     resume: bool = False,
-    on_round: Callable[[str, RoundDone], None] = lambda run, done: None,
+    on_round: OnRound = lambda run, done: None,
 ) -> Trained:
     """Train by a plan on the clock of its replay, and then the frozen control.
 
@@ -77,7 +80,7 @@ def train_by_plan(
     resume
         Continue from the newest checkpoints.
     on_round
-        Called after every round of the run and of the control, with :data:`PLAN` or :data:`CONTROL`.
+        Called after every round of the run and of the control.
 
     Raises
     ------
@@ -91,8 +94,11 @@ def train_by_plan(
             return following.replay(attendance)
         return replay(plan, scenario, num_rounds=num_rounds, attendance=attendance, samples_windows=True)
 
+    used = _Used(plan)
+
     def clock(attendance: Attendance) -> Reading:
         played = played_by(attendance)
+        used.follow(played)
         orders = _orders(played, scenario)
         return Reading(round_ends_s(played), played.late, played.step_memory, orders)
 
@@ -113,7 +119,7 @@ def train_by_plan(
         resume=resume,
         options=options,
         memory_folder=None if folder is None else folder.path / "memory",
-        on_round=_round_shown(on_progress, PLAN, num_rounds, on_round),
+        on_round=_round_shown(on_progress, PLAN, num_rounds, used, on_round),
     )
     beside = None
     if with_control:
@@ -127,9 +133,29 @@ def train_by_plan(
             checkpoint_folder=None if folder is None else folder.path / "checkpoints-control",
             resume=resume,
             excluded=[fault.absence for fault in result.faults],
-            on_round=_round_shown(on_progress, CONTROL, num_rounds, on_round),
+            on_round=_round_shown(on_progress, CONTROL, num_rounds, used, on_round),
         )
     return Trained(result, beside, played_by(result.attendance))
+
+
+class _Used:
+    """How much of what clients share was used, by round of the replay that training goes by."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._of_round: dict[int, tuple[float, float, float]] = {}
+
+    def follow(self, played: Replay) -> None:
+        """Take the figures of a replay; those of the one before are forgotten."""
+        rounds = replayed_rounds(self._plan, played.ledger, played.followed)
+        names = ("uplink_utilisation", "downlink_utilisation", "server_utilisation")
+        of_each = zip(*(rounds[name].tolist() for name in names), strict=True)
+        self._of_round = dict(zip(rounds["round"].tolist(), of_each, strict=True))
+
+    def with_use(self, done: RoundDone) -> RoundDone:
+        """Return a round with its figures."""
+        uplink, downlink, server = self._of_round.get(done.round, (None, None, None))
+        return replace(done, uplink_utilisation=uplink, downlink_utilisation=downlink, server_utilisation=server)
 
 
 def _orders(played: Replay, scenario: Scenario) -> list[RoundOrder]:
@@ -144,7 +170,8 @@ def _round_shown(
     on_progress: Callable[[str, float], None],
     run: str,
     num_rounds: int,
-    on_round: Callable[[str, RoundDone], None],
+    used: _Used,
+    on_round: OnRound,
 ) -> Callable[[RoundDone], None]:
     """Return what shows a round that is done, and passes it on."""
     what = "" if run == PLAN else "frozen control, "
@@ -152,6 +179,6 @@ def _round_shown(
     def show(record: RoundDone) -> None:
         done = record.round + 1
         on_progress(f"{what}round {done}/{num_rounds}  {record.score_text}", done / num_rounds)
-        on_round(run, record)
+        on_round(run, used.with_use(record))
 
     return show

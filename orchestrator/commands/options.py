@@ -91,6 +91,10 @@ ChosenStrategyOption = Annotated[
 ExecutorOption = Annotated[
     ExecutorName, typer.Option("--executor", help="Train in this process, or on a local Ray cluster.")
 ]
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option("--log", metavar="KIND:WHERE", help="tensorboard:FOLDER or mlflow:URI; every round; repeatable."),
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Ray worker processes; one a core by default.")
 ]

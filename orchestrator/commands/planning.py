@@ -1,4 +1,4 @@
-"""Decide: one plan, strategies side by side, a front of plans."""
+"""Decide: one plan, a front of plans."""
 
 from __future__ import annotations
 
@@ -10,26 +10,21 @@ from rich.markup import escape
 
 from hybridsplit.orchestrator.commands.options import (
     AddressOption,
-    ExecutorName,
-    ExecutorOption,
     JsonOption,
     ParetoAxis,
     ParetoLatency,
     ScenarioArgument,
     SetOption,
     StrategyOption,
-    WorkersOption,
     load_and_profile,
     profile_loaded,
     writing,
 )
-from hybridsplit.orchestrator.commands.seeds import Relaxed, check_study_options, compare_over_seeds, relaxed_overrides
 from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stderr, stdout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hybridsplit.orchestrator.pipeline import RunSettings
     from hybridsplit.scenarios.schema import Scenario
     from hybridsplit.solver.search.search_state import SearchState
     from hybridsplit.solver.strategies import Strategy
@@ -155,89 +150,6 @@ def _in_parts(
         show(f"{counted(done, 'part')} of the search done, {still:,} open, gap {state.gap:.1e}", done / (done + still))
 
     return SearchInParts(Parts(workers, address, parts), on_progress)
-
-
-@reports_errors
-def compare(
-    scenario: ScenarioArgument,
-    strategies: Annotated[
-        str | None, typer.Option("--strategies", metavar="A,B,...", help="Strategies; all by default.")
-    ] = None,
-    train: Annotated[bool, typer.Option("--run", help="Also train with each plan and compare accuracy.")] = False,
-    executor: ExecutorOption = ExecutorName.RAY,
-    workers: WorkersOption = None,
-    address: AddressOption = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option("--seeds", min=1, max=100, help="With --run: train at so many seeds, with intervals."),
-    ] = None,
-    rounds: Annotated[
-        int | None, typer.Option("--rounds", min=2, help="With --seeds: rounds; those of the scenario by default.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="With --seeds: keep every run here, and go on from it.")
-    ] = None,
-    relax: Annotated[
-        Relaxed | None, typer.Option("--relax", help="Offer all modes, so that methods meet their own best setting.")
-    ] = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare strategies on the same problem, and say where the difference comes from."""
-    asked = [name.strip() for name in (strategies or "").split(",") if name.strip()]
-    check_study_options(train=train, seeds=seeds, rounds=rounds, out=out)
-    overrides = [*(overrides or []), *(relaxed_overrides(scenario, overrides) if relax is not None else [])]
-    from hybridsplit.scenarios.errors import UsageError
-    from hybridsplit.scenarios.loader import load_task
-    from hybridsplit.scenarios.schema import Scenario
-
-    def run_settings() -> RunSettings:
-        from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
-
-        return RunSettings(executor.value, workers or default_workers(), address=address)
-
-    loaded = load_task(scenario, overrides or [])
-    if not isinstance(loaded, Scenario):
-        from hybridsplit.scenarios.relays.schema import RelayScenario
-
-        if isinstance(loaded, RelayScenario):
-            from hybridsplit.orchestrator.commands.relays import compare_over_relays
-
-            if seeds is not None:
-                raise UsageError("--seeds is about one cut, where modes make training random: leave it out")
-            compare_over_relays(loaded, asked, run_settings() if train else None, as_json=as_json)
-            return
-        from hybridsplit.orchestrator.commands.inference import compare_app_strategies
-
-        compare_app_strategies(loaded, asked, train=train, as_json=as_json)
-        return
-    options = profile_loaded(loaded, asked)
-    from hybridsplit.solver.strategies import STRATEGIES
-
-    names = asked if strategies else list(STRATEGIES)
-    from hybridsplit.orchestrator.studies.compare import compare_plans, train_plans
-
-    with progress_bar(f"planning {loaded.name}") as show:
-        comparison = compare_plans(loaded, options, names, show)
-    if train and seeds is not None:
-        compare_over_seeds(
-            loaded, options, comparison, seeds, rounds, out, executor.value, workers, address, as_json=as_json
-        )
-        return
-    if train:
-        with progress_bar(f"training {loaded.name}") as show:
-            comparison = train_plans(loaded, options, comparison, run_settings(), show)
-    if as_json:
-        print_json(comparison.document())
-        return
-    from hybridsplit.orchestrator.views.tables import comparison_table, decomposition_table, infeasible_lines
-
-    stdout().print(comparison_table(comparison.rows))
-    if any(row.ratio is not None and row.ratio < 1 - 1e-6 for row in comparison.rows):
-        stdout().print("below 1.00x: the search of optimal missed that plan; how much there can be is its gap")
-    for line in infeasible_lines(comparison.rows):
-        stdout().print(line, highlight=False, soft_wrap=True)
-    stdout().print(decomposition_table(comparison.steps))
 
 
 @reports_errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,7 @@ def run_over_relays(
     from hybridsplit.orchestrator.relays.planning import open_relay_plan
     from hybridsplit.orchestrator.relays.running import plan_of_run, run_relays
     from hybridsplit.orchestrator.relays.views import placement_table, relay_headline, replay_line, training_lines
+    from hybridsplit.orchestrator.training import PLAN
     from hybridsplit.solver.relays.strategies import OPTIMAL, find_relay_strategy
 
     chosen = strategy or OPTIMAL
@@ -111,8 +113,9 @@ def run_over_relays(
             )
         if not as_json:
             print_before_work(placement_table(plan), relay_headline(plan), where=str(folder.path))
-        with RoundLogs(log, plan) as logs, progress_bar(f"training {scenario.name}") as show:
-            summary = run_relays(scenario, plan, folder, settings, show, on_round=lambda done: logs.add("plan", done))
+        with RoundLogs(log, scenario.name) as logs, progress_bar(f"training {scenario.name}") as show:
+            written = partial(logs.of(plan), PLAN)
+            summary = run_relays(scenario, plan, folder, settings, show, on_round=written)
     if as_json:
         document = summary.model_dump(mode="json", exclude={"strategies", "intervals"})
         print_json(document | {"report": str(folder.report)})
@@ -123,7 +126,7 @@ def run_over_relays(
 
 
 def compare_over_relays(
-    scenario: RelayScenario, names: list[str], settings: RunSettings | None, *, as_json: bool
+    scenario: RelayScenario, names: list[str], settings: RunSettings | None, log: list[str], *, as_json: bool
 ) -> None:
     """Compare strategies.
 
@@ -135,8 +138,8 @@ def compare_over_relays(
         Strategies; all when empty.
     settings
         How to train by the plan of each; they are only planned when None.
-    as_json
-        Option of the command ``compare``.
+    log, as_json
+        Options of the command ``compare``.
     """
     from hybridsplit.orchestrator.relays.planning import compare_relays
     from hybridsplit.solver.relays.strategies import RELAY_STRATEGIES
@@ -146,10 +149,11 @@ def compare_over_relays(
         with progress_bar(f"planning {scenario.name}") as show:
             rows = compare_relays(scenario, asked, show)
     else:
+        from hybridsplit.orchestrator.logs.opening import RoundLogs
         from hybridsplit.orchestrator.relays.running import train_strategies
 
-        with progress_bar(f"training {scenario.name}") as show:
-            rows = train_strategies(scenario, asked, settings, show)
+        with RoundLogs(log, scenario.name) as logs, progress_bar(f"training {scenario.name}") as show:
+            rows = train_strategies(scenario, asked, settings, show, logs.of)
     if as_json:
         values = [row.model_dump(mode="json", exclude_none=True) for row in rows]
         print_json({"scenario": scenario.name, "strategies": values})

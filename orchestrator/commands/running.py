@@ -14,6 +14,7 @@ from hybridsplit.orchestrator.commands.options import (
     ExecutorName,
     ExecutorOption,
     JsonOption,
+    LogOption,
     ScenarioArgument,
     SetOption,
     WorkersOption,
@@ -43,10 +44,7 @@ def run(
     address: AddressOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last complete round.")] = False,
-    log: Annotated[
-        list[str] | None,
-        typer.Option("--log", metavar="KIND:WHERE", help="tensorboard:FOLDER or mlflow:URI; every round; repeatable."),
-    ] = None,
+    log: LogOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,8 +75,10 @@ def run(
     folder = choose_folder(out.resolve() if out is not None else None, loaded.name, resume=resume)
     with folder.claimed():
         plan, options, bounds = _plan_of_run(loaded, folder, plan_file, chosen, resume=resume, quiet=as_json)
-        with RoundLogs(log or [], plan) as logs, progress_bar(f"training {loaded.name}") as show:
-            summary = pipeline.run_plan(loaded, options, plan, folder, settings, show, bounds=bounds, on_round=logs.add)
+        with RoundLogs(log or [], loaded.name) as logs, progress_bar(f"training {loaded.name}") as show:
+            summary = pipeline.run_plan(
+                loaded, options, plan, folder, settings, show, bounds=bounds, on_round=logs.of(plan)
+            )
     if as_json:
         print_json(_document(summary, folder))
         return

@@ -12,6 +12,10 @@ from hybridsplit.orchestrator.commands.options import writing
 from hybridsplit.orchestrator.console import print_json, progress_bar, stderr, stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hybridsplit.orchestrator.logs.opening import RoundLogs
+    from hybridsplit.orchestrator.pipeline import RunSettings
     from hybridsplit.orchestrator.studies.compare import Comparison
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.schema import Scenario
@@ -23,7 +27,9 @@ class Relaxed(StrEnum):
     MODES = "modes"
 
 
-def check_study_options(*, train: bool, seeds: int | None, rounds: int | None, out: Path | None) -> None:
+def check_study_options(
+    *, train: bool, seeds: int | None, rounds: int | None, out: Path | None, log: Sequence[str]
+) -> None:
     """Refuse options of a study where none is made.
 
     Raises
@@ -35,6 +41,8 @@ def check_study_options(*, train: bool, seeds: int | None, rounds: int | None, o
 
     if seeds is not None and not train:
         raise UsageError("--seeds: needs --run, since seeds matter to training alone: add --run")
+    if log and not train:
+        raise UsageError("--log: needs --run, since only training has rounds to write: add --run")
     for name, value in (("--rounds", rounds), ("--out", out)):
         if value is not None and seeds is None:
             raise UsageError(f"{name}: needs --seeds, the number of seeds to train at: add --run --seeds 5")
@@ -60,11 +68,9 @@ def compare_over_seeds(
     options: OptionTable,
     comparison: Comparison,
     seeds: int,
-    rounds: int | None,
+    settings: RunSettings,
     out: Path | None,
-    executor: str,
-    workers: int | None,
-    address: str | None,
+    logs: RoundLogs,
     *,
     as_json: bool,
 ) -> None:
@@ -76,24 +82,24 @@ def compare_over_seeds(
         The scenario, its option table, and the plans.
     seeds
         How many: the scenario's own and those that follow it.
-    rounds, out
-        Rounds (the scenario's when None), and the folder of the study (named after the scenario when None).
-    executor, workers, address
-        Who trains.
+    settings
+        Executor, workers and rounds.
+    out
+        Folder of the study, named after the scenario when None.
+    logs
+        Where rounds are written.
     as_json
         Whether to print one JSON document.
     """
-    from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
     from hybridsplit.orchestrator.studies.seed_files import figure_name, write_study
     from hybridsplit.orchestrator.studies.seeds import train_over_seeds
     from hybridsplit.orchestrator.views.seeds import seeds_table, verdict_lines
     from hybridsplit.orchestrator.views.tables import infeasible_lines
 
     folder = out or Path(f"comparison-{scenario.name}")
-    settings = RunSettings(executor, workers or default_workers(), rounds, address=address)
     at = [scenario.seed + k for k in range(seeds)]
     with progress_bar(f"training {scenario.name}") as show:
-        study = train_over_seeds(scenario, options, comparison.plans, at, settings, folder, show)
+        study = train_over_seeds(scenario, options, comparison.plans, at, settings, folder, show, logs.of)
     writing(folder / "comparison.csv", lambda: write_study(study, folder))
     if as_json:
         print_json({"scenario": scenario.name, "seeds": at, **study.document()})

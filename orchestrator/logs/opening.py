@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from hybridsplit.scenarios.errors import Notice, RunError, UsageError
 
 if TYPE_CHECKING:
-    from hybridsplit.orchestrator.logs.figures import RoundWriter
+    from hybridsplit.orchestrator.logs.figures import LoggedRun, RoundWriter
     from hybridsplit.runtime.run.records import RoundDone
     from hybridsplit.scenarios.contracts.plan import Plan
     from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
@@ -42,14 +42,14 @@ def check_logs(items: Sequence[str]) -> None:
 
 
 class RoundLogs:
-    """All logs of a run, as a context manager.
+    """All logs of a command, as a context manager.
 
     Parameters
     ----------
     items
         As :func:`check_logs` accepts them.
-    plan
-        What is trained.
+    experiment
+        What runs are kept under where a log has experiments: the scenario's name.
 
     Raises
     ------
@@ -57,12 +57,12 @@ class RoundLogs:
         If a log cannot be opened.
     """
 
-    def __init__(self, items: Sequence[str], plan: Plan | RelayPlan) -> None:
+    def __init__(self, items: Sequence[str], experiment: str) -> None:
         self._writers: dict[str, RoundWriter] = {}
         for item in items:
             kind, _, where = item.partition(":")
             try:
-                self._writers[item] = _writer(kind, where, plan)
+                self._writers[item] = _writer(kind, where, experiment)
             except Exception as error:  # of whatever a server or a disk is at
                 raise RunError(f"--log {item}: cannot be opened ({type(error).__name__}: {error})") from error
 
@@ -75,13 +75,35 @@ class RoundLogs:
         for item in list(self._writers):
             self._try(item, lambda writer: writer.close())
 
-    def add(self, run: str, done: RoundDone) -> None:
-        """Write a round to every log; one that fails is left out from then on, and the run goes on.
+    def of(self, plan: Plan | RelayPlan, name: str = "", seed: int | None = None) -> Callable[[str, RoundDone], None]:
+        """Return what writes rounds of a plan, called as :func:`~hybridsplit.orchestrator.training.train_by_plan` does.
+
+        Parameters
+        ----------
+        plan
+            What is trained.
+        name
+            Of the plan's run, and what that of its frozen control begins with; ``plan`` and ``frozen-control`` when
+            empty.
+        seed
+            At which seed; that of the plan's scenario when None.
+        """
+        from hybridsplit.orchestrator.logs.figures import logged_run
+        from hybridsplit.orchestrator.training import PLAN
+
+        def add(run: str, done: RoundDone) -> None:
+            called = name if name and run == PLAN else f"{name}-{run}" if name else run
+            self.add(logged_run(called, plan, seed), done)
+
+        return add
+
+    def add(self, run: LoggedRun, done: RoundDone) -> None:
+        """Write a round to every log; one that fails is left out from then on, and training goes on.
 
         Parameters
         ----------
         run, done
-            As :func:`~hybridsplit.orchestrator.training.train_by_plan` tells them.
+            The run, and the round.
         """
         for item in list(self._writers):
             self._try(item, lambda writer: writer.add(run, done))
@@ -95,11 +117,11 @@ class RoundLogs:
             warnings.warn(text, Notice, stacklevel=2)
 
 
-def _writer(kind: str, where: str, plan: Plan | RelayPlan) -> RoundWriter:
+def _writer(kind: str, where: str, experiment: str) -> RoundWriter:
     if kind == "tensorboard":
         from hybridsplit.orchestrator.logs.tensorboard import TensorBoardWriter
 
-        return TensorBoardWriter(where, plan)
+        return TensorBoardWriter(where)
     from hybridsplit.orchestrator.logs.mlflow import MlflowWriter
 
-    return MlflowWriter(where, plan)
+    return MlflowWriter(where, experiment)

@@ -1,14 +1,12 @@
-"""Rounds for TensorBoard: a folder of event files for the plan, and one for its frozen control."""
+"""Rounds for TensorBoard: a folder of event files for every run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from hybridsplit.orchestrator.logs.figures import figures_of
+from hybridsplit.orchestrator.logs.figures import LoggedRun, figures_of
 from hybridsplit.runtime.run.records import RoundDone
-from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 
 
 class TensorBoardWriter:
@@ -18,24 +16,24 @@ class TensorBoardWriter:
     ----------
     folder
         Where; ``tensorboard --logdir`` takes it.
-    plan
-        What is trained.
     """
 
-    def __init__(self, folder: str, plan: Plan | RelayPlan) -> None:
+    def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
         self._writers: dict[str, Any] = {}
 
-    def add(self, run: str, done: RoundDone) -> None:
-        """Write a round of the plan, or of its frozen control."""
-        if run not in self._writers:
+    def add(self, run: LoggedRun, done: RoundDone) -> None:
+        """Write a round of a run."""
+        if run.name not in self._writers:
             from torch.utils.tensorboard import SummaryWriter
 
             # A run that goes on tells all its rounds again: those written before are hidden.
-            self._writers[run] = SummaryWriter(str(self._folder / run), purge_step=done.round)
+            writer = self._writers[run.name] = SummaryWriter(str(self._folder / run.name), purge_step=done.round)
+            for name, stated in run.parameters.items():
+                writer.add_text(name, str(stated))
         for name, value in figures_of(done).items():
-            self._writers[run].add_scalar(name, value, done.round)
-        self._writers[run].flush()
+            self._writers[run.name].add_scalar(name, value, done.round)
+        self._writers[run.name].flush()
 
     def close(self) -> None:
         """Write what is left."""

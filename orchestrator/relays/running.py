@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
@@ -15,6 +16,7 @@ from hybridsplit.orchestrator.relays.replaying import RelaySummary, TrainedFigur
 from hybridsplit.orchestrator.relays.training import TrainedRelays, train_over_relays
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, RunFolder
 from hybridsplit.orchestrator.summary import bytes_by_source, rounds_table
+from hybridsplit.orchestrator.training import PLAN, OnRound
 from hybridsplit.orchestrator.writing import writing_to
 from hybridsplit.profiler.relays import relay_costs
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
@@ -153,6 +155,7 @@ def train_strategies(
     names: Sequence[str],
     settings: RunSettings,
     on_progress: Progress = lambda what, share: None,
+    on_rounds_of: Callable[[RelayPlan, str], OnRound] = lambda plan, name: lambda run, done: None,
 ) -> list[ComparedRelays]:
     """Plan with several strategies, and train by the plan of each; nothing is written.
 
@@ -166,6 +169,8 @@ def train_strategies(
         Executor, workers and rounds.
     on_progress
         Called with what is being done and the share that is done.
+    on_rounds_of
+        By plan and strategy, what to call after every round of its training.
 
     Raises
     ------
@@ -186,7 +191,8 @@ def train_strategies(
                 found.append(row)
                 continue
             plan = make_relay_plan(scenario, costs, row.strategy)
-            last = train_over_relays(plan, scenario, executor, num_rounds).result.records[-1]
+            on_round = partial(on_rounds_of(plan, row.strategy), PLAN)
+            last = train_over_relays(plan, scenario, executor, num_rounds, on_round=on_round).result.records[-1]
             figures = {"test_accuracy": last.test_accuracy, "simulated_s": last.simulated_s}
             found.append(row.model_copy(update=figures))
     return found

@@ -21,6 +21,8 @@ from hybridsplit.solver.strategies import Strategy, find_strategy
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hybridsplit.orchestrator.training import OnRound
+
 
 class ComparedStrategy(Scored):
     """What one strategy comes to. Figures are None where it has no plan, and of training where nothing was trained."""
@@ -204,6 +206,7 @@ def train_plans(
     comparison: Comparison,
     settings: RunSettings,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
+    on_rounds_of: Callable[[Plan, str], OnRound] = lambda plan, name: lambda run, done: None,
 ) -> Comparison:
     """Train with each plan, and with its frozen control; return the comparison with accuracies and simulated time.
 
@@ -217,6 +220,8 @@ def train_plans(
         Executor, workers and rounds.
     on_progress
         Called with what is being done and the share that is done, in [0, 1].
+    on_rounds_of
+        By plan and strategy, what to call after every round of its training.
 
     Raises
     ------
@@ -232,7 +237,10 @@ def train_plans(
     with worker_pool(scenario, settings) as executor:
         for position, (strategy, plan) in enumerate(plans.items()):
             on_progress(f"{strategy}, {position + 1} of {len(plans)}", position / len(plans))
-            trained = train_by_plan(plan, scenario, options, executor, num_rounds, _unheard, with_control=True)
+            trained = train_by_plan(
+                plan, scenario, options, executor, num_rounds, _unheard, with_control=True,
+                on_round=on_rounds_of(plan, strategy),
+            )  # fmt: skip
             last = trained.result.records[-1]
             frozen = None if trained.control is None else trained.control.records[-1].test_score
             scores = scores_of(score_called(last.score), last.test_score, frozen)

@@ -18,6 +18,7 @@ from hybridsplit.scenarios.scores import ACCURACY, ScoreName
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.pipeline import RunSettings
+    from hybridsplit.orchestrator.training import OnRound
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.contracts.plan import Plan
 
@@ -68,6 +69,7 @@ def train_and_keep(
     executor: Any,
     settings: RunSettings,
     file: Path,
+    on_round: OnRound = lambda run, done: None,
 ) -> None:
     """Train a plan at a seed and write what came of it.
 
@@ -81,6 +83,8 @@ def train_and_keep(
         Who trains, and how many rounds.
     file
         Where to, as :func:`run_file` names it.
+    on_round
+        Called after every round.
 
     Raises
     ------
@@ -90,7 +94,9 @@ def train_and_keep(
     from hybridsplit.orchestrator.training import train_by_plan
 
     num_rounds = settings.num_rounds or seeded.training.rounds
-    trained = train_by_plan(plan, seeded, options, executor, num_rounds, lambda what, share: None, with_control=False)
+    trained = train_by_plan(
+        plan, seeded, options, executor, num_rounds, lambda what, share: None, with_control=False, on_round=on_round
+    )
     records, energies = trained.result.records, [client.client_energy_j for client in plan.clients]
     budget = {client.id: client.memory_budget_bytes for client in plan.clients}
     run = SeedRun(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hybridsplit.orchestrator.pipeline import RunSettings
+    from hybridsplit.orchestrator.training import OnRound
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.contracts.plan import Plan
 
@@ -114,6 +115,7 @@ def train_over_seeds(
     settings: RunSettings,
     folder: Path,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
+    on_rounds_of: Callable[[Plan, str, int], OnRound] = lambda plan, name, seed: lambda run, done: None,
 ) -> SeedStudy:
     """Train every plan at every seed; runs that the folder holds are not run again.
 
@@ -131,6 +133,8 @@ def train_over_seeds(
         Where every run is kept.
     on_progress
         Called with what is being done and the share that is done, in [0, 1].
+    on_rounds_of
+        By plan, name of the run and seed, what to call after every round of its training.
 
     Raises
     ------
@@ -151,7 +155,9 @@ def train_over_seeds(
                 for done, strategy in enumerate(missing):
                     share = (place + done / len(missing)) / len(seeds)
                     on_progress(f"seed {seed}, {strategy}, {done + 1} of {len(missing)}", share)
-                    train_and_keep(plans[strategy], strategy, seeded, options, executor, settings, files[strategy])
+                    plan = plans[strategy]
+                    on_round = on_rounds_of(plan, f"{strategy}-seed-{seed}", seed)
+                    train_and_keep(plan, strategy, seeded, options, executor, settings, files[strategy], on_round)
         for strategy, file in files.items():
             runs[strategy].append(kept_run(file))
     return summarised({strategy: tuple(own) for strategy, own in runs.items()}, scenario.objective.target)

@@ -64,13 +64,17 @@ class RoundDone(RoundRecord):
     ``uplink_bytes`` and ``downlink_bytes`` are sums over the clients of the round, exchanges of the client part
     included; ``peak_bytes`` is the largest client's so far, None before any was measured. ``node_peak_bytes`` are the
     peaks of all clients together on every machine between them and the server, and on it, where a model is cut several
-    times.
+    times. Utilisation is the part of a resource, in [0, 1], that serves someone over the round, by the replay; None
+    where none is kept.
     """
 
     uplink_bytes: int
     downlink_bytes: int
     peak_bytes: int | None
     node_peak_bytes: Mapping[str, int] = field(default_factory=dict)
+    uplink_utilisation: float | None = field(default=None, kw_only=True)
+    downlink_utilisation: float | None = field(default=None, kw_only=True)
+    server_utilisation: float | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -175,10 +175,10 @@ def train(
             f"{checkpoint_folder}: {len(history.records)} rounds are done already, more than the "
             f"{num_rounds} asked for; raise --rounds, or start another run"
         )
-    for record in history.records:
-        on_round(history.done(record))
     attendance, reading = _clocked(history, scenario, assignments, num_rounds, clock)
     _check_clock(history, reading, scenario, checkpoint_folder)
+    for record in history.records:
+        on_round(history.done(record))
     for round_index in range(len(history.records), num_rounds):
         order = reading.orders[round_index] if reading.orders else RoundOrder(tuple(assignments), schedule)
         task = history.task(scenario, order.assignments, order.schedule, attendance)

@@ -124,6 +124,7 @@ def test_options_are_those_of_the_contract() -> None:
             "--address",
             "--executor",
             "--json",
+            "--log",
             "--out",
             "--relax",
             "--rounds",

@@ -1,0 +1,109 @@
+"""Strategies side by side: planned, trained, and trained at several seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hybridsplit.orchestrator.commands.options import (
+    AddressOption,
+    ExecutorName,
+    ExecutorOption,
+    JsonOption,
+    LogOption,
+    ScenarioArgument,
+    SetOption,
+    WorkersOption,
+    profile_loaded,
+)
+from hybridsplit.orchestrator.commands.seeds import Relaxed, check_study_options, compare_over_seeds, relaxed_overrides
+from hybridsplit.orchestrator.console import print_json, progress_bar, reports_errors, stdout
+
+if TYPE_CHECKING:
+    from hybridsplit.orchestrator.studies.compare import Comparison
+
+
+@reports_errors
+def compare(
+    scenario: ScenarioArgument,
+    strategies: Annotated[
+        str | None, typer.Option("--strategies", metavar="A,B,...", help="Strategies; all by default.")
+    ] = None,
+    train: Annotated[bool, typer.Option("--run", help="Also train with each plan and compare accuracy.")] = False,
+    executor: ExecutorOption = ExecutorName.RAY,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, max=100, help="With --run: train at so many seeds, with intervals."),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=2, help="With --seeds: rounds; those of the scenario by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="With --seeds: keep every run here, and go on from it.")
+    ] = None,
+    log: LogOption = None,
+    relax: Annotated[
+        Relaxed | None, typer.Option("--relax", help="Offer all modes, so that methods meet their own best setting.")
+    ] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare strategies on the same problem, and say where the difference comes from."""
+    from hybridsplit.orchestrator.logs.opening import RoundLogs, check_logs
+    from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
+    from hybridsplit.scenarios.loader import load_task
+    from hybridsplit.scenarios.schema import Scenario
+
+    asked = [name.strip() for name in (strategies or "").split(",") if name.strip()]
+    check_study_options(train=train, seeds=seeds, rounds=rounds, out=out, log=log or [])
+    check_logs(log or [])
+    overrides = [*(overrides or []), *(relaxed_overrides(scenario, overrides) if relax is not None else [])]
+    loaded = load_task(scenario, overrides)
+    settings = RunSettings(executor.value, workers or default_workers(), rounds, address=address)
+    if not isinstance(loaded, Scenario):
+        from hybridsplit.scenarios.errors import UsageError
+        from hybridsplit.scenarios.relays.schema import RelayScenario
+
+        if isinstance(loaded, RelayScenario):
+            from hybridsplit.orchestrator.commands.relays import compare_over_relays
+
+            if seeds is not None:
+                raise UsageError("--seeds is about one cut, where modes make training random: leave it out")
+            compare_over_relays(loaded, asked, settings if train else None, log or [], as_json=as_json)
+            return
+        from hybridsplit.orchestrator.commands.inference import compare_app_strategies
+
+        compare_app_strategies(loaded, asked, train=train, as_json=as_json)
+        return
+    options = profile_loaded(loaded, asked)
+    from hybridsplit.orchestrator.studies.compare import compare_plans, train_plans
+    from hybridsplit.solver.strategies import STRATEGIES
+
+    with progress_bar(f"planning {loaded.name}") as show:
+        comparison = compare_plans(loaded, options, asked or list(STRATEGIES), show)
+    if train:
+        with RoundLogs(log or [], loaded.name) as logs:
+            if seeds is not None:
+                compare_over_seeds(loaded, options, comparison, seeds, settings, out, logs, as_json=as_json)
+                return
+            with progress_bar(f"training {loaded.name}") as show:
+                comparison = train_plans(loaded, options, comparison, settings, show, logs.of)
+    if as_json:
+        print_json(comparison.document())
+        return
+    _print_comparison(comparison)
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    from hybridsplit.orchestrator.views.tables import comparison_table, decomposition_table, infeasible_lines
+
+    stdout().print(comparison_table(comparison.rows))
+    if any(row.ratio is not None and row.ratio < 1 - 1e-6 for row in comparison.rows):
+        stdout().print("below 1.00x: the search of optimal missed that plan; how much there can be is its gap")
+    for line in infeasible_lines(comparison.rows):
+        stdout().print(line, highlight=False, soft_wrap=True)
+    stdout().print(decomposition_table(comparison.steps))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hybridsplit.orchestrator.logs.opening import RoundLogs
     from hybridsplit.orchestrator.pipeline import RunSettings
     from hybridsplit.orchestrator.studies.compare import Comparison
+    from hybridsplit.orchestrator.studies.over_seeds.runs import WantedRun
+    from hybridsplit.orchestrator.training import OnRound
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.schema import Scenario
 
@@ -91,16 +93,21 @@ def compare_over_seeds(
     as_json
         Whether to print one JSON document.
     """
-    from hybridsplit.orchestrator.studies.seed_files import figure_name, write_study
-    from hybridsplit.orchestrator.studies.seeds import train_over_seeds
+    from hybridsplit.orchestrator.studies.over_seeds.files import figure_name, write_study
+    from hybridsplit.orchestrator.studies.over_seeds.study import train_over_seeds
     from hybridsplit.orchestrator.views.seeds import seeds_table, verdict_lines
     from hybridsplit.orchestrator.views.tables import infeasible_lines
 
     folder = out or Path(f"comparison-{scenario.name}")
     at = [scenario.seed + k for k in range(seeds)]
+
+    def written(one: WantedRun) -> OnRound:
+        seed = one.scenario.seed
+        return logs.of(one.plan, f"{one.name}-seed-{seed}", seed)
+
     with progress_bar(f"training {scenario.name}") as show:
-        study = train_over_seeds(scenario, options, comparison.plans, at, settings, folder, show, logs.of)
-    writing(folder / "comparison.csv", lambda: write_study(study, folder))
+        study = train_over_seeds(scenario, options, comparison.plans, at, settings, folder, show, written)
+    writing(folder / "comparison.csv", lambda: write_study(study, scenario.name, folder))
     if as_json:
         print_json({"scenario": scenario.name, "seeds": at, **study.document()})
         return
@@ -108,3 +115,5 @@ def compare_over_seeds(
     for line in [*verdict_lines(study), *infeasible_lines(comparison.rows)]:
         stdout().print(line, highlight=False, soft_wrap=True)
     stderr().print(f"runs, comparison.csv, comparison.tex and {figure_name(study)} are in {escape(str(folder))}")
+    page = folder / "comparison.html"
+    stdout().print(f"report: [bold]{escape(str(page))}[/]", highlight=False, soft_wrap=True)

@@ -21,6 +21,8 @@ CONTROL = "#7b8794"
 WARNING = "#b3261e"
 HATCH = "#aab4be"
 PAPER = "#ffffff"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7d4a75")
+"""Of things that have no colour of their own, in their order: Okabe and Ito (2008), and one more."""
 _DARK_PAPER = "#14191f"
 _LEAST_CONTRAST = 4.5
 """Of anything drawn on a dark page with the page, as WCAG asks of text."""
@@ -103,9 +105,9 @@ def dark_colours(others: Iterable[str] = ()) -> dict[str, str]:
     Parameters
     ----------
     others
-        Colours beyond those of phases, modes and text.
+        Colours beyond those of phases, modes, series and text.
     """
-    used = {*_ON_DARK, *PHASE_COLOURS.values(), *(mode.colour for mode in MODES.values()), *others}
+    used = {*_ON_DARK, *SERIES, *PHASE_COLOURS.values(), *(mode.colour for mode in MODES.values()), *others}
     return {colour: on_dark(colour) for colour in sorted(used)}
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hybridsplit.orchestrator.search.candidates import Candidate
-    from hybridsplit.orchestrator.studies.seed_runs import SeedRun
+    from hybridsplit.orchestrator.studies.over_seeds.runs import SeedRun
 
 Trained = Literal["front", "all", "none"]
 """Which of the models whose accuracy is not known are trained."""

@@ -22,7 +22,8 @@ from hybridsplit.orchestrator.search.front import (
     rank_correlation,
 )
 from hybridsplit.orchestrator.search.results import ModelSearch, SearchedModel, SearchSettings
-from hybridsplit.orchestrator.studies.seed_runs import SeedRun, kept_run, run_file, train_and_keep
+from hybridsplit.orchestrator.studies.over_seeds.runs import SeedRun, WantedRun
+from hybridsplit.orchestrator.studies.over_seeds.side_by_side import train_wanted
 from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds
 from hybridsplit.profiler.untrained_scores import SCORES
 from hybridsplit.scenarios.schema import Scenario
@@ -132,20 +133,15 @@ def _train(
     on_progress: Callable[[str, float], None],
 ) -> dict[str, tuple[SeedRun, ...]]:
     """Train models at every seed, but for the runs that the folder holds; return them by model."""
-    from hybridsplit.orchestrator.pipeline import worker_pool
-
+    wanted = [
+        WantedRun(one.name, one.plan, one.scenario.model_copy(update={"seed": seed}), one.options)
+        for one in chosen
+        for seed in seeds
+        if one.plan is not None and one.options is not None
+    ]
     runs: dict[str, list[SeedRun]] = {one.name: [] for one in chosen}
-    todo = [(one, seed) for one in chosen for seed in seeds]
-    for done, (one, seed) in enumerate(todo):
-        assert one.plan is not None
-        assert one.options is not None
-        seeded = one.scenario.model_copy(update={"seed": seed})
-        file = run_file(folder, one.name, one.plan, seeded, settings)
-        on_progress(f"{one.name}, seed {seed} ({done + 1} of {len(todo)})", done / len(todo))
-        if not file.is_file():
-            with worker_pool(seeded, settings) as executor:
-                train_and_keep(one.plan, one.name, seeded, one.options, executor, settings, file)
-        runs[one.name].append(kept_run(file))
+    for run in train_wanted(wanted, settings, folder, on_progress):
+        runs[run.strategy].append(run)
     return {name: tuple(own) for name, own in runs.items()}
 
 

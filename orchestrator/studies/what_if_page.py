@@ -10,15 +10,13 @@ import plotly.graph_objects as go
 from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, percent
 from hybridsplit.orchestrator.report.figures import styled, time_unit
 from hybridsplit.orchestrator.report.page import drawn, render_page
-from hybridsplit.orchestrator.report.palette import ACCENT
+from hybridsplit.orchestrator.report.palette import ACCENT, SERIES
 from hybridsplit.orchestrator.studies import what_if
 from hybridsplit.orchestrator.studies.what_if import WhatIf
 from hybridsplit.scenarios.units import format_joules, format_seconds
 
 _PROVEN = 1e-6
 _BAR_PX = 22
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-"""The palette of Okabe and Ito (2008)."""
 
 
 def what_if_page(study: WhatIf) -> str:
@@ -75,7 +73,7 @@ def _bars(study: WhatIf, values: list[float | None], title: str) -> go.Figure:
         name = html.escape(f"{inner.key} {text}")
         figure.add_bar(
             y=rows, x=[value for _, value in own], orientation="h", name=name,
-            marker={"color": _COLOURS[index % len(_COLOURS)] if outer else ACCENT},
+            marker={"color": SERIES[index % len(SERIES)] if outer else ACCENT},
             text=["no plan" if value is None else f"{value:.3g}" for _, value in own], textposition="outside",
             textangle=0, constraintext="none", textfont={"size": 11}, cliponaxis=False,
             hovertemplate=f"%{{y}}, {name}: %{{x:.4g}}<extra></extra>",

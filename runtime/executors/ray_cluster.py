@@ -8,13 +8,14 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import ray
 from ray._private import ray_constants
+from ray._private import worker as ray_worker
 
 from hybridsplit.runtime.executors.ray_ending import START_REMEDY, stop_cluster, watched_start
 from hybridsplit.runtime.executors.ray_folder import session_folder
@@ -43,6 +44,7 @@ class RayCluster:
         self._num_cpus = num_cpus
         self._owned = False
         self._empty_folder = tempfile.TemporaryDirectory(prefix="hybridsplit-")
+        self._messages = ExitStack()
 
     def __enter__(self) -> Self:
         # Ray would warn on every start that a worker without accelerators keeps the variable of its parent.
@@ -53,6 +55,14 @@ class RayCluster:
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         if ray.is_initialized():
             return self
+        with ExitStack() as until_it_runs:
+            until_it_runs.enter_context(_messages_on_stderr())
+            self._start_or_join()
+            self._messages = until_it_runs.pop_all()
+        self._owned = True
+        return self
+
+    def _start_or_join(self) -> None:
         # Workers import the driver's working directory first: files there must not stand in the way of theirs.
         with _working_in(self._empty_folder.name):
             quietly: dict[str, object] = {
@@ -66,8 +76,6 @@ class RayCluster:
                 self._start(quietly)
             else:
                 self._join(quietly)
-        self._owned = True
-        return self
 
     def _start(self, quietly: dict[str, object]) -> None:
         try:
@@ -98,6 +106,7 @@ class RayCluster:
         if self._owned:
             stop_cluster()
             self._owned = False
+        self._messages.close()
         self._empty_folder.cleanup()
 
     def offers(self, resource: str, key: str = "clients.ray_resource") -> int:
@@ -142,6 +151,24 @@ def _on_loopback() -> Iterator[None]:
 
 
 @contextmanager
+def _messages_on_stderr() -> Iterator[None]:
+    """Keep what Ray says of dead processes off standard output, where ``--json`` puts its one document.
+
+    Ray's listener writes there whatever its logging options say, and asks for its writer at each message.
+    """
+    before = ray_worker.print_to_stdstream
+
+    def on_stderr(message: dict[str, Any], *arguments: Any, **options: Any) -> None:
+        before({**message, "is_err": True}, *arguments, **options)
+
+    ray_worker.print_to_stdstream = on_stderr
+    try:
+        yield
+    finally:
+        ray_worker.print_to_stdstream = before
+
+
+@contextmanager
 def _own_signals() -> Iterator[None]:
     """Keep the caller's handler of SIGTERM; Ray's prints a native stack and ends the process with exit 15.
 
@@ -172,8 +199,13 @@ def _working_in(folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def errors_of_workers() -> Iterator[None]:
+def errors_of_workers(remedy: str = "--resume continues from the last complete round") -> Iterator[None]:
     """Turn errors of Ray into errors of ours.
+
+    Parameters
+    ----------
+    remedy
+        How to go on where the cluster lost a process.
 
     Raises
     ------
@@ -190,8 +222,7 @@ def errors_of_workers() -> Iterator[None]:
         raise RunError(f"a worker failed: {error.cause!r}") from error
     except ray.exceptions.RayError as error:
         raise RunError(
-            f"Ray failed ({type(error).__name__}: {error}); use fewer --workers, or --executor inline; --resume "
-            "continues from the last complete round"
+            f"Ray failed ({type(error).__name__}: {error}); use fewer --workers, or --executor inline; {remedy}"
         ) from error
 
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,9 +20,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridsplit.orchestrator.studies.seed_files import latex, score_svg
-from hybridsplit.orchestrator.studies.seed_runs import SeedRun
-from hybridsplit.orchestrator.studies.seeds import summarised
+import hybridsplit as hs
+from hybridsplit.orchestrator.pipeline import RunSettings
+from hybridsplit.orchestrator.studies.over_seeds.files import latex, score_svg
+from hybridsplit.orchestrator.studies.over_seeds.page import study_page
+from hybridsplit.orchestrator.studies.over_seeds.runs import SeedRun
+from hybridsplit.orchestrator.studies.over_seeds.side_by_side import _go_side_by_side
+from hybridsplit.orchestrator.studies.over_seeds.study import SeedStudy, score_over_time, summarised
 from hybridsplit.orchestrator.studies.significance import mean_over_seeds, verdict
 from tests.orchestrator.test_cli import SMALL, document, done, invoke
 
@@ -152,3 +164,91 @@ def test_all_modes_let_a_method_in_that_needs_another() -> None:
     arguments = ["compare", "quickstart", *SMALL, "--strategies", "hosl"]
     assert "infeasible" in document(*arguments)["strategies"][0]
     assert document(*arguments, "--relax", "modes")["strategies"][0]["objective_s"] > 0
+
+
+def seed_study() -> SeedStudy:
+    """Two strategies over three seeds, with a target that both reach and energy that nobody knows."""
+    one = tuple(run("one", s, [0.3 + 0.02 * s, 0.6, 0.9], joules=None) for s in range(3))
+    other = tuple(run("o<b>ther", s, [0.2 + 0.02 * s, 0.5, 0.8], round_s=4.0, joules=None) for s in range(3))
+    return summarised({"one": one, "o<b>ther": other}, (0.55, True))
+
+
+def test_the_page_shows_figures_verdicts_and_curves_and_escapes_names() -> None:
+    study = seed_study()
+    page = study_page(study, "my <i>scenario</i>")
+    visible = page[page.index("<main>") :]
+    assert "my &lt;i&gt;scenario&lt;/i&gt;" in page
+    assert "o&lt;b&gt;ther against one: final accuracy: worse, seconds to the target: worse" in visible
+    assert "<b>ther" not in page
+    assert "Time to target, against one" in visible
+    assert "J to target" not in visible  # unknown for all of them
+    assert 'data-figure="figure-learning"' in visible
+    assert 'data-figure="figure-target"' in visible
+
+
+def test_curves_are_means_over_seeds_as_long_as_all_runs_go_on() -> None:
+    runs = tuple(run("one", s, [0.2, 0.4, 0.6 + 0.1 * s], round_s=2.0 + s) for s in range(2))
+    curve = score_over_time(runs, points=4)
+    assert [at_s for at_s, _ in curve] == [0.0, 2.0, 4.0, 6.0]
+    assert [figure.mean for _, figure in curve] == pytest.approx([0.2, 0.2, (0.4 + 0.2 + 0.2 / 3) / 2, (0.6 + 0.4) / 2])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_runs_side_by_side_on_ray_are_those_of_one_process_whatever_is_killed(tmp_path: Path) -> None:
+    asked = [
+        "compare",
+        "quickstart",
+        *SMALL,
+        "--strategies",
+        "greedy,splitfed",
+        "--run",
+        "--seeds",
+        "2",
+        "--rounds",
+        "2",
+    ]
+    one = document(*asked, "--executor", "inline", "--out", str(tmp_path / "one"))
+    before = _training_processes()
+    command = [sys.executable, "-m", "hybridsplit", *asked, "--workers", "2", "--json", "--out", str(tmp_path / "many")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as study:
+        until_s = time.monotonic() + 120
+        while not (at_work := _training_processes() - before) and time.monotonic() < until_s:
+            time.sleep(0.05)
+        os.kill(min(at_work), signal.SIGKILL)
+        out, _ = study.communicate(timeout=240)
+    assert study.returncode == 0
+    assert json.loads(out) == one
+    assert len(list((tmp_path / "one").rglob("seed-*.json"))) == 4
+    assert _kept_runs(tmp_path / "many") == _kept_runs(tmp_path / "one")
+
+
+def _kept_runs(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("seed-*.json")}
+
+
+def _training_processes() -> set[int]:
+    """Return the processes that train a run of a study for Ray."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().startswith(b"ray::_train"):
+                found.add(int(path.parent.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("executor", "number", "changed", "expected"),
+    [
+        ("ray", 4, {}, True),
+        ("inline", 4, {}, False),
+        ("ray", 1, {}, False),  # over all workers instead
+        ("ray", 4, {"faults": {"client_timeout_s": 5.0, "policy": "drop-round"}}, False),
+    ],
+)
+def test_runs_go_side_by_side_where_that_changes_nothing(
+    executor: str, number: int, changed: dict[str, Any], expected: bool
+) -> None:
+    scenario = hs.load("quickstart", **changed)
+    wanted: list[Any] = [SimpleNamespace(scenario=scenario)] * number
+    assert _go_side_by_side(wanted, RunSettings(executor, 2)) is expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from hybridsplit.scenarios.scores import ACCURACY, ScoreName
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.pipeline import RunSettings
     from hybridsplit.orchestrator.training import OnRound
+    from hybridsplit.runtime.executors.base import Executor
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.contracts.plan import Plan
 
@@ -42,47 +44,58 @@ class SeedRun(FrozenValue):
     """Largest measured peak of a client over its budget."""
 
 
-def run_file(folder: Path, name: str, plan: Plan, seeded: Scenario, settings: RunSettings) -> Path:
+@dataclass(frozen=True)
+class WantedRun:
+    """A plan to be trained at a seed.
+
+    Parameters
+    ----------
+    name
+        What it is called in its study.
+    plan
+        The plan.
+    scenario
+        The scenario at the seed.
+    options
+        Its option table.
+    """
+
+    name: str
+    plan: Plan
+    scenario: Scenario
+    options: OptionTable
+
+
+def run_file(folder: Path, one: WantedRun, settings: RunSettings) -> Path:
     """Name a run by all that it depends on, so that another plan or scenario is never taken for it.
 
     Parameters
     ----------
-    folder, name
-        Of the study, and what the run is called there.
-    plan
-        What is trained.
-    seeded
-        The scenario at the seed of the run.
+    folder
+        Of the study.
+    one
+        The run.
     settings
         How many rounds are run.
     """
-    facts = [seeded.content_hash(), settings.num_rounds, [[c.id, *c.key] for c in plan.clients], plan.round_latency_s]
+    plan, seed = one.plan, one.scenario.seed
+    clients = [[client.id, *client.key] for client in plan.clients]
+    facts = [one.scenario.content_hash(), settings.num_rounds, clients, plan.round_latency_s]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-    return folder / "runs" / name / f"seed-{seeded.seed}-{digest}.json"
+    return folder / "runs" / one.name / f"seed-{seed}-{digest}.json"
 
 
-def train_and_keep(
-    plan: Plan,
-    name: str,
-    seeded: Scenario,
-    options: OptionTable,
-    executor: Any,
-    settings: RunSettings,
-    file: Path,
-    on_round: OnRound = lambda run, done: None,
-) -> None:
-    """Train a plan at a seed and write what came of it.
+def train_one(
+    one: WantedRun, executor: Executor[Any], settings: RunSettings, on_round: OnRound = lambda run, done: None
+) -> SeedRun:
+    """Train a plan at a seed.
 
     Parameters
     ----------
-    plan, name
-        What is trained, and what the run is called.
-    seeded, options
-        The scenario at the seed, and its option table.
+    one
+        The run.
     executor, settings
-        Who trains, and how many rounds.
-    file
-        Where to, as :func:`run_file` names it.
+        Who trains, entered, and how many rounds.
     on_round
         Called after every round.
 
@@ -93,15 +106,16 @@ def train_and_keep(
     """
     from hybridsplit.orchestrator.training import train_by_plan
 
-    num_rounds = settings.num_rounds or seeded.training.rounds
+    plan, num_rounds = one.plan, settings.num_rounds or one.scenario.training.rounds
     trained = train_by_plan(
-        plan, seeded, options, executor, num_rounds, lambda what, share: None, with_control=False, on_round=on_round
-    )
+        plan, one.scenario, one.options, executor, num_rounds, lambda what, share: None, with_control=False,
+        on_round=on_round,
+    )  # fmt: skip
     records, energies = trained.result.records, [client.client_energy_j for client in plan.clients]
     budget = {client.id: client.memory_budget_bytes for client in plan.clients}
-    run = SeedRun(
-        strategy=name,
-        seed=seeded.seed,
+    return SeedRun(
+        strategy=one.name,
+        seed=one.scenario.seed,
         simulated_s=tuple(record.simulated_s for record in records),
         test_score=tuple(record.test_score for record in records),
         score=records[-1].score,
@@ -110,6 +124,16 @@ def train_and_keep(
         joules_a_round=None if None in energies else math.fsum(energy or 0.0 for energy in energies),
         fullest=max(peak / budget[name] for name, peak in trained.result.peak_bytes.items()),
     )
+
+
+def keep_run(run: SeedRun, file: Path) -> None:
+    """Write a run where :func:`run_file` says.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text_whole(file, run.model_dump_json(indent=1) + "\n")
 

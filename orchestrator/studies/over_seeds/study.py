@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybridsplit.orchestrator.studies.seed_runs import SeedRun, kept_run, run_file, train_and_keep
+import numpy as np
+
+from hybridsplit.orchestrator.studies.over_seeds.runs import SeedRun, WantedRun
+from hybridsplit.orchestrator.studies.over_seeds.side_by_side import OnRoundsOf, train_wanted
 from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds, verdict
 from hybridsplit.profiler.rounds_to import rounds_to
 from hybridsplit.scenarios.contracts.placement import FrozenValue
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hybridsplit.orchestrator.pipeline import RunSettings
-    from hybridsplit.orchestrator.training import OnRound
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.contracts.plan import Plan
 
@@ -115,7 +117,7 @@ def train_over_seeds(
     settings: RunSettings,
     folder: Path,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
-    on_rounds_of: Callable[[Plan, str, int], OnRound] = lambda plan, name, seed: lambda run, done: None,
+    on_rounds_of: OnRoundsOf = lambda one: lambda run, done: None,
 ) -> SeedStudy:
     """Train every plan at every seed; runs that the folder holds are not run again.
 
@@ -134,7 +136,7 @@ def train_over_seeds(
     on_progress
         Called with what is being done and the share that is done, in [0, 1].
     on_rounds_of
-        By plan, name of the run and seed, what to call after every round of its training.
+        By run, what to call after every round of its training.
 
     Raises
     ------
@@ -143,23 +145,11 @@ def train_over_seeds(
     ContractError
         If a kept run is damaged.
     """
-    from hybridsplit.orchestrator.pipeline import worker_pool
-
+    seeded = [scenario.model_copy(update={"seed": seed}) for seed in seeds]
+    wanted = [WantedRun(strategy, plan, one, options) for one in seeded for strategy, plan in plans.items()]
     runs: dict[str, list[SeedRun]] = {strategy: [] for strategy in plans}
-    for place, seed in enumerate(seeds):
-        seeded = scenario.model_copy(update={"seed": seed})
-        files = {strategy: run_file(folder, plan.strategy, plan, seeded, settings) for strategy, plan in plans.items()}
-        missing = [strategy for strategy, file in files.items() if not file.is_file()]
-        if missing:
-            with worker_pool(seeded, settings) as executor:
-                for done, strategy in enumerate(missing):
-                    share = (place + done / len(missing)) / len(seeds)
-                    on_progress(f"seed {seed}, {strategy}, {done + 1} of {len(missing)}", share)
-                    plan = plans[strategy]
-                    on_round = on_rounds_of(plan, f"{strategy}-seed-{seed}", seed)
-                    train_and_keep(plan, strategy, seeded, options, executor, settings, files[strategy], on_round)
-        for strategy, file in files.items():
-            runs[strategy].append(kept_run(file))
+    for run in train_wanted(wanted, settings, folder, on_progress, on_rounds_of):
+        runs[run.strategy].append(run)
     return summarised({strategy: tuple(own) for strategy, own in runs.items()}, scenario.objective.target)
 
 
@@ -177,13 +167,14 @@ def summarised(runs: Mapping[str, tuple[SeedRun, ...]], target: tuple[float, boo
     names = figures_of(score)
     figures = {strategy: _figures(own, target, score) for strategy, own in runs.items()}
     first = next(iter(figures.values()))
+    known = {name for name in names if any(math.isfinite(value) for own in figures.values() for value in own[name])}
     strategies = []
     for strategy, own in figures.items():
         minus, words = {}, {}
         for name in names if own is not first else ():
             pairs = zip(own[name], first[name], strict=True)
             minus[name] = mean_over_seeds([one - other for one, other in pairs])
-            if target is not None or name == score.column:
+            if name in known:
                 words[name] = verdict(minus[name], less_is_better=name != score.column)
         strategies.append(
             StrategyOverSeeds(
@@ -195,6 +186,24 @@ def summarised(runs: Mapping[str, tuple[SeedRun, ...]], target: tuple[float, boo
             )
         )
     return SeedStudy(target, runs, tuple(strategies), score)
+
+
+def score_over_time(runs: Sequence[SeedRun], points: int = 80) -> list[tuple[float, MeanOverSeeds]]:
+    """Return the mean score over seeds at equally spaced simulated seconds, as long as all runs go on.
+
+    Between rounds the score goes straight; before the first one ends it is that of the first.
+
+    Parameters
+    ----------
+    runs
+        One a seed.
+    points
+        How many.
+    """
+    seconds = np.linspace(0.0, min(run.simulated_s[-1] for run in runs), points)
+    scores = np.array([np.interp(seconds, run.simulated_s, run.test_score) for run in runs])
+    found = [(at_s, mean_over_seeds(column.tolist())) for at_s, column in zip(seconds.tolist(), scores.T, strict=True)]
+    return [(at_s, figure) for at_s, figure in found if figure is not None]
 
 
 def _figures(runs: Sequence[SeedRun], target: tuple[float, bool] | None, score: Score) -> dict[str, list[float]]:

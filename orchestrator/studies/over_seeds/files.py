@@ -1,26 +1,19 @@
-"""A comparison over seeds as files: a table as CSV and LaTeX, and the score over simulated time as SVG."""
+"""A comparison over seeds as files: a page, a table as CSV and LaTeX, and the score over simulated time as SVG."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hybridsplit.orchestrator.studies.seed_runs import SeedRun
-from hybridsplit.orchestrator.studies.seeds import SeedStudy, figures_of
-from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds
+from hybridsplit.orchestrator.report.palette import SERIES
+from hybridsplit.orchestrator.studies.over_seeds.study import SeedStudy, figures_of, score_over_time
+from hybridsplit.orchestrator.studies.significance import MeanOverSeeds
 from hybridsplit.scenarios.contracts.files import write_text_whole
 
-FloatArray = NDArray[np.float64]
-
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7d4a75")
-"""Okabe and Ito's colours, for strategies in their order."""
 _WIDTH, _HEIGHT, _LEFT, _TOP = 760, 420, 60, 30
 _RIGHT, _BOTTOM = 200, 50
-_POINTS = 80
 _HEADS = {
     "seconds_to_target": "s to target",
     "bytes_to_target": "MB to target",
@@ -29,13 +22,15 @@ _HEADS = {
 _SCALE = {"bytes_to_target": 1e-6}
 
 
-def write_study(study: SeedStudy, folder: Path) -> None:
-    """Write ``comparison.csv``, ``comparison.tex`` and ``accuracy.svg``, which is named by the score.
+def write_study(study: SeedStudy, scenario: str, folder: Path) -> None:
+    """Write ``comparison.html``, ``.csv`` and ``.tex``, and ``accuracy.svg``, which is named by the score.
 
     Parameters
     ----------
     study
         The comparison.
+    scenario
+        Name of its scenario.
     folder
         Where to.
 
@@ -44,7 +39,10 @@ def write_study(study: SeedStudy, folder: Path) -> None:
     OSError
         If a file cannot be written.
     """
+    from hybridsplit.orchestrator.studies.over_seeds.page import study_page
+
     folder.mkdir(parents=True, exist_ok=True)
+    write_text_whole(folder / "comparison.html", study_page(study, scenario))
     write_text_whole(folder / "comparison.csv", study.frame.to_csv(index=False))
     write_text_whole(folder / "comparison.tex", latex(study))
     write_text_whole(folder / figure_name(study), score_svg(study))
@@ -114,8 +112,7 @@ def score_svg(study: SeedStudy) -> str:
         parts.append(f'<path d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}" stroke="#888" stroke-dasharray="4"/>')
     for place, (strategy, runs) in enumerate(study.runs.items()):
         colour = SERIES[place % len(SERIES)]
-        seconds = np.linspace(0.0, min(run.simulated_s[-1] for run in runs), _POINTS)
-        parts += _line(seconds, _on_grid(runs, seconds), longest_s, lowest, colour)
+        parts += _line(score_over_time(runs), longest_s, lowest, colour)
         y = _TOP + 18 * place
         parts.append(f'<rect x="{_WIDTH - _RIGHT + 14}" y="{y}" width="12" height="12" fill="{colour}"/>')
         parts.append(f'<text x="{_WIDTH - _RIGHT + 32}" y="{y + 10}">{escape(strategy)}</text>')
@@ -133,14 +130,7 @@ def _tick(value: float, study: SeedStudy) -> str:
     return f"{100 * value:.0f} %" if study.score.is_fraction else f"{value:.2g}"
 
 
-def _on_grid(runs: Sequence[SeedRun], seconds: FloatArray) -> FloatArray:
-    """[seeds, points] the score at some times, by straight lines between rounds; that of the first round before it."""
-    return np.array([np.interp(seconds, run.simulated_s, run.test_score) for run in runs])
-
-
-def _line(seconds: FloatArray, scores: FloatArray, longest_s: float, lowest: float, colour: str) -> list[str]:
-    figures = [mean_over_seeds(column.tolist()) for column in scores.T]
-    known = [(s, one) for s, one in zip(seconds.tolist(), figures, strict=True) if one is not None]
+def _line(known: Sequence[tuple[float, MeanOverSeeds]], longest_s: float, lowest: float, colour: str) -> list[str]:
     mean = " ".join(f"{_x(s, longest_s):.1f},{_y(one.mean, lowest):.1f}" for s, one in known)
     parts = [f'<polyline points="{mean}" fill="none" stroke="{colour}" stroke-width="2"/>']
     edges = [(s, one.low, one.high) for s, one in known if one.low is not None and one.high is not None]
@@ -152,7 +142,7 @@ def _line(seconds: FloatArray, scores: FloatArray, longest_s: float, lowest: flo
 
 
 def _x(seconds: float, longest_s: float) -> float:
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * seconds / max(longest_s, np.finfo(float).tiny)
+    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * seconds / max(longest_s, sys.float_info.min)
 
 
 def _y(value: float, lowest: float) -> float:

@@ -11,7 +11,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table
 from hybridsplit.orchestrator.report.figures import styled
+from hybridsplit.orchestrator.report.page import drawn, render_page
 from hybridsplit.orchestrator.report.palette import MUTED, PAPER, WARNING
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.recompute import LADDER, most_kept_inputs, parse_order
@@ -100,10 +102,41 @@ def memory_page(title: str, options: OptionTable) -> str:
     options
         The option table.
     """
-    figure = memory_by_cut_figure(options)
-    title_text = html.escape(f"Memory of the client part, {title}")
-    figure.update_layout(title={"text": title_text, "x": 0.01}, margin={"t": 84}, height=560)
-    return str(figure.to_html(include_plotlyjs="inline", full_html=True, config={"displayModeBar": False}))
+    values = {
+        "scenario": title,
+        "shapes": {},
+        "figure_content": drawn(memory_by_cut_figure(options)),
+        "table": _table(options),
+    }
+    heading, room = f"{title}: memory of the client part", "hybridsplit.orchestrator.report"
+    return render_page(room, heading, f"{title}-memory", {}, values, "memory.html.j2")
+
+
+def _table(options: OptionTable) -> Table:
+    """Every peak of the figure, from the least to the most."""
+    rows = _one_client_a_device(options.table).sort_values("client_peak_bytes")
+    rows = rows.drop_duplicates(["cut", "mode", "batch_size", "recompute", "client_peak_bytes"])
+    names_batch, has_levels = len(options.batch_sizes) > 1, (rows["recompute"] != "").any()
+    columns = (
+        Column("Cut"),
+        Column("Mode", has_filter=True),
+        *([Column("Batch", is_number=True)] if names_batch else []),
+        *([Column("Inputs kept", is_number=True)] if has_levels else []),
+        Column("Peak memory", is_number=True),
+    )
+    cells = []
+    for row in rows.to_dict("records"):
+        kept = most_kept_inputs(parse_order(row["recompute"])) if row["recompute"] else None
+        cells.append(
+            (
+                Cell(str(row["cut"]), row["cut"]),
+                Cell(row["mode"]),
+                *([Cell(str(row["batch_size"]), row["batch_size"])] if names_batch else []),
+                *([NOTHING if kept is None else Cell(str(kept), kept)] if has_levels else []),
+                Cell(format_bytes(row["client_peak_bytes"]), row["client_peak_bytes"]),
+            )
+        )
+    return Table(columns, tuple(cells))
 
 
 def _one_client_a_device(table: pd.DataFrame) -> pd.DataFrame:
@@ -114,7 +147,8 @@ def _one_client_a_device(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _hover(row: dict[Hashable, Any], *, names_batch: bool) -> str:
-    kept = f", {most_kept_inputs(parse_order(row['recompute']))} inputs kept" if row["recompute"] else ""
+    inputs = counted(most_kept_inputs(parse_order(row["recompute"])), "input") if row["recompute"] else ""
+    kept = f", {inputs} kept" if inputs else ""
     batch = f", batch {row['batch_size']}" if names_batch else ""
     compute = f"compute {format_seconds(row['client_compute_s'])} a round on {html.escape(row['device'])}"
     peak = f"peak {format_bytes(row['client_peak_bytes'])}"

@@ -45,8 +45,15 @@ def drawn(figure: go.Figure) -> Drawn:
     return Drawn(Markup(text), int(figure.layout.height))
 
 
-def render_page(room: str, title: str, name: str, mark_colours: Mapping[str, str], values: Mapping[str, Any]) -> str:
-    """Render the ``template.html.j2`` of a room, which includes ``head.html.j2`` and ``page.js``.
+def render_page(
+    room: str,
+    title: str,
+    name: str,
+    mark_colours: Mapping[str, str],
+    values: Mapping[str, Any],
+    template: str = "template.html.j2",
+) -> str:
+    """Render a template of a room, which includes ``head.html.j2`` and ``page.js``.
 
     Parameters
     ----------
@@ -60,6 +67,8 @@ def render_page(room: str, title: str, name: str, mark_colours: Mapping[str, str
         Colours of the marks in legends and tables, by CSS class.
     values
         What the template shows besides.
+    template
+        Its file name.
 
     Returns
     -------
@@ -68,14 +77,14 @@ def render_page(room: str, title: str, name: str, mark_colours: Mapping[str, str
     """
 
     def source(wanted: str) -> str:
-        owner = room if wanted == "template.html.j2" else "hybridsplit.orchestrator.report"
+        owner = room if wanted == template else "hybridsplit.orchestrator.report"
         return files(owner).joinpath(wanted).read_text(encoding="utf-8")
 
     # The newline behind a block tag stays: sentences go on there, and would grow together.
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(source), autoescape=True, undefined=jinja2.StrictUndefined, lstrip_blocks=True
     )
-    return environment.get_template("template.html.j2").render(
+    return environment.get_template(template).render(
         page_title=title,
         page_name=re.sub(r"[^\w.-]+", "-", name),
         font=Markup(FONT),

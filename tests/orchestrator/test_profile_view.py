@@ -109,7 +109,10 @@ def test_the_picture_needs_no_network_and_escapes_names() -> None:
     names = {trace.name for trace in figure.data if trace.name}
     assert names == {"fo", "fo-recompute", "zo-loss"}
     hovers = [text for trace in figure.data if trace.customdata is not None for text in trace.customdata]
-    assert any("1 inputs kept" in text for text in hovers)
+    assert any("1 input kept" in text for text in hovers)
+    visible = memory_page("small", TABLE)
+    for row in TABLE.table[TABLE.table["client"] == TABLE.table["client"].iloc[0]].to_dict("records"):
+        assert f'data-label="Peak memory" data-value="{row["client_peak_bytes"]}"' in visible
 
 
 def test_a_thousand_kinds_fill_one_screen() -> None:

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 def run(
     plan: Plan | InferencePlan | Scenario | str | Path | Mapping[str, Any], *, rounds: int | None = None,
     executor: str = "inline", workers: int | None = None, out: str | Path | None = None, resume: bool = False,
-    on_round: Callable[[RoundDone], None] | None = None,
+    on_round: Callable[[RoundDone], None] | None = None, torch_device: str = "cpu",
 ) -> Run: ...  # fmt: skip
 @overload
 def run(
     plan: RelayPlan | RelayScenario, *, rounds: int | None = None, executor: str = "inline",
     workers: int | None = None, out: str | Path | None = None, resume: bool = False,
-    on_round: Callable[[RoundDone], None] | None = None,
+    on_round: Callable[[RoundDone], None] | None = None, torch_device: str = "cpu",
 ) -> RelayRun: ...  # fmt: skip
 def run(
     plan: Plan | InferencePlan | RelayPlan | Scenario | RelayScenario | str | Path | Mapping[str, Any],
@@ -46,6 +46,7 @@ def run(
     out: str | Path | None = None,
     resume: bool = False,
     on_round: Callable[[RoundDone], None] | None = None,
+    torch_device: str = "cpu",
 ) -> Run | RelayRun:
     """Train by a plan while its network is replayed, and write a run folder with its report.
 
@@ -66,6 +67,8 @@ def run(
     on_round
         Called after every round of the plan with its number, simulated seconds, loss, accuracy, bytes and largest peak;
         first, where a run goes on, for the rounds that are done. What it raises ends the run.
+    torch_device
+        What computes: ``cpu``, ``cuda``, or ``server-cuda``, the server parts alone on a GPU. It decides bits.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def run(
     if not isinstance(task, (Plan, Scenario)):
         from hybridsplit.orchestrator.relays.face import run_over
 
-        settings = run_settings(executor, workers, rounds, resume=resume)
+        settings = run_settings(executor, workers, rounds, resume=resume, torch_device=torch_device)
         return run_over(task, settings, out, on_round or (lambda done: None))
     chosen = task if isinstance(task, Plan) else _plan_of(task)
     scenario = scenario_inside(chosen, "the plan")
@@ -96,7 +99,8 @@ def run(
         options = profile_scenario(scenario)
         check_plan(chosen, scenario, options, "the plan")
         run_plan(
-            scenario, options, chosen, folder, run_settings(executor, workers, rounds, resume=resume),
+            scenario, options, chosen, folder,
+            run_settings(executor, workers, rounds, resume=resume, torch_device=torch_device),
             on_round=lambda run, done: on_round(done) if on_round is not None and run == "plan" else None,
         )  # fmt: skip
     return Run(folder.path)
@@ -257,24 +261,29 @@ def one_cut_alone(what: str) -> UsageError:
     return UsageError(f"{what}: is about one cut; plan, run, replay, compare and report a model over relays")
 
 
-def run_settings(executor: str, workers: int | None, rounds: int | None, *, resume: bool = False) -> RunSettings:
+def run_settings(
+    executor: str, workers: int | None, rounds: int | None, *, resume: bool = False, torch_device: str = "cpu"
+) -> RunSettings:
     """Return how a run is carried out.
 
     Parameters
     ----------
-    executor, workers, rounds, resume
+    executor, workers, rounds, resume, torch_device
         As for :func:`run`.
 
     Raises
     ------
     UsageError
-        If there is no such executor.
+        If there is no such executor or device.
     """
     from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
+    from hybridsplit.runtime.split.compute import COMPUTE_DEVICES
 
     if executor not in ("inline", "ray"):
         raise UsageError(f"executor: found {executor!r}; needs 'inline' or 'ray'")
-    return RunSettings(executor, workers or default_workers(), rounds, resume)
+    if torch_device not in COMPUTE_DEVICES:
+        raise UsageError(f"torch_device: found {torch_device!r}; needs one of {', '.join(COMPUTE_DEVICES)}")
+    return RunSettings(executor, workers or default_workers(), rounds, resume, torch_device=torch_device)
 
 
 def _task(

@@ -56,6 +56,8 @@ class RunSettings:
         Continue from the newest checkpoint.
     address
         Address of a running Ray cluster to join; None starts one on this machine.
+    torch_device
+        What computes: ``cpu``, ``cuda`` or ``server-cuda``, the server parts alone on a GPU. It decides bits.
     """
 
     executor: str = "ray"
@@ -63,6 +65,7 @@ class RunSettings:
     num_rounds: int | None = None
     resume: bool = False
     address: str | None = None
+    torch_device: str = "cpu"
 
 
 def default_workers() -> int:
@@ -245,13 +248,16 @@ def _check_links(plan: Plan, scenario: Scenario, num_rounds: int) -> None:
 
 def worker_pool(scenario: Scenario, settings: RunSettings) -> Executor[Any]:
     """Return the executor that the settings ask for, to be used as a context manager."""
+    from hybridsplit.runtime.split.compute import COMPUTE_DEVICES
+
     if settings.executor == "inline":
         from hybridsplit.runtime.executors.inline import InlineExecutor
 
-        return InlineExecutor(scenario)
+        return InlineExecutor(scenario, devices=COMPUTE_DEVICES[settings.torch_device])
     from hybridsplit.runtime.executors.ray import RayExecutor
 
-    return RayExecutor(scenario, settings.num_workers, address=settings.address)
+    devices = COMPUTE_DEVICES[settings.torch_device]
+    return RayExecutor(scenario, settings.num_workers, address=settings.address, devices=devices)
 
 
 def write_report(folder: RunFolder, *, bounds: str = STATED, round_shown: int | None = None) -> Path:

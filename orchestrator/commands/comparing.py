@@ -15,6 +15,8 @@ from hybridsplit.orchestrator.commands.options import (
     LogOption,
     ScenarioArgument,
     SetOption,
+    TorchDevice,
+    TorchDeviceOption,
     WorkersOption,
     profile_loaded,
 )
@@ -35,6 +37,7 @@ def compare(
     executor: ExecutorOption = ExecutorName.RAY,
     workers: WorkersOption = None,
     address: AddressOption = None,
+    torch_device: TorchDeviceOption = TorchDevice.CPU,
     seeds: Annotated[
         int | None,
         typer.Option("--seeds", min=1, max=100, help="With --run: train at so many seeds, with intervals."),
@@ -63,7 +66,9 @@ def compare(
     check_logs(log or [])
     overrides = [*(overrides or []), *(relaxed_overrides(scenario, overrides) if relax is not None else [])]
     loaded = load_task(scenario, overrides)
-    settings = RunSettings(executor.value, workers or default_workers(), rounds, address=address)
+    settings = RunSettings(
+        executor.value, workers or default_workers(), rounds, address=address, torch_device=torch_device.value
+    )
     if not isinstance(loaded, Scenario):
         from hybridsplit.scenarios.errors import UsageError
         from hybridsplit.scenarios.relays.schema import RelayScenario

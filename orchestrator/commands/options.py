@@ -23,6 +23,14 @@ class ExecutorName(StrEnum):
     RAY = "ray"
 
 
+class TorchDevice(StrEnum):
+    """What computes a run."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    SERVER_CUDA = "server-cuda"
+
+
 class ParetoAxis(StrEnum):
     """What ``pareto`` trades against latency."""
 
@@ -97,6 +105,9 @@ LogOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Ray worker processes; one a core by default.")
+]
+TorchDeviceOption = Annotated[
+    TorchDevice, typer.Option("--torch-device", help="What computes: server-cuda has server parts alone on a GPU.")
 ]
 RoundOption = Annotated[
     int | None,

@@ -17,6 +17,8 @@ from hybridsplit.orchestrator.commands.options import (
     LogOption,
     ScenarioArgument,
     SetOption,
+    TorchDevice,
+    TorchDeviceOption,
     WorkersOption,
 )
 from hybridsplit.orchestrator.console import print_before_work, print_json, progress_bar, reports_errors, stdout
@@ -42,6 +44,7 @@ def run(
     executor: ExecutorOption = ExecutorName.RAY,
     workers: WorkersOption = None,
     address: AddressOption = None,
+    torch_device: TorchDeviceOption = TorchDevice.CPU,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last complete round.")] = False,
     log: LogOption = None,
@@ -63,7 +66,9 @@ def run(
 
     check_logs(log or [])
     loaded = load_trained(scenario, overrides or [])
-    settings = pipeline.RunSettings(executor.value, workers or pipeline.default_workers(), rounds, resume, address)
+    settings = pipeline.RunSettings(
+        executor.value, workers or pipeline.default_workers(), rounds, resume, address, torch_device.value
+    )
     if not isinstance(loaded, Scenario):
         from hybridsplit.orchestrator.commands.relays import run_over_relays
 

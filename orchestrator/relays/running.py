@@ -225,7 +225,17 @@ def relay_executor(scenario: RelayScenario, settings: RunSettings) -> Executor[A
     ----------
     scenario, settings
         What is trained, and how.
+
+    Raises
+    ------
+    UsageError
+        If another device than the CPU is to compute.
     """
+    if settings.torch_device != "cpu":
+        raise UsageError(
+            f"--torch-device {settings.torch_device}: a model that is cut several times is computed on the CPU; leave "
+            "it out"
+        )
     if settings.executor == "inline":
         from hybridsplit.runtime.executors.inline import InlineExecutor
         from hybridsplit.runtime.relays.worker import RelayWorker

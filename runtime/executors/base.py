@@ -78,6 +78,10 @@ class RoundOutcome(Generic[Handle]):
 class Executor(Protocol[Handle]):
     """Runs clients and evaluation; results come in the order of the groups, never of arrival."""
 
+    @property
+    def computes_on(self) -> str:
+        """The name of the devices that compute, which decide bits: see ``COMPUTE_DEVICES``."""
+
     def __enter__(self) -> Self:
         """Start workers."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +14,7 @@ import torch
 
 from hybridsplit.runtime.executors.base import RoundOutcome, RoundTask, without_culprits
 from hybridsplit.runtime.executors.state_files import load_states, save_states
+from hybridsplit.runtime.split.compute import CPU_ONLY, ComputeDevices, on_cpu
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.faults import ClientFault
@@ -40,26 +43,40 @@ class InlineExecutor:
         Torch threads; restored on exit.
     make_worker
         Makes the worker.
+    devices
+        Where it computes.
     """
 
     def __init__(
-        self, scenario: Scenario, num_threads: int = 1, make_worker: Callable[[Scenario, int], Worker] = Worker
+        self,
+        scenario: Scenario,
+        num_threads: int = 1,
+        make_worker: Callable[[Scenario, int], Worker] | None = None,
+        devices: ComputeDevices = CPU_ONLY,
     ) -> None:
-        self._scenario, self._make = scenario, make_worker
+        self._scenario, self._make = scenario, make_worker or partial(Worker, devices=devices)
+        self._devices, self._until_the_end = devices, ExitStack()
         self._num_threads = num_threads
         self._threads_before = torch.get_num_threads()
         self._worker: Worker | None = None
         self._model_server: ModelServer | None = None
 
+    @property
+    def computes_on(self) -> str:
+        """The name of the devices."""
+        return self._devices.name
+
     def __enter__(self) -> Self:
+        self._until_the_end.enter_context(self._devices.ready())
         self._worker = self._make(self._scenario, self._num_threads)
-        self._model_server = ModelServer(self._scenario, self._num_threads)
+        self._model_server = ModelServer(self._scenario, self._num_threads, self._devices)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._worker = self._model_server = None
+        self._until_the_end.close()
         torch.set_num_threads(self._threads_before)
 
     @property
@@ -102,10 +119,10 @@ class InlineExecutor:
             task.round,
             task.measure,
             handle.optimizer_states,
-            server.side,
+            lambda client: self._devices.linked(server.side(client)),
             after_step=server.end_step,
         )
-        own = {SERVER: server.optimizer_state()} if keeps else {}
+        own = {SERVER: on_cpu(server.optimizer_state())} if keeps else {}
         return self._merge(handle, task, [*outcomes, GroupOutcome(GroupReport((), ()), server.contribution(), own)])
 
     def _merge(

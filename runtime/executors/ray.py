@@ -8,14 +8,14 @@ safetensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load
 
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
@@ -24,10 +24,12 @@ from hybridsplit.runtime.executors.ray_actors import KeptRef, RayModelServer, Ra
 from hybridsplit.runtime.executors.ray_cluster import RayCluster, errors_of_workers, is_raised_by_worker
 from hybridsplit.runtime.executors.ray_dispatch import Dispatch, TrainedGroup
 from hybridsplit.runtime.executors.ray_living import LivingProcess
+from hybridsplit.runtime.executors.ray_places import Places
 from hybridsplit.runtime.executors.ray_pool import WorkerPool, first_line
 from hybridsplit.runtime.executors.ray_shared import RaySharedServer
 from hybridsplit.runtime.executors.ray_side_by_side import SideBySide
 from hybridsplit.runtime.executors.ray_waiting import lost_process, result_of
+from hybridsplit.runtime.split.compute import CPU_ONLY, ComputeDevices
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.worker.faults import ClientFault
 from hybridsplit.runtime.worker.groups import Group
@@ -68,6 +70,8 @@ class RayExecutor:
         Address of a running cluster; None starts one on this machine for the run.
     make_worker
         Makes the worker inside its process.
+    devices
+        Where workers and servers compute.
     """
 
     worker_class: type[RayWorker] = RayWorker
@@ -79,10 +83,11 @@ class RayExecutor:
         num_workers: int,
         num_threads: int = 1,
         address: str | None = None,
-        make_worker: Callable[[Scenario, int], Worker] = Worker,
+        make_worker: Callable[[Scenario, int], Worker] | None = None,
+        devices: ComputeDevices = CPU_ONLY,
     ) -> None:
         self._scenario, self._num_workers, self._num_threads = scenario, num_workers, num_threads
-        self._make = make_worker
+        self._make, self._devices = make_worker or partial(Worker, devices=devices), devices
         self._cluster = RayCluster(address, num_workers)
         self._server: LivingProcess | None = None
         self._workers: WorkerPool | None = None
@@ -90,28 +95,26 @@ class RayExecutor:
         self.events: list[str] = []
 
     def __enter__(self) -> Self:
-        self._cluster.__enter__()
-        retries = self._scenario.faults.worker_retries
-        self._server = LivingProcess(self._start_server, "the model server", retries, self._say)
-        self._workers = WorkerPool(self._start_worker, self._num_workers)
+        with ExitStack() as until_it_runs:
+            until_it_runs.enter_context(self._cluster)
+            retries = self._scenario.faults.worker_retries
+            self._server = LivingProcess(self._start_server, "the model server", retries, self._say)
+            self._workers = WorkerPool(self._start_worker, self._num_workers)
+            until_it_runs.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if lost_process() is None:
-            # Of a cluster that has died nobody would answer.
-            self._stop_actors()
+            self._stop_actors()  # of a cluster that has died nobody would answer
         self._side_by_side = self._workers = self._server = None
         self._cluster.__exit__(kind, error, trace)
 
     def _stop_actors(self) -> None:
-        if self._side_by_side is not None:
-            self._side_by_side.stop()
-        if self._workers is not None:
-            self._workers.stop()
-        if self._server is not None:
-            self._server.stop()
+        for process in (self._side_by_side, self._workers, self._server):
+            if process is not None:
+                process.stop()
 
     def _say(self, event: str) -> None:
         self.events.append(event)
@@ -121,25 +124,27 @@ class RayExecutor:
         assert self._workers is not None, "use the executor as a context manager"
         return self._workers
 
+    @property
+    def computes_on(self) -> str:
+        """The name of the devices."""
+        return self._devices.name
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places.of(self._devices, self._num_workers)
+
     def _start_worker(self, resource: str | None) -> Any:
-        # A real device joins without cores, so that nothing else is emulated on it.
-        where = {"num_cpus": 1} if resource is None else {"num_cpus": 0, "resources": {resource: 1}}
-        actor = ray.remote(max_restarts=0, **where)(self.worker_class)
+        actor = ray.remote(**self._places.worker(resource))(self.worker_class)
         return actor.remote(self._make, self._scenario, self._num_threads)
 
     def _start_server(self) -> Any:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        actor = ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(RayModelServer)
-        return actor.remote(self._scenario, self._num_threads)
+        options, devices = self._places.model_server()
+        return ray.remote(**options)(RayModelServer).remote(self._scenario, self._num_threads, devices)
 
     def _start_shared_server(self) -> Any:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # Each client of a round may have a request that waits for its turn.
-        waiting = max(1000, self._scenario.num_clients)
-        actor = ray.remote(num_cpus=0, max_restarts=0, max_concurrency=waiting, scheduling_strategy=here)(
-            RaySharedServer
-        )
-        return actor.remote(self._scenario, self._num_threads)
+        options = self._places.shared_server(max(1000, self._scenario.num_clients))
+        return ray.remote(**options)(RaySharedServer).remote(self._scenario, self._num_threads, self._devices)
 
     def _on_server(self, ask: Callable[[Any], _Result], what: str) -> _Result:
         return self._model_server.on(ask, what)
@@ -262,7 +267,6 @@ class RayExecutor:
     def _merge(self, handle: RayState, task: RoundTask, trained: _Trained) -> RoundOutcome[RayState]:
         reports = tuple(report for group in trained.reports for report in group.clients)
         faults = tuple(fault for group in trained.reports for fault in group.faults)
-
         # Only scalars that are averaged are read from them there.
         read = reports if self._scenario.training.zo_prefix_blocks else ()
         arguments = handle.state, trained.num_groups, task.round, read
@@ -313,6 +317,4 @@ class RayExecutor:
     def fetch(self, handle: RayState) -> State:
         """Return the global state itself, in this process."""
         with errors_of_workers():
-            packed: bytes = result_of(handle.state, "the final weights")
-        state: State = load(packed)
-        return state
+            return dict(load(result_of(handle.state, "the final weights")))

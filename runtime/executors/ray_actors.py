@@ -15,11 +15,12 @@ from safetensors.torch import load, save
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution
 from hybridsplit.runtime.executors.state_files import kept_clients, load_states, save_states
+from hybridsplit.runtime.split.compute import CPU_ONLY, ComputeDevices
+from hybridsplit.runtime.split.link import TimedLink
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.runtime.worker.model_server import ModelServer
-from hybridsplit.runtime.worker.side_by_side import TimedLink
 from hybridsplit.runtime.worker.worker import GroupReport, Worker
 from hybridsplit.scenarios.schema import Scenario
 
@@ -130,12 +131,12 @@ class RayModelServer:
 
     Parameters
     ----------
-    scenario, num_threads
-        What it works on.
+    scenario, num_threads, devices
+        What it works on, and where.
     """
 
-    def __init__(self, scenario: Scenario, num_threads: int) -> None:
-        self._server = ModelServer(scenario, num_threads)
+    def __init__(self, scenario: Scenario, num_threads: int, devices: ComputeDevices = CPU_ONLY) -> None:
+        self._server, self._devices = ModelServer(scenario, num_threads, devices), devices
 
     # States are returned beside a small first object, which the driver waits for without reading the state.
 
@@ -172,6 +173,7 @@ class RayModelServer:
 
     def evaluate(self, state: bytes) -> float:
         """Return the score of a state on the test data."""
+        self._devices.begin()
         return self._server.evaluate(load(state))
 
     def save(self, state: bytes, optimizer_states: Mapping[str, Sequence[KeptRef]], folder: Path) -> None:

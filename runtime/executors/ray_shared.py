@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hybridsplit.runtime.executors.ray_actors import KeptRef, PackedContribution, pack
 from hybridsplit.runtime.noise import NoiseKey
+from hybridsplit.runtime.split.compute import CPU, CPU_ONLY, ComputeDevices
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.worker.shared_server import SERVER, SharedServer
 from hybridsplit.runtime.worker.worker import Worker
@@ -34,12 +35,12 @@ class RaySharedServer:
 
     Parameters
     ----------
-    scenario, num_threads
-        What it works on.
+    scenario, num_threads, devices
+        What it works on, and where.
     """
 
-    def __init__(self, scenario: Scenario, num_threads: int) -> None:
-        self._worker = Worker(scenario, num_threads)
+    def __init__(self, scenario: Scenario, num_threads: int, devices: ComputeDevices = CPU_ONLY) -> None:
+        self._worker, self._devices = Worker(scenario, num_threads, devices), devices
         self._server: SharedServer | None = None
         self._turn = 0
         self._at_work: dict[int, str] = {}
@@ -65,6 +66,7 @@ class RaySharedServer:
         optimizer_state
             A reference to what an earlier round kept, in a list; an empty list if there is none.
         """
+        self._devices.begin()
         self._worker.load(load(state))
         self._server = self._worker.shared_server(assignments, round_index)
         self._server.load_optimizer_state(load(ray.get(optimizer_state[0])[SERVER]) if optimizer_state else {})
@@ -112,7 +114,8 @@ class RaySharedServer:
         mine = step * len(self._clients) + self._clients.index(client)
         async with self._moved_on:
             await self._moved_on.wait_for(lambda: self._turn == mine)
-            side = self._server.side(client)
+            # Messages are made of tensors of the CPU.
+            side = self._devices.linked(self._server.side(client), here=CPU)
             if key is not None:
                 side.begin_step(key)
             answer, loss = _answer(side, request, load(payload), options)
@@ -224,9 +227,10 @@ class RemoteSide:
     ) -> tuple[Tensor | None, float]:
         start_s = perf_counter()
         tensors = {"labels": batch.labels, "mask": batch.mask_BS, "h": h}
-        payload = save({name: t.detach().contiguous() for name, t in tensors.items() if t is not None})
+        payload = save({name: t.detach().to(CPU).contiguous() for name, t in tensors.items() if t is not None})
         key, self._key = self._key, None
         asked = self._server.ask.remote(self._client, self._step, key, request, payload, options)
         answer, loss = ray.get(asked)
         self.seconds += perf_counter() - start_s
-        return load(answer).get("answer"), loss
+        found = load(answer).get("answer")
+        return None if found is None else found.to(batch.labels.device), loss

@@ -63,6 +63,7 @@ class _Document:
     node_peak_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
     plans: tuple[str, ...] = ()
     placed: dict[str, Placement] = field(default_factory=dict)
+    computed_on: str = "cpu"
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[[Path], None]) -> None:
@@ -104,6 +105,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, write_state: Callable[
             "node_peak_bytes": checkpoint.node_peak_bytes,
             "plans": list(checkpoint.plans),
             "placed": {client: one.model_dump(mode="json") for client, one in checkpoint.placed.items()},
+            "computed_on": checkpoint.computed_on,
         }
         write_sealed(temporary / _DOCUMENT, document)
         for path in (*temporary.iterdir(), temporary):

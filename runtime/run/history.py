@@ -114,8 +114,8 @@ class History:
             )
         return history
 
-    def checkpoint(self, fingerprint: str) -> Checkpoint:
-        """Return what is to be kept of it."""
+    def checkpoint(self, fingerprint: str, computed_on: str) -> Checkpoint:
+        """Return what is to be kept of it, and which devices computed it."""
         return Checkpoint(
             fingerprint,
             tuple(self.records),
@@ -129,6 +129,7 @@ class History:
             self.node_peak_bytes,
             tuple(self.plans),
             self.placed if self.plans else {},
+            computed_on,
         )
 
     def present(self, assignments: Sequence[Assignment]) -> list[Assignment]:

@@ -119,6 +119,8 @@ class Checkpoint:
     plans, placed
         By round, what identifies its plan, and by client how it was placed when it last trained; empty where the plan
         cannot change.
+    computed_on
+        Name of the devices that computed it (``--torch-device``): others give other bits.
     """
 
     plan_hash: str
@@ -133,3 +135,4 @@ class Checkpoint:
     node_peak_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
     plans: tuple[str, ...] = ()
     placed: dict[str, Placement] = field(default_factory=dict)
+    computed_on: str = "cpu"

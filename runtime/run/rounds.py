@@ -195,7 +195,9 @@ def train(
             attendance, reading = _clocked(history, scenario, assignments, num_rounds, clock)
         history.events += executor.take_events()
         if checkpoint_folder is not None:
-            save_checkpoint(checkpoint_folder, history.checkpoint(fingerprint), partial(executor.save, handle))
+            save_checkpoint(
+                checkpoint_folder, history.checkpoint(fingerprint, executor.computes_on), partial(executor.save, handle)
+            )
     history.events += executor.take_events()
     if history.records and all(record.train_loss is None for record in history.records):
         raise RunError(f"no client was trained in {len(history.records)} rounds: {_named(history.faults)}")
@@ -212,6 +214,12 @@ def _begun(
     """Return what is known of the rounds that a checkpoint holds, and its state; those of a new run without one."""
     found = None if folder is None else load_checkpoint(folder, fingerprint, executor.load)
     if found is not None:
+        if found[0].computed_on != executor.computes_on:
+            raise UsageError(
+                f"{folder}: these rounds were computed with --torch-device {found[0].computed_on}, and other devices "
+                f"give other bits; found --torch-device {executor.computes_on}: resume with the same, or start another "
+                "run"
+            )
         return History.after(found[0], assignments, excluded), found[1]
     log = ScalarLog(assignment.client for assignment in assignments)
     return History(log=log, excluded=tuple(excluded)), executor.initial_state()

@@ -19,6 +19,7 @@ from hybridsplit.runtime.session.available_memory import available_bytes
 from hybridsplit.runtime.session.handing_over import HandedOver, handed_over
 from hybridsplit.runtime.session.row_ids import needs_row_ids
 from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.compute import CPU_ONLY, ComputeDevices
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch, CountingLink, MeteredLink, ServerLink, Traffic
 from hybridsplit.runtime.split.live_bytes import LiveBytes
@@ -223,6 +224,7 @@ def run_client_round(
     measure_memory: bool,
     optimizer_state: State | None = None,
     copy_state: bool = True,
+    devices: ComputeDevices = CPU_ONLY,
 ) -> ClientRound:
     """Train one client and its server copy for one round, starting from the global state.
 
@@ -246,13 +248,16 @@ def run_client_round(
         What an earlier round of this client returned, to be continued; a fresh state when None.
     copy_state
         Whether the state that is returned is a copy, or the working copy's own tensors, good until its next use.
+    devices
+        Where client part and server part are computed, and where the working copy and what is returned then are.
     """
+    devices.place(model, assignment.placement.cut)
     model.whole.load(global_state)
     training = training_at_round(scenario.training, round_index)
     placed = assignment.placement
     server = ServerSide(model.server_part(placed.cut), training, scenario.model.loss_kind)
     session = ClientSession(
-        model.client_part(placed.cut, placed.mode), server, assignment, scenario, round_index,
+        model.client_part(placed.cut, placed.mode), devices.linked(server), assignment, scenario, round_index,
         num_blocks=model.num_blocks, measure_memory=measure_memory,
     )  # fmt: skip
     keeps = scenario.training.optimizer_state == "keep"

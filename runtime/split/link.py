@@ -98,6 +98,14 @@ class ServerLink(Protocol):
         """False where the whole model is on the device."""
 
 
+class TimedLink(ServerLink, Protocol):
+    """A link that knows how long the other side has worked."""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+
+
 @dataclass
 class Traffic:
     """Bytes that crossed the air, by phase."""

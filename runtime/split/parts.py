@@ -182,6 +182,11 @@ class SplitModel:
         """Return the auxiliary head behind a cut; None where there is none."""
         return self._heads.get(cut - 1)
 
+    @property
+    def heads(self) -> list[Block]:
+        """All auxiliary heads."""
+        return list(self._heads.values())
+
     def server_part(self, cut: int) -> Part:
         """Return the blocks above the cut; the tensors are shared with the whole model."""
         self._check(cut)

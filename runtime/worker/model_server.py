@@ -11,6 +11,7 @@ from hybridsplit.runtime.aggregation.scalar_log import AveragedRound, average_sc
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution, EntryWeights, WeightedMean
 from hybridsplit.runtime.data.sources import Samples, load_dataset
 from hybridsplit.runtime.data.split_models import split_model
+from hybridsplit.runtime.split.compute import CPU, CPU_ONLY, ComputeDevices, moved
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.runtime.split.reports import ClientReport
 from hybridsplit.runtime.worker.evaluation import gathered
@@ -26,11 +27,13 @@ class ModelServer:
         The scenario.
     num_threads
         Torch threads while computing.
+    devices
+        The model is evaluated on the device of server parts; everything else, and every state, is on the CPU.
     """
 
-    def __init__(self, scenario: Scenario, num_threads: int = 1) -> None:
+    def __init__(self, scenario: Scenario, num_threads: int = 1, devices: ComputeDevices = CPU_ONLY) -> None:
         torch.set_num_threads(num_threads)
-        self._scenario = scenario
+        self._scenario, self._device = scenario, devices.server
         self._mean = WeightedMean()
         self._num_added = 0
 
@@ -105,11 +108,13 @@ class ModelServer:
         model, test = self._model.whole, self._test
         model.load(state)
         model.eval()
+        model.to(self._device)
         # No larger than a training batch: a language model's logits would not fit in memory otherwise.
         size = self._scenario.training.batch_size
         score = gathered(self._scenario.model.loss_kind)
         with torch.inference_mode():
             for start in range(0, len(test), size):
-                batch = test.batch(torch.arange(start, min(start + size, len(test))))
+                batch = moved(test.batch(torch.arange(start, min(start + size, len(test)))), self._device)
                 score.add(model(batch.inputs, batch.mask_BS), batch.labels)
+        model.to(CPU)
         return score.value()

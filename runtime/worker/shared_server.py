@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hybridsplit.runtime.aggregation.weighted_mean import Contribution
 from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.compute import CPU
 from hybridsplit.runtime.split.optimizers import OptimizerState, PartOptimizer
 from hybridsplit.runtime.split.parts import SplitModel, block_of, is_of_head
 from hybridsplit.scenarios.contracts.assignment import Assignment
@@ -121,7 +122,7 @@ class SharedServer:
             and (total := sum(a.data_weight for a in self._assignments if a.placement.cut <= block_of(name))) > 0
         }
         state = self._model.whole.exchanged()
-        return Contribution({name: state[name].clone() for name in weights}, weights)
+        return Contribution({name: state[name].to(CPU, copy=True) for name in weights}, weights)
 
     def optimizer_state(self) -> OptimizerState:
         """Return what the optimizer keeps between steps."""

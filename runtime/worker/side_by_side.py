@@ -5,25 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 from hybridsplit.runtime.aggregation.weighted_mean import EntryWeights, WeightedMean
 from hybridsplit.runtime.session.client import ClientSession, of_side, sides
 from hybridsplit.runtime.session.handing_over import HandedOver, handed_over
 from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.split.compute import CPU_ONLY, ComputeDevices
 from hybridsplit.runtime.split.learning_rates import training_at_round
-from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.runtime.split.link import Batch, TimedLink
 from hybridsplit.runtime.split.parts import Part, SplitModel, State, block_of
 from hybridsplit.runtime.split.reports import ClientRound
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.schema import Scenario
-
-
-class TimedLink(ServerLink, Protocol):
-    """A link that knows how long the other side has worked."""
-
-    seconds: float
 
 
 class SideBySideClients:
@@ -45,6 +39,8 @@ class SideBySideClients:
         By client, what an earlier round kept.
     link_of
         Returns a client's link to the shared server.
+    devices
+        Where client parts are computed.
     """
 
     def __init__(
@@ -57,6 +53,7 @@ class SideBySideClients:
         measure: frozenset[str],
         optimizer_states: Mapping[str, State],
         link_of: Callable[[str], TimedLink],
+        devices: ComputeDevices = CPU_ONLY,
     ) -> None:
         self._groups, self._state, self._kept = groups, state, optimizer_states
         self._keeps, self._training = scenario.training.optimizer_state == "keep", scenario.training
@@ -65,7 +62,8 @@ class SideBySideClients:
         model.whole.load(state)
         training = training_at_round(scenario.training, round_index)
         for member in self.members:
-            part = copy.deepcopy(model.client_part(member.placement.cut, member.placement.mode))
+            own = model.client_part(member.placement.cut, member.placement.mode)
+            part = devices.place_client(copy.deepcopy(own))
             # A client with the whole model has no server part, and needs no shared one.
             whole = member.placement.cut == model.num_blocks
             link: TimedLink = (

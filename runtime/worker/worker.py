@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -15,14 +15,15 @@ from hybridsplit.runtime.data.partition import draw_batch, partition
 from hybridsplit.runtime.data.sources import Dataset, load_dataset
 from hybridsplit.runtime.data.split_models import split_model
 from hybridsplit.runtime.session.client import run_client_round
+from hybridsplit.runtime.split.compute import CPU_ONLY, ComputeDevices, moved, on_cpu
 from hybridsplit.runtime.split.learning_rates import training_at_round
-from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.link import Batch, TimedLink
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.runtime.split.reports import ClientReport, ClientRound
 from hybridsplit.runtime.worker.faults import ClientFault, FaultKind
 from hybridsplit.runtime.worker.groups import Group
 from hybridsplit.runtime.worker.shared_server import SharedServer
-from hybridsplit.runtime.worker.side_by_side import SideBySideClients, TimedLink, client_blocks_mean
+from hybridsplit.runtime.worker.side_by_side import SideBySideClients, client_blocks_mean
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.units import format_bytes
@@ -72,22 +73,27 @@ class Worker:
         The scenario.
     num_threads
         Torch threads while computing; results differ in bits between numbers of threads, so every executor pins it.
+    devices
+        Where it computes. What it returns is on the CPU.
     """
 
-    def __init__(self, scenario: Scenario, num_threads: int = 1) -> None:
+    def __init__(self, scenario: Scenario, num_threads: int = 1, devices: ComputeDevices = CPU_ONLY) -> None:
         torch.set_num_threads(num_threads)
-        self._scenario = scenario
+        self._scenario, self._devices = scenario, devices
 
     # Loaded on first use: an error in an actor's constructor would reach the driver as a dead actor.
 
     def prepare(self) -> None:
-        """Load data and model.
+        """Load data and model, in a process that is the worker's own.
 
         Raises
         ------
         ScenarioError
             If they are not what the scenario says.
+        RunError
+            If there is no GPU, and one is needed.
         """
+        self._devices.begin()
         _ = self._indices, self._weights
 
     @cached_property
@@ -184,14 +190,15 @@ class Worker:
             Called when all have taken a step.
         """
         clients = SideBySideClients(
-            self._model, state, groups, self._scenario, round_index, measure, optimizer_states, link_of
+            self._model, state, groups, self._scenario, round_index, measure, optimizer_states, link_of, self._devices
         )  # fmt: skip
-        for step in range(self._scenario.training.local_steps):
-            for member in clients.members:
-                before_client(member.client)
-                clients.step(step, member, self._draw)
-            after_step()
-        rounds = clients.finish()
+        with self._devices.computing():
+            for step in range(self._scenario.training.local_steps):
+                for member in clients.members:
+                    before_client(member.client)
+                    clients.step(step, member, self._draw)
+                after_step()
+            rounds = {client: self._returned(outcome) for client, outcome in clients.finish().items()}
         return [self._outcome(state, [rounds[a.client] for a in group.members], round_index) for group in groups]
 
     def _outcome(self, state: State, rounds: Sequence[ClientRound], round_index: int) -> GroupOutcome:
@@ -204,13 +211,15 @@ class Worker:
     def shared_server(self, assignments: Sequence[Assignment], round_index: int) -> SharedServer:
         """Return a server model on the blocks of this worker's working model, which holds the round's state by then."""
         training = training_at_round(self._scenario.training, round_index)
+        self._devices.place(self._model, 0)
         return SharedServer(self._model, training, self._scenario.model.loss_kind, assignments)
 
     def _draw(self, assignment: Assignment, global_step: int) -> Batch:
         samples, index = self._dataset.train, self._indices[assignment.client]
-        return draw_batch(
+        batch = draw_batch(
             samples, index, self._scenario, assignment.client, global_step, batch_size=assignment.placement.batch_size
         )
+        return batch if self._devices.all_cpu else moved(batch, self._devices.client)
 
     def train_client(
         self,
@@ -233,17 +242,25 @@ class Worker:
         optimizer_state
             What an earlier round kept; None to start without.
         """
-        return run_client_round(
-            self._model,
-            state,
-            assignment,
-            lambda global_step: self._draw(assignment, global_step),
-            self._scenario,
-            round_index,
-            measure_memory=measure_memory,
-            optimizer_state=optimizer_state,
-            copy_state=False,
-        )
+        with self._devices.computing():
+            outcome = run_client_round(
+                self._model,
+                state,
+                assignment,
+                lambda global_step: self._draw(assignment, global_step),
+                self._scenario,
+                round_index,
+                measure_memory=measure_memory,
+                optimizer_state=optimizer_state,
+                copy_state=False,
+                devices=self._devices,
+            )
+            return self._returned(outcome)
+
+    def _returned(self, outcome: ClientRound) -> ClientRound:
+        if self._devices.all_cpu:
+            return outcome
+        return replace(outcome, state=on_cpu(outcome.state), optimizer_state=on_cpu(outcome.optimizer_state))
 
 
 def _fault_of(outcome: ClientRound, round_index: int) -> ClientFault | None:

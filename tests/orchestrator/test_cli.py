@@ -106,6 +106,7 @@ def test_options_are_those_of_the_contract() -> None:
             "--rounds",
             "--set",
             "--strategy",
+            "--torch-device",
             "--workers",
         ],
         "replay": [
@@ -132,6 +133,7 @@ def test_options_are_those_of_the_contract() -> None:
             "--seeds",
             "--set",
             "--strategies",
+            "--torch-device",
             "--workers",
         ],
         "report": ["--json", "--round"],

@@ -81,6 +81,7 @@ def run_file(folder: Path, one: WantedRun, settings: RunSettings) -> Path:
     plan, seed = one.plan, one.scenario.seed
     clients = [[client.id, *client.key] for client in plan.clients]
     facts = [one.scenario.content_hash(), settings.num_rounds, clients, plan.round_latency_s]
+    facts += [] if settings.torch_device == "cpu" else [settings.torch_device]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
     return folder / "runs" / one.name / f"seed-{seed}-{digest}.json"
 

@@ -108,10 +108,13 @@ def _train_side_by_side(
     import ray
 
     from hybridsplit.runtime.executors.ray_cluster import RayCluster, errors_of_workers
+    from hybridsplit.runtime.executors.ray_places import Places
     from hybridsplit.runtime.executors.ray_waiting import first_of, result_of
+    from hybridsplit.runtime.split.compute import COMPUTE_DEVICES
 
     with RayCluster(settings.address, settings.num_workers):
-        task = ray.remote(num_cpus=1)(_train)
+        places = Places.of(COMPUTE_DEVICES[settings.torch_device], settings.num_workers)
+        task = ray.remote(num_cpus=1, num_gpus=places.gpu_share)(_train)
         at_work = {task.remote(one, settings): (one, file) for one, file in missing}
         while at_work:
             done = len(missing) - len(at_work)
@@ -128,8 +131,9 @@ def _train_side_by_side(
 def _train(one: WantedRun, settings: RunSettings) -> tuple[SeedRun, list[tuple[str, RoundDone]]]:
     """Train in this process; return the run, and its rounds as they were told."""
     from hybridsplit.runtime.executors.inline import InlineExecutor
+    from hybridsplit.runtime.split.compute import COMPUTE_DEVICES
 
     rounds: list[tuple[str, Any]] = []
-    with InlineExecutor(one.scenario) as executor:
+    with InlineExecutor(one.scenario, devices=COMPUTE_DEVICES[settings.torch_device]) as executor:
         run = train_one(one, executor, settings, lambda which, done: rounds.append((which, done)))
     return run, rounds

@@ -1,0 +1,1 @@
+"""Runs whose parts are computed on other devices than the CPU."""

@@ -12,6 +12,7 @@ once for those that SimPy simulates.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import statistics
 import tempfile
@@ -28,6 +29,8 @@ from benchmarks.start_up import ROOT, STATIC, Build
 TIMEOUTS = 200_000
 CLIENTS = (1_000, 3_000, 10_000)
 SAMPLES = 400
+COLLECTION = 200_000
+"""Allocations between looks for garbage, as on the command line."""
 
 
 def recordings(folder: Path) -> Path:
@@ -104,6 +107,8 @@ def beside_simpy(num_rounds: int) -> None:
     from hybridsplit.scenarios.loader import load_scenario
     from hybridsplit.solver.planner import make_plan
 
+    gc.freeze()
+    gc.set_threshold(COLLECTION)
     scenario = load_scenario("city", [])
     options = profile_scenario(scenario)
     for strategy, how in (("static", "walked"), ("optimal", "walked"), ("time-shared", "by SimPy")):

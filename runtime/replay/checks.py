@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, is_late
 from hybridsplit.scenarios.contracts.attendance import Attendance
-from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase, elapsed_s
+from hybridsplit.scenarios.contracts.phases import Phase, elapsed_s
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Simultaneous, Turns
 from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
@@ -124,14 +124,18 @@ def check_timeline(plan: Plan, timeline: Timeline, attendance: Attendance) -> No
 def _wrong(spent: RoundTotals, sizes: Mapping[Phase, int], start_s: float, end_s: float) -> str | None:
     """Say what does not hold of a client's round: seconds are those of the round, bytes those of the plan."""
     late = is_late(spent)
-    took_s = math.fsum(elapsed_s(phase, total.seconds, total.waiting_s) for phase, total in spent.items())
+    took_s = math.fsum(
+        elapsed_s(phase, total.seconds, total.waiting_s)
+        for phase, total in spent.items()
+        if total.seconds or total.waiting_s
+    )
     if abs(took_s - (end_s - start_s)) > _CLOCK_TOLERANCE * max(1.0, end_s):
         return f": the phases sum to {took_s} s and the round took {end_s - start_s} s"
-    for phase in ROUND_ORDER:
-        total = spent[phase]
+    for phase, total in spent.items():
         if total.seconds < 0 or total.waiting_s < 0:
             return f", phase {phase}: a negative time, {total}"
+        size, carried = sizes.get(phase, 0), total.bytes
         # What was under way at a deadline did not arrive.
-        if total.bytes > sizes.get(phase, 0) or (total.bytes < sizes.get(phase, 0) and not late):
-            return f", phase {phase}: carried {total.bytes} of {sizes.get(phase, 0)} bytes"
+        if carried != size and (carried > size or not late):
+            return f", phase {phase}: carried {carried} of {size} bytes"
     return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
@@ -18,11 +20,32 @@ class PhaseTotals:
 
 
 RoundTotals = dict[Phase, PhaseTotals]
+_OF_EVERY_ROUND = (Phase.MODEL_DOWNLOAD, Phase.PROPAGATION, Phase.BARRIER)
+"""A client may join late, what it sends may be on its way for some time, and it may wait for the others."""
 
 
 def no_totals() -> RoundTotals:
     """Return the totals of a round that has not begun."""
     return {phase: PhaseTotals() for phase in ROUND_ORDER}
+
+
+_NOTHING = MappingProxyType(no_totals())
+
+
+def totals_of(phases: Iterable[Phase]) -> RoundTotals:
+    """Return the totals of a round that has not begun, whose client has jobs in some phases.
+
+    The phases of all other jobs share their zeros with all rounds: they are not to be changed.
+
+    Parameters
+    ----------
+    phases
+        Those of the client's jobs.
+    """
+    found = dict(_NOTHING)
+    for phase in (*phases, *_OF_EVERY_ROUND):
+        found[phase] = PhaseTotals()
+    return found
 
 
 def is_late(totals: RoundTotals) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from hybridsplit.runtime.replay.timed import TimedSteps, TimedWork
-from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, no_totals
+from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, no_totals, totals_of
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import SHARED
@@ -78,10 +78,11 @@ class _Part(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """The parts of a round; None is a meeting of all clients. With the seconds of each, the last part first."""
+    """The parts of a round; None is a meeting of all clients. Seconds are those of each, the last part first."""
 
     in_order: tuple[_Part | None, ...]
     backwards_s: list[float]
+    phases: tuple[Phase, ...]
 
 
 class _Walk:
@@ -92,7 +93,8 @@ class _Walk:
         self._work, self._timed, self._moment_s = work, TimedWork(work), moment_s
         self._rank = [place_of[item.client_id] for item in work]
         self._urgency_s = [schedule.urgency_s[rank] for rank in self._rank]
-        self._left_s: list[list[float]] = [[] for _ in work]
+        self._urgency: list[Sequence[float]] = [()] * len(work)
+        self._usual: dict[int, tuple[_Parts, Sequence[float]]] = {}
         self._rounds, self._meetings, self._met = attendance.rounds, meetings, 0
         self._shared = {resource: _Shared() for resource in SHARED}
         self._parts_of: dict[int, _Parts] = {}
@@ -122,25 +124,34 @@ class _Walk:
     def _begin(self, client: int) -> None:
         """Begin a round."""
         index, item = len(self.ends_s), self._work[client]
-        extra_bytes, spent = self._rounds[index].get(item.client_id), no_totals()
+        extra_bytes = self._rounds[index].get(item.client_id)
         is_present = extra_bytes is not None
+        if extra_bytes is None:
+            self._parts[client], spent = (None,) * self._meetings, no_totals()
+        else:
+            parts, self._urgency[client] = self._to_do(client, extra_bytes)
+            self._parts[client], spent = parts.in_order, totals_of(parts.phases)
         self.totals[client].append(spent if is_present else {})
         self._spent[client], self._next[client] = spent, 0
-        if extra_bytes is None:
-            self._parts[client] = (None,) * self._meetings
-        else:
-            parts = self._parts_in(self._timed.steps(client, extra_bytes))
-            usual = parts if extra_bytes == 0 else self._parts_in(self._timed.steps(client, 0))
-            left_s = list(itertools.accumulate(usual.backwards_s, initial=self._urgency_s[client]))
-            # Of a download that the plan does not have nothing is known, as if no time were left.
-            left_s += [0.0] * (len(parts.in_order) - len(usual.in_order))
-            left_s.reverse()
-            self._parts[client], self._left_s[client] = parts.in_order, left_s
         if is_present and index == 0 and item.start_offset_s > 0:
             spent[Phase.MODEL_DOWNLOAD].waiting_s += item.start_offset_s
             self._at(self._now_s + item.start_offset_s, self._go_on, client)
         else:
             self._go_on(client)
+
+    def _to_do(self, client: int, extra_bytes: int) -> tuple[_Parts, Sequence[float]]:
+        """Return the parts of a client's round, and by what it is served in each: the smallest is most urgent."""
+        if extra_bytes == 0 and client in self._usual:
+            return self._usual[client]
+        parts = self._parts_in(self._timed.steps(client, extra_bytes))
+        usual = parts if extra_bytes == 0 else self._parts_in(self._timed.steps(client, 0))
+        left_s = list(itertools.accumulate(usual.backwards_s, initial=self._urgency_s[client]))
+        # Of a download that the plan does not have nothing is known, as if no time were left.
+        left_s += [0.0] * (len(parts.in_order) - len(usual.in_order))
+        found = parts, [-urgency_key(seconds) for seconds in reversed(left_s)]
+        if extra_bytes == 0:
+            self._usual[client] = found
+        return found
 
     def _parts_in(self, steps: TimedSteps) -> _Parts:
         """Return the parts of a round in order, with the meetings of all clients at its end and between its steps."""
@@ -155,7 +166,8 @@ class _Walk:
                 ]
             parts.append(None)
             backwards_s = [0.0 if part is None else part.seconds + part.delay_s for part in reversed(parts)]
-            found = self._parts_of[id(steps)] = _Parts(tuple(parts), backwards_s)
+            phases = dict.fromkeys(part.phase for part in parts if part is not None)
+            found = self._parts_of[id(steps)] = _Parts(tuple(parts), backwards_s, tuple(phases))
         return found
 
     def _go_on(self, client: int) -> None:
@@ -167,10 +179,11 @@ class _Walk:
             return
         _, shared, seconds, _, _ = part
         if shared is None:
-            self._at(self._now_s + seconds, self._by_itself, client)
+            self._number += 1
+            heapq.heappush(self._events, (self._now_s + seconds, self._number, self._by_itself, client))
             return
         self._asked_s[client], self._owed_s[client] = self._now_s, seconds
-        wish = -urgency_key(self._left_s[client][place]), self._rank[client], client
+        wish = self._urgency[client][place], self._rank[client], client
         heapq.heappush(shared.wanted_by, wish)
         if not shared.decides and (shared.served is None or wish < shared.served):
             self._decide_soon(shared)
@@ -191,11 +204,10 @@ class _Walk:
 
     def _decide_soon(self, shared: _Shared) -> None:
         shared.decides = True
-        self._later(self._now_s + self._moment_s, self._decide, shared)
-
-    def _later(self, time_s: float, act: Callable[[Any], None], of_what: Any) -> None:
-        """Ask for an event as the simulation does, which adds seconds to its clock."""
-        self._at(self._now_s + max(0.0, time_s - self._now_s), act, of_what)
+        self._number += 1
+        # As the simulation does, which adds seconds to its clock.
+        wait_s = (self._now_s + self._moment_s) - self._now_s
+        heapq.heappush(self._events, (self._now_s + wait_s, self._number, self._decide, shared))
 
     def _decide(self, shared: _Shared) -> None:
         """Serve the most urgent; another that was served goes on later where it was."""
@@ -211,7 +223,9 @@ class _Walk:
             heapq.heappush(wanted_by, before)
         shared.served, shared.begun_s = chosen, begins_s
         shared.grants += 1
-        self._later(begins_s + self._owed_s[client], self._ended, (shared, shared.grants))
+        self._number += 1
+        wait_s = max(0.0, begins_s + self._owed_s[client] - self._now_s)
+        heapq.heappush(self._events, (self._now_s + wait_s, self._number, self._ended, (shared, shared.grants)))
 
     def _ended(self, grant: tuple[_Shared, int]) -> None:
         """End a job, unless another has taken its place since."""

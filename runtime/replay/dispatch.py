@@ -130,7 +130,9 @@ class Dispatcher:
         changes_s = request.note_fade(now_s)
         heapq.heappush(self._waiting, (request.key, next(self._entered), request.number, request))
         if changes_s < math.inf:
-            self._at(max(changes_s, now_s + self._moment_s), lambda _: self._changed(request))
+            # Rounding may name a change that has just been: the clock goes on all the same.
+            earliest_s = max(now_s + self._moment_s, math.nextafter(now_s, math.inf))
+            self._at(max(changes_s, earliest_s), lambda _: self._changed(request))
         if self._served is None or request.key < self._served.key:
             self._decide_soon()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import NamedTuple
 
 import numpy as np
@@ -35,23 +36,24 @@ class Fades:
         self._edges_s = running_sum(trace.durations_s)
         self._sent_bits = running_sum(trace.durations_s * trace.rates_bps)
         self._served_s = running_sum(np.where(trace.rates_bps > 0, trace.durations_s, 0.0))
-        self._is_fade = trace.rates_bps < below * trace.mean_bps
-        changes = np.flatnonzero(self._is_fade != np.roll(self._is_fade, 1))
-        self._changes_s = self._edges_s[changes]
+        is_fade = trace.rates_bps < below * trace.mean_bps
+        changes = np.flatnonzero(is_fade != np.roll(is_fade, 1))
+        self._changes_s: list[float] = self._edges_s[changes].tolist()
+        self._is_fade: list[bool] = [bool(is_fade[0]), *is_fade[changes].tolist()]
+        """Before the first change, and after each."""
 
     def at(self, time_s: float) -> tuple[bool, float]:
         """Return whether there is a fade at a time, and when that changes; never is infinity."""
         periods, position_s = self._position(time_s)
-        sample = min(int(self._edges_s.searchsorted(position_s, side="right")) - 1, len(self._is_fade) - 1)
-        following = int(self._changes_s.searchsorted(position_s, side="right"))
-        if not len(self._changes_s) or not (self._repeats or following < len(self._changes_s)):
-            return bool(self._is_fade[sample]), math.inf
-        change_s = (
-            float(self._changes_s[following])
-            if following < len(self._changes_s)
-            else self._period_s + float(self._changes_s[0])
-        )
-        return bool(self._is_fade[sample]), periods * self._period_s + change_s - self._offset_s
+        changes_s = self._changes_s
+        following = bisect_right(changes_s, position_s)
+        if following < len(changes_s):
+            change_s = changes_s[following]
+        elif changes_s and self._repeats:
+            change_s = self._period_s + changes_s[0]
+        else:
+            return self._is_fade[following], math.inf
+        return self._is_fade[following], periods * self._period_s + change_s - self._offset_s
 
     def carried(self, start_s: float, end_s: float, mean_bps: float | None) -> Carried:
         """Return what is carried between two times.

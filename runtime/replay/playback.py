@@ -162,7 +162,7 @@ def timeline_of(
         return _simulated(plan, work, attendance, moment_s, synchronise=False)
     if isinstance(schedule, Simultaneous):
         return walk_apart(work, attendance, synchronise=synchronise)
-    if isinstance(schedule, Dispatch) and all(item.trace is None for item in work):
+    if isinstance(schedule, Dispatch) and not any(item.staleness for item in work):
         return walk_by_priority(work, attendance, schedule, synchronise=synchronise, moment_s=moment_s)
     return _simulated(plan, work, attendance, moment_s, synchronise=synchronise)
 

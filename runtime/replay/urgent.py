@@ -2,26 +2,25 @@
 
 The same events in the same order as in the simulation (:mod:`hybridsplit.runtime.replay.dispatch` within
 :mod:`hybridsplit.runtime.replay.processes`), which gives the same to the last bit, without its processes: a third of
-the time. Recorded links, whose fades change who is served, are left to the simulation.
+the time. Where links are recorded, fades change who is served: :mod:`hybridsplit.runtime.replay.urgent_recorded`.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from hybridsplit.runtime.replay.event_walk import EventWalk
 from hybridsplit.runtime.replay.timed import TimedSteps, TimedWork
-from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, no_totals, totals_of
+from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, totals_of
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import SHARED
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import Dispatch, urgency_key
 
-Event = tuple[float, int, Callable[[Any], None], Any]
-"""When; a number by which events of one time are in the order in which they were asked for; what, and with what."""
 Wish = tuple[float, int, int]
 """Less the seconds that a client has left, its place among equals, and the client; the smallest is served."""
 
@@ -34,7 +33,7 @@ def walk_by_priority(
     Parameters
     ----------
     work
-        One item a client, its links constant.
+        One item a client.
     attendance
         Who takes part in which round, and the bytes each downloads beyond its work.
     schedule
@@ -49,9 +48,12 @@ def walk_by_priority(
     RunError
         If a client has to use a link of which it has no share, or one too slow to ever finish.
     """
-    walk = _Walk(work, attendance, schedule, moment_s, meetings=work[0].local_steps if synchronise else 1)
-    walk.run()
-    return Timeline(tuple(map(tuple, walk.totals)), tuple(walk.ends_s))
+    meetings = work[0].local_steps if synchronise else 1
+    if all(item.trace is None for item in work):
+        return _Walk(work, attendance, schedule, moment_s, meetings).timeline()
+    from hybridsplit.runtime.replay.urgent_recorded import RecordedWalk  # late: constant links need no NumPy
+
+    return RecordedWalk(work, attendance, schedule, moment_s, meetings).timeline()
 
 
 class _Shared:
@@ -85,61 +87,26 @@ class _Parts(NamedTuple):
     phases: tuple[Phase, ...]
 
 
-class _Walk:
+class _Walk(EventWalk):
     def __init__(
         self, work: Sequence[ClientWork], attendance: Attendance, schedule: Dispatch, moment_s: float, meetings: int
     ) -> None:
+        super().__init__(work, attendance, meetings)
         place_of = {name: place for place, name in enumerate(schedule.order)}
-        self._work, self._timed, self._moment_s = work, TimedWork(work), moment_s
+        self._timed, self._moment_s = TimedWork(work), moment_s
         self._rank = [place_of[item.client_id] for item in work]
         self._urgency_s = [schedule.urgency_s[rank] for rank in self._rank]
         self._urgency: list[Sequence[float]] = [()] * len(work)
         self._usual: dict[int, tuple[_Parts, Sequence[float]]] = {}
-        self._rounds, self._meetings, self._met = attendance.rounds, meetings, 0
         self._shared = {resource: _Shared() for resource in SHARED}
         self._parts_of: dict[int, _Parts] = {}
-        self._events: list[Event] = []
-        self._number, self._now_s = 0, 0.0
-        self._parts: list[tuple[_Part | None, ...]] = [()] * len(work)
-        self._next = [0] * len(work)
-        self._spent: list[RoundTotals] = [{} for _ in work]
         self._asked_s, self._owed_s = [0.0] * len(work), [0.0] * len(work)
-        self._arrived: list[tuple[int, float]] = []
-        self.totals: list[list[RoundTotals]] = [[] for _ in work]
-        self.ends_s: list[float] = []
 
-    def run(self) -> None:
-        """Go through the events until there are none."""
-        for client in range(len(self._work)):
-            self._begin(client)
-        events, pop = self._events, heapq.heappop
-        while events:
-            self._now_s, _, act, of_what = pop(events)
-            act(of_what)
+    def _to_do(self, client: int, extra_bytes: int) -> tuple[Sequence[_Part | None], RoundTotals]:
+        parts, self._urgency[client] = self._urgent_parts(client, extra_bytes)
+        return parts.in_order, totals_of(parts.phases)
 
-    def _at(self, time_s: float, act: Callable[[Any], None], of_what: Any) -> None:
-        self._number += 1
-        heapq.heappush(self._events, (time_s, self._number, act, of_what))
-
-    def _begin(self, client: int) -> None:
-        """Begin a round."""
-        index, item = len(self.ends_s), self._work[client]
-        extra_bytes = self._rounds[index].get(item.client_id)
-        is_present = extra_bytes is not None
-        if extra_bytes is None:
-            self._parts[client], spent = (None,) * self._meetings, no_totals()
-        else:
-            parts, self._urgency[client] = self._to_do(client, extra_bytes)
-            self._parts[client], spent = parts.in_order, totals_of(parts.phases)
-        self.totals[client].append(spent if is_present else {})
-        self._spent[client], self._next[client] = spent, 0
-        if is_present and index == 0 and item.start_offset_s > 0:
-            spent[Phase.MODEL_DOWNLOAD].waiting_s += item.start_offset_s
-            self._at(self._now_s + item.start_offset_s, self._go_on, client)
-        else:
-            self._go_on(client)
-
-    def _to_do(self, client: int, extra_bytes: int) -> tuple[_Parts, Sequence[float]]:
+    def _urgent_parts(self, client: int, extra_bytes: int) -> tuple[_Parts, Sequence[float]]:
         """Return the parts of a client's round, and by what it is served in each: the smallest is most urgent."""
         if extra_bytes == 0 and client in self._usual:
             return self._usual[client]
@@ -263,22 +230,3 @@ class _Walk:
         self._spent[client][Phase.PROPAGATION].seconds += part.delay_s
         self._next[client] += 1
         self._go_on(client)
-
-    def _arrive(self, client: int) -> None:
-        """Wait for the others; when the last arrives, the step or the round ends."""
-        self._arrived.append((client, self._now_s))
-        if len(self._arrived) == len(self._work):
-            self._met += 1
-            if self._met % self._meetings == 0:
-                self.ends_s.append(self._now_s)
-            self._at(self._now_s, self._meet, self._met % self._meetings == 0)
-
-    def _meet(self, ends_round: bool) -> None:
-        arrived, self._arrived = self._arrived, []
-        for client, since_s in arrived:
-            self._spent[client][Phase.BARRIER].waiting_s += self._now_s - since_s
-            if not ends_round:
-                self._next[client] += 1
-                self._go_on(client)
-            elif len(self.ends_s) < len(self._rounds):
-                self._begin(client)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsplit.runtime.replay.apart import walk_apart
+from hybridsplit.runtime.replay.link_trace import LinkTrace
 from hybridsplit.runtime.replay.processes import simulate
 from hybridsplit.runtime.replay.traces import BandwidthTrace
 from hybridsplit.runtime.replay.urgent import walk_by_priority
@@ -19,6 +20,7 @@ from hybridsplit.scenarios.contracts.jobs import round_jobs
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import Dispatch
 from hybridsplit.scenarios.errors import RunError
+from hybridsplit.scenarios.sections.traces import PastTheEnd
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,45 @@ def test_service_by_priority(case: Case, moment_s: float) -> None:
     )
     found = walk_by_priority(case.work, case.attendance, case.schedule, synchronise=case.synchronise, moment_s=moment_s)
     assert found == wanted
+
+
+@given(
+    case=cases(),
+    moment_s=st.sampled_from([0.0, 1e-9, 0.05]),
+    seed=st.integers(0, 50),
+    past_the_end=st.sampled_from(["loop", "hold"]),
+    fade_below=st.sampled_from([0.05, 0.5, 1.2]),
+)
+@settings(max_examples=100)
+def test_service_by_priority_over_recorded_links(
+    case: Case, moment_s: float, seed: int, past_the_end: PastTheEnd, fade_below: float
+) -> None:
+    """Fades, delays that change, windows, links of one direction, and some that are constant, to the last bit."""
+    rng, number = np.random.default_rng(seed), case.attendance.num_rounds
+    traces = [_drawn_trace(rng, past_the_end) for _ in range(3)]
+    one_way = LinkTrace(
+        traces[0].durations_s, traces[0].rates_bps, "up alone", past_the_end=past_the_end, uplink=traces[0]
+    )
+    work = tuple(
+        replace(
+            item,
+            trace=[None, traces[0], traces[1].shifted(0.3), one_way][int(rng.integers(4))],
+            windows_s=tuple(rng.uniform(0, 2.0, number)) if rng.random() < 0.5 else None,
+            uses_recorded_rates=bool(rng.random() < 0.3),
+        )
+        for item in case.work
+    )
+    schedule = case.schedule.model_copy(update={"fade_below": fade_below})
+    synchronise, attendance = case.synchronise, case.attendance
+    wanted = simulate(work, number, schedule, synchronise=synchronise, attendance=attendance, moment_s=moment_s)
+    assert walk_by_priority(work, attendance, schedule, synchronise=synchronise, moment_s=moment_s) == wanted
+
+
+def _drawn_trace(rng: np.random.Generator, past_the_end: PastTheEnd) -> BandwidthTrace:
+    rates_bps = rng.choice([0.0, 1e4, 1e6], 6)
+    rates_bps[-1] += 10.0
+    latency_s = rng.choice([0.0, 0.02], 6) if rng.random() < 0.5 else None
+    return BandwidthTrace(rng.uniform(0.05, 1.0, 6), rates_bps, latency_s=latency_s, past_the_end=past_the_end)
 
 
 @given(case=cases(), seed=st.integers(0, 5), is_recorded=st.booleans(), most_ahead=st.integers(0, 2))

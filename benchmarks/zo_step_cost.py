@@ -22,7 +22,7 @@ from torch import Tensor
 from hybridsplit.runtime.estimators import make_estimator
 from hybridsplit.runtime.models.build import build_blocks
 from hybridsplit.runtime.noise import NoiseKey
-from hybridsplit.runtime.session.client import run_step
+from hybridsplit.runtime.session.steps import run_step
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import SplitModel
 from hybridsplit.scenarios.contracts.modes import Mode

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, SERVER_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
 from hybridsplit.scenarios.contracts.prices import Marginal
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous
@@ -90,7 +90,7 @@ def schedule_line(plan: Plan) -> str:
         for name, phases in (
             ("uplink", UPLINK_PHASES),
             ("downlink", DOWNLINK_PHASES),
-            ("server", (Phase.SERVER_COMPUTE,)),
+            ("server", SERVER_PHASES),
         )
     )
     how = "the most urgent first" if isinstance(plan.schedule, Dispatch) else "in turns"

@@ -31,7 +31,7 @@ from hybridsplit.profiler.profiles import BatchProfile, Choice, FallOrder, Model
 from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.schema import Scenario
 
-PROFILE_SCHEMA_VERSION = 7
+PROFILE_SCHEMA_VERSION = 8
 _KIND = Kind("a kept profile", PROFILE_SCHEMA_VERSION, "it is dropped, and the model is profiled again")
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("profiler", "runtime", "scenarios")
@@ -152,7 +152,7 @@ def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
         cuts=tuple(document["cuts"]),
         costs=tuple(distinct[position] for position in document["costs"]),
         client_peak_bytes=_choices(document["client_peak_bytes"]),
-        server_peak_bytes={(cut, mode): size for cut, mode, size in document["server_peak_bytes"]},
+        server_peak_bytes={(cut, mode, head): size for cut, mode, head, size in document["server_peak_bytes"]},
         forwards={Choice(*choice): tuple(counts) for *choice, counts in document["forwards"]},
         heads=tuple(_cost_from_json(cost) for cost in document["heads"]),
         label_bytes=document["label_bytes"],

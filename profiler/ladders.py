@@ -35,7 +35,7 @@ def level_of(
     peak_bytes: int,
     step_s: float,
 ) -> LadderLevel | None:
-    """Return a choice as a level of a ladder; None where it has no recompute order.
+    """Return a choice as a level of a ladder; None where it has no recompute order, or the head beside it.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def level_of(
     peak_bytes, step_s
         Peak of the choice on the device, and seconds of a step.
     """
-    if choice not in profile.forwards:
+    if choice not in profile.forwards or choice.head_blocks:
         return None
     mode = MODES[choice.mode]
     # The profile knows peaks after a drop in live tensor bytes; another count has other peaks, and no falls.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 
 import torch
 
@@ -34,6 +35,7 @@ from hybridsplit.profiler.models import (
 from hybridsplit.profiler.profiles import BatchProfile, Choice, FallOrder, ModelProfile, OnProgress
 from hybridsplit.profiler.progress import gradient_split, measured_noise_scale
 from hybridsplit.profiler.shapes import shapes_only
+from hybridsplit.profiler.three_parts import check_heads, in_three_parts
 from hybridsplit.runtime.session.row_ids import needs_row_ids
 from hybridsplit.scenarios.modes import MODES, Asks
 from hybridsplit.scenarios.modes.loss_probes import LossProbes
@@ -101,7 +103,7 @@ def _profile_at(
     peaks: dict[Choice, int] = {}
     forwards: dict[Choice, tuple[int, ...]] = {}
     gaps: dict[Choice, float] = {}
-    server: dict[tuple[int, str], int] = {}
+    server: dict[tuple[int, str, int], int] = {}
     modes = scenario.training.modes
     for position, (mode, its_cuts) in enumerate(existing_cuts(cuts, costs, scenario.training).items()):
         tracer.on_cut = _cuts_shown(on_progress, f"client memory of {mode}", 2 * position, 2 * len(modes), len(costs))
@@ -113,16 +115,26 @@ def _profile_at(
             found = tracer.client_peaks(its_cuts, mode).items()
             peaks |= {Choice(cut, mode, upload_every=q): size for cut, size in found for q in every}
         peaks = tracer.with_overlap(peaks, mode, forwards, gaps)
+        peaks = in_three_parts(peaks, mode, scenario.training, cuts, partial(tracer.peaks_with_head, mode))
+        for choice in (c for c in peaks if c.mode == mode and c.head_blocks):
+            waits = choice._replace(head_blocks=0)
+            forwards |= {choice: forwards[waits]} if waits in forwards else {}
+            gaps |= {choice: gaps[waits]} if waits in gaps else {}
         tracer.on_cut = _cuts_shown(
             on_progress, f"server memory of {mode}", 2 * position + 1, 2 * len(modes), len(costs)
         )
-        server |= {(cut, mode): size for cut, size in tracer.server_peaks(its_cuts, mode).items()}
+        for head_blocks in sorted({choice.head_blocks for choice in peaks if choice.mode == mode}):
+            at = sorted({c.cut for c in peaks if c.mode == mode and c.head_blocks == head_blocks})
+            of_head = tracer.server_peaks(at, mode, head_blocks)
+            server |= {(cut, mode, head_blocks): size for cut, size in of_head.items()}
+    check_heads(peaks, scenario.training, len(costs))
     on_cuda: dict[CudaMemory, dict[Choice, int]] = {}
     for cuda in cuda_devices:
         on_cuda[cuda] = {}
         for position, choice in enumerate(peaks, start=1):
             on_progress(f"following the CUDA allocator: choice {position} of {len(peaks)}", 0.9)
-            on_cuda[cuda][choice] = client_memory(traced, scenario, *choice[:4], cuda).peak_bytes
+            memory = client_memory(traced, scenario, *choice[:4], cuda, head_blocks=choice.head_blocks)
+            on_cuda[cuda][choice] = memory.peak_bytes
     batch = traced.batch
     is_language = scenario.model.task == "causal-lm"
     needed = {
@@ -172,7 +184,7 @@ class _Tracer:
         self._scenario = scenario
         self._signatures = dict(zip(range(1, len(costs) + 1), _signatures(traced), strict=True))
         self._costs = costs
-        self._server_known: dict[tuple[Asks, LossProbes | None], dict[int, int]] = {}
+        self._server_known: dict[tuple[Asks, LossProbes | None, int], dict[int, int]] = {}
         self._cuts = cuts
         self._moves = any(group.memory_trace is not None for group in scenario.clients)
         self.falls: dict[Choice, tuple[FallOrder, ...]] = {}
@@ -248,12 +260,25 @@ class _Tracer:
                         gaps[choice] = gaps[waits]
         return found
 
-    def server_peaks(self, cuts: Sequence[int], mode: str) -> dict[int, int]:
+    def peaks_with_head(self, mode: str, cuts: Sequence[int], recompute: str, head_blocks: int) -> dict[int, int]:
+        """Client peaks of a mode, in a recompute order, with the head on the client."""
+
+        def peak(cut: int) -> int:
+            return client_memory(
+                self._traced, self._scenario, cut, mode, recompute, head_blocks=head_blocks
+            ).peak_bytes  # fmt: skip
+
+        return self._composed(cuts, peak)
+
+    def server_peaks(self, cuts: Sequence[int], mode: str, head_blocks: int = 0) -> dict[int, int]:
         """Peaks of the server copy; modes that ask the same of the server share them."""
         probes = MODES[mode].probes(self._scenario.training.zeroth_order, on_device=False)
-        known = self._server_known.setdefault((MODES[mode].asks, probes), {})
-        missing = [cut for cut in cuts if cut not in known]
-        known |= self._composed(missing, lambda cut: server_memory(self._traced, self._scenario, cut, mode).peak_bytes)
+        known = self._server_known.setdefault((MODES[mode].asks, probes, head_blocks), {})
+
+        def peak(cut: int) -> int:
+            return server_memory(self._traced, self._scenario, cut, mode, head_blocks=head_blocks).peak_bytes
+
+        known |= self._composed([cut for cut in cuts if cut not in known], peak)
         return {cut: known[cut] for cut in cuts}
 
     def _composed(self, cuts: Sequence[int], peak: Callable[[int], int]) -> dict[int, int]:

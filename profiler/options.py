@@ -13,28 +13,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hybridsplit.profiler.batch_worth import batch_worth, noise_scale
 from hybridsplit.profiler.cache import load_profile, profile_key, save_profile
-from hybridsplit.profiler.costs import BlockCost, OperatorCost
+from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.data_check import check_data
-from hybridsplit.profiler.energy import client_energy_j
-from hybridsplit.profiler.ladders import LEVEL, level_of, with_ladders
-from hybridsplit.profiler.mode_costs import Clock, block_seconds, server_step_s
+from hybridsplit.profiler.device_rows import clock_of, cuda_memory, device_rows
+from hybridsplit.profiler.ladders import with_ladders
+from hybridsplit.profiler.mode_costs import block_seconds
 from hybridsplit.profiler.profiles import ModelProfile, OnProgress
-from hybridsplit.profiler.roofline import check_can_train, seconds
+from hybridsplit.profiler.roofline import check_can_train
 from hybridsplit.profiler.target_gain import with_gains
-from hybridsplit.runtime.aggregation.reliability import expected_progress
-from hybridsplit.scenarios.contracts.jobs import num_exchanges
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.option_rows import OptionRows
 from hybridsplit.scenarios.contracts.options import GAP_COLUMN, LADDER_COLUMNS, OPTION_COLUMNS, OptionTable
+from hybridsplit.scenarios.contracts.three_part import HEAD_COLUMNS
 from hybridsplit.scenarios.devices import Device, find_device
-from hybridsplit.scenarios.modes import MODES, StepSizes, TrainingMode
-from hybridsplit.scenarios.modes.base import SCALAR_BYTES
-from hybridsplit.scenarios.modes.passes import BlockSeconds
-from hybridsplit.scenarios.schema import Client, Scenario, Server, Training
-from hybridsplit.scenarios.sections.overlap import PROGRESS_LOST_A_STEP
+from hybridsplit.scenarios.schema import Client, Scenario, Server
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.memory_trace import MemoryTrace
@@ -60,7 +54,7 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
             where = f"clients.{position}.device"
             device = find_device(group.device, scenario.devices, where)
             check_can_train(device, where)
-            by_size = [_device_rows(scenario, profile, size, device, clock) for size, clock in on_server.items()]
+            by_size = [device_rows(scenario, profile, size, device, clock) for size, clock in on_server.items()]
             by_device[group.device] = pd.concat(by_size, ignore_index=True)
     sizes = _batch_sizes(scenario)
     alike: dict[tuple[str, tuple[int, ...]], list[Client]] = {}
@@ -109,100 +103,6 @@ def server_device(server: Server, scenario: Scenario) -> Device:
     return device
 
 
-def _device_rows(
-    scenario: Scenario, model: ModelProfile, batch_size: int, device: Device, server_clock: BlockSeconds
-) -> pd.DataFrame:
-    profile, training, load = model.by_batch_size[batch_size], scenario.training, scenario.server.load
-    clock = block_seconds(clock_of(device), profile.costs, profile.heads)
-    of_batch = batch_worth(batch_size, max(model.by_batch_size), noise_scale(scenario, model.noise_scale))
-    zeroth_order, steps = training.zeroth_order, training.local_steps
-    rows: list[dict[str, object]] = []
-    for choice, peak_bytes in profile.peaks_on(cuda_memory(device)).items():
-        cut, mode = choice.cut, MODES[choice.mode]
-        below, num_trainable = profile.num_trainable_below(cut), profile.num_trainable_of(cut, mode)
-        client_trains, exchanges = below > 0, num_exchanges(steps, choice.upload_every)
-        sizes = StepSizes(
-            smashed=profile.smashed_bytes[cut - 1],
-            labels=profile.mask_bytes + (0 if training.label_holder == "server" else profile.label_bytes),
-            row_ids=profile.row_id_bytes if (cut, choice.mode) in profile.row_ids_needed else 0,
-        )
-        if cut == profile.num_blocks:
-            bytes_a_step = mode.bytes_without_server(sizes, zeroth_order)
-        else:
-            bytes_a_step = mode.step_bytes(sizes, zeroth_order, client_trains=client_trains)
-        exchanged = profile.exchanged_bytes(cut, training.zo_prefix_blocks, mode)
-        averaged = _averaged_scalar_bytes(mode, training)
-        upload = mode.model_upload_bytes(exchanged, sizes, zeroth_order, steps)
-        step_s = mode.client_step_s(clock, cut, zeroth_order, profile.forwards.get(choice))
-        if choice.staleness > 0 and training.overlap.gradient == "current":
-            step_s += float(clock.forward[:cut].sum())
-        saved_s = mode.saved_without_upload_s(clock, cut, zeroth_order) if exchanges < steps else 0.0
-        compute_s = steps * step_s - (steps - exchanges) * saved_s
-        # Others' load leaves this much of the server to all clients together.
-        server_s = (
-            exchanges * server_step_s(server_clock, mode, cut, training, client_trains=client_trains) / (1 - load)
-        )
-        num_above = profile.num_trainable_below(profile.num_blocks) - below
-        progress = expected_progress(
-            mode, training, float(model.split[:cut].sum()), num_trainable, num_above,
-            kept_below=model.kept_below(cut), kept_above=model.kept_above(cut) * (exchanges / steps),
-        )  # fmt: skip
-        rows.append(
-            {
-                "cut": cut,
-                "mode": mode.name,
-                "recompute": choice.recompute,
-                "recomputes": profile.recomputes(choice),
-                "batch_size": batch_size,
-                "staleness": choice.staleness,
-                "upload_every": choice.upload_every,
-                "client_compute_s": compute_s,
-                "uplink_bytes": exchanges * bytes_a_step.uplink + upload,
-                "downlink_bytes": exchanges * bytes_a_step.downlink + exchanged + averaged,
-                "model_upload_bytes": upload,
-                "model_download_bytes": exchanged,
-                "server_compute_s": server_s,
-                "client_peak_bytes": peak_bytes,
-                # Batches may wait at the server as long as they may be in flight.
-                "server_state_bytes": profile.server_peak_bytes[cut, mode.name] + choice.staleness * sizes.smashed,
-                "client_energy_j": client_energy_j(device, compute_s),
-                "progress": of_batch * progress / (1 + PROGRESS_LOST_A_STEP * choice.staleness),
-                "confidence": str(device.confidence),
-                LEVEL: level_of(choice, profile, clock, zeroth_order, peak_bytes, compute_s / steps),
-                GAP_COLUMN: profile.recompute_gaps.get(choice, 0.0),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _averaged_scalar_bytes(mode: TrainingMode, training: Training) -> int:
-    """Bytes of the averaged scalars that a client replays in the lowest blocks, where these are never downloaded.
-
-    A mode that receives the scalars to apply in every step has them already; all others receive them once a round.
-    """
-    if mode.receives_scalars or training.zo_prefix_blocks == 0:
-        return 0
-    return SCALAR_BYTES * training.zeroth_order.directions * training.local_steps
-
-
-def clock_of(device: Device) -> Clock:
-    """Return what gives the seconds of a piece of work on a device."""
-
-    def clock(cost: OperatorCost) -> float:
-        return seconds(cost, device)
-
-    return clock
-
-
-def cuda_memory(device: Device) -> CudaMemory | None:
-    """Return what to follow of a device's allocator and kernels; None where live tensor bytes are counted."""
-    if device.cuda is None:
-        return None
-    return CudaMemory(
-        device.cuda.multiprocessors, device.cuda.threads_per_multiprocessor, device.cuda.cublas_workspace_bytes
-    )
-
-
 def _client_rows(
     by_device: dict[str, pd.DataFrame],
     clients: list[Client],
@@ -242,7 +142,8 @@ def _client_rows(
 
 def _typed(kinds: pd.DataFrame, memory: Mapping[str, MemoryTrace]) -> pd.DataFrame:
     """Return the columns that rows of an option table have, but those that stand once a client."""
-    columns = {**OPTION_COLUMNS, **(LADDER_COLUMNS if memory else {})}
+    of_head = HEAD_COLUMNS if "head_compute_s" in kinds else {}
+    columns = {**OPTION_COLUMNS, **of_head, **(LADDER_COLUMNS if memory else {})}
     of_kinds = {name: dtype for name, dtype in columns.items() if name not in ("client", "data_weight")}
     with_gap = [GAP_COLUMN] if (kinds[GAP_COLUMN] > 0).any() else []
     return kinds[[*of_kinds, *with_gap]].astype(of_kinds)
@@ -251,7 +152,7 @@ def _typed(kinds: pd.DataFrame, memory: Mapping[str, MemoryTrace]) -> pd.DataFra
 def _within(rows: pd.DataFrame, budget_bytes: int, least_bytes: int) -> pd.DataFrame:
     """Rows that are of use within a memory budget, of which there is always the least, or would be with more of it."""
     fits = rows["client_peak_bytes"] <= least_bytes
-    place = pd.MultiIndex.from_frame(rows[["cut", "batch_size", "staleness"]])
+    place = pd.MultiIndex.from_frame(rows[["cut", "batch_size", "staleness", "head_blocks"]])
     plain = place[fits & (rows["mode"] == Mode.FO)]
     # Without recomputation it is ``fo`` in less memory: of use only where ``fo`` does not fit.
     needless = ~rows["recomputes"] & place.isin(plain)

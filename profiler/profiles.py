@@ -16,13 +16,14 @@ OnProgress = Callable[[str, float], None]
 
 
 class Choice(NamedTuple):
-    """A cut, a mode, the order in which ``fo-recompute`` runs blocks, how far steps overlap, and which steps send."""
+    """A cut, a mode, an order of recomputing, how far steps overlap, which steps send, and the client's head blocks."""
 
     cut: int
     mode: str
     recompute: str = ""
     staleness: int = 0
     upload_every: int = 1
+    head_blocks: int = 0
 
 
 class FallOrder(NamedTuple):
@@ -58,7 +59,7 @@ class BatchProfile:
     client_peak_bytes
         Client peak of live tensor bytes by choice; its keys are the choices that exist.
     server_peak_bytes
-        Peak of a client's server copy by cut and mode.
+        Peak of a client's server copy by cut, mode and number of head blocks.
     forwards
         How often each block below the cut runs forward, for choices that recompute.
     label_bytes, mask_bytes, row_id_bytes
@@ -79,7 +80,7 @@ class BatchProfile:
     cuts: tuple[int, ...]
     costs: tuple[BlockCost, ...]
     client_peak_bytes: dict[Choice, int]
-    server_peak_bytes: dict[tuple[int, str], int]
+    server_peak_bytes: dict[tuple[int, str, int], int]
     forwards: dict[Choice, tuple[int, ...]]
     label_bytes: int
     mask_bytes: int

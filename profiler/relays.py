@@ -14,10 +14,10 @@ from torch import nn
 from hybridsplit.profiler.compute import block_costs
 from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.profiler.data_check import check_data
+from hybridsplit.profiler.device_rows import clock_of
 from hybridsplit.profiler.memory.blocks import ChainMemory, chain_memory
 from hybridsplit.profiler.mode_costs import Clock, block_seconds
 from hybridsplit.profiler.models import TracedModel, block_graph, smashed_bytes, traced_model, with_batch_size
-from hybridsplit.profiler.options import clock_of
 from hybridsplit.profiler.profiles import OnProgress
 from hybridsplit.profiler.roofline import check_can_train
 from hybridsplit.scenarios.contracts.relay_costs import IntArray, MicroBatchCosts, RelayCosts

@@ -19,6 +19,7 @@ from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
 from hybridsplit.scenarios.contracts.prices import Marginal, Prices
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
+from hybridsplit.scenarios.contracts.three_part import HeadCosts
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.units import format_seconds
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
@@ -248,7 +249,16 @@ def _client_plan(
     server_s = full_server_s / server_share if full_server_s > 0 else 0.0
     up_model = row["model_upload_bytes"] / row["uplink_bytes"] if row["uplink_bytes"] else 0.0
     down_model = row["model_download_bytes"] / row["downlink_bytes"] if row["downlink_bytes"] else 0.0
-    energy_j = float(row["client_energy_j"])
+    energy_j, head = float(row["client_energy_j"]), HeadCosts.of_row(row)
+    head_up = head.head_gradient_bytes / row["uplink_bytes"] if head.head_gradient_bytes else 0.0
+    head_down = head.head_features_bytes / row["downlink_bytes"] if head.head_features_bytes else 0.0
+    server_after_s = head.server_backward_s / server_share if head.server_backward_s else 0.0
+    of_head = {
+        Phase.HEAD_DOWNLINK: down_s * head_down,
+        Phase.HEAD_COMPUTE: head.head_compute_s,
+        Phase.HEAD_UPLINK: up_s * head_up,
+        Phase.SERVER_BACKWARD: server_after_s,
+    }
     return ClientPlan(
         id=row["client"],
         device=row["device"],
@@ -259,10 +269,11 @@ def _client_plan(
         latency_s=latency_s,
         phases_s={
             Phase.MODEL_DOWNLOAD: down_s * down_model,
-            Phase.CLIENT_COMPUTE: float(row["client_compute_s"]),
-            Phase.UPLINK: up_s * (1.0 - up_model),
-            Phase.SERVER_COMPUTE: server_s,
-            Phase.DOWNLINK: down_s * (1.0 - down_model),
+            Phase.CLIENT_COMPUTE: float(row["client_compute_s"]) - head.head_compute_s,
+            Phase.UPLINK: up_s * (1.0 - up_model - head_up),
+            Phase.SERVER_COMPUTE: server_s - server_after_s,
+            **(of_head if row["head_blocks"] else {}),
+            Phase.DOWNLINK: down_s * (1.0 - down_model - head_down),
             Phase.MODEL_UPLOAD: up_s * up_model,
             **on_the_way_s,
             **overlapped_s,
@@ -274,6 +285,7 @@ def _client_plan(
         downlink_bytes=row["downlink_bytes"],
         model_upload_bytes=row["model_upload_bytes"],
         model_download_bytes=row["model_download_bytes"],
+        **head._asdict(),
         client_peak_bytes=row["client_peak_bytes"],
         memory_budget_bytes=row["memory_budget_bytes"],
         server_state_bytes=row["server_state_bytes"],

@@ -24,10 +24,12 @@ from scipy.sparse import coo_array, csr_array
 from hybridsplit.runtime.replay.links import downlink_rate_bps, uplink_rate_bps
 from hybridsplit.scenarios.contracts.jobs import Resource, StatedCosts, round_jobs
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.three_part import HeadCosts
 from hybridsplit.scenarios.errors import SolverFailure, UsageError
 from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.planning_problem import TIME_TO_PROGRESS
+from hybridsplit.solver.problem.three_part import HeadArrays
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.traces import BandwidthTrace
@@ -140,8 +142,9 @@ class Clairvoyant:
         names = ("model_download_bytes", "uplink_bytes", "downlink_bytes", "model_upload_bytes")
         columns = ("client_compute_s", "server_compute_s", *names, "upload_every")
         rows = problem.table[list(columns)].itertuples(index=False)
+        heads = zip(*(column.tolist() for column in HeadArrays.of(problem.options)), strict=True)
         steps = scenario.training.local_steps
-        self._jobs = [round_jobs(_costs(*row), steps) for row in rows]
+        self._jobs = [round_jobs(_costs(HeadCosts(*head), *row), steps) for head, row in zip(heads, rows, strict=True)]
 
     def seconds_to_progress(self, windows_s: Mapping[str, float], round_latency_s: float) -> float:
         """Return the least seconds a unit of progress in a round that begins at these points of the recordings.
@@ -217,12 +220,22 @@ class Clairvoyant:
 
 
 def _costs(
-    client_compute_s: float, server_compute_s: float, model_down: int, up: int, down: int, model_up: int, every: int
+    head: HeadCosts,
+    client_compute_s: float,
+    server_compute_s: float,
+    model_down: int,
+    up: int,
+    down: int,
+    model_up: int,
+    every: int,
 ) -> StatedCosts:
-    """Costs of an option; the exchange of the model is a part of what goes up and down."""
-    of_steps = {Phase.UPLINK: up - model_up, Phase.DOWNLINK: down - model_down}
+    """Costs of an option; the exchange of the model, and of a head, is a part of what goes up and down."""
+    of_steps = {
+        Phase.UPLINK: up - model_up - head.head_gradient_bytes,
+        Phase.DOWNLINK: down - model_down - head.head_features_bytes,
+    }
     of_model = {Phase.MODEL_DOWNLOAD: model_down, Phase.MODEL_UPLOAD: model_up}
-    return StatedCosts(client_compute_s, server_compute_s, of_steps | of_model, every)
+    return StatedCosts(client_compute_s, server_compute_s, of_steps | of_model, every, head)
 
 
 def _ratio(seconds: float, progress: float) -> float:

@@ -18,7 +18,8 @@ from hybridsplit.scenarios.units import bits
 
 _STARTS = 64
 """Points of a recording at which transfers begin, evenly over the tenths that plans may be chosen by."""
-_UP, _DOWN = ("uplink_bytes", "model_upload_bytes"), ("downlink_bytes", "model_download_bytes")
+_UP = ("uplink_bytes", "model_upload_bytes", "head_gradient_bytes")
+_DOWN = ("downlink_bytes", "model_download_bytes", "head_features_bytes")
 
 
 def stretches(scenario: Scenario, plan: Plan, traces: Mapping[str, BandwidthTrace]) -> dict[str, FloatArray]:
@@ -74,11 +75,14 @@ def stretched_table(table: OptionTable, factors: Mapping[str, tuple[float, float
     clients = frame["client"].to_numpy()
     for columns, which in ((_UP, 0), (_DOWN, 1)):
         scale = np.array([factors[name][which] if name in factors else 1.0 for name in clients])
-        whole, model = columns
-        enlarged_model = np.ceil(frame[model].to_numpy() * scale).astype(np.int64)
-        steps = frame[whole].to_numpy() - frame[model].to_numpy()
-        frame[whole] = np.ceil(steps * scale).astype(np.int64) + enlarged_model
-        frame[model] = enlarged_model
+        whole, *parts = columns
+        steps = frame[whole].to_numpy()
+        enlarged = np.zeros(len(frame), dtype=np.int64)
+        for part in (name for name in parts if name in frame):
+            steps = steps - frame[part].to_numpy()
+            frame[part] = np.ceil(frame[part].to_numpy() * scale).astype(np.int64)
+            enlarged += frame[part].to_numpy()
+        frame[whole] = np.ceil(steps * scale).astype(np.int64) + enlarged
     return OptionTable(frame)
 
 

@@ -115,7 +115,12 @@ def confidence_table(data: ReportData) -> Table:
 def _compute_fraction(clients: list[ClientPlan]) -> float:
     latency_s = math.fsum(client.latency_s for client in clients)
     return (
-        math.fsum(client.phases_s.get(Phase.CLIENT_COMPUTE, 0.0) for client in clients) / latency_s
+        math.fsum(
+            client.phases_s.get(phase, 0.0)
+            for client in clients
+            for phase in (Phase.CLIENT_COMPUTE, Phase.HEAD_COMPUTE)
+        )
+        / latency_s
         if latency_s
         else 0.0
     )

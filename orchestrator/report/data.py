@@ -136,6 +136,11 @@ class ReportData:
         return max(self.scenario.training.local_loss.upload_every) > 1
 
     @property
+    def offers_heads(self) -> bool:
+        """Whether clients could have the last blocks, with the loss, as well."""
+        return max(self.scenario.training.head_block_choices) > 0
+
+    @property
     def slowest(self) -> tuple[ClientPlan, ...]:
         """The clients that the plan's round waits for: several where their latencies are equal as they are shown."""
         longest_s = max(client.latency_s for client in self.plan.clients)

@@ -25,7 +25,7 @@ from hybridsplit.orchestrator.report.tables import bottleneck_table, client_list
 from hybridsplit.orchestrator.report.truth import truth_tables
 from hybridsplit.orchestrator.timeline.use import RESOURCES
 from hybridsplit.scenarios.contracts.ledger import Source
-from hybridsplit.scenarios.contracts.phases import MOVING_PHASES, ROUND_ORDER, Phase
+from hybridsplit.scenarios.contracts.phases import HEAD_PHASES, MOVING_PHASES, ROUND_ORDER, Phase
 from hybridsplit.scenarios.modes import MODES
 
 
@@ -51,6 +51,7 @@ def render_report(data: ReportData) -> str:
     moves = data.followed is not None and any(change.moved_bytes for change in data.followed.changes)
     occurs = {
         **dict.fromkeys(MOVING_PHASES, moves),
+        **dict.fromkeys(HEAD_PHASES, any(client.head_blocks for client in data.plan.clients)),
         Phase.PROPAGATION: _delays(data),
         Phase.MEMORY: any(client.levels for client in data.plan.clients),
         Phase.OVERLAPPED: any(client.staleness for client in data.plan.clients),

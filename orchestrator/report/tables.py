@@ -13,11 +13,11 @@ from hybridsplit.orchestrator.plan_words import SCREENFUL, bottlenecks, energy_j
 from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, percent
 from hybridsplit.orchestrator.report.data import Bunch, ReportData, bunches, device_name, replayed_s
 from hybridsplit.scenarios.contracts.ledger import Source
-from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, SERVER_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.units import format_bytes, format_bytes_of, format_joules, format_seconds
 
-_PHASES = {"Uplink": UPLINK_PHASES, "Downlink": DOWNLINK_PHASES, "Server": (Phase.SERVER_COMPUTE,)}
+_PHASES = {"Uplink": UPLINK_PHASES, "Downlink": DOWNLINK_PHASES, "Server": SERVER_PHASES}
 _SHARES = (("Uplink", "uplink_share"), ("Downlink", "downlink_share"), ("Server", "server_share"))
 
 
@@ -37,6 +37,7 @@ def plan_table(data: ReportData) -> Table:
         *([Column("Batch", is_number=True)] if data.chooses_batch_size else []),
         *([Column("Steps ahead", is_number=True)] if data.offers_overlap else []),
         *([Column("Sends every", is_number=True)] if data.offers_seldom_uploads else []),
+        *([Column("Head blocks", is_number=True)] if data.offers_heads else []),
         *(Column(name, is_number=True, group=_group(data)) for name, _ in _SHARES),
         Column("Latency", is_number=True),
         Column("Peak of budget", is_number=True),
@@ -73,6 +74,7 @@ def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -
         *([Cell(str(first.batch_size), value=first.batch_size)] if data.chooses_batch_size else []),
         *([Cell(str(first.staleness), value=first.staleness)] if data.offers_overlap else []),
         *([Cell(str(first.upload_every), value=first.upload_every)] if data.offers_seldom_uploads else []),
+        *([Cell(str(first.head_blocks), value=first.head_blocks)] if data.offers_heads else []),
         *_shares_or_waits(data.plan, clients),
         Cell(
             format_seconds(slowest.latency_s),
@@ -144,7 +146,21 @@ def client_list(data: ReportData) -> Table:
     batch = ("Batch",) if data.chooses_batch_size else ()
     ahead = ("Steps ahead",) if data.offers_overlap else ()
     seldom = ("Sends every",) if data.offers_seldom_uploads else ()
-    labels = ("Cut", "Mode", *batch, *ahead, *seldom, "Uplink", "Downlink", "Server", "Latency", "Peak", "Budget")
+    head = ("Head blocks",) if data.offers_heads else ()
+    labels = (
+        "Cut",
+        "Mode",
+        *batch,
+        *ahead,
+        *seldom,
+        *head,
+        "Uplink",
+        "Downlink",
+        "Server",
+        "Latency",
+        "Peak",
+        "Budget",
+    )
     rows = [
         (
             Cell(client.id),
@@ -154,6 +170,7 @@ def client_list(data: ReportData) -> Table:
             *([Cell(str(client.batch_size), client.batch_size)] if data.chooses_batch_size else []),
             *([Cell(str(client.staleness), client.staleness)] if data.offers_overlap else []),
             *([Cell(str(client.upload_every), client.upload_every)] if data.offers_seldom_uploads else []),
+            *([Cell(str(client.head_blocks), client.head_blocks)] if data.offers_heads else []),
             *_shares_or_waits(data.plan, (client,)),
             Cell(format_seconds(client.latency_s), client.latency_s),
             Cell(format_bytes(client.client_peak_bytes), client.client_peak_bytes),

@@ -8,11 +8,11 @@ from itertools import groupby
 from types import MappingProxyType
 
 from hybridsplit.orchestrator.timeline.intervals import Interval
-from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, SERVER_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import ClientPlan
 
 RESOURCES: Mapping[str, tuple[Phase, ...]] = MappingProxyType(
-    {"uplink": UPLINK_PHASES, "downlink": DOWNLINK_PHASES, "server": (Phase.SERVER_COMPUTE,)}
+    {"uplink": UPLINK_PHASES, "downlink": DOWNLINK_PHASES, "server": SERVER_PHASES}
 )
 """What clients share, and the phases that occupy it."""
 

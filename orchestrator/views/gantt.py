@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hybridsplit.orchestrator.timeline.intervals import Interval
-from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.phases import HEAD_PHASES, Phase
 from hybridsplit.scenarios.units import format_seconds
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ _LETTERS = MappingProxyType(
         Phase.CLIENT_COMPUTE: "c",
         Phase.UPLINK: "u",
         Phase.SERVER_COMPUTE: "s",
+        Phase.HEAD_DOWNLINK: "f",
+        Phase.HEAD_COMPUTE: "h",
+        Phase.HEAD_UPLINK: "g",
+        Phase.SERVER_BACKWARD: "b",
         Phase.DOWNLINK: "d",
         Phase.MODEL_UPLOAD: "w",
     }
@@ -47,7 +51,9 @@ def gantt_lines(intervals: Sequence[Interval], latency_s: float) -> list[str]:
     lines = [f"{name:<{width}} |{_bar(own[name], latency_s)}|" for name in order[:_MOST_ROWS]]
     if len(order) > _MOST_ROWS:
         lines.append(f"and {len(order) - _MOST_ROWS:,} clients more, who wait longer for the last one")
-    words = [f"{letter} {str(phase).replace('_', ' ')}" for phase, letter in _LETTERS.items()]
+    met = {one.phase for one in intervals}
+    named = {phase: letter for phase, letter in _LETTERS.items() if phase not in HEAD_PHASES or phase in met}
+    words = [f"{letter} {str(phase).replace('_', ' ')}" for phase, letter in named.items()]
     lines.append(f"0 to {format_seconds(latency_s)}: {', '.join(words)}, {_WAITING} waiting")
     return lines
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from hybridsplit.profiler.device_rows import cuda_memory
 from hybridsplit.profiler.memory import MemoryBreakdown, client_memory
 from hybridsplit.profiler.models import traced_model, with_batch_size
-from hybridsplit.profiler.options import cuda_memory
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.recompute import LADDER, most_kept_inputs, parse_order
 from hybridsplit.scenarios.devices import find_device
@@ -34,14 +34,18 @@ def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, Memory
         for device in reversed(options.table["device"].unique().tolist())
     }
     rows = options.table[(options.table["cut"] == cut) & (options.table["batch_size"] == batch_size)]
-    rows = rows[rows["recompute"] != LADDER].drop_duplicates(["mode", "recompute"])
+    rows = rows[rows["recompute"] != LADDER].drop_duplicates(["mode", "recompute", "head_blocks"])
     found: dict[str, MemoryBreakdown] = {}
     for cuda, device in reversed(models.items()):
         where = f" on {device}" if len(models) > 1 or cuda is not None else ""
-        for mode, of_mode in rows.groupby("mode", sort=False):
+        for (mode, head), of_mode in rows.groupby(["mode", "head_blocks"], sort=False):
+            head_blocks = int(str(head))
+            beside = f", head of {head_blocks}" if head_blocks else ""
             levels = of_mode.sort_values("client_peak_bytes", ascending=False)["recompute"]
             for recompute in dict.fromkeys((levels.iloc[0], levels.iloc[-1])):
                 kept = f", {most_kept_inputs(parse_order(recompute))} inputs kept" if recompute else ""
-                breakdown = client_memory(traced, scenario, cut, str(mode), recompute, cuda=cuda)
-                found[f"cut {cut} {mode}{kept}{batch}{where}"] = breakdown
+                breakdown = client_memory(
+                    traced, scenario, cut, str(mode), recompute, cuda=cuda, head_blocks=head_blocks
+                )
+                found[f"cut {cut} {mode}{kept}{beside}{batch}{where}"] = breakdown
     return found

@@ -55,6 +55,9 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
     sends_seldom = offers_seldom_uploads(plan)
     if sends_seldom:
         table.add_column("sends every", justify="right", no_wrap=True)
+    has_heads = offers_heads(plan)
+    if has_heads:
+        table.add_column("head", justify="right", no_wrap=True)
     has_shares = not plan.serves_one_at_a_time
     table.add_column("up/down/srv %" if has_shares else "waits", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
@@ -73,6 +76,7 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
             *([str(client.batch_size)] if chooses_batch else []),
             *([str(client.staleness)] if goes_ahead else []),
             *([str(client.upload_every)] if sends_seldom else []),
+            *([str(client.head_blocks)] if has_heads else []),
             _shares(client) if has_shares else format_seconds(math.fsum(client.waiting_s.values())),
             format_seconds(client.latency_s),
             format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes),
@@ -98,6 +102,12 @@ def offers_overlap(plan: Plan) -> bool:
 def offers_seldom_uploads(plan: Plan) -> bool:
     """Whether the plan's scenario lets clients with a loss of their own send smashed data in some steps only."""
     return any(every > 1 for every in plan.scenario["training"].get("local_loss", {}).get("upload_every", ()))
+
+
+def offers_heads(plan: Plan) -> bool:
+    """Whether the plan's scenario lets clients have the last blocks, with the loss, as well."""
+    listed = plan.scenario["training"].get("head_blocks", 0)
+    return any(listed) if isinstance(listed, list | tuple) else listed > 0
 
 
 def worth_line(plan: Plan) -> str:

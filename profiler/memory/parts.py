@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.kernels import CPU_KERNELS, CUDA_KERNELS
 from hybridsplit.profiler.memory.breakdown import MemoryBreakdown, Role
+from hybridsplit.profiler.memory.three_part import middle_memory, watched_head
 from hybridsplit.profiler.memory.trace import MemoryTrace
 from hybridsplit.profiler.models import TracedModel
 from hybridsplit.profiler.shapes import shapes_only
@@ -18,8 +20,8 @@ from hybridsplit.runtime.estimators import make_estimator
 from hybridsplit.runtime.estimators.overlapping import overlapping
 from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.session.ahead import MEASURED_STEPS, AheadOfGradients
-from hybridsplit.runtime.session.client import run_step
 from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.session.steps import run_step
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.parts import Part
 from hybridsplit.scenarios.errors import ProfileError
@@ -90,8 +92,10 @@ def client_memory(
     recompute: str = "",
     staleness: int = 0,
     cuda: CudaMemory | None = None,
+    *,
+    head_blocks: int = 0,
 ) -> MemoryBreakdown:
-    """Predict the peak memory of a client part.
+    """Predict the peak memory of a client part, and of the head where it is on the client too.
 
     Parameters
     ----------
@@ -103,6 +107,8 @@ def client_memory(
         The option.
     cuda
         The CUDA device that is meant; None for live tensor bytes, as a run on a CPU measures them.
+    head_blocks
+        Part of the option.
 
     Raises
     ------
@@ -116,24 +122,30 @@ def client_memory(
         part = traced.model.client_part(cut, mode)
         whole = cut == traced.model.num_blocks
         on_device = ServerSide(traced.model.server_part(cut), training, scenario.model.loss_kind) if whole else None
+        held = [part]
         link: ServerLink = _WatchedLink(trace, on_device)
+        if head_blocks:
+            link = head = watched_head(traced, training, scenario.model.loss_kind, cut, head_blocks)
+            held.append(head.part)
+        watched = [parameter for one in held for parameter in one.parameters()]
         estimator = make_estimator(mode, part, training, recompute)
         try:
-            with trace.watching(part.parameters()):
+            with trace.watching(watched):
                 if staleness > 0:
                     steps = overlapping(estimator, mode, staleness, training.overlap.gradient)
                     _go_ahead(
                         trace, AheadOfGradients(steps, part, staleness, trace), part, traced.batch, link, training
                     )
                     return trace.breakdown()
-                _hold(trace, part, traced.batch)
+                for one in held:
+                    _hold(trace, one, traced.batch)
                 for step in range(min(MEASURED_STEPS, training.local_steps)):
                     run_step(estimator, copy.copy(traced.batch), link, NoiseKey(0, "client", "", 0, step), trace)
         except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
             raise _untraceable(cut, mode, error) from error
         finally:
             estimator.close()
-            _forget_gradients(part)
+            _forget_gradients(watched)
     return trace.breakdown()
 
 
@@ -157,7 +169,13 @@ def _go_ahead(
 
 
 def server_memory(
-    traced: TracedModel, scenario: Scenario, cut: int, mode: str, cuda: CudaMemory | None = None
+    traced: TracedModel,
+    scenario: Scenario,
+    cut: int,
+    mode: str,
+    cuda: CudaMemory | None = None,
+    *,
+    head_blocks: int = 0,
 ) -> MemoryBreakdown:
     """Predict the peak memory of one client's server copy; nothing at the last cut.
 
@@ -171,6 +189,8 @@ def server_memory(
         The option: an exact or projecting client asks for λ, a probing one for losses.
     cuda
         The CUDA device that is meant; None for live tensor bytes.
+    head_blocks
+        Part of the option.
 
     Raises
     ------
@@ -186,10 +206,12 @@ def server_memory(
     with shapes_only(kernels, traced.memo):
         with torch.no_grad():
             smashed = below(traced.batch.inputs, traced.batch.mask_BS)
-        part = traced.model.server_part(cut)
-        server = ServerSide(part, scenario.training, scenario.model.loss_kind)
+        part = traced.model.server_part(cut, head_blocks)
         try:
             with trace.watching(part.parameters()):
+                if head_blocks:
+                    return middle_memory(traced, scenario, part, _received(smashed), trace, wants_gradient)
+                server = ServerSide(part, scenario.training, scenario.model.loss_kind)
                 _hold(trace, part, Batch(_received(smashed), traced.batch.labels, traced.batch.mask_BS))
                 for step in range(min(MEASURED_STEPS, scenario.training.local_steps)):
                     server.begin_step(NoiseKey(0, "client", "", 0, step))
@@ -200,7 +222,7 @@ def server_memory(
         except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
             raise _untraceable(cut, mode, error) from error
         finally:
-            _forget_gradients(part)
+            _forget_gradients(part.parameters())
     return trace.breakdown()
 
 
@@ -243,8 +265,8 @@ def _fewer_directions(training: Training) -> Training:
     return training.model_copy(update={"zeroth_order": training.zeroth_order.model_copy(update={"directions": fewer})})
 
 
-def _forget_gradients(part: Part) -> None:
-    for parameter in part.parameters():
+def _forget_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    for parameter in parameters:
         parameter.grad = None
 
 

@@ -78,15 +78,21 @@ class RoundTurns:
             self._add(JobSequence(environment, starts), starts)
         if isinstance(schedule, Turns):
             has = {client.client_id: client.jobs for client in clients}
-            steps = range(local_steps)
+
+            def of_steps(*phases: Phase) -> list[Job]:
+                """Return the jobs of all steps: in each the first phase of all clients, then the second."""
+                return [
+                    (name, phase, step) for step in range(local_steps) for phase in phases for name in schedule.order
+                ]
+
             sequences: tuple[list[Job], ...] = (
                 [
                     *((name, Phase.MODEL_DOWNLOAD, 0) for name in schedule.order),
-                    *((name, Phase.DOWNLINK, step) for step in steps for name in schedule.order),
+                    *of_steps(Phase.HEAD_DOWNLINK, Phase.DOWNLINK),
                 ],
-                [(name, Phase.SERVER_COMPUTE, step) for step in steps for name in schedule.order],
+                of_steps(Phase.SERVER_COMPUTE, Phase.SERVER_BACKWARD),
                 [
-                    *((name, Phase.UPLINK, step) for step in steps for name in schedule.order),
+                    *of_steps(Phase.UPLINK, Phase.HEAD_UPLINK),
                     *((name, Phase.MODEL_UPLOAD, local_steps - 1) for name in schedule.order),
                 ],
             )

@@ -15,7 +15,7 @@ from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
 
 _SHARE_TOLERANCE = 1e-6
 _CLOCK_TOLERANCE = 1e-9
-_BYTES = attrgetter("uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes")
+_BYTES = attrgetter("uplink_bytes", "downlink_bytes", "model_upload_bytes", "model_download_bytes", "head")
 
 
 def check_plan(plan: Plan) -> None:

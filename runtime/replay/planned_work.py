@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ALIKE = attrgetter(
     "client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
-    "model_download_bytes", "uplink_share", "downlink_share", "upload_every",
+    "model_download_bytes", "uplink_share", "downlink_share", "upload_every", "head",
 )  # fmt: skip
 """What jobs and rates of clients on one link follow from."""
 

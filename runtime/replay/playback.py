@@ -17,7 +17,7 @@ from hybridsplit.runtime.replay.urgent import walk_by_priority
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.disciplines import Disciplines
-from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
+from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, SERVER_PHASES, UPLINK_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.schedule import SIMULTANEOUS, Dispatch, Simultaneous
 from hybridsplit.scenarios.errors import UsageError
@@ -253,7 +253,7 @@ def rounds_of(plan: Plan, timeline: Timeline) -> Iterator[PlayedRound]:
 _SERVED = (
     ("uplink_share", UPLINK_PHASES),
     ("downlink_share", DOWNLINK_PHASES),
-    ("server_share", (Phase.SERVER_COMPUTE,)),
+    ("server_share", SERVER_PHASES),
 )
 """Each resource's share, and the phases in which it serves."""
 

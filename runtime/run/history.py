@@ -21,6 +21,7 @@ from hybridsplit.scenarios.contracts.ladder import StepMemory
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import (
     DOWNLINK_PHASES,
+    HEAD_PHASES,
     MOVING_PHASES,
     OCCASIONAL_PHASES,
     UPLINK_PHASES,
@@ -280,5 +281,6 @@ def _measured(reports: Sequence[ClientReport], round_index: int, caught_up_bytes
         for phase in Phase
         if phase not in (Phase.BARRIER, *OCCASIONAL_PHASES)
         or (phase in MOVING_PHASES and report.bytes_by_phase.get(phase, 0) > 0)
+        or (phase in HEAD_PHASES and report.assignment.placement.head_blocks > 0)
     ]
     return Ledger.from_entries([*entries, *placed])

@@ -9,22 +9,26 @@ from time import perf_counter, time
 
 import torch
 
-from hybridsplit.runtime.estimators import GradientEstimator, StepResult, make_estimator
+from hybridsplit.runtime.estimators import StepResult, make_estimator
 from hybridsplit.runtime.estimators.fo_recompute import FirstOrderRecompute
 from hybridsplit.runtime.estimators.overlapping import overlapping
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep
 from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.session.ahead import MEASURED_STEPS, AheadOfGradients
 from hybridsplit.runtime.session.available_memory import available_bytes
-from hybridsplit.runtime.session.handing_over import HandedOver, handed_over
+from hybridsplit.runtime.session.handing_over import HandedOver, handed_over, of_side, sides
+from hybridsplit.runtime.session.head_on_client import HeadOnClient
+from hybridsplit.runtime.session.middle import MiddleServer
 from hybridsplit.runtime.session.row_ids import needs_row_ids
 from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.session.steps import run_step
 from hybridsplit.runtime.split.compute import CPU_ONLY, ComputeDevices
 from hybridsplit.runtime.split.learning_rates import training_at_round
-from hybridsplit.runtime.split.link import Batch, CountingLink, MeteredLink, ServerLink, Traffic
+from hybridsplit.runtime.split.link import Batch, CountingLink, ServerLink, Traffic
 from hybridsplit.runtime.split.live_bytes import LiveBytes
 from hybridsplit.runtime.split.parts import Part, SplitModel, State, block_of
 from hybridsplit.runtime.split.reports import ClientReport, ClientRound
+from hybridsplit.runtime.split.three_part_link import CountingMiddle, TimedMiddle
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.modes import MODES, Gradient
@@ -39,25 +43,28 @@ class ClientSession:
     part
         The client part, holding the weights the round starts from; it is trained in place.
     server
-        The other side.
+        The other side; the blocks in between where the head is on the client.
     assignment, scenario, round_index
         Who does what, by which settings, in which round (from 0).
     num_blocks
         Blocks of the whole model: with all of them the client computes the loss itself.
     measure_memory
         Whether to measure the client part's peak memory (slower).
+    head
+        The last blocks, where they are on the client; None where the server has them.
     """
 
     def __init__(
         self,
         part: Part,
-        server: ServerLink,
+        server: ServerLink | TimedMiddle,
         assignment: Assignment,
         scenario: Scenario,
         round_index: int,
         *,
         num_blocks: int,
         measure_memory: bool,
+        head: Part | None = None,
     ) -> None:
         self._mode = MODES[assignment.placement.mode]
         self._part, self._assignment, self._round, self._seed = part, assignment, round_index, scenario.seed
@@ -69,15 +76,25 @@ class ClientSession:
         sent = [tensor for name, tensor in part.exchanged().items() if block_of(name) >= prefix]
         self._traffic.count(Phase.MODEL_DOWNLOAD, sent)
         labels_name_rows = scenario.model.task == "causal-lm"
+        self._training = training_at_round(scenario.training, round_index)
+        self._head: HeadOnClient | None = None
         # On the device, computing the loss is the client's own work and memory, and nothing crosses the air.
-        self._link: ServerLink = server
-        if not self._on_device:
+        self._link: ServerLink
+        if isinstance(server, TimedMiddle):
+            assert head is not None
+            self._middle, middle = server, CountingMiddle(server, self._traffic)
+            trains = server.trains
+            self._head = HeadOnClient(head, middle, self._training, scenario.model.loss_kind, middle_trains=trains)
+            self._link = self._head
+            self._traffic.count(Phase.MODEL_DOWNLOAD, head.exchanged().values())
+        elif self._on_device:
+            self._link = server
+        else:
             row_ids = needs_row_ids(part, self._mode.name, labels_name_rows=labels_name_rows)
             # With a loss of the client's own they go up with the scalars, after the round.
             row_ids = row_ids and not self._mode.has_local_head
             labels_cross = scenario.training.label_holder == "client"
             self._link = CountingLink(server, self._traffic, row_ids, labels_cross)
-        self._training = training_at_round(scenario.training, round_index)
         placed = assignment.placement
         self.estimator = make_estimator(placed.mode, part, self._training, placed.recompute, placed.upload_every)
         self._ahead: AheadOfGradients | None = None
@@ -94,6 +111,8 @@ class ClientSession:
     def begin_with(self, handed: HandedOver) -> None:
         """Go on with optimizer state of an earlier round, after what had to be moved for that."""
         self.estimator.load_optimizer_state(handed.client)
+        if self._head is not None:
+            self._head.load_optimizer_state(handed.client)
         for phase, moved in ((Phase.MOVED_UP, handed.moved_up), (Phase.MOVED_DOWN, handed.moved_down)):
             if moved:
                 self._traffic.count(phase, moved.values())
@@ -129,6 +148,11 @@ class ClientSession:
             if self._on_device or self._mode.has_local_head:
                 self._count_scalars(batch, result.scalars)
         self._elapsed_s += perf_counter() - start_s
+
+    def optimizer_state(self) -> State:
+        """Return a copy of what the client keeps between steps, of its part and of its head."""
+        of_head = {} if self._head is None else self._head.optimizer_state()
+        return {**self.estimator.optimizer_state(), **of_head}
 
     def drain(self) -> None:
         """Apply the gradients that are still on their way: every round ends with all of them."""
@@ -183,7 +207,7 @@ class ClientSession:
             Weights and optimizer state that the round started from, on which the server replays the scalars of a
             zeroth-order client.
         server_seconds
-            Seconds of the round that were the server's.
+            Seconds of the round that were the server's; with the head on the client, those before the head.
         """
         self.estimator.close()
         if self._mode.gradient is Gradient.ESTIMATED:
@@ -196,14 +220,19 @@ class ClientSession:
             self._count_averaged_scalars()
         elif self._mode.uploads_weights:
             self._traffic.count(Phase.MODEL_UPLOAD, self._part.exchanged().values())
+        of_head: dict[Phase, float] = {}
+        if self._head is not None:
+            self._traffic.count(Phase.MODEL_UPLOAD, self._head.exchanged().values())
+            of_head = {Phase.HEAD_COMPUTE: self._head.seconds, Phase.SERVER_BACKWARD: self._middle.backward_seconds}
         on_server_s = 0.0 if self._on_device else server_seconds
         return ClientReport(
             assignment=self._assignment,
             train_loss=sum(self._losses) / len(self._losses),
             bytes_by_phase=dict(self._traffic.bytes_by_phase),
             seconds_by_phase={
-                Phase.CLIENT_COMPUTE: self._elapsed_s - on_server_s,
+                Phase.CLIENT_COMPUTE: self._elapsed_s - on_server_s - sum(of_head.values()),
                 Phase.SERVER_COMPUTE: on_server_s,
+                **of_head,
             },
             peak_bytes=self._meter.peak_bytes if self._meter else None,
             coefficients=tuple(tuple(scalar_step.coefficients) for scalar_step in self._scalars),
@@ -251,14 +280,22 @@ def run_client_round(
     devices
         Where client part and server part are computed, and where the working copy and what is returned then are.
     """
-    devices.place(model, assignment.placement.cut)
+    devices.place(model, assignment.placement.cut, assignment.placement.head_blocks)
     model.whole.load(global_state)
     training = training_at_round(scenario.training, round_index)
     placed = assignment.placement
-    server = ServerSide(model.server_part(placed.cut), training, scenario.model.loss_kind)
+    above, head = model.server_part(placed.cut, placed.head_blocks), None
+    server: ServerSide | MiddleServer
+    link: ServerLink | TimedMiddle
+    if placed.head_blocks:
+        server, head = MiddleServer(above, training), model.head_part(placed.head_blocks)
+        link = devices.linked_middle(server)
+    else:
+        server = ServerSide(above, training, scenario.model.loss_kind)
+        link = devices.linked(server)
     session = ClientSession(
-        model.client_part(placed.cut, placed.mode), devices.linked(server), assignment, scenario, round_index,
-        num_blocks=model.num_blocks, measure_memory=measure_memory,
+        model.client_part(placed.cut, placed.mode), link, assignment, scenario, round_index,
+        num_blocks=model.num_blocks, measure_memory=measure_memory, head=head,
     )  # fmt: skip
     keeps = scenario.training.optimizer_state == "keep"
     earlier = optimizer_state if keeps and optimizer_state is not None else {}
@@ -270,43 +307,6 @@ def run_client_round(
     for step in range(steps):
         session.step(step, partial(draw, round_index * steps + step))
     session.drain()
-    kept = sides(client=session.estimator.optimizer_state(), server=server.optimizer_state()) if keeps else {}
+    kept = sides(client=session.optimizer_state(), server=server.optimizer_state()) if keeps else {}
     report = session.finish(global_state, handed.client, server.seconds)
     return ClientRound(report, model.whole.snapshot() if copy_state else model.whole.exchanged(), kept)
-
-
-def sides(**states: State) -> State:
-    """Join the optimizer states of client and server into one."""
-    return {f"{side}:{name}": tensor.clone() for side, state in states.items() for name, tensor in state.items()}
-
-
-def of_side(state: State, side: str) -> State:
-    """Return one side's part of what :func:`sides` joined."""
-    prefix = f"{side}:"
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def run_step(
-    estimator: GradientEstimator, batch: Batch, link: ServerLink, key: NoiseKey, meter: LiveBytes | None
-) -> StepResult:
-    """Run one step.
-
-    Parameters
-    ----------
-    estimator, link
-        The mode, and the link to the server part.
-    batch, key
-        The step's mini-batch and noise key.
-    meter
-        Counts the client's memory: its part (parameters and buffers, frozen ones too) and the batch throughout. None to
-        measure nothing.
-    """
-    link.begin_step(key)
-    if meter is None:
-        return estimator.step(batch, link, key)
-    if link.trains_server:
-        link = MeteredLink(link, meter)
-    meter.track([*estimator.part.parameters(), *estimator.part.buffers()])
-    meter.track(tensor for tensor in (batch.inputs, batch.labels, batch.mask_BS) if tensor is not None)
-    with meter:
-        return estimator.step(batch, link, key)

@@ -27,6 +27,17 @@ class HandedOver(NamedTuple):
     moved_down: State
 
 
+def sides(**states: State) -> State:
+    """Join the optimizer states of client and server into one."""
+    return {f"{side}:{name}": tensor.clone() for side, state in states.items() for name, tensor in state.items()}
+
+
+def of_side(state: State, side: str) -> State:
+    """Return one side's part of what :func:`sides` joined."""
+    prefix = f"{side}:"
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
 def handed_over(client: State, server: State, assignment: Assignment, training: Training) -> HandedOver:
     """Give the state of each block to the side that trains it now.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.split.link import Batch, TimedLink
 from hybridsplit.runtime.split.parts import Part, SplitModel, State
+from hybridsplit.runtime.split.three_part_link import MovedMiddle, TimedMiddle
 from hybridsplit.scenarios.errors import RunError
 
 CPU = torch.device("cpu")
@@ -107,12 +108,21 @@ class ComputeDevices:
                 f"({str(error).splitlines()[0]}): use --torch-device cpu, or another model"
             ) from error
 
-    def place(self, model: SplitModel, cut: int) -> None:
-        """Move blocks ``1..cut`` and the auxiliary heads to the client's device, and the others to the server's."""
+    def place(self, model: SplitModel, cut: int, head_blocks: int = 0) -> None:
+        """Move blocks ``1..cut``, the last ones and the auxiliary heads to the client's device, others to the server's.
+
+        Parameters
+        ----------
+        model
+            The working copy.
+        cut, head_blocks
+            First and last blocks on the client.
+        """
         if self.all_cpu:
             return
         for index, block in enumerate(model.whole.ordered()):
-            _move(block, self.client if index < cut else self.server)
+            is_client = index < cut or index >= model.num_blocks - head_blocks
+            _move(block, self.client if is_client else self.server)
         for head in model.heads:
             _move(head, self.client)
 
@@ -132,6 +142,16 @@ class ComputeDevices:
         """
         here = self.client if here is None else here
         return server if here == self.server else MovedLink(server, self.server, here)
+
+    def linked_middle(self, middle: TimedMiddle) -> TimedMiddle:
+        """Return a link to the server's middle in this process, across devices where it is on another one.
+
+        Parameters
+        ----------
+        middle
+            The middle.
+        """
+        return middle if self.client == self.server else MovedMiddle(middle, self.server, self.client)
 
 
 def _move(block: nn.Module, device: torch.device) -> None:

@@ -187,10 +187,22 @@ class SplitModel:
         """All auxiliary heads."""
         return list(self._heads.values())
 
-    def server_part(self, cut: int) -> Part:
-        """Return the blocks above the cut; the tensors are shared with the whole model."""
+    def server_part(self, cut: int, head_blocks: int = 0) -> Part:
+        """Return the blocks above the cut; the tensors are shared with the whole model.
+
+        Parameters
+        ----------
+        cut
+            Blocks on the client.
+        head_blocks
+            Last blocks that are on the client as well, and not at the server.
+        """
         self._check(cut)
-        return self.span(cut, self.num_blocks)
+        return self.span(cut, self._begin_of_head(cut, head_blocks))
+
+    def head_part(self, head_blocks: int) -> Part:
+        """Return the last blocks; the tensors are shared with the whole model."""
+        return self.span(self._begin_of_head(0, head_blocks), self.num_blocks)
 
     def span(self, start: int, stop: int) -> Part:
         """Return blocks ``start + 1..stop``, possibly none; the tensors are shared with the whole model."""
@@ -204,6 +216,14 @@ class SplitModel:
             head = {index: self._heads[index] for index in (stop - 1,) if with_head and index in self._heads}
             self._parts[key] = Part({index: block for index, block in blocks if start <= index < stop}, head)
         return self._parts[key]
+
+    def _begin_of_head(self, cut: int, head_blocks: int) -> int:
+        if head_blocks and not 0 < head_blocks < self.num_blocks - cut:
+            raise ValueError(
+                f"a head of {head_blocks} blocks leaves the server nothing behind cut {cut}; this model has "
+                f"{self.num_blocks} blocks"
+            )
+        return self.num_blocks - head_blocks
 
     def _check(self, cut: int) -> None:
         if not 1 <= cut <= self.num_blocks:

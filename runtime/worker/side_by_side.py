@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from hybridsplit.runtime.aggregation.weighted_mean import EntryWeights, WeightedMean
-from hybridsplit.runtime.session.client import ClientSession, of_side, sides
-from hybridsplit.runtime.session.handing_over import HandedOver, handed_over
+from hybridsplit.runtime.session.client import ClientSession
+from hybridsplit.runtime.session.handing_over import HandedOver, handed_over, of_side, sides
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.split.compute import CPU_ONLY, ComputeDevices
 from hybridsplit.runtime.split.learning_rates import training_at_round

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.three_part import NO_HEAD, HeadCosts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 BEFORE_EXCHANGE = 1 / 3
 """Share of a step's client compute that comes before the exchange with the server.
 
-A backward pass costs about two forward passes, and most modes compute on both sides of the exchange. With constant
+A backward pass costs about two forward passes, and most modes compute on both sides of the exchange. What the head on
+the client computes is known by itself, and no part of it. With constant
 shares only the sum enters a round's latency; where clients take turns, or links vary, the split shifts when a transfer
 starts.
 """
@@ -98,6 +100,11 @@ class RoundCosts(Protocol):
         """Steps from one exchange with the server to the next."""
         ...
 
+    @property
+    def head(self) -> HeadCosts:
+        """What of these costs the head on the client causes."""
+        ...
+
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes sent or received in a phase."""
         ...
@@ -115,12 +122,15 @@ class StatedCosts:
         Bytes of every phase that carries some.
     upload_every
         Steps from one exchange with the server to the next.
+    head
+        What of the seconds the head on the client causes; its bytes are phases of their own.
     """
 
     client_compute_s: float
     server_compute_s: float
     bytes_by_phase: Mapping[Phase, int]
     upload_every: int = 1
+    head: HeadCosts = NO_HEAD
 
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes sent or received in a phase."""
@@ -130,8 +140,9 @@ class StatedCosts:
 def round_jobs(costs: RoundCosts, local_steps: int, *, is_dedicated: bool = False) -> tuple[Job, ...]:
     """List the jobs of a client's round, in the order in which it does them; jobs of nothing are left out.
 
-    Smashed data go up, and the server works, in every ``upload_every``-th step from the first on. Bytes are whole: what
-    does not divide by these steps goes with the first ones.
+    Smashed data go up, and the server works, in every ``upload_every``-th step from the first on. With the head on the
+    client the server works twice, before and after the head. Bytes are whole: what does not divide by these steps goes
+    with the first ones.
 
     Parameters
     ----------
@@ -145,7 +156,7 @@ def round_jobs(costs: RoundCosts, local_steps: int, *, is_dedicated: bool = Fals
     model_down, up, down, model_up = (costs.phase_bytes(phase) for phase in _CARRYING)
     return _jobs(
         costs.client_compute_s, costs.server_compute_s, model_down, up, down, model_up, local_steps, is_dedicated,
-        costs.upload_every,
+        costs.upload_every, costs.head,
     )  # fmt: skip
 
 
@@ -163,11 +174,12 @@ def _jobs(
     local_steps: int,
     is_dedicated: bool,
     upload_every: int,
+    head: HeadCosts,
 ) -> tuple[Job, ...]:
     """List jobs; remembered, since alike clients have the same, and every stage asks for them."""
-    compute_s = client_compute_s / local_steps
+    compute_s = (client_compute_s - head.head_compute_s) / local_steps
     exchanges = num_exchanges(local_steps, upload_every)
-    before_s, server_s = compute_s * BEFORE_EXCHANGE, server_compute_s / exchanges
+    before_s, server_s = compute_s * BEFORE_EXCHANGE, (server_compute_s - head.server_backward_s) / exchanges
     uplink = Resource.DEDICATED_UPLINK if is_dedicated else Resource.UPLINK
     downlink = Resource.DEDICATED_DOWNLINK if is_dedicated else Resource.DOWNLINK
     jobs = [Job(Phase.MODEL_DOWNLOAD, 0, downlink, model_download_bytes)]
@@ -181,6 +193,10 @@ def _jobs(
             Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, before_s),
             Job(Phase.UPLINK, step, uplink, up),
             Job(Phase.SERVER_COMPUTE, step, Resource.SERVER, server_s),
+            Job(Phase.HEAD_DOWNLINK, step, downlink, _part(head.head_features_bytes, which, exchanges)),
+            Job(Phase.HEAD_COMPUTE, step, Resource.DEVICE, head.head_compute_s / local_steps),
+            Job(Phase.HEAD_UPLINK, step, uplink, _part(head.head_gradient_bytes, which, exchanges)),
+            Job(Phase.SERVER_BACKWARD, step, Resource.SERVER, head.server_backward_s / exchanges),
             Job(Phase.DOWNLINK, step, downlink, down),
             Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, compute_s - before_s),
         ]
@@ -209,8 +225,11 @@ def crossings(costs: RoundCosts, local_steps: int) -> tuple[int, int]:
     """
     exchanges = num_exchanges(local_steps, costs.upload_every)
     up, down = (
-        min(costs.phase_bytes(every_step), exchanges) + (costs.phase_bytes(model) > 0)
-        for every_step, model in ((Phase.UPLINK, Phase.MODEL_UPLOAD), (Phase.DOWNLINK, Phase.MODEL_DOWNLOAD))
+        min(costs.phase_bytes(every_step), exchanges) + min(of_head, exchanges) + (costs.phase_bytes(model) > 0)
+        for every_step, of_head, model in (
+            (Phase.UPLINK, costs.head.head_gradient_bytes, Phase.MODEL_UPLOAD),
+            (Phase.DOWNLINK, costs.head.head_features_bytes, Phase.MODEL_DOWNLOAD),
+        )
     )
     return up, down
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.option_rows import OptionRows, Rows
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
+from hybridsplit.scenarios.contracts.three_part import HEAD_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes import MODES
 
-OPTIONS_SCHEMA_VERSION = 4
+OPTIONS_SCHEMA_VERSION = 5
 OPTION_KEY = ("client", *PLACEMENT_COLUMNS)
 """What tells the rows of a table apart."""
 OPTION_COLUMNS: Mapping[str, str] = {
@@ -33,6 +34,7 @@ OPTION_COLUMNS: Mapping[str, str] = {
     "batch_size": "int64",
     "staleness": "int64",
     "upload_every": "int64",
+    "head_blocks": "int64",
     "client_compute_s": "float64",
     "uplink_bytes": "int64",
     "downlink_bytes": "int64",
@@ -95,6 +97,9 @@ class OptionTable(Shown):
             raise ContractError(f"the option table lacks the columns {', '.join(missing)}")
         self._rows = table if isinstance(table, OptionRows) else OptionRows.of_frame(table)
         for column in _NEVER_NEGATIVE:
+            values = self._once(column)
+            self._refuse(~np.isfinite(values) | (values < 0), column, "a missing cost is never zero")
+        for column in (name for name in HEAD_COLUMNS if name in self._rows):
             values = self._once(column)
             self._refuse(~np.isfinite(values) | (values < 0), column, "a missing cost is never zero")
         energy_j = self._once("client_energy_j")

@@ -22,7 +22,16 @@ class Phase(StrEnum):
     UPLINK = "uplink"
     """Smashed data, labels and scalars go up, every step."""
     SERVER_COMPUTE = "server_compute"
-    """The server part's forward, backward and update for this client."""
+    """The server part's forward, backward and update for this client; the forward pass alone where the head is on the
+    client."""
+    HEAD_DOWNLINK = "head_downlink"
+    """With the head on the client: the features that its head begins with come down, every step."""
+    HEAD_COMPUTE = "head_compute"
+    """With the head on the client: forward, loss, backward and update of the head on the device."""
+    HEAD_UPLINK = "head_uplink"
+    """With the head on the client: the gradient of the features goes up, every step."""
+    SERVER_BACKWARD = "server_backward"
+    """With the head on the client: backward and update of the server part."""
     DOWNLINK = "downlink"
     """Gradients at the cut, or losses, come down, every step."""
     MODEL_UPLOAD = "model_upload"
@@ -38,12 +47,17 @@ class Phase(StrEnum):
     """The client waits for the slowest one: at the end of the round, and between the steps of a shared server model."""
 
 
-UPLINK_PHASES = (Phase.UPLINK, Phase.MODEL_UPLOAD)
-DOWNLINK_PHASES = (Phase.DOWNLINK, Phase.MODEL_DOWNLOAD)
+UPLINK_PHASES = (Phase.UPLINK, Phase.HEAD_UPLINK, Phase.MODEL_UPLOAD)
+DOWNLINK_PHASES = (Phase.DOWNLINK, Phase.HEAD_DOWNLINK, Phase.MODEL_DOWNLOAD)
+SERVER_PHASES = (Phase.SERVER_COMPUTE, Phase.SERVER_BACKWARD)
+HEAD_PHASES = (Phase.HEAD_DOWNLINK, Phase.HEAD_COMPUTE, Phase.HEAD_UPLINK, Phase.SERVER_BACKWARD)
+"""What a step has besides where the head is on the client, in order."""
 MOVING_PHASES = (Phase.MOVED_UP, Phase.MOVED_DOWN)
 """What happens between two plans, before the first round under the new one."""
 ROUND_ORDER = tuple(Phase)
-OCCASIONAL_PHASES = (*MOVING_PHASES, Phase.MEMORY, Phase.PROPAGATION, Phase.OVERLAPPED, Phase.ABANDONED)
+OCCASIONAL_PHASES = (
+    *MOVING_PHASES, Phase.MEMORY, *HEAD_PHASES, Phase.PROPAGATION, Phase.OVERLAPPED, Phase.ABANDONED
+)  # fmt: skip
 """Phases that no ledger names where they take no time."""
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hybridsplit.scenarios.modes import ModeName
 from hybridsplit.scenarios.sections.local_loss import MOST_STEPS_APART
 from hybridsplit.scenarios.sections.overlap import MOST_STALENESS
+from hybridsplit.scenarios.sections.three_part import MOST_HEAD_BLOCKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +32,9 @@ class Placement(FrozenValue):
     """One way to divide the model between a client and the server, and to train the client's part.
 
     A placement has two stages: blocks ``1..cut`` on the client, trained by ``mode``, and the others at the server,
-    trained by exact gradients. Every field tells options apart: two rows of an option table with equal placements and
-    equal clients are the same option.
+    trained by exact gradients. With head blocks it has a third one: the last blocks are on the client again, trained by
+    exact gradients too, and the server has those in between. Every field tells options apart: two rows of an option
+    table with equal placements and equal clients are the same option.
     """
 
     cut: int = Field(ge=1, lt=2**31)
@@ -47,6 +49,8 @@ class Placement(FrozenValue):
     """By how many updates a forward pass may be behind: batches that go forward before a gradient is waited for."""
     upload_every: int = Field(default=1, ge=1, le=MOST_STEPS_APART)
     """Steps from one upload of smashed data to the next; more than 1 for modes with a local loss alone."""
+    head_blocks: int = Field(default=0, ge=0, le=MOST_HEAD_BLOCKS)
+    """Last blocks of the model that are on the client as well, with the loss, so that labels stay there."""
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Self:
@@ -105,4 +109,5 @@ def described(row: Mapping[Any, Any] | pd.Series, *, names_batch: bool) -> str:
     batch = f" with batch {row['batch_size']}" if names_batch else ""
     ahead = f", {row['staleness']} ahead" if row["staleness"] else ""
     seldom = f", smashed data every {row['upload_every']} steps" if row["upload_every"] > 1 else ""
-    return f"cut {row['cut']} {row['mode']}{batch}{ahead}{seldom}"
+    head = f", head of {row['head_blocks']}" if row["head_blocks"] else ""
+    return f"cut {row['cut']} {row['mode']}{batch}{ahead}{seldom}{head}"

@@ -10,11 +10,11 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from hybridsplit.scenarios.contracts.attendance import Attendance
+from hybridsplit.scenarios.contracts.client_plan import ClientPlan
 from hybridsplit.scenarios.contracts.display import Shown
-from hybridsplit.scenarios.contracts.ladder import LadderLevel
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import DOWNLINK_PHASES, UPLINK_PHASES, Phase
-from hybridsplit.scenarios.contracts.placement import FrozenValue, Placement
+from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.prices import Marginal, Prices
 from hybridsplit.scenarios.contracts.recorded import RecordedChoice
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Schedule, Simultaneous, Turns
@@ -22,12 +22,10 @@ from hybridsplit.scenarios.contracts.sealed import Kind, first_difference, read_
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.units import format_seconds
 
-PLAN_SCHEMA_VERSION = 11
+PLAN_SCHEMA_VERSION = 12
 PLAN_KIND = Kind("a plan that 'hybridsplit plan --out' wrote", PLAN_SCHEMA_VERSION, "make the plan again")
 MOST_CLIENTS_IN_JSON = 5_000
 """The clients of larger plans are columns beside ``plan.json``."""
-MOST_BYTES = 2**63
-"""Sizes are below it, as in the columns of every table."""
 
 
 class PlanStatus(StrEnum):
@@ -41,73 +39,6 @@ class PlanStatus(StrEnum):
     """The best verified plan when the time was up, with the gap to the bound that was proven by then."""
     BASELINE = "baseline"
     """Made by a strategy that claims no optimality; verified like every plan."""
-
-
-# Names of an enumeration are looked up in it, which takes longer than to compare with them.
-_UPLINK, _DOWNLINK = Phase.UPLINK, Phase.DOWNLINK
-_MODEL_UPLOAD, _MODEL_DOWNLOAD = Phase.MODEL_UPLOAD, Phase.MODEL_DOWNLOAD
-
-
-class ClientPlan(Placement):
-    """The placement and the shares of one client; costs are per round."""
-
-    id: str
-    device: str
-    uplink_share: float = Field(ge=0, le=1)
-    downlink_share: float = Field(ge=0, le=1)
-    server_share: float = Field(ge=0, le=1)
-    latency_s: float = Field(ge=0)
-    """From the start of the round to this client's end: the seconds of its phases, and what it waited in between."""
-    phases_s: dict[Phase, float]
-    """Seconds being served, by phase."""
-    waiting_s: dict[Phase, float] = Field(default_factory=dict)
-    """Seconds waited for a turn, by the phase waited for; ``barrier`` is the wait for the slowest between two steps of
-    a shared server model. Empty where nobody waits before the round's end."""
-    client_compute_s: float = Field(ge=0)
-    server_compute_s: float = Field(ge=0)
-    """At the whole server: a share of one half takes twice as long."""
-    uplink_bytes: int = Field(ge=0, lt=MOST_BYTES)
-    downlink_bytes: int = Field(ge=0, lt=MOST_BYTES)
-    model_upload_bytes: int = Field(ge=0, lt=MOST_BYTES)
-    """Part of ``uplink_bytes``."""
-    model_download_bytes: int = Field(ge=0, lt=MOST_BYTES)
-    """Part of ``downlink_bytes``."""
-    client_peak_bytes: int = Field(ge=0, lt=MOST_BYTES)
-    memory_budget_bytes: int = Field(ge=0, lt=MOST_BYTES)
-    server_state_bytes: int = Field(ge=0, lt=MOST_BYTES)
-    client_energy_j: float | None = None
-    """None where no power figure is published for the device."""
-    progress: float = Field(ge=0)
-    gain: float | None = None
-    """Share of the way to the target that this client adds in a round, below 0 where it costs more than it adds; None
-    where the target is not the objective."""
-    data_weight: float = Field(ge=0)
-    confidence: str
-    levels: tuple[LadderLevel, ...] = ()
-    """Recompute orders that the client chooses from in every step, the fastest first, where ``recompute`` is
-    ``ladder``: then ``client_peak_bytes`` is the leanest one's, and ``client_compute_s`` the mean over the recorded
-    memory with the expected wait for it. Empty elsewhere."""
-    reason: str = ""
-    """What decided this client's option, in words."""
-
-    @property
-    def has_dedicated_link(self) -> bool:
-        """Whether the client's link is its own: it sends or receives without a share of the radio."""
-        return self.uplink_share == 0 == self.downlink_share and self.uplink_bytes + self.downlink_bytes > 0
-
-    def phase_bytes(self, phase: Phase) -> int:
-        """Bytes this client sends or receives in a phase of one round."""
-        if phase is _UPLINK:
-            return self.uplink_bytes - self.model_upload_bytes
-        if phase is _DOWNLINK:
-            return self.downlink_bytes - self.model_download_bytes
-        if phase is _MODEL_UPLOAD:
-            return self.model_upload_bytes
-        return self.model_download_bytes if phase is _MODEL_DOWNLOAD else 0
-
-    def bytes_by_phase(self) -> dict[Phase, int]:
-        """Bytes this client sends or receives in one round, by the phases that carry any."""
-        return {phase: self.phase_bytes(phase) for phase in (_UPLINK, _DOWNLINK, _MODEL_UPLOAD, _MODEL_DOWNLOAD)}
 
 
 class Plan(Shown, FrozenValue):
@@ -218,7 +149,7 @@ class Plan(Shown, FrozenValue):
                 if client.id not in taking_part:
                     continue
                 sizes = client.bytes_by_phase()
-                sizes[_MODEL_DOWNLOAD] += taking_part[client.id]
+                sizes[Phase.MODEL_DOWNLOAD] += taking_part[client.id]
                 entries += [
                     LedgerEntry(
                         Source.PLANNED,

@@ -27,7 +27,7 @@ from hybridsplit.scenarios.errors import AlteredError, ContractError
 if TYPE_CHECKING:
     from hybridsplit.scenarios.contracts.plan import ClientPlan
 
-PLAN_CLIENTS_SCHEMA_VERSION = 3
+PLAN_CLIENTS_SCHEMA_VERSION = 4
 _KIND = "clients of a plan"
 _BY_PHASE = ("phases_s", "waiting_s")
 _LEVELS = "levels"

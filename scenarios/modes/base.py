@@ -105,6 +105,9 @@ class TrainingMode(ABC):
     overlaps: ClassVar[frozenset[str]] = frozenset()
     """Values of ``training.overlap.gradient`` with which later batches may go forward before the gradient of an earlier
     one is there; none where a step needs more of the server than the one gradient at the cut."""
+    splits_in_three: ClassVar[bool] = False
+    """Whether the last blocks can run on the client as well (``training.head_blocks``): where a step asks the server
+    part for one pass and at most one gradient."""
     letter: ClassVar[str] = "?"
     """One character for charts of text."""
     style: ClassVar[str] = "cyan"

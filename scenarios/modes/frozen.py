@@ -20,6 +20,7 @@ class FrozenMode(TrainingMode):
     gradient = Gradient.NONE
     asks = Asks.NOTHING
     estimator = "hybridsplit.runtime.estimators.frozen:Frozen"
+    splits_in_three = True
     letter, style, colour = "Z", "dim", "#7b8794"
 
     def client_step_s(

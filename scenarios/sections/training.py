@@ -11,6 +11,7 @@ from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat,
 from hybridsplit.scenarios.sections.local_loss import LocalLoss, local_loss_faults
 from hybridsplit.scenarios.sections.overlap import Overlap, overlap_faults
 from hybridsplit.scenarios.sections.replanning import Replanning
+from hybridsplit.scenarios.sections.three_part import HeadBlocks, choices_of, three_part_faults
 
 LearningRate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 SmallCount = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -180,6 +181,10 @@ class Training(Section):
     label_holder: Literal["client", "server"] = "client"
     """Who holds the labels: clients send them with the smashed data, or the server has them already. Without labels a
     client cannot hold the whole model."""
+    head_blocks: HeadBlocks = 0
+    """Last blocks of the model that run on the client as well, with the loss, so that labels never leave it (the
+    three-part split, arXiv 2209.02428): a number, or a list that the planner chooses from, such as ``[0, 1]``. With 0
+    they are at the server. With the whole model on the device it is 0 whatever is listed."""
     zeroth_order: ZerothOrder = ZerothOrder()
     """Settings of the zeroth-order modes."""
     zo_prefix_blocks: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -217,6 +222,11 @@ class Training(Section):
     def catch_up_bytes_a_round(self) -> int:
         """Bytes that a client downloads for each round it has missed: a scalar a direction and a seed, every step."""
         return 4 * self.local_steps * (self.zeroth_order.directions + 1) if self.zo_prefix_blocks else 0
+
+    @property
+    def head_block_choices(self) -> tuple[int, ...]:
+        """Numbers of head blocks on offer, smallest first."""
+        return choices_of(self.head_blocks)
 
     @property
     def candidate_batch_sizes(self) -> tuple[int, ...]:
@@ -279,6 +289,10 @@ class Training(Section):
         faults += local_loss_faults(
             self.local_loss, self.modes, self.local_steps, self.server_model, self.label_holder, self.zo_prefix_blocks
         )
+        faults += three_part_faults(
+            self.head_blocks, self.modes, server_model=self.server_model, server_gradient=self.server_gradient,
+            label_holder=self.label_holder, staleness=self.overlap.staleness, changes_plans=self.changes_plans,
+        )  # fmt: skip
         if faults:
             raise ValueError("\n".join(faults))
         return self

@@ -8,8 +8,10 @@ import numpy as np
 
 from hybridsplit.scenarios.contracts.jobs import SHARED, Resource, StatedCosts, round_jobs
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.three_part import NO_HEAD, HeadCosts
 from hybridsplit.solver.problem.links import dedicated_s
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.problem.three_part import HeadArrays
 
 UPLINK, DOWNLINK, SERVER = range(len(SHARED))
 """Index of every shared resource in a walk."""
@@ -60,6 +62,8 @@ class _Amounts(NamedTuple):
         Seconds of the round on the device, and at the whole server.
     bytes
         Of the model's download, of the steps' exchanges up and down, and of the model's upload.
+    head
+        What of the seconds the head on the client causes, and its bytes, which are not among the others.
     per_byte_s
         Seconds a byte up and down, at the whole band or on the client's own link.
     delays_s
@@ -73,6 +77,7 @@ class _Amounts(NamedTuple):
     client_compute_s: float
     server_compute_s: float
     bytes: tuple[int, int, int, int]
+    head: HeadCosts
     per_byte_s: tuple[float, float]
     delays_s: tuple[float, float]
     is_dedicated: bool
@@ -95,6 +100,7 @@ class Sequences:
             "model_download_bytes", "upload_every",
         )  # fmt: skip
         self._columns = {name: table[name].to_numpy() for name in names}
+        self._head = HeadArrays.of(table) if max(problem.scenario.training.head_block_choices) else None
         own_up_s, own_down_s = dedicated_s(
             problem.clients, problem.client_index, problem.uplink_bits, problem.downlink_bits
         )
@@ -126,16 +132,22 @@ class Sequences:
 
     def _amounts(self, row: int) -> _Amounts:
         get = {name: column[row].item() for name, column in self._columns.items()}
+        # The problem's figure, since explanations ask what a faster server would change.
+        server_s, head = float(self._work_server_s[row]), NO_HEAD
+        if self._head is not None:
+            head = HeadCosts(*(column[row].item() for column in self._head))
+            if head.server_backward_s > 0:
+                head = head._replace(server_backward_s=server_s * (head.server_backward_s / get["server_compute_s"]))
         return _Amounts(
             get["client_compute_s"],
-            # The problem's figure, since explanations ask what a faster server would change.
-            float(self._work_server_s[row]),
+            server_s,
             (
                 get["model_download_bytes"],
-                get["uplink_bytes"] - get["model_upload_bytes"],
-                get["downlink_bytes"] - get["model_download_bytes"],
+                get["uplink_bytes"] - get["model_upload_bytes"] - head.head_gradient_bytes,
+                get["downlink_bytes"] - get["model_download_bytes"] - head.head_features_bytes,
                 get["model_upload_bytes"],
             ),
+            head,
             (float(self._per_byte_s[0][row]), float(self._per_byte_s[1][row])),
             self._delays_s[int(self._client[row])],
             self._is_dedicated[int(self._client[row])],
@@ -149,6 +161,7 @@ class Sequences:
             amounts.server_compute_s,
             dict(zip(phases, amounts.bytes, strict=True)),
             amounts.upload_every,
+            amounts.head,
         )
         up_s, down_s = amounts.per_byte_s
         per_unit_s = (up_s, down_s, 1.0)

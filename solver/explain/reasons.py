@@ -247,7 +247,10 @@ class _Naming:
     def of(cls, frame: OptionRows, rows: list[IntArray], *, names_batch: bool, has_others: bool) -> _Naming:
         """Take what names the options of some rows."""
         named = np.unique(np.concatenate(rows))
-        columns = ["cut", "mode", "batch_size", "staleness", "upload_every", "client_peak_bytes", "memory_budget_bytes"]
+        columns = [
+            "cut", "mode", "batch_size", "staleness", "upload_every", "head_blocks", "client_peak_bytes",
+            "memory_budget_bytes",
+        ]  # fmt: skip
         options = frame.frame(named)[columns].to_dict("records")
         return cls(dict(zip(named.tolist(), options, strict=True)), names_batch, has_others)
 

@@ -20,6 +20,7 @@ from hybridsplit.solver.problem.limiting import under_objective_of, within_limit
 from hybridsplit.solver.problem.links import dedicated_s, downlink_bps, uplink_work
 from hybridsplit.solver.problem.overlap import Overlap, bounding_work, chains_of
 from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
+from hybridsplit.solver.problem.three_part import HeadArrays
 from hybridsplit.solver.problem.usable_rows import fits, ordered, penalty_s, permitted, with_drop_rows
 
 
@@ -176,8 +177,8 @@ def _target_column(frame: Rows, scenario: Scenario, name: str) -> FloatArray | N
 def propagation_s(frame: Rows, client_index: IntArray, scenario: Scenario) -> FloatArray:
     """[K] seconds of a round during which what was sent is on its way.
 
-    Every transfer is delayed once: one up and one down a step with an exchange, as far as there are bytes to send in
-    it, and the exchange of the model.
+    Every transfer is delayed once: one up and one down a step with an exchange, two each where the head is on the
+    client, as far as there are bytes to send in it, and the exchange of the model.
 
     Parameters
     ----------
@@ -189,15 +190,16 @@ def propagation_s(frame: Rows, client_index: IntArray, scenario: Scenario) -> Fl
         return total_s
     links = [client.link for client in scenario.expanded_clients()]
     exchanges = num_exchanges(scenario.training.local_steps, frame["upload_every"].to_numpy(dtype=np.int64))
-    for is_up, every, model in (
-        (True, "uplink_bytes", "model_upload_bytes"),
-        (False, "downlink_bytes", "model_download_bytes"),
+    head = HeadArrays.of(frame)
+    for is_up, every, model, head_bytes in (
+        (True, "uplink_bytes", "model_upload_bytes", head.head_gradient_bytes),
+        (False, "downlink_bytes", "model_download_bytes", head.head_features_bytes),
     ):
         delay_s = np.array([link.delay_s(is_up=is_up) for link in links])
         if not delay_s.any():
             continue
         model_bytes = frame[model].to_numpy(dtype=np.int64)
-        step_bytes = frame[every].to_numpy(dtype=np.int64) - model_bytes
-        transfers = np.minimum(step_bytes, exchanges) + (model_bytes > 0)
+        step_bytes = frame[every].to_numpy(dtype=np.int64) - model_bytes - head_bytes
+        transfers = np.minimum(step_bytes, exchanges) + np.minimum(head_bytes, exchanges) + (model_bytes > 0)
         total_s += delay_s[client_index] * transfers
     return total_s

@@ -7,6 +7,7 @@ import pandas as pd
 
 from hybridsplit.scenarios.contracts.option_rows import CLIENT, OptionRows, Rows
 from hybridsplit.scenarios.contracts.options import TARGET_COLUMNS, OptionTable
+from hybridsplit.scenarios.contracts.three_part import HEAD_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Client, Scenario
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
@@ -77,8 +78,9 @@ def with_drop_rows(rows: OptionRows, clients: tuple[Client, ...]) -> OptionRows:
     """
     extra = [
         {"device": client.device, "cut": 0, "mode": DROPPED, "recompute": "", "batch_size": 0}
-        | {"staleness": 0, "upload_every": 1}
+        | {"staleness": 0, "upload_every": 1, "head_blocks": 0}
         | dict.fromkeys(_COSTS, 0)
+        | dict.fromkeys((name for name in HEAD_COLUMNS if name in rows), 0)
         | {"memory_budget_bytes": client.memory_budget_bytes, "data_weight": client.data_weight}
         | {"fits": True, "confidence": ""}
         | {name: 0.0 for name in TARGET_COLUMNS if name in rows}

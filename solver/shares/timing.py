@@ -23,9 +23,13 @@ from hybridsplit.solver.dispatch.timing import dispatch_timing
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.links import dedicated_s
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
+from hybridsplit.solver.problem.three_part import HeadArrays
 from hybridsplit.solver.shares.passes import with_overlap
 
-_SERVED = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
+_SERVED = (
+    Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.HEAD_DOWNLINK, Phase.HEAD_UPLINK,
+    Phase.SERVER_BACKWARD, Phase.DOWNLINK, Phase.MODEL_UPLOAD,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,18 @@ class Jobs:
     """What ``N`` clients do in a round at their shares, step by step; arrays [N], or [S, N] for ``S`` steps.
 
     ``up_delay_s`` and ``down_delay_s`` are on the way: they follow every transfer and occupy nothing. What a client
-    does on a link of its own, with its delay, is part of ``forward_s`` and ``backward_s``.
+    does on a link of its own, with its delay, is part of ``forward_s``, ``head_s`` and ``backward_s``. With the head on
+    the client, the server works before ``head_down_s`` and, for ``server_backward_s``, after ``head_up_s``.
     """
 
     model_download_s: FloatArray
     forward_s: FloatArray
     uplink_s: FloatArray
     server_s: FloatArray
+    head_down_s: FloatArray
+    head_s: FloatArray
+    head_up_s: FloatArray
+    server_backward_s: FloatArray
     downlink_s: FloatArray
     backward_s: FloatArray
     model_upload_s: FloatArray
@@ -71,6 +80,8 @@ class Jobs:
         """[S, N] seconds of every step, the first with the model's download and the last with its upload."""
         seconds = self.forward_s + self.uplink_s + self.server_s + self.downlink_s + self.backward_s
         seconds += (self.uplink_s > 0) * self.up_delay_s + (self.downlink_s > 0) * self.down_delay_s
+        seconds += self.head_down_s + self.head_s + self.head_up_s + self.server_backward_s
+        seconds += (self.head_up_s > 0) * self.up_delay_s + (self.head_down_s > 0) * self.down_delay_s
         seconds[0] += self.model_download_s + (self.model_download_s > 0) * self.down_delay_s
         seconds[-1] += self.model_upload_s + (self.model_upload_s > 0) * self.up_delay_s
         return np.asarray(seconds)
@@ -100,8 +111,14 @@ def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float
         each = (total // exchanges)[None, :] + (which < (total % exchanges)[None, :]).astype(float)
         return np.where(is_silent, 0.0, each)
 
-    compute_s = table["client_compute_s"].to_numpy(dtype=float) / steps
-    up_steps, down_steps = spread(up_bytes - up_model), spread(down_bytes - down_model)
+    head = HeadArrays.of(table)
+    compute_s = (table["client_compute_s"].to_numpy(dtype=float) - head.head_compute_s) / steps
+    up_steps = spread(up_bytes - up_model - head.head_gradient_bytes)
+    down_steps = spread(down_bytes - down_model - head.head_features_bytes)
+    head_down, head_up = spread(head.head_features_bytes), spread(head.head_gradient_bytes)
+    per_server_s = server_s / np.maximum(table["server_compute_s"].to_numpy(dtype=float), np.finfo(float).tiny)
+    server_backward_s = head.server_backward_s * per_server_s
+    head_s = np.broadcast_to(head.head_compute_s / steps, up_steps.shape)
     links = [problem.clients[i].link for i in problem.client_index[rows].tolist()]
     up_delay_s, down_delay_s = (np.array([link.delay_s(is_up=is_up) for link in links]) for is_up in (True, False))
     forward_s = np.broadcast_to(compute_s * BEFORE_EXCHANGE, up_steps.shape)
@@ -116,13 +133,18 @@ def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float
 
         forward_s = forward_s + carried(up_steps, per_up, up_delay_s)
         backward_s = backward_s + carried(down_steps, per_down, down_delay_s)
+        head_s = head_s + carried(head_down, per_down, down_delay_s) + carried(head_up, per_up, up_delay_s)
         forward_s[0] += carried(down_model, per_down, down_delay_s)
         backward_s[-1] += carried(up_model, per_up, up_delay_s)
     return Jobs(
         model_download_s=down_model * per_down_byte,
         forward_s=forward_s,
         uplink_s=up_steps * per_up_byte,
-        server_s=np.where(is_silent, 0.0, server_s / exchanges),
+        server_s=np.where(is_silent, 0.0, (server_s - server_backward_s) / exchanges),
+        head_down_s=head_down * per_down_byte,
+        head_s=head_s,
+        head_up_s=head_up * per_up_byte,
+        server_backward_s=np.where(is_silent, 0.0, server_backward_s / exchanges),
         downlink_s=down_steps * per_down_byte,
         backward_s=backward_s,
         model_upload_s=up_model * per_up_byte,
@@ -133,6 +155,9 @@ def jobs_of(problem: PlanningProblem, rows: IntArray, shares: FloatArray | float
 
 def turns_timing(jobs: Jobs, *, synchronise: bool = False) -> Timing:
     """Time the clients, in the order of the jobs, when each resource serves them in that order.
+
+    Where some have the head on the client, a resource serves what comes before the heads of all first, and then what
+    comes after them.
 
     Parameters
     ----------
@@ -169,6 +194,9 @@ def turns_timing(jobs: Jobs, *, synchronise: bool = False) -> Timing:
     for step in range(steps):
         now = carry("up", Phase.UPLINK, now + jobs.forward_s[step], jobs.uplink_s[step])
         now = serve("server", Phase.SERVER_COMPUTE, now, jobs.server_s[step])
+        now = carry("down", Phase.HEAD_DOWNLINK, now, jobs.head_down_s[step]) + jobs.head_s[step]
+        now = carry("up", Phase.HEAD_UPLINK, now, jobs.head_up_s[step])
+        now = serve("server", Phase.SERVER_BACKWARD, now, jobs.server_backward_s[step])
         now = carry("down", Phase.DOWNLINK, now, jobs.downlink_s[step]) + jobs.backward_s[step]
         if synchronise and step < steps - 1:
             waiting[Phase.BARRIER] += now.max() - now

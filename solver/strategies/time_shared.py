@@ -86,7 +86,7 @@ def _best_order(problem: PlanningProblem, rows: IntArray, start: IntArray | None
         values = [_value(problem, rows, order, jobs) for order in orders]
         return _Ordered(rows, orders[int(np.argmin(values))], min(values))
     backward_s = jobs.backward_s.mean(axis=0)
-    own_s = jobs.forward_s.mean(axis=0) + backward_s
+    own_s = jobs.forward_s.mean(axis=0) + backward_s + jobs.head_s.mean(axis=0)
     after_s = backward_s + jobs.downlink_s.mean(axis=0) + jobs.server_s.mean(axis=0)
     keys = (-own_s, own_s, -after_s, jobs.uplink_s.mean(axis=0), jobs.model_download_s - own_s)
     orders = [kept[np.argsort(key[kept], kind="stable")] for key in keys]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
+from hybridsplit.scenarios.contracts.three_part import WHOLE_OF
 from hybridsplit.scenarios.schema import Client, Scenario
+from hybridsplit.scenarios.sections.three_part import head_blocks_of_mode
 from hybridsplit.solver.verify.ladders import ladder_violations
 from hybridsplit.solver.verify.phases import Alone, alone, are_exact, latency_violations, phase_violations
 from hybridsplit.solver.verify.schedule import SHARE_TOLERANCE
@@ -22,6 +24,8 @@ _COSTS = (
     "model_download_bytes", "client_peak_bytes", "memory_budget_bytes", "server_state_bytes", "progress", "data_weight",
     "confidence",
 )  # fmt: skip
+_OF_HEAD = tuple(WHOLE_OF)
+"""Columns of tables with a split in three parts."""
 _OF_ONE_CLIENT = ("id", "reason", "waiting_s", "latency_s")
 """What may differ between clients of a group that are alike. Waits and latency are checked for each; no limit or
 formula has to do with the others."""
@@ -80,7 +84,7 @@ def _of_row(planned: ClientPlan, row: tuple[Any, ...] | None) -> Iterator[str]:
         yield f"{planned.id}: cut {planned.cut} with {planned.mode} is not in the option table"
         return
     *costs, energy_j, fits = row
-    for name, cost in zip(_COSTS, costs, strict=True):
+    for name, cost in zip((*_COSTS, *_OF_HEAD), costs, strict=True):
         if getattr(planned, name) != cost:
             yield f"{planned.id}: {name} is {getattr(planned, name)}, the option table has {cost}"
     if planned.client_energy_j != energy_j:
@@ -96,10 +100,16 @@ def _of_stated_costs(planned: ClientPlan, client: Client) -> Iterator[str]:
             f"{planned.id}: memory_budget_bytes is {planned.memory_budget_bytes}, the scenario has "
             f"{client.memory_budget_bytes}"
         )
-    for part, whole in (("model_upload_bytes", "uplink_bytes"), ("model_download_bytes", "downlink_bytes")):
-        size, of = getattr(planned, part), getattr(planned, whole)
-        if size > of:
-            yield f"{planned.id}: {part} is {size}, more than its {whole} of {of}"
+    parts_of = {"uplink_bytes": ["model_upload_bytes"], "downlink_bytes": ["model_download_bytes"]}
+    for part, whole in WHOLE_OF.items():
+        parts_of.setdefault(whole, []).append(part)
+    for whole, parts in parts_of.items():
+        of = getattr(planned, whole)
+        if sum(getattr(planned, part) for part in parts) > of:
+            found = ", ".join(f"{part} is {getattr(planned, part)}" for part in parts if getattr(planned, part))
+            yield f"{planned.id}: {found}, more than its {whole} of {of}"
+    if not planned.head_blocks and any(getattr(planned, part) for part in WHOLE_OF):
+        yield f"{planned.id}: has costs of a head on the client, and no head blocks"
 
 
 def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
@@ -127,11 +137,19 @@ def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], t
     names = ("client", *PLACEMENT_COLUMNS)
     found = zip(*(chosen[name].tolist() for name in names), strict=True)
     energy_j = [value if math.isfinite(value) else None for value in chosen["client_energy_j"].tolist()]
-    rows = zip(*(chosen[name].tolist() for name in _COSTS), energy_j, chosen["fits"].tolist(), strict=True)
+    of_head = (chosen[name].tolist() if name in chosen else [0] * len(chosen) for name in _OF_HEAD)
+    costs = (*(chosen[name].tolist() for name in _COSTS), *of_head)
+    rows = zip(*costs, energy_j, chosen["fits"].tolist(), strict=True)
     return dict(zip(found, rows, strict=True))
 
 
 def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:
+    offered = head_blocks_of_mode(scenario.training.head_blocks, planned.mode)
+    if planned.head_blocks not in offered and (planned.head_blocks or planned.server_compute_s > 0):
+        yield (
+            f"{planned.id}: {planned.mode} with {planned.head_blocks} head blocks on the client is not on offer in "
+            "training.head_blocks"
+        )
     if planned.upload_every not in scenario.training.local_loss.of_mode(planned.mode):
         yield (
             f"{planned.id}: {planned.mode} with smashed data every {planned.upload_every} steps is not on offer in "

@@ -11,7 +11,7 @@ from hybridsplit.scenarios.contracts.plan import ClientPlan
 
 _DURATIONS = attrgetter(
     "client_compute_s", "server_compute_s", "server_share", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
-    "model_download_bytes", "upload_every",
+    "model_download_bytes", "upload_every", "head",
 )  # fmt: skip
 """What the seconds of a client's jobs follow from, besides those of its phases and the delays of its link."""
 

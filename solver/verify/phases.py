@@ -44,14 +44,23 @@ def alone(planned: ClientPlan, client: Client, scenario: Scenario) -> Alone:
     up_s = _seconds(bits(planned.uplink_bytes), uplink_bps(client, scenario, planned.uplink_share))
     down_s = _seconds(bits(planned.downlink_bytes), downlink_bps(client, scenario, planned.downlink_share))
     server_s = _seconds(planned.server_compute_s, planned.server_share)
+    of_steps_up = planned.uplink_bytes - planned.model_upload_bytes - planned.head_gradient_bytes
+    of_steps_down = planned.downlink_bytes - planned.model_download_bytes - planned.head_features_bytes
     expected = {
-        Phase.CLIENT_COMPUTE: planned.client_compute_s,
-        Phase.SERVER_COMPUTE: server_s,
+        Phase.CLIENT_COMPUTE: planned.client_compute_s - planned.head_compute_s,
+        Phase.SERVER_COMPUTE: _seconds(planned.server_compute_s - planned.server_backward_s, planned.server_share),
         Phase.MODEL_UPLOAD: _part(up_s, planned.model_upload_bytes, planned.uplink_bytes),
-        Phase.UPLINK: _part(up_s, planned.uplink_bytes - planned.model_upload_bytes, planned.uplink_bytes),
+        Phase.UPLINK: _part(up_s, of_steps_up, planned.uplink_bytes),
         Phase.MODEL_DOWNLOAD: _part(down_s, planned.model_download_bytes, planned.downlink_bytes),
-        Phase.DOWNLINK: _part(down_s, planned.downlink_bytes - planned.model_download_bytes, planned.downlink_bytes),
+        Phase.DOWNLINK: _part(down_s, of_steps_down, planned.downlink_bytes),
     }
+    if planned.head_blocks:
+        expected |= {
+            Phase.HEAD_DOWNLINK: _part(down_s, planned.head_features_bytes, planned.downlink_bytes),
+            Phase.HEAD_COMPUTE: planned.head_compute_s,
+            Phase.HEAD_UPLINK: _part(up_s, planned.head_gradient_bytes, planned.uplink_bytes),
+            Phase.SERVER_BACKWARD: _seconds(planned.server_backward_s, planned.server_share),
+        }
     up_times, down_times = crossings(planned, scenario.training.local_steps)
     propagation_s = up_times * client.link.delay_s(is_up=True) + down_times * client.link.delay_s(is_up=False)
     if propagation_s > 0:

@@ -21,6 +21,9 @@ SHARE_TOLERANCE = 1e-9
 _OF_LINK = ("uplink_share", "downlink_share")
 _SHARES = (*_OF_LINK, "server_share")
 _SHARES_OF = attrgetter(*_SHARES)
+_EXCHANGES = (Phase.MODEL_DOWNLOAD, Phase.MODEL_UPLOAD)
+_FROM_HEAD_ON = (Phase.HEAD_COMPUTE, Phase.HEAD_UPLINK, Phase.SERVER_BACKWARD, Phase.DOWNLINK)
+"""What of a step a client does after what all others do before their heads, on every resource."""
 
 
 def share_violations(plan: Plan, links: Mapping[str, LinkFacts]) -> Iterator[str]:
@@ -155,9 +158,25 @@ def _turn_waits(ordered: list[tuple[str, list[Timed]]], local_steps: int, synchr
                 if timed.job.step == step and timed.job.phase in phases:
                     do(name, timed)
 
+    def do_step(step: int) -> None:
+        """Do what comes before the head for all clients, and then what comes after it."""
+        later: list[tuple[str, Timed]] = []
+        for name, jobs in ordered:
+            is_later = False
+            for timed in jobs:
+                if timed.job.step != step or timed.job.phase in _EXCHANGES:
+                    continue
+                is_later |= timed.job.phase in _FROM_HEAD_ON
+                if is_later:
+                    later.append((name, timed))
+                else:
+                    do(name, timed)
+        for name, timed in later:
+            do(name, timed)
+
     do_all(0, Phase.MODEL_DOWNLOAD)
     for step in range(local_steps):
-        do_all(step, Phase.CLIENT_COMPUTE, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.DOWNLINK)
+        do_step(step)
         if synchronise and step < local_steps - 1:
             meeting_s = max(now.values())
             for name, end_s in now.items():

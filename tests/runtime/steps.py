@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hybridsplit.runtime.estimators import GradientEstimator, StepResult, make_estimator
 from hybridsplit.runtime.noise import NoiseKey, Perturbed
-from hybridsplit.runtime.session.client import run_step
 from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.session.steps import run_step
 from hybridsplit.runtime.split.link import Batch, ServerLink
 from hybridsplit.runtime.split.parts import Part, SplitModel, State, task_loss
 from hybridsplit.scenarios.contracts.modes import Mode

@@ -13,7 +13,7 @@ from torch import nn
 from hybridsplit.runtime.estimators import make_estimator
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep, gradient_coefficients
 from hybridsplit.runtime.noise import NoiseKey, Perturbed, estimated_gradient
-from hybridsplit.runtime.session.client import run_step
+from hybridsplit.runtime.session.steps import run_step
 from hybridsplit.runtime.split.optimizers import PartOptimizer, make_optimizer
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import ContractError

@@ -19,7 +19,8 @@ from hybridsplit.profiler.models import traced_model
 from hybridsplit.runtime.data.sources import load_dataset, whole_model
 from hybridsplit.runtime.data.split_models import split_model
 from hybridsplit.runtime.estimators import make_estimator
-from hybridsplit.runtime.session.client import run_client_round, run_step
+from hybridsplit.runtime.session.client import run_client_round
+from hybridsplit.runtime.session.steps import run_step
 from hybridsplit.runtime.split.link import CountingLink, Traffic
 from hybridsplit.runtime.split.parts import SplitModel, is_of_head
 from hybridsplit.runtime.worker.evaluation import R2, MacroF1

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hybridsplit.runtime.estimators import make_estimator
-from hybridsplit.runtime.session.client import needs_row_ids, run_step
+from hybridsplit.runtime.session.row_ids import needs_row_ids
+from hybridsplit.runtime.session.steps import run_step
 from hybridsplit.runtime.split.link import Batch, CountingLink, MeteredLink, Traffic
 from hybridsplit.runtime.split.live_bytes import LiveBytes
 from hybridsplit.scenarios.contracts.modes import Mode

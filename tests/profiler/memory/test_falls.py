@@ -22,8 +22,8 @@ from hybridsplit.runtime.data.partition import draw_batch, partition
 from hybridsplit.runtime.data.sources import load_dataset, model_blocks
 from hybridsplit.runtime.estimators import make_estimator
 from hybridsplit.runtime.noise import NoiseKey
-from hybridsplit.runtime.session.client import run_step
 from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.session.steps import run_step
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.live_bytes import LiveBytes
 from hybridsplit.runtime.split.parts import SplitModel

@@ -15,8 +15,9 @@ from hybridsplit.profiler.models import traced_model
 from hybridsplit.runtime.estimators import make_estimator
 from hybridsplit.runtime.models.build import build_whole
 from hybridsplit.runtime.models.saved import save_trained
-from hybridsplit.runtime.session.client import run_client_round, run_step
+from hybridsplit.runtime.session.client import run_client_round
 from hybridsplit.runtime.session.server import ServerSide
+from hybridsplit.runtime.session.steps import run_step
 from hybridsplit.runtime.split.parts import SplitModel, task_loss
 from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.modes import Mode

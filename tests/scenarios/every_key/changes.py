@@ -265,6 +265,7 @@ CHANGES: dict[str, Change] = {
     "Training.server_model": Change("trained", {f"{T}.server_model": "shared-mean"}),
     "Training.server_gradient": Change("trained", {f"{T}.server_gradient": "zeroth-order"}, PROBED),
     "Training.label_holder": Change("planned", {f"{T}.label_holder": "server"}),
+    "Training.head_blocks": Change("planned", {f"{T}.head_blocks": [0, 1]}),
     "Training.zeroth_order": Change("trained", {Z: {"directions": 2}}, PROJECTED),
     "Training.zo_prefix_blocks": Change("planned", {f"{T}.zo_prefix_blocks": 1}, PROJECTED),
     "Training.overlap": Change("planned", {f"{T}.overlap": {"staleness": [1]}}),

@@ -1,0 +1,152 @@
+"""Rows of the option table for one kind of device, at one batch size: every choice with all costs of a round."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from hybridsplit.profiler.batch_worth import batch_worth, noise_scale
+from hybridsplit.profiler.costs import OperatorCost
+from hybridsplit.profiler.cuda_memory import CudaMemory
+from hybridsplit.profiler.energy import client_energy_j
+from hybridsplit.profiler.ladders import LEVEL, level_of
+from hybridsplit.profiler.mode_costs import Clock, block_seconds, server_step_s
+from hybridsplit.profiler.profiles import ModelProfile
+from hybridsplit.profiler.roofline import seconds
+from hybridsplit.profiler.three_parts import head_exchanged_bytes, head_step
+from hybridsplit.runtime.aggregation.reliability import expected_progress
+from hybridsplit.scenarios.contracts.jobs import num_exchanges
+from hybridsplit.scenarios.contracts.options import GAP_COLUMN
+from hybridsplit.scenarios.contracts.three_part import HeadCosts
+from hybridsplit.scenarios.devices import Device
+from hybridsplit.scenarios.modes import MODES, StepSizes, TrainingMode
+from hybridsplit.scenarios.modes.base import SCALAR_BYTES
+from hybridsplit.scenarios.modes.passes import BlockSeconds
+from hybridsplit.scenarios.schema import Scenario, Training
+from hybridsplit.scenarios.sections.overlap import PROGRESS_LOST_A_STEP
+
+
+def device_rows(
+    scenario: Scenario, model: ModelProfile, batch_size: int, device: Device, server_clock: BlockSeconds
+) -> pd.DataFrame:
+    """Return the rows of a kind of device.
+
+    Parameters
+    ----------
+    scenario, model
+        The scenario, and what its choices cost on no device in particular.
+    batch_size
+        Samples a step.
+    device
+        The clients' device.
+    server_clock
+        Passes of every block on the server.
+    """
+    profile, training, load = model.by_batch_size[batch_size], scenario.training, scenario.server.load
+    clock = block_seconds(clock_of(device), profile.costs, profile.heads)
+    of_batch = batch_worth(batch_size, max(model.by_batch_size), noise_scale(scenario, model.noise_scale))
+    zeroth_order, steps = training.zeroth_order, training.local_steps
+    rows: list[dict[str, object]] = []
+    offers_heads = max(training.head_block_choices) > 0
+    for choice, peak_bytes in profile.peaks_on(cuda_memory(device)).items():
+        cut, mode = choice.cut, MODES[choice.mode]
+        below, num_trainable = profile.num_trainable_below(cut), profile.num_trainable_of(cut, mode)
+        client_trains, exchanges = below > 0, num_exchanges(steps, choice.upload_every)
+        labels_cross = training.label_holder == "client" and choice.head_blocks == 0
+        head, step_server_s = head_step(choice, profile, clock, server_clock, client_trains=client_trains)
+        sizes = StepSizes(
+            smashed=profile.smashed_bytes[cut - 1],
+            labels=profile.mask_bytes + (profile.label_bytes if labels_cross else 0),
+            row_ids=profile.row_id_bytes if (cut, choice.mode) in profile.row_ids_needed else 0,
+        )
+        if cut == profile.num_blocks:
+            bytes_a_step = mode.bytes_without_server(sizes, zeroth_order)
+        else:
+            bytes_a_step = mode.step_bytes(sizes, zeroth_order, client_trains=client_trains)
+        exchanged = profile.exchanged_bytes(cut, training.zo_prefix_blocks, mode)
+        averaged = _averaged_scalar_bytes(mode, training)
+        upload = mode.model_upload_bytes(exchanged, sizes, zeroth_order, steps)
+        if choice.head_blocks:
+            # The head is trained by exact gradients whatever the mode of the client part.
+            of_head = head_exchanged_bytes(choice, profile)
+            exchanged, upload = exchanged + of_head, upload + of_head
+        step_s = mode.client_step_s(clock, cut, zeroth_order, profile.forwards.get(choice))
+        if choice.staleness > 0 and training.overlap.gradient == "current":
+            step_s += float(clock.forward[:cut].sum())
+        saved_s = mode.saved_without_upload_s(clock, cut, zeroth_order) if exchanges < steps else 0.0
+        compute_s = steps * (step_s + head.head_compute_s) - (steps - exchanges) * saved_s
+        # Others' load leaves this much of the server to all clients together.
+        if choice.head_blocks == 0:
+            step_server_s = server_step_s(server_clock, mode, cut, training, client_trains=client_trains)
+        server_s = exchanges * step_server_s / (1 - load)
+        num_above = profile.num_trainable_below(profile.num_blocks) - below
+        progress = expected_progress(
+            mode, training, float(model.split[:cut].sum()), num_trainable, num_above,
+            kept_below=model.kept_below(cut), kept_above=model.kept_above(cut) * (exchanges / steps),
+        )  # fmt: skip
+        rows.append(
+            {
+                "cut": cut,
+                "mode": mode.name,
+                "recompute": choice.recompute,
+                "recomputes": profile.recomputes(choice),
+                "batch_size": batch_size,
+                "staleness": choice.staleness,
+                "upload_every": choice.upload_every,
+                "head_blocks": choice.head_blocks,
+                "client_compute_s": compute_s,
+                "uplink_bytes": exchanges * (bytes_a_step.uplink + head.head_gradient_bytes) + upload,
+                "downlink_bytes": exchanges * (bytes_a_step.downlink + head.head_features_bytes) + exchanged + averaged,
+                "model_upload_bytes": upload,
+                "model_download_bytes": exchanged,
+                "server_compute_s": server_s,
+                "client_peak_bytes": peak_bytes,
+                # Batches may wait at the server as long as they may be in flight.
+                "server_state_bytes": profile.server_peak_bytes[cut, mode.name, choice.head_blocks]
+                + choice.staleness * sizes.smashed,
+                "client_energy_j": client_energy_j(device, compute_s),
+                "progress": of_batch * progress / (1 + PROGRESS_LOST_A_STEP * choice.staleness),
+                "confidence": str(device.confidence),
+                LEVEL: level_of(choice, profile, clock, zeroth_order, peak_bytes, compute_s / steps),
+                **(_of_round(head, steps, 1 - load) if offers_heads else {}),
+                GAP_COLUMN: profile.recompute_gaps.get(choice, 0.0),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _of_round(head: HeadCosts, steps: int, part_of_server: float) -> dict[str, object]:
+    """Return what the head adds to a round, from a step of it."""
+    return HeadCosts(
+        steps * head.head_compute_s,
+        steps * head.head_features_bytes,
+        steps * head.head_gradient_bytes,
+        steps * head.server_backward_s / part_of_server,
+    )._asdict()
+
+
+def _averaged_scalar_bytes(mode: TrainingMode, training: Training) -> int:
+    """Bytes of the averaged scalars that a client replays in the lowest blocks, where these are never downloaded.
+
+    A mode that receives the scalars to apply in every step has them already; all others receive them once a round.
+    """
+    if mode.receives_scalars or training.zo_prefix_blocks == 0:
+        return 0
+    return SCALAR_BYTES * training.zeroth_order.directions * training.local_steps
+
+
+def clock_of(device: Device) -> Clock:
+    """Return what gives the seconds of a piece of work on a device."""
+
+    def clock(cost: OperatorCost) -> float:
+        return seconds(cost, device)
+
+    return clock
+
+
+def cuda_memory(device: Device) -> CudaMemory | None:
+    """Return what to follow of a device's allocator and kernels; None where live tensor bytes are counted."""
+    if device.cuda is None:
+        return None
+    return CudaMemory(
+        device.cuda.multiprocessors, device.cuda.threads_per_multiprocessor, device.cuda.cublas_workspace_bytes
+    )

@@ -150,9 +150,10 @@ def _hover(row: dict[Hashable, Any], *, names_batch: bool) -> str:
     inputs = counted(most_kept_inputs(parse_order(row["recompute"])), "input") if row["recompute"] else ""
     kept = f", {inputs} kept" if inputs else ""
     batch = f", batch {row['batch_size']}" if names_batch else ""
+    head = f", head of {row['head_blocks']}" if row["head_blocks"] else ""
     compute = f"compute {format_seconds(row['client_compute_s'])} a round on {html.escape(row['device'])}"
     peak = f"peak {format_bytes(row['client_peak_bytes'])}"
-    return f"cut {row['cut']}, {row['mode']}{batch}{kept}<br>{peak}<br>{compute}"
+    return f"cut {row['cut']}, {row['mode']}{batch}{kept}{head}<br>{peak}<br>{compute}"
 
 
 def _budgets(table: pd.DataFrame) -> list[tuple[int, str]]:

@@ -61,6 +61,8 @@ def fits_table(options: OptionTable, local_steps: int | None = None) -> Table:
     """
     chooses_batch = options.varies("batch_size")
     batch = ("batch",) if chooses_batch else ()
+    has_heads = options.varies("head_blocks")
+    head = ("head",) if has_heads else ()
     table = _table(
         "What fits, by kind of client and mode",
         (
@@ -68,6 +70,7 @@ def fits_table(options: OptionTable, local_steps: int | None = None) -> Table:
             "device",
             "mode",
             *batch,
+            *head,
             "deepest cut",
             "peak",
             "of budget",
@@ -79,9 +82,10 @@ def fits_table(options: OptionTable, local_steps: int | None = None) -> Table:
     kinds = by_group(options)
     for label, device, rows in kinds[:_MOST_KINDS]:
         name, kind = escape(label), device
-        for (mode, batch_size), of_mode in rows.groupby(["mode", "batch_size"], sort=False):
+        for (mode, batch_size, head_blocks), of_mode in rows.groupby(["mode", "batch_size", "head_blocks"], sort=False):
             best = deepest_fitting(of_mode)
-            plain = rows[(rows["mode"] == Mode.FO) & (rows["batch_size"] == batch_size)]
+            same = (rows["batch_size"] == batch_size) & (rows["head_blocks"] == head_blocks)
+            plain = rows[(rows["mode"] == Mode.FO) & same]
             budget_bytes = int(of_mode["memory_budget_bytes"].iloc[0])
             if best is None and MODES[str(mode)].has_recompute_orders and deepest_fitting(plain) is not None:
                 # Where ``fo`` fits, keeping all graphs is not offered a second time.
@@ -99,7 +103,8 @@ def fits_table(options: OptionTable, local_steps: int | None = None) -> Table:
                     format_seconds(best["client_compute_s"] / (local_steps or 1)),
                     format_bytes(best["uplink_bytes"] + best["downlink_bytes"]),
                 ]
-            table.add_row(name, kind, str(mode), *([str(batch_size)] if chooses_batch else []), *cells)
+            chosen = [*([str(batch_size)] if chooses_batch else []), *([str(head_blocks)] if has_heads else [])]
+            table.add_row(name, kind, str(mode), *chosen, *cells)
             name, kind = "", ""
     if len(kinds) > _MOST_KINDS:
         table.caption = f"and {len(kinds) - _MOST_KINDS:,} kinds more: see the option table (--out F.parquet)"

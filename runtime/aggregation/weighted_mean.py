@@ -4,7 +4,7 @@ See docs/methods/training-modes.md, Aggregation weights.
 
 Block by block, the new state is the weighted mean of the states of those who trained the block:
 
-* a client trains blocks ``1..cut`` in its mode, and its server copy trains the blocks above;
+* a client trains blocks ``1..cut`` in its mode, and its server copy, or its head, trains the blocks above;
 * the weight is the client's share of the data times the reliability of the mode that trained the block (1 for
   exact gradients, the expected squared cosine for estimates, 0 for frozen parts). Averaging exact and zeroth-order
   deltas equally is worse than ignoring the latter; with this weighting an estimate never outweighs an exact gradient.

@@ -17,8 +17,9 @@ from hybridsplit.runtime.replay.urgent import walk_by_priority
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import round_jobs
-from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.phases import HEAD_PHASES, Phase
 from hybridsplit.scenarios.contracts.schedule import Dispatch
+from hybridsplit.scenarios.contracts.three_part import NO_HEAD, HeadCosts
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.sections.traces import PastTheEnd
 
@@ -31,6 +32,7 @@ class Costs:
     server_compute_s: float
     sizes: tuple[int, int, int, int]
     upload_every: int = 1
+    head: HeadCosts = NO_HEAD
 
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes of a phase."""
@@ -58,7 +60,9 @@ def cases(draw: st.DrawFn) -> Case:
     steps = draw(st.integers(1, 3))
     kinds = []
     for _ in range(draw(st.integers(1, 3))):
-        costs = Costs(draw(SECONDS), draw(SECONDS), (draw(SIZES), draw(SIZES), draw(SIZES), draw(SIZES)))
+        client_s, server_s = draw(SECONDS), draw(SECONDS)
+        head = draw(st.sampled_from([NO_HEAD, HeadCosts(client_s / 2, 700, 41, server_s / 3)]))
+        costs = Costs(client_s, server_s, (draw(SIZES), draw(SIZES), draw(SIZES), draw(SIZES)), head=head)
         up_bps, down_bps = (draw(st.sampled_from([1e3, 3e5, 7e6])) for _ in range(2))
         delays_s = [draw(st.sampled_from([0.0, 0.01])) for _ in range(2)]
         share = draw(st.sampled_from([1.0, 0.3]))
@@ -138,7 +142,10 @@ def test_clients_with_shares_of_their_own(case: Case, seed: int, is_recorded: bo
     if not case.synchronise:
         # Clients that meet after every step have nothing to go ahead with.
         ahead = rng.integers(0, most_ahead + 1, len(work)).tolist()
-        work = tuple(replace(item, staleness=value) for item, value in zip(work, ahead, strict=True))
+        work = tuple(
+            item if any(job.phase in HEAD_PHASES for job in item.jobs) else replace(item, staleness=value)
+            for item, value in zip(work, ahead, strict=True)
+        )
     if is_recorded:
         trace = BandwidthTrace(
             rng.uniform(0.05, 1.0, 6), rng.choice([0.0, 1e4, 1e6], 6) + np.array([1.0, 0, 0, 0, 0, 0]),

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from hybridsplit.scenarios.contracts.schedule import Dispatch
+from hybridsplit.scenarios.contracts.schedule import Dispatch, Simultaneous
 from hybridsplit.solver.dispatch.search import DispatchSearch
 from hybridsplit.solver.problem.arrays import IntArray
 from hybridsplit.solver.problem.build import without_overlap
@@ -54,6 +54,12 @@ class Optimal(Strategy):
             return TimeShared().propose(problem, effort)
         if problem.staleness.any():
             return self._with_overlap(problem, effort)
+        choices = problem.scenario.training.head_block_choices
+        if 0 in choices and max(choices) > 0:
+            return self._with_heads(problem, effort)
+        return self._of_any_kind(problem, effort)
+
+    def _of_any_kind(self, problem: PlanningProblem, effort: Effort) -> Proposal:
         static = Static().propose(problem, effort)
         solution = static.solution or best_shares(problem, static.rows)
         static_s = problem.objective_of(static.rows, solution.round_latency_s)
@@ -68,7 +74,10 @@ class Optimal(Strategy):
         search = DispatchSearch(
             problem, options, choices.ratings, lambda: effort.is_over, bounds.schedule_lower_bound_s
         )
-        found = search.best_from([static.rows, *(() if by_energy else choices.rows)])
+        starts = [static.rows, *(() if by_energy else choices.rows)]
+        found = search.best_from(starts)
+        if max(problem.scenario.training.head_block_choices) > 0:
+            found = min(found, search.best_in_ranks(starts), key=lambda choice: choice.value_s)
         if found.value_s >= static_s * (1 - _SHORTER):
             return proven
         kept = np.flatnonzero(~problem.is_dropped[found.rows])
@@ -96,14 +105,33 @@ class Optimal(Strategy):
         assert ahead.bounds is not None
         if plain is None or start is None or plain.schedule is None:
             return ahead
-        shares = plain.shares if plain.solution is None else plain.solution.shares
-        assert shares is not None
-        timing = timing_of(problem, start, shares, plain.schedule)
-        plain_s = problem.value_of(start, float(timing.latency_s.max()))
+        plain_s = _value(problem, start, plain)
         ahead_s = problem.value_of(ahead.rows, best_shares(problem, ahead.rows).round_latency_s)
         if ahead_s < plain_s * (1 - _SHORTER):
             return ahead
         return dataclasses.replace(plain, rows=start, bounds=ahead.bounds)
+
+    def _with_heads(self, problem: PlanningProblem, effort: Effort) -> Proposal:
+        """Search among all options, and among those without a head on the client: more choice is never a worse plan."""
+        found = self._of_any_kind(problem, effort)
+        without = problem.options["head_blocks"].to_numpy() == 0
+        if without.all():
+            return found
+        with contextlib.suppress(ValueError):
+            plain = self._of_any_kind(problem.restricted(without), effort)
+            rows = np.flatnonzero(without)[plain.rows]
+            if _value(problem, rows, plain) < _value(problem, found.rows, found):
+                return dataclasses.replace(plain, rows=rows, bounds=found.bounds)
+        return found
+
+
+def _value(problem: PlanningProblem, rows: IntArray, proposal: Proposal) -> float:
+    """What is minimised, of a proposal with shares or a solution, and its rows in the problem."""
+    shares = proposal.shares if proposal.solution is None else proposal.solution.shares
+    assert shares is not None
+    timing = timing_of(problem, rows, shares, proposal.schedule or Simultaneous())
+    kept = ~problem.is_dropped[rows]
+    return problem.value_of(rows, float(timing.latency_s[kept].max()))
 
 
 def _undominated(problem: PlanningProblem) -> list[IntArray]:

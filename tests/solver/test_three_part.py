@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hybridsplit.runtime.replay import replay
 from hybridsplit.runtime.replay.traces import BandwidthTrace
-from hybridsplit.scenarios.contracts.jobs import Resource, StatedCosts, crossings, num_exchanges, round_jobs
+from hybridsplit.scenarios.contracts.jobs import StatedCosts, crossings, num_exchanges, round_jobs
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.phases import HEAD_PHASES, Phase
@@ -34,10 +34,6 @@ from hybridsplit.solver.shares.timing import jobs_of, turns_timing
 from hybridsplit.solver.verify.plan import verify_plan
 from hybridsplit.testing.instances import Instance, random_instance
 from tests.tiers import one_of
-
-OF_STEP = (
-    Phase.CLIENT_COMPUTE, Phase.UPLINK, Phase.SERVER_COMPUTE, *HEAD_PHASES, Phase.DOWNLINK, Phase.CLIENT_COMPUTE,
-)  # fmt: skip
 
 
 def instance_of(
@@ -81,37 +77,6 @@ def heads_only(instance: Instance) -> Instance:
     """The same, with options of three parts alone."""
     rows = instance.table.table
     return Instance(instance.scenario, OptionTable(rows[rows["head_blocks"] > 0].reset_index(drop=True)))
-
-
-AMOUNT = st.floats(0.01, 5.0)
-SIZE = st.integers(1, 1_000_000)
-
-
-@given(st.integers(1, 6), AMOUNT, AMOUNT, AMOUNT, AMOUNT, st.tuples(SIZE, SIZE, SIZE, SIZE), SIZE, SIZE, st.booleans())
-def test_jobs_of_a_round_do_all_of_it_in_the_order_of_three_parts(
-    steps: int, client_s: float, head_s: float, before_s: float, after_s: float,
-    sizes: tuple[int, int, int, int], features: int, gradient: int, is_dedicated: bool,
-) -> None:  # fmt: skip
-    head = HeadCosts(head_s, features, gradient, after_s)
-    phases = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
-    costs = StatedCosts(client_s + head_s, before_s + after_s, dict(zip(phases, sizes, strict=True)), head=head)
-    jobs = round_jobs(costs, steps, is_dedicated=is_dedicated)
-    total = {phase: math.fsum(job.amount for job in jobs if job.phase is phase) for phase in Phase}
-    assert [total[phase] for phase in phases] == list(sizes)
-    assert total[Phase.HEAD_DOWNLINK], total[Phase.HEAD_UPLINK] == (features, gradient)
-    of_resource = {of: math.fsum(job.amount for job in jobs if job.resource is of) for of in Resource}
-    assert of_resource[Resource.DEVICE] == pytest.approx(client_s + head_s)
-    assert of_resource[Resource.SERVER] == pytest.approx(before_s + after_s)
-    assert total[Phase.SERVER_BACKWARD] == pytest.approx(after_s)
-    order = {phase: place for place, phase in enumerate(OF_STEP)}
-    for step in range(steps):
-        own = [job.phase for job in jobs if job.step == step and job.phase in OF_STEP]
-        assert own[0] is own[-1] is Phase.CLIENT_COMPUTE
-        places = [order[phase] for phase in own[1:]]
-        assert places == sorted(places)
-    up, down = crossings(costs, steps)
-    links = [job for job in jobs if job.resource not in (Resource.DEVICE, Resource.SERVER)]
-    assert (up, down) == (sum(j.resource.is_up for j in links), sum(j.resource.is_down for j in links))
 
 
 @pytest.mark.parametrize("seed", one_of(4, range(12)))
@@ -200,6 +165,16 @@ def test_no_choice_of_options_and_order_is_much_better(seed: int) -> None:
     assert plan.schedule_lower_bound_s <= min(by_priority, in_turns) * (1 + 1e-9)
     assert static.objective_s <= at_shares * (1 + 1e-6)
     assert static.lower_bound_s <= at_shares * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", one_of(3, range(6)))
+def test_the_choice_of_a_head_never_makes_a_plan_worse(seed: int) -> None:
+    instance = instance_of(seed, num_clients=5, num_options=None)
+    rows = instance.table.table
+    without = OptionTable(rows[rows["head_blocks"] == 0].reset_index(drop=True))
+    for strategy in ("optimal", "static"):
+        both, plain = (make_plan(instance.scenario, table, strategy) for table in (instance.table, without))
+        assert both.objective_s <= plain.objective_s * (1 + 1e-9)
 
 
 def test_turns_serve_what_comes_before_the_heads_first() -> None:

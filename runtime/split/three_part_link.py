@@ -71,7 +71,7 @@ class TimedMiddle(ABC):
 
     @abstractmethod
     def features(self, h: Tensor, mask_BS: Tensor | None, *, wants_gradient: bool) -> Tensor:
-        """Return the activation that the head begins with, as :meth:`MiddleLink.features`."""
+        """Return the activation that the head begins with, in its shape; as :meth:`MiddleLink.features`."""
 
     @abstractmethod
     def gradient(self, of_features: Tensor) -> Tensor | None:

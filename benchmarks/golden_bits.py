@@ -35,9 +35,12 @@ PLAN_WORDS = (
     "digest", "gain", "untrained_blocks", "recorded", "deadline_s",
 )  # fmt: skip
 """Fields of a plan that are times, words, the document itself, or empty without target, recordings or deadline. Of a
-client also what is empty where its memory does not move, 0 where its steps do not overlap, and 1 where it has no loss
-of its own."""
-CLIENT_WORDS = ("reason", "gain", "levels", "staleness", "upload_every")
+client also what is empty where its memory does not move, 0 where its steps do not overlap or no head is on it, and 1
+where it has no loss of its own."""
+CLIENT_WORDS = (
+    "reason", "gain", "levels", "staleness", "upload_every", "head_blocks", "head_compute_s", "head_features_bytes",
+    "head_gradient_bytes", "server_backward_s",
+)  # fmt: skip
 SHRUNKEN = {
     "quickstart": (),
     "smart-home": (

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridsplit.scenarios.contracts.jobs import BEFORE_EXCHANGE, num_exchanges
-from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.phases import HEAD_PHASES, Phase
 from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Schedule, Simultaneous, Turns
 from hybridsplit.scenarios.units import bits
 from hybridsplit.solver.dispatch.timing import dispatch_timing
@@ -26,10 +26,7 @@ from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.problem.three_part import HeadArrays
 from hybridsplit.solver.shares.passes import with_overlap
 
-_SERVED = (
-    Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.HEAD_DOWNLINK, Phase.HEAD_UPLINK,
-    Phase.SERVER_BACKWARD, Phase.DOWNLINK, Phase.MODEL_UPLOAD,
-)  # fmt: skip
+_SERVED = (Phase.MODEL_DOWNLOAD, Phase.UPLINK, Phase.SERVER_COMPUTE, Phase.DOWNLINK, Phase.MODEL_UPLOAD)
 
 
 @dataclass(frozen=True)
@@ -168,7 +165,8 @@ def turns_timing(jobs: Jobs, *, synchronise: bool = False) -> Timing:
     """
     steps, num = jobs.uplink_s.shape
     free = {"up": 0.0, "server": 0.0, "down": 0.0}
-    waiting: dict[Phase, FloatArray] = {phase: np.zeros(num) for phase in _SERVED}
+    served = (*_SERVED, *HEAD_PHASES) if jobs.head_down_s.any() else _SERVED
+    waiting: dict[Phase, FloatArray] = {phase: np.zeros(num) for phase in served if phase is not Phase.HEAD_COMPUTE}
     if synchronise:
         waiting[Phase.BARRIER] = np.zeros(num)
 

@@ -165,7 +165,8 @@ def turns_timing(jobs: Jobs, *, synchronise: bool = False) -> Timing:
     """
     steps, num = jobs.uplink_s.shape
     free = {"up": 0.0, "server": 0.0, "down": 0.0}
-    served = (*_SERVED, *HEAD_PHASES) if jobs.head_down_s.any() else _SERVED
+    has_heads = jobs.head_s.any() or jobs.server_backward_s.any()
+    served = (*_SERVED, *HEAD_PHASES) if has_heads else _SERVED
     waiting: dict[Phase, FloatArray] = {phase: np.zeros(num) for phase in served if phase is not Phase.HEAD_COMPUTE}
     if synchronise:
         waiting[Phase.BARRIER] = np.zeros(num)

@@ -206,6 +206,20 @@ def test_turns_serve_what_comes_before_the_heads_first() -> None:
         assert use("up", ready_s, c.phases_s[Phase.MODEL_UPLOAD]) == pytest.approx(c.latency_s)
 
 
+@pytest.mark.parametrize("strategy", ["optimal", "static", "time-shared"])
+def test_heads_beside_links_of_the_clients_own(strategy: str) -> None:
+    """Nobody shares a link; the server is shared before and after every head."""
+    instance = heads_only(instance_of(5, num_options=None))
+    document = instance.scenario.resolved()
+    for one in document["clients"]:
+        one["link"] = {"uplink_bps": 5e6, "downlink_bps": 9e6, "medium": "dedicated", "latency_s": 0.01}
+    scenario = validate_scenario(document, "test")
+    plan = make_plan(scenario, instance.table, strategy)
+    verify_plan(plan, scenario, instance.table)
+    played = replay(plan, scenario, num_rounds=2)
+    assert played.round_latency_s == pytest.approx([plan.round_latency_s] * 2, rel=1e-9)
+
+
 def planned(seed: int = 4, strategy: str = "static") -> tuple[Instance, Plan]:
     """A plan of which every client has a head."""
     instance = heads_only(instance_of(seed, num_options=None))

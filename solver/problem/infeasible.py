@@ -61,16 +61,18 @@ def _why_client(rows: pd.DataFrame, client: Client, scenario: Scenario) -> str:
         missing = int(row["client_peak_bytes"]) - int(row["memory_budget_bytes"])
         need, budget = format_bytes(row["client_peak_bytes"]), format_bytes(row["memory_budget_bytes"])
         head += (
-            f"its leanest option, cut {row['cut']} with {row['mode']}, peaks at {need} of a budget of {budget}: "
+            f"its leanest option, {_named(row)}, peaks at {need} of a budget of {budget}: "
             f"{format_bytes(missing)} ({missing} bytes) missing"
         )
-        fixes.append(f"give {client.id} {format_bytes(missing)} more (then cut {row['cut']} with {row['mode']} fits)")
+        fixes.append(f"give {client.id} {format_bytes(missing)} more (then {_named(row)} fits)")
+        if row["head_blocks"]:
+            fixes.append("list 0 in training.head_blocks, so that the head may be at the server")
     else:
         head += f"the table has no option at cut {client.min_cut} or deeper in the allowed modes"
     if client.energy_cap_j is not None and (fits & deep & allowed).any():
         row = rows[fits & deep & allowed].sort_values("client_energy_j", kind="stable").iloc[0]
         need_j = float(row["client_energy_j"])
-        what = f"cut {row['cut']} with {row['mode']}"
+        what = _named(row)
         if np.isnan(need_j):
             return (
                 head_of(client) + "energy_cap_j is set and no power figure is published for this device; state its "
@@ -86,10 +88,15 @@ def _why_client(rows: pd.DataFrame, client: Client, scenario: Scenario) -> str:
         fixes.insert(0, f"allow {row['mode']} in training.modes (then cut {row['cut']} fits)")
     if (fits & allowed & ~deep).any():
         row = rows[fits & allowed & ~deep].sort_values("cut", kind="stable").iloc[-1]
-        fixes.append(
-            f"lower min_cut from {client.min_cut} to {row['cut']} (then cut {row['cut']} with {row['mode']} fits)"
-        )
+        fixes.append(f"lower min_cut from {client.min_cut} to {row['cut']} (then {_named(row)} fits)")
     return head + "; " + ", or ".join(fixes or ["profile the scenario again with more modes"])
+
+
+def _named(row: pd.Series) -> str:
+    """Name an option, a head on the client included."""
+    return f"cut {row['cut']} with {row['mode']}" + (
+        f" and a head of {row['head_blocks']}" if row["head_blocks"] else ""
+    )
 
 
 def no_carrying_option(

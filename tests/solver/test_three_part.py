@@ -23,7 +23,7 @@ from hybridsplit.scenarios.contracts.phases import HEAD_PHASES, Phase
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.schedule import Dispatch, Turns
 from hybridsplit.scenarios.contracts.three_part import HEAD_COLUMNS, HeadCosts
-from hybridsplit.scenarios.errors import SolverFailure
+from hybridsplit.scenarios.errors import InfeasibleError, SolverFailure
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.solver.dispatch.sequences import Sequences
 from hybridsplit.solver.dispatch.walk import ends_s
@@ -243,6 +243,13 @@ def test_another_head_than_the_scenario_offers_is_refused() -> None:
     altered = plan.model_copy(update={"clients": (first.model_copy(update={"head_blocks": 3}), *others)})
     with pytest.raises(SolverFailure, match=r"training\.head_blocks"):
         verify_plan(altered, instance.scenario, None)
+
+
+def test_a_head_that_does_not_fit_is_named_with_its_way_out() -> None:
+    instance = heads_only(instance_of(4, num_options=None))
+    table = OptionTable(instance.table.table.assign(client_peak_bytes=10**9, fits=False))
+    with pytest.raises(InfeasibleError, match=r"and a head of 1, peaks at .* list 0 in training\.head_blocks"):
+        make_plan(instance.scenario, table, "static")
 
 
 def test_a_wait_that_is_left_out_is_noticed() -> None:

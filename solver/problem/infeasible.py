@@ -94,9 +94,8 @@ def _why_client(rows: pd.DataFrame, client: Client, scenario: Scenario) -> str:
 
 def _named(row: pd.Series) -> str:
     """Name an option, a head on the client included."""
-    return f"cut {row['cut']} with {row['mode']}" + (
-        f" and a head of {row['head_blocks']}" if row["head_blocks"] else ""
-    )
+    head = f" and a head of {row['head_blocks']}" if row["head_blocks"] else ""
+    return f"cut {row['cut']} with {row['mode']}{head}"
 
 
 def no_carrying_option(

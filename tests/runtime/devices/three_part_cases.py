@@ -1,4 +1,7 @@
-"""Heads on the clients where client and server are on devices of their own: the head is computed beside the client."""
+"""Heads on the clients where client and server are on devices of their own: the head is computed beside the client.
+
+Cases of :mod:`tests.runtime.devices.test_devices`, which runs them in a process of their own.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ def trained(devices: ComputeDevices) -> TrainingResult:
         return train(scenario, assignments, executor, 2)
 
 
-@pytest.mark.parametrize("where", ["server", "client", "both"])
+@pytest.mark.parametrize(
+    "where", ["server", pytest.param("client", marks=pytest.mark.slow), pytest.param("both", marks=pytest.mark.slow)]
+)
 def test_another_device_trains_to_the_bits_of_the_cpu(where: str, second: torch.device) -> None:
     devices = {
         "both": ComputeDevices("second", second, second),

@@ -5,7 +5,8 @@
 The model has the width of OPT-66B (arXiv 2205.01068), which has 64 layers; it is given as a configuration, by value.
 Every profile runs in a process of its own, on one thread and without kept profiles, in all four trained modes.
 ``--against`` names a checkout of this repository, such as ``git worktree add ../before COMMIT`` leaves; its profile is
-made in turn, and the options of both are compared.
+made in turn, and the options of both are compared. Loading PyTorch and Transformers, which every profile begins with,
+is timed by itself.
 """
 
 from __future__ import annotations
@@ -43,6 +44,28 @@ def profile(checkout: Path, layers: int, trainable: str, cpu_limit_s: int) -> Pr
     settings += [f"model.config.num_hidden_layers={layers}", f"training.modes=[{MODES}]"]
     settings += ["training.trainable={method: all}"] if trainable == "all" else []
     command += [part for setting in settings for part in ("--set", setting)] + ["--json"]
+    used, exit_code, text = _run(checkout, command, cpu_limit_s)
+    rows = json.loads(text)["options"] if exit_code == 0 else []
+    options = {
+        (row["client"], row["cut"], row["mode"], row.get("recompute", row.get("schedule"))): row["client_peak_bytes"]
+        for row in rows
+    }
+    return Profiled(_cpu_s(used), used.ru_maxrss / 1024, exit_code == 0, options)
+
+
+def loading_cpu_s(checkout: Path) -> float:
+    """CPU seconds in which a process imports what a profile needs, before it begins; the least of three."""
+    if not (checkout / "src" / "hybridsplit").exists():
+        return 0.0
+    imports = (
+        "import hybridsplit.orchestrator.cli, hybridsplit.runtime.data.sources, hybridsplit.profiler.model_profile"
+    )
+    return min(_cpu_s(_run(checkout, [sys.executable, "-c", imports], 900)[0]) for _ in range(3))
+
+
+def _run(checkout: Path, command: list[str], cpu_limit_s: int) -> tuple[resource.struct_rusage, int, str]:
+    """Run with a checkout's code: what the process used, its exit code and what it printed."""
+    is_package = (checkout / "src" / "hybridsplit").exists()
     environment = {
         **os.environ,
         "PYTHONPATH": str(checkout / "src" if is_package else checkout),
@@ -58,12 +81,7 @@ def profile(checkout: Path, layers: int, trainable: str, cpu_limit_s: int) -> Pr
         # wait4 gives the use of this child alone; getrusage would give the largest of all so far.
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    rows = json.loads(text)["options"] if process.returncode == 0 else []
-    options = {
-        (row["client"], row["cut"], row["mode"], row.get("recompute", row.get("schedule"))): row["client_peak_bytes"]
-        for row in rows
-    }
-    return Profiled(_cpu_s(used), used.ru_maxrss / 1024, process.returncode == 0, options)
+    return used, process.returncode, text.decode()
 
 
 def _cpu_s(used: resource.struct_rusage) -> float:
@@ -84,6 +102,11 @@ def main() -> None:
     parser.add_argument("--cpu-limit-s", type=int, default=900)
     arguments = parser.parse_args()
     print(f"{'layers':>6} {'build':12} {'CPU s':>8} {'peak MiB':>9}")
+    loading = loading_cpu_s(HERE)
+    print(
+        f"       loading      {loading:>8.1f}  of these, PyTorch and Transformers before anything is profiled",
+        flush=True,
+    )
     for layers in map(int, arguments.layers.split(",")):
         here = profile(HERE, layers, arguments.trainable, arguments.cpu_limit_s)
         _said("this", layers, here)
@@ -92,8 +115,10 @@ def main() -> None:
         before = profile(arguments.against.resolve(), layers, arguments.trainable, arguments.cpu_limit_s)
         _said("the other", layers, before)
         least = "" if before.ended else "at least "
+        beside = (before.cpu_s - loading_cpu_s(arguments.against.resolve())) / (here.cpu_s - loading)
         same = f"options and peaks are {'equal' if here.options == before.options else 'NOT EQUAL'}"
         print(f"       {least}{before.cpu_s / here.cpu_s:.1f} times as slow; {same if before.ended else 'no options'}")
+        print(f"       {least}{beside:.1f} times as slow beside loading")
 
 
 if __name__ == "__main__":

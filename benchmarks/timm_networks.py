@@ -2,24 +2,32 @@
 
     python -m benchmarks.timm_networks [--names FOLDER] [--write]     a table of networks and cuts, into docs/models.md
     python -m benchmarks.timm_networks --profile [--workers 2]        sixteen networks on both Raspberry Pis, timed
+    python -m benchmarks.timm_networks --profile --against CHECKOUT   and beside another build, with equal option tables
 
-Needs ``pip install 'hybridsplit[timm]'``. The names are those of torchvision's published networks and of those that
-somebody timed on Raspberry Pis (two CSV files). Nothing is downloaded: networks are built from shapes.
+``CHECKOUT`` is a folder such as ``git worktree add ../before COMMIT`` leaves; its code profiles the same networks.
+Needs ``pip install 'hybridsplit[timm]'``, and ``fastervit`` for three networks. The names are those of torchvision's
+published networks and of those that somebody timed on Raspberry Pis (two CSV files). Nothing is downloaded: networks
+are built from shapes.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hybridsplit.profiler.models import traced_model
 from hybridsplit.profiler.options import profile_scenario
@@ -84,7 +92,7 @@ def of_timm(name: str) -> tuple[dict[str, Any], int]:
 
 
 def ways_of(name: str) -> Iterator[tuple[str, dict[str, Any], int]]:
-    """How a published network may be stated: by timm's name, then by torchvision's."""
+    """How a published network may be stated: by timm's name, by torchvision's, or in a package of its own."""
     import timm
     import torchvision
 
@@ -95,11 +103,16 @@ def ways_of(name: str) -> Iterator[tuple[str, dict[str, Any], int]]:
         arguments = {"num_classes": 10} | ({"init_weights": False} if name in ("googlenet",) else {})
         arguments |= {"aux_logits": False} if name == "googlenet" else {}
         yield f"torchvision `{name}`", {"python": f"torchvision.models:{name}", "arguments": arguments}, 224
+    if name.startswith("faster_vit") and find_spec("fastervit") is not None:
+        own = f"fastervit.models.faster_vit:{name}_224"
+        yield f"`python: {own}`", {"python": own, "arguments": {"num_classes": 10}}, 224
 
 
 def row_of(name: str) -> tuple[str, int, str]:
     """How a network is stated, how many blocks it has, and why none where it cannot be planned."""
     reason = "neither timm nor torchvision has it"
+    if name.startswith("faster_vit"):
+        reason += "; its own package, fastervit, is not installed"
     with tempfile.TemporaryDirectory() as folder:
         for how, model, side in ways_of(name):
             try:
@@ -134,17 +147,61 @@ def table(names: dict[str, list[str]]) -> Iterator[str]:
         yield f"| `{name}` | {how or reason.replace('|', '/')} | {blocks or ''} |"
 
 
-def profiled(name: str, folder: str) -> tuple[str, str, float, float]:
-    """Profile a network on both boards: its option table in short, and the seconds and processor seconds that took."""
+class Profiled(NamedTuple):
+    """A network's option table in short and as a digest, and the seconds and processor seconds that it took."""
+
+    name: str
+    what: str
+    digest: str
+    seconds: float
+    cpu_s: float
+
+
+def profiled(name: str, folder: str) -> Profiled:
+    """Profile a network on both boards."""
     start, start_cpu = time.perf_counter(), time.process_time()
     os.environ["XDG_CACHE_HOME"] = folder
     own = Path(tempfile.mkdtemp(dir=folder))
     try:
         options = profile_scenario(scenario_of(*of_timm(name), own)).table
         what = f"{len(options)} options at {options['cut'].nunique()} cuts"
+        digest = hashlib.sha256(options.to_json(orient="split", double_precision=15).encode()).hexdigest()
     except HybridSplitError as error:
-        what = str(error)[:160]
-    return name, what, time.perf_counter() - start, time.process_time() - start_cpu
+        what, digest = str(error)[:160], ""
+    return Profiled(name, what, digest, time.perf_counter() - start, time.process_time() - start_cpu)
+
+
+def profile_all(workers: int, *, show: bool) -> list[Profiled]:
+    """Profile the sixteen networks, each from nothing but what its process has imported."""
+    start = time.perf_counter()
+    found: list[Profiled] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+    ):
+        for one in pool.map(partial(profiled, folder=folder), SIXTEEN):
+            found.append(one)
+            if show:
+                print(f"{one.name:32} {one.what:36} {one.seconds:6.1f} s, {one.cpu_s:6.1f} processor s", flush=True)
+    took = f"{time.perf_counter() - start:.1f} s by {workers} processes, {cpu_s_of(found):.1f} processor s"
+    if show:
+        print(f"{len(SIXTEEN)} networks in {took}")
+    return found
+
+
+def cpu_s_of(found: list[Profiled]) -> float:
+    """Processor seconds of all."""
+    return sum(one.cpu_s for one in found)
+
+
+def profile_elsewhere(checkout: Path, workers: int) -> list[Profiled]:
+    """Let the code of another checkout profile the same networks."""
+    environment = {**os.environ, "HYBRIDSPLIT_CACHE": "off"}
+    own = [str(checkout / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(own)
+    command = [sys.executable, __file__, "--profile", "--json", "--workers", str(workers)]
+    text = subprocess.run(command, env=environment, cwd=checkout, stdout=subprocess.PIPE, check=True).stdout
+    return [Profiled(*one) for one in json.loads(text)]
 
 
 def main() -> None:
@@ -154,19 +211,19 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into docs/models.md")
     parser.add_argument("--profile", action="store_true", help="profile sixteen networks on both Raspberry Pis")
     parser.add_argument("--workers", type=int, default=2, help="with --profile: processes")
+    parser.add_argument("--against", type=Path, help="with --profile: a checkout of another build, profiled as well")
+    parser.add_argument("--json", action="store_true", help="with --profile: one JSON document instead of a table")
     asked = parser.parse_args()
     if asked.profile:
-        start = time.perf_counter()
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            ProcessPoolExecutor(asked.workers, mp_context=get_context("spawn")) as pool,
-        ):
-            cpu_s = 0.0
-            for name, what, seconds, own_cpu_s in pool.map(partial(profiled, folder=folder), SIXTEEN):
-                cpu_s += own_cpu_s
-                print(f"{name:32} {what:36} {seconds:6.1f} s, {own_cpu_s:6.1f} processor s", flush=True)
-        took = f"{time.perf_counter() - start:.1f} s by {asked.workers} processes, {cpu_s:.1f} processor s"
-        print(f"{len(SIXTEEN)} networks in {took}")
+        found = profile_all(asked.workers, show=not asked.json)
+        if asked.json:
+            print(json.dumps(found))
+        elif asked.against is not None:
+            before = profile_elsewhere(asked.against.resolve(), asked.workers)
+            unequal = [one.name for one, other in zip(found, before, strict=True) if one.digest != other.digest]
+            times = cpu_s_of(before) / cpu_s_of(found)
+            print(f"the other build takes {cpu_s_of(before):.1f} processor s, {times:.1f} times as long")
+            print(f"option tables {'NOT EQUAL: ' + ', '.join(unequal) if unequal else 'are equal'}")
         return
     lines = list(table(published(asked.names)))
     print("\n".join(lines))

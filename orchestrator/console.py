@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import os
@@ -27,6 +28,8 @@ R = TypeVar("R")
 
 _WIDTH_WITHOUT_TERMINAL = 140
 """Tables keep their columns when stdout is a file or a pipe."""
+_PIECES_AT_ONCE = 100_000
+"""How many pieces of a JSON document are joined before they are written."""
 _SECONDS_BETWEEN_LINES = 3.0
 """Progress in a log: often enough to see that work goes on, rarely enough to be read."""
 
@@ -74,7 +77,11 @@ def stderr() -> Console:
 
 def print_json(document: Any) -> None:
     """Print one JSON document and nothing else."""
-    sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    pieces = json.JSONEncoder(indent=1, allow_nan=False).iterencode(document)
+    # In batches: the whole text of a large table takes more memory than what it is made of.
+    while batch := "".join(itertools.islice(pieces, _PIECES_AT_ONCE)):
+        sys.stdout.write(batch)
+    sys.stdout.write("\n")
 
 
 def show_warnings() -> None:

@@ -15,12 +15,14 @@ from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.half_precision import kept_shares
 from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.memory import (
+    MemoryBreakdown,
     chain_memory,
     client_memory,
     homogeneous_runs,
     peaks_of_run,
     server_memory,
 )
+from hybridsplit.profiler.memory.composed import ComposedPeaks
 from hybridsplit.profiler.memory.falls import falls_of
 from hybridsplit.profiler.memory.levels import recompute_levels
 from hybridsplit.profiler.memory.recompute import RecomputePlanner
@@ -175,7 +177,7 @@ def _cuts_shown(
 
 
 class _Tracer:
-    """Peaks of all cuts, tracing as few of them as exactness allows."""
+    """Peaks of all cuts, composed from single blocks, or traced at as few cuts as exactness allows."""
 
     def __init__(
         self, traced: TracedModel, scenario: Scenario, cuts: Sequence[int], costs: Sequence[BlockCost]
@@ -184,6 +186,7 @@ class _Tracer:
         self._scenario = scenario
         self._signatures = dict(zip(range(1, len(costs) + 1), _signatures(traced), strict=True))
         self._costs = costs
+        self._of_blocks = ComposedPeaks(traced, scenario)
         self._server_known: dict[tuple[Asks, LossProbes | None, int], dict[int, int]] = {}
         self._cuts = cuts
         self._moves = any(group.memory_trace is not None for group in scenario.clients)
@@ -192,7 +195,11 @@ class _Tracer:
 
     def client_peaks(self, cuts: Sequence[int], mode: str) -> dict[int, int]:
         """Client peaks of a mode without an order."""
-        return self._composed(cuts, lambda cut: client_memory(self._traced, self._scenario, cut, mode).peak_bytes)
+        return self._peaks(
+            cuts,
+            lambda cut: self._of_blocks.client_peak_bytes(cut, mode),
+            lambda cut: client_memory(self._traced, self._scenario, cut, mode),
+        )
 
     def recomputing(
         self,
@@ -248,10 +255,10 @@ class _Tracer:
         for staleness in (d for d in overlap.of_mode(mode) if d > 0):
             for recompute, cuts in orders.items():
 
-                def peak(cut: int, recompute: str = recompute, staleness: int = staleness) -> int:
-                    return client_memory(self._traced, self._scenario, cut, mode, recompute, staleness).peak_bytes
+                def memory(cut: int, recompute: str = recompute, staleness: int = staleness) -> MemoryBreakdown:
+                    return client_memory(self._traced, self._scenario, cut, mode, recompute, staleness)
 
-                for cut, size in self._composed(cuts, peak).items():
+                for cut, size in self._traced_at(cuts, memory).items():
                     choice, waits = Choice(cut, mode, recompute, staleness), Choice(cut, mode, recompute)
                     found[choice] = size
                     if waits in forwards:
@@ -263,33 +270,50 @@ class _Tracer:
     def peaks_with_head(self, mode: str, cuts: Sequence[int], recompute: str, head_blocks: int) -> dict[int, int]:
         """Client peaks of a mode, in a recompute order, with the head on the client."""
 
-        def peak(cut: int) -> int:
-            return client_memory(
-                self._traced, self._scenario, cut, mode, recompute, head_blocks=head_blocks
-            ).peak_bytes  # fmt: skip
+        def memory(cut: int) -> MemoryBreakdown:
+            return client_memory(self._traced, self._scenario, cut, mode, recompute, head_blocks=head_blocks)
 
-        return self._composed(cuts, peak)
+        return self._traced_at(cuts, memory)
 
     def server_peaks(self, cuts: Sequence[int], mode: str, head_blocks: int = 0) -> dict[int, int]:
         """Peaks of the server copy; modes that ask the same of the server share them."""
         probes = MODES[mode].probes(self._scenario.training.zeroth_order, on_device=False)
         known = self._server_known.setdefault((MODES[mode].asks, probes, head_blocks), {})
 
-        def peak(cut: int) -> int:
-            return server_memory(self._traced, self._scenario, cut, mode, head_blocks=head_blocks).peak_bytes
+        def from_blocks(cut: int) -> int | None:
+            return None if head_blocks else self._of_blocks.server_peak_bytes(cut, mode)
 
-        known |= self._composed([cut for cut in cuts if cut not in known], peak)
+        def memory(cut: int) -> MemoryBreakdown:
+            return server_memory(self._traced, self._scenario, cut, mode, head_blocks=head_blocks)
+
+        known |= self._peaks([cut for cut in cuts if cut not in known], from_blocks, memory)
         return {cut: known[cut] for cut in cuts}
 
-    def _composed(self, cuts: Sequence[int], peak: Callable[[int], int]) -> dict[int, int]:
-        def shown(cut: int) -> int:
+    def _peaks(
+        self, cuts: Sequence[int], composed: Callable[[int], int | None], memory: Callable[[int], MemoryBreakdown]
+    ) -> dict[int, int]:
+        """Return the peaks that follow from single blocks, and traces of the other cuts."""
+        found: dict[int, int] = {}
+        for cut in cuts:
             self.on_cut(cut)
-            return peak(cut)
+            size = composed(cut)
+            found |= {} if size is None else {cut: size}
+        found |= self._traced_at([cut for cut in cuts if cut not in found], memory)
+        # Rows of the option table keep the order in which cuts are traced.
+        return {cut: found[cut] for run in self._runs(cuts) for cut in run}
+
+    def _traced_at(self, cuts: Sequence[int], memory: Callable[[int], MemoryBreakdown]) -> dict[int, int]:
+        def peak(cut: int) -> int:
+            self.on_cut(cut)
+            return memory(cut).peak_bytes
 
         found: dict[int, int] = {}
-        for run in homogeneous_runs(cuts, [self._signatures[cut] for cut in cuts]):
-            found |= peaks_of_run(run, shown)
+        for run in self._runs(cuts):
+            found |= peaks_of_run(run, peak)
         return found
+
+    def _runs(self, cuts: Sequence[int]) -> list[list[int]]:
+        return homogeneous_runs(cuts, [self._signatures[cut] for cut in cuts])
 
 
 def _signatures(traced: TracedModel) -> list[Hashable]:

@@ -49,8 +49,8 @@ class _OnMeta(PlainDispatch):
         return as_on_device(func, args, self._run(func, args, kwargs or {}), self._kernels)
 
     def _run(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        if func.is_view or func is torch.ops.aten._efficientzerotensor.default:
-            # The latter is the tangent of a number in forward mode, which must stay where numbers are.
+        if func.is_view or func is torch.ops.aten._efficientzerotensor.default or func.namespace == "profiler":
+            # The tangent of a number in forward mode must stay where numbers are; records of a profiler have no shape.
             return func(*args, **kwargs)
         if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
             return torch.zeros((), dtype=args[0].dtype, device="cpu").tolist()

@@ -109,10 +109,9 @@ def profile(
 
         writing(picture, lambda: write_text_whole(picture, memory_page(loaded.name, options)))
     if as_json:
-        rows = [
-            {key: None if value != value else value for key, value in row.items()}  # NaN: unknown
-            for row in options.table.to_dict(orient="records")
-        ]
+        rows = options.table.to_dict(orient="records")
+        for row in rows:
+            row.update({key: None for key, value in row.items() if value != value})  # NaN: unknown
         print_json({"scenario": loaded.name, "options": rows})
         return
     from hybridsplit.orchestrator.views.memory import explain_memory

@@ -117,7 +117,7 @@ def chain_memory(traced: TracedModel, scenario: Scenario) -> ChainMemory:
             blocks.append(known[key])
             with torch.no_grad():
                 x = block(x, batch.mask_BS)
-        loss_bytes = _loss_bytes(x, batch, scenario)
+        loss_bytes = loss_excess_bytes(x, batch, scenario)
     batch_bytes = _size_bytes([t for t in (batch.inputs, batch.labels, batch.mask_BS) if t is not None])
     return ChainMemory(tuple(blocks), batch_bytes, loss_bytes)
 
@@ -189,7 +189,8 @@ def _graph_memory(part: Part, x: Tensor, batch: Batch, training: Training, *, wa
     return GraphMemory(graph_bytes, saved_bytes, peaks[0], peaks[1], state_bytes)
 
 
-def _loss_bytes(logits: Tensor, batch: Batch, scenario: Scenario) -> int:
+def loss_excess_bytes(logits: Tensor, batch: Batch, scenario: Scenario) -> int:
+    """Largest excess over the logits while a device computes loss and gradient itself; the gradient is part of it."""
     server = ServerSide(Part({}), scenario.training, scenario.model.loss_kind)
     meter = LiveBytes()
     meter.track([logits, batch.labels])

@@ -15,6 +15,7 @@ from hybridsplit.profiler.memory.breakdown import MemoryBreakdown, Role
 from hybridsplit.profiler.memory.three_part import middle_memory, watched_head
 from hybridsplit.profiler.memory.trace import MemoryTrace
 from hybridsplit.profiler.models import TracedModel
+from hybridsplit.profiler.profiles import Choice
 from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.runtime.estimators import make_estimator
 from hybridsplit.runtime.estimators.overlapping import overlapping
@@ -115,11 +116,37 @@ def client_memory(
     ProfileError
         If the mode cannot be traced on this model.
     """
-    training = _fewer_directions(scenario.training)
+    part = traced.model.client_part(cut, mode)
+    choice = Choice(cut, mode, recompute, staleness, head_blocks=head_blocks)
+    return _traced(part, traced, scenario, choice, cuda).breakdown()
+
+
+def stand_in_peak_bytes(part: Part, traced: TracedModel, scenario: Scenario, cut: int, mode: str) -> int:
+    """Return the peak of live tensor bytes of a mode on a part that stands for a client part.
+
+    Parameters
+    ----------
+    part
+        What stands for blocks ``1..cut``.
+    traced, scenario, cut, mode
+        As of :func:`client_memory`.
+
+    Raises
+    ------
+    ProfileError
+        If the mode cannot be traced on this model.
+    """
+    return _traced(part, traced, scenario, Choice(cut, mode), None).peak_bytes
+
+
+def _traced(
+    part: Part, traced: TracedModel, scenario: Scenario, choice: Choice, cuda: CudaMemory | None
+) -> MemoryTrace:
+    cut, mode, recompute, staleness, head_blocks = (*choice[:4], choice.head_blocks)
+    training = fewer_directions(scenario.training)
     trace = MemoryTrace(cuda)
     kernels = CPU_KERNELS if cuda is None else CUDA_KERNELS
     with shapes_only(kernels, traced.memo):
-        part = traced.model.client_part(cut, mode)
         whole = cut == traced.model.num_blocks
         on_device = ServerSide(traced.model.server_part(cut), training, scenario.model.loss_kind) if whole else None
         held = [part]
@@ -133,10 +160,9 @@ def client_memory(
             with trace.watching(watched):
                 if staleness > 0:
                     steps = overlapping(estimator, mode, staleness, training.overlap.gradient)
-                    _go_ahead(
-                        trace, AheadOfGradients(steps, part, staleness, trace), part, traced.batch, link, training
-                    )
-                    return trace.breakdown()
+                    ahead = AheadOfGradients(steps, part, staleness, trace)
+                    _go_ahead(trace, ahead, part, traced.batch, link, training)
+                    return trace
                 for one in held:
                     _hold(trace, one, traced.batch)
                 for step in range(min(MEASURED_STEPS, training.local_steps)):
@@ -146,7 +172,7 @@ def client_memory(
         finally:
             estimator.close()
             _forget_gradients(watched)
-    return trace.breakdown()
+    return trace
 
 
 def _go_ahead(
@@ -215,7 +241,7 @@ def server_memory(
                 _hold(trace, part, Batch(_received(smashed), traced.batch.labels, traced.batch.mask_BS))
                 for step in range(min(MEASURED_STEPS, scenario.training.local_steps)):
                     server.begin_step(NoiseKey(0, "client", "", 0, step))
-                    anchors = _anchors(scenario.training.zeroth_order, mode)
+                    anchors = anchors_held(scenario.training.zeroth_order, mode)
                     held = [_received(smashed) for _ in range(anchors)]
                     _server_step(trace, server, held, traced.batch, mode, wants_gradient)
                     del held
@@ -230,7 +256,7 @@ def _received(smashed: Tensor) -> Tensor:
     return torch.empty_like(smashed, memory_format=torch.contiguous_format)
 
 
-def _anchors(settings: ZerothOrder, mode: str) -> int:
+def anchors_held(settings: ZerothOrder, mode: str) -> int:
     """Smashed data that the server holds when it trains."""
     probes = MODES[mode].probes(settings, on_device=False)
     return 1 if probes is None else probes.trained
@@ -260,7 +286,8 @@ def _hold(trace: MemoryTrace, part: Part, batch: Batch) -> None:
     trace.mark(Role.ACTIVATIONS, inputs)
 
 
-def _fewer_directions(training: Training) -> Training:
+def fewer_directions(training: Training) -> Training:
+    """Return the settings that are traced: directions are probed one after another and hold the same memory."""
     fewer = min(training.zeroth_order.directions, _TRACED_DIRECTIONS)
     return training.model_copy(update={"zeroth_order": training.zeroth_order.model_copy(update={"directions": fewer})})
 

@@ -117,3 +117,8 @@ _READ_VALUES = frozenset(getattr(Tensor, name).__get__ for name in _VIEWS)
 def _is_no_value(func: Any) -> bool:
     """Whether an attribute is asked for that does not depend on the parameter's value: shape, dtype, device, ..."""
     return getattr(func, "__name__", "") == "__get__" and func not in _READ_VALUES
+
+
+def substitution_of(parameter: nn.Parameter) -> Substitution | None:
+    """Return the innermost substitution that a parameter is read through; None where it is read itself."""
+    return parameter.substituted[0] if isinstance(parameter, _Substituted) else None

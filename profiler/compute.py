@@ -40,6 +40,18 @@ def signature(block: Block, x: Tensor, *, is_last: bool) -> Hashable:
     return block.kind, shapes, buffers, tuple(x.shape), x.dtype, is_last
 
 
+def block_signatures(traced: TracedModel) -> list[Hashable]:
+    """Return the signature of every block, first to last."""
+    result: list[Hashable] = []
+    x = traced.batch.inputs
+    last = traced.model.num_blocks - 1
+    with shapes_only(CPU_KERNELS, traced.memo), torch.no_grad():
+        for index, block in enumerate(traced.model.whole.ordered()):
+            result.append(signature(block, x, is_last=index == last))
+            x = block(x, traced.batch.mask_BS)
+    return result
+
+
 def block_costs(traced: TracedModel, scenario: Scenario) -> list[BlockCost]:
     """Return the cost of every block, first to last.
 

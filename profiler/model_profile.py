@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-
-import torch
 
 from hybridsplit.profiler.availability import existing_cuts
 from hybridsplit.profiler.batch_worth import measures_noise_scale
-from hybridsplit.profiler.compute import block_costs, head_costs, signature
+from hybridsplit.profiler.compute import block_costs, block_signatures, head_costs
 from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.half_precision import kept_shares
-from hybridsplit.profiler.kernels import CPU_KERNELS
 from hybridsplit.profiler.memory import (
     MemoryBreakdown,
     chain_memory,
@@ -36,7 +33,6 @@ from hybridsplit.profiler.models import (
 )
 from hybridsplit.profiler.profiles import BatchProfile, Choice, FallOrder, ModelProfile, OnProgress
 from hybridsplit.profiler.progress import gradient_split, measured_noise_scale
-from hybridsplit.profiler.shapes import shapes_only
 from hybridsplit.profiler.three_parts import check_heads, in_three_parts
 from hybridsplit.runtime.session.row_ids import needs_row_ids
 from hybridsplit.scenarios.modes import MODES, Asks
@@ -184,7 +180,7 @@ class _Tracer:
     ) -> None:
         self._traced = traced
         self._scenario = scenario
-        self._signatures = dict(zip(range(1, len(costs) + 1), _signatures(traced), strict=True))
+        self._signatures = dict(zip(range(1, len(costs) + 1), block_signatures(traced), strict=True))
         self._costs = costs
         self._of_blocks = ComposedPeaks(traced, scenario)
         self._server_known: dict[tuple[Asks, LossProbes | None, int], dict[int, int]] = {}
@@ -314,14 +310,3 @@ class _Tracer:
 
     def _runs(self, cuts: Sequence[int]) -> list[list[int]]:
         return homogeneous_runs(cuts, [self._signatures[cut] for cut in cuts])
-
-
-def _signatures(traced: TracedModel) -> list[Hashable]:
-    result: list[Hashable] = []
-    x = traced.batch.inputs
-    last = traced.model.num_blocks - 1
-    with shapes_only(CPU_KERNELS, traced.memo), torch.no_grad():
-        for index, block in enumerate(traced.model.whole.ordered()):
-            result.append(signature(block, x, is_last=index == last))
-            x = block(x, traced.batch.mask_BS)
-    return result

@@ -120,11 +120,20 @@ class Device(BaseModel):
     """Where the figures come from."""
 
 
+CUDA_SUFFIX = "_cuda"
+"""Of a device of the catalogue whose memory is what CUDA takes."""
+
+
 @cache
 def catalogue() -> Mapping[str, Device]:
-    """Return the devices that ship with the package, by id."""
+    """Return the devices that ship with the package, by id; ``NAME_cuda`` is one with the memory of CUDA."""
     text = Path(__file__).with_name("devices.yaml").read_text(encoding="utf-8")
-    return {key: Device.model_validate_json(json.dumps(value)) for key, value in plain_yaml(text)["devices"].items()}
+    stated = plain_yaml(text)
+    documents = dict(stated["devices"])
+    for key, cuda in stated["cuda"].items():
+        known = stated["devices"][key]
+        documents[f"{key}{CUDA_SUFFIX}"] = {**known, "name": f"{known['name']}, memory of CUDA", "cuda": cuda}
+    return {key: Device.model_validate_json(json.dumps(value)) for key, value in documents.items()}
 
 
 def find_device(device_id: str, own: Mapping[str, Device], where: str) -> Device:

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hybridsplit.orchestrator.cli import app
-from hybridsplit.scenarios.devices import Device, catalogue, find_device
+from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.scenarios.devices import CUDA_SUFFIX, Device, catalogue, find_device
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.loader import load_scenario
 
@@ -102,3 +103,30 @@ def test_a_resolved_scenario_loads_to_itself() -> None:
     scenario = load_scenario("quickstart", ["devices.rpi5_8gb.max_power_w=9 W"])
     again = load_scenario("quickstart", {"devices": scenario.resolved()["devices"]})
     assert again.content_hash() == scenario.content_hash()
+
+
+def test_devices_with_the_memory_of_cuda_have_all_other_figures_of_their_kind() -> None:
+    found = {name.removesuffix(CUDA_SUFFIX): device for name, device in catalogue().items() if device.cuda is not None}
+    assert {name for name, one in catalogue().items() if one.kind == "jetson" and one.cuda is None} <= set(found)
+    for name, device in found.items():
+        same = device.model_copy(update={"cuda": None, "name": catalogue()[name].name})
+        assert same == catalogue()[name]
+        assert device.cuda is not None
+        # PyTorch's default is 4,096 KiB twice, and 16 of 8 KiB.
+        assert device.cuda.cublas_workspace_bytes == (2 * 4096 + 16 * 8) * 1024
+
+
+def test_their_peaks_have_the_workspace_of_cublas_in_them() -> None:
+    budget = "clients.nano.memory_budget_bytes=64 MiB"
+    plain, cuda = (
+        profile_scenario(load_scenario("quickstart", [budget, f"clients.nano.device=jetson_nano_4gb{suffix}"])).table
+        for suffix in ("", CUDA_SUFFIX)
+    )
+    key = ["client", "cut", "mode", "recompute"]
+    both = plain.merge(cuda, on=key, suffixes=("", "_cuda"))
+    more = both["client_peak_bytes_cuda"] - both["client_peak_bytes"]
+    is_nano = both["client"] == "nano-0"
+    assert (more[~is_nano] == 0).all()
+    # The whole network on the device ends in a matrix product.
+    assert (more[is_nano & (both["cut"] == both["cut"].max())] >= 8_519_680).all()
+    assert (more[is_nano] > 0).all()

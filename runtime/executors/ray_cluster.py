@@ -56,7 +56,7 @@ class RayCluster:
         if ray.is_initialized():
             return self
         with ExitStack() as until_it_runs:
-            until_it_runs.enter_context(_messages_on_stderr())
+            until_it_runs.enter_context(_messages_left_out())
             self._start_or_join()
             self._messages = until_it_runs.pop_all()
         self._owned = True
@@ -151,17 +151,18 @@ def _on_loopback() -> Iterator[None]:
 
 
 @contextmanager
-def _messages_on_stderr() -> Iterator[None]:
-    """Keep what Ray says of dead processes off standard output, where ``--json`` puts its one document.
+def _messages_left_out() -> Iterator[None]:
+    """Leave out what Ray prints of dead processes: our errors and events say it, and Ray's own log has it.
 
-    Ray's listener writes there whatever its logging options say, and asks for its writer at each message.
+    Ray's listener writes to standard output, where ``--json`` puts its one document, whatever Ray's logging options
+    say, and asks for its writer at each message.
     """
     before = ray_worker.print_to_stdstream
 
-    def on_stderr(message: dict[str, Any], *arguments: Any, **options: Any) -> None:
-        before({**message, "is_err": True}, *arguments, **options)
+    def unsaid(*arguments: Any, **options: Any) -> None:
+        """Print nothing."""
 
-    ray_worker.print_to_stdstream = on_stderr
+    ray_worker.print_to_stdstream = unsaid
     try:
         yield
     finally:

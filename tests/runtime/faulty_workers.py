@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.split.compute import CPU_ONLY, ComputeDevices
 from hybridsplit.runtime.split.link import Batch
 from hybridsplit.runtime.split.parts import State
 from hybridsplit.runtime.split.reports import ClientRound
@@ -80,8 +81,8 @@ class _FailingWorker(Worker):
 class CulpritInline(InlineExecutor):
     """The inline executor with a worker that fails."""
 
-    def __init__(self, scenario: Scenario, fails: Fails) -> None:
-        super().__init__(scenario)
+    def __init__(self, scenario: Scenario, fails: Fails, devices: ComputeDevices = CPU_ONLY) -> None:
+        super().__init__(scenario, devices=devices)
         self._fails = fails
 
     def __enter__(self) -> CulpritInline:

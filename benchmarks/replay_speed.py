@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,11 @@ def bare_simpy() -> None:
     environment.run()
 
 
-def beside_simpy(num_rounds: int) -> None:
+def beside_simpy(num_rounds: int, folder: Path) -> None:
     """Print jobs a second over timeouts a second, of what is walked and of what SimPy plays."""
     from hybridsplit.profiler.options import profile_scenario
     from hybridsplit.runtime.replay import replay
+    from hybridsplit.runtime.replay.trace_files import assign_traces
     from hybridsplit.scenarios.contracts.jobs import round_jobs
     from hybridsplit.scenarios.loader import load_scenario
     from hybridsplit.solver.planner import make_plan
@@ -111,13 +113,17 @@ def beside_simpy(num_rounds: int) -> None:
     gc.set_threshold(COLLECTION)
     scenario = load_scenario("city", [])
     options = profile_scenario(scenario)
-    for strategy, how in (("static", "walked"), ("optimal", "walked"), ("time-shared", "by SimPy")):
+    for strategy, how, is_recorded in (
+        ("static", "walked", False),
+        ("optimal", "walked", False),
+        ("optimal", "walked, over recordings", True),
+        ("time-shared", "by SimPy", False),
+    ):
         plan = make_plan(scenario, options, strategy)
+        traces = assign_traces(folder, [client.id for client in plan.clients], seed=0) if is_recorded else None
         jobs = num_rounds * sum(len(round_jobs(client, scenario.training.local_steps)) for client in plan.clients)
-        pairs = [
-            (timed(bare_simpy), timed(lambda: replay(plan, scenario, num_rounds=num_rounds)))  # noqa: B023
-            for _ in range(3)
-        ]
+        played = partial(replay, plan, scenario, num_rounds=num_rounds, traces=traces, samples_windows=is_recorded)
+        pairs = [(timed(bare_simpy), timed(played)) for _ in range(3)]
         bare_s, own_s = (statistics.median(values) for values in zip(*pairs, strict=True))
         ratio = (jobs / own_s) / (TIMEOUTS / bare_s)
         print(
@@ -145,7 +151,7 @@ def main() -> None:
             build.run(["plan", "city", "--strategy", STATIC, "--out", "city-static.json"])
         beside_the_older(builds, traces, arguments.rounds, arguments.repeats)
         growth(builds["now"], arguments.rounds)
-        beside_simpy(max(1, arguments.rounds // 20))
+        beside_simpy(max(1, arguments.rounds // 20), traces)
 
 
 if __name__ == "__main__":

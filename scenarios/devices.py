@@ -159,5 +159,6 @@ def find_device(device_id: str, own: Mapping[str, Device], where: str) -> Device
         return catalogue()[device_id]
     known = [*own, *catalogue()]
     near = difflib.get_close_matches(device_id, known, n=3, cutoff=0.4)
-    hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known)}"
+    kinds = [name for name in known if not name.endswith(CUDA_SUFFIX)]
+    hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(kinds)}"
     raise ScenarioError(f"{where}: unknown device {shown(device_id)}; {hint} (or describe it under 'devices')")

@@ -31,7 +31,10 @@ def ours_s(case: str, num_rounds: int, num_workers: int) -> list[float]:
     with RayExecutor(scenario, num_workers) as executor:
         handle = executor.initial_state()
         num_blocks = SplitModel(build_blocks(scenario, meta=True)).num_blocks
-        groups = groups_of([replace(a, cut=num_blocks) for a in assignments_of(scenario)])
+        whole = {"cut": num_blocks}
+        groups = groups_of(
+            [replace(a, placement=a.placement.model_copy(update=whole)) for a in assignments_of(scenario)]
+        )
 
         def one_round(round_index: int) -> None:
             nonlocal handle

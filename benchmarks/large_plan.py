@@ -19,27 +19,40 @@ import yaml
 
 from benchmarks.start_up import ROOT, STATIC, Build
 
+_MOST_OF_A_GROUP = 100_000
 
-def scenarios(num_clients: int, folder: Path) -> dict[str, Path]:
-    """Write the scenarios; return their files by label."""
+
+def scenarios(num_clients: int, folder: Path, only: str | None = None) -> dict[str, Path]:
+    """Write the scenarios, or one of them; return their files by label."""
     document = yaml.safe_load((ROOT / "scenarios" / "library" / "city.yaml").read_text(encoding="utf-8"))
     own = sum(group["count"] for group in document["clients"])
     for band in ("uplink_hz", "downlink_hz"):
         document["radio"][band] = f"{float(document['radio'][band].split()[0]) * num_clients / own} MHz"
     groups = document["clients"]
-    alike = [{**group, "count": round(group["count"] * num_clients / own)} for group in groups]
+    alike = [
+        {**group, "group": f"{group['group']}-{part}" if part else group["group"], "count": count}
+        for group in groups
+        for part, count in enumerate(_parts(round(group["count"] * num_clients / own)))
+    ]
     different = [
         {**base, "group": f"{base['group']}-{number}", "count": 1, "link": scaled}
-        for number in range(num_clients)
+        for number in range(num_clients if only != "five groups" else 0)
         for base in [groups[number % len(groups)]]
         for scaled in [{key: value * (1 + number / num_clients) for key, value in base["link"].items()}]
     ]
     found = {}
     for label, clients in (("five groups", alike), ("all different", different)):
+        if only not in (None, label):
+            continue
         found[label] = folder / f"{label.replace(' ', '-')}.yaml"
         text = yaml.dump({**document, "clients": clients}, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
         found[label].write_text(text, encoding="utf-8")
     return found
+
+
+def _parts(number: int) -> list[int]:
+    """Divide a number of alike clients into groups of no more than a group may have."""
+    return [min(_MOST_OF_A_GROUP, number - begin) for begin in range(0, number, _MOST_OF_A_GROUP)]
 
 
 def main() -> None:
@@ -54,15 +67,13 @@ def main() -> None:
         builds = {"now": Build(ROOT, scratch / "now")}
         if arguments.before is not None:
             builds = {"before": Build(arguments.before.resolve(), scratch / "before"), **builds}
-        files = scenarios(arguments.clients, scratch)
+        files = scenarios(arguments.clients, scratch, arguments.only)
         head = f"{'plan CPU s':>11} {'MiB':>6} {'MB written':>11} {'replay CPU s':>13}"
         print(f"{'clients':>8} {'scenario':<14} {'build':<7} {head}")
         for build in builds.values():
             build.scratch.mkdir()
             build.run(["plan", "city"])
         for label, file in files.items():
-            if arguments.only not in (None, label):
-                continue
             for called, build in builds.items():
                 out = build.scratch / "out"
                 strategy = [] if arguments.default else ["--strategy", STATIC]

@@ -149,7 +149,7 @@ def compared(name: str, scenario: Scenario, settings: SearchSettings, rounds: in
 
 
 def _final(search: ModelSearch, trained: Sequence[Candidate]) -> list[float]:
-    return [sum(run.test_accuracy[-1] for run in search.runs[one.name]) / len(search.seeds) for one in trained]
+    return [sum(run.test_score[-1] for run in search.runs[one.name]) / len(search.seeds) for one in trained]
 
 
 def _shown(what: str, share: float) -> None:

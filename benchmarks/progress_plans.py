@@ -1,6 +1,6 @@
 """Plans whose progress is put to the test: strategies and random choices over modes, cuts, batches and server models.
 
-All are plans of ``quickstart`` with some keys changed, made at seed 0 and trained at several seeds.
+All are plans of a task with some keys changed, made at seed 0 and trained at several seeds.
 """
 
 from __future__ import annotations
@@ -10,18 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.progress_tasks import FROZEN_TOO, SHARED, Task
 from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies import Strategy
 from hybridsplit.solver.strategies.base import Proposal
 from hybridsplit.solver.strategies.choice import choose_by_score, modes_mask, require_everybody
-
-FROZEN_TOO = "training.modes=[fo,fo-recompute,zo-projection,frozen]"
-SMALL = "training.batch_size=8"
-BATCHES = "training.batch_sizes=[8,64]"
-SKEWED = "data.partition={scheme: dirichlet, alpha: 0.1}"
-SHARED = "training.server_model=shared-mean"
 
 
 class Drawn(Strategy):
@@ -68,7 +63,7 @@ class Case:
     strategy
         How the plan is made.
     overrides
-        Keys of ``quickstart`` that are changed.
+        Keys of the task's scenario that are changed.
     """
 
     name: str
@@ -76,30 +71,36 @@ class Case:
     overrides: tuple[str, ...] = ()
 
 
-CASES: tuple[Case, ...] = (
-    Case("optimal", "optimal"),
-    Case("greedy", "greedy"),
-    Case("splitfed", "splitfed"),
-    Case("ho-sfl", "ho-sfl"),
-    Case("random", "random"),
-    Case("drawn-1", Drawn(1)),
-    Case("frozen", Drawn(2, ["frozen"]), (FROZEN_TOO,)),
-    Case("drawn-3", Drawn(3), (FROZEN_TOO,)),
-    Case("drawn-4", Drawn(4, ["zo-projection", "frozen"]), (FROZEN_TOO,)),
-    Case("batches-optimal", "optimal", (BATCHES,)),
-    Case("batches-drawn-5", Drawn(5), (BATCHES,)),
-    Case("small-splitfed", "splitfed", (SMALL,)),
-    Case("small-drawn-6", Drawn(6), (SMALL, FROZEN_TOO)),
-    Case("shared-optimal", "optimal", (SHARED,)),
-    Case("shared-drawn-7", Drawn(7), (SHARED, FROZEN_TOO)),
-    Case("shared-ho-sfl", "ho-sfl", (SHARED,)),
-    Case("skewed-optimal", "optimal", (SKEWED,)),
-    Case("skewed-splitfed", "splitfed", (SKEWED,)),
-    Case("skewed-ho-sfl", "ho-sfl", (SKEWED,)),
-    Case("skewed-drawn-8", Drawn(8), (SKEWED, FROZEN_TOO)),
-    Case("skewed-frozen", Drawn(9, ["frozen"]), (SKEWED, FROZEN_TOO)),
-    Case("skewed-shared-optimal", "optimal", (SKEWED, SHARED)),
-    Case("skewed-shared-drawn-10", Drawn(10), (SKEWED, SHARED, FROZEN_TOO)),
-    Case("skewed-small-drawn-11", Drawn(11), (SKEWED, SMALL)),
-)
-"""24 plans: strategies and draws, frozen and zeroth-order clients, batch sizes, server models, partitions."""
+def cases_of(task: Task) -> tuple[Case, ...]:
+    """Return 24 plans, or fewer where the task leaves some out.
+
+    They are strategies and draws, with frozen and zeroth-order clients, several batch sizes, server models, partitions.
+    """
+    small, batches, skewed = task.small, task.batches, task.skewed
+    cases = (
+        Case("optimal", "optimal"),
+        Case("greedy", "greedy"),
+        Case("splitfed", "splitfed"),
+        Case("ho-sfl", "ho-sfl"),
+        Case("random", "random"),
+        Case("drawn-1", Drawn(1)),
+        Case("frozen", Drawn(2, ["frozen"]), (FROZEN_TOO,)),
+        Case("drawn-3", Drawn(3), (FROZEN_TOO,)),
+        Case("drawn-4", Drawn(4, ["zo-projection", "frozen"]), (FROZEN_TOO,)),
+        Case("batches-optimal", "optimal", (batches,)),
+        Case("batches-drawn-5", Drawn(5), (batches,)),
+        Case("small-splitfed", "splitfed", (small,)),
+        Case("small-drawn-6", Drawn(6), (small, FROZEN_TOO)),
+        Case("shared-optimal", "optimal", (SHARED,)),
+        Case("shared-drawn-7", Drawn(7), (SHARED, FROZEN_TOO)),
+        Case("shared-ho-sfl", "ho-sfl", (SHARED,)),
+        Case("skewed-optimal", "optimal", (skewed,)),
+        Case("skewed-splitfed", "splitfed", (skewed,)),
+        Case("skewed-ho-sfl", "ho-sfl", (skewed,)),
+        Case("skewed-drawn-8", Drawn(8), (skewed, FROZEN_TOO)),
+        Case("skewed-frozen", Drawn(9, ["frozen"]), (skewed, FROZEN_TOO)),
+        Case("skewed-shared-optimal", "optimal", (skewed, SHARED)),
+        Case("skewed-shared-drawn-10", Drawn(10), (skewed, SHARED, FROZEN_TOO)),
+        Case("skewed-small-drawn-11", Drawn(11), (skewed, small)),
+    )
+    return tuple(case for case in cases if case.name not in task.left_out)

@@ -5,8 +5,8 @@
 Three tables. ``city`` with constant shares over recorded links, in CPU seconds of the process, beside the build in
 FOLDER: each build replays the plan that it made itself, in turns, and the medians are compared. ``city`` with more
 clients over as many rounds on constant links, whose CPU seconds should grow no faster than the clients. And, in one
-process, jobs a second of a replay beside timeouts a second of bare SimPy processes, once for plans that are walked and
-once for those that SimPy simulates.
+process, jobs a second of a replay beside timeouts a second of bare SimPy processes: as Python and, where Numba is
+installed, compiled, with what it took until the first compiled replay was done.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -101,9 +102,10 @@ def bare_simpy() -> None:
 
 
 def beside_simpy(num_rounds: int, folder: Path) -> None:
-    """Print jobs a second over timeouts a second, of what is walked and of what SimPy plays."""
+    """Print jobs a second over timeouts a second, of walks as Python and compiled, in pairs one after the other."""
     from hybridsplit.profiler.options import profile_scenario
     from hybridsplit.runtime.replay import replay
+    from hybridsplit.runtime.replay.kernels.compiling import VARIABLE, has_numba
     from hybridsplit.runtime.replay.trace_files import assign_traces
     from hybridsplit.scenarios.contracts.jobs import round_jobs
     from hybridsplit.scenarios.loader import load_scenario
@@ -113,24 +115,27 @@ def beside_simpy(num_rounds: int, folder: Path) -> None:
     gc.set_threshold(COLLECTION)
     scenario = load_scenario("city", [])
     options = profile_scenario(scenario)
-    for strategy, how, is_recorded in (
-        ("static", "walked", False),
-        ("optimal", "walked", False),
-        ("optimal", "walked, over recordings", True),
-        ("time-shared", "by SimPy", False),
-    ):
+    for strategy in ("static", "time-shared", "optimal"):
         plan = make_plan(scenario, options, strategy)
-        traces = assign_traces(folder, [client.id for client in plan.clients], seed=0) if is_recorded else None
+        recorded = assign_traces(folder, [client.id for client in plan.clients], seed=0)
         jobs = num_rounds * sum(len(round_jobs(client, scenario.training.local_steps)) for client in plan.clients)
-        played = partial(replay, plan, scenario, num_rounds=num_rounds, traces=traces, samples_windows=is_recorded)
-        pairs = [(timed(bare_simpy), timed(played)) for _ in range(3)]
-        bare_s, own_s = (statistics.median(values) for values in zip(*pairs, strict=True))
-        ratio = (jobs / own_s) / (TIMEOUTS / bare_s)
-        print(
-            f"city, {strategy} ({how}), {num_rounds} rounds: {jobs / own_s:,.0f} jobs/s, bare SimPy "
-            f"{TIMEOUTS / bare_s:,.0f} timeouts/s, ratio {ratio:.2f}",
-            flush=True,
-        )
+        for links, traces in (("constant links", None), ("recordings", recorded)):
+            for form, how in (("off", "as Python"), ("on", "compiled")):
+                if form == "on" and not has_numba():
+                    continue
+                os.environ[VARIABLE] = form
+                samples = traces is not None
+                played = partial(replay, plan, scenario, num_rounds=num_rounds, traces=traces, samples_windows=samples)
+                first_s = timed(played)
+                pairs = [(timed(bare_simpy), timed(played)) for _ in range(3)]
+                bare_s, own_s = (statistics.median(values) for values in zip(*pairs, strict=True))
+                ratio = (jobs / own_s) / (TIMEOUTS / bare_s)
+                print(
+                    f"city, {strategy}, {links}, {how}, {num_rounds} rounds: {jobs / own_s:,.0f} jobs/s, bare SimPy "
+                    f"{TIMEOUTS / bare_s:,.0f} timeouts/s, ratio {ratio:.2f}; the first took {first_s:.1f} CPU s",
+                    flush=True,
+                )
+    del os.environ[VARIABLE]
 
 
 def main() -> None:
@@ -151,7 +156,7 @@ def main() -> None:
             build.run(["plan", "city", "--strategy", STATIC, "--out", "city-static.json"])
         beside_the_older(builds, traces, arguments.rounds, arguments.repeats)
         growth(builds["now"], arguments.rounds)
-        beside_simpy(max(1, arguments.rounds // 20), traces)
+        beside_simpy(max(1, arguments.rounds // 5), traces)
 
 
 if __name__ == "__main__":

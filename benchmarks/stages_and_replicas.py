@@ -1,10 +1,11 @@
 """A server in stages and replicas over two raylets on this machine: what each buys, what it sends, and what it costs.
 
-    python -m benchmarks.stages_and_replicas [bought] [overhead] [pipelines]
+    python -m benchmarks.stages_and_replicas [bought] [overhead] [messages] [pipelines]
 
-All parts by default, in about three minutes on two cores. ``bought``: seconds of a step with one machine, with two
+All parts by default, in about five minutes on two cores. ``bought``: seconds of a step with one machine, with two
 stages, with two replicas, and with both, trained in turn by the same processes, beside what the plan expects; the
 weights must be the same bits. ``overhead``: what a further stage adds to a step of a model with next to no work.
+``messages``: a message there and back in pieces that travel with the call, and through the object store.
 ``pipelines``: period, idle time and memory of GPipe, 1F1B and the planned order for the built-in scenario ``rack``.
 """
 
@@ -25,6 +26,7 @@ import yaml
 from hybridsplit.orchestrator.relays.training import train_over_relays
 from hybridsplit.profiler.relays import relay_costs
 from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.runtime.executors.ray_pieces import answered, joined, sent
 from hybridsplit.runtime.executors.ray_relay_executor import RayRelayExecutor
 from hybridsplit.runtime.relays.worker import RelayWorker
 from hybridsplit.runtime.run.records import RoundDone
@@ -39,7 +41,8 @@ from hybridsplit.solver.relays.routes import routes_of
 
 WORK = {"num_hidden_layers": 8, "hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4}
 LITTLE = {"num_hidden_layers": 6, "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
-STEPS, ROUNDS, PARTS = 4, 4, 8
+STEPS, ROUNDS, PARTS = 10, 3, 16
+BATCH = 64, 128
 CARD, CLINIC = "rpi5_8gb", "jetson_nano_4gb"
 
 
@@ -68,13 +71,13 @@ def scenario_of(
     replicas: int,
     parts: int = PARTS,
     steps: int = STEPS,
-    batch: tuple[int, int] = (32, 128),
+    batch: tuple[int, int] = BATCH,
 ) -> RelayScenario:
     """One clinic of ``rack`` with a smaller model, in front of so many stages of so many machines each."""
     document: dict[str, Any] = yaml.safe_load(builtin_text("rack"))
     document["name"] = f"stages-{stages}-replicas-{replicas}"
     document["model"]["config"] |= model | {"vocab_size": 128}
-    document["data"]["num_samples"] = 60
+    document["data"]["num_samples"] = 100
     document["training"] |= {
         "micro_batches": [parts], "partial_sums": 2, "pipeline": "gpipe", "local_steps": steps, "rounds": ROUNDS,
         "cuts": {"most": stages}, "optimizer": {"name": "sgd", "learning_rate": 0.05}, "batch_size": batch[0],
@@ -149,7 +152,7 @@ def bought() -> None:
     scenario = scenario_of(WORK, 1, 1)
     alone = trained(scenario, plans["one machine"], None)
     one = found["one machine"]
-    print("two raylets of one core each; a step of 32 sequences of 128 tokens in 8 micro-batches")
+    print(f"two raylets of one core each; a step of {BATCH[0]} sequences of {BATCH[1]} tokens in {PARTS} micro-batches")
     print(
         f"{'server':<18} {'a step':>9} {'of one':>7} {'planned':>8} {'bits':>6} {'peak of a machine':>18} "
         f"{'sums sent':>10}"
@@ -192,6 +195,52 @@ def _overhead_at(parts: int, address: str) -> None:
     print(f"{parts} micro-batches: a further stage adds {format_seconds(slope)} a step")
 
 
+class _Echo:
+    """Returns what it gets."""
+
+    async def whole(self, payload: bytes) -> bytes:
+        """Return it as one answer."""
+        return payload
+
+    async def pieces(self, number: int, *pieces: bytes) -> Any:
+        """Return it in pieces."""
+        return answered(joined(pieces), number)
+
+
+def messages() -> None:
+    """Send messages to a process of the other raylet and back, in either way."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    print("a message to another raylet and back, median of 40")
+    with two_raylets() as address:
+        ray.init(address=address, logging_level="ERROR")
+        here = ray.get_runtime_context().get_node_id()
+        other = next(node["NodeID"] for node in ray.nodes() if node["NodeID"] != here)
+        where = NodeAffinitySchedulingStrategy(other, soft=False)
+        echo = ray.remote(num_cpus=0, scheduling_strategy=where)(_Echo).remote()
+        for size in (64_000, 256_000, 1_000_000, 2_000_000):
+            payload = np.random.default_rng(0).bytes(size)
+            seconds = []
+            for once in (
+                lambda payload=payload: ray.get(echo.whole.remote(payload)),
+                lambda payload=payload: joined(ray.get(sent(echo.pieces, payload))),
+            ):
+                assert once() == payload
+                seconds.append(float(np.median([_seconds_of(once) for _ in range(40)])))
+            through_store_s, in_pieces_s = seconds
+            print(
+                f"{format_bytes(size):>11}: through the object store {format_seconds(through_store_s)}, in pieces "
+                f"{format_seconds(in_pieces_s)}, {through_store_s / in_pieces_s:.1f}x"
+            )
+
+
+def _seconds_of(once: Callable[[], object]) -> float:
+    begun_s = time.perf_counter()
+    once()
+    return time.perf_counter() - begun_s
+
+
 def pipelines() -> None:
     """Print the orders of the first clinic of ``rack``."""
     scenario = validate_relays(yaml.safe_load(builtin_text("rack")), "rack")
@@ -206,7 +255,12 @@ def pipelines() -> None:
         )
 
 
-PARTS_OF_IT: dict[str, Callable[[], None]] = {"bought": bought, "overhead": overhead, "pipelines": pipelines}
+PARTS_OF_IT: dict[str, Callable[[], None]] = {
+    "bought": bought,
+    "overhead": overhead,
+    "messages": messages,
+    "pipelines": pipelines,
+}
 
 
 def main() -> None:

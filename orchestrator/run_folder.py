@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -279,7 +280,7 @@ class RunFolder:
         """
         path = self._needed("summary.json")
         try:
-            return Summary.model_validate(read_sealed(path, SUMMARY_KIND))
+            return Summary.model_validate_json(json.dumps(read_sealed(path, SUMMARY_KIND)), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])

@@ -1,6 +1,6 @@
 """Profiles kept between runs, under a key of everything that they depend on.
 
-A profile is JSON in the user's cache folder (:mod:`hybridsplit.profiler.cache_folder`). Its name is a hash of the
+A profile is JSON in the user's cache folder (:mod:`hybridsplit.scenarios.cache_folder`). Its name is a hash of the
 scenario's sections that matter, of the files that those name, of the versions of the libraries that do the tracing and
 of our own sources: when any of them changes, so does the key, and an old file is never read again. A file that is not
 as it was written is dropped, and the model profiled again.
@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from hybridsplit.profiler.batch_worth import measures_noise_scale
-from hybridsplit.profiler.cache_folder import cache_folder
 from hybridsplit.profiler.costs import NO_WORK, BlockCost, OperatorCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
-from hybridsplit.profiler.kept_files import keep, kept, private_folder
+from hybridsplit.profiler.kept_files import keep, kept
 from hybridsplit.profiler.own_sources import own_sources
 from hybridsplit.profiler.plugin_sources import plugin_sources
 from hybridsplit.profiler.profiles import BatchProfile, Choice, FallOrder, ModelProfile
+from hybridsplit.scenarios.cache_folder import cache_folder, private_folder
 from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.schema import Scenario
 

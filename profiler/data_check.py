@@ -10,9 +10,9 @@ import contextlib
 import json
 import warnings
 
-from hybridsplit.profiler.cache_folder import cache_folder
 from hybridsplit.profiler.profiles import OnProgress
 from hybridsplit.runtime.data.dealing import check_number
+from hybridsplit.scenarios.cache_folder import cache_folder
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import Scenario

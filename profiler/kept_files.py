@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,25 +12,9 @@ from hybridsplit.scenarios.contracts.files import write_whole
 from hybridsplit.scenarios.contracts.sealed import Kind, read_sealed, sealed_text
 from hybridsplit.scenarios.errors import ContractError, Notice
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _NOT_AS_WRITTEN = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
 
 Value = TypeVar("Value")
-
-
-def private_folder(path: Path) -> Path:
-    """Make a folder that only its user can enter, or make it so.
-
-    Raises
-    ------
-    OSError
-        If it cannot be made, or belongs to another user.
-    """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mode = path.stat().st_mode
-    if mode & _OTHERS:
-        path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
-    return path
 
 
 def keep(path: Path, key: str, document: Mapping[str, Any]) -> None:

@@ -60,9 +60,7 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
     alike: dict[tuple[str, tuple[int, ...]], list[Client]] = {}
     for client in scenario.expanded_clients():
         alike.setdefault((client.group, sizes[client.id]), []).append(client)
-    clients = [client for group in alike.values() for client in group]
-    memory = _memory_of(scenario)
-    rows = _client_rows(by_device, clients, [sizes[client.id] for client in clients], memory, scenario)
+    rows = _client_rows(by_device, alike, _memory_of(scenario), scenario)
     pilot = scenario.objective.pilot
     if pilot is None:
         return OptionTable(rows)
@@ -105,31 +103,35 @@ def server_device(server: Server, scenario: Scenario) -> Device:
 
 def _client_rows(
     by_device: dict[str, pd.DataFrame],
-    clients: list[Client],
-    sizes: list[tuple[int, ...]],
+    alike: Mapping[tuple[str, tuple[int, ...]], Sequence[Client]],
     memory: Mapping[str, MemoryTrace],
     scenario: Scenario,
 ) -> OptionRows:
-    """Rows of all clients, at the batch sizes that each can choose; worked out once a device, budget and choice."""
+    """Rows of all clients, by group and the batch sizes that each can choose; worked out once a kind of clients."""
     kinds: list[pd.DataFrame] = []
     places: dict[tuple[object, ...], IntArray] = {}
     num_rows = 0
     of_client: list[IntArray] = []
-    for client, its_sizes in zip(clients, sizes, strict=True):
-        trace = memory.get(client.id)
-        met = None if trace is None else (client.memory, client.link)
-        key = (client.device, client.memory_budget_bytes, its_sizes, repr(met), id(trace))
-        if key not in places:
-            rows = by_device[client.device]
-            rows = rows[rows["batch_size"].isin(its_sizes)]
-            budget_bytes = client.memory_budget_bytes
-            own = _within(rows, budget_bytes, budget_bytes if trace is None else trace.least_bytes)
-            if trace is not None and client.memory is not None:
-                own = with_ladders(own, rows, trace, client, len(clients), scenario)
-            kinds.append(own.assign(device=client.device))
-            places[key] = np.arange(num_rows, num_rows + len(own))
-            num_rows += len(own)
-        of_client.append(places[key])
+    clients = [client for group in alike.values() for client in group]
+    for (_, its_sizes), group in alike.items():
+        first, places_of_group = group[0], len(of_client) + len(group)
+        # A recording of memory is each client's own; without one the clients of a group have the same rows.
+        for client in group if memory else (first,):
+            trace = memory.get(client.id)
+            met = None if trace is None else (client.memory, client.link)
+            key = (client.device, client.memory_budget_bytes, its_sizes, repr(met), id(trace))
+            if key not in places:
+                rows = by_device[client.device]
+                rows = rows[rows["batch_size"].isin(its_sizes)]
+                budget_bytes = client.memory_budget_bytes
+                own = _within(rows, budget_bytes, budget_bytes if trace is None else trace.least_bytes)
+                if trace is not None and client.memory is not None:
+                    own = with_ladders(own, rows, trace, client, len(clients), scenario)
+                kinds.append(own.assign(device=client.device))
+                places[key] = np.arange(num_rows, num_rows + len(own))
+                num_rows += len(own)
+            of_client.append(places[key])
+        of_client += [of_client[-1]] * (places_of_group - len(of_client))
     whose = np.repeat(np.arange(len(clients)), [len(rows) for rows in of_client])
     own_columns = {
         "client": np.array([client.id for client in clients], dtype=object),

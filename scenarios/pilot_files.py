@@ -15,7 +15,8 @@ from hybridsplit.scenarios.errors import AlteredError, ContractError, ScenarioEr
 from hybridsplit.scenarios.sections.pilot import PilotConstants
 from hybridsplit.scenarios.shown import shown
 
-PILOT_SCHEMA_VERSION = 1
+PILOT_SCHEMA_VERSION = 2
+"""1 had constants of another formula, with rounds divided and not multiplied."""
 _KIND = Kind("constants that 'hybridsplit pilot --out' wrote", PILOT_SCHEMA_VERSION, "run 'hybridsplit pilot' again")
 
 

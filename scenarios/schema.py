@@ -8,15 +8,13 @@ unit (``512 MiB``) or a bare number in it. Attribute docstrings become the descr
 
 import hashlib
 import json
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.agreement import disagreements
 from hybridsplit.scenarios.devices import Device
+from hybridsplit.scenarios.expansion import Client, expanded
 from hybridsplit.scenarios.model_variants import variant_problems
 from hybridsplit.scenarios.sections.base import Identifier, PositiveFloat, Section
 from hybridsplit.scenarios.sections.data import (
@@ -39,7 +37,6 @@ from hybridsplit.scenarios.sections.data import (
     TextSource,
     TextTable,
 )
-from hybridsplit.scenarios.sections.memory import MemoryOverTime, memory_over_time
 from hybridsplit.scenarios.sections.model import Model
 from hybridsplit.scenarios.sections.network import (
     LINK_MODELS,
@@ -133,23 +130,6 @@ class Faults(Section):
     ``ray`` executor can enforce it."""
     worker_retries: Annotated[int, Field(ge=0, le=100)] = 3
     """How often in a row work is repeated after its worker has died, before the client counts as failed."""
-
-
-@dataclass(frozen=True)
-class Client:
-    """One client of an expanded scenario; ``data_weight`` sums to 1 over clients."""
-
-    id: str
-    group: str
-    device: str
-    memory_budget_bytes: int
-    link: AnyLink
-    data_weight: float
-    min_cut: int
-    energy_cap_j: float | None = None
-    drop_price_s: float | None = None
-    ray_resource: str | None = None
-    memory: MemoryOverTime | None = None
 
 
 class Scenario(Section):
@@ -247,7 +227,7 @@ class Scenario(Section):
         known = self.__dict__.get(_EXPANDED)
         # A copy with other groups has what was kept for these.
         if known is None or known[0] is not self.clients:
-            known = self.__dict__[_EXPANDED] = self.clients, tuple(_expanded(self.clients))
+            known = self.__dict__[_EXPANDED] = self.clients, tuple(expanded(self.clients))
         return cast("tuple[Client, ...]", known[1])
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -283,26 +263,6 @@ class Scenario(Section):
 
 _EXPANDED = "expanded clients"
 """Under which a scenario keeps its clients; no field can have this name."""
-
-
-def _expanded(groups: tuple[ClientGroup, ...]) -> Iterator[Client]:
-    total = math.fsum(group.count * group.data_share for group in groups)
-    for group in groups:
-        digits, weight = len(str(group.count - 1)), group.data_share / total
-        for index in range(group.count):
-            yield Client(
-                id=f"{group.group}-{index:0{digits}d}",
-                group=group.group,
-                device=group.device,
-                memory_budget_bytes=group.memory_budget_bytes,
-                link=group.link,
-                data_weight=weight,
-                min_cut=group.min_cut,
-                energy_cap_j=group.energy_cap_j,
-                drop_price_s=group.drop_price_s,
-                ray_resource=group.ray_resource,
-                memory=None if group.memory_trace is None else memory_over_time(group.memory_trace),
-            )
 
 
 def _rebuild() -> None:

@@ -7,8 +7,10 @@ parser's events refuses text that would be far larger than it looks.
 
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +82,28 @@ def strict_yaml(text: str) -> Any:
         In the words of its parser in Python, if the text is no such document.
     """
     try:
-        _check_size(text)
-        return yaml.load(text, Loader=_FastStrictLoader)  # noqa: S506
+        with _without_collections():
+            _check_size(text)
+            return yaml.load(text, Loader=_FastStrictLoader)  # noqa: S506
     except TooLargeError:
         raise
     except Exception:  # whatever it is, the other parser says it, unless that would take long
         if len(text) > _EXPLAINED_CHARACTERS:
             raise
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Let the garbage collector rest: what is read has no cycles, and to walk it again and again takes longer."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def read_limited(path: Path) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from hybridsplit.scenarios.contracts.alike import alike
+from hybridsplit.scenarios.contracts.client_plan import for_alike_clients
 from hybridsplit.scenarios.contracts.ladder import parse_ladder
 from hybridsplit.scenarios.contracts.options import TARGET_COLUMNS
 from hybridsplit.scenarios.contracts.phases import Phase
@@ -29,7 +30,7 @@ from hybridsplit.solver.problem.links import dedicated_s
 from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.search.joint import SearchResult
 from hybridsplit.solver.shares.solution import ShareSolution
-from hybridsplit.solver.shares.timing import Timing, timing_of
+from hybridsplit.solver.shares.timing import Timing
 
 LATE_AFTER_ROUNDS = 2.0
 """A deadline that nothing is known about, in planned rounds."""
@@ -55,6 +56,8 @@ class Decision:
         Name of the strategy.
     claims_optimality
         Whether it may be called optimal.
+    timing
+        When clients end, and what they wait for.
     reasons
         [N] why every client got its option.
     notes
@@ -71,6 +74,7 @@ class Decision:
     bounds: SearchResult
     strategy: str
     claims_optimality: bool
+    timing: Timing
     reasons: Sequence[str]
     notes: tuple[str, ...]
     marginals: tuple[Marginal, ...]
@@ -87,8 +91,7 @@ def assemble(problem: PlanningProblem, decision: Decision) -> Plan:
     decision
         What was decided.
     """
-    rows, bounds = decision.rows, decision.bounds
-    timing = timing_of(problem, rows, decision.solution.shares, decision.schedule)
+    rows, bounds, timing = decision.rows, decision.bounds, decision.timing
     kept = np.flatnonzero(~problem.is_dropped[rows])
     latency_s = float(timing.latency_s[kept].max())
     progress, gain = math.fsum(problem.weighted_progress[rows]), math.fsum(problem.gain[rows])
@@ -188,7 +191,7 @@ def _client_plans(
     else:
         table = table.drop(columns=[name for name in TARGET_COLUMNS if name in table])
     ahead = problem.staleness[rows] > 0
-    on_the_way_s = propagation_s(table, problem.client_index[rows], problem.scenario)
+    on_the_way_s = propagation_s(table, problem.client_index[rows], problem.clients, problem.scenario)
     alone_s = work.latency_s(np.where(own[:, None] & np.array([True, True, False]), 1.0, shares))
     overlapped_s = np.where(ahead, np.maximum(alone_s - timing.latency_s, 0.0), -1.0)
     number = {reason: i for i, reason in enumerate(dict.fromkeys(reasons))}
@@ -219,7 +222,7 @@ def _client_plans(
         for row, i in zip(chosen, kept[first].tolist(), strict=True)
     ]
     ids = table["client"].iloc[kept].tolist()
-    return [plans[one].model_copy(update={"id": name}) for one, name in zip(kind.tolist(), ids, strict=True)]
+    return for_alike_clients(plans, kind.tolist(), ids)
 
 
 def _shared_s(whole_s: FloatArray, share: FloatArray) -> FloatArray:

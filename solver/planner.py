@@ -100,7 +100,7 @@ def make_plan(
         known = bounds or proposal.bounds or search(problem, effort.starting_at(proposal.rows))
     solution = _shares(problem, proposal)
     schedule = proposal.schedule or Simultaneous()
-    latency_s = float(timing_of(problem, proposal.rows, solution.shares, schedule).latency_s.max())
+    timing = timing_of(problem, proposal.rows, solution.shares, schedule)
     # Nothing is known of savings where batches overlap, where none are claimed, or where they would take too long.
     is_valued = chosen.claims_optimality and not effort.is_over and problem.num_clients <= _VALUED_CLIENTS
     if is_valued and not problem.staleness.any():
@@ -115,7 +115,8 @@ def make_plan(
         bounds=known,
         strategy=chosen.name,
         claims_optimality=chosen.claims_optimality,
-        reasons=_reasons(problem, proposal, schedule, latency_s, found),
+        timing=timing,
+        reasons=_reasons(problem, proposal, schedule, float(timing.latency_s.max()), found),
         notes=(
             *remarks,
             *proposal.notes,

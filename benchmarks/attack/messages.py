@@ -80,7 +80,7 @@ def _cases(document: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield key, what, f"{key}={value}"
         yield key, "misspelt", f"{key}x=1"
         yield key, "with a hyphen", f"{key.replace('_', '-')}-=1"
-        here = document
+        here: Any = document
         for part in path:
             here = here[int(part)] if isinstance(here, list) else here[part]
         if isinstance(here, dict):

@@ -62,7 +62,13 @@ def compare(
     from hybridsplit.scenarios.schema import Scenario
 
     asked = [name.strip() for name in (strategies or "").split(",") if name.strip()]
-    check_study_options(train=train, seeds=seeds, rounds=rounds, out=out, log=log or [])
+    how = {
+        "--executor": "" if executor is ExecutorName.RAY else executor.value,
+        "--workers": workers,
+        "--address": address,
+        "--torch-device": "" if torch_device is TorchDevice.CPU else torch_device.value,
+    }
+    check_study_options(train=train, seeds=seeds, rounds=rounds, out=out, log=log or [], how=how)
     check_logs(log or [])
     overrides = [*(overrides or []), *(relaxed_overrides(scenario, overrides) if relax is not None else [])]
     loaded = load_task(scenario, overrides)

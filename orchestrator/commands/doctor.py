@@ -25,9 +25,14 @@ def doctor(
     from hybridsplit.orchestrator.doctor.machine import look_at_this_machine
     from hybridsplit.orchestrator.views.doctor import check_table, verdict
     from hybridsplit.scenarios.errors import ExitCode
-    from hybridsplit.scenarios.loader import load_scenario
+    from hybridsplit.scenarios.loader import load_scenario, load_task
+    from hybridsplit.scenarios.relays.schema import RelayScenario
+    from hybridsplit.scenarios.schema import Scenario
 
-    loaded = None if scenario is None else load_scenario(scenario, overrides or [])
+    loaded: Scenario | RelayScenario | None = None
+    if scenario is not None:
+        task = load_task(scenario, overrides or [])
+        loaded = task if isinstance(task, RelayScenario) else load_scenario(scenario, overrides or [])
     files = {} if loaded is None else named_files(loaded)
     here = look_at_this_machine(tuple(files.values()))
     checks = list(checks_here(here, files))

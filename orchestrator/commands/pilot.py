@@ -34,6 +34,10 @@ def pilot(
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=2, help="Most rounds of a pilot; those of the scenario by default.")
     ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", min=1, max=20, help="Seeds that every pilot is run at; more of them lessen the noise."),
+    ] = 1,
     only_costs: Annotated[bool, typer.Option("--costs", help="Print what the pilots would cost, and stop.")] = False,
     executor: ExecutorOption = ExecutorName.INLINE,
     workers: WorkersOption = None,
@@ -48,9 +52,10 @@ def pilot(
     from hybridsplit.scenarios.pilot_files import write_pilot_file
 
     with progress_bar(f"designing pilots of {loaded.name}") as show:
-        design = design_pilots(loaded, options, number, rounds or loaded.training.rounds, show)
+        design = design_pilots(loaded, options, number, rounds or loaded.training.rounds, show, num_seeds=seeds)
     costs: dict[str, Any] = {
         "pilots": len(design.pilots),
+        "seeds": len(design.seeds),
         "rounds": design.num_rounds,
         "simulated_s": design.seconds,
         "of_run": design.of_run,
@@ -63,8 +68,8 @@ def pilot(
         return
     settings = RunSettings(executor.value, workers or default_workers())
     folder = out.with_name(f"{out.stem}-runs")
-    with progress_bar(f"pilots of {loaded.name}") as show, worker_pool(loaded, settings) as pool:
-        study = run_pilots(loaded, design, pool, folder, show)
+    with progress_bar(f"pilots of {loaded.name}") as show:
+        study = run_pilots(loaded, options, design, lambda own: worker_pool(own, settings), folder, show)
     writing(out, lambda: write_pilot_file(out, study.constants, list(study.runs)))
     if as_json:
         print_json({"costs": costs, "constants": study.constants.model_dump(mode="json"), "runs": list(study.runs)})

@@ -12,7 +12,7 @@ from hybridsplit.orchestrator.commands.options import writing
 from hybridsplit.orchestrator.console import print_json, progress_bar, stderr, stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hybridsplit.orchestrator.logs.opening import RoundLogs
     from hybridsplit.orchestrator.pipeline import RunSettings
@@ -30,9 +30,22 @@ class Relaxed(StrEnum):
 
 
 def check_study_options(
-    *, train: bool, seeds: int | None, rounds: int | None, out: Path | None, log: Sequence[str]
+    *,
+    train: bool,
+    seeds: int | None,
+    rounds: int | None,
+    out: Path | None,
+    log: Sequence[str],
+    how: Mapping[str, str | int | None],
 ) -> None:
-    """Refuse options of a study where none is made.
+    """Refuse options of training where there is none, and of a study where none is made.
+
+    Parameters
+    ----------
+    train, seeds, rounds, out, log
+        Options of ``compare``.
+    how
+        By option, how to train, where that is stated; None or empty where it is not.
 
     Raises
     ------
@@ -45,6 +58,8 @@ def check_study_options(
         raise UsageError("--seeds: needs --run, since seeds matter to training alone: add --run")
     if log and not train:
         raise UsageError("--log: needs --run, since only training has rounds to write: add --run")
+    if not train and (idle := [name for name, value in how.items() if value]):
+        raise UsageError(f"{', '.join(idle)}: needs --run, since without it nothing is trained: add --run")
     for name, value in (("--rounds", rounds), ("--out", out)):
         if value is not None and seeds is None:
             raise UsageError(f"{name}: needs --seeds, the number of seeds to train at: add --run --seeds 5")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hybridsplit.orchestrator.doctor.machine import PACKAGES, Machine
+from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.units import counted, format_bytes
 from hybridsplit.scenarios.user_code import UserFunction
@@ -64,7 +66,7 @@ class Node:
     trouble: str = ""
 
 
-def named_files(scenario: Scenario) -> dict[str, str]:
+def named_files(scenario: Scenario | RelayScenario) -> dict[str, str]:
     """Return the files and folders of a scenario that its workers read, by key; names on the hub are none.
 
     Parameters
@@ -149,7 +151,7 @@ def checks_of_node(node: Node, driver: Machine, files: Mapping[str, str]) -> Ite
         )  # fmt: skip
 
 
-def checks_of_cluster(nodes: Sequence[Node], scenario: Scenario | None) -> Iterator[Check]:
+def checks_of_cluster(nodes: Sequence[Node], scenario: Scenario | RelayScenario | None) -> Iterator[Check]:
     """Check what the machines offer together.
 
     Parameters
@@ -161,16 +163,26 @@ def checks_of_cluster(nodes: Sequence[Node], scenario: Scenario | None) -> Itera
     """
     cores = sum(node.resources.get("CPU", 0.0) for node in nodes)
     groups = () if scenario is None else scenario.clients
-    if scenario is None or any(group.ray_resource is None for group in groups):
+    machines = scenario.network.machines() if isinstance(scenario, RelayScenario) else {}
+    if scenario is None or any(group.ray_resource is None for group in groups) or None in machines.values():
         found = f"{cores:g} on {counted(len(nodes), 'machine')}"
         remedy = "join a machine with 'ray start --address=HEAD:PORT'"
-        yield Check("cluster", "cores", found, "1 or more for emulated clients", cores >= 1, remedy)
+        yield Check("cluster", "cores", found, "1 or more for what is emulated", cores >= 1, remedy)
     for resource in sorted({group.ray_resource for group in groups if group.ray_resource is not None}):
         units = sum(node.resources.get(resource, 0.0) for node in nodes)
         command = f"ray start --address=HEAD:PORT --num-cpus=0 --resources='{{\"{resource}\": 1}}'"
         yield Check(
             "cluster", f"resource {resource}", f"{units:g}", "1 or more (clients.ray_resource)", units >= 1,
             f"join the device with: {command}",
+        )  # fmt: skip
+    # Every machine of the network, and each of its replicas, takes one of its resource.
+    wanted = Counter(resource for resource in machines.values() if resource is not None)
+    for resource, count in sorted(wanted.items()):
+        units = sum(node.resources.get(resource, 0.0) for node in nodes)
+        command = f"ray start --address=HEAD:PORT --resources='{{\"{resource}\": {count}}}'"
+        yield Check(
+            "cluster", f"resource {resource}", f"{units:g}", f"{count} or more (network.nodes.ray_resource)",
+            units >= count, f"join the machine with: {command}",
         )  # fmt: skip
 
 

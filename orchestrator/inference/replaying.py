@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def report_again(folder: RunFolder) -> Path:
     plan = open_inference_plan(folder.path / "plan.json")
     document: dict[str, Any] = read_sealed(folder.path / "summary.json", _SUMMARY_KIND)
     try:
-        summary = ReplaySummary.model_validate(document)
+        summary = ReplaySummary.model_validate_json(json.dumps(document), strict=True)
     except ValueError as error:
         raise ContractError(f"{folder.path / 'summary.json'}: {error}; {_SUMMARY_KIND.remedy}") from error
     with writing_to(folder.path, "make it writable"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import yaml
@@ -162,7 +163,7 @@ def relay_report_again(folder: RunFolder) -> Path:
     plan = open_relay_plan(folder.path / "plan.json")
     document = read_sealed(folder.path / "summary.json", _SUMMARY_KIND)
     try:
-        summary = RelaySummary.model_validate(document)
+        summary = RelaySummary.model_validate_json(json.dumps(document), strict=True)
     except ValueError as error:
         raise ContractError(f"{folder.path / 'summary.json'}: {error}; {_SUMMARY_KIND.remedy}") from error
     rounds = folder.rounds()

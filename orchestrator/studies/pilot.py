@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybridsplit.orchestrator.studies.pilot_design import Pilot, choose_pilots
+from hybridsplit.orchestrator.studies.pilot_design import Pilot, choose_pilots, terms_of_plan
+from hybridsplit.profiler.pooled_rounds import pooled_rounds
 from hybridsplit.profiler.rounds_fit import Observation, fit_rounds, held_out_error
-from hybridsplit.profiler.rounds_to import reaches, rounds_to
+from hybridsplit.profiler.rounds_to import reaches
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.errors import ContractError, UsageError
 from hybridsplit.scenarios.schema import PilotConstants, Scenario
@@ -47,8 +48,12 @@ class Design:
         That over the simulated seconds of the run that is planned, by its best plan for progress.
     drift
         ``ζ²`` of clients, where it matters.
+    skew
+        ``δ`` of clients: how unlike their labels are to those of all.
+    seeds
+        Seeds that every pilot is run at, the scenario's own first.
     block_share
-        By block, its share of the trainable parameters.
+        By block, its share of the blocks that have something to train.
     """
 
     pilots: tuple[Pilot, ...]
@@ -56,7 +61,9 @@ class Design:
     seconds: float
     of_run: float
     drift: Mapping[str, float]
+    skew: Mapping[str, float]
     block_share: tuple[float, ...]
+    seeds: tuple[int, ...]
 
     @property
     def is_worth_it(self) -> bool:
@@ -73,7 +80,7 @@ class PilotStudy:
     constants
         The fitted constants.
     runs
-        By pilot: its options, terms, curve, and rounds to the target (None if it was not reached).
+        By seed and pilot: its options, terms, curve, and rounds to the target (None if it was not reached).
     """
 
     constants: PilotConstants
@@ -104,6 +111,8 @@ def design_pilots(
     number: int,
     num_rounds: int,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
+    *,
+    num_seeds: int = 1,
 ) -> Design:
     """Choose pilots, and say what they cost.
 
@@ -115,6 +124,8 @@ def design_pilots(
         Pilots, and most rounds of each.
     on_progress
         Called with what is being done and the share that is done, in [0, 1].
+    num_seeds
+        Seeds that every pilot is run at.
 
     Raises
     ------
@@ -124,15 +135,17 @@ def design_pilots(
         If the scenario states no target.
     """
     target_of(scenario)
-    terms, drift = _terms(scenario, options)
+    terms, drift, skew = _terms(scenario, options)
     on_progress(f"{number} plans to try", 0.5)
     pilots = tuple(choose_pilots(scenario, options, terms, number))
-    seconds = math.fsum(pilot.plan.round_latency_s for pilot in pilots) * num_rounds
+    seconds = math.fsum(pilot.plan.round_latency_s for pilot in pilots) * num_rounds * num_seeds
     whole_s = pilots[0].plan.round_latency_s * scenario.training.rounds
-    return Design(pilots, num_rounds, seconds, seconds / whole_s, drift, tuple(terms.block_share.tolist()))
+    shares, seeds = tuple(terms.block_share.tolist()), tuple(range(scenario.seed, scenario.seed + num_seeds))
+    return Design(pilots, num_rounds, seconds, seconds / whole_s, drift, skew, shares, seeds)
 
 
-def _terms(scenario: Scenario, options: OptionTable) -> tuple[Terms, Mapping[str, float]]:
+def _terms(scenario: Scenario, options: OptionTable) -> tuple[Terms, Mapping[str, float], Mapping[str, float]]:
+    from hybridsplit.profiler.label_skew import client_skew
     from hybridsplit.profiler.options import block_costs, profiled_model
     from hybridsplit.profiler.target_gain import terms_of
 
@@ -141,24 +154,29 @@ def _terms(scenario: Scenario, options: OptionTable) -> tuple[Terms, Mapping[str
         from hybridsplit.profiler.client_drift import client_drift
 
         drift = client_drift(scenario)
-    return terms_of(options.table, scenario, block_costs(profiled_model(scenario)), drift), drift
+    skew = client_skew(scenario)
+    return terms_of(options.table, scenario, block_costs(profiled_model(scenario)), drift, skew), drift, skew
 
 
 def run_pilots(
     scenario: Scenario,
+    options: OptionTable,
     design: Design,
-    executor: Executor[Any],
+    open_executor: Callable[[Scenario], Executor[Any]],
     folder: Path,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> PilotStudy:
     """Run the pilots that have not been run, and fit the constants to all.
 
+    A seed other than the scenario's own deals the data otherwise; a pilot in which a client then has less than a batch
+    is not run at it.
+
     Parameters
     ----------
-    scenario, design
-        The scenario, and what to run.
-    executor
-        An entered executor.
+    scenario, options, design
+        The scenario, its option table, and what to run.
+    open_executor
+        Makes an executor of a scenario, which is entered here: one for every seed.
     folder
         Where the curve of every pilot is kept; those that are there already are not run again.
     on_progress
@@ -174,22 +192,55 @@ def run_pilots(
         If training fails.
     """
     target, rising = target_of(scenario)
-    runs, observations = [], []
-    for place, pilot in enumerate(design.pilots):
-        on_progress(f"pilot {place + 1} of {len(design.pilots)}", place / len(design.pilots))
-        curve = _curve(scenario, pilot.plan, design.num_rounds, executor, folder)
-        rounds = rounds_to(curve, target, rising=rising)
-        observations.append(Observation(pilot.terms, rounds, len(curve), pilot.is_check))
-        runs.append(
-            {
-                "options": [[client.id, *client.key] for client in pilot.plan.clients],
-                "terms": dict(zip(CONSTANTS, pilot.terms, strict=True)),
-                "is_check": pilot.is_check,
-                "curve": curve,
-                "rounds_to_target": rounds if math.isfinite(rounds) else None,
-            }
-        )
-    return PilotStudy(fitted(scenario, observations, design), tuple(runs))
+    runs: list[dict[str, Any]] = []
+    for turn, seed in enumerate(design.seeds):
+        own = scenario.model_copy(update={"seed": seed})
+        all_terms = [pilot.terms for pilot in design.pilots]
+        if seed != scenario.seed:  # another seed deals the data otherwise
+            terms, _, _ = _terms(own, options)
+            all_terms = [terms_of_plan(pilot.plan, options, terms) for pilot in design.pilots]
+        with open_executor(own) as executor:
+            for place, pilot in enumerate(design.pilots):
+                if turn and not _has_batches(own, pilot.plan):
+                    continue
+                done = (turn * len(design.pilots) + place) / (len(design.pilots) * len(design.seeds))
+                on_progress(f"pilot {place + 1} of {len(design.pilots)}, seed {seed}", done)
+                runs.append(
+                    {
+                        "pilot": place,
+                        "seed": seed,
+                        "options": [[client.id, *client.key] for client in pilot.plan.clients],
+                        "terms": dict(zip(CONSTANTS, all_terms[place], strict=True)),
+                        "is_check": pilot.is_check,
+                        "curve": _curve(own, pilot.plan, design.num_rounds, executor, folder),
+                    }
+                )
+    all_rounds = pooled_rounds([run["curve"] for run in runs], target, rising=rising)
+    for run, rounds in zip(runs, all_rounds, strict=True):
+        run["rounds_to_target"] = rounds if math.isfinite(rounds) else None
+    return PilotStudy(fitted(scenario, [observation_of(run) for run in runs], design), tuple(runs))
+
+
+def _has_batches(scenario: Scenario, plan: Plan) -> bool:
+    """Whether every client has data for one batch of its plan, as another seed deals them."""
+    from hybridsplit.runtime.data.partition import partition
+    from hybridsplit.runtime.data.sources import load_dataset
+
+    dealt = partition(load_dataset(scenario).train, scenario)
+    return all(len(dealt[client.id]) >= client.batch_size for client in plan.clients)
+
+
+def observation_of(run: Mapping[str, Any]) -> Observation:
+    """Return what the fit needs of a run of a pilot.
+
+    Parameters
+    ----------
+    run
+        As in :attr:`PilotStudy.runs`.
+    """
+    rounds = math.inf if run["rounds_to_target"] is None else run["rounds_to_target"]
+    terms = tuple(run["terms"][name] for name in CONSTANTS)
+    return Observation(terms, rounds, len(run["curve"]), run["is_check"], run["pilot"])
 
 
 def fitted(scenario: Scenario, observations: Sequence[Observation], design: Design) -> PilotConstants:
@@ -212,15 +263,18 @@ def fitted(scenario: Scenario, observations: Sequence[Observation], design: Desi
     model = fit_rounds(observations)
     error = held_out_error(observations)
     return PilotConstants(
+        formula=2,
         target_accuracy=scenario.objective.target_accuracy,
         target_score=scenario.objective.target_score,
         target_loss=scenario.objective.target_loss,
         rounds=model.rounds,
         not_identified=model.not_identified,  # type: ignore[arg-type]
         held_out_error=error,
-        num_pilots=len(observations),
+        num_pilots=len(design.pilots),
+        num_seeds=len(design.seeds),
         block_share=design.block_share,
         client_drift=dict(design.drift),
+        client_skew=dict(design.skew),
         fitted_for=scenario.convergence_facts(),
         **dict(zip(CONSTANTS, model.constants, strict=True)),
     )
@@ -236,7 +290,7 @@ def _curve(scenario: Scenario, plan: Plan, num_rounds: int, executor: Executor[A
     from hybridsplit.scenarios.contracts.assignment import assignments_of
 
     target, rising = target_of(scenario)
-    facts = [plan.scenario_hash, num_rounds, [[c.id, *c.key] for c in plan.clients]]
+    facts = [plan.scenario_hash, scenario.seed, num_rounds, [[c.id, *c.key] for c in plan.clients]]
     file = folder / f"pilot-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.json"
     if file.is_file():
         return _kept(file)

@@ -40,7 +40,7 @@ class Pilot:
     plan
         The plan.
     terms
-        [5] sums of its terms, in the order of :data:`hybridsplit.scenarios.sections.pilot.CONSTANTS`.
+        [7] sums of its terms, in the order of :data:`hybridsplit.scenarios.sections.pilot.CONSTANTS`.
     is_check
         Whether the constants are first fitted without it, to see how far they are from its rounds.
     """
@@ -121,12 +121,11 @@ def choose_pilots(scenario: Scenario, options: OptionTable, terms: Terms, number
         If the scenario has no plan.
     """
     bounds = compute_bounds(scenario, options)
-    places = {key: row for row, key in enumerate(zip(*(options.table[c].tolist() for c in OPTION_KEY), strict=True))}
-    found = [_pilot(make_plan(scenario, options, bounds=bounds), places, terms)]
+    found = [_pilot(make_plan(scenario, options, bounds=bounds), options, terms)]
     for draw in range(_CANDIDATES):
         seed = stream_seed(scenario.seed, "pilot", draw)
         try:
-            found.append(_pilot(make_plan(scenario, options, Drawn(seed), bounds=bounds), places, terms))
+            found.append(_pilot(make_plan(scenario, options, Drawn(seed), bounds=bounds), options, terms))
         except InfeasibleError:
             continue
     distinct = list({one.terms: one for one in reversed(found)}.values())[::-1]
@@ -137,8 +136,32 @@ def choose_pilots(scenario: Scenario, options: OptionTable, terms: Terms, number
     return [*(distinct[place] for place in learned), *(replace(distinct[place], is_check=True) for place in checks)]
 
 
-def _pilot(plan: Plan, places: dict[tuple[object, ...], int], terms: Terms) -> Pilot:
-    return Pilot(plan, plan_terms(terms, [places[(client.id, *client.key)] for client in plan.clients]))
+def _pilot(plan: Plan, options: OptionTable, terms: Terms) -> Pilot:
+    return Pilot(plan, terms_of_plan(plan, options, terms))
+
+
+def terms_of_plan(plan: Plan, options: OptionTable, terms: Terms) -> tuple[float, ...]:
+    """Sum the terms of a plan.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    options
+        The option table that it takes its rows from.
+    terms
+        Terms of the rows of that table.
+
+    Returns
+    -------
+    tuple of float
+        As of :func:`plan_terms`.
+    """
+    chosen = [(client.id, *client.key) for client in plan.clients]
+    wanted = set(chosen)
+    keys = zip(*(options.table[column].tolist() for column in OPTION_KEY), strict=True)
+    places = {key: row for row, key in enumerate(keys) if key in wanted}
+    return plan_terms(terms, [places[key] for key in chosen])
 
 
 def plan_terms(terms: Terms, rows: Sequence[int]) -> tuple[float, ...]:
@@ -154,7 +177,7 @@ def plan_terms(terms: Terms, rows: Sequence[int]) -> tuple[float, ...]:
     Returns
     -------
     tuple of float
-        [5] in the order of :data:`hybridsplit.scenarios.sections.pilot.CONSTANTS`.
+        [7] in the order of :data:`hybridsplit.scenarios.sections.pilot.CONSTANTS`.
     """
     taken = np.asarray(rows)
     depth = int(terms.depth[taken].min())
@@ -165,6 +188,8 @@ def plan_terms(terms: Terms, rows: Sequence[int]) -> tuple[float, ...]:
         float(terms.block_share[:depth].sum()) * present,
         float(terms.estimate_noise[taken].sum()) if depth else 0.0,
         float(terms.drift[taken].sum()),
+        float(terms.untrained_skew[taken].sum()),
+        float(terms.block_share[:depth].sum()) * float(terms.batch_noise[taken].sum()),
     )
 
 

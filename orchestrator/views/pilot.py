@@ -17,6 +17,8 @@ _WORDS = {
     "untrained_blocks": "blocks that no client trains exactly",
     "estimate_noise": "noise of zeroth-order estimates",
     "drift": "clients drifting apart",
+    "untrained_noise": "noise of batches above such blocks",
+    "untrained_skew": "labels missing behind blocks that few clients train",
 }
 
 
@@ -29,9 +31,10 @@ def cost_line(design: Design) -> str:
         What is about to be run.
     """
     share = f"{design.of_run:.1%} of" if design.of_run < 1 else f"{design.of_run:.1f} times"
+    at_seeds = f" at {len(design.seeds)} seeds" if len(design.seeds) > 1 else ""
     line = (
-        f"{len(design.pilots)} pilots of at most {design.num_rounds} rounds: up to {format_seconds(design.seconds)} of "
-        f"simulated time, {share} the run that they plan"
+        f"{len(design.pilots)} pilots{at_seeds} of at most {design.num_rounds} rounds: up to "
+        f"{format_seconds(design.seconds)} of simulated time, {share} the run that they plan"
     )
     if design.is_worth_it:
         return line
@@ -50,17 +53,16 @@ def study_lines(study: PilotStudy) -> list[str]:
     """
     constants = study.constants
     lines = []
-    for place, run in enumerate(study.runs):
+    for run in study.runs:
         rounds = run["rounds_to_target"]
         reached = f"target not reached in {len(run['curve'])} rounds" if rounds is None else f"{rounds:.1f} rounds"
-        lines.append(f"pilot {place + 1:>2}: {reached}{', a check' if run['is_check'] else ''}")
-    lines.append(
-        f"with nothing in the way: {constants.rounds:.2f} rounds; what is in the way, at most in these pilots:"
-    )
+        seed = f", seed {run['seed']}" if constants.num_seeds > 1 else ""
+        lines.append(f"pilot {run['pilot'] + 1:>2}{seed}: {reached}{', a check' if run['is_check'] else ''}")
+    lines.append(f"with nothing in the way: {constants.rounds:.2f} rounds; what adds to them, at most in these pilots:")
     for name in CONSTANTS:
         most = max(run["terms"][name] for run in study.runs) * getattr(constants, name)
-        taken = "not identified" if name in constants.not_identified else f"{most:.0%} of the way"
-        lines.append(f"  {_WORDS[name]:<45} {taken}")
+        taken = "not identified" if name in constants.not_identified else f"{most * constants.rounds:.1f} rounds"
+        lines.append(f"  {_WORDS[name]:<51} {taken}")
     error = constants.held_out_error
     if error is None or not math.isfinite(error):
         lines.append("held-out error: unknown, so that expected progress stands in for the constants")

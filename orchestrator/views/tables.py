@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -15,6 +16,7 @@ from hybridsplit.orchestrator.memory_words import ladder_line
 from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.scores import ACCURACY
 from hybridsplit.scenarios.units import format_bytes_of, format_joules, format_seconds
@@ -125,10 +127,10 @@ def worth_line(plan: Plan) -> str:
 def _rows(clients: Sequence[ClientPlan]) -> list[tuple[str, ClientPlan]]:
     if len(clients) <= _MOST_ROWS:
         return [(client.id, client) for client in clients]
+    placed = attrgetter(*PLACEMENT_COLUMNS)
     groups: dict[tuple[str, tuple[object, ...]], list[ClientPlan]] = {}
     for client in clients:
-        key = (client.id.rsplit("-", 1)[0], client.key)
-        groups.setdefault(key, []).append(client)
+        groups.setdefault((client.id.rsplit("-", 1)[0], placed(client)), []).append(client)
     return [
         (f"{key[0]} x{len(members)}" if len(members) > 1 else members[0].id, members[0])
         for key, members in groups.items()

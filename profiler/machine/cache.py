@@ -1,6 +1,6 @@
 """Machine profiles kept between runs: one versioned file a machine and scenario, under a lock.
 
-Kept in the user's folder for caches (:mod:`hybridsplit.profiler.cache_folder`). The name of a file is a hash of all
+Kept in the user's folder for caches (:mod:`hybridsplit.scenarios.cache_folder`). The name of a file is a hash of all
 that matters to the times in it, so that a new version of PyTorch, another thread count or another model is measured
 afresh.
 """
@@ -15,8 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from hybridsplit.profiler.cache_folder import CACHE_VARIABLE, cache_folder, platform_folder
-from hybridsplit.profiler.kept_files import keep, kept, private_folder
+from hybridsplit.profiler.kept_files import keep, kept
 from hybridsplit.profiler.machine.profile import (
     MACHINE_SCHEMA_VERSION,
     Machine,
@@ -24,6 +23,7 @@ from hybridsplit.profiler.machine.profile import (
     measure_machine,
     this_machine,
 )
+from hybridsplit.scenarios.cache_folder import CACHE_VARIABLE, cache_folder, platform_folder, private_folder
 from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.device_files import write_device_file
 from hybridsplit.scenarios.errors import UsageError

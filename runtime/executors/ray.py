@@ -225,7 +225,7 @@ class RayExecutor:
         dispatch = Dispatch(
             self._pool, task, self._scenario.faults, submit,
             lambda first, groups: added.append(add(self._model_server.actor, first, groups)), self._most_at_once,
-            self._on_death,
+            self._on_loss,
         )  # fmt: skip
         trained = dispatch.carry_out()
         self.events += dispatch.events
@@ -246,8 +246,8 @@ class RayExecutor:
         """Return what workers need to train groups, beyond these."""
         return ()
 
-    def _on_death(self) -> None:
-        """Take note that a process has died while groups were trained."""
+    def _on_loss(self) -> None:
+        """Take note that a process has died, or took too long, while groups were trained."""
 
     def _shared(self, handle: RayState, task: RoundTask) -> _Trained:
         """Train all clients side by side against one server model in a process of its own."""

@@ -82,8 +82,8 @@ class Dispatch:
         are trained.
     most_at_once
         Most groups that a worker may hold the contributions of.
-    on_death
-        Called when a worker died, or a process that it had called.
+    on_loss
+        Called when a worker died or was killed since it took too long, and when a process that it had called died.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class Dispatch:
         submit: Submit,
         on_trained: Callable[[int, Sequence[TrainedGroup]], None],
         most_at_once: int = 1,
-        on_death: Callable[[], None] = lambda: None,
+        on_loss: Callable[[], None] = lambda: None,
     ) -> None:
-        self._on_death = on_death
+        self._on_loss = on_loss
         self._pool, self._task, self._limits, self._submit = pool, task, faults, submit
         self._on_trained, self._num_reported = on_trained, 0
         # With a time limit chunks are single groups: only then is it known which group exceeded it.
@@ -225,7 +225,7 @@ class Dispatch:
     def _worker_died(self, slot: Slot, error: Exception) -> None:
         """Let other workers repeat the groups that it had not finished, to the same bits."""
         unfinished = self._replace(slot)
-        self._on_death()
+        self._on_loss()
         named = _names(Group(tuple(member for pending in unfinished for member in pending.group.members)))
         what = "a process that it called died" if isinstance(error, ray.exceptions.RayTaskError) else "a worker died"
         self._say(f"{what} while it trained {named} ({first_line(error)}); they are trained again")
@@ -249,6 +249,7 @@ class Dispatch:
         overdue = [slot for slot, queue in self._worker_queues.items() if queue.deadline_s <= now_s]
         for slot in overdue:
             pending, *next_ones = self._replace(slot)
+            self._on_loss()
             self._waiting.put_back(next_ones)
             self._say(f"{_names(pending.group)}: not finished in time; the worker was killed")
             observed = f"it had not finished after {self._limits.client_timeout_s:g} s"

@@ -44,6 +44,8 @@ class RelayHosts:
         Most processes of emulated machines.
     say
         Called with what has happened to them, in words.
+    answer_limit_s
+        Seconds within which a process in doubt has to answer.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class RelayHosts:
         nodes: Mapping[str, str | None],
         most: int,
         say: Callable[[str], None],
+        answer_limit_s: float = START_LIMIT_S,
     ) -> None:
         self._start, self._say, self._is_doubtful = start, say, False
+        self._answer_limit_s = answer_limit_s
         emulated = [node for node, resource in nodes.items() if resource is None]
         number = min(most, len(emulated))
         # Neighbours on a path work at the same time, so they go to different processes.
@@ -75,10 +79,10 @@ class RelayHosts:
             If a process cannot be kept alive.
         """
         for process in self._processes:
-            if process.actor is not None and self._has_died(process):
+            if process.actor is not None and (end := self._end_of(process)) is not None:
                 ray.kill(process.actor)
                 process.actor = None
-                self._say(f"the process of {_named(process)} died; another one took over")
+                self._say(f"the process of {_named(process)} {end}; another one took over")
         self._is_doubtful = False
         new = [process for process in self._processes if process.actor is None]
         for process in new:
@@ -91,18 +95,19 @@ class RelayHosts:
         process.actor = alive(lambda: self._start(process.resource), f"the process of {_named(process)}")
         process.death = process.actor.lives.remote()
 
-    def _has_died(self, process: _Process) -> bool:
+    def _end_of(self, process: _Process) -> str | None:
+        """Return what has become of a process, in words; None where it lives."""
         if ray.wait([process.death], timeout=0)[0]:
-            return True
+            return "died"
         if not self._is_doubtful:
-            return False
+            return None
         # Whoever called it may know of its death before this process does.
-        answered, _ = ray.wait([process.actor.is_there.remote()], timeout=START_LIMIT_S)
+        answered, _ = ray.wait([process.actor.is_there.remote()], timeout=self._answer_limit_s)
         try:
             ray.get(answered)
         except ray.exceptions.RayError:
-            return True
-        return not answered
+            return "died"
+        return None if answered else f"did not answer for {self._answer_limit_s:g} s"
 
     def stop(self) -> None:
         """Kill all processes."""
@@ -148,7 +153,9 @@ class RayRelayExecutor(RayExecutor):
         make_worker: Callable[[Scenario, int], Worker] = RemoteRelayWorker,
     ) -> None:
         super().__init__(scenario, num_workers, num_threads, address, make_worker)
-        self.hosts = RelayHosts(self._start_host, nodes, num_workers, self._say)
+        limit_s = scenario.faults.client_timeout_s
+        answer_limit_s = START_LIMIT_S if limit_s is None else min(START_LIMIT_S, limit_s)
+        self.hosts = RelayHosts(self._start_host, nodes, num_workers, self._say, answer_limit_s)
         self._num_started = 0
 
     def _start_host(self, resource: str | None) -> Any:
@@ -169,7 +176,7 @@ class RayRelayExecutor(RayExecutor):
     def _beside_groups(self) -> Sequence[Any]:
         return (self.hosts.reached(),)
 
-    def _on_death(self) -> None:
+    def _on_loss(self) -> None:
         self.hosts.doubt()
 
     def _stop_actors(self) -> None:

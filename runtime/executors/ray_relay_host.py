@@ -18,6 +18,7 @@ from safetensors.torch import load
 
 from hybridsplit.runtime.data.sources import model_blocks
 from hybridsplit.runtime.executors.ray_actors import StateRef
+from hybridsplit.runtime.executors.ray_pieces import answered, joined, reply, sent
 from hybridsplit.runtime.executors.ray_relay_messages import (
     packed_downward,
     packed_swapped,
@@ -171,7 +172,7 @@ class RelayHost:
             machine.stage.load_optimizer_state(load(kept))
         self._held[visit] = _Held(stage, machine, neighbours)
 
-    async def up(self, visit: Visit, number: int, payload: bytes) -> bytes:
+    async def up(self, visit: Visit, number: int, num_pieces: int, *pieces: bytes) -> Any:
         """Take a micro-batch from the machine before, and return its gradient when it is there.
 
         Parameters
@@ -180,8 +181,12 @@ class RelayHost:
             Client and machine.
         number
             Which micro-batch of the step.
-        payload
-            Its tensors.
+        num_pieces, *pieces
+            Its tensors, as :func:`hybridsplit.runtime.executors.ray_pieces.sent` sends them.
+
+        Returns
+        -------
+        The gradient in as many pieces.
 
         Raises
         ------
@@ -191,15 +196,14 @@ class RelayHost:
         held = self._held[visit]
         if held.machine is None:
             host, next_visit = held.next_of(number)
-            answer: bytes = await host.up.remote(next_visit, number, payload)
-            return answer
+            return answered(await reply(sent(host.up, joined(pieces), next_visit, number)), num_pieces)
         if held.error is not None:
             raise held.error
         held.waiting[number] = asyncio.get_running_loop().create_future()
         done = held.waiting[number]
-        held.machine.take(unpacked_upward(number, payload))
+        held.machine.take(unpacked_upward(number, joined(pieces)))
         self._work(held)
-        return await done
+        return answered(await done, num_pieces)
 
     async def end(self, visit: Visit) -> StageOutcome | None:
         """End a client's round at a machine, as soon as its last step is done; None where it only forwards.
@@ -221,20 +225,25 @@ class RelayHost:
         keeps = self._scenario.training.optimizer_state == "keep"
         return replace(outcome_of(held.stage, held.machine, keeps=keeps), is_real=self._is_real)
 
-    async def swap(self, visit: Visit, payload: bytes) -> None:
+    async def swap(self, visit: Visit, num_pieces: int, *pieces: bytes) -> Any:
         """Take what another replica has of the sum of gradients.
 
         Parameters
         ----------
         visit
             Client and machine.
-        payload
-            The message.
+        num_pieces, *pieces
+            The message, as :func:`hybridsplit.runtime.executors.ray_pieces.sent` sends it.
+
+        Returns
+        -------
+        Nothing, in as many pieces.
         """
         held = self._held[visit]
         assert held.machine is not None
-        held.machine.take(unpacked_swapped(payload))
+        held.machine.take(unpacked_swapped(joined(pieces)))
         self._work(held)
+        return answered(b"", num_pieces)
 
     def _work(self, held: _Held) -> None:
         """Let a machine do all that it has what it needs for, and send what each piece makes before the next."""
@@ -271,7 +280,7 @@ class RelayHost:
         assert held.machine is not None
         try:
             host, next_visit = held.next_of(number)
-            answer = await host.up.remote(next_visit, number, payload)
+            answer = await reply(sent(host.up, payload, next_visit, number))
         except Exception as error:
             _fail(held, error)
             return
@@ -287,7 +296,7 @@ class RelayHost:
         """Send another replica what this one has of the sum of gradients."""
         host, visit = other
         try:
-            await host.swap.remote(visit, payload)
+            await reply(sent(host.swap, payload, visit))
         except Exception as error:
             _fail(held, error)
 

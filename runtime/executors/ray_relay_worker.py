@@ -11,6 +11,7 @@ import ray
 from safetensors.torch import save
 
 from hybridsplit.runtime.executors.ray_actors import KeptRef, PackedContribution, RayWorker, StateRef
+from hybridsplit.runtime.executors.ray_pieces import joined, sent
 from hybridsplit.runtime.executors.ray_relay_host import Neighbours, Visit, cause_of
 from hybridsplit.runtime.executors.ray_relay_messages import packed_upward, unpacked_downward
 from hybridsplit.runtime.relays.messages import Downward, Upward
@@ -66,7 +67,7 @@ class RemoteMachines:
             for stage in above
         ]
         self._first, self._visits = visits[0], [visit for of_node in visits for visit in of_node]
-        self._pending: deque[tuple[int, Any]] = deque()
+        self._pending: deque[tuple[int, list[Any]]] = deque()
         begun = [
             host.begin.remote(
                 visit, state, stages, round_index, save(dict(optimizer_states.get(visit.node, {}))),
@@ -80,12 +81,12 @@ class RemoteMachines:
     def send(self, message: Upward) -> None:
         """Send a micro-batch to the first machine."""
         host, visit = self._first[message.number % len(self._first)]
-        self._pending.append((message.number, host.up.remote(visit, message.number, packed_upward(message))))
+        self._pending.append((message.number, sent(host.up, packed_upward(message), visit, message.number)))
 
     def receive(self) -> Downward:
         """Wait for the next gradient."""
         number, answer = self._pending.popleft()
-        return unpacked_downward(number, _got(answer))
+        return unpacked_downward(number, joined(_got(answer)))
 
     def finish(self) -> tuple[StageOutcome, ...]:
         """End the round at all machines."""

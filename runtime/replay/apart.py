@@ -8,19 +8,19 @@ the running sum of its jobs. Clients on constant links that do the same are walk
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hybridsplit.runtime.replay.passes import RoundOfPasses, walk_round
 from hybridsplit.runtime.replay.timed import TimedJob, TimedSteps, TimedWork
 from hybridsplit.runtime.replay.totals import RoundTotals, Timeline, no_totals
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
-from hybridsplit.scenarios.contracts.jobs import Job, Resource
+from hybridsplit.scenarios.contracts.jobs import Job
 from hybridsplit.scenarios.contracts.phases import Phase
-from hybridsplit.scenarios.units import bits
+from hybridsplit.scenarios.contracts.schedule import Simultaneous
 
 if TYPE_CHECKING:
-    from hybridsplit.runtime.replay.traces import BandwidthTrace
+    from hybridsplit.runtime.replay.turn_walk import TurnWalk
 
 
 def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronise: bool) -> Timeline:
@@ -42,17 +42,17 @@ def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronis
     """
     timed = TimedWork(work)
     usual: dict[int, TimedSteps] = {}
-    recorded = {
-        client: _parts_of(item, item.steps())
-        for client, item in enumerate(work)
-        if item.trace is not None and item.staleness == 0
-    }
+    meetings = work[0].local_steps if synchronise else 1
+    heard = [client for client, item in enumerate(work) if item.trace is not None and item.staleness == 0]
+    recorded = _recorded([work[client] for client in heard], attendance, meetings)
     totals: list[list[RoundTotals]] = [[] for _ in work]
     ends_s: list[float] = []
     now_s = 0.0
     for round_index, present in enumerate(attendance.rounds):
         paces: dict[tuple[int, float], _Pace] = {}
         for client, item in enumerate(work):
+            if item.trace is not None and item.staleness == 0:
+                continue
             extra_bytes = present.get(item.client_id)
             if extra_bytes is None:
                 totals[client].append({})
@@ -62,24 +62,33 @@ def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronis
             if item.staleness > 0:
                 pace = _Overlapped(item, item.steps(extra_bytes), now_s, late_s, round_index)
                 paces[-1 - client, late_s] = pace
-            elif item.trace is None:
+            else:
                 steps = timed.steps(client, extra_bytes) if extra_bytes else usual.get(client)
                 if steps is None:
                     steps = usual[client] = timed.steps(client, 0)
                 found = paces.get((id(steps), late_s))
                 pace = _Constant(steps, now_s, late_s) if found is None else found
                 paces[id(steps), late_s] = pace
-            else:
-                parts = _parts_of(item, item.steps(extra_bytes)) if extra_bytes else recorded[client]
-                pace = _Recorded(item, parts, now_s, late_s, round_index)
-                paces[-1 - client, late_s] = pace
             totals[client].append(pace.totals)
-        now_s = _to_the_end(paces.values(), work[0].local_steps if synchronise else 1, now_s)
+        if recorded is not None:
+            recorded.begin(round_index, now_s)
+        now_s = _to_the_end([*paces.values(), *([] if recorded is None else [recorded])], meetings, now_s)
         ends_s.append(now_s)
+        for client, spent in zip(heard, [] if recorded is None else recorded.totals(), strict=True):
+            totals[client].append(spent)
     return Timeline(tuple(map(tuple, totals)), tuple(ends_s))
 
 
-def _to_the_end(paces: Collection[_Pace], meetings: int, now_s: float) -> float:
+def _recorded(work: Sequence[ClientWork], attendance: Attendance, meetings: int) -> TurnWalk | None:
+    """Return the walk of the clients on recorded links, None where there are none."""
+    if not work:
+        return None
+    from hybridsplit.runtime.replay.turn_walk import TurnWalk  # late: constant links need no vectors
+
+    return TurnWalk(work, attendance.rounds, Simultaneous(), meetings)
+
+
+def _to_the_end(paces: Collection[_Pace | TurnWalk], meetings: int, now_s: float) -> float:
     """Walk all from one meeting to the next, the last of which ends the round; return when that is."""
     for meeting in range(meetings):
         for pace in paces:
@@ -155,67 +164,3 @@ class _Overlapped(_Pace):
     def walk(self, step: int | None) -> None:
         """Do all jobs of the round: clients whose steps overlap meet others at its end only."""
         self.now_s = walk_round(self._work, self._passes, self.totals, self._began_s, self.now_s, self._origin_s)
-
-
-class _Part(NamedTuple):
-    """A job of a client on a recorded link, with what is the same in every round; without bits it is no transfer."""
-
-    phase: Phase
-    seconds: float
-    bits: float
-    bytes: int
-    trace: BandwidthTrace | None
-    mean_bps: float | None
-    delay_s: float
-    recorded_delay: bool
-
-
-def _parts_of(work: ClientWork, steps: Sequence[Sequence[Job]]) -> list[list[_Part]]:
-    return [[_part_of(work, job) for job in jobs] for jobs in steps]
-
-
-def _part_of(work: ClientWork, job: Job) -> _Part:
-    if job.resource is Resource.DEVICE or job.resource is Resource.SERVER:
-        seconds = job.amount if job.resource is Resource.DEVICE else work.server_s(job)
-        return _Part(job.phase, seconds, 0.0, 0, None, None, 0.0, False)
-    trace = work.trace_of(job.resource)
-    seconds = work.transfer(job, 0.0).elapsed_s if trace is None else 0.0
-    work.check(job)
-    has_delays = trace is not None and trace.latency_s is not None
-    return _Part(
-        job.phase, seconds, bits(job.amount), int(job.amount), trace, work.mean_bps(job.resource),
-        work.delay_s(job.resource), has_delays,
-    )  # fmt: skip
-
-
-class _Recorded(_Pace):
-    __slots__ = ("_origin_s", "_steps")
-
-    def __init__(
-        self, work: ClientWork, steps: Sequence[Sequence[_Part]], began_s: float, late_s: float, round_index: int
-    ) -> None:
-        super().__init__(began_s, late_s)
-        self._steps, self._origin_s = steps, work.trace_origin_s(round_index, began_s)
-
-    def walk(self, step: int | None) -> None:
-        """Do the jobs; a transfer takes what the recording has it take at its time."""
-        totals, now_s, origin_s = self.totals, self.now_s, self._origin_s
-        for parts in self._steps if step is None else (self._steps[step],):
-            for phase, seconds, size_bits, size, trace, mean_bps, delay_s, has_delays in parts:
-                spent = totals[phase]
-                if trace is None:
-                    now_s += seconds
-                    spent.seconds += seconds
-                else:
-                    taken = trace.transfer(size_bits, now_s - origin_s, mean_bps)
-                    now_s += taken.elapsed_s
-                    spent.seconds += taken.served_s
-                    spent.waiting_s += taken.waiting_s
-                spent.bytes += size
-                if has_delays and trace is not None:
-                    recorded_s = trace.delay_s(now_s - origin_s)
-                    delay_s = delay_s if recorded_s is None else recorded_s
-                if delay_s > 0:
-                    now_s += delay_s
-                    totals[Phase.PROPAGATION].seconds += delay_s
-        self.now_s = now_s

@@ -99,6 +99,13 @@ def check_timeline(plan: Plan, timeline: Timeline, attendance: Attendance) -> No
         If it is broken.
     """
     starts_s = (0.0, *timeline.round_ends_s[:-1])
+    kinds: dict[tuple[object, ...], int] = {}
+    # Clients that do the same share what they have spent.
+    kind_of = [kinds.setdefault(_BYTES(client), len(kinds)) for client in plan.clients]
+    sizes_of = {
+        kind: {Phase.MODEL_DOWNLOAD: 0, **client.bytes_by_phase()}
+        for kind, client in zip(kind_of, plan.clients, strict=True)
+    }
     for index, (start_s, end_s) in enumerate(zip(starts_s, timeline.round_ends_s, strict=True)):
         if not start_s <= end_s < math.inf:
             raise RunError(
@@ -106,36 +113,34 @@ def check_timeline(plan: Plan, timeline: Timeline, attendance: Attendance) -> No
             )
         present = attendance.rounds[index]
         sound: set[tuple[int, ...]] = set()
-        download = Phase.MODEL_DOWNLOAD
-        for client, rounds in zip(plan.clients, timeline.totals, strict=True):
-            if client.id not in present:
+        for client, kind, rounds in zip(plan.clients, kind_of, timeline.totals, strict=True):
+            extra_bytes = present.get(client.id)
+            if extra_bytes is None or (key := (id(rounds[index]), extra_bytes, kind)) in sound:
                 continue
-            # Clients that do the same share what they have spent.
-            kind = (id(rounds[index]), present[client.id], *_BYTES(client))
-            if kind in sound:
-                continue
-            sizes = client.bytes_by_phase()
-            sizes[download] += present[client.id]
-            if (wrong := _wrong(rounds[index], sizes, start_s, end_s)) is not None:
+            if (wrong := _wrong(rounds[index], sizes_of[kind], extra_bytes, start_s, end_s)) is not None:
                 raise RunError(f"client {client.id}, round {index} of the replay{wrong}")
-            sound.add(kind)
+            sound.add(key)
 
 
-def _wrong(spent: RoundTotals, sizes: Mapping[Phase, int], start_s: float, end_s: float) -> str | None:
+def _wrong(
+    spent: RoundTotals, sizes: Mapping[Phase, int], extra_bytes: int, start_s: float, end_s: float
+) -> str | None:
     """Say what does not hold of a client's round: seconds are those of the round, bytes those of the plan."""
-    late = is_late(spent)
-    took_s = math.fsum(
-        elapsed_s(phase, total.seconds, total.waiting_s)
-        for phase, total in spent.items()
-        if total.seconds or total.waiting_s
-    )
-    if abs(took_s - (end_s - start_s)) > _CLOCK_TOLERANCE * max(1.0, end_s):
-        return f": the phases sum to {took_s} s and the round took {end_s - start_s} s"
+    late, took_s = is_late(spent), list[float]()
     for phase, total in spent.items():
-        if total.seconds < 0 or total.waiting_s < 0:
-            return f", phase {phase}: a negative time, {total}"
-        size, carried = sizes.get(phase, 0), total.bytes
+        seconds, waiting_s = total.seconds, total.waiting_s
+        if seconds or waiting_s:
+            if seconds < 0 or waiting_s < 0:
+                return f", phase {phase}: a negative time, {total}"
+            took_s.append(elapsed_s(phase, seconds, waiting_s))
+        if total.bytes and phase not in sizes:
+            return f", phase {phase}: carried {total.bytes} of 0 bytes"
+    for phase, planned in sizes.items():
+        carried, size = spent[phase].bytes, planned + extra_bytes if phase is Phase.MODEL_DOWNLOAD else planned
         # What was under way at a deadline did not arrive.
         if carried != size and (carried > size or not late):
             return f", phase {phase}: carried {carried} of {size} bytes"
+    all_s = math.fsum(took_s)
+    if abs(all_s - (end_s - start_s)) > _CLOCK_TOLERANCE * max(1.0, end_s):
+        return f": the phases sum to {all_s} s and the round took {end_s - start_s} s"
     return None

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import simpy
 
-from hybridsplit.runtime.replay.transfer import LAST_PART
+from hybridsplit.runtime.replay.kernels.links import LAST_PART
 from hybridsplit.scenarios.contracts.schedule import urgency_key
 
 Action = Callable[[simpy.Event], None]

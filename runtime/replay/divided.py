@@ -12,8 +12,8 @@ import numpy as np
 import simpy
 
 from hybridsplit.runtime.replay.allocation import FloatArray, IndexArray, Rule
+from hybridsplit.runtime.replay.kernels.links import LAST_PART
 from hybridsplit.runtime.replay.speeds import Speed
-from hybridsplit.runtime.replay.transfer import LAST_PART
 from hybridsplit.scenarios.errors import RunError
 
 _NOBODY: IndexArray = np.zeros(0, dtype=np.intp)

@@ -32,20 +32,20 @@ class LinkTrace(BandwidthTrace):
     def towards(self, *, up: bool) -> BandwidthTrace | None:
         """Return what transfers in one direction go by; None where the link is constant."""
         trace = self.uplink if up else self.downlink
-        return trace if trace is None or trace.offset_s == self.offset_s else replace(trace, offset_s=self.offset_s)
+        return trace if trace is None or trace.offset_s == self.offset_s else trace.at_offset(self.offset_s)
 
     @property
     def is_absolute(self) -> bool:
         """Whether rates are the link's own, whatever the plan gives it."""
         return self.takes_recorded_rates
 
-    def shifted(self, by_s: float) -> Self:
-        """Return the same trace, in both directions, with the clock 0 at a later point of the period."""
-        offset_s = self.offset_s + by_s
-        uplink, downlink = (
-            None if trace is None else replace(trace, offset_s=offset_s) for trace in (self.uplink, self.downlink)
-        )
-        return replace(self, offset_s=offset_s, uplink=uplink, downlink=downlink)
+    def at_offset(self, offset_s: float) -> Self:
+        """Return the same trace, in both directions, with the clock 0 at a point of the period."""
+        found = super().at_offset(offset_s)
+        for name in ("uplink", "downlink"):
+            trace: BandwidthTrace | None = getattr(self, name)
+            object.__setattr__(found, name, None if trace is None else trace.at_offset(offset_s))
+        return found
 
 
 def link_trace(recording: Recording, wanted: LinkOverTime, *, absolute: bool | None = None) -> BandwidthTrace:

@@ -13,6 +13,7 @@ from hybridsplit.runtime.replay.disciplined import check_disciplines, plan_under
 from hybridsplit.runtime.replay.planned_work import Circumstances, work_of
 from hybridsplit.runtime.replay.played import PlayedRound, Replay
 from hybridsplit.runtime.replay.totals import RoundTotals, Timeline
+from hybridsplit.runtime.replay.turn_walk import walk_in_turn
 from hybridsplit.runtime.replay.urgent import walk_by_priority
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
@@ -162,9 +163,11 @@ def timeline_of(
         return _simulated(plan, work, attendance, moment_s, synchronise=False)
     if isinstance(schedule, Simultaneous):
         return walk_apart(work, attendance, synchronise=synchronise)
-    if isinstance(schedule, Dispatch) and not any(item.staleness for item in work):
+    if any(item.staleness for item in work):
+        return _simulated(plan, work, attendance, moment_s, synchronise=synchronise)
+    if isinstance(schedule, Dispatch):
         return walk_by_priority(work, attendance, schedule, synchronise=synchronise, moment_s=moment_s)
-    return _simulated(plan, work, attendance, moment_s, synchronise=synchronise)
+    return walk_in_turn(work, attendance, schedule, synchronise=synchronise)
 
 
 def _simulated(
@@ -265,6 +268,6 @@ def _utilisation(
     latency_s: float,
     phases: tuple[Phase, ...],
 ) -> float:
-    busy_s = {key: math.fsum(spent[phase].seconds for phase in phases) for key, spent in distinct.items()}
-    served_s = math.fsum(share * busy_s[id(spent)] for share, spent in zip(shares, column, strict=True) if spent)
+    busy_s = {key: math.fsum([spent[phase].seconds for phase in phases]) for key, spent in distinct.items()}
+    served_s = math.fsum([share * busy_s[id(spent)] for share, spent in zip(shares, column, strict=True) if spent])
     return served_s / latency_s if latency_s > 0 else 0.0

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import simpy
 
-from hybridsplit.runtime.replay.admission import ClientJobs, RoundTurns
+from hybridsplit.runtime.replay.admission import RoundTurns
 from hybridsplit.runtime.replay.disciplined import Served, divided
 from hybridsplit.runtime.replay.dispatch import Dispatcher
 from hybridsplit.runtime.replay.overlapped import SimulatedRound
 from hybridsplit.runtime.replay.passes import RoundOfPasses
 from hybridsplit.runtime.replay.rounds import ClientRound, Events, Priority
+from hybridsplit.runtime.replay.sequences import turn_sequences
 from hybridsplit.runtime.replay.totals import PhaseTotals, RoundTotals, Timeline, no_totals
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
@@ -101,14 +102,13 @@ def simulate(
     step_end = Barrier(environment, len(work)) if synchronise else None
     totals: list[list[RoundTotals]] = [[] for _ in work]
     memory: list[list[tuple[StepMemory, ...]]] = [[] for _ in work]
-    steps = work[0].local_steps if work else 1
     order = schedule or Simultaneous()
     everybody = Attendance.of_everybody((item.client_id for item in work), num_rounds)
     present = (attendance or everybody).rounds
     turns: list[RoundTurns | None] = [None] * len(present)
     if isinstance(order, Chain | Turns):
         turns = [
-            RoundTurns(environment, order, [_jobs(item, taking_part) for item in work], steps, step_by_step=synchronise)
+            RoundTurns(environment, turn_sequences(order, work, taking_part, step_by_step=synchronise).values())
             for taking_part in present
         ]
     priorities = _priorities(environment, work, order, moment_s)
@@ -147,17 +147,6 @@ def _priorities(
         }
         found[item.client_id] = Priority(dispatchers, item.left_s(schedule.urgency_s[place]), place, fading)
     return found
-
-
-def _jobs(work: ClientWork, taking_part: Mapping[str, int]) -> ClientJobs:
-    """List the jobs on shared resources that a client really has in a round."""
-    if work.client_id not in taking_part:
-        return ClientJobs(work.client_id, frozenset())
-    jobs = [job for step in work.steps(taking_part[work.client_id]) for job in step]
-    return ClientJobs(
-        work.client_id,
-        frozenset((work.client_id, job.phase, job.step) for job in jobs if job.resource in SHARED),
-    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hybridsplit.runtime.replay.transfer import LAST_PART
+from hybridsplit.runtime.replay.kernels.links import LAST_PART
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.fades import Fades

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -20,8 +20,6 @@ class PhaseTotals:
 
 
 RoundTotals = dict[Phase, PhaseTotals]
-_OF_EVERY_ROUND = (Phase.MODEL_DOWNLOAD, Phase.PROPAGATION, Phase.BARRIER)
-"""A client may join late, what it sends may be on its way for some time, and it may wait for the others."""
 
 
 def no_totals() -> RoundTotals:
@@ -32,20 +30,17 @@ def no_totals() -> RoundTotals:
 _NOTHING = MappingProxyType(no_totals())
 
 
-def totals_of(phases: Iterable[Phase]) -> RoundTotals:
-    """Return the totals of a round that has not begun, whose client has jobs in some phases.
+def totals_with(spent: Mapping[Phase, PhaseTotals]) -> RoundTotals:
+    """Return the totals of a round in which a client has spent so much.
 
-    The phases of all other jobs share their zeros with all rounds: they are not to be changed.
+    All other phases share their zeros with all rounds: they are not to be changed.
 
     Parameters
     ----------
-    phases
-        Those of the client's jobs.
+    spent
+        By phase of its jobs, and of every round.
     """
-    found = dict(_NOTHING)
-    for phase in (*phases, *_OF_EVERY_ROUND):
-        found[phase] = PhaseTotals()
-    return found
+    return {**_NOTHING, **spent}
 
 
 def is_late(totals: RoundTotals) -> bool:

@@ -7,22 +7,22 @@ inverting the cumulative sum of the bits, so its cost does not depend on how man
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridsplit.runtime.replay.transfer import LAST_PART, RunningSums, Transfer
+from hybridsplit.runtime.replay.kernels.links import Place, RunningSums, sample_at, time_transfer
+from hybridsplit.runtime.replay.transfer import Transfer
 from hybridsplit.scenarios.errors import RunError, ScenarioError, UsageError
 from hybridsplit.scenarios.sections.traces import PastTheEnd
 from hybridsplit.scenarios.units import format_seconds
 
 FloatArray = NDArray[np.float64]
 
-_ROUNDING = 1e-12  # of all bits sent so far: by so much sums may be out
 _SMALLEST, _LARGEST = 1e-9, 1e18
 """Seconds and bit/s beyond these are no measurement, and sums of them lose all digits."""
 
@@ -62,55 +62,49 @@ class BandwidthTrace:
     latency_s: FloatArray | None = None
     past_the_end: PastTheEnd = "loop"
     is_per_hertz: bool = False
-    _edges_s: FloatArray = field(init=False, repr=False)
-    _sent_bits: FloatArray = field(init=False, repr=False)
-    _outage_s: FloatArray = field(init=False, repr=False)
-    _scalars: RunningSums = field(init=False, repr=False)
+    sums: RunningSums = field(init=False, repr=False)
+    """The samples as running sums; what is shifted shares them."""
+    place: Place = field(init=False, repr=False)
+    """Where the recording stands in these sums: alone."""
 
     def __post_init__(self) -> None:
         durations_s = np.array(self.durations_s, dtype=np.float64).ravel()
         rates_bps = np.array(self.rates_bps, dtype=np.float64).ravel()
         check_samples(durations_s, rates_bps, self.name)
-        if not math.isfinite(self.offset_s):
-            raise ScenarioError(f"{self.name}: found an offset of {self.offset_s} s; needs a finite number of seconds")
         kept = durations_s > 0
         durations_s, rates_bps = durations_s[kept], rates_bps[kept]
         derived = {
             "durations_s": durations_s,
             "rates_bps": rates_bps,
             "latency_s": None if self.latency_s is None else _checked_latency(self.latency_s, kept, self.name),
-            "_edges_s": running_sum(durations_s),
-            "_sent_bits": running_sum(durations_s * rates_bps),
-            "_outage_s": running_sum(np.where(rates_bps == 0, durations_s, 0.0)),
         }
         for name, array in derived.items():
             if array is not None:
                 array.setflags(write=False)
             object.__setattr__(self, name, array)
-        scalars = RunningSums(
-            *(array.tolist() for array in (self._edges_s, self._sent_bits, self._outage_s, rates_bps))
-        )
-        object.__setattr__(self, "_scalars", scalars)
-        if not (math.isfinite(self._sent_bits[-1]) and self._sent_bits[-1] > 0):
+        object.__setattr__(self, "sums", _sums(durations_s, rates_bps))
+        object.__setattr__(self, "place", self._place_at(self.offset_s))
+        sent_bits = self.sums.sent_bits[-1]
+        if not (math.isfinite(sent_bits) and sent_bits > 0):
             raise ScenarioError(
-                f"{self.name}: the trace carries {self._sent_bits[-1]} bits over its {self.duration_s:g} s; needs a "
+                f"{self.name}: the trace carries {sent_bits} bits over its {self.duration_s:g} s; needs a "
                 "rate above zero somewhere, else no transfer over it would ever finish: choose another trace"
             )
 
     @property
     def duration_s(self) -> float:
         """Length of one period, s."""
-        return self._scalars.edges_s[-1]
+        return self.sums.edges_s[-1]
 
     @property
     def mean_bps(self) -> float:
         """Time-weighted mean rate, bit/s."""
-        return self._scalars.sent_bits[-1] / self._scalars.edges_s[-1]
+        return self.sums.sent_bits[-1] / self.sums.edges_s[-1]
 
     @property
     def outage_fraction(self) -> float:
         """Share of the time at rate zero."""
-        return float(self._outage_s[-1]) / self.duration_s
+        return self.sums.outage_s[-1] / self.duration_s
 
     @property
     def relative(self) -> FloatArray:
@@ -125,7 +119,26 @@ class BandwidthTrace:
         by_s
             How much later, s.
         """
-        return replace(self, offset_s=self.offset_s + by_s)
+        return self.at_offset(self.offset_s + by_s)
+
+    def at_offset(self, offset_s: float) -> Self:
+        """Return the same trace with the clock 0 at a point of the period; it shares the sums of the samples.
+
+        Parameters
+        ----------
+        offset_s
+            The point, s.
+        """
+        found = copy(self)
+        object.__setattr__(found, "offset_s", offset_s)
+        object.__setattr__(found, "place", found._place_at(offset_s))
+        return found
+
+    def _place_at(self, offset_s: float) -> Place:
+        if not math.isfinite(offset_s):
+            raise ScenarioError(f"{self.name}: found an offset of {offset_s} s; needs a finite number of seconds")
+        repeats, holds = self.past_the_end == "loop", self.past_the_end == "hold"
+        return Place(0, len(self.rates_bps), offset_s, repeats, holds)
 
     def towards(self, *, up: bool) -> BandwidthTrace | None:
         """Return what transfers in one direction go by: a trace of its own in neither, None where there is none.
@@ -146,10 +159,7 @@ class BandwidthTrace:
         """Return the delay of one crossing at a time of the replay's clock; None where it is not known."""
         if self.latency_s is None:
             return None
-        position_s = time_s + self.offset_s
-        position_s = position_s % self.duration_s if self.past_the_end == "loop" else min(position_s, self.duration_s)
-        sample = bisect_right(self._scalars.edges_s, position_s) - 1
-        return float(self.latency_s[min(sample, len(self.latency_s) - 1)])
+        return float(self.latency_s[sample_at(self.sums.edges_s, self.place, time_s)])
 
     def between(self, start_s: float, end_s: float) -> tuple[FloatArray, FloatArray]:
         """Return the rate over a stretch of the replay's clock.
@@ -165,16 +175,17 @@ class BandwidthTrace:
         the end of a recording that does not repeat, its last rate.
         """
         first_s, last_s = start_s + self.offset_s, end_s + self.offset_s
+        edges_s = np.array(self.sums.edges_s[:-1])
         if self.past_the_end == "loop":
             periods = np.arange(math.floor(first_s / self.duration_s), math.floor(last_s / self.duration_s) + 1)
-            begins_s = (periods[:, None] * self.duration_s + self._edges_s[:-1]).ravel()
+            begins_s = (periods[:, None] * self.duration_s + edges_s).ravel()
             rates_bps = np.tile(self.rates_bps, len(periods))
         else:
-            begins_s, rates_bps = self._edges_s[:-1], self.rates_bps
+            begins_s, rates_bps = edges_s, self.rates_bps
         chosen = np.flatnonzero((begins_s > first_s) & (begins_s < last_s))
         before = max(0, int(np.searchsorted(begins_s, first_s, side="right")) - 1)
-        edges_s = np.concatenate(([start_s], begins_s[chosen] - self.offset_s, [end_s]))
-        return edges_s, rates_bps[np.concatenate(([before], chosen))]
+        changes_s = np.concatenate(([start_s], begins_s[chosen] - self.offset_s, [end_s]))
+        return changes_s, rates_bps[np.concatenate(([before], chosen))]
 
     def transfer(self, size_bits: float, start_s: float, mean_bps: float | None = None) -> Transfer:
         """Time a transfer takes.
@@ -211,58 +222,25 @@ class BandwidthTrace:
         needed_bits = size_bits if mean_bps is None else size_bits * (self.mean_bps / mean_bps)
         if math.isinf(needed_bits):
             raise UsageError(f"found {size_bits} bits at a mean rate of {mean_bps} bit/s; that never ends")
-        repeats = self.past_the_end == "loop"
-        edges_s, sent_bits, outage_s, rates_bps = self._scalars
-        duration_s = edges_s[-1]
-        position_s = start_s + self.offset_s
-        if repeats:
-            position_s %= duration_s
-        elif position_s >= duration_s:
-            return Transfer(self._held_s(needed_bits), 0.0)
-        sample = min(bisect_right(edges_s, position_s) - 1, len(rates_bps) - 1)
-        rate_bps = rates_bps[sample]
-        # Most transfers end within their sample; answered apart they keep all their digits.
-        if rate_bps > 0 and needed_bits <= rate_bps * (edges_s[sample + 1] - position_s):
-            return Transfer(needed_bits / rate_bps, 0.0)
-        inside_s = position_s - edges_s[sample]
-        target_bits = sent_bits[sample] + rate_bps * inside_s + needed_bits
-        start_outage_s = outage_s[sample] + (inside_s if rate_bps == 0 else 0.0)
-        rounding_bits = min(_ROUNDING * target_bits, LAST_PART * needed_bits)
-        if not repeats and target_bits - rounding_bits > sent_bits[-1]:
-            held_s = self._held_s(target_bits - sent_bits[-1])
-            waiting_s = max(0.0, outage_s[-1] - start_outage_s)
-            return Transfer(duration_s - position_s + held_s, waiting_s)
-        periods, end_position_s, end_outage_s = self._locate(target_bits, rounding_bits)
-        elapsed_s = max(0.0, periods * duration_s + end_position_s - position_s)
-        waiting_s = max(0.0, periods * outage_s[-1] + end_outage_s - start_outage_s)
-        return Transfer(elapsed_s, min(waiting_s, elapsed_s))
+        elapsed_s, waiting_s = time_transfer(self.sums, self.place, needed_bits, start_s)
+        if math.isnan(elapsed_s):
+            raise self._ended()
+        return Transfer(elapsed_s, waiting_s)
 
-    def _held_s(self, rest_bits: float) -> float:
-        """Return how long the rest of a transfer takes past the end."""
-        last_bps = float(self.rates_bps[-1])
-        if self.past_the_end == "hold" and last_bps > 0:
-            return rest_bits / last_bps
+    def _ended(self) -> RunError:
         why = "at rate zero, which would be held for ever" if self.past_the_end == "hold" else "and must not repeat"
-        raise RunError(
+        return RunError(
             f"{self.name}: the recording ends after {format_seconds(self.duration_s)} {why}, and a transfer goes on "
             "past that (past_the_end); needs a longer recording, fewer rounds played in order (--in-order), or "
             "past_the_end: loop"
         )
 
-    def _locate(self, target_bits: float, rounding_bits: float) -> tuple[float, float, float]:
-        """Return (whole periods, position, outage before it) of the first time when all but rounding is sent."""
-        edges_s, sent_bits, outage_s, rates_bps = self._scalars
-        period_bits = sent_bits[-1]
-        # Counted in (0, period], so that what ends with the period ends before an outage at the seam.
-        periods = math.ceil((target_bits - rounding_bits) / period_bits) - 1
-        rest_bits = target_bits - periods * period_bits
-        if rest_bits <= rounding_bits:
-            periods, rest_bits = periods - 1, rest_bits + period_bits
-        rest_bits = min(rest_bits, period_bits)
-        sample = bisect_left(sent_bits, rest_bits - rounding_bits) - 1
-        into_s = (rest_bits - sent_bits[sample]) / rates_bps[sample]
-        position_s = min(edges_s[sample] + into_s, edges_s[sample + 1])
-        return float(periods), position_s, outage_s[sample]
+
+def _sums(durations_s: FloatArray, rates_bps: FloatArray) -> RunningSums:
+    outage_s = np.where(rates_bps == 0, durations_s, 0.0)
+    served_s = np.where(rates_bps > 0, durations_s, 0.0)
+    sums = (running_sum(values) for values in (durations_s, durations_s * rates_bps, outage_s, served_s))
+    return RunningSums(*(array.tolist() for array in (*sums, np.append(rates_bps, 0.0))))
 
 
 def running_sum(values: FloatArray) -> FloatArray:

@@ -1,6 +1,6 @@
 """Play a plan over relays: a process a machine of every client, and one a message.
 
-Machines and link directions serve in order of arrival, and who arrives at once in the order of the clients. Nothing
+Machines and link directions serve in order of arrival, and who arrives at once in the order of their turns. Nothing
 here is shared with the planner but the plan, so that agreement proves something: a client that nobody disturbs must
 take what the plan says, and no other may take less than the plan's bound.
 """
@@ -141,7 +141,8 @@ class _Play:
 
     def __init__(self, works: Sequence[ClientWork]) -> None:
         self._works = works
-        self._positions = {work.client: position for position, work in enumerate(self._works)}
+        in_turn = sorted(self._works, key=lambda work: work.turn)
+        self._positions = {work.client: position for position, work in enumerate(in_turn)}
         self.busy_s: dict[str, float] = {}
         self.intervals: list[Interval] = []
         self.spent: dict[tuple[str, str, str], tuple[float, float, float, int]] = {}

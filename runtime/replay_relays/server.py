@@ -1,4 +1,4 @@
-"""A machine or a link direction: it serves in order of arrival, and who arrives at once in the order of the clients."""
+"""A machine or a link direction: it serves in order of arrival, and who arrives at once in the order of their turns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class InOrderOfArrival:
         Parameters
         ----------
         position
-            Of the client, among all.
+            Of the client, among all by turns.
         """
         granted = self._environment.event()
         self._count += 1

@@ -80,6 +80,8 @@ class ClientWork:
         Legs from each machine to the next, and what comes back over them.
     exchange_down, exchange_up
         Blocks before and after the round, from the client's link to the server's.
+    turn
+        Whose turn it is among those who arrive at once.
     """
 
     client: str
@@ -91,6 +93,7 @@ class ClientWork:
     down: tuple[tuple[Leg, ...], ...]
     exchange_down: tuple[Leg, ...]
     exchange_up: tuple[Leg, ...]
+    turn: int = 0
 
 
 def work_of(plan: RelayPlan, repeats: int = 1) -> tuple[ClientWork, ...]:
@@ -132,6 +135,7 @@ def _work(
         ),
         exchange_down=tuple(_leg(client, *way, "down", way[0].exchanged_bytes) for way in ways),
         exchange_up=tuple(_leg(client, *way, "up", way[0].exchanged_bytes) for way in ways),
+        turn=client.turn,
     )
 
 

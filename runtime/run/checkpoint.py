@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from hybridsplit.runtime.aggregation.scalar_log import AveragedRound
@@ -44,6 +44,7 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionEr
 _ROUND = re.compile(r"round-[0-9]{6,}")
 
 Handle = TypeVar("Handle")
+_Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,13 @@ class _Document:
     plan_hash: str
     records: tuple[RoundRecord, ...]
     clients: tuple[ClientRecord, ...]
-    peak_bytes: dict[str, int]
+    peak_bytes: dict[str, _Bytes]
     faults: tuple[ClientFault, ...]
     averaged: tuple[AveragedRound, ...]
     last_round: dict[str, int]
     events: tuple[str, ...]
     files: dict[str, str]
-    node_peak_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
+    node_peak_bytes: dict[str, dict[str, _Bytes]] = field(default_factory=dict)
     plans: tuple[str, ...] = ()
     placed: dict[str, Placement] = field(default_factory=dict)
     computed_on: str = "cpu"

@@ -2,6 +2,8 @@
 
 # Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from hybridsplit.scenarios.contracts.ladder import LadderLevel
@@ -96,3 +98,24 @@ class ClientPlan(Placement):
         phases = (_UPLINK, _DOWNLINK, _MODEL_UPLOAD, _MODEL_DOWNLOAD)
         of_head = (_HEAD_DOWNLINK, _HEAD_UPLINK) if self.head_blocks else ()
         return {phase: self.phase_bytes(phase) for phase in (*phases, *of_head)}
+
+
+def for_alike_clients(plans: Sequence[ClientPlan], kind: Sequence[int], ids: Sequence[str]) -> list[ClientPlan]:
+    """Return a plan for every client, equal to that of its kind in all but the id.
+
+    Parameters
+    ----------
+    plans
+        One of every kind.
+    kind, ids
+        [N] kind and id of every client.
+    """
+    states = [(plan.__getstate__(), vars(plan)) for plan in plans]
+    found: list[ClientPlan] = []
+    for one, name in zip(kind, ids, strict=True):
+        state, values = states[one]
+        # As pydantic copies a value, without asking it anew a hundred thousand times what that takes.
+        client = ClientPlan.__new__(ClientPlan)
+        client.__setstate__({**state, "__dict__": {**values, "id": name}})
+        found.append(client)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -167,7 +168,8 @@ class InferencePlan(FrozenValue, Shown):
             If it is not a plan.
         """
         try:
-            return cls.model_validate(document)
+            # Strict as JSON: a number that is written as text is no number.
+            return cls.model_validate_json(json.dumps(document), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])

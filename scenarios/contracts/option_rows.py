@@ -91,18 +91,20 @@ class OptionRows:
             found.insert(where, name, pd.Series(of_each.tolist(), dtype="str") if name == CLIENT else of_each)
         return found
 
-    def joined(self, kinds: pd.DataFrame, client: IntArray) -> OptionRows:
+    def joined(self, kinds: pd.DataFrame, place: IntArray, client: IntArray) -> OptionRows:
         """Return these rows and others behind them.
 
         Parameters
         ----------
         kinds
-            [J] the others, in the columns of this table's kinds.
+            [M] rows, in the columns of this table's kinds.
+        place
+            [J] the row of ``kinds`` that each of the others is.
         client
             [J] number of the client of each.
         """
         everything = pd.concat([self.kinds, kinds.astype(self.kinds.dtypes.to_dict())], ignore_index=True)
-        behind = np.arange(len(self.kinds), len(everything))
+        behind = len(self.kinds) + place
         return OptionRows(
             everything, np.concatenate([self.place, behind]), np.concatenate([self.client, client]), self.own
         )
@@ -112,6 +114,8 @@ class OptionRows:
         codes = pd.DataFrame({name: self.kinds[name].factorize()[0] for name in key})
         _, number = np.unique(codes.to_numpy(), axis=0, return_inverse=True)
         of_row = number.ravel()[self.place] + self.client * (int(number.max(initial=0)) + 1)
+        if np.all(np.diff(of_row) > 0):
+            return np.zeros(len(of_row), dtype=bool)
         return np.asarray(pd.Series(of_row).duplicated())
 
 

@@ -57,10 +57,12 @@ its blocks, empty for one kept input per block and for every other mode, and ``l
 its own. ``client_energy_j`` is NaN where no power figure is published: unknown, not zero. ``confidence`` says how the
 device's seconds are known (measured, calibrated, derived)."""
 
-TARGET_COLUMNS: Mapping[str, str] = {"gain": "float64", "estimate_loss": "float64"}
+TARGET_COLUMNS: Mapping[str, str] = dict.fromkeys(("gain", "delay", "estimate_delay", "noise_delay"), "float64")
 """Columns of tables whose scenario has the constants of pilot runs, and of no others: ``gain``, the share of the way to
-the target that a row adds in a round, data weight included, which may be negative; and ``estimate_loss``, what a
-zeroth-order row loses of it where no client trains its blocks exactly."""
+the target that a row adds in a round with nothing in the way, data weight included; ``delay``, what it puts in the way,
+so that a plan with sums ``G`` and ``D`` gains ``G / (1 + D/G)`` a round; ``estimate_delay``, what a zeroth-order row
+adds to that where no client trains its blocks exactly; and ``noise_delay``, what a row adds for its batches if no
+client trains any block exactly, and in proportion if that is so of fewer."""
 
 LADDER_COLUMNS: Mapping[str, str] = {"levels": "str"}
 """Columns of tables whose scenario has clients with memory that moves, and of no others: ``levels``, the levels of a
@@ -106,8 +108,9 @@ class OptionTable(Shown):
         self._refuse(np.isinf(energy_j) | (energy_j < 0), "client_energy_j", "an unknown energy is NaN")
         for column in (name for name in TARGET_COLUMNS if name in self._rows):
             values = self._once(column)
-            is_bad = ~np.isfinite(values) | ((values < 0) & (column != "gain"))
-            self._refuse(is_bad, column, "what an option is worth is known, or the column is absent")
+            self._refuse(
+                ~np.isfinite(values) | (values < 0), column, "what an option is worth is known, or the column is absent"
+            )
         modes = set(self._rows.kinds["mode"].unique()) - set(MODES)
         if modes:
             raise ContractError(f"the option table has the unknown modes {', '.join(sorted(modes))}")

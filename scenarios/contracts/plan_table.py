@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hybridsplit.scenarios.contracts.alike import alike
+from hybridsplit.scenarios.contracts.client_plan import for_alike_clients
 from hybridsplit.scenarios.contracts.ladder import ladder_text
 from hybridsplit.scenarios.contracts.manifest import FileFacts
 from hybridsplit.scenarios.contracts.parquet import read_parquet, write_parquet
@@ -48,18 +49,41 @@ def write_clients(clients: Sequence[ClientPlan], path: Path) -> dict[str, Any]:
     OSError
         If the file cannot be written.
     """
-    columns: dict[str, Any] = {}
     fields = list(type(clients[0]).model_fields)
-    for name, values in zip(fields, zip(*map(attrgetter(*fields), clients), strict=True), strict=True):
+    kinds, kind = _kinds(clients, itemgetter(*(name for name in fields if name != "id")))
+    columns: dict[str, Any] = {}
+    for name, values in zip((name for name in fields if name != "id"), zip(*kinds, strict=True), strict=True):
         if name in _BY_PHASE:
             columns |= _by_phase(name, values)
-        elif name == "id":
-            columns[name] = list(values)
         else:
             columns[name] = _column([ladder_text(one) for one in values] if name == _LEVELS else list(values))
-    frame = pd.DataFrame(columns)
+    frame = pd.DataFrame(columns).take(kind)
+    frame.index = pd.RangeIndex(len(frame))
+    frame.insert(fields.index("id"), "id", [client.id for client in clients])
     write_parquet(frame, path, _KIND, PLAN_CLIENTS_SCHEMA_VERSION)
     return {"file": path.name, "number": len(clients), "sha256": FileFacts.of(path).sha256}
+
+
+def _kinds(
+    clients: Sequence[ClientPlan], facts_of: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+) -> tuple[list[tuple[Any, ...]], list[int]]:
+    """Return the facts of every kind of clients, and the kind of every client; of a kind are those that share them."""
+    kinds: list[tuple[Any, ...]] = []
+    number: dict[tuple[int, ...], int] = {}
+    kind: list[int] = []
+    latest = 0
+    last: tuple[Any, ...] = ()
+    for client in clients:
+        facts = facts_of(vars(client))
+        # Compared by identity first, so that clients of one kind in a row take no time.
+        if facts != last or not kind:
+            shared = tuple(map(id, facts))
+            if shared not in number:
+                number[shared] = len(kinds)
+                kinds.append(facts)
+            latest, last = number[shared], facts
+        kind.append(latest)
+    return kinds, kind
 
 
 def _by_phase(name: str, values: Sequence[Mapping[Phase, float]]) -> dict[str, Any]:
@@ -124,7 +148,7 @@ def read_clients(
     ids = frame["id"].tolist()
     if not all(isinstance(one, str) for one in ids):
         raise ContractError(f"{path}: id: needs text; {_REMEDY}")
-    return tuple(made[one].model_copy(update={"id": name}) for one, name in zip(kind.tolist(), ids, strict=True))
+    return tuple(for_alike_clients(made, kind.tolist(), ids))
 
 
 def _numbers(column: pd.Series, path: Path) -> NDArray[Any]:

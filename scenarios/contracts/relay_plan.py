@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -72,6 +73,9 @@ class RelayClientPlan(FrozenValue):
     path: tuple[str, ...] = Field(min_length=2)
     """The client and the nodes on the way to the server, those that only forward too."""
     micro_batches: int = Field(ge=1)
+    turn: int = Field(default=0, ge=0, lt=2**31)
+    """Of those who arrive at a machine or link at the same moment, as all do when a round begins, the lowest turn is
+    served first, and equal ones in the order of the clients."""
     placement: tuple[PlacedBlocks, ...] = Field(min_length=1)
     hops: tuple[Hop, ...]
     """One a link of the path."""
@@ -171,7 +175,8 @@ class RelayPlan(FrozenValue, Shown):
             If it is not a plan.
         """
         try:
-            return cls.model_validate(document)
+            # Strict as JSON: a number that is written as text is no number.
+            return cls.model_validate_json(json.dumps(document), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])

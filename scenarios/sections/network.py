@@ -4,6 +4,7 @@
 
 import math
 from abc import abstractmethod
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -152,10 +153,14 @@ def link_kind(value: object) -> str:
         A mapping of keys, or a link.
     """
     keys = set(value if isinstance(value, dict) else getattr(value, "__dict__", {}))
-    common = set(LinkModel.model_fields)
-    matches = {name: len(keys & (set(kind.model_fields) - common)) for name, kind in LINK_MODELS.items()}
+    matches = {name: len(keys & _own_keys(kind)) for name, kind in LINK_MODELS.items()}
     best = max(matches, key=lambda name: matches[name])
     return RATED if len(keys & _RATED_KEYS) > matches[best] else best
+
+
+@cache
+def _own_keys(kind: type[LinkModel]) -> frozenset[str]:
+    return frozenset(kind.model_fields) - frozenset(LinkModel.model_fields)
 
 
 Link = Annotated[AnyLink, OneOf(LINK_MODELS, link_kind, {RATED: RatedLink})]

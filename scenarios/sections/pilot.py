@@ -11,17 +11,30 @@ from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat, Section
 
-CONSTANTS = ("batch_noise", "untrained_clients", "untrained_blocks", "estimate_noise", "drift")
+CONSTANTS = (
+    "batch_noise", "untrained_clients", "untrained_blocks", "estimate_noise", "drift", "untrained_skew",
+    "untrained_noise",
+)  # fmt: skip
 """Constants of the model but for ``rounds``, in the order of its terms."""
-ConstantName = Literal["batch_noise", "untrained_clients", "untrained_blocks", "estimate_noise", "drift"]
+ConstantName = Literal[
+    "batch_noise",
+    "untrained_clients",
+    "untrained_blocks",
+    "estimate_noise",
+    "drift",
+    "untrained_skew",
+    "untrained_noise",
+]
 TARGETS = ("target_accuracy", "target_score", "target_loss")
 """Keys of a target, of which one is stated."""
 _ROUNDING = 1e-6
 
 
 class PilotConstants(Section):
-    """Constants of ``R = rounds / (1 - Σ constant · term)``, the rounds to a target (docs/methods/progress.md)."""
+    """Constants of ``R = rounds · (1 + Σ constant · term)``, the rounds to a target (docs/methods/progress.md)."""
 
+    formula: Literal[2]
+    """Version of the formula; constants of the first, which divided ``rounds`` by ``1 - Σ``, are refused."""
     target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
     """Test accuracy that the rounds lead to."""
     target_score: Annotated[float, Field(le=1, allow_inf_nan=False)] | None = None
@@ -35,21 +48,29 @@ class PilotConstants(Section):
     untrained_clients: NonNegativeFloat = 0.0
     """Of ``Σ w s``, over clients whose part is not trained exactly; ``s`` is its share of the trainable parameters."""
     untrained_blocks: NonNegativeFloat = 0.0
-    """Of the share of the trainable parameters in blocks that no client trains exactly."""
+    """Of the share of the blocks that no client trains exactly."""
     estimate_noise: NonNegativeFloat = 0.0
     """Of ``Σ w² s / ρ``, over zeroth-order clients, where no client trains their blocks exactly."""
     drift: NonNegativeFloat = 0.0
     """Of ``Σ w ζ² q``: clients drift apart where their data differ, in the part of the model that is their own."""
+    untrained_skew: NonNegativeFloat = 0.0
+    """Of ``Σ w s δ``, over clients whose part is not trained exactly: labels missing behind the lower blocks."""
+    untrained_noise: NonNegativeFloat = 0.0
+    """Of ``Σ w² / B`` times the share of the blocks that no client trains exactly: noise weighs more above them."""
     not_identified: tuple[ConstantName, ...] = ()
     """Constants that the pilots say nothing about; they are 0."""
     held_out_error: Annotated[float, Field(ge=0)] | None = None
     """Median relative error of the rounds of pilots left out of the fit as checks; None where it cannot be taken."""
     num_pilots: Annotated[int, Field(ge=1)]
     """Pilots behind the constants."""
+    num_seeds: Annotated[int, Field(ge=1)] = 1
+    """Seeds that every pilot was run at."""
     block_share: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
-    """By block, its share of the trainable parameters."""
+    """By block, its share of the blocks that have something to train."""
     client_drift: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """By client, ``ζ²``: how far its mean gradient is from that of all, relative to it, squared."""
+    client_skew: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """By client, ``δ``: distance in total variation of its labels from those of all, beyond chance."""
     fitted_for: dict[str, str] = Field(default_factory=dict)
     """Digests of the sections of the scenario that the constants depend on."""
 
@@ -66,8 +87,18 @@ class PilotConstants(Section):
             raise ValueError(f"block_share: found a sum of {sum(self.block_share):.6g}; needs shares that sum to 1")
         return self
 
-    def loss_of_untrained(self, depth: int) -> float:
-        """What a round loses of its way to the target where no client trains the lowest blocks exactly.
+    def untrained_share(self, depth: int) -> float:
+        """Share of the blocks that are the lowest ones; 0 where the constants are not planned by.
+
+        Parameters
+        ----------
+        depth
+            How many of the lowest blocks.
+        """
+        return float(sum(self.block_share[:depth])) if self.is_usable else 0.0
+
+    def delay_of_untrained(self, depth: int) -> float:
+        """What is in the way where no client trains the lowest blocks exactly, in the unit of a table's ``delay``.
 
         Parameters
         ----------
@@ -77,10 +108,9 @@ class PilotConstants(Section):
         Returns
         -------
         float
-            Share of the way, at least 0; 0 where the constants are not planned by.
+            Of all data together, at least 0; 0 where the constants are not planned by.
         """
-        share = float(sum(self.block_share[:depth]))
-        return self.untrained_blocks * share / self.rounds if self.is_usable else 0.0
+        return self.untrained_blocks * self.untrained_share(depth) / self.rounds
 
 
 MOST_HELD_OUT_ERROR = 0.3

@@ -160,21 +160,21 @@ def certify(
     best = duals[0]
     target = min(incumbent_s, best.deadline_s / best.value) * (1 - loss)
     middle = best.deadline_s
-    longest = incumbent_s * kinds.largest_gain
+    shortest, longest = kinds.least_deadline_s, incumbent_s * kinds.largest_gain
     proven = target
     for direction in (-1, 1):
         edge, width = middle, _FIRST_WIDTH
         for _ in range(_MAX_INTERVALS):
-            if (edge <= kinds.least_deadline_s) if direction < 0 else (edge >= longest):
+            if (edge <= shortest) if direction < 0 else (edge >= longest):
                 break
             if is_over():
-                rest = 0.0 if direction < 0 else edge / kinds.largest_gain
-                return Certificate(min(proven, rest) * (1 - _SAFETY), False)
+                break
             # No plan is shorter than the least deadline, so nothing is left to prove there.
-            low = max(edge * (1 - width), kinds.least_deadline_s) if direction < 0 else edge
+            low = max(edge * (1 - width), shortest) if direction < 0 else edge
             high = edge if direction < 0 else edge * (1 + width)
             bound = _interval_bound(scanner, duals, low, high, target)
             if math.isinf(bound) and direction < 0:
+                shortest = edge
                 break
             if bound >= target:
                 edge, width = (low if direction < 0 else high), min(1.6 * width, 0.9)
@@ -185,11 +185,16 @@ def certify(
                 dual = minimise(scanner, edge, interpolate(duals, edge), smoothing)
                 if dual is not None and dual.value > 0:
                     duals.append(dual)
+                elif dual is not None and direction < 0:
+                    # The dual's value rises with the deadline: no plan is shorter.
+                    shortest = edge
             else:
                 # The dual itself is lower here, or better multipliers would cost more than they gain.
                 proven = target = min(target, bound) * (1 - loss)
-        else:
-            return Certificate(0.0, False)
+        if (edge > shortest) if direction < 0 else (edge < longest):
+            # Of plans that nothing is proven of, their latency is all that is known.
+            rest_s = (shortest if direction < 0 else edge) / kinds.largest_gain
+            return Certificate(min(proven, rest_s) * (1 - _SAFETY), False)
     return Certificate(proven * (1 - _SAFETY), True)
 
 

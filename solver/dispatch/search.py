@@ -109,22 +109,26 @@ class DispatchSearch:
 
     def best_from(self, starts: list[IntArray]) -> Dispatched:
         """Search from the best of some choices of options ([N] rows each)."""
-        found = [self._timed(rows, np.zeros(len(rows)))[0] for rows in starts]
-        best = min(found, key=lambda choice: choice.value_s)
-        return self._anneal(best)
+        best: tuple[Dispatched, FloatArray] | None = None
+        for rows in starts:
+            found = self._timed(rows, np.zeros(len(rows)), math.inf if best is None else best[0].value_s)
+            if best is None or found[0].value_s < best[0].value_s:
+                best = found
+        assert best is not None, "no start"
+        return self._anneal(*best)
 
     def best_in_ranks(self, starts: list[IntArray]) -> Dispatched:
         """Search likewise, from urgencies so far apart that one client goes before another whatever each has left.
 
         Where a step passes a resource twice, changes of urgencies that are small steps seldom lead there.
         """
-        found: list[Dispatched] = []
+        found: list[tuple[Dispatched, FloatArray]] = []
         for rows in starts:
-            once, ends = self._timed(rows, np.zeros(len(rows)))
-            apart_s = _APART * float(ends.max())
-            ranked = _rankings(ends, ~self._problem.is_dropped[rows])
-            found += [once, *(self._timed(rows, apart_s * ranks)[0] for ranks in ranked)]
-        return self._anneal(min(found, key=lambda choice: choice.value_s))
+            once = self._timed(rows, np.zeros(len(rows)))
+            apart_s = _APART * float(once[1].max())
+            ranked = _rankings(once[1], ~self._problem.is_dropped[rows])
+            found += [once, *(self._timed(rows, apart_s * ranks) for ranks in ranked)]
+        return self._anneal(*min(found, key=lambda choice: choice[0].value_s))
 
     def _timed(self, rows: IntArray, urgency_s: FloatArray, limit_s: float = math.inf) -> tuple[Dispatched, FloatArray]:
         """Time a choice; also [N] the end of every client. Above a limit its value may be given as infinite."""
@@ -146,15 +150,15 @@ class DispatchSearch:
             self._chosen = _Chosen(rows, kept, own, gain, penalty_s)
         return self._chosen
 
-    def _anneal(self, start: Dispatched) -> Dispatched:
+    def _anneal(self, start: Dispatched, reached_s: FloatArray) -> Dispatched:
+        """Search from a choice and the end of every client in it."""
         rng, problem = self._rng, self._problem
         jobs = sum(len(segment.jobs) for row in start.rows for segment in self._sequences.of(int(row)))
         choices = problem.num_clients + sum(len(own) for own in self._options)
         fewest = min(_FEWEST_TRIALS, max(_FEWEST_OF_MANY, _MOST_JOBS_OF_FEW // max(1, jobs)))
         trials = max(fewest, min(_MOST_JOBS // max(1, jobs), _TRIALS_A_CHOICE * choices))
         enough_s = self._bound_s * (1 + (_ENOUGH if trials >= _FEW_TRIALS else _ENOUGH_OF_MANY))
-        now, reached_s = self._timed(start.rows, start.urgency_s)
-        best = now
+        best = now = start
         for trial in range(trials):
             if self._is_over() or best.value_s <= enough_s:
                 break

@@ -112,22 +112,29 @@ class Sequences:
         links = [client.link for client in problem.clients]
         self._delays_s = [(link.delay_s(is_up=True), link.delay_s(is_up=False)) for link in links]
         self._is_dedicated = [link.is_dedicated for link in links]
-        self._client = problem.client_index
+        self._client = problem.client_index.tolist()
         self._work_server_s = work.server_s
         self._steps = problem.scenario.training.local_steps
         self._meets = problem.scenario.training.steps_synchronise
-        self._made: dict[int, Sequence] = {}
+        self._links, self._place = links, table.place.tolist()
+        self._made: dict[tuple[float, ...], Sequence] = {}
         self._alike: dict[_Amounts, Sequence] = {}
 
     def of(self, row: int) -> Sequence:
         """Return the sequence of a row."""
-        found = self._made.get(row)
+        # Rows of one kind differ by the link alone, and by what a problem says of rates and the server.
+        up_s, down_s = self._per_byte_s
+        key = (
+            self._place[row], id(self._links[self._client[row]]), self._work_server_s.item(row), up_s.item(row),
+            down_s.item(row),
+        )  # fmt: skip
+        found = self._made.get(key)
         if found is None:
             amounts = self._amounts(row)
             found = self._alike.get(amounts)
             if found is None:
                 found = self._alike[amounts] = self._make(amounts)
-            self._made[row] = found
+            self._made[key] = found
         return found
 
     def _amounts(self, row: int) -> _Amounts:
@@ -149,8 +156,8 @@ class Sequences:
             ),
             head,
             (float(self._per_byte_s[0][row]), float(self._per_byte_s[1][row])),
-            self._delays_s[int(self._client[row])],
-            self._is_dedicated[int(self._client[row])],
+            self._delays_s[self._client[row]],
+            self._is_dedicated[self._client[row]],
             get["upload_every"],
         )
 

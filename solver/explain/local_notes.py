@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from hybridsplit.scenarios.modes import MODES
 from hybridsplit.scenarios.modes.base import LOCAL_ALIGNMENT
 from hybridsplit.solver.problem.arrays import IntArray
@@ -16,8 +18,9 @@ def local_notes(problem: PlanningProblem, rows: IntArray) -> tuple[str, ...]:
     problem, rows
         The planning problem, and the plan's row of every client.
     """
-    modes = problem.options.take(rows)["mode"].tolist()
-    local = sum(mode in MODES and MODES[mode].has_local_head for mode in modes)
+    code, modes = problem.options.take(rows).coded("mode")
+    number = np.bincount(code, minlength=len(modes)).tolist()
+    local = sum(many for mode, many in zip(modes, number, strict=True) if mode in MODES and MODES[mode].has_local_head)
     if local == 0:
         return ()
     worth = f"an expected squared cosine of {LOCAL_ALIGNMENT:g} between its gradient and that of the model's loss"

@@ -19,12 +19,13 @@ from hybridsplit.scenarios.contracts.placement import described
 from hybridsplit.scenarios.units import format_bytes
 from hybridsplit.solver.bound.dual import DualPoint, latency_certificate, most_gain
 from hybridsplit.solver.explain.marginal_values import Counterfactuals
+from hybridsplit.solver.problem.alike_rows import AlikeRows
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.build import everything_of
 from hybridsplit.solver.problem.costs import SharingRule, StaticShares, Work
-from hybridsplit.solver.problem.kinds import alike_clients, group_alike
+from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.limiting import limits_of
-from hybridsplit.solver.problem.limits import SERVER_MEMORY
+from hybridsplit.solver.problem.limits import SERVER_MEMORY, Limit
 from hybridsplit.solver.problem.links import FixedUplink
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.problem.usable_rows import DROPPED, fits, permitted
@@ -35,7 +36,7 @@ _IMPATIENCE = 1e-4
 
 
 @dataclass(frozen=True)
-class _Limit:
+class _Lifted:
     """A limit that can be lifted: its words, the work it then leaves (of work and device seconds), and the rows."""
 
     words: str
@@ -45,12 +46,14 @@ class _Limit:
 
 
 _LIMITS = (
-    _Limit("memory", lambda work, _: work, lifts_memory=True),
-    _Limit("server memory: with more of it", lambda work, _: work, lifts_server_memory=True),
-    _Limit("uplink: if it were free", lambda work, _: replace(work, uplink=FixedUplink(np.zeros_like(work.compute_s)))),
-    _Limit("downlink: if it were free", lambda work, _: replace(work, downlink_s=np.zeros_like(work.compute_s))),
-    _Limit("server: if it were free", lambda work, _: replace(work, server_s=np.zeros_like(work.compute_s))),
-    _Limit(
+    _Lifted("memory", lambda work, _: work, lifts_memory=True),
+    _Lifted("server memory: with more of it", lambda work, _: work, lifts_server_memory=True),
+    _Lifted(
+        "uplink: if it were free", lambda work, _: replace(work, uplink=FixedUplink(np.zeros_like(work.compute_s)))
+    ),
+    _Lifted("downlink: if it were free", lambda work, _: replace(work, downlink_s=np.zeros_like(work.compute_s))),
+    _Lifted("server: if it were free", lambda work, _: replace(work, server_s=np.zeros_like(work.compute_s))),
+    _Lifted(
         "device speed: if it computed in no time",
         lambda work, device_s: replace(work, compute_s=work.compute_s - device_s),
     ),
@@ -89,58 +92,86 @@ def reasons(
     point = _point(problem, rows, round_latency_s, rule) if round_latency_s > 0 else None
     if point is None:
         return ["no limit: the round takes no time"] * problem.num_clients
-    everything = everything_of(problem)
-    usable = np.zeros(everything.num_rows, dtype=bool)
-    usable[problem.place] = True
-    everything = replace(everything, limits=limits_of(everything, usable))
-    chosen = problem.place[rows]
-    first, kind = _kinds(everything, usable, chosen, found)
-    of_kind = _of_kinds(problem, _Asked(everything, usable, chosen, point, round_latency_s, rule), first, found)
-    return [of_kind[one] for one in kind.tolist()]
+    kinds = _Kinds.of(problem, rows, found)
+    of_kind = _of_kinds(problem, rows, kinds, _Asked(point, round_latency_s, rule))
+    return [of_kind[one] for one in kinds.kind.tolist()]
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """All rows of the table, which of them are usable [K], the plan's row of every client [N], and where it stands."""
+    """Where the plan stands, at which deadline, and how its clients share resources."""
 
-    everything: PlanningProblem
-    usable: BoolArray
-    chosen: IntArray
     point: _Point
     deadline_s: float
     rule: SharingRule
 
 
-def _kinds(
-    everything: PlanningProblem, usable: BoolArray, chosen: IntArray, found: Counterfactuals
-) -> tuple[IntArray, IntArray]:
-    """Return the first client of every kind ([C]), and the kind of every client ([N]).
+@dataclass(frozen=True)
+class _Kinds:
+    """Clients that have the same limits, rows and choice, so that the same reason holds for them.
 
-    Clients are of a kind that have the same limits, rows and choice, so that the same reason holds for them.
+    Parameters
+    ----------
+    kind
+        [N] the kind of every client.
+    few
+        All rows of the option table of the first client of every kind.
+    usable
+        [K] which of those rows a plan may use.
+    chosen
+        [C] the plan's row among them.
+    memory_row, memory_is_known
+        [C] the row that more memory would bring, -1 where none; and whether that is known.
     """
-    starts = everything.starts
-    memory = np.where(found.memory_row >= 0, found.memory_row - starts, -1)
-    return alike((alike_clients(everything, usable), chosen - starts, memory, found.memory_is_known))
+
+    kind: IntArray
+    few: PlanningProblem
+    usable: BoolArray
+    chosen: IntArray
+    memory_row: IntArray
+    memory_is_known: BoolArray
+
+    @classmethod
+    def of(cls, problem: PlanningProblem, rows: IntArray, found: Counterfactuals) -> _Kinds:
+        frame, clients = problem.all_options, problem.clients
+        usable = np.zeros(len(frame), dtype=bool)
+        usable[problem.place] = True
+        starts = np.searchsorted(frame.client, np.arange(len(clients))).astype(np.int64)
+        chosen = problem.place[rows] - starts
+        memory = np.where(found.memory_row >= 0, found.memory_row - starts, -1)
+        equal_rows = AlikeRows.of(frame, clients, [usable]).first
+        first, kind = alike((equal_rows, chosen, memory, found.memory_is_known))
+        few = everything_of(problem, first)
+        place = np.isin(frame.client, first)
+        begin = few.starts
+        few = replace(few, limits=_limits_of_few(problem, few, usable[place]))
+        memory_row = np.where(memory[first] >= 0, begin + memory[first], -1)
+        return cls(kind, few, usable[place], begin + chosen[first], memory_row, found.memory_is_known[first])
 
 
-def _of_kinds(problem: PlanningProblem, asked: _Asked, first: IntArray, found: Counterfactuals) -> list[str]:
-    """Return the reason of some clients ([C])."""
-    state = asked.everything.server_state_bytes
-    memory_bytes = asked.everything.server_memory_bytes
-    room = np.inf if memory_bytes is None else memory_bytes - state[asked.chosen].sum()
-    mask = np.isin(asked.everything.client_index, first)
-    few, usable = asked.everything.of_clients(first), asked.usable[mask]
-    new_place = np.cumsum(mask) - 1
-    chosen, state = new_place[asked.chosen[first]], state[mask]
+def _limits_of_few(problem: PlanningProblem, few: PlanningProblem, usable: BoolArray) -> tuple[Limit, ...]:
+    """Return the limits with the loads of some clients' rows, and the capacities that all clients have."""
+    of_all = {limit.name: limit for limit in problem.limits}
+    return tuple(
+        replace(limit, capacity=of_all[limit.name].capacity, slack=of_all[limit.name].slack)
+        for limit in limits_of(few, usable)
+        if limit.name in of_all
+    )
+
+
+def _of_kinds(problem: PlanningProblem, rows: IntArray, kinds: _Kinds, asked: _Asked) -> list[str]:
+    """Return the reason of every kind ([C])."""
+    few, usable, chosen = kinds.few, kinds.usable, kinds.chosen
+    memory_bytes, state = problem.server_memory_bytes, few.server_state_bytes
+    room = np.inf if memory_bytes is None else memory_bytes - problem.server_state_bytes[rows].sum()
     frame = few.options
     allowed = permitted(frame, few.client_index, few.clients, problem.scenario)
     allowed &= np.isfinite(few.work.latency_s(1.0))
     valued = _Valued(few, asked.point, asked.deadline_s, problem.num_clients, asked.rule)
     values = valued.of(few.work, asked.point)
     best = _argmax(few, values, usable)
-    memory_row = np.where(found.memory_row >= 0, new_place[found.memory_row], -1)[first]
     device_s = frame["client_compute_s"].to_numpy(dtype=float)
-    rivals: list[tuple[_Limit, IntArray, BoolArray]] = []
+    rivals: list[tuple[_Lifted, IntArray, BoolArray]] = []
     for limit in _LIMITS:
         freed = _without_server_memory(asked.point) if limit.lifts_server_memory else asked.point
         lifted = valued.of(limit.lifted(few.work, device_s), freed)
@@ -148,18 +179,18 @@ def _of_kinds(problem: PlanningProblem, asked: _Asked, first: IntArray, found: C
         changes = lifted[rival] > lifted[chosen] + valued.tolerance
         changes &= state[rival] - state[chosen] > room if limit.lifts_server_memory else rival != best
         if limit.lifts_memory:
-            rival = np.where(memory_row >= 0, memory_row, rival)
-            changes = np.where(found.memory_is_known[first], memory_row >= 0, changes)
+            rival = np.where(kinds.memory_row >= 0, kinds.memory_row, rival)
+            changes = np.where(kinds.memory_is_known, kinds.memory_row >= 0, changes)
         rivals.append((limit, rival, changes))
     gains = values[best] > values[chosen] + valued.tolerance
     names_batch = len(problem.scenario.training.candidate_batch_sizes) > 1
     named = _Naming.of(
         frame, [best, *(rival for _, rival, _ in rivals)], names_batch=names_batch, has_others=problem.num_clients > 1
     )
-    return [_sentence(named, i, int(best[i]), bool(gains[i]), rivals) for i in range(len(first))]
+    return [_sentence(named, i, int(best[i]), bool(gains[i]), rivals) for i in range(len(chosen))]
 
 
-def _pool(limit: _Limit, usable: BoolArray, allowed: BoolArray, fitting: BoolArray) -> BoolArray:
+def _pool(limit: _Lifted, usable: BoolArray, allowed: BoolArray, fitting: BoolArray) -> BoolArray:
     """[K] rows to choose from once a limit is lifted."""
     if limit.lifts_memory:
         return usable | (allowed & ~fitting)
@@ -263,7 +294,7 @@ class _Naming:
 
 
 def _sentence(
-    named: _Naming, client: int, best: int, gains: bool, rivals: list[tuple[_Limit, IntArray, BoolArray]]
+    named: _Naming, client: int, best: int, gains: bool, rivals: list[tuple[_Lifted, IntArray, BoolArray]]
 ) -> str:
     for limit, rival, changes in rivals:
         if not changes[client]:

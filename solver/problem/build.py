@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,16 +10,18 @@ import numpy as np
 from hybridsplit.scenarios.contracts.jobs import num_exchanges
 from hybridsplit.scenarios.contracts.option_rows import OptionRows, Rows
 from hybridsplit.scenarios.contracts.options import OptionTable
-from hybridsplit.scenarios.errors import ContractError, UsageError
-from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.schema import Client, Scenario
 from hybridsplit.scenarios.units import bits
-from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.alike_rows import AlikeRows, of_clients
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray, all_occur
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.infeasible import no_carrying_option, no_fitting_option, unknown_energy
 from hybridsplit.solver.problem.limiting import under_objective_of, within_limits
 from hybridsplit.solver.problem.links import dedicated_s, downlink_bps, uplink_work
 from hybridsplit.solver.problem.overlap import Overlap, bounding_work, chains_of
 from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
+from hybridsplit.solver.problem.target_rows import TargetRows
 from hybridsplit.solver.problem.three_part import HeadArrays
 from hybridsplit.solver.problem.usable_rows import fits, ordered, penalty_s, permitted, with_drop_rows
 
@@ -50,22 +52,23 @@ def build_problem(
     """
     clients = scenario.expanded_clients()
     frame = with_drop_rows(ordered(table, clients), clients)
-    index = frame.client
-    usable = permitted(frame, index, clients, scenario) & fits(frame)
-    if len(np.unique(index[usable])) < len(clients):
-        raise no_fitting_option(frame.frame(), index, usable, clients, scenario)
-    everything = problem_of_rows(frame, scenario)
+    rows = AlikeRows.of(frame, clients)
+    index = rows.few.client
+    usable = permitted(rows.few, index, rows.clients, scenario) & fits(rows.few)
+    if not all_occur(index[usable], len(rows.kept)):
+        raise no_fitting_option(frame.frame(), frame.client, rows.spread(usable), clients, scenario)
+    few = _problem_of(rows.few, rows.clients, scenario)
     with np.errstate(invalid="ignore"):
-        carried = np.isfinite(everything.work.latency_s(1.0))
-    if len(np.unique(index[usable & carried])) < len(clients):
-        raise no_carrying_option(frame.frame(), index, usable, clients, scenario)
+        carried = np.isfinite(few.work.latency_s(1.0))
+    if not all_occur(index[usable & carried], len(rows.kept)):
+        raise no_carrying_option(frame.frame(), frame.client, rows.spread(usable), clients, scenario)
     usable &= carried
-    if everything.objective == ENERGY or everything.energy_cap_j is not None:
-        known = ~np.isnan(everything.energy_j)
-        if len(np.unique(index[usable & known])) < len(clients):
-            raise unknown_energy(frame.frame(), index, usable & known, clients)
+    if few.objective == ENERGY or few.energy_cap_j is not None:
+        known = ~np.isnan(few.energy_j)
+        if not all_occur(index[usable & known], len(rows.kept)):
+            raise unknown_energy(frame.frame(), frame.client, rows.spread(usable & known), clients)
         usable &= known
-    problem = everything.restricted(usable)
+    problem = _repeated(few, frame, clients, rows, rows.spread(usable))
     if problem.objective == TIME_TO_TARGET:
         problem = replace(problem, untrained_depth=int(problem.depth[~problem.is_dropped].min()))
     problem = within_limits(problem)
@@ -101,9 +104,21 @@ def _rows_as_fixed(problem: PlanningProblem, fixed: Mapping[str, tuple[int, str]
     return mask
 
 
-def everything_of(problem: PlanningProblem) -> PlanningProblem:
-    """Return all rows of the option table as a problem, usable or not, under the same objective and limits."""
-    return under_objective_of(problem_of_rows(problem.all_options, problem.scenario), problem)
+def everything_of(problem: PlanningProblem, chosen: IntArray | None = None) -> PlanningProblem:
+    """Return all rows of the option table as a problem, usable or not, under the same objective and limits.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    chosen
+        [C] indices of clients, rising, whose rows alone are wanted, without limits; all when None.
+    """
+    if chosen is None:
+        return under_objective_of(problem_of_rows(problem.all_options, problem.scenario), problem)
+    clients = tuple(problem.clients[i] for i in chosen.tolist())
+    few = _problem_of(of_clients(problem.all_options, chosen), clients, problem.scenario)
+    return replace(under_objective_of(few, problem), limits=())
 
 
 def problem_of_rows(frame: OptionRows, scenario: Scenario) -> PlanningProblem:
@@ -116,14 +131,42 @@ def problem_of_rows(frame: OptionRows, scenario: Scenario) -> PlanningProblem:
     scenario
         Radio, server memory, objective and clients.
     """
-    clients, client_index = scenario.expanded_clients(), frame.client
+    clients = scenario.expanded_clients()
+    rows = AlikeRows.of(frame, clients)
+    return _repeated(_problem_of(rows.few, rows.clients, scenario), frame, clients, rows)
+
+
+def _repeated(
+    few: PlanningProblem,
+    frame: OptionRows,
+    clients: tuple[Client, ...],
+    rows: AlikeRows,
+    mask: BoolArray | None = None,
+) -> PlanningProblem:
+    """Return the problem of a table's rows ([K], or those of a mask), given that of the rows that others repeat."""
+    place = np.arange(len(frame)) if mask is None else np.flatnonzero(mask)
+    return replace(
+        few,
+        clients=clients,
+        options=frame if mask is None else frame.take(place),
+        all_options=frame,
+        place=place,
+        client_index=frame.client[place],
+        data_weight=few.data_weight[np.searchsorted(rows.kept, rows.first)],
+        **few.figures_of(rows.row[place]),
+    )
+
+
+def _problem_of(frame: OptionRows, clients: tuple[Client, ...], scenario: Scenario) -> PlanningProblem:
+    """Turn rows of some clients of a scenario into arrays."""
+    client_index = frame.client
     uplink_bits = bits(1) * frame["uplink_bytes"].to_numpy(dtype=float)
     downlink_bits = bits(1) * frame["downlink_bytes"].to_numpy(dtype=float)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         rate = downlink_bps(scenario.radio, clients)[client_index]
         downlink_s = np.where(downlink_bits > 0, downlink_bits / rate, 0.0)
     own_up_s, own_down_s = dedicated_s(clients, client_index, uplink_bits, downlink_bits)
-    apart_s = propagation_s(frame, client_index, scenario) + (own_up_s + own_down_s)
+    apart_s = propagation_s(frame, client_index, clients, scenario) + (own_up_s + own_down_s)
     work = Work(
         frame["client_compute_s"].to_numpy(dtype=float) + apart_s,
         uplink_work(scenario.radio, clients, client_index, uplink_bits),
@@ -132,7 +175,7 @@ def problem_of_rows(frame: OptionRows, scenario: Scenario) -> PlanningProblem:
     )
     overlap = None
     if frame["staleness"].any():
-        chains = chains_of(frame, client_index, scenario, (own_up_s, own_down_s), work)
+        chains = chains_of(frame, client_index, clients, scenario.training.local_steps, (own_up_s, own_down_s), work)
         overlap = Overlap(frame["staleness"].to_numpy(dtype=np.int64), work, chains)
         evenly = np.full(chains.shape[:2], 1.0 / chains.shape[1])
         work = bounding_work(overlap, evenly, scenario.radio, clients, client_index, uplink_bits)
@@ -156,25 +199,12 @@ def problem_of_rows(frame: OptionRows, scenario: Scenario) -> PlanningProblem:
         minimum_progress=scenario.objective.minimum_progress,
         coverage=scenario.objective.coverage,
         energy_cap_j=scenario.objective.energy_cap_j,
-        target_gain=_target_column(frame, scenario, "gain"),
-        estimate_loss=_target_column(frame, scenario, "estimate_loss"),
+        target=TargetRows.of(frame) if scenario.objective.minimise == TIME_TO_TARGET else None,
         overlap=overlap,
     )
 
 
-def _target_column(frame: Rows, scenario: Scenario, name: str) -> FloatArray | None:
-    """[K] a column that only tables of scenarios with a target have; None where the target is not the objective."""
-    if scenario.objective.minimise != TIME_TO_TARGET:
-        return None
-    if name not in frame:
-        raise ContractError(
-            f"the option table lacks the column {name}, which the objective time-to-target needs: profile the scenario "
-            "again, with objective.pilot"
-        )
-    return frame[name].to_numpy(dtype=float)
-
-
-def propagation_s(frame: Rows, client_index: IntArray, scenario: Scenario) -> FloatArray:
+def propagation_s(frame: Rows, client_index: IntArray, clients: Sequence[Client], scenario: Scenario) -> FloatArray:
     """[K] seconds of a round during which what was sent is on its way.
 
     Every transfer is delayed once: one up and one down a step with an exchange, two each where the head is on the
@@ -182,13 +212,15 @@ def propagation_s(frame: Rows, client_index: IntArray, scenario: Scenario) -> Fl
 
     Parameters
     ----------
-    frame, client_index, scenario
-        As of :func:`problem_of_rows`.
+    frame, client_index, clients
+        Rows of an option table, the client of each, and the clients.
+    scenario
+        Gives the delays that there are, and the steps of a round.
     """
     total_s = np.zeros(len(frame))
     if not any(group.link.delay_s(is_up=up) for group in scenario.clients for up in (True, False)):
         return total_s
-    links = [client.link for client in scenario.expanded_clients()]
+    links = [client.link for client in clients]
     exchanges = num_exchanges(scenario.training.local_steps, frame["upload_every"].to_numpy(dtype=np.int64))
     head = HeadArrays.of(frame)
     for is_up, every, model, head_bytes in (

@@ -2,9 +2,10 @@
 
 Aggregation divides by the weights of those who trained a block, so one exact client moves it all the way: what counts
 for a block is whether anybody trains it exactly. A server copy does, so the blocks that nobody trains are the lowest
-ones, down to a depth that is the least over the clients. At a fixed depth the gain of a plan is a sum over its clients,
-and that some client goes no deeper is a limit like any other. Solved for every depth that an option can have, the best
-plan is that of the whole problem, and the least bound holds for it (docs/methods/progress.md).
+ones, down to a depth that is the least over the clients. At a fixed depth what is in the way of a plan is a sum over
+its clients (:mod:`hybridsplit.solver.problem.levels`), and that some client goes no deeper is a limit like any other.
+Solved for every depth that an option can have, the best plan is that of the whole problem, and the least bound holds
+for it (docs/methods/progress.md).
 """
 
 from __future__ import annotations
@@ -39,16 +40,15 @@ def at_depth(problem: PlanningProblem, depth: int) -> PlanningProblem | None:
     Returns
     -------
     PlanningProblem or None
-        Rows as they were, gains and limits anew; None if no plan is left, or none that comes closer to the target.
+        Rows as they were, gains and limits anew; None if no plan is left.
     """
     if depth == problem.untrained_depth:
         part = problem
     else:
         changed = replace(problem, untrained_depth=depth)
         part = replace(changed, limits=limits_of(changed))
-    if not all(limit.keeps(least_total(limit, part.starts)) for limit in part.limits):
-        return None
-    return part if np.maximum.reduceat(part.gain, part.starts).sum() > 0 else None
+    is_kept = all(limit.keeps(least_total(limit, part.starts)) for limit in part.limits)
+    return part if is_kept else None
 
 
 def depth_of_plan(problem: PlanningProblem, rows: IntArray) -> int:

@@ -8,9 +8,11 @@ worsen either objective.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
+from hybridsplit.solver.problem.alike_rows import first_alike
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.limits import Limit
@@ -140,7 +142,7 @@ class ClientKinds:
             chosen[clients] = starts[clients] + taken
         return chosen
 
-    @property
+    @cached_property
     def options_per_kind(self) -> IntArray:
         """[C] number of options of every kind."""
         return np.diff(np.append(self.starts, len(self.rows)))
@@ -152,50 +154,22 @@ class ClientKinds:
         return int(options[np.argmax(better)])
 
 
-def alike_clients(problem: PlanningProblem, usable: BoolArray) -> IntArray:
-    """[N] for every client the first one of its group in the scenario if their rows are equal, else itself.
-
-    Parameters
-    ----------
-    problem
-        All rows of an option table.
-    usable
-        [K] rows that a plan may use.
-    """
-    table, work = problem.options, problem.work
-    columns = (
-        work.compute_s, problem.uplink_bits, work.downlink_s, work.server_s, problem.gain, problem.progress,
-        problem.penalty_s, problem.energy_j.view(np.int64), problem.server_state_bytes, usable,
-        table.coded("mode")[0],
-        *(table[name].to_numpy() for name in ("cut", "batch_size", "client_peak_bytes", "memory_budget_bytes", "fits")),
-    )  # fmt: skip
-    first_of = np.arange(problem.num_clients)
-    starts, groups = np.append(problem.starts, problem.num_rows), [client.group for client in problem.clients]
-    begin = 0
-    while begin < len(groups):
-        end = begin + 1
-        while end < len(groups) and groups[end] == groups[begin]:
-            end += 1
-        sizes = np.diff(starts[begin : end + 1])
-        if end - begin > 1 and np.all(sizes == sizes[0]):
-            rows = slice(starts[begin], starts[end])
-            tables = (np.reshape(column[rows], (end - begin, sizes[0])) for column in columns)
-            equal = np.all([np.all(one == one[0], axis=1) for one in tables], axis=0)
-            first_of[begin:end][equal] = begin
-        begin = end
-    return first_of
-
-
 def group_alike(problem: PlanningProblem) -> ClientKinds:
     """Group identical clients and drop dominated options."""
     starts, matrix = problem.starts, _criteria(problem)
     ends = np.append(starts[1:], problem.num_rows)
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for i, client in enumerate(problem.clients):
+    columns = (*matrix.T, problem.uplink_bits)
+    first_of = first_alike(problem.clients, starts, problem.num_rows, columns, [problem.data_weight])
+    number: dict[tuple[object, ...], int] = {}
+    kind = np.zeros(problem.num_clients, dtype=np.int64)
+    for i in np.unique(first_of).tolist():
         own = slice(starts[i], ends[i])
-        key = (client.link, float(problem.data_weight[i]), matrix[own].tobytes(), problem.uplink_bits[own].tobytes())
-        groups.setdefault(key, []).append(i)
-    members = tuple(np.array(group, dtype=np.int64) for group in groups.values())
+        link, weight = problem.clients[i].link, float(problem.data_weight[i])
+        key = (link, weight, matrix[own].tobytes(), problem.uplink_bits[own].tobytes())
+        kind[i] = number.setdefault(key, len(number))
+    kind = kind[first_of]
+    in_order = np.argsort(kind, kind="stable")
+    members = tuple(np.split(in_order, np.cumsum(np.bincount(kind))[:-1]))
     # Where clients are many and all different, finding what is dominated takes longer than pricing it.
     prune = _undominated if len(members) <= _PRUNE_MAX_KINDS else _everything
     kept = [starts[m[0]] + np.flatnonzero(prune(matrix[starts[m[0]] : ends[m[0]]])) for m in members]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hybridsplit.solver.problem.arrays import BoolArray
+from hybridsplit.solver.problem.arrays import BoolArray, all_occur
 from hybridsplit.solver.problem.infeasible import broken_limit, no_progress_at_all
 from hybridsplit.solver.problem.limits import (
     COVERAGE,
@@ -89,14 +89,16 @@ def within_limits(problem: PlanningProblem) -> PlanningProblem:
             if limit.name == TRAINED_BLOCKS:
                 continue  # at another depth the same rows are possible
             keep &= possible_rows(limit, problem.starts, problem.client_index)
-        if keep.all() or len(np.unique(problem.client_index[keep])) < problem.num_clients:
+        if keep.all() or not all_occur(problem.client_index[keep], problem.num_clients):
             break
         fewer = problem.restricted(keep)
         if not all(limit.keeps(least_total(limit, fewer.starts)) for limit in fewer.limits):
             # Together the limits leave nothing; the search proves it and says which.
             break
         problem = fewer
-    if problem.divides_by_progress and not np.any(problem.gain > 0):
+    # What is in the way of a target never outweighs a gain; on a tangent far from a plan it may seem to.
+    gain = problem.gain if problem.target is None else problem.target.gain
+    if problem.divides_by_progress and not np.any(gain > 0):
         raise no_progress_at_all()
     return problem
 
@@ -130,5 +132,6 @@ def under_objective_of(problem: PlanningProblem, other: PlanningProblem) -> Plan
         energy_cap_j=other.energy_cap_j,
         coverage=other.coverage,
         untrained_depth=other.untrained_depth,
+        level=other.level,
     )
     return replace(changed, limits=limits_of(changed))

@@ -10,13 +10,14 @@ seconds on each resource.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hybridsplit.scenarios.contracts.jobs import BEFORE_EXCHANGE
 from hybridsplit.scenarios.contracts.option_rows import Rows
-from hybridsplit.scenarios.schema import Client, Radio, Scenario
+from hybridsplit.scenarios.schema import Client, Radio
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, Index, IntArray
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.links import uplink_work
@@ -52,21 +53,27 @@ class Overlap:
 
 
 def chains_of(
-    frame: Rows, client_index: IntArray, scenario: Scenario, own_s: tuple[FloatArray, FloatArray], done: Work
+    frame: Rows,
+    client_index: IntArray,
+    clients: Sequence[Client],
+    steps: int,
+    own_s: tuple[FloatArray, FloatArray],
+    done: Work,
 ) -> FloatArray:
     """[K, 5, 4] the chains of every row.
 
     Parameters
     ----------
-    frame, client_index, scenario
-        Rows of an option table, the client of each, and the scenario.
+    frame, client_index, clients
+        Rows of an option table, the client of each, and the clients.
+    steps
+        Local steps of a round.
     own_s
         [K] seconds up and [K] down on links of the clients' own.
     done
         [K] the work of a round.
     """
-    steps = scenario.training.local_steps
-    links = [client.link for client in scenario.expanded_clients()]
+    links = [client.link for client in clients]
     delay = [np.array([link.delay_s(is_up=up) for link in links])[client_index] for up in (True, False)]
     staleness = frame["staleness"].to_numpy(dtype=np.int64)
     parts = []

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,16 +19,18 @@ from hybridsplit.scenarios.contracts.option_rows import OptionRows
 from hybridsplit.scenarios.contracts.options import OPTION_KEY
 from hybridsplit.scenarios.modes import Gradient, modes_with
 from hybridsplit.scenarios.schema import Client, Scenario
-from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray, all_occur
 from hybridsplit.solver.problem.costs import Work
 from hybridsplit.solver.problem.limits import Limit
 from hybridsplit.solver.problem.overlap import Overlap
+from hybridsplit.solver.problem.target_rows import TargetRows
 from hybridsplit.solver.problem.usable_rows import DROPPED
 
 TIME_TO_PROGRESS = "time-to-progress"
 TIME_TO_TARGET = "time-to-target"
 ROUND_LATENCY = "round-latency"
 ENERGY = "energy"
+_BY_ROW = ("uplink_bits", "downlink_bits", "progress", "server_state_bytes", "energy_j", "penalty_s")
 
 
 @dataclass(frozen=True)
@@ -77,16 +80,16 @@ class PlanningProblem:
         Energy for all clients together; None when unlimited.
     limits
         The limits that couple options whatever the shares.
-    target_gain
-        [K] share of the way to the target that a row adds in a round, where some client trains every block exactly;
-        may be negative. None where the target is not the objective.
-    estimate_loss
-        [K] what a zeroth-order row loses of it where none does; as ``target_gain``.
+    target
+        What every row is worth to the target; None where that is not the objective.
     overlap
         What rows whose steps overlap do; ``work`` is then a bound for those. None where no row overlaps.
     untrained_depth
         Blocks from the lowest on that a plan may leave without exact training, by anybody: see
         :mod:`hybridsplit.solver.problem.depths`.
+    level
+        Two values of ``D/G`` between which ``gain`` is drawn as a straight line, so that it is a sum over clients: see
+        :mod:`hybridsplit.solver.problem.levels`.
     """
 
     scenario: Scenario
@@ -109,9 +112,9 @@ class PlanningProblem:
     coverage: float
     energy_cap_j: float | None
     limits: tuple[Limit, ...] = ()
-    target_gain: FloatArray | None = None
-    estimate_loss: FloatArray | None = None
+    target: TargetRows | None = None
     untrained_depth: int = 0
+    level: tuple[float, float] = (0.0, 0.0)
     overlap: Overlap | None = None
 
     def restricted(self, mask: BoolArray) -> PlanningProblem:
@@ -127,49 +130,35 @@ class PlanningProblem:
         ValueError
             If a client would be left without an option.
         """
-        if len(np.unique(self.client_index[mask])) < self.num_clients:
+        if not all_occur(self.client_index[mask], self.num_clients):
             left = set(np.unique(self.client_index[mask]).tolist())
             lost = next(client.id for i, client in enumerate(self.clients) if i not in left)
             raise ValueError(
                 f"a restriction leaves client {lost} without an option; keep at least one row of every client"
             )
-        return self._of_rows(mask)
-
-    def of_clients(self, chosen: IntArray) -> PlanningProblem:
-        """Return the options of some clients alone; the capacities of limits stay those of all.
-
-        Parameters
-        ----------
-        chosen
-            [C] indices of clients, rising.
-        """
-        mask = np.isin(self.client_index, chosen)
-        return dataclasses.replace(
-            self._of_rows(mask),
-            clients=tuple(self.clients[i] for i in chosen.tolist()),
-            client_index=np.searchsorted(chosen, self.client_index[mask]).astype(np.int64),
-            data_weight=self.data_weight[chosen],
-        )
-
-    def _of_rows(self, mask: BoolArray) -> PlanningProblem:
-        """Return everything that is said of some rows."""
         return dataclasses.replace(
             self,
             options=self.options.take(mask),
             place=self.place[mask],
             client_index=self.client_index[mask],
-            work=self.work.take(mask),
-            uplink_bits=self.uplink_bits[mask],
-            downlink_bits=self.downlink_bits[mask],
-            progress=self.progress[mask],
-            server_state_bytes=self.server_state_bytes[mask],
-            energy_j=self.energy_j[mask],
-            penalty_s=self.penalty_s[mask],
-            limits=tuple(limit.take(mask) for limit in self.limits),
-            target_gain=None if self.target_gain is None else self.target_gain[mask],
-            estimate_loss=None if self.estimate_loss is None else self.estimate_loss[mask],
-            overlap=None if self.overlap is None else self.overlap.take(mask),
+            **self.figures_of(mask),
         )
+
+    def figures_of(self, index: BoolArray | IntArray) -> dict[str, Any]:
+        """Return by field what some rows cost and give.
+
+        Parameters
+        ----------
+        index
+            [K] True for those rows, or their places.
+        """
+        return {
+            **{name: getattr(self, name)[index] for name in _BY_ROW},
+            "work": self.work.take(index),
+            "limits": tuple(limit.take(index) for limit in self.limits),
+            "target": None if self.target is None else self.target.take(index),
+            "overlap": None if self.overlap is None else self.overlap.take(index),
+        }
 
     @property
     def keys(self) -> list[tuple[Hashable, ...]]:
@@ -224,13 +213,18 @@ class PlanningProblem:
     @property
     def gain(self) -> FloatArray:
         """[K] what a row adds to what the round latency is divided by: progress, or share of the way to the target."""
-        if self.target_gain is None or self.objective != TIME_TO_TARGET:
+        if self.target is None or self.objective != TIME_TO_TARGET:
             return self.weighted_progress
+        return self.target.gain_between(*self.level, self.target_delay)
+
+    @property
+    def target_delay(self) -> FloatArray:
+        """[K] what a row puts in the way of the target, with blocks down to ``untrained_depth`` trained by nobody."""
         pilot = self.scenario.objective.pilot
-        if self.untrained_depth == 0 or pilot is None or self.estimate_loss is None:
-            return self.target_gain
-        lost = self.data_weight[self.client_index] * pilot.loss_of_untrained(self.untrained_depth)
-        return self.target_gain - lost * ~self.is_dropped - self.estimate_loss
+        if self.target is None or pilot is None:
+            return np.zeros(self.num_rows)
+        weight = self.data_weight[self.client_index] * ~self.is_dropped
+        return self.target.delay_at(self.untrained_depth, pilot, weight)
 
     @property
     def worth(self) -> FloatArray:

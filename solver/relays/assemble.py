@@ -84,10 +84,12 @@ def _busy(planned: Planned) -> dict[str, float]:
 
 def _clients(scenario: RelayScenario, costs: RelayCosts, planned: Planned) -> tuple[RelayClientPlan, ...]:
     trains = scenario.trains
-    ends = walk(planned.placed, trains=trains)
+    ends = walk(planned.placed, planned.turns, trains=trains)
+    turns = planned.turns or (0,) * len(planned.placed)
     alone: dict[tuple[object, ...], float] = {}
     found = []
-    for client, (column, depths), end_s in zip(scenario.expanded_clients(), planned.placed, ends, strict=True):
+    clients = zip(scenario.expanded_clients(), planned.placed, ends, turns, strict=True)
+    for client, (column, depths), end_s, turn in clients:
         key = (column.key, depths)
         if key not in alone:
             alone[key] = walk([(column, depths)], trains=trains)[0] if trains else burst_seconds(column)
@@ -98,6 +100,7 @@ def _clients(scenario: RelayScenario, costs: RelayCosts, planned: Planned) -> tu
                 group=client.group,
                 path=path,
                 micro_batches=column.route.micro_batches,
+                turn=turn,
                 placement=_placement(scenario, column, depths, client.id),
                 hops=_hops(costs, column, path),
                 alone_s=alone[key],

@@ -9,7 +9,7 @@ from hybridsplit.scenarios.units import counted, format_seconds
 from hybridsplit.solver.relays.planner import Planned, best_placements
 from hybridsplit.solver.relays.task import PERIOD
 
-_SHOWN_TIME_S = 5.0
+_SHOWN_TIME_S, _SHOWN_SHARE = 5.0, 0.1
 _EXACT = 1e-6
 _WHAT = {"round-latency": "a round", "inference-latency": "a batch", PERIOD: "the period"}
 
@@ -48,7 +48,8 @@ def _cuts_note(scenario: RelayScenario, costs: RelayCosts, planned: Planned) -> 
 
 def _beside_one_cut(scenario: RelayScenario, costs: RelayCosts, planned: Planned) -> str:
     try:
-        single = best_placements(scenario, costs, 1, time_limit_s=_SHOWN_TIME_S)
+        limit_s = min(_SHOWN_TIME_S, _SHOWN_SHARE * scenario.search.time_limit_s)
+        single = best_placements(scenario, costs, 1, time_limit_s=limit_s)
     except InfeasibleError:
         return "; with a single cut nothing fits into memory"
     ratio, proven = single.value_s / planned.value_s, single.lower_bound_s / planned.value_s

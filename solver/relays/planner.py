@@ -16,6 +16,8 @@ from hybridsplit.solver.chain.least_bottleneck import burst_of_items, least_peri
 from hybridsplit.solver.chain.training_bound import least_training_bound
 from hybridsplit.solver.chain.values import FloatArray
 from hybridsplit.solver.relays.columns import Column, column_of
+from hybridsplit.solver.relays.crowd import best_crowd
+from hybridsplit.solver.relays.deadline import Deadline
 from hybridsplit.solver.relays.integer import listed, whole_choice
 from hybridsplit.solver.relays.master import Master, Relaxed
 from hybridsplit.solver.relays.rounding import Loads, improved, rounded
@@ -28,6 +30,9 @@ FEW_CLIENTS = 24
 _EXACT = 1e-9
 _SHORTER = (0.85, 0.7, 0.5)
 _SHORT_S = 2.0
+_RELAXING, _BOUNDING = 0.2, 0.2
+"""Shares of the time that is left, for the relaxation and for a bound by deadlines."""
+_ENDS = (1, 4, 10)
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,15 @@ class Planned:
         What was minimised, and what no placement is below.
     num_columns
         Placements that were looked at.
+    turns
+        Whose turn it is of clients that arrive at once; all equal when empty.
     """
 
     placed: Placed
     value_s: float
     lower_bound_s: float
     num_columns: int
+    turns: tuple[int, ...] = ()
 
 
 def best_placements(
@@ -78,11 +86,17 @@ def best_placements(
     bound = max(bounds[0][0] for bounds in best_alone.values())
     counts = {group.group: group.count for group in scenario.clients}
     latency = scenario.objective.minimise != PERIOD
+    is_listable = latency and Deadline.is_listable(task.routes, counts)
+    if is_listable and scenario.num_clients > FEW_CLIENTS:
+        return _of_many(task, counts, best_alone, bound)
     relaxed, proven = _relaxed(task, counts, best_alone)
     bound = max(bound, proven)
     starts = [_whole(task, relaxed, counts), *_alike(task, best_alone)]
     starts, bound = _with_integer(task, relaxed, counts, starts, bound)
     starts = [start for start in starts if fits_memory(task, start)]
+    if is_listable and scenario.num_clients > 1:
+        known_s = min(task.value_s(with_depths(task, start)) for start in starts)
+        bound = _by_deadline(task, Deadline(task.routes, counts, task.memory_bytes), bound, known_s, _ENDS[1:2])
     if len(starts[0]) <= FEW_CLIENTS and latency:
         search = Search(task, relaxed.columns, bound * (1 + scenario.search.gap))
         placed, value = search.best_of(starts)
@@ -91,9 +105,51 @@ def best_placements(
             ((placed, task.value_s(placed)) for placed in (with_depths(task, start) for start in starts)),
             key=lambda item: item[1],
         )
+    _check_bound(value, bound)
+    return Planned(placed, value, min(bound, value), len(relaxed.columns))
+
+
+def _of_many(
+    task: Task, counts: dict[str, int], best_alone: dict[str, list[tuple[float, int, Column]]], bound: float
+) -> Planned:
+    """Plan a round of many clients by what machines and links can be asked for until a deadline."""
+    master = Master(task.routes, counts, task.memory_bytes, counts_latency=True)
+    for column in {column.key: column for bounds in best_alone.values() for _, _, column in bounds}.values():
+        master.add(column)
+    relaxed = master.solve(_share_of_time(task, _RELAXING))
+    _check_memory(task, relaxed)
+    bound = max(bound, relaxed.lower_bound_s)
+    starts = [start for start in (_whole(task, relaxed, counts), *_alike(task, best_alone)) if fits_memory(task, start)]
+    known = [with_depths(task, start) for start in starts]
+    value, placed = min(((task.value_s(one), one) for one in known), key=lambda item: item[0])
+    turns: tuple[int, ...] = ()
+    deadline = Deadline(task.routes, counts, task.memory_bytes)
+    bound = _by_deadline(task, deadline, bound, value, _ENDS)
+    if value > bound * (1 + task.scenario.search.gap):
+        crowd = best_crowd(task, deadline, bound, value, task.deadline)
+        if crowd is not None:
+            placed, turns, value = crowd
+    _check_bound(value, bound)
+    return Planned(placed, value, min(bound, value), len(relaxed.columns) + deadline.num_placements, turns)
+
+
+def _by_deadline(task: Task, deadline: Deadline, bound: float, known_s: float, numbers: Sequence[int]) -> float:
+    """Raise a bound by deadlines that are too short, with the ends of clients split into these numbers of intervals."""
+    for ends in numbers:
+        if known_s <= bound * (1 + task.scenario.search.gap):
+            break
+        bound, _ = deadline.shortest(bound, known_s, _share_of_time(task, _BOUNDING), ends=ends)
+    return bound
+
+
+def _share_of_time(task: Task, share: float) -> float:
+    now = time.monotonic()
+    return now + (task.deadline - now) * share
+
+
+def _check_bound(value: float, bound: float) -> None:
     if value < bound * (1 - 1e-9):
         raise SolverFailure(f"the placements take {value:.9g} s, below their bound of {bound:.9g} s: a fault of ours")
-    return Planned(placed, value, min(bound, value), len(relaxed.columns))
 
 
 def _with_integer(

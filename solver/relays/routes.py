@@ -134,9 +134,7 @@ def routes_of(scenario: RelayScenario, costs: RelayCosts, most_cuts: int | None 
         for server in scenario.network.servers():
             paths += islice(nx.all_simple_paths(graph, group.group, server), MOST_PATHS + 1)
         if len(paths) > MOST_PATHS:
-            raise ScenarioError(
-                f"network.links: more than {MOST_PATHS} ways from {group.group} to the server; leave out links"
-            )
+            raise _too_many_ways(group.group, paths)
         if not paths:
             raise ScenarioError(f"network.links: no way leads from {group.group} to a server; add links on the way")
         tried = [
@@ -254,6 +252,20 @@ def _route(
         up_delay_s=up_delay,
         down_delay_s=down_delay,
         exchange_delay_s=exchange_delay,
+    )
+
+
+def _too_many_ways(group: str, paths: list[list[str]]) -> ScenarioError:
+    """Name the node at which the most ways part."""
+    onward: dict[str, set[str]] = {}
+    for path in paths:
+        for here, there in pairwise(path):
+            onward.setdefault(here, set()).add(there)
+    parting = max(onward, key=lambda node: len(onward[node]))
+    return ScenarioError(
+        f"network.links: found more than {MOST_PATHS} ways from {group} to the server; needs at most {MOST_PATHS}, "
+        "each of which is planned at every number of micro-batches: leave out links that no client needs, for instance "
+        f"of {parting}, which leads on to {', '.join(sorted(onward[parting])[:12])}"
     )
 
 

@@ -32,7 +32,7 @@ def _optimal(scenario: RelayScenario, costs: RelayCosts, time_limit_s: float | N
         return planned
     # A plan of one cut is one of several, and the search of those may have missed it.
     if single.value_s < planned.value_s:
-        return replace(planned, placed=single.placed, value_s=single.value_s)
+        return replace(planned, placed=single.placed, value_s=single.value_s, turns=single.turns)
     return planned
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
 from hybridsplit.scenarios.relays.schema import RelayScenario
-from hybridsplit.solver.chain.order import warm_ups_of
+from hybridsplit.solver.chain.order import step_seconds, warm_ups_of
 from hybridsplit.solver.relays.columns import Column, burst_seconds, round_seconds, stages_of
 from hybridsplit.solver.relays.routes import Route
 from hybridsplit.solver.relays.walk import walk
@@ -15,6 +15,7 @@ from hybridsplit.solver.relays.walk import walk
 Placed = list[tuple[Column, tuple[int, ...]]]
 """Placement and warm-up depths of every client, in order."""
 PERIOD = "inference-period"
+_EQUAL = 1e-9
 
 
 @dataclass
@@ -54,17 +55,23 @@ class Task:
         nodes = self.scenario.network.nodes
         return {one.node: float(one.memory_bytes) for one in nodes if one.memory_bytes is not None}
 
-    def value_s(self, placed: Placed) -> float:
-        """Return what the objective minimises."""
+    def value_s(self, placed: Placed, turns: Sequence[int] = ()) -> float:
+        """Return what the objective minimises.
+
+        Parameters
+        ----------
+        placed, turns
+            Placements, and whose turn it is of those who arrive at once; all equal when empty.
+        """
         if self.scenario.objective.minimise == PERIOD:
             counts: dict[str, float] = {}
             for column, _ in placed:
                 for name, seconds in column.busy_s.items():
                     counts[name] = counts.get(name, 0.0) + seconds
             return max([*counts.values(), *(column.own_s for column, _ in placed)])
-        key = tuple((column.key, column.route.steps, depths) for column, depths in placed)
+        key = tuple((column.key, column.route.steps, depths) for column, depths in placed), tuple(turns)
         if key not in self._values:
-            self._values[key] = max(walk(placed, trains=self.trains))
+            self._values[key] = max(walk(placed, turns, trains=self.trains))
         return self._values[key]
 
     def alone_s(self, column: Column) -> float:
@@ -115,6 +122,39 @@ def with_depths(task: Task, columns: Sequence[Column]) -> Placed:
                 room[node] -= further * float(column.route.held_bytes[k, a, c])
         placed.append((column, depths))
     return placed
+
+
+def with_deep_depths(task: Task, columns: Sequence[Column]) -> Placed:
+    """Give every client the deepest warm-up of its own device that makes no round longer alone.
+
+    A device that runs more micro-batches forward first waits less for those that come back, when machines are busy
+    with others.
+
+    Parameters
+    ----------
+    task, columns
+        What is planned, and a placement of every client.
+    """
+    deep: dict[tuple[object, ...], tuple[int, ...]] = {}
+    placed: Placed = []
+    for column, depths in with_depths(task, columns):
+        key = column.key, depths
+        if key not in deep:
+            deep[key] = _deepest(task, column, depths)
+        placed.append((column, deep[key]))
+    return placed
+
+
+def _deepest(task: Task, column: Column, depths: tuple[int, ...]) -> tuple[int, ...]:
+    if not task.trains or task.scenario.training.pipeline != "best":
+        return depths
+    number, (_, stages) = column.route.micro_batches, stages_of(column)
+    shortest_s = step_seconds(stages, depths, number)
+    for first in range(stages[0].most_warm_up, depths[0], -1):
+        deeper = (first, *depths[1:])
+        if step_seconds(stages, deeper, number) <= shortest_s * (1 + _EQUAL):
+            return deeper
+    return depths
 
 
 def fits_memory(task: Task, columns: Sequence[Column]) -> bool:

@@ -1,9 +1,9 @@
 """A round of all clients in time: every machine and link direction serves one piece of work at a time, as they arrive.
 
-Work that arrives at the same moment is served in the order of the clients. Every client's machines keep their stated
-order of forward and backward; a step begins when all machines have made the last one's update. Replicas of a machine
-have micro-batches in turn, and begin the update when all of them are through. Before the first step the blocks come
-down the path, and after the last they go up again.
+Work that arrives at the same moment is served in the order of turns, and of the clients where these are equal. Every
+client's machines keep their stated order of forward and backward; a step begins when all machines have made the last
+one's update. Replicas of a machine have micro-batches in turn, and begin the update when all of them are through.
+Before the first step the blocks come down the path, and after the last they go up again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Clock:
     def work(self, resource: str, client: int, now_s: float, seconds: float, then: _Then) -> None:
         """Do something once a resource has worked for so long; who comes first is served first."""
         if seconds <= 0:
-            self.at(now_s, then)
+            then(now_s)
             return
         self._count += 1
         queue = self._resources.setdefault(resource, _Resource())
@@ -107,8 +107,10 @@ class _InTurn:
 class _Client:
     """One client on its way through a round."""
 
-    def __init__(self, clock: _Clock, index: int, column: Column, depths: Sequence[int], *, trains: bool) -> None:
-        self._clock, self._index, self._column, self._trains = clock, index, column, trains
+    def __init__(
+        self, clock: _Clock, index: int, place: int, column: Column, depths: Sequence[int], *, trains: bool
+    ) -> None:
+        self._clock, self._index, self._place, self._column, self._trains = clock, index, place, column, trains
         self._used, self._stages = stages_of(column)
         self._depths = depths
         self._step = 0
@@ -133,13 +135,17 @@ class _Client:
     def _travel(self, hops: Iterator[tuple[str, float, float]], now_s: float, then: _Then) -> None:
         hop = next(hops, None)
         if hop is None:
-            self._clock.at(now_s, then)
+            then(now_s)
             return
         resource, seconds, delay_s = hop
-        self._clock.work(
-            resource, self._index, now_s, seconds,
-            lambda done_s: self._clock.at(done_s + delay_s, lambda arrived_s: self._travel(hops, arrived_s, then)),
-        )  # fmt: skip
+
+        def crossed(done_s: float) -> None:
+            if delay_s > 0:
+                self._clock.at(done_s + delay_s, lambda arrived_s: self._travel(hops, arrived_s, then))
+            else:
+                self._travel(hops, done_s, then)
+
+        self._clock.work(resource, self._place, now_s, seconds, crossed)
 
     def _begin_step(self, now_s: float) -> None:
         number, last = self._column.route.micro_batches, len(self._stages) - 1
@@ -165,7 +171,7 @@ class _Client:
         machine.is_working = True
         seconds = stage.forward_s if forward else stage.backward_s
         self._clock.work(
-            self._machine(k, j), self._index, now_s, seconds,
+            self._machine(k, j), self._place, now_s, seconds,
             lambda done_s: self._done(k, j, number, done_s, forward=forward),
         )  # fmt: skip
 
@@ -188,7 +194,7 @@ class _Client:
         self._still_running[k] -= 1
         # The gradients of all replicas are added before any of them is updated.
         for at in range(len(self._machines[k])) if self._still_running[k] == 0 else ():
-            self._clock.work(self._machine(k, at), self._index, now_s, self._stages[k].update_s, self._finished)
+            self._clock.work(self._machine(k, at), self._place, now_s, self._stages[k].update_s, self._finished)
 
     def _send(self, k: int, number: int, now_s: float, *, forward: bool) -> None:
         to = k + 1 if forward else k - 1
@@ -231,18 +237,25 @@ class _Client:
         self.end_s = now_s
 
 
-def walk(placed: Sequence[tuple[Column, tuple[int, ...]]], *, trains: bool) -> list[float]:
+def walk(placed: Sequence[tuple[Column, tuple[int, ...]]], turns: Sequence[int] = (), *, trains: bool) -> list[float]:
     """Return when every client ends.
 
     Parameters
     ----------
     placed
         Placement and warm-up depths of every client, in order.
+    turns
+        Whose turn it is of those who arrive at once; all equal when empty.
     trains
         Whether gradients come back.
     """
     clock = _Clock()
-    clients = [_Client(clock, index, column, depths, trains=trains) for index, (column, depths) in enumerate(placed)]
+    order = sorted(range(len(placed)), key=turns.__getitem__) if turns else range(len(placed))
+    places = {index: place for place, index in enumerate(order)}
+    clients = [
+        _Client(clock, index, places[index], column, depths, trains=trains)
+        for index, (column, depths) in enumerate(placed)
+    ]
     for client in clients:
         client.begin()
     clock.run()

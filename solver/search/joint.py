@@ -100,6 +100,22 @@ def search(problem: PlanningProblem, effort: Effort | None = None) -> SearchResu
         If none was found although none of the proofs of infeasibility holds.
     """
     effort = effort or Effort()
+    return _between_meetings(problem, _searched(problem, effort), effort)
+
+
+def _between_meetings(problem: PlanningProblem, found: SearchResult, effort: Effort) -> SearchResult:
+    """Raise the bounds of a problem whose steps synchronise by what meetings cost every plan."""
+    if not problem.scenario.training.steps_synchronise or effort.is_over:
+        return found
+    from hybridsplit.solver.bound.meetings import bound_between_meetings  # late: few scenarios need it
+
+    bound_s = bound_between_meetings(problem, found.rows, lambda: effort.is_over)
+    any_schedule_s = max(found.schedule_lower_bound_s, bound_s)
+    return replace(found, schedule_lower_bound_s=any_schedule_s, lower_bound_s=max(found.lower_bound_s, any_schedule_s))
+
+
+def _searched(problem: PlanningProblem, effort: Effort) -> SearchResult:
+    """Search without regard to meetings."""
     if problem.overlap is not None and problem.overlap.staleness.any():
         from hybridsplit.solver.search.overlapped import search_overlapped  # late: few scenarios offer it
 
@@ -166,7 +182,8 @@ def bounded(
     if objective_s > 0 and not effort.is_over:
         relaxed = _schedule_bound(group_alike(problem).relative_to(objective_s), objective_s, effort)
     any_schedule_s = 0.0 if relaxed is None else min(lower_s, relaxed.lower_s)
-    return SearchResult(rows, objective_s, lower_s, any_schedule_s, stopped=stopped, relaxed=relaxed)
+    result = SearchResult(rows, objective_s, lower_s, any_schedule_s, stopped=stopped, relaxed=relaxed)
+    return _between_meetings(problem, result, effort)
 
 
 def _search_many(kinds: ClientKinds, effort: Effort) -> SearchResult:
@@ -193,7 +210,7 @@ def _search_many(kinds: ClientKinds, effort: Effort) -> SearchResult:
         objective_s=best_s,
         lower_bound_s=lower_s,
         schedule_lower_bound_s=min(lower_s, schedule_s),
-        stopped=not complete,
+        stopped=effort.is_over and not complete,
     )
 
 

@@ -30,7 +30,7 @@ _SMOOTHING = 3e-5
 _LEAST_LOSS = 2e-5
 _TOLERANCE, _SCHEDULE_TOLERANCE = 2e-4, 5e-3
 _SCHEDULE_SMOOTHING = 1e-3
-_SCHEDULE_LOSS = 1e-2
+_SCHEDULE_LOSS = 2e-3
 _INFLATIONS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Relative increases of the prices of limits at which rounded plans are tried where the rounding breaks one."""
 _EXCHANGE_BATCH = 6

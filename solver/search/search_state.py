@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from pathlib import Path
 from typing import Literal
@@ -86,7 +85,7 @@ class SearchState(BaseModel):
             If the file is not such a state.
         """
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return cls.model_validate_json(path.read_text(encoding="utf-8"), strict=True)
         except (OSError, ValueError, ValidationError) as error:
             raise ContractError(f"{path}: not a search state ({error}); start the search again") from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridsplit.scenarios.errors import InfeasibleError
-from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray, all_occur
 from hybridsplit.solver.problem.kinds import group_alike
 from hybridsplit.solver.problem.planning_problem import ENERGY, TIME_TO_TARGET, PlanningProblem
 from hybridsplit.solver.search.knapsack import best_within_limits
@@ -124,7 +124,7 @@ def _within_deadline(problem: PlanningProblem, rows: IntArray, row_latency_s: Fl
         return np.asarray(chosen, dtype=np.int64)
     mask = np.zeros(problem.num_rows, dtype=bool)
     mask[rows] = True
-    if len(np.unique(problem.client_index[rows])) < problem.num_clients:
+    if not all_occur(problem.client_index[rows], problem.num_clients):
         return None
     kinds = group_alike(problem.restricted(mask))
     found = best_by_labels(kinds, kinds.progress, _LABELS)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hybridsplit.scenarios.contracts.schedule import Chain, Simultaneous
 from hybridsplit.scenarios.errors import InfeasibleError
-from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
+from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray, all_occur
 from hybridsplit.solver.problem.planning_problem import ENERGY, PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
@@ -98,7 +98,7 @@ class Hsfl(Strategy):
             has_split = np.isfinite(_least(problem, sl_s, split))
             chained &= has_split
             mask = np.where(chained[problem.client_index], split, local)
-            if len(np.unique(problem.client_index[mask])) < problem.num_clients:
+            if not all_occur(problem.client_index[mask], problem.num_clients):
                 continue
             score = for_progress(problem, np.where(chained[problem.client_index], sl_s, fl_s))
             if problem.objective == ENERGY:

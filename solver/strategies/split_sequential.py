@@ -6,7 +6,7 @@ import numpy as np
 
 from hybridsplit.scenarios.contracts.schedule import Chain
 from hybridsplit.scenarios.errors import InfeasibleError
-from hybridsplit.solver.problem.arrays import IntArray
+from hybridsplit.solver.problem.arrays import IntArray, all_occur
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies.base import Proposal, Sharing, Strategy
@@ -41,7 +41,7 @@ class SplitSequential(Strategy):
         best_value, reason = np.inf, "no single cut fits every client in an exact mode"
         for cut in np.unique(problem.cuts[exact]):
             mask = exact & (problem.cuts == cut)
-            if len(np.unique(problem.client_index[mask])) < problem.num_clients:
+            if not all_occur(problem.client_index[mask], problem.num_clients):
                 continue
             try:
                 rows = choose_by_sum(problem, mask, alone_s, self.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.problem.arrays import all_occur
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies.base import Proposal, Strategy
@@ -31,9 +32,7 @@ class SplitFed(Strategy):
         """
         cuts = problem.cuts
         common = [
-            int(cut)
-            for cut in np.unique(cuts)
-            if len(np.unique(problem.client_index[cuts == cut])) == problem.num_clients
+            int(cut) for cut in np.unique(cuts) if all_occur(problem.client_index[cuts == cut], problem.num_clients)
         ]
         if not common:
             raise InfeasibleError(_no_common_cut(problem))

@@ -8,6 +8,7 @@ import numpy as np
 
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.errors import InfeasibleError
+from hybridsplit.solver.problem.arrays import all_occur
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import Effort
 from hybridsplit.solver.strategies.base import Proposal, Strategy
@@ -33,7 +34,7 @@ class EverybodyOneMode(Strategy):
         best: EqualShareChoice | None = None
         for cut in np.unique(problem.cuts[mask]):
             at_cut = mask & (problem.cuts == cut)
-            if len(np.unique(problem.client_index[at_cut])) < problem.num_clients:
+            if not all_occur(problem.client_index[at_cut], problem.num_clients):
                 continue
             choice = best_at_equal_shares(problem, at_cut, best.objective_s if best else np.inf)
             best = choice or best

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
@@ -31,18 +32,22 @@ _OF_ONE_CLIENT = ("id", "reason", "waiting_s", "latency_s")
 formula has to do with the others."""
 _PLACED = attrgetter(*PLACEMENT_COLUMNS)
 _ALIKE = itemgetter(*(name for name in ClientPlan.model_fields if name not in _OF_ONE_CLIENT))
+_WAITS_AND_LATENCY = itemgetter("waiting_s", "latency_s")
+_Row: TypeAlias = tuple[Any, ...]
+"""Where a row of the table is: the number of its kind, and what clients of the same rows do not share."""
 
 
 class _Faultless(NamedTuple):
-    """A client with whom nothing is wrong at any latency."""
+    """A client with whom nothing is wrong, and would not be at any latency."""
 
     facts: tuple[Any, ...]
-    row: tuple[Any, ...] | None
+    row: _Row | None
+    waits_and_latency: tuple[Any, ...]
     derived: Alone
 
 
 def client_violations(
-    plan: Plan, scenario: Scenario, clients: Mapping[str, Client], table: OptionTable | None
+    plan: Plan, scenario: Scenario, clients: Sequence[Client], table: OptionTable | None
 ) -> Iterator[str]:
     """Yield what is wrong with single clients of a plan.
 
@@ -51,31 +56,33 @@ def client_violations(
     plan, scenario
         The plan and its scenario.
     clients
-        The scenario's clients by id.
+        The scenario's clients, in the order of the plan's.
     table
         The option table; without it costs are taken as the plan states them.
     """
-    rows = None if table is None else _chosen_rows(plan, table)
+    rows = None if table is None else _ChosenRows(plan, table)
     faultless: dict[str, _Faultless] = {}
-    for planned in plan.clients:
-        client = clients[planned.id]
-        row = None if rows is None else rows.get(_key(planned))
-        # Clients of a group have the same limits, so that one whose figures are those of the one before is as it is.
-        facts, before = _ALIKE(vars(planned)), faultless.get(client.group)
+    row_of = itertools.repeat(None, len(clients)) if rows is None else rows.of
+    for planned, client, row in zip(plan.clients, clients, row_of, strict=True):
+        stated = vars(planned)
+        # Clients of a group have the same limits, so that one whose figures are those of one before is as it is.
+        facts, ends, before = _ALIKE(stated), _WAITS_AND_LATENCY(stated), faultless.get(client.group)
         if before is not None and before.facts == facts and before.row == row:
-            yield from latency_violations(planned, before.derived)
+            if before.waits_and_latency != ends:
+                yield from latency_violations(planned, before.derived)
             continue
-        violations = [] if rows is None else list(_of_row(planned, row))
+        violations = [] if rows is None else list(_of_row(planned, rows.values(row)))
         if rows is None:
             violations += _of_stated_costs(planned, client)
         violations += _of_limits(planned, client, scenario)
         violations += ladder_violations(planned, client, scenario.training.local_steps)
         derived = alone(planned, client, scenario)
         violations += phase_violations(planned, derived)
-        if not violations and are_exact(planned, derived):
-            faultless[client.group] = _Faultless(facts, row, derived)
-        violations += latency_violations(planned, derived)
+        of_latency = list(latency_violations(planned, derived))
+        if not (violations or of_latency) and are_exact(planned, derived):
+            faultless[client.group] = _Faultless(facts, row, ends, derived)
         yield from violations
+        yield from of_latency
 
 
 def _of_row(planned: ClientPlan, row: tuple[Any, ...] | None) -> Iterator[str]:
@@ -112,35 +119,63 @@ def _of_stated_costs(planned: ClientPlan, client: Client) -> Iterator[str]:
         yield f"{planned.id}: has costs of a head on the client, and no head blocks"
 
 
-def _key(planned: ClientPlan) -> tuple[Hashable, ...]:
-    return (planned.id, *_PLACED(planned))
+class _ChosenRows:
+    """Rows of the table that the plan's placements name; a large table has hundreds of others a client.
 
+    Parameters
+    ----------
+    plan, table
+        The plan, and the option table.
 
-def _chosen_rows(plan: Plan, table: OptionTable) -> dict[tuple[Hashable, ...], tuple[Any, ...]]:
-    """Rows of the table by key, those of the plan's placements only: a large table has hundreds of others a client.
-
-    A row holds the costs in the order of ``_COSTS``, the energy (None where it is unknown), and whether it fits.
+    Attributes
+    ----------
+    of
+        [N] where the row of every client of the plan is, None where there is none: clients of the same rows have equal
+        ones.
     """
-    import numpy as np  # late: a replay has no table, and no need of arrays
 
-    placed = {client.id: _PLACED(client) for client in plan.clients}
-    options = table.rows
-    keys = [placed.get(str(name)) for name in options.own["client"].tolist()]
-    near = np.array([key is not None for key in keys], dtype=bool)[options.client]
-    for position, name in enumerate(PLACEMENT_COLUMNS):
-        # Every value as a number: rows are compared with their client's placement, column by column.
-        code, values = options.coded(name)
-        code_of = {value: place for place, value in enumerate(values)}
-        wanted = np.array([-1 if key is None else code_of.get(key[position], -1) for key in keys])
-        near &= code == wanted[options.client]
-    chosen = options.take(np.flatnonzero(near))
-    names = ("client", *PLACEMENT_COLUMNS)
-    found = zip(*(chosen[name].tolist() for name in names), strict=True)
-    energy_j = [value if math.isfinite(value) else None for value in chosen["client_energy_j"].tolist()]
-    of_head = (chosen[name].tolist() if name in chosen else [0] * len(chosen) for name in _OF_HEAD)
-    costs = (*(chosen[name].tolist() for name in _COSTS), *of_head)
-    rows = zip(*costs, energy_j, chosen["fits"].tolist(), strict=True)
-    return dict(zip(found, rows, strict=True))
+    def __init__(self, plan: Plan, table: OptionTable) -> None:
+        import numpy as np  # late: a replay has no table, and no need of arrays
+
+        number: dict[tuple[Any, ...], int] = {}
+        placed = [number.setdefault(_PLACED(client), len(number)) for client in plan.clients]
+        options = table.rows
+        names, ids = options.own["client"].tolist(), [client.id for client in plan.clients]
+        if names == ids:
+            position = np.arange(len(names))
+        else:
+            place_of = {name: i for i, name in enumerate(ids)}
+            position = np.array([place_of.get(str(name), -1) for name in names], dtype=np.int64)
+        # The last number is that of clients that are not in the plan.
+        wanted_of = np.array([*placed, len(number)], dtype=np.int64)[position][options.client]
+        near = wanted_of < len(number)
+        for column, name in enumerate(PLACEMENT_COLUMNS):
+            # Every value as a number: rows are compared with their client's placement, column by column.
+            code, values = options.coded(name)
+            code_of = {value: place for place, value in enumerate(values)}
+            wanted = np.array([*(code_of.get(placement[column], -1) for placement in number), -1])
+            near &= code == wanted[wanted_of]
+        chosen = options.take(np.flatnonzero(near))
+        self._own = [name for name in options.own if name != "client"]
+        self._columns = [name for name in (*_COSTS, *_OF_HEAD, "client_energy_j", "fits") if name in options.kinds]
+        used = np.unique(chosen.place)
+        columns = (options.kinds[name].to_numpy()[used].tolist() for name in self._columns)
+        self._of_place = dict(zip(used.tolist(), zip(*columns, strict=True), strict=True))
+        own = (options.own[name][chosen.client].tolist() for name in self._own)
+        rows: list[_Row] = list(zip(chosen.place.tolist(), *own, strict=True))
+        found = np.full(len(ids), -1, dtype=np.int64)
+        found[position[chosen.client]] = np.arange(len(rows))
+        self.of: list[_Row | None] = [None if row < 0 else rows[row] for row in found.tolist()]
+
+    def values(self, row: _Row | None) -> tuple[Any, ...] | None:
+        """Return the costs in the order of ``_COSTS``, the energy (None where it is unknown), and whether it fits."""
+        if row is None:
+            return None
+        place, *own = row
+        found = dict(zip(self._columns, self._of_place[place], strict=True)) | dict(zip(self._own, own, strict=True))
+        energy_j = found["client_energy_j"]
+        costs = (*(found[name] for name in _COSTS), *(found.get(name, 0) for name in _OF_HEAD))
+        return (*costs, energy_j if math.isfinite(energy_j) else None, found["fits"])
 
 
 def _of_limits(planned: ClientPlan, client: Client, scenario: Scenario) -> Iterator[str]:

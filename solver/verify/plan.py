@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hybridsplit.scenarios.contracts.plan import Plan, PlanStatus
 from hybridsplit.scenarios.contracts.schedule import Chain, Turns
 from hybridsplit.scenarios.errors import SolverFailure
-from hybridsplit.scenarios.schema import Client, Scenario, Training
+from hybridsplit.scenarios.schema import AnyLink, Client, Scenario, Training
 from hybridsplit.solver.verify.clients import client_violations
 from hybridsplit.solver.verify.durations import LinkFacts
 from hybridsplit.solver.verify.overlap import overlap_violations
@@ -63,14 +63,16 @@ def plan_violations(plan: Plan, scenario: Scenario, table: OptionTable | None) -
     """
     training, dropped = scenario.training, set(plan.dropped)
     expanded = scenario.expanded_clients()
-    ids = [client.id for client in expanded if client.id not in dropped]
+    kept = [client for client in expanded if client.id not in dropped] if dropped else expanded
+    ids = [client.id for client in kept]
     if not ids or [client.id for client in plan.clients] != ids:
         yield "its clients are not the scenario's, in order"
         return
     yield from _of_plan(plan, scenario, expanded)
-    links = {client.id: _link_facts(client) for client in expanded}
+    of_group = {group.group: _link_facts(group.link) for group in scenario.clients}
+    links = {client.id: of_group[client.group] for client in expanded}
     yield from share_violations(plan, links)
-    yield from client_violations(plan, scenario, {client.id: client for client in expanded}, table)
+    yield from client_violations(plan, scenario, kept, table)
     yield from wait_violations(plan, training.local_steps, _synchronises(training), links)
     yield from _of_server_model(plan, training)
     yield from overlap_violations(plan, training)
@@ -84,8 +86,7 @@ def shortened(violations: list[str]) -> str:
     return "; ".join([*shown, *more])
 
 
-def _link_facts(client: Client) -> LinkFacts:
-    link = client.link
+def _link_facts(link: AnyLink) -> LinkFacts:
     return LinkFacts(link.delay_s(is_up=True), link.delay_s(is_up=False), link.is_dedicated)
 
 
@@ -136,17 +137,18 @@ def _of_plan(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> It
         yield f"progress is {plan.progress:.9g}, its clients make {progress:.9g}"
     if progress < scenario.objective.minimum_progress * (1 - SHARE_TOLERANCE):
         yield f"progress {progress:.9g} is below the least one, {scenario.objective.minimum_progress:.9g}"
-    covered = math.fsum(client.data_weight for client in plan.clients if is_exact(client))
-    if covered < scenario.objective.coverage - SHARE_TOLERANCE:
-        yield f"coverage is {covered:.9g}, below the {scenario.objective.coverage:.9g} asked for"
+    if scenario.objective.coverage > 0:
+        covered = math.fsum(client.data_weight for client in plan.clients if is_exact(client))
+        if covered < scenario.objective.coverage - SHARE_TOLERANCE:
+            yield f"coverage is {covered:.9g}, below the {scenario.objective.coverage:.9g} asked for"
     yield from _of_energy(plan, scenario, expanded)
     yield from _of_objective(plan, scenario, progress)
 
 
 def _of_energy(plan: Plan, scenario: Scenario, expanded: tuple[Client, ...]) -> Iterator[str]:
-    caps = {client.id: client.energy_cap_j for client in expanded}
-    for client in plan.clients:
-        cap = caps[client.id]
+    caps = {client.id: client.energy_cap_j for client in expanded if client.energy_cap_j is not None}
+    for client in plan.clients if caps else ():
+        cap = caps.get(client.id)
         if cap is not None and (client.client_energy_j is None or client.client_energy_j > cap):
             yield f"{client.id}: energy of {client.client_energy_j} J is not within its cap of {cap:g} J"
     cap, by_energy = scenario.objective.energy_cap_j, scenario.objective.minimise == "energy"

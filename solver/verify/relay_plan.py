@@ -43,7 +43,7 @@ def relay_violations(plan: RelayPlan, scenario: RelayScenario, costs: RelayCosts
     memory: dict[str, int] = {}
     longest_own, known = 0.0, {}
     for client in plan.clients:
-        said = client.model_dump_json(exclude={"id", "latency_s"}).replace(f'"{client.id}"', '"client"')
+        said = client.model_dump_json(exclude={"id", "latency_s", "turn"}).replace(f'"{client.id}"', '"client"')
         if said not in known:
             known[said] = list(_client_violations(client, scenario, costs))
         if known[said]:

@@ -47,9 +47,10 @@ def share_violations(plan: Plan, links: Mapping[str, LinkFacts]) -> Iterator[str
             if any(getattr(client, name) != 1 for client in sharing):
                 yield f"clients are served one after another at the whole resources and some {name} is not 1"
     else:
-        yield from _totals(plan, _lanes(plan))
-    for client in plan.clients:
-        if links[client.id].is_dedicated and any(getattr(client, name) != 0 for name in _OF_LINK):
+        yield from _totals(plan)
+    own = {name for name, link in links.items() if link.is_dedicated}
+    for client in plan.clients if own else ():
+        if client.id in own and any(getattr(client, name) != 0 for name in _OF_LINK):
             yield f"{client.id}: has a share of uplink or downlink, and its link is its own"
 
 
@@ -81,7 +82,7 @@ def wait_violations(plan: Plan, local_steps: int, synchronise: bool, links: Mapp
     elif isinstance(schedule, Turns):
         yield from _waits(plan, _turn_waits([(name, jobs[name]) for name in order], local_steps, synchronise))
     else:
-        yield from _waits(plan, _lane_waits(_lanes(plan), jobs, local_steps if synchronise else 1))
+        yield from _waits(plan, _lane_waits(_chained(plan), jobs, local_steps if synchronise else 1))
 
 
 def _order(plan: Plan) -> tuple[str, ...]:
@@ -94,33 +95,37 @@ def _is_sound(plan: Plan) -> bool:
     return len(set(order)) == len(order) and set(order) <= {client.id for client in plan.clients}
 
 
-def _lanes(plan: Plan) -> list[list[ClientPlan]]:
-    """Return the clients that go one after another together, and each of the others by itself."""
-    by_id, order = {client.id: client for client in plan.clients}, _order(plan)
-    chained = set(order)
-    lanes = [[client] for client in plan.clients if client.id not in chained]
-    return [*lanes, [by_id[name] for name in order]] if order else lanes
+def _chained(plan: Plan) -> tuple[list[ClientPlan], list[ClientPlan]]:
+    """Return the clients that go one after another together, in their order, and those that go by themselves."""
+    order = _order(plan)
+    if not order:
+        return [], list(plan.clients)
+    by_id, named = {client.id: client for client in plan.clients}, set(order)
+    return [by_id[name] for name in order], [client for client in plan.clients if client.id not in named]
 
 
-def _totals(plan: Plan, groups: list[list[ClientPlan]]) -> Iterator[str]:
+def _totals(plan: Plan) -> Iterator[str]:
     """Check sums of shares; of a group that goes one after another only the largest share counts."""
-    largest = [map(max, zip(*map(_SHARES_OF, group), strict=True)) for group in groups if group]
-    for name, shares in zip(_SHARES, zip(*largest, strict=True), strict=True):
+    together, alone = _chained(plan)
+    largest = [tuple(map(max, zip(*map(_SHARES_OF, together), strict=True)))] if together else []
+    for name, shares in zip(_SHARES, zip(*largest, *map(_SHARES_OF, alone), strict=True), strict=True):
         total = math.fsum(shares)
         if not total <= 1 + SHARE_TOLERANCE:
             yield f"{name} sums to {total:.12g}, over 1"
 
 
-def _lane_waits(lanes: list[list[ClientPlan]], jobs: Mapping[str, list[Timed]], meetings: int) -> Waits:
-    """Walk the clients of every lane, one after another, to each meeting of all clients; return who waits how long."""
+def _lane_waits(
+    lanes: tuple[list[ClientPlan], list[ClientPlan]], jobs: Mapping[str, list[Timed]], meetings: int
+) -> Waits:
+    """Walk clients that go one after another, and others by themselves, to each meeting; return who waits how long."""
     waits: Waits = {}
     clock_s = 0.0
-    if meetings == 1:
-        # They meet at the end of the round only, so that nobody waits but for who goes before in its own lane.
-        lanes = [lane for lane in lanes if len(lane) > 1]
+    together, alone = lanes
+    # Where they meet at the end of the round only, nobody waits but for who goes before.
+    walked = [together, *([client] for client in alone)] if meetings > 1 else [together]
     for meeting in range(meetings):
         ends_s: dict[str, float] = {}
-        for lane in lanes:
+        for lane in walked:
             now_s = clock_s
             for client in lane:
                 for_what = Phase.BARRIER if meeting else Phase.MODEL_DOWNLOAD
@@ -190,8 +195,14 @@ def _waits(plan: Plan, expected: dict[tuple[str, Phase], float]) -> Iterator[str
     wanted: dict[str, dict[Phase, float]] = {}
     for (name, phase), seconds in expected.items():
         wanted.setdefault(name, {})[phase] = seconds
+    first = plan.clients[0].waiting_s
     for client in plan.clients:
-        follows = wanted.get(client.id, {})
+        if client.waiting_s is not first and client.waiting_s.keys() != first.keys():
+            yield f"{client.id}: says of other phases than {plan.clients[0].id} how long it waits for them"
+        follows = wanted.get(client.id)
+        if not (follows or client.waiting_s):
+            continue
+        follows = follows or {}
         for phase in dict.fromkeys((*client.waiting_s, *follows)):
             found_s, wanted_s = client.waiting_s.get(phase, 0.0), follows.get(phase, 0.0)
             if not abs(found_s - wanted_s) <= LATENCY_TOLERANCE * max(plan.round_latency_s, wanted_s):

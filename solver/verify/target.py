@@ -61,19 +61,32 @@ def target_violations(plan: Plan, scenario: Scenario, table: OptionTable | None)
     if "gain" not in table.table:
         yield "the option table has no gains, and the scenario has a target"
         return
-    lost = pilot.loss_of_untrained(depth)
+    lost = pilot.delay_of_untrained(depth)
     worth = _worth(plan, table)
+    adds: dict[str, float] = {}
+    delays: dict[str, float] = {}
     for client in plan.clients:
-        gain, estimate_loss = worth.get(client.id, (math.nan, math.nan))
-        expected = gain - (lost * client.data_weight + estimate_loss if depth else 0.0)
+        gain, delay, of_estimate, of_noise = worth.get(client.id, (math.nan,) * 4)
+        adds[client.id] = gain
+        untrained = lost * client.data_weight + of_estimate + of_noise * pilot.untrained_share(depth)
+        delays[client.id] = delay + (untrained if depth else 0.0)
+    whole = math.fsum(adds.values())
+    level = math.fsum(delays.values()) / whole if whole else 0.0
+    if not close_to(plan.gain, whole / (1 + level)):
+        yield f"gain is {plan.gain:.9g}, the option table gives {whole / (1 + level):.9g}"
+    for client in plan.clients:
+        # What the client adds to the tangent at the plan.
+        expected = (adds[client.id] * (1 + 2 * level) - delays[client.id]) / (1 + level) ** 2
         if not close_to(client.gain or 0.0, expected):
             yield f"{client.id}: gain is {client.gain}, the option table gives {expected:.9g}"
 
 
-def _worth(plan: Plan, table: OptionTable) -> dict[str, tuple[float, float]]:
-    """Gain and loss by estimates, of the rows that a plan takes, by client."""
+def _worth(plan: Plan, table: OptionTable) -> dict[str, tuple[float, ...]]:
+    """Gain, delay, and delays by estimates and by noise, of the rows that a plan takes, by client."""
     chosen = {(client.id, *client.key) for client in plan.clients}
     names = ("client", *PLACEMENT_COLUMNS)
     keys = zip(*(table.table[name].tolist() for name in names), strict=True)
-    figures = zip(table.table["gain"].tolist(), table.table["estimate_loss"].tolist(), strict=True)
+    from hybridsplit.scenarios.contracts.options import TARGET_COLUMNS  # late: a replay has no table, and no pandas
+
+    figures = zip(*(table.table[name].tolist() for name in TARGET_COLUMNS), strict=True)
     return {str(key[0]): figure for key, figure in zip(keys, figures, strict=True) if key in chosen}

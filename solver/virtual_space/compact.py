@@ -18,14 +18,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from hybridsplit.scenarios.contracts.virtual_space import UNITS, BoolArray, FloatArray, IntArray
-from hybridsplit.solver.virtual_space.columns import KERNEL, NUM_MEMORIES, RX, TX, Column, Part
+from hybridsplit.solver.virtual_space.columns import CNN, KERNEL, NUM_MEMORIES, RX, TX, Column, Part
 from hybridsplit.solver.virtual_space.dual_feasible import counted_sizes
 from hybridsplit.solver.virtual_space.periods import frames_in
 from hybridsplit.solver.virtual_space.reassign import Reassignment
+from hybridsplit.solver.virtual_space.slack import LeastLoad, least_loads, least_total, on_a_way
 
 MOST_PARTS = 12_000
 """Parts of all apps, over all devices, up to which the programme is tried."""
-_WHOLE = 1 + 1e-9
+_WHOLE, _ROUNDING = 1 + 1e-9, 1e-9
 _NUM_ROWS = len(UNITS) + NUM_MEMORIES
 _LEAST_S = 0.02
 
@@ -62,7 +63,7 @@ class _Variables:
     room: FloatArray
 
 
-def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 0) -> Decided:
+def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 0, *, presolve: bool = True) -> Decided:
     """Find a choice within a period, or refuse it.
 
     Parameters
@@ -75,6 +76,9 @@ def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 
         Seconds after which to stop.
     seed
         Seed of HiGHS.
+    presolve
+        Whether HiGHS shortens the programme first: what is hard to refuse is refused several times sooner then, and
+        what is easy several times later.
     """
     scale = np.ones((len(of.space.apps), _NUM_ROWS))
     scale[:, : len(UNITS)] = frames_in(of.space, period_s)[:, None] / period_s
@@ -84,6 +88,7 @@ def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 
     highs = _model(of, parts, scale)
     highs.setOptionValue("time_limit", time_limit_s)
     highs.setOptionValue("random_seed", seed)
+    highs.setOptionValue("presolve", "on" if presolve else "off")
     highs.run()
     if highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
         return Decided(None, True, True)
@@ -97,7 +102,7 @@ def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 
 
 
 def _variables(of: Reassignment, scale: FloatArray) -> _Variables:
-    """Return the parts that are within all limits by themselves."""
+    """Return the parts that are within all limits by themselves, and in a plan of so few parts."""
     found = []
     for index, app in enumerate(of.parts):
         adds, of_app = app.adds.copy(), of.space.apps[index]
@@ -107,6 +112,8 @@ def _variables(of: Reassignment, scale: FloatArray) -> _Variables:
         adds *= scale[index]
         allowed: BoolArray = app.is_possible & (adds <= _WHOLE).all(axis=-1) & (app.room <= _WHOLE)
         device, one = np.nonzero(allowed)
+        is_used = on_a_way(app.starts[one], app.ends[one], of_app.num_layers, of.space.most_cuts + 1)
+        device, one = device[is_used], one[is_used]
         columns = np.full(len(one), index), app.ways[one], device, app.starts[one], app.ends[one]
         found.append((*columns, adds[device, one], app.room[device, one]))
     return _Variables(*(np.concatenate(values) for values in zip(*found, strict=True)))
@@ -138,8 +145,14 @@ def _model(of: Reassignment, parts: _Variables, scale: FloatArray) -> highspy.Hi
     rows += [last + of_pair, last + np.arange(len(pairs))]
     columns += [loading, num + pairs % num_devices]
     values += [parts.room[loading], -np.ones(len(pairs))]
-    lower = np.full(last + len(pairs), -np.inf)
-    upper = np.zeros(last + len(pairs))
+    least, covered = _least_loads(of, parts), last + len(pairs)
+    for row, one in enumerate(least):
+        rows.append(np.full(len(one.parts), covered + row))
+        columns.append(one.parts)
+        values.append(one.counts)
+    lower = np.full(covered + len(least), -np.inf)
+    upper = np.zeros(covered + len(least))
+    lower[covered:], upper[covered:] = [one.least - _ROUNDING for one in least], np.inf
     lower[:flow] = 0.0
     lower[first[:-1]] = upper[first[:-1]] = 1.0
     lower[first[1:] - 1] = upper[first[1:] - 1] = -1.0
@@ -149,6 +162,21 @@ def _model(of: Reassignment, parts: _Variables, scale: FloatArray) -> highspy.Hi
     matrix = sp.csc_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape)
     matrix.eliminate_zeros()
     return _highs(matrix, lower, upper, num)
+
+
+def _least_loads(of: Reassignment, parts: _Variables) -> list[LeastLoad]:
+    """Return what devices take at least of accelerators and of kernel memory."""
+    found = []
+    kernels = np.array([one.kernel_bytes for one in of.space.devices], dtype=np.float64)
+    for row, capacities in ((CNN, np.ones_like(kernels)), (len(UNITS) + KERNEL, kernels)):
+        sizes, total = parts.adds[:, row] * capacities[parts.device], 0.0
+        for index, app in enumerate(of.space.apps):
+            here = np.flatnonzero(parts.app == index)
+            ways = parts.start[here], parts.end[here], sizes[here]
+            total += least_total(*ways, app.num_layers, of.space.most_cuts + 1)
+        if np.isfinite(total):
+            found += least_loads(parts.device, sizes, total, capacities * _WHOLE)
+    return found
 
 
 def _sizes(of: Reassignment, parts: _Variables, scale: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
@@ -179,8 +207,6 @@ def _highs(matrix: sp.csc_matrix, lower: FloatArray, upper: FloatArray, num_whol
     highs = highspy.Highs()
     highs.silent()
     highs.setOptionValue("threads", 1)
-    # Presolve took 10 s of programmes that are solved in 0.2 s.
-    highs.setOptionValue("presolve", "off")
     highs.passModel(programme)
     return highs
 

@@ -258,7 +258,7 @@ class Search:
             if objective <= bound * (1 + self.gap) or self.clock.is_over():
                 break
             if self._sides is not None and bound > 0:
-                best, raised = self._sides.round(best, objective, bound, attempt)
+                best, raised = self._sides.round(best, objective, bound)
                 if self._sides.is_complete or raised > bound or self._objective(best) < objective:
                     bound = raised
                     continue

@@ -73,12 +73,12 @@ def test_some_rows_are_some_rows_of_the_table(found: OptionRows, data: st.DataOb
 @settings(max_examples=30)
 @given(rows(), rows())
 def test_joined_rows_stand_behind(found: OptionRows, others: OptionRows) -> None:
-    clients = np.zeros(len(others.kinds), dtype=np.int64)
-    both = found.joined(others.kinds, clients)
+    clients = np.zeros(len(others), dtype=np.int64)
+    both = found.joined(others.kinds, others.place, clients)
     assert_frame_equal(both.take(np.arange(len(found))).frame(), found.frame())
     assert (
         both.frame()[["mode", "cut"]].to_numpy()[len(found) :].tolist()
-        == others.kinds[["mode", "cut"]].to_numpy().tolist()
+        == others.frame()[["mode", "cut"]].to_numpy().tolist()
     )
 
 

@@ -76,6 +76,7 @@ EDITS: dict[str, Callable[[Any], object]] = {
     "gap": lambda plan: plan.update(gap=0.5),
     "scenario_hash": lambda plan: plan["scenario"]["radio"].update(uplink_hz=1e9),
     "scenario.name": lambda plan: plan["scenario"].pop("name") and plan,
+    "says of other phases than": lambda plan: plan["clients"][1]["waiting_s"].pop("model_download"),
     "less than": lambda plan: plan["clients"][0].update(server_state_bytes=10**30),
 }
 

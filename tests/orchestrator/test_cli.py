@@ -64,7 +64,7 @@ def test_options_are_those_of_the_contract() -> None:
         "export": ["--json", "--round", "--to"],
         "scenarios": ["--json", "--schema"],
         "profile": ["--json", "--machine", "--out", "--picture", "--set"],
-        "pilot": ["--costs", "--executor", "--json", "--out", "--pilots", "--rounds", "--set", "--workers"],
+        "pilot": ["--costs", "--executor", "--json", "--out", "--pilots", "--rounds", "--seeds", "--set", "--workers"],
         "devices": ["--json"],
         "what-if": ["--json", "--out", "--set", "--strategy", "--vary"],
         "search": [

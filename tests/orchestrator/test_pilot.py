@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hybridsplit.scenarios.contracts.sealed import write_sealed
 from tests.orchestrator.test_cli import document, done, invoke
 
 TINY = [
@@ -83,6 +84,31 @@ def test_a_file_for_something_else_is_refused(pilot_file: Path, tmp_path: Path) 
     result = invoke("plan", "quickstart", *TINY, "--set", f"objective.pilot_file={changed}")
     assert result.exit_code == 2
     assert "was changed after" in " ".join(result.stderr.split())
+
+
+def test_a_file_of_the_formula_before_is_refused_by_its_version(pilot_file: Path, tmp_path: Path) -> None:
+    before = {**json.loads(pilot_file.read_text(encoding="utf-8")), "schema_version": 1}
+    old = tmp_path / "old.json"
+    write_sealed(old, before)
+    result = invoke("plan", "quickstart", *TINY, *TARGET, "--set", f"objective.pilot_file={old}")
+    assert result.exit_code == 2
+    printed = " ".join(result.stderr.split())
+    assert "run 'hybridsplit pilot' again" in printed
+    assert "objective.pilot_file" in printed
+
+
+@pytest.mark.slow
+def test_several_seeds_are_several_runs_of_a_pilot(tmp_path: Path) -> None:
+    out = tmp_path / "pilot.json"
+    few = ["--pilots", "4", "--rounds", "2", "--seeds", "2", "--out", str(out)]
+    found = document("pilot", "quickstart", *TINY, *TARGET, *few)
+    assert [(run["pilot"], run["seed"]) for run in found["runs"]] == [(k, seed) for seed in (0, 1) for k in range(4)]
+    assert found["constants"]["num_seeds"] == 2
+    assert found["constants"]["num_pilots"] == 4
+    assert found["costs"]["seeds"] == 2
+    first, again = found["runs"][0], found["runs"][4]
+    assert first["options"] == again["options"]
+    assert first["curve"] != again["curve"]
 
 
 def test_what_is_missing_is_said() -> None:

@@ -154,6 +154,9 @@ def test_options_of_a_study_need_one() -> None:
     for arguments, word in (
         (["--seeds", "2"], "--seeds: needs --run"),
         (["--run", "--out", "x"], "--out: needs --seeds"),
+        (["--torch-device", "cuda"], "--torch-device: needs --run"),
+        (["--workers", "2", "--executor", "inline"], "--executor, --workers: needs --run"),
+        (["--address", "auto"], "--address: needs --run"),
     ):
         result = invoke("compare", "quickstart", *SMALL, "--strategies", "greedy", *arguments)
         assert result.exit_code == 2

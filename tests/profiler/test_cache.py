@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from hybridsplit.profiler import cache
-from hybridsplit.profiler.cache_folder import cache_folder
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.options import build_options, profile_scenario
+from hybridsplit.scenarios.cache_folder import cache_folder
 from hybridsplit.scenarios.contracts.sealed import sealed
 from hybridsplit.scenarios.errors import Notice, UsageError
 from hybridsplit.scenarios.schema import Scenario

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridsplit.profiler.cache_folder import CACHE_VARIABLE, cache_folder
 from hybridsplit.profiler.compute import block_costs
 from hybridsplit.profiler.machine import THIS_MACHINE, machine_key, machine_profile, measure_machine, this_machine
 from hybridsplit.profiler.machine.blocks import PASSES, block_kinds
@@ -17,6 +16,7 @@ from hybridsplit.profiler.machine.profile import MachineProfile
 from hybridsplit.profiler.machine.timing import timed
 from hybridsplit.profiler.models import traced_model
 from hybridsplit.profiler.options import profile_scenario
+from hybridsplit.scenarios.cache_folder import CACHE_VARIABLE, cache_folder
 from hybridsplit.scenarios.devices import Confidence
 from hybridsplit.scenarios.errors import Notice, ProfileError, ScenarioError
 from hybridsplit.scenarios.loader import builtin_text, load_scenario

@@ -22,7 +22,7 @@ from hybridsplit.scenarios.contracts.assignment import Assignment
 from hybridsplit.scenarios.contracts.ledger import Ledger
 from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.placement import Placement
-from hybridsplit.scenarios.contracts.sealed import sealed
+from hybridsplit.scenarios.contracts.sealed import DIGEST, sealed
 from hybridsplit.scenarios.errors import (
     BudgetExceededError,
     ContractError,
@@ -272,6 +272,20 @@ def test_a_pointer_cannot_leave_the_folder(
         found = load_checkpoint(checkpointed, plan_fingerprint(scenario, assignments), load_states)
     assert found is not None
     assert len(found[0].records) == 1
+
+
+@pytest.mark.parametrize("number", [-1, 10**400])
+def test_a_count_of_bytes_that_is_none_is_damage(
+    tmp_path: Path, scenario: Scenario, assignments: list[Assignment], number: int
+) -> None:
+    with InlineExecutor(scenario) as executor:
+        train(scenario, assignments, executor, 2, checkpoint_folder=tmp_path)
+        file = tmp_path / "round-000002" / "checkpoint.json"
+        document = json.loads(file.read_text(encoding="utf-8"))
+        document["peak_bytes"] = dict.fromkeys(document["peak_bytes"], number)
+        file.write_text(json.dumps(sealed({k: v for k, v in document.items() if k != DIGEST})), encoding="utf-8")
+        with pytest.warns(Notice, match=r"newest intact checkpoint \(round-000002: "):
+            train(scenario, assignments, executor, 2, checkpoint_folder=tmp_path, resume=True)
 
 
 def damage_of(path: Path, kind: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
+
 import pytest
 import yaml
 
@@ -29,3 +32,10 @@ def test_errors_are_worded_and_placed_as_by_the_parser_in_python(text: str) -> N
     with pytest.raises(yaml.YAMLError) as found:
         strict_yaml(text)
     assert str(found.value) == str(expected.value)
+
+
+def test_the_collector_works_again_whatever_is_read() -> None:
+    for text in ("a: 1", "a: [", "a: 1\na: 2"):
+        with suppress(*yaml_text.UNREADABLE):
+            strict_yaml(text)
+        assert gc.isenabled()

@@ -43,7 +43,9 @@ class Columns:
     price: np.ndarray
     dropped: np.ndarray
     target: np.ndarray
+    delay: np.ndarray
     estimate: np.ndarray
+    noise: np.ndarray
     depth: np.ndarray
     size: list[int]
     rate: np.ndarray
@@ -84,19 +86,21 @@ def collect(instance: Instance) -> Columns | None:
                 (
                     row.client_compute_s, 8.0 * row.uplink_bytes, 8.0 * row.downlink_bytes / rate["down"],
                     row.server_compute_s, w * row.progress, row.client_energy_j, row.server_state_bytes,
-                    0.0 if exact else w, 0.0, 0, getattr(row, "gain", 0.0), getattr(row, "estimate_loss", 0.0),
-                    0 if exact else row.cut,
+                    0.0 if exact else w, 0.0, 0, getattr(row, "gain", 0.0), getattr(row, "delay", 0.0),
+                    getattr(row, "estimate_delay", 0.0), getattr(row, "noise_delay", 0.0), 0 if exact else row.cut,
                 )
             )  # fmt: skip
         if client.drop_price_s is not None:
-            own.append((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, client.data_weight, client.drop_price_s, 1, 0.0, 0.0, 10**6))
+            own.append(
+                (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, client.data_weight, client.drop_price_s, 1, 0.0, 0.0, 0.0, 0.0, 10**6)
+            )
         if not own:
             return None
         per_client.append(own)
     width = max(len(own) for own in per_client)
     padded = np.array([own + [own[-1]] * (width - len(own)) for own in per_client], dtype=float)
     return Columns(
-        *(padded[:, :, i] for i in range(13)),
+        *(padded[:, :, i] for i in range(15)),
         size=[len(own) for own in per_client],
         rate=np.array([r["up"] for r in rates]),
         snr=np.array([r["snr"] for r in rates]),
@@ -226,7 +230,7 @@ def least_deadline(c: Columns, plan: np.ndarray, prices: np.ndarray, upper: floa
 
 
 def target_gain(scenario: Scenario, c: Columns, plans: np.ndarray) -> np.ndarray:
-    """Share of the way to the target that every plan gains, less what it loses in blocks that nobody trains exactly."""
+    """Share of the way to the target that every plan gains: ``G / (1 + D/G)``, without the detour by straight lines."""
     who = np.arange(len(c.size))
     pilot = scenario.objective.pilot
     assert pilot is not None
@@ -234,9 +238,12 @@ def target_gain(scenario: Scenario, c: Columns, plans: np.ndarray) -> np.ndarray
     depth = np.minimum(c.depth[who, plans].min(axis=1), len(pilot.block_share)).astype(int)
     below = np.concatenate([[0.0], np.cumsum(pilot.block_share)])
     present = (weight * (1.0 - c.dropped[who, plans])).sum(axis=1)
-    lost = pilot.untrained_blocks * below[depth] / pilot.rounds * present
-    lost += np.where(depth > 0, c.estimate[who, plans].sum(axis=1), 0.0)
-    return c.target[who, plans].sum(axis=1) - lost
+    delay = pilot.untrained_blocks * below[depth] / pilot.rounds * present
+    delay += np.where(depth > 0, c.estimate[who, plans].sum(axis=1), 0.0)
+    delay += below[depth] * c.noise[who, plans].sum(axis=1)
+    delay += c.delay[who, plans].sum(axis=1)
+    gain = c.target[who, plans].sum(axis=1)
+    return np.divide(gain, 1.0 + np.divide(delay, gain, out=np.zeros_like(gain), where=gain > 0))
 
 
 def brute_force(instance: Instance) -> Truth:

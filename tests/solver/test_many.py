@@ -13,6 +13,7 @@ import hybridsplit.solver.search.joint
 from hybridsplit.scenarios.contracts.plan import PlanStatus
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.solver.bound.all_rows import Scanner
+from hybridsplit.solver.bound.deadline import StopRule, best_ratio
 from hybridsplit.solver.planner import make_plan
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.costs import AnySchedule, SharingRule, StaticShares
@@ -44,6 +45,20 @@ def test_agrees_with_the_exact_search(
     # One client in 24 weighs four per cent; the fast search is meant for more, where rounding costs less.
     assert fast.objective_s <= exact.objective_s * 1.04
     assert fast.lower_bound_s >= exact.objective_s * 0.94
+
+
+@pytest.mark.parametrize("modes", [("fo",), ("fo", "fo-recompute"), ("fo", "zo-projection")])
+@pytest.mark.parametrize("num_clients", one_of(2, [60, 300]))
+@pytest.mark.parametrize("seed", one_of(2, range(6)))
+def test_the_bound_for_any_schedule_is_near_the_exact_one(seed: int, num_clients: int, modes: tuple[str, ...]) -> None:
+    # Where every option is worth the same, the dual falls off where the resources are full, and multipliers jump.
+    instance = random_instance(seed, num_clients=num_clients, num_options=None, num_cuts=6, modes=modes)
+    problem = build_problem(instance.table, instance.scenario)
+    found = search(problem)
+    stop = StopRule(max_intervals=60, dual_gap=1e-3, smoothing=1e-5)
+    exact = best_ratio(group_alike(problem), AnySchedule(), found.objective_s, stop=stop)
+    assert not found.stopped
+    assert 0.985 * exact.lower_s <= found.schedule_lower_bound_s <= exact.lower_s * (1 + 3e-3)
 
 
 @settings(max_examples=15, deadline=None)

@@ -91,8 +91,8 @@ def test_who_costs_more_than_it_adds_is_named_or_left_out() -> None:
     instance = drawn(2)
     rows = instance.table.table.copy()
     first = rows["client"].iloc[0]
-    rows.loc[rows["client"] == first, "gain"] = -1e-3
-    rows.loc[rows["client"] != first, "gain"] = 0.2
+    rows["delay"], rows["estimate_delay"], rows["noise_delay"] = 0.01 * rows["data_weight"], 0.0, 0.0
+    rows.loc[rows["client"] == first, "delay"] = 4.0 * rows["gain"].max()
     plan = make_plan(instance.scenario, OptionTable(rows), "static")
     assert any(first in note and "more than it adds" in note for note in plan.notes)
     document = instance.scenario.model_copy(
@@ -127,7 +127,7 @@ def test_a_changed_gain_of_a_client_is_noticed() -> None:
 
 def test_a_table_without_gains_is_refused() -> None:
     instance = drawn(5)
-    plain = OptionTable(instance.table.table.drop(columns=["gain", "estimate_loss"]))
+    plain = OptionTable(instance.table.table.drop(columns=["gain", "delay", "estimate_delay", "noise_delay"]))
     with pytest.raises(ContractError, match="lacks the column gain"):
         make_plan(instance.scenario, plain)
 

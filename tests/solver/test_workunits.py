@@ -14,7 +14,7 @@ from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.search.joint import search
 from hybridsplit.solver.search.search_state import SearchState, WorkUnit
-from hybridsplit.solver.search.work_units import covered_fraction, run, start
+from hybridsplit.solver.search.work_units import UnitResult, covered_fraction, do_unit, run, start
 from hybridsplit.testing.instances import random_instance
 from tests.tiers import one_of
 
@@ -112,3 +112,33 @@ def test_ray_tasks_find_the_optimum_from_where_they_stopped(tmp_path: Path) -> N
     number = len(seen)
     assert planned(None).clients == done.clients
     assert len(seen) == number
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_two_machines_share_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from hybridsplit.orchestrator.studies import distributed
+
+    def noted(problem: PlanningProblem, unit: str, incumbent_s: float) -> UnitResult:
+        (tmp_path / ray.get_runtime_context().get_node_id()).touch()
+        return do_unit(problem, WorkUnit.model_validate_json(unit), incumbent_s)
+
+    monkeypatch.setattr(distributed, "_do", noted)
+    instance = random_instance(6, num_clients=9, num_options=3)
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    other = machines.add_node(num_cpus=1)
+    try:
+        strategy = distributed.SearchInParts(distributed.Parts(2, address=machines.address), lambda state: None)
+        shared = make_plan(instance.scenario, instance.table, strategy)
+    finally:
+        ray.shutdown()
+        machines.shutdown()
+    at_work = {path.name for path in tmp_path.iterdir()}
+    assert len(at_work) == 2
+    assert other.node_id in at_work
+    whole = make_plan(instance.scenario, instance.table, "static")
+    assert shared.status is PlanStatus.OPTIMAL
+    assert shared.objective_s == pytest.approx(whole.objective_s, rel=1e-6)

@@ -248,12 +248,15 @@ def for_target(instance: Instance, seed: int, *, most_untrained: float = 0.5) ->
     rows = instance.table.table.copy()
     num_blocks, weight = int(rows["cut"].max()), rows["data_weight"].to_numpy()
     rounds = float(rng.uniform(2, 20))
-    # Some rows cost more than they add.
-    rows["gain"] = weight * rng.uniform(-0.3, 1.0, len(rows)) / rounds
+    # With so much in the way of some rows, their client costs more than it adds.
+    rows["gain"] = weight / rounds
+    rows["delay"] = weight * rng.choice([1.0, 4.0]) * rng.uniform(0.0, 1.0, len(rows)) ** 3 / rounds
     estimated = rows["mode"].str.startswith("zo").to_numpy()
-    rows["estimate_loss"] = np.where(estimated, weight * rng.uniform(0.0, 0.3, len(rows)), 0.0) / rounds
+    rows["estimate_delay"] = np.where(estimated, weight * rng.uniform(0.0, 0.3, len(rows)), 0.0) / rounds
+    rows["noise_delay"] = weight * rng.uniform(0.0, 0.5, len(rows)) / rounds
     share = rng.dirichlet(np.ones(num_blocks))
     pilot = {
+        "formula": 2,
         "target_accuracy": 0.9,
         "rounds": rounds,
         "untrained_blocks": float(rng.uniform(0, most_untrained)),

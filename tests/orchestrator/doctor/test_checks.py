@@ -15,6 +15,8 @@ from hybridsplit.orchestrator.doctor.checks import Node, checks_here, checks_of_
 from hybridsplit.orchestrator.doctor.machine import Machine, look_at_this_machine
 from hybridsplit.orchestrator.views.doctor import verdict
 from hybridsplit.scenarios.loader import load_scenario, validate_scenario
+from hybridsplit.scenarios.relays.loading import validate_relays
+from tests.solver.relays.tasks import relay_scenario
 
 
 def machine(**changes: Any) -> Machine:
@@ -88,6 +90,26 @@ def test_what_the_scenario_wants_of_the_cluster_has_to_be_there() -> None:
     for group in document["clients"]:
         group["ray_resource"] = "pi4"
     assert wrong(checks_of_cluster(devices[:1], validate_scenario(document, "test"))) == {}
+
+
+def test_machines_of_a_network_have_to_be_there_with_all_replicas() -> None:
+    document = relay_scenario((1, 1)).resolved()
+    for node in document["network"]["nodes"]:
+        node["ray_resource"] = "aps" if node["node"].startswith("ap") else node["node"]
+    for group in document["clients"]:
+        group["ray_resource"] = "phone"
+    document["training"]["partial_sums"] = 2
+    document["network"]["nodes"][-1] |= {"replicas": 2, "replica_bps": 1e9}
+    scenario = validate_relays(document, "test")
+    offered = {"phone": 1.0, "aps": 2.0, "edge": 1.0, "cloud": 2.0}
+    assert wrong(checks_of_cluster([Node("all", machine(), offered)], scenario)) == {}
+    for name in offered:
+        less = offered | {name: offered[name] - 1}
+        missing = wrong(checks_of_cluster([Node("all", machine(), less)], scenario))
+        assert missing == {f"resource {name}": f"{offered[name] - 1:g}"}
+    document["network"]["nodes"][0]["ray_resource"] = None
+    emulated = validate_relays(document, "test")
+    assert wrong(checks_of_cluster([Node("all", machine(), offered)], emulated)) == {"cores": "0 on 1 machine"}
 
 
 def test_the_token_is_looked_at_where_ray_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

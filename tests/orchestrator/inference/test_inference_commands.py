@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from hybridsplit.orchestrator.cli import app
 from hybridsplit.orchestrator.inference import comparing
+from hybridsplit.scenarios.contracts.sealed import DIGEST, sealed
 from tests.solver.virtual_space.tasks import random_task
 
 
@@ -73,6 +74,15 @@ def test_an_altered_plan_is_refused(folder: Path, tmp_path: Path) -> None:
     document["period_s"] *= 0.5
     (tmp_path / "plan.json").write_text(json.dumps(document), encoding="utf-8")
     assert "was changed after" in invoked("replay", str(tmp_path / "plan.json"), code=2).output
+
+
+def test_a_number_written_as_text_is_no_number_whatever_the_digest(folder: Path, tmp_path: Path) -> None:
+    document = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    device = document["devices"][0]
+    device["layers"] = str(device["layers"])
+    written = sealed({key: value for key, value in document.items() if key != DIGEST})
+    (tmp_path / "plan.json").write_text(json.dumps(written), encoding="utf-8")
+    assert "devices.0.layers" in invoked("replay", str(tmp_path / "plan.json"), code=2).output
 
 
 def test_warm_start_takes_an_earlier_plan(folder: Path) -> None:

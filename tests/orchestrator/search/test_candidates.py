@@ -63,7 +63,8 @@ def test_another_checkpoint_is_found_beside_the_scenario(tmp_path: Path) -> None
 def test_constants_of_one_models_pilots_say_nothing_of_another() -> None:
     whole = load_scenario("quickstart", ["variants=[{variant: v, width: 0.5}]"])
     pilot = {
-        "target_accuracy": 0.8, "rounds": 5, "batch_noise": 0.5, "untrained_clients": 0.3, "untrained_blocks": 0.3,
+        "formula": 2, "target_accuracy": 0.8, "rounds": 5, "batch_noise": 0.5,
+        "untrained_clients": 0.3, "untrained_blocks": 0.3,
         "estimate_noise": 0.2, "num_pilots": 6, "held_out_error": 0.1, "block_share": [1, 0, 0, 0, 0, 0, 0],
     }  # fmt: skip
     values = whole.resolved()

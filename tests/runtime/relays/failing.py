@@ -33,12 +33,15 @@ class KillsRelay:
         After how many micro-batches the client has sent.
     once
         A file that says it has happened, so that it does not happen again; every time when None.
+    how
+        The signal; ``SIGSTOP`` lets the process hang without dying.
     """
 
     node: str
     client: str
     sent: int
     once: Path | None
+    how: signal.Signals = signal.SIGKILL
 
     def __call__(self, scenario: Scenario, num_threads: int) -> RemoteRelayWorker:
         return _KillingWorker(scenario, num_threads, self)
@@ -84,7 +87,7 @@ class _Killing:
             if once.exists():
                 return
             once.touch()
-        os.kill(ray.get(self._host.__ray_call__.remote(_pid)), signal.SIGKILL)
+        os.kill(ray.get(self._host.__ray_call__.remote(_pid)), self._kills.how)
 
 
 def _pid(actor: Any) -> int:

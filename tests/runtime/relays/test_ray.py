@@ -64,6 +64,20 @@ def test_a_relay_that_dies_in_the_middle_of_a_round_changes_no_bit(
 
 
 @pytest.mark.quiet
+def test_a_relay_that_hangs_is_named_in_place_of_the_client_that_waits_for_it(
+    cluster: Cluster, undisturbed: TrainingResult, tmp_path: Path
+) -> None:
+    scenario = small_scenario()
+    hangs = KillsRelay("edge", "hall-0-1", 3, tmp_path / "happened", how=signal.SIGSTOP)
+    patient = validate_relays(small_document() | {"faults": {"client_timeout_s": 20}}, "small")
+    found = run_ray(patient, small_plan(scenario), cluster.address, make_worker=hangs).result
+    assert hangs.once is not None
+    assert hangs.once.exists()
+    assert_same(found, undisturbed)
+    assert any("edge" in event and "did not answer for 20 s" in event for event in found.events)
+
+
+@pytest.mark.quiet
 def test_processes_killed_at_random_moments_change_no_bit(cluster: Cluster, undisturbed: TrainingResult) -> None:
     """Clients' workers and relays alike, from outside."""
     scenario = small_scenario()

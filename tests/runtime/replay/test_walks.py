@@ -1,7 +1,9 @@
-"""What is walked without a simulation is what SimPy's processes give, to the last bit."""
+"""What is walked without a simulation is what SimPy's processes give, to the last bit: as Python, and compiled."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,18 +12,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsplit.runtime.replay.apart import walk_apart
+from hybridsplit.runtime.replay.kernels.compiling import VARIABLE, has_numba
 from hybridsplit.runtime.replay.link_trace import LinkTrace
 from hybridsplit.runtime.replay.processes import simulate
 from hybridsplit.runtime.replay.traces import BandwidthTrace
+from hybridsplit.runtime.replay.turn_walk import walk_in_turn
 from hybridsplit.runtime.replay.urgent import walk_by_priority
 from hybridsplit.runtime.replay.work import ClientWork
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import round_jobs
 from hybridsplit.scenarios.contracts.phases import HEAD_PHASES, Phase
-from hybridsplit.scenarios.contracts.schedule import Dispatch
+from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Turns
 from hybridsplit.scenarios.contracts.three_part import NO_HEAD, HeadCosts
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.sections.traces import PastTheEnd
+
+BOTH_FORMS = pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param("off", id="python"),
+        pytest.param("on", id="compiled", marks=pytest.mark.skipif(not has_numba(), reason="Numba is not installed")),
+    ],
+)
+
+
+@contextmanager
+def walked_in(form: str) -> Iterator[None]:
+    """Walk in one form, however short the replay."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, form)
+        yield
 
 
 @dataclass(frozen=True)
@@ -85,17 +105,22 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(work, Attendance(tuple(rounds)), schedule, draw(st.booleans()))
 
 
+@BOTH_FORMS
 @given(case=cases(), moment_s=st.sampled_from([0.0, 1e-9, 0.05]))
 @settings(deadline=None, max_examples=150)
-def test_service_by_priority(case: Case, moment_s: float) -> None:
+def test_service_by_priority(form: str, case: Case, moment_s: float) -> None:
     number = case.attendance.num_rounds
     wanted = simulate(
         case.work, number, case.schedule, synchronise=case.synchronise, attendance=case.attendance, moment_s=moment_s
     )
-    found = walk_by_priority(case.work, case.attendance, case.schedule, synchronise=case.synchronise, moment_s=moment_s)
+    with walked_in(form):
+        found = walk_by_priority(
+            case.work, case.attendance, case.schedule, synchronise=case.synchronise, moment_s=moment_s
+        )
     assert found == wanted
 
 
+@BOTH_FORMS
 @given(
     case=cases(),
     moment_s=st.sampled_from([0.0, 1e-9, 0.05]),
@@ -105,15 +130,49 @@ def test_service_by_priority(case: Case, moment_s: float) -> None:
 )
 @settings(max_examples=100)
 def test_service_by_priority_over_recorded_links(
-    case: Case, moment_s: float, seed: int, past_the_end: PastTheEnd, fade_below: float
+    form: str, case: Case, moment_s: float, seed: int, past_the_end: PastTheEnd, fade_below: float
 ) -> None:
     """Fades, delays that change, windows, links of one direction, and some that are constant, to the last bit."""
+    work, number = over_recordings(case, seed, past_the_end), case.attendance.num_rounds
+    schedule = case.schedule.model_copy(update={"fade_below": fade_below})
+    synchronise, attendance = case.synchronise, case.attendance
+    wanted = simulate(work, number, schedule, synchronise=synchronise, attendance=attendance, moment_s=moment_s)
+    with walked_in(form):
+        found = walk_by_priority(work, attendance, schedule, synchronise=synchronise, moment_s=moment_s)
+    assert found == wanted
+
+
+@BOTH_FORMS
+@given(
+    case=cases(),
+    seed=st.integers(0, 50),
+    past_the_end=st.sampled_from(["loop", "hold"]),
+    is_recorded=st.booleans(),
+    in_chain=st.none() | st.integers(1, 7),
+)
+@settings(max_examples=100)
+def test_turns_and_chains(
+    form: str, case: Case, seed: int, past_the_end: PastTheEnd, is_recorded: bool, in_chain: int | None
+) -> None:
+    """Each resource in turns, or some clients one after another; clients that are away let their turn pass."""
+    work, number = case.work, case.attendance.num_rounds
+    if is_recorded:
+        work = over_recordings(case, seed, past_the_end)
+    order = case.schedule.order
+    schedule = Turns(order=order) if in_chain is None else Chain(order=order[:in_chain])
+    wanted = simulate(work, number, schedule, synchronise=case.synchronise, attendance=case.attendance)
+    with walked_in(form):
+        assert walk_in_turn(work, case.attendance, schedule, synchronise=case.synchronise) == wanted
+
+
+def over_recordings(case: Case, seed: int, past_the_end: PastTheEnd) -> tuple[ClientWork, ...]:
+    """Give clients recordings with outages and delays that change, of one direction or both; some stay constant."""
     rng, number = np.random.default_rng(seed), case.attendance.num_rounds
     traces = [_drawn_trace(rng, past_the_end) for _ in range(3)]
     one_way = LinkTrace(
         traces[0].durations_s, traces[0].rates_bps, "up alone", past_the_end=past_the_end, uplink=traces[0]
     )
-    work = tuple(
+    return tuple(
         replace(
             item,
             trace=[None, traces[0], traces[1].shifted(0.3), one_way][int(rng.integers(4))],
@@ -122,10 +181,6 @@ def test_service_by_priority_over_recorded_links(
         )
         for item in case.work
     )
-    schedule = case.schedule.model_copy(update={"fade_below": fade_below})
-    synchronise, attendance = case.synchronise, case.attendance
-    wanted = simulate(work, number, schedule, synchronise=synchronise, attendance=attendance, moment_s=moment_s)
-    assert walk_by_priority(work, attendance, schedule, synchronise=synchronise, moment_s=moment_s) == wanted
 
 
 def _drawn_trace(rng: np.random.Generator, past_the_end: PastTheEnd) -> BandwidthTrace:
@@ -135,9 +190,10 @@ def _drawn_trace(rng: np.random.Generator, past_the_end: PastTheEnd) -> Bandwidt
     return BandwidthTrace(rng.uniform(0.05, 1.0, 6), rates_bps, latency_s=latency_s, past_the_end=past_the_end)
 
 
+@BOTH_FORMS
 @given(case=cases(), seed=st.integers(0, 5), is_recorded=st.booleans(), most_ahead=st.integers(0, 2))
 @settings(deadline=None, max_examples=150)
-def test_clients_with_shares_of_their_own(case: Case, seed: int, is_recorded: bool, most_ahead: int) -> None:
+def test_clients_with_shares_of_their_own(form: str, case: Case, seed: int, is_recorded: bool, most_ahead: int) -> None:
     rng, number, work = np.random.default_rng(seed), case.attendance.num_rounds, case.work
     if not case.synchronise:
         # Clients that meet after every step have nothing to go ahead with.
@@ -157,7 +213,26 @@ def test_clients_with_shares_of_their_own(case: Case, seed: int, is_recorded: bo
             for place, item in enumerate(work)
         )
     wanted = simulate(work, number, synchronise=case.synchronise, attendance=case.attendance)
-    assert walk_apart(work, case.attendance, synchronise=case.synchronise) == wanted
+    with walked_in(form):
+        assert walk_apart(work, case.attendance, synchronise=case.synchronise) == wanted
+
+
+@BOTH_FORMS
+def test_a_recording_that_ends_is_named_by_every_walk(form: str) -> None:
+    jobs = round_jobs(Costs(8.0, 1.0, (10, 10, 10, 10)), 2)
+    trace = BandwidthTrace(np.array([3.0]), np.array([1e4]), "short.csv", past_the_end="fail")
+    everybody = Attendance.of_everybody("ab", 1)
+    work = [ClientWork(name, 2, jobs, 1.0, 1e6, 1e6, trace=trace) for name in "ab"]
+    dedicated = [replace(item, jobs=round_jobs(Costs(8.0, 1.0, (10,) * 4), 2, is_dedicated=True)) for item in work]
+    dispatch = Dispatch(order=("a", "b"), urgency_s=(0.0, 0.0))
+    with walked_in(form):
+        for heard in (work, [replace(item, is_dedicated=True) for item in dedicated]):
+            with pytest.raises(RunError, match=r"short\.csv: the recording ends after 3\.00 s"):
+                walk_by_priority(heard, everybody, dispatch, synchronise=False, moment_s=0.0)
+            with pytest.raises(RunError, match=r"short\.csv: the recording ends after 3\.00 s"):
+                walk_in_turn(heard, everybody, Turns(order=("a", "b")), synchronise=False)
+            with pytest.raises(RunError, match=r"short\.csv: the recording ends after 3\.00 s"):
+                walk_apart(heard, everybody, synchronise=False)
 
 
 @pytest.mark.parametrize("synchronise", [False, True])

@@ -81,7 +81,8 @@ RECORDED: Values = {f"{P}.trace": {"path": "both.csv"}}
 TARGET: Values = {
     "objective.minimise": "time-to-target",
     "objective.pilot": {
-        "target_accuracy": 0.8, "rounds": 5, "batch_noise": 0.5, "untrained_clients": 0.3, "untrained_blocks": 0.3,
+        "formula": 2, "target_accuracy": 0.8,
+        "rounds": 5, "batch_noise": 0.5, "untrained_clients": 0.3, "untrained_blocks": 0.3,
         "estimate_noise": 0.2, "num_pilots": 6, "held_out_error": 0.1, "block_share": [0.2, 0.2, 0.2, 0.2, 0.1, 0.1],
     },
 }  # fmt: skip
@@ -377,6 +378,7 @@ CHANGES: dict[str, Change] = {
     "Objective.gradient_noise_scale": Change(
         "planned", {"objective.gradient_noise_scale": 500}, {f"{T}.batch_sizes": [2, 4]}
     ),
+    "PilotConstants.formula": Change("refused", {"objective.pilot.formula": 1}, TARGET),
     "PilotConstants.target_accuracy": Change("refused", {"objective.pilot.target_loss": 0.4}, TARGET),
     "PilotConstants.target_score": Change("refused", {"objective.pilot.target_score": 0.4}, TARGET),
     "PilotConstants.target_loss": Change("refused", {"objective.pilot.target_accuracy": None}, TARGET),
@@ -391,6 +393,20 @@ CHANGES: dict[str, Change] = {
     "PilotConstants.client_drift": Change(
         "planned", {"objective.pilot.client_drift": {"pi-0": 0.5}}, TARGET | {"objective.pilot.drift": 0.4}
     ),
+    "PilotConstants.untrained_skew": Change(
+        "planned",
+        {"objective.pilot.untrained_skew": 0.4},
+        TARGET | PROJECTED | {"objective.pilot.client_skew": {"pi-0": 0.5, "orin-0": 1}},
+    ),
+    "PilotConstants.untrained_noise": Change(
+        "planned", {"objective.pilot.untrained_noise": 2}, TARGET | {"training.modes": ["zo-projection"]}
+    ),
+    "PilotConstants.client_skew": Change(
+        "planned",
+        {"objective.pilot.client_skew": {"pi-0": 0.5}},
+        TARGET | PROJECTED | {"objective.pilot.untrained_skew": 0.4},
+    ),
+    "PilotConstants.num_seeds": Change("refused", {"objective.pilot.num_seeds": 0}, TARGET),
     "PilotConstants.held_out_error": Change("planned", {"objective.pilot.held_out_error": 0.9}, TARGET),
     "PilotConstants.num_pilots": Change("refused", {"objective.pilot.num_pilots": 0}, TARGET),
     "PilotConstants.block_share": Change(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
 from hybridsplit.scenarios.errors import UsageError
 
 CACHE_VARIABLE = "HYBRIDSPLIT_CACHE"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def cache_folder() -> Path | None:
@@ -43,3 +45,18 @@ def platform_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "hybridsplit"
     return Path.home() / ".cache" / "hybridsplit"
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that only its user can enter, or make it so.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, or belongs to another user.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = path.stat().st_mode
+    if mode & _OTHERS:
+        path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
+    return path

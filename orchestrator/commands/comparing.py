@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,21 +71,19 @@ def compare(
     }
     check_study_options(train=train, seeds=seeds, rounds=rounds, out=out, log=log or [], how=how)
     check_logs(log or [])
-    overrides = [*(overrides or []), *(relaxed_overrides(scenario, overrides) if relax is not None else [])]
-    loaded = load_task(scenario, overrides)
+    loaded = load_task(scenario, overrides or [])
+    if relax is not None:
+        loaded = load_task(scenario, [*(overrides or []), *relaxed_overrides(loaded)])
     settings = RunSettings(
         executor.value, workers or default_workers(), rounds, address=address, torch_device=torch_device.value
     )
     if not isinstance(loaded, Scenario):
-        from hybridsplit.scenarios.errors import UsageError
         from hybridsplit.scenarios.relays.schema import RelayScenario
 
         if isinstance(loaded, RelayScenario):
             from hybridsplit.orchestrator.commands.relays import compare_over_relays
 
-            if seeds is not None:
-                raise UsageError("--seeds is about one cut, where modes make training random: leave it out")
-            compare_over_relays(loaded, asked, settings if train else None, log or [], as_json=as_json)
+            compare_over_relays(loaded, asked, settings if train else None, seeds, out, log or [], as_json=as_json)
             return
         from hybridsplit.orchestrator.commands.inference import compare_app_strategies
 
@@ -92,6 +91,7 @@ def compare(
         return
     options = profile_loaded(loaded, asked)
     from hybridsplit.orchestrator.studies.compare import compare_plans, train_plans
+    from hybridsplit.orchestrator.studies.over_seeds.runs import cuts_over_seeds
     from hybridsplit.solver.strategies import STRATEGIES
 
     with progress_bar(f"planning {loaded.name}") as show:
@@ -99,7 +99,9 @@ def compare(
     if train:
         with RoundLogs(log or [], loaded.name) as logs:
             if seeds is not None:
-                compare_over_seeds(loaded, options, comparison, seeds, settings, out, logs, as_json=as_json)
+                wanted = partial(cuts_over_seeds, loaded, options, comparison.plans)
+                why = [row.infeasible for row in comparison.rows if row.infeasible is not None]
+                compare_over_seeds(loaded, seeds, wanted, why, settings, out, logs, as_json=as_json)
                 return
             with progress_bar(f"training {loaded.name}") as show:
                 comparison = train_plans(loaded, options, comparison, settings, show, logs.of)

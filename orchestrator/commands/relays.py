@@ -13,7 +13,9 @@ from hybridsplit.orchestrator.console import print_before_work, print_json, prog
 from hybridsplit.scenarios.errors import UsageError
 
 if TYPE_CHECKING:
+    from hybridsplit.orchestrator.logs.opening import RoundLogs
     from hybridsplit.orchestrator.pipeline import RunSettings
+    from hybridsplit.orchestrator.relays.planning import ComparedRelays
     from hybridsplit.scenarios.relays.schema import RelayScenario
 
 
@@ -126,7 +128,14 @@ def run_over_relays(
 
 
 def compare_over_relays(
-    scenario: RelayScenario, names: list[str], settings: RunSettings | None, log: list[str], *, as_json: bool
+    scenario: RelayScenario,
+    names: list[str],
+    settings: RunSettings | None,
+    seeds: int | None,
+    out: Path | None,
+    log: list[str],
+    *,
+    as_json: bool,
 ) -> None:
     """Compare strategies.
 
@@ -138,7 +147,7 @@ def compare_over_relays(
         Strategies; all when empty.
     settings
         How to train by the plan of each; they are only planned when None.
-    log, as_json
+    seeds, out, log, as_json
         Options of the command ``compare``.
     """
     from hybridsplit.orchestrator.relays.planning import compare_relays
@@ -152,8 +161,12 @@ def compare_over_relays(
         from hybridsplit.orchestrator.logs.opening import RoundLogs
         from hybridsplit.orchestrator.relays.running import train_strategies
 
-        with RoundLogs(log, scenario.name) as logs, progress_bar(f"training {scenario.name}") as show:
-            rows = train_strategies(scenario, asked, settings, show, logs.of)
+        with RoundLogs(log, scenario.name) as logs:
+            if seeds is not None:
+                _compare_over_seeds(scenario, asked, settings, seeds, out, logs, as_json=as_json)
+                return
+            with progress_bar(f"training {scenario.name}") as show:
+                rows = train_strategies(scenario, asked, settings, show, logs.of)
     if as_json:
         values = [row.model_dump(mode="json", exclude_none=True) for row in rows]
         print_json({"scenario": scenario.name, "strategies": values})
@@ -161,9 +174,34 @@ def compare_over_relays(
     from hybridsplit.orchestrator.relays.views import relays_comparison_table
 
     stdout().print(relays_comparison_table(rows))
-    for row in rows:
-        if row.infeasible is not None:
-            stdout().print(escape(f"{row.strategy}: {row.infeasible}"), highlight=False, soft_wrap=True)
+    for line in _without_plans(rows):
+        stdout().print(escape(line), highlight=False, soft_wrap=True)
+
+
+def _compare_over_seeds(
+    scenario: RelayScenario,
+    asked: list[str],
+    settings: RunSettings,
+    seeds: int,
+    out: Path | None,
+    logs: RoundLogs,
+    *,
+    as_json: bool,
+) -> None:
+    from hybridsplit.orchestrator.commands.seeds import compare_over_seeds
+    from hybridsplit.orchestrator.relays.planning import plans_by_strategy
+    from hybridsplit.orchestrator.relays.running import check_trains
+    from hybridsplit.orchestrator.relays.seed_runs import relays_over_seeds
+
+    check_trains(scenario)
+    with progress_bar(f"planning {scenario.name}") as show:
+        rows, plans = plans_by_strategy(scenario, asked, show)
+    wanted = partial(relays_over_seeds, scenario, plans)
+    compare_over_seeds(scenario, seeds, wanted, _without_plans(rows), settings, out, logs, as_json=as_json)
+
+
+def _without_plans(rows: list[ComparedRelays]) -> list[str]:
+    return [f"{row.strategy}: {row.infeasible}" for row in rows if row.infeasible is not None]
 
 
 def replay_over_relays(

@@ -12,14 +12,13 @@ from hybridsplit.orchestrator.commands.options import writing
 from hybridsplit.orchestrator.console import print_json, progress_bar, stderr, stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hybridsplit.orchestrator.logs.opening import RoundLogs
     from hybridsplit.orchestrator.pipeline import RunSettings
-    from hybridsplit.orchestrator.studies.compare import Comparison
     from hybridsplit.orchestrator.studies.over_seeds.runs import WantedRun
     from hybridsplit.orchestrator.training import OnRound
-    from hybridsplit.scenarios.contracts.options import OptionTable
+    from hybridsplit.scenarios.relays.schema import RelayScenario
     from hybridsplit.scenarios.schema import Scenario
 
 
@@ -65,26 +64,33 @@ def check_study_options(
             raise UsageError(f"{name}: needs --seeds, the number of seeds to train at: add --run --seeds 5")
 
 
-def relaxed_overrides(scenario: str, overrides: list[str] | None) -> list[str]:
-    """Return settings that offer every mode that the scenario allows beside each other.
+def relaxed_overrides(loaded: object) -> list[str]:
+    """Return settings that offer every mode that a scenario allows beside each other.
 
     Parameters
     ----------
-    scenario, overrides
-        Name or path, and ``key=value`` settings.
-    """
-    from hybridsplit.scenarios.loader import load_scenario
+    loaded
+        The scenario.
 
-    stated = load_scenario(scenario, overrides or []).training.modes
-    every = dict.fromkeys([*stated, "fo", "fo-recompute", "zo-projection", "zo-loss"])
+    Raises
+    ------
+    UsageError
+        If its clients have no modes.
+    """
+    from hybridsplit.scenarios.errors import UsageError
+    from hybridsplit.scenarios.schema import Scenario
+
+    if not isinstance(loaded, Scenario):
+        raise UsageError("--relax modes: is about one cut, where every client trains in a mode: leave it out")
+    every = dict.fromkeys([*loaded.training.modes, "fo", "fo-recompute", "zo-projection", "zo-loss"])
     return [f"training.modes=[{', '.join(every)}]"]
 
 
 def compare_over_seeds(
-    scenario: Scenario,
-    options: OptionTable,
-    comparison: Comparison,
+    scenario: Scenario | RelayScenario,
     seeds: int,
+    runs_at: Callable[[Sequence[int]], Sequence[WantedRun]],
+    infeasible: Sequence[str],
     settings: RunSettings,
     out: Path | None,
     logs: RoundLogs,
@@ -95,10 +101,14 @@ def compare_over_seeds(
 
     Parameters
     ----------
-    scenario, options, comparison
-        The scenario, its option table, and the plans.
+    scenario
+        The scenario.
     seeds
         How many: the scenario's own and those that follow it.
+    runs_at
+        Given seeds, returns the runs: by seed, every strategy that has a plan.
+    infeasible
+        Why others have none, a line each.
     settings
         Executor, workers and rounds.
     out
@@ -107,27 +117,35 @@ def compare_over_seeds(
         Where rounds are written.
     as_json
         Whether to print one JSON document.
+
+    Raises
+    ------
+    InfeasibleError
+        If no strategy has a plan.
     """
     from hybridsplit.orchestrator.studies.over_seeds.files import figure_name, write_study
     from hybridsplit.orchestrator.studies.over_seeds.study import train_over_seeds
     from hybridsplit.orchestrator.views.seeds import seeds_table, verdict_lines
-    from hybridsplit.orchestrator.views.tables import infeasible_lines
+    from hybridsplit.scenarios.errors import InfeasibleError
 
     folder = out or Path(f"comparison-{scenario.name}")
     at = [scenario.seed + k for k in range(seeds)]
+    wanted = runs_at(at)
+    if not wanted:
+        raise InfeasibleError("\n".join(infeasible))
 
     def written(one: WantedRun) -> OnRound:
         seed = one.scenario.seed
         return logs.of(one.plan, f"{one.name}-seed-{seed}", seed)
 
     with progress_bar(f"training {scenario.name}") as show:
-        study = train_over_seeds(scenario, options, comparison.plans, at, settings, folder, show, written)
+        study = train_over_seeds(wanted, scenario.objective.target, settings, folder, show, written)
     writing(folder / "comparison.csv", lambda: write_study(study, scenario.name, folder))
     if as_json:
         print_json({"scenario": scenario.name, "seeds": at, **study.document()})
         return
     stdout().print(seeds_table(study))
-    for line in [*verdict_lines(study), *infeasible_lines(comparison.rows)]:
+    for line in [*verdict_lines(study), *(escape(why) for why in infeasible)]:
         stdout().print(line, highlight=False, soft_wrap=True)
     stderr().print(f"runs, comparison.csv, comparison.tex and {figure_name(study)} are in {escape(str(folder))}")
     page = folder / "comparison.html"

@@ -76,7 +76,25 @@ def plan_relays(
 def compare_relays(
     scenario: RelayScenario, names: Sequence[str], on_progress: Progress = _silent, costs: RelayCosts | None = None
 ) -> list[ComparedRelays]:
-    """Plan with several strategies.
+    """Plan with several strategies; return their figures.
+
+    Parameters
+    ----------
+    scenario, names, on_progress, costs
+        As for :func:`plans_by_strategy`.
+
+    Raises
+    ------
+    UsageError, ScenarioError, ProfileError
+        If there is no strategy of a name, or a cost is not known.
+    """
+    return plans_by_strategy(scenario, names, on_progress, costs)[0]
+
+
+def plans_by_strategy(
+    scenario: RelayScenario, names: Sequence[str], on_progress: Progress = _silent, costs: RelayCosts | None = None
+) -> tuple[list[ComparedRelays], dict[str, RelayPlan]]:
+    """Plan with several strategies; return their figures, and the plans that there are.
 
     Parameters
     ----------
@@ -98,6 +116,7 @@ def compare_relays(
         find_relay_strategy(name)
     known = relay_costs(scenario, on_progress) if costs is None else costs
     rows: list[ComparedRelays] = []
+    plans: dict[str, RelayPlan] = {}
     for position, name in enumerate(names):
         on_progress(f"{name}, {position + 1} of {len(names)}", position / len(names))
         try:
@@ -105,12 +124,15 @@ def compare_relays(
         except InfeasibleError as error:
             rows.append(ComparedRelays(strategy=name, infeasible=str(error)))
             continue
+        plans[name] = plan
         bound = plan.lower_bound_s or None
         rows.append(ComparedRelays(strategy=name, value_s=plan.value_s, most_cuts=plan.most_cuts, lower_bound_s=bound))
-    best = next((row.value_s for row in rows if row.strategy == OPTIMAL and row.value_s is not None), None)
-    if best is None:
-        return rows
-    return [row if row.value_s is None else row.model_copy(update={"ratio": row.value_s / best}) for row in rows]
+    best = plans.get(OPTIMAL)
+    if best is not None:
+        rows = [
+            row if row.value_s is None else row.model_copy(update={"ratio": row.value_s / best.value_s}) for row in rows
+        ]
+    return rows, plans
 
 
 def open_relay_plan(path: Path) -> RelayPlan:

@@ -11,7 +11,7 @@ from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.pipeline import Progress, RunSettings, check_data, check_same_scenario
 from hybridsplit.orchestrator.relays.check import joined
 from hybridsplit.orchestrator.relays.ledger import planned_entries, replayed_entries
-from hybridsplit.orchestrator.relays.planning import ComparedRelays, compare_relays, open_relay_plan
+from hybridsplit.orchestrator.relays.planning import ComparedRelays, compare_relays, open_relay_plan, plans_by_strategy
 from hybridsplit.orchestrator.relays.replaying import RelaySummary, TrainedFigures, save_relay_folder, summary_of
 from hybridsplit.orchestrator.relays.training import TrainedRelays, train_over_relays
 from hybridsplit.orchestrator.run_folder import CLIENT_COLUMNS, RunFolder
@@ -180,17 +180,16 @@ def train_strategies(
         If training fails.
     """
     check_trains(scenario)
-    costs = relay_costs(scenario, on_progress)
-    rows = compare_relays(scenario, names, on_progress, costs)
+    rows, plans = plans_by_strategy(scenario, names, on_progress)
     num_rounds = settings.num_rounds or scenario.training.rounds
     found: list[ComparedRelays] = []
     with relay_executor(scenario, settings) as executor:
         for position, row in enumerate(rows):
             on_progress(f"training by {row.strategy}", position / len(rows))
-            if row.value_s is None:
+            plan = plans.get(row.strategy)
+            if plan is None:
                 found.append(row)
                 continue
-            plan = make_relay_plan(scenario, costs, row.strategy)
             on_round = partial(on_rounds_of(plan, row.strategy), PLAN)
             last = train_over_relays(plan, scenario, executor, num_rounds, on_round=on_round).result.records[-1]
             figures = {"test_accuracy": last.test_accuracy, "simulated_s": last.simulated_s}

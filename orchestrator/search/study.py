@@ -22,7 +22,7 @@ from hybridsplit.orchestrator.search.front import (
     rank_correlation,
 )
 from hybridsplit.orchestrator.search.results import ModelSearch, SearchedModel, SearchSettings
-from hybridsplit.orchestrator.studies.over_seeds.runs import SeedRun, WantedRun
+from hybridsplit.orchestrator.studies.over_seeds.runs import CutRun, SeedRun
 from hybridsplit.orchestrator.studies.over_seeds.side_by_side import train_wanted
 from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds
 from hybridsplit.profiler.untrained_scores import SCORES
@@ -134,7 +134,7 @@ def _train(
 ) -> dict[str, tuple[SeedRun, ...]]:
     """Train models at every seed, but for the runs that the folder holds; return them by model."""
     wanted = [
-        WantedRun(one.name, one.plan, one.scenario.model_copy(update={"seed": seed}), one.options)
+        CutRun(one.name, one.plan, one.scenario.model_copy(update={"seed": seed}), one.options)
         for one in chosen
         for seed in seeds
         if one.plan is not None and one.options is not None

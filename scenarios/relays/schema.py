@@ -21,6 +21,7 @@ from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.sections.base import Identifier, PositiveInt, Section
 from hybridsplit.scenarios.sections.data import Data
 from hybridsplit.scenarios.sections.model import Model
+from hybridsplit.scenarios.sections.target import TARGETS, Target
 from hybridsplit.scenarios.sections.training import Optimizer, SmallCount, Trainable, TrainAll
 from hybridsplit.scenarios.units import Bytes, Seconds
 
@@ -100,8 +101,8 @@ class RelayClients(Section):
     them when absent, and the ``inline`` executor always does."""
 
 
-class RelayObjective(Section):
-    """What the planner minimises."""
+class RelayObjective(Target):
+    """What the planner minimises, and what training is to reach."""
 
     minimise: Literal["round-latency", "inference-latency", "inference-period"] = "round-latency"
     """``round-latency``: seconds of a round of training, all clients at once. ``inference-latency``: seconds until
@@ -201,6 +202,11 @@ class RelayScenario(Section):
                     f"training.partial_sums: found {training.partial_sums}, and node {node.node} has {node.replicas} "
                     f"replicas, each of which adds up sums of its own: state at least {node.replicas}"
                 )
+        if not self.trains and self.objective.stated_targets:
+            raise ValueError(
+                f"objective.{self.objective.stated_targets[0]}: is about training; remove it for minimise: "
+                f"{self.objective.minimise}, or state minimise: round-latency"
+            )
         if not self.trains and (training.partial_sums != 1 or training.pipeline != "best"):
             raise ValueError(
                 f"training: partial_sums and pipeline are about training; remove them for minimise: "
@@ -249,8 +255,9 @@ class RelayScenario(Section):
         return self.model_dump(mode="json", by_alias=True)
 
     def content_hash(self) -> str:
-        """SHA-256 of what is planned and trained: of all values but ``search`` and ``faults``."""
+        """SHA-256 of what is planned and trained: of all values but ``search``, ``faults`` and a target."""
         facts = {key: value for key, value in self.resolved().items() if key not in ("search", "faults")}
+        facts["objective"] = {key: value for key, value in facts["objective"].items() if key not in TARGETS}
         canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

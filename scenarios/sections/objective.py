@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hybridsplit.scenarios.sections.base import PositiveFloat, Section
-from hybridsplit.scenarios.sections.pilot import TARGETS, PilotConstants
+from hybridsplit.scenarios.sections.base import PositiveFloat
+from hybridsplit.scenarios.sections.pilot import PilotConstants
+from hybridsplit.scenarios.sections.target import TARGETS, Target
 
 Statistic = Literal["mean", "p50", "p95"]
 """Of the objective over rounds: the mean, the median, or what 95 of 100 rounds do not exceed."""
@@ -17,19 +18,13 @@ AGREEING = ("minimise", "late", "links", "target_accuracy", "target_score")
 """Keys of it that other sections have to agree with."""
 
 
-class Objective(Section):
+class Objective(Target):
     """What the planner minimises."""
 
     minimise: Literal["time-to-progress", "time-to-target", "round-latency", "energy"] = "time-to-progress"
     """``time-to-progress``: round latency divided by expected progress; ``time-to-target``: seconds to a test accuracy,
     score or training loss, by constants that pilot runs gave; ``round-latency`` and ``energy`` (joules of all clients
     in a round) need ``minimum_progress`` to be meaningful where modes differ."""
-    target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Test accuracy to be reached, which pilot runs are made for."""
-    target_score: Annotated[float, Field(le=1, allow_inf_nan=False)] | None = None
-    """Score of the test data to be reached where it is no accuracy: macro F1 of several labels, R² of regression."""
-    target_loss: PositiveFloat | None = None
-    """Training loss to be reached, instead of an accuracy or score."""
     pilot_file: str | None = None
     """File that ``hybridsplit pilot`` wrote, relative to this file; it is read into ``pilot``."""
     pilot: PilotConstants | None = None
@@ -65,14 +60,6 @@ class Objective(Section):
     1 / (1 + scale / B). It matters only where ``training.batch_sizes`` offers a choice; ``training.batch_size`` is
     assumed when absent."""
 
-    @property
-    def target(self) -> tuple[float, bool] | None:
-        """What is to be reached, and whether more of it is better; None where no target is stated."""
-        for name in TARGETS:
-            if (value := getattr(self, name)) is not None:
-                return value, name != "target_loss"
-        return None
-
     @model_validator(mode="after")
     def _seconds_for_recorded_links(self) -> Self:
         if self.links == "recorded" and self.minimise == "energy":
@@ -91,10 +78,7 @@ class Objective(Section):
         return self
 
     @model_validator(mode="after")
-    def _target_is_known(self) -> Self:
-        stated = [name for name in TARGETS if getattr(self, name) is not None]
-        if len(stated) > 1:
-            raise ValueError(f"{' and '.join(stated)}: found both; needs one target: remove the other key")
+    def _pilots_are_for_the_target(self) -> Self:
         if self.minimise == "time-to-target" and self.pilot is None:
             raise ValueError(
                 "minimise: found 'time-to-target' without the constants of pilot runs; make them with 'hybridsplit "
@@ -102,7 +86,7 @@ class Objective(Section):
             )
         if self.pilot is None:
             return self
-        for name in stated:
+        for name in self.stated_targets:
             wanted, made_for = getattr(self, name), getattr(self.pilot, name)
             if wanted != made_for:
                 given = " ".join(f"{one} {value}" for one in TARGETS if (value := getattr(self.pilot, one)) is not None)

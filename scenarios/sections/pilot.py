@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat, Section
+from hybridsplit.scenarios.sections.target import TARGETS
 
 CONSTANTS = (
     "batch_noise", "untrained_clients", "untrained_blocks", "estimate_noise", "drift", "untrained_skew",
@@ -25,8 +26,6 @@ ConstantName = Literal[
     "untrained_skew",
     "untrained_noise",
 ]
-TARGETS = ("target_accuracy", "target_score", "target_loss")
-"""Keys of a target, of which one is stated."""
 _ROUNDING = 1e-6
 
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -24,7 +23,7 @@ import hybridsplit as hs
 from hybridsplit.orchestrator.pipeline import RunSettings
 from hybridsplit.orchestrator.studies.over_seeds.files import latex, score_svg
 from hybridsplit.orchestrator.studies.over_seeds.page import study_page
-from hybridsplit.orchestrator.studies.over_seeds.runs import SeedRun
+from hybridsplit.orchestrator.studies.over_seeds.runs import CutRun, SeedRun
 from hybridsplit.orchestrator.studies.over_seeds.side_by_side import _go_side_by_side
 from hybridsplit.orchestrator.studies.over_seeds.study import SeedStudy, score_over_time, summarised
 from hybridsplit.orchestrator.studies.significance import mean_over_seeds, verdict
@@ -150,6 +149,13 @@ def test_runs_are_kept_and_not_repeated(tmp_path: Path, monkeypatch: pytest.Monk
     assert "damaged" in result.stderr
 
 
+def test_a_study_of_strategies_without_a_plan_says_why_there_is_none(tmp_path: Path) -> None:
+    asked = ["compare", "quickstart", *SMALL, "--strategies", "edgesplit", "--run", "--seeds", "2"]
+    result = invoke(*asked, "--executor", "inline", "--out", str(tmp_path))
+    assert result.exit_code == 3
+    assert "edgesplit" in result.output
+
+
 def test_options_of_a_study_need_one() -> None:
     for arguments, word in (
         (["--seeds", "2"], "--seeds: needs --run"),
@@ -253,5 +259,5 @@ def test_runs_go_side_by_side_where_that_changes_nothing(
     executor: str, number: int, changed: dict[str, Any], expected: bool
 ) -> None:
     scenario = hs.load("quickstart", **changed)
-    wanted: list[Any] = [SimpleNamespace(scenario=scenario)] * number
+    wanted: list[Any] = [CutRun("a", Any, scenario, Any)] * number  # type: ignore[arg-type]
     assert _go_side_by_side(wanted, RunSettings(executor, 2)) is expected

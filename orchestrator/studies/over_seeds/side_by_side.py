@@ -7,8 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from hybridsplit.orchestrator.studies.over_seeds.runs import SeedRun, WantedRun, keep_run, kept_run, run_file, train_one
-from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.orchestrator.studies.over_seeds.runs import SeedRun, WantedRun, keep_run, kept_run, run_file
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.pipeline import RunSettings
@@ -66,13 +65,7 @@ def train_wanted(
 def _go_side_by_side(missing: Sequence[WantedRun], settings: RunSettings) -> bool:
     if settings.executor != "ray" or len(missing) < max(2, settings.num_workers):
         return False
-    return not any(_needs_processes(one.scenario) for one in missing)
-
-
-def _needs_processes(scenario: Scenario) -> bool:
-    """Say whether clients have to be in processes of their own: on their devices, or where they can be stopped."""
-    is_bound = any(group.ray_resource is not None for group in scenario.clients)
-    return is_bound or scenario.faults.client_timeout_s is not None
+    return not any(one.needs_processes for one in missing)
 
 
 def _train_in_turn(
@@ -81,14 +74,13 @@ def _train_in_turn(
     on_progress: Callable[[str, float], None],
     on_rounds_of: OnRoundsOf,
 ) -> None:
-    from hybridsplit.orchestrator.pipeline import worker_pool
-
     done = 0
-    for scenario, own in groupby(missing, key=lambda pair: pair[0].scenario):
-        with worker_pool(scenario, settings) as executor:
+    for scenario, group in groupby(missing, key=lambda pair: pair[0].scenario):
+        own = list(group)
+        with own[0][0].executor(settings) as executor:
             for one, file in own:
                 on_progress(f"{one.name}, seed {scenario.seed}, {done + 1} of {len(missing)}", done / len(missing))
-                keep_run(train_one(one, executor, settings, on_rounds_of(one)), file)
+                keep_run(one.train(executor, settings, on_rounds_of(one)), file)
                 done += 1
 
 
@@ -130,10 +122,7 @@ def _train_side_by_side(
 
 def _train(one: WantedRun, settings: RunSettings) -> tuple[SeedRun, list[tuple[str, RoundDone]]]:
     """Train in this process; return the run, and its rounds as they were told."""
-    from hybridsplit.runtime.executors.inline import InlineExecutor
-    from hybridsplit.runtime.split.compute import COMPUTE_DEVICES
-
     rounds: list[tuple[str, Any]] = []
-    with InlineExecutor(one.scenario, devices=COMPUTE_DEVICES[settings.torch_device]) as executor:
-        run = train_one(one, executor, settings, lambda which, done: rounds.append((which, done)))
+    with one.executor_here(settings) as executor:
+        run = one.train(executor, settings, lambda which, done: rounds.append((which, done)))
     return run, rounds

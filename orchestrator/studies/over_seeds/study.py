@@ -19,15 +19,12 @@ from hybridsplit.orchestrator.studies.over_seeds.side_by_side import OnRoundsOf,
 from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds, verdict
 from hybridsplit.profiler.rounds_to import rounds_to
 from hybridsplit.scenarios.contracts.placement import FrozenValue
-from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.scores import ACCURACY, Score, score_called
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hybridsplit.orchestrator.pipeline import RunSettings
-    from hybridsplit.scenarios.contracts.options import OptionTable
-    from hybridsplit.scenarios.contracts.plan import Plan
 
 _TO_TARGET = ("seconds_to_target", "bytes_to_target", "joules_to_target")
 
@@ -110,10 +107,8 @@ def _columns(name: str, figure: MeanOverSeeds | None) -> dict[str, float | None]
 
 
 def train_over_seeds(
-    scenario: Scenario,
-    options: OptionTable,
-    plans: Mapping[str, Plan],
-    seeds: Sequence[int],
+    wanted: Sequence[WantedRun],
+    target: tuple[float, bool] | None,
     settings: RunSettings,
     folder: Path,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
@@ -123,12 +118,10 @@ def train_over_seeds(
 
     Parameters
     ----------
-    scenario, options
-        The scenario and its option table.
-    plans
-        By strategy; the first is what the others are compared with.
-    seeds
-        Seeds to train at.
+    wanted
+        By seed, every strategy; the first strategy is what the others are compared with.
+    target
+        What is to be reached, and whether more of it is better; None for no target.
     settings
         Executor, workers and rounds.
     folder
@@ -145,12 +138,10 @@ def train_over_seeds(
     ContractError
         If a kept run is damaged.
     """
-    seeded = [scenario.model_copy(update={"seed": seed}) for seed in seeds]
-    wanted = [WantedRun(strategy, plan, one, options) for one in seeded for strategy, plan in plans.items()]
-    runs: dict[str, list[SeedRun]] = {strategy: [] for strategy in plans}
+    runs: dict[str, list[SeedRun]] = {one.name: [] for one in wanted}
     for run in train_wanted(wanted, settings, folder, on_progress, on_rounds_of):
         runs[run.strategy].append(run)
-    return summarised({strategy: tuple(own) for strategy, own in runs.items()}, scenario.objective.target)
+    return summarised({strategy: tuple(own) for strategy, own in runs.items()}, target)
 
 
 def summarised(runs: Mapping[str, tuple[SeedRun, ...]], target: tuple[float, bool] | None) -> SeedStudy:

@@ -16,7 +16,7 @@ from hybridsplit.orchestrator.search.files import write_search
 from hybridsplit.orchestrator.search.page import search_page
 from hybridsplit.orchestrator.search.results import ModelSearch, SearchSettings
 from hybridsplit.orchestrator.search.study import search_models
-from hybridsplit.orchestrator.studies.over_seeds import side_by_side
+from hybridsplit.orchestrator.studies.over_seeds.runs import CutRun
 from hybridsplit.orchestrator.views.search import search_lines
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import ScenarioError, UsageError
@@ -97,7 +97,7 @@ def test_runs_that_are_kept_are_not_run_again(
     def refused(*_: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(side_by_side, "train_one", refused)
+    monkeypatch.setattr(CutRun, "train", refused)
     of = scenario({"variant": "grid", "width": [0.5, 1], "depth": [1, 2]}, {"variant": "wide", "width": 4}, KNOWN)
     again = search_models(of, SearchSettings(train="all", seeds=2), INLINE, folder)
     assert again.runs == found.runs

@@ -35,6 +35,8 @@ SETTINGS: list[tuple[str, str]] = [
     ("training.optimizer=null", "training.optimizer: is needed for minimise: round-latency"),
     ("objective.minimise=inference-period", "optimizer, optimizer_state, local_steps and rounds are about"),
     ("objective.minimise=period", "objective.minimise: found 'period'"),
+    ("objective.target_accuracy=2", "objective.target_accuracy: found 2; needs a number of at most 1"),
+    ("objective={target_accuracy: 0.5, target_loss: 1.0}", "target_accuracy and target_loss: found both"),
     ("training.cuts.most=17", "training.cuts.most: found 17; needs a number of at most 16"),
     ("data.image_sze=3", "data.image_sze: unknown key 'image_sze'; did you mean 'image_size'"),
     ("radio.uplink_hz=3", "unknown key 'radio'"),
@@ -61,8 +63,15 @@ def test_the_resolved_scenario_is_a_fixed_point() -> None:
     assert again == scenario
     assert again.content_hash() == scenario.content_hash()
     assert factory("search.time_limit_s=9 s").content_hash() == scenario.content_hash()
+    assert factory("objective.target_accuracy=0.5").content_hash() == scenario.content_hash()
     assert factory("training.cuts.most=2").content_hash() != scenario.content_hash()
     assert [client.id for client in scenario.expanded_clients()] == ["hall-0-0", "hall-1-0"]
+
+
+def test_a_target_needs_training() -> None:
+    only_run = ["objective={minimise: inference-period, target_loss: 1.0}", "training.optimizer=null"]
+    with pytest.raises(ScenarioError, match=r"objective.target_loss: is about training; remove it"):
+        factory(*only_run, "training.local_steps=1", "training.rounds=1")
 
 
 def test_files_are_found_beside_the_scenario(tmp_path: Path) -> None:

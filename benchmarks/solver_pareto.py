@@ -14,7 +14,8 @@ import time
 
 import numpy as np
 
-from hybridsplit.orchestrator.studies.pareto import hypervolume, pareto_front
+from hybridsplit.orchestrator.studies.front import hypervolume
+from hybridsplit.orchestrator.studies.pareto import pareto_front
 from hybridsplit.solver.problem.build import build_problem
 from hybridsplit.solver.problem.planning_problem import PlanningProblem
 from hybridsplit.solver.shares.waterfill import fill

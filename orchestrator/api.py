@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hybridsplit.orchestrator.inference.results import AppsComparison, LayerCosts
     from hybridsplit.orchestrator.relays.results import RelaysComparison
     from hybridsplit.orchestrator.studies.compare import Comparison
-    from hybridsplit.orchestrator.studies.pareto import ParetoFront
+    from hybridsplit.orchestrator.studies.front import ParetoFront
     from hybridsplit.orchestrator.studies.what_if import WhatIf
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
@@ -265,7 +265,11 @@ def pareto(
     if isinstance(loaded, InferenceScenario):
         raise nothing_trained("pareto")
     if not isinstance(loaded, Scenario):
-        raise one_cut_alone("pareto")
+        from hybridsplit.orchestrator.relays.pareto import relay_front
+
+        if options is not None:
+            raise UsageError("options: belong to one cut; leave them out for a scenario with a network")
+        return relay_front(loaded, x, points)
     return pareto_front(loaded, profile(loaded) if options is None else options, x, points)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ from hybridsplit.orchestrator.console import print_json, progress_bar, reports_e
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hybridsplit.orchestrator.studies.front import ParetoFront
     from hybridsplit.scenarios.schema import Scenario
     from hybridsplit.solver.search.search_state import SearchState
     from hybridsplit.solver.strategies import Strategy
@@ -165,12 +167,23 @@ def pareto(
     """Trade latency against memory, energy or progress: every point is a plan with its bound."""
     import json
 
-    loaded, options = load_and_profile(scenario, overrides)
-    from hybridsplit.orchestrator.studies.pareto import front_document, pareto_front
+    from hybridsplit.orchestrator.studies.front import front_document
     from hybridsplit.scenarios.contracts.files import write_text_whole
+    from hybridsplit.scenarios.loader import load_task
+    from hybridsplit.scenarios.relays.schema import RelayScenario
 
-    with progress_bar(f"planning {loaded.name}") as show:
-        front = pareto_front(loaded, options, x.value, points, lambda done: show(f"{x.value} against {y.value}", done))
+    task = load_task(scenario, overrides or [])
+    if isinstance(task, RelayScenario):
+        from hybridsplit.orchestrator.relays.pareto import relay_front
+
+        front_of: Callable[[Callable[[float], None]], ParetoFront] = partial(relay_front, task, x.value, points)
+    else:
+        loaded, options = load_and_profile(scenario, overrides)
+        from hybridsplit.orchestrator.studies.pareto import pareto_front
+
+        front_of = partial(pareto_front, loaded, options, x.value, points)
+    with progress_bar(f"planning {task.name}") as show:
+        front = front_of(lambda done: show(f"{x.value} against {y.value}", done))
     document = front_document(front)
     if out is not None:
         writing(out, lambda: write_text_whole(out, json.dumps(document, indent=1) + "\n"))

@@ -296,16 +296,19 @@ def memory_line(plan: Plan, peak_bytes: Mapping[str, int], predicted_peak_bytes:
 
 def pareto_table(document: Mapping[str, Any]) -> Table:
     """One row a point of a front."""
-    table = FittingTable(f"Round latency against {escape(str(document['x']))}: {escape(str(document['scenario']))}")
+    seconds = str(document["y"])
+    words = seconds.removesuffix("_s").replace("_", " ")
+    title = f"{words.capitalize()} against {document['x']}: {document['scenario']}"
+    table = FittingTable(escape(title))
     heads = {"memory": "fullest client", "energy": "energy a round", "progress": "progress"}
-    for name in (heads[str(document["x"])], "round latency", "lower bound", "gap"):
+    for name in (heads[str(document["x"])], words, "lower bound", "gap"):
         table.add_column(name, justify="right")
     for point in document["points"]:
         x = float(point["x"])
         shown = {"memory": f"{x:.1%} of its budget", "energy": f"{x:.4g} J", "progress": f"{x:.4f}"}
         table.add_row(
             shown[str(document["x"])],
-            format_seconds(point["round_latency_s"]),
+            format_seconds(point[seconds]),
             format_seconds(point["lower_bound_s"]),
             f"{point['gap']:.1e}",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,9 +95,36 @@ def alone_bound_s(column: Column, *, trains: bool) -> float:
         Whether gradients come back.
     """
     route = column.route
-    if trains:
-        return route.steps * training_bound_s(route.chain, column.cuts, route.micro_batches)
-    return burst_seconds(column)
+    if not trains:
+        return burst_seconds(column)
+    any_depth_s = route.steps * training_bound_s(route.chain, column.cuts, route.micro_batches)
+    return max(any_depth_s, round_seconds(column, in_flight_bound_s(stages_of(column)[1], route.micro_batches)))
+
+
+def in_flight_bound_s(stages: Sequence[Stage], micro_batches: int) -> float:
+    """Return what a step cannot be below, by how many micro-batches each machine has memory for.
+
+    A micro-batch is in flight on a machine from the beginning of its forward pass there to the end of its backward pass:
+    at least as long as it takes alone beyond that machine. With w in flight at most, m of them need m / w times as long,
+    between the way of the first one there and that of the last one back. Our reconstruction.
+
+    Parameters
+    ----------
+    stages
+        The machines of a path, with the most that each has memory for.
+    micro_batches
+        Of a step.
+    """
+    takes_s = [
+        stage.forward_s
+        + stage.backward_s
+        + sum(one.up_s + one.down_s + one.up_delay_s + one.down_delay_s for one in stage.links)
+        for stage in stages
+    ]
+    beyond_s = np.cumsum(takes_s[::-1])[::-1]
+    before_s = beyond_s[0] - beyond_s
+    room = np.array([stage.most_warm_up * stage.replicas for stage in stages])
+    return float((before_s + micro_batches / np.minimum(room, micro_batches) * beyond_s).max())
 
 
 def burst_seconds(column: Column) -> float:

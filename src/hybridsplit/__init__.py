@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hybridsplit.orchestrator.results import Replayed, Run
     from hybridsplit.orchestrator.search.results import ModelSearch
     from hybridsplit.orchestrator.studies.compare import Comparison
-    from hybridsplit.orchestrator.studies.pareto import ParetoFront
+    from hybridsplit.orchestrator.studies.front import ParetoFront
     from hybridsplit.orchestrator.studies.what_if import WhatIf
     from hybridsplit.scenarios.contracts.options import OptionTable
     from hybridsplit.scenarios.contracts.placement import Placement
@@ -50,7 +50,7 @@ _HOME = {
     "Run": "hybridsplit.orchestrator.results",
     "Replayed": "hybridsplit.orchestrator.results",
     "Comparison": "hybridsplit.orchestrator.studies.compare",
-    "ParetoFront": "hybridsplit.orchestrator.studies.pareto",
+    "ParetoFront": "hybridsplit.orchestrator.studies.front",
     "WhatIf": "hybridsplit.orchestrator.studies.what_if",
     "OptionTable": "hybridsplit.scenarios.contracts.options",
     "Placement": "hybridsplit.scenarios.contracts.placement",

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from hybridsplit.orchestrator.studies.pareto import front_document, hypervolume, pareto_front
+from hybridsplit.orchestrator.studies.front import front_document, hypervolume
+from hybridsplit.orchestrator.studies.pareto import pareto_front
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.loader import validate_scenario
 from hybridsplit.testing.instances import Instance, random_instance

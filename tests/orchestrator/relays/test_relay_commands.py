@@ -227,6 +227,19 @@ def test_strategies_are_trained_side_by_side(folder: Path) -> None:
     assert [row["simulated_s"] for row in rows] == pytest.approx([2 * row["value_s"] for row in rows])
 
 
+def test_a_front_trades_seconds_against_the_memory_of_clients(folder: Path) -> None:
+    found = invoked("pareto", str(folder / "small.yaml"), "--points", "3", "--json")
+    document = json.loads(found.stdout)
+    assert document["y"] == "round_latency_s"
+    shares = [point["x"] for point in document["points"]]
+    assert shares == sorted(shares)
+    assert all(point["lower_bound_s"] <= point["round_latency_s"] for point in document["points"])
+    period = ["--set", "objective.minimise=inference-period", "--set", "training.optimizer=null"]
+    alone = [*period, "--set", "training.local_steps=1", "--set", "training.rounds=1"]
+    shown = invoked("pareto", str(folder / "small.yaml"), *alone, "--points", "2").stdout
+    assert "Inference period against memory: small" in shown
+
+
 def test_strategies_are_trained_at_several_seeds_and_every_run_is_kept(folder: Path) -> None:
     """Without losses of precision by micro-batches, plans differ in time alone, seed by seed."""
     small, kept = str(folder / "small.yaml"), folder / "seeds"
@@ -270,7 +283,8 @@ def test_runs_over_relays_side_by_side_on_ray_are_those_of_one_process(folder: P
 def test_what_is_not_offered_is_refused_in_one_sentence(folder: Path) -> None:
     small = str(folder / "small.yaml")
     assert "one at a time" in invoked("replay", *[str(folder / "plan.json")] * 2, code=2).output
-    assert "this is about one cut" in invoked("pareto", small, code=2).output
+    assert "this is about one cut" in invoked("what-if", small, "--vary", "seed=1,2", code=2).output
+    assert "memory alone is traded" in invoked("pareto", small, "--x", "energy", code=2).output
     assert "--relax" in invoked("compare", small, "--relax", "modes", code=2).output
     only_run = ["--set", "objective.minimise=inference-period", "--set", "training.optimizer=null"]
     alone = [*only_run, "--set", "training.local_steps=1", "--set", "training.rounds=1"]

@@ -71,11 +71,13 @@ def test_a_run_trains_and_goes_on(plan: RelayPlan, tmp_path: Path) -> None:
 
 def test_what_is_about_one_cut_is_refused(values: dict[str, Any], plan: RelayPlan) -> None:
     scenario = hs.load(values)
-    for call in (lambda: hs.pareto(scenario), lambda: hs.what_if(scenario, {"seed": [1]}), lambda: hs.search(scenario)):
+    for call in (lambda: hs.what_if(scenario, {"seed": [1]}), lambda: hs.search(scenario)):
         with pytest.raises(hs.HybridSplitError, match="is about one cut"):
             call()
     with pytest.raises(hs.HybridSplitError, match="warm_start"):
         hs.plan(scenario, warm_start=plan)
+    with pytest.raises(hs.HybridSplitError, match="options: belong to one cut"):
+        hs.pareto(scenario, object())  # type: ignore[arg-type]
     with pytest.raises(hs.HybridSplitError, match="options, fixed"):
         hs.plan(scenario, fixed={"camera-0": (1, "fo")})
     with pytest.raises(hs.HybridSplitError, match="needs a name"):

@@ -104,9 +104,9 @@ def alone_bound_s(column: Column, *, trains: bool) -> float:
 def in_flight_bound_s(stages: Sequence[Stage], micro_batches: int) -> float:
     """Return what a step cannot be below, by how many micro-batches each machine has memory for.
 
-    A micro-batch is in flight on a machine from the beginning of its forward pass there to the end of its backward pass:
-    at least as long as it takes alone beyond that machine. With w in flight at most, m of them need m / w times as long,
-    between the way of the first one there and that of the last one back. Our reconstruction.
+    A micro-batch is in flight on a machine from the beginning of its forward to the end of its backward pass there: at
+    least as long as it takes alone from that machine on. With w in flight at most, m of them need m / w times as
+    long, between the way of the first one there and that of the last one back. Our reconstruction.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 from hybridsplit.scenarios.errors import InfeasibleError, UsageError
 from hybridsplit.scenarios.relays.loading import validate_relays
 from hybridsplit.scenarios.relays.schema import RelayScenario
+from hybridsplit.solver.chain.training_bound import training_bound_s
 from hybridsplit.solver.relays.assemble import make_relay_plan
-from hybridsplit.solver.relays.columns import Column, alone_bound_s, column_of
+from hybridsplit.solver.relays.columns import Column, alone_bound_s, column_of, in_flight_bound_s, stages_of
 from hybridsplit.solver.relays.planner import best_placements
 from hybridsplit.solver.relays.routes import routes_of
 from hybridsplit.solver.relays.strategies import RELAY_STRATEGIES
-from hybridsplit.solver.relays.task import Task, with_depths
+from hybridsplit.solver.relays.task import Task, with_deep_depths, with_depths
 from hybridsplit.solver.verify.relay_plan import relay_violations
 from tests.solver.relays.tasks import random_costs, relay_scenario
 
@@ -250,3 +252,29 @@ def test_verification_finds_what_was_changed(words: str) -> None:
     assert any(words in fault for fault in relay_violations(changed, scenario, costs)), list(
         relay_violations(changed, scenario, costs)
     )
+
+
+def test_what_memory_holds_in_flight_bounds_a_round() -> None:
+    """No order of a client alone is below the bound, which is the sharper the fewer micro-batches memory holds."""
+    sharper = 0
+    for seed in range(12):
+        scenario, costs = task(seed, "round-latency")
+        kept = {number: replace(one, kept_bytes=20 * one.kept_bytes) for number, one in costs.by_micro_batches.items()}
+        costs = replace(costs, by_micro_batches=kept)
+        route = next(one for one in routes_of(scenario, costs) if one.micro_batches > 1)
+        further = np.random.default_rng(seed).uniform(0.0, 3.0) * route.held_bytes[0, 0, 2]
+        (group,) = scenario.clients
+        budget = {"memory_budget_bytes": int(route.memory_bytes[0, 0, 2] + further)}
+        scenario = scenario.model_copy(update={"clients": (group.model_copy(update=budget),)})
+        whole = Task(scenario, costs, routes_of(scenario, costs), math.inf)
+        for column in every_column(scenario, costs)["g0"]:
+            number, stages = column.route.micro_batches, stages_of(column)[1]
+            value_s = min(whole.value_s(place(whole, [column])) for place in (with_depths, with_deep_depths))
+            bound_s = alone_bound_s(column, trains=True)
+            assert bound_s <= value_s * (1 + 1e-9)
+            any_depth_s = column.route.steps * training_bound_s(column.route.chain, column.cuts, number)
+            sharper += bound_s > any_depth_s * (1 + 1e-9)
+            takes_s = [one.forward_s + one.backward_s + sum(map(sum, one.links)) for one in stages]
+            first = [replace(stages[0], most_warm_up=1), *stages[1:]]
+            assert in_flight_bound_s(first, number) == pytest.approx(number * sum(takes_s))
+    assert sharper > 20

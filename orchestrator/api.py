@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 import hybridsplit.orchestrator.inference.notebook
 import hybridsplit.orchestrator.relays.notebook
 import hybridsplit.orchestrator.views.notebook  # noqa: F401  registers how values show themselves
-from hybridsplit.orchestrator.api_runs import nothing_trained, one_cut_alone, run_settings
+from hybridsplit.orchestrator.api_runs import nothing_trained, run_settings
 from hybridsplit.scenarios.contracts.inference_plan import InferencePlan
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.errors import UsageError
@@ -292,18 +292,15 @@ def what_if(scenario: AnyScenario, vary: Mapping[str, Iterable[Any]], *, strateg
     SolverFailure
         If a solver stopped. A combination without a plan is a cell that says why.
     """
+    from hybridsplit.orchestrator.relays.what_if import cells_by
     from hybridsplit.orchestrator.studies.what_if import varied_of
     from hybridsplit.orchestrator.studies.what_if import what_if as study_of
-    from hybridsplit.solver.strategies import find_strategy
 
     varied = varied_of(vary)
-    find_strategy(strategy)
     loaded = as_task(scenario)
     if isinstance(loaded, InferenceScenario):
         raise nothing_trained("what_if")
-    if not isinstance(loaded, Scenario):
-        raise one_cut_alone("what_if")
-    return study_of(loaded, varied, strategy)
+    return study_of(loaded, varied, strategy, cell_of=cells_by(loaded, strategy))
 
 
 def as_task(scenario: AnyScenario) -> Scenario | InferenceScenario | RelayScenario:

@@ -30,6 +30,7 @@ __all__ = [
     "load_task",
     "load_trained",
     "scenario_of_values",
+    "trained_of_values",
     "validate_scenario",
 ]
 
@@ -72,10 +73,13 @@ def load_trained(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any]
     ScenarioError
         If there is no such scenario, anything in it is wrong, or it is one of an inference task.
     """
-    task = load_task(name_or_path, overrides)
+    return _trained(load_task(name_or_path, overrides), name_or_path[:200])
+
+
+def _trained(task: Scenario | InferenceScenario | RelayScenario, origin: str) -> Scenario | RelayScenario:
     document = task.resolved()
     if not isinstance(task, Scenario) and not has_relays(document):
-        raise _not_one_cut(document, name_or_path[:200])
+        raise _not_one_cut(document, origin)
     return cast("Scenario | RelayScenario", task)
 
 
@@ -92,10 +96,11 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any
     ScenarioError
         If there is no such scenario, anything in it is wrong, or it is one of an inference task.
     """
-    task = load_task(name_or_path, overrides)
-    if not isinstance(task, Scenario):
-        raise _not_one_cut(task.resolved(), name_or_path[:200])
-    return task
+    document, origin, folder = _document_of(name_or_path, overrides)
+    # The kind of task first: what this command adds to a scenario says nothing to one of another kind.
+    if is_inference(document, origin) or has_relays(document):
+        raise _not_one_cut(document, name_or_path[:200])
+    return validate_scenario(document, origin, folder)
 
 
 def _not_one_cut(document: Mapping[str, Any], origin: str) -> ScenarioError:
@@ -131,6 +136,11 @@ def load_task(
         If there is no such scenario or anything in it is wrong; the message names file, key path, what was found,
         what is needed and the nearest valid choice.
     """
+    return _checked(*_document_of(name_or_path, overrides))
+
+
+def _document_of(name_or_path: str, overrides: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], str, Path]:
+    """Return the values of a scenario, where they are from, and the folder that its file names start from."""
     origin, text, folder = _find(name_or_path)
     try:
         document = strict_yaml(text)
@@ -148,7 +158,7 @@ def load_task(
             "was planned from, or use the plan with 'hybridsplit replay' or 'run SCENARIO --plan'"
         )
     override_all(document, overrides)
-    return _checked(document, origin, folder)
+    return document, origin, folder
 
 
 def task_of_values(
@@ -211,6 +221,24 @@ def scenario_of_values(values: Mapping[str, Any], overrides: Mapping[str, Any], 
     if not isinstance(task, Scenario):
         raise _not_one_cut(values, "the scenario")
     return task
+
+
+def trained_of_values(
+    values: Mapping[str, Any], overrides: Mapping[str, Any], folder: Path | None = None
+) -> Scenario | RelayScenario:
+    """Check a scenario of a task that can be trained, over one cut or over relays, given as values.
+
+    Parameters
+    ----------
+    values, overrides, folder
+        As for :func:`scenario_of_values`.
+
+    Raises
+    ------
+    ScenarioError
+        If anything is wrong, or it is one of an inference task.
+    """
+    return _trained(task_of_values(values, overrides, folder), "the scenario")
 
 
 def _find(name_or_path: str) -> tuple[str, str, Path]:

@@ -39,20 +39,20 @@ def what_if(
     """Plan for every combination of other values: round, time to progress, memory, energy and cost side by side."""
     import json
 
+    from hybridsplit.orchestrator.relays.what_if import cells_by
     from hybridsplit.orchestrator.studies.what_if import parse_varied
     from hybridsplit.orchestrator.studies.what_if import what_if as study_of
     from hybridsplit.scenarios.contracts.files import write_text_whole
     from hybridsplit.scenarios.errors import UsageError
-    from hybridsplit.scenarios.loader import load_scenario
-    from hybridsplit.solver.strategies import find_strategy
+    from hybridsplit.scenarios.loader import load_trained
 
     varied = parse_varied(vary or [])
     if out is not None and out.suffix not in (".html", ".json"):
         raise UsageError(f"--out {out}: needs a name that ends in .html (table and plots) or .json (the figures)")
-    find_strategy(strategy)
-    loaded = load_scenario(scenario, overrides or [])
+    loaded = load_trained(scenario, overrides or [])
+    cell_of = cells_by(loaded, strategy)
     with progress_bar(f"planning {loaded.name}") as show:
-        study = study_of(loaded, varied, strategy, show)
+        study = study_of(loaded, varied, strategy, show, cell_of)
     if out is not None:
         if out.suffix == ".json":
             text = json.dumps(study.document(), indent=1, allow_nan=False) + "\n"

@@ -84,14 +84,14 @@ class RelayFront:
 
     def ends(self) -> tuple[float, float]:
         """Return the least share that has a plan, by bisection, and that of the plan without a limit."""
-        loose = self._fullest(self._plan(1.0, None))
+        loose = fullest_share(self._plan(1.0, None), self.scenario)
         low, high = 0.0, loose
         for _ in range(_BISECTIONS):
             if high - low <= _NARROW * high:
                 break
             middle = 0.5 * (low + high)
             try:
-                high = self._fullest(self._plan(middle, _LOOK_S))
+                high = fullest_share(self._plan(middle, _LOOK_S), self.scenario)
             except InfeasibleError:
                 low = middle
         return high, loose
@@ -99,7 +99,7 @@ class RelayFront:
     def solve(self, limit: float, earlier: RelayPlan | None) -> tuple[ParetoPoint, RelayPlan]:
         """Plan under a share; searches start anew, whatever the earlier plan."""
         plan = self._plan(limit, None)
-        return ParetoPoint(self._fullest(plan), limit, plan.value_s, plan.lower_bound_s), plan
+        return ParetoPoint(fullest_share(plan, self.scenario), limit, plan.value_s, plan.lower_bound_s), plan
 
     def _plan(self, share: float, time_limit_s: float | None) -> RelayPlan:
         # Up, for a budget is a whole number of bytes, and the share is that of a plan that was found.
@@ -110,10 +110,17 @@ class RelayFront:
         limited = self.scenario.model_copy(update={"clients": groups})
         return make_relay_plan(limited, self.costs, time_limit_s=time_limit_s)
 
-    def _fullest(self, plan: RelayPlan) -> float:
-        """Peak of the fullest client relative to its budget in the scenario."""
-        budget_bytes = {group.group: group.memory_budget_bytes for group in self.scenario.clients}
-        return max(_own_peak_bytes(client) / budget_bytes[client.group] for client in plan.clients)
+
+def fullest_share(plan: RelayPlan, scenario: RelayScenario) -> float:
+    """Return the peak of the fullest client relative to its budget.
+
+    Parameters
+    ----------
+    plan, scenario
+        The plan, and the scenario whose budgets count.
+    """
+    budget_bytes = {group.group: group.memory_budget_bytes for group in scenario.clients}
+    return max(_own_peak_bytes(client) / budget_bytes[client.group] for client in plan.clients)
 
 
 def _own_peak_bytes(client: RelayClientPlan) -> int:

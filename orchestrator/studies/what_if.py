@@ -10,14 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from hybridsplit.orchestrator.plan_words import energy_j
-from hybridsplit.orchestrator.planned import plan_as_asked
-from hybridsplit.profiler.options import profile_scenario
-from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.devices import catalogue, find_device
+from hybridsplit.orchestrator.studies.what_if_cells import Cell, Trained, cell_of_cut
+from hybridsplit.scenarios.devices import catalogue
 from hybridsplit.scenarios.errors import InfeasibleError, ScenarioError, UsageError
-from hybridsplit.scenarios.loader import scenario_of_values
-from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.loader import trained_of_values
 from hybridsplit.scenarios.yaml_text import UNREADABLE, strict_yaml
 
 if TYPE_CHECKING:
@@ -42,37 +38,6 @@ class Varied:
 
     key: str
     texts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One combination, and the plan for it.
-
-    Parameters
-    ----------
-    values
-        The values by key, as they were given.
-    round_latency_s, objective, gap
-        Of the plan: what a round takes, the value of what is minimised (seconds, or joules where energy is), and the
-        relative distance from the bound.
-    fullest_share
-        Largest peak of a client as a fraction of its budget.
-    energy_j
-        Of the clients whose energy is known, a round; None where it is known of none.
-    cost
-        Price of all clients' devices; None where one of them states none.
-    infeasible
-        Why there is no plan; empty where there is one.
-    """
-
-    values: Mapping[str, str]
-    round_latency_s: float | None = None
-    objective: float | None = None
-    gap: float | None = None
-    fullest_share: float | None = None
-    energy_j: float | None = None
-    cost: float | None = None
-    infeasible: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -198,10 +163,11 @@ def _checked(found: Sequence[Varied]) -> tuple[Varied, ...]:
 
 
 def what_if(
-    scenario: Scenario,
+    scenario: Trained,
     varied: Sequence[Varied],
     strategy: str = "optimal",
     on_progress: Callable[[str, float], None] = lambda what, share: None,
+    cell_of: Callable[[Mapping[str, str], Trained, str], Cell] = cell_of_cut,
 ) -> WhatIf:
     """Plan for every combination.
 
@@ -215,6 +181,8 @@ def what_if(
         How to plan.
     on_progress
         Called with what is being planned and the share done.
+    cell_of
+        Plans a scenario by a strategy, and returns the cell of some values.
 
     Raises
     ------
@@ -234,38 +202,17 @@ def what_if(
         on_progress(f"{', '.join(texts)} ({index + 1} of {len(combinations)})", index / len(combinations))
         values = {one.key: text for one, text in zip(varied, texts, strict=True)}
         try:
-            plan = plan_as_asked(changed, profile_scenario(changed), strategy)
+            cells.append(cell_of(values, changed, strategy))
         except InfeasibleError as error:
             cells.append(Cell(values, infeasible=str(error)))
-        else:
-            cells.append(_cell(values, plan, changed))
     return WhatIf(scenario.name, strategy, scenario.objective.minimise, tuple(varied), tuple(cells))
 
 
-def _cell(values: Mapping[str, str], plan: Plan, scenario: Scenario) -> Cell:
-    return Cell(
-        values,
-        round_latency_s=plan.round_latency_s,
-        objective=plan.objective_s if plan.objective_j is None else plan.objective_j,
-        gap=plan.gap,
-        fullest_share=max(client.client_peak_bytes / client.memory_budget_bytes for client in plan.clients),
-        energy_j=energy_j(plan.clients),
-        cost=_cost(scenario),
-    )
-
-
-def _cost(scenario: Scenario) -> float | None:
-    prices = [(find_device(group.device, scenario.devices, "device").price, group.count) for group in scenario.clients]
-    if any(price is None for price, _ in prices):
-        return None
-    return math.fsum(price * count for price, count in prices if price is not None)
-
-
-def _changed(base: Mapping[str, Any], values: Mapping[str, str]) -> Scenario:
+def _changed(base: Mapping[str, Any], values: Mapping[str, str]) -> Trained:
     changes = {key: _value(base, key, text) for key, text in values.items()}
     try:
         # Files of devices are in the resolved scenario already.
-        return scenario_of_values({**base, "device_files": []}, changes)
+        return trained_of_values({**base, "device_files": []}, changes)
     except ScenarioError as error:
         which = ", ".join(f"{key}={text}" for key, text in values.items())
         raise ScenarioError(f"vary {which}: {error}") from error

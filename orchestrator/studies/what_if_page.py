@@ -11,7 +11,7 @@ from hybridsplit.orchestrator.report.cells import NOTHING, Cell, Column, Table, 
 from hybridsplit.orchestrator.report.figures import styled, time_unit
 from hybridsplit.orchestrator.report.page import drawn, render_page
 from hybridsplit.orchestrator.report.palette import ACCENT, SERIES
-from hybridsplit.orchestrator.studies import what_if
+from hybridsplit.orchestrator.studies import what_if, what_if_cells
 from hybridsplit.orchestrator.studies.what_if import WhatIf
 from hybridsplit.scenarios.units import format_joules, format_seconds
 
@@ -31,7 +31,7 @@ def what_if_page(study: WhatIf) -> str:
     objective = study.minimises.replace("-", " ")
     longest_s = max((cell.round_latency_s or 0.0 for cell in study.cells), default=1.0)
     second_s, second = time_unit(longest_s)
-    shown: list[tuple[str, str, Callable[[what_if.Cell], float | None]]] = [
+    shown: list[tuple[str, str, Callable[[what_if_cells.Cell], float | None]]] = [
         ("objective", f"{objective}, {'J' if is_energy else second}", lambda cell: cell.objective),
         ("round", f"round latency, {second}", lambda cell: cell.round_latency_s),
         ("memory", "fullest client, % of its budget", lambda cell: _times(cell.fullest_share, 100.0)),
@@ -93,7 +93,7 @@ def _bars(study: WhatIf, values: list[float | None], title: str) -> go.Figure:
 
 def _table(study: WhatIf) -> Table:
     amount = format_joules if study.minimises == "energy" else format_seconds
-    figures: list[tuple[str, Callable[[what_if.Cell], float | None], Callable[[float], str]]] = [
+    figures: list[tuple[str, Callable[[what_if_cells.Cell], float | None], Callable[[float], str]]] = [
         ("Round", lambda cell: cell.round_latency_s, format_seconds),
         (study.minimises.replace("-", " ").capitalize(), lambda cell: cell.objective, amount),
         ("Gap", lambda cell: cell.gap, lambda gap: percent(gap if gap > _PROVEN else 0.0)),

@@ -11,7 +11,8 @@ from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.scenarios.units import format_joules, format_seconds
 
 if TYPE_CHECKING:
-    from hybridsplit.orchestrator.studies.what_if import Cell, WhatIf
+    from hybridsplit.orchestrator.studies.what_if import WhatIf
+    from hybridsplit.orchestrator.studies.what_if_cells import Cell
 
 _BAR = 16
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 import hybridsplit as hs
 from hybridsplit.orchestrator.cli import app
-from hybridsplit.orchestrator.studies.what_if import MOST_CELLS, Cell, Varied, WhatIf, parse_varied, what_if
+from hybridsplit.orchestrator.studies.what_if import MOST_CELLS, Varied, WhatIf, parse_varied, what_if
+from hybridsplit.orchestrator.studies.what_if_cells import Cell
 from hybridsplit.orchestrator.studies.what_if_page import what_if_page
 from hybridsplit.profiler.options import profile_scenario
 from hybridsplit.scenarios.errors import ScenarioError, UsageError

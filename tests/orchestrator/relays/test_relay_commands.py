@@ -240,6 +240,24 @@ def test_a_front_trades_seconds_against_the_memory_of_clients(folder: Path) -> N
     assert "Inference period against memory: small" in shown
 
 
+def test_what_if_plans_every_combination_as_it_is_planned_alone(folder: Path) -> None:
+    small, page = str(folder / "small.yaml"), folder / "what-if.html"
+    links = ["--vary", "network.links.0.uplink_bps=0.5x,1x", "--vary", "clients.0.memory_budget_bytes=1 KiB,1x"]
+    found = json.loads(invoked("what-if", small, *links, "--strategy", "even-split", "--json").stdout)
+    lacking, slow, _, same = found["cells"]
+    assert "raise it" in lacking["infeasible"]
+    assert lacking["objective"] is None
+    assert slow["objective"] > same["objective"] == same["round_latency_s"]
+    plan = json.loads(invoked("plan", small, "--strategy", "even-split", "--json").stdout)
+    assert same["objective"] == plan["value_s"]
+    own_bytes = [client["placement"][0]["peak_bytes"] for client in plan["clients"]]
+    budget_bytes = [group["memory_budget_bytes"] for group in plan["scenario"]["clients"]]
+    assert same["fullest_share"] == max(a / b for a, b in zip(own_bytes, budget_bytes, strict=True))
+    invoked("what-if", small, *links, "--strategy", "even-split", "--out", str(page))
+    assert "0.5x" in page.read_text(encoding="utf-8")
+    assert "even-split" in invoked("what-if", small, *links, "--strategy", "evensplit", code=2).output
+
+
 def test_strategies_are_trained_at_several_seeds_and_every_run_is_kept(folder: Path) -> None:
     """Without losses of precision by micro-batches, plans differ in time alone, seed by seed."""
     small, kept = str(folder / "small.yaml"), folder / "seeds"
@@ -283,7 +301,7 @@ def test_runs_over_relays_side_by_side_on_ray_are_those_of_one_process(folder: P
 def test_what_is_not_offered_is_refused_in_one_sentence(folder: Path) -> None:
     small = str(folder / "small.yaml")
     assert "one at a time" in invoked("replay", *[str(folder / "plan.json")] * 2, code=2).output
-    assert "this is about one cut" in invoked("what-if", small, "--vary", "seed=1,2", code=2).output
+    assert "this is about one cut" in invoked("pilot", small, code=2).output
     assert "memory alone is traded" in invoked("pareto", small, "--x", "energy", code=2).output
     assert "--relax" in invoked("compare", small, "--relax", "modes", code=2).output
     only_run = ["--set", "objective.minimise=inference-period", "--set", "training.optimizer=null"]

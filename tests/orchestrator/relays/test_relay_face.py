@@ -69,11 +69,22 @@ def test_a_run_trains_and_goes_on(plan: RelayPlan, tmp_path: Path) -> None:
     assert list(again.rounds["train_loss"]) == list(whole.rounds["train_loss"])
 
 
+def test_prices_of_nodes_count_and_one_that_is_unknown_makes_the_cost_unknown(values: dict[str, Any]) -> None:
+    devices = [group["device"] for group in values["clients"]]
+    nodes = [node["device"] for node in values["network"]["nodes"] if node.get("device")]
+    prices = {name: {"price": 10.0} for name in {*devices, *nodes}}
+    counts = [group.get("count", 1) for group in values["clients"]]
+    priced = hs.load({**values, "devices": prices})
+    (cell,) = hs.what_if(priced, {"seed": [0]}, strategy="even-split").cells
+    assert cell.cost == 10.0 * (sum(counts) + len(nodes))
+    partly = hs.load({**values, "devices": {devices[0]: {"price": 10.0}}})
+    assert hs.what_if(partly, {"seed": [0]}, strategy="even-split").cells[0].cost is None
+
+
 def test_what_is_about_one_cut_is_refused(values: dict[str, Any], plan: RelayPlan) -> None:
     scenario = hs.load(values)
-    for call in (lambda: hs.what_if(scenario, {"seed": [1]}), lambda: hs.search(scenario)):
-        with pytest.raises(hs.HybridSplitError, match="is about one cut"):
-            call()
+    with pytest.raises(hs.HybridSplitError, match="is about one cut"):
+        hs.search(scenario)
     with pytest.raises(hs.HybridSplitError, match="warm_start"):
         hs.plan(scenario, warm_start=plan)
     with pytest.raises(hs.HybridSplitError, match="options: belong to one cut"):

@@ -85,7 +85,7 @@ def print_json(document: Any) -> None:
 
 
 def show_warnings() -> None:
-    """Print each of the package's warnings once, as a line on stderr, without the place in the source that issued it."""
+    """Print each of the package's warnings once, as a line on stderr, without the place in the source it came from."""
     # Data sets of scikit-learn import joblib, whose processes nobody here uses.
     warnings.filterwarnings("ignore", message=".*joblib will operate in serial mode", category=UserWarning)
     show = warnings.showwarning

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,9 @@ class Table:
         """Return why a column is likely not found: what stands between columns, or blanks around a name."""
         if blank := [column for column in self.columns if column.strip() == name]:
             return f"; {shown(blank[0])} has blanks around its name: remove them in the file, or state it with them"
-        others = [mark for mark in (";", "\t", "|") if len(self.columns) == 1 and mark in self.columns[0]]
-        if others:
-            return f": one column, for {shown(others[0])} is between its names; needs commas (tabs in a .tsv file)"
+        inside = [column for column in self.columns if name in re.split(r"\s*[;|\t]\s*", column)]
+        if inside:
+            return "; needs commas between names and values (tabs in a .tsv file)"
         near = difflib.get_close_matches(name, self.columns, 1)
         return f"; did you mean {shown(near[0])}?" if near else ""
 

@@ -96,7 +96,7 @@ def test_lists_that_are_no_numbers_of_one_length_are_refused(tmp_path: Path, row
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("height;width;kind\n1;2;a\n", "one column, for ';' is between its names"),
+        ("height;width;kind\n1;2;a\n", "has the columns height;width;kind; needs commas between names"),
         ("height, width, kind\n1, 2, a\n", "' kind' has blanks around its name"),
         ("height,width,kinds\n1,2,a\n", "did you mean 'kinds'"),
         ("height,width,colour\n1,2,a\n", r"has the columns height, width, colour$"),

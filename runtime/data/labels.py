@@ -81,7 +81,7 @@ def class_doubts(train: Tensor, test: Tensor, names: Sequence[str]) -> list[str]
     names
         Of the classes; none where they are numbers.
     """
-    trained, tested = (set(labels.unique().tolist()) for labels in (train, test))
+    trained, tested = (set(labels.tolist()) for labels in (train, test))
     found = []
     if unknown := sorted(tested - trained):
         number = int(torch.isin(test, torch.tensor(unknown)).sum())

@@ -7,7 +7,7 @@ import warnings
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from hybridsplit.runtime.models.adapters import mark_trainable
 from hybridsplit.runtime.models.dropout import without_dropout
@@ -62,6 +62,12 @@ def _on_meta(user: UserFunction, scenario: Scenario) -> nn.Module | None:
         return None
 
 
+def _without_size(model: nn.Module) -> list[str]:
+    """Names of tensors that get their size in the first forward pass."""
+    kinds = (UninitializedParameter, UninitializedBuffer)
+    return [name for name, one in (*model.named_parameters(), *model.named_buffers()) if isinstance(one, kinds)]
+
+
 def _module(user: UserFunction, scenario: Scenario, *, meta: bool) -> nn.Module:
     arguments = copy.deepcopy(scenario.model.arguments)
     if meta and user.place == "timm":
@@ -73,7 +79,7 @@ def _module(user: UserFunction, scenario: Scenario, *, meta: bool) -> nn.Module:
             f"{WHERE}: {user.function} of {user.place} gives {shown(made)} of type {type(made).__name__}; needs a "
             "torch.nn.Module"
         )
-    if lazy := [name for name, one in made.named_parameters() if is_lazy(one)]:
+    if lazy := _without_size(made):
         raise ScenarioError(
             f"{WHERE}: {lazy[0]} of the {type(made).__name__} of {user.place} has no size yet, as in nn.LazyLinear; "
             "state its size, or run the module on an example in the function before it is returned"

@@ -113,7 +113,9 @@ def _save_adapters(model: Any, lora: TrainLora, scenario: Scenario, folder: Path
     if scenario.model.python is not None:
         (folder / _BASE).mkdir()
         _save_state(base_state, folder / _BASE)
-        base, loads = _BASE, "model"
+        state_of_base = f'safetensors.torch.load_file(folder + "/{_BASE}/{_WEIGHTS}")'
+        # The user's module, with the weights that adapters were trained beside.
+        base, loads = _BASE, f"(model.load_state_dict({state_of_base}), model)[1]"
     elif not _holds(scenario, base_state, heads, num_labels):
         (folder / _BASE).mkdir()
         loads = _save_base(model, base_state, scenario, folder / _BASE)

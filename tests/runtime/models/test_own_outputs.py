@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import safetensors.torch
 import torch
@@ -148,6 +149,27 @@ def test_a_shared_tensor_is_told_and_exported_as_it_was_trained(tmp_path: Path, 
     assert users.layers[0][0].weight is users.layers[2][0].weight  # type: ignore[index, union-attr]
     eval(loads_with, {"model": users, "safetensors": safetensors, "folder": str(out)})
     assert torch.equal(users(batch.inputs), trained)
+
+
+def test_adapters_are_loaded_beside_the_weights_they_were_trained_with(tmp_path: Path) -> None:
+    """Into a module of the user's own with other starting weights, by what export says alone."""
+    lora = {"method": "lora", "rank": 2, "target_modules": ["layers.0.0", "layers.1.0"]}
+    plain = scenario(tmp_path, "Net")
+    document = plain.resolved()
+    document["training"]["trainable"] = lora
+    own = scenario_of_values(document, {}, tmp_path)
+    model, blocks = whole_model(own)
+    split = SplitModel(blocks)
+    generator = torch.Generator().manual_seed(1)
+    split.whole.load({n: t + torch.rand(t.shape, generator=generator) for n, t in split.whole.exchanged().items()})
+    batch = load_dataset(own).train.batch(torch.arange(4))
+    trained = split.whole.eval()(batch.inputs)
+    out = tmp_path / "out"
+    out.mkdir()
+    loads_with = save_trained(model.eval(), own, out)
+    users = own_model(plain.model_copy(update={"seed": 7}), meta=False).eval()
+    names = {"model": users, "safetensors": safetensors, "peft": peft, "folder": str(out)}
+    assert torch.equal(eval(loads_with, names).eval()(batch.inputs), trained)
 
 
 def test_a_module_without_shared_tensors_is_loaded_in_place(tmp_path: Path) -> None:

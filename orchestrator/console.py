@@ -85,10 +85,11 @@ def print_json(document: Any) -> None:
 
 
 def show_warnings() -> None:
-    """Print each of the package's warnings as one line on stderr, without the place in the source that issued them."""
+    """Print each of the package's warnings once, as a line on stderr, without the place in the source it came from."""
     # Data sets of scikit-learn import joblib, whose processes nobody here uses.
     warnings.filterwarnings("ignore", message=".*joblib will operate in serial mode", category=UserWarning)
     show = warnings.showwarning
+    said: set[str] = set()
 
     def shown(
         message: Warning | str,
@@ -99,6 +100,9 @@ def show_warnings() -> None:
         line: str | None = None,
     ) -> None:
         if issubclass(category, HybridSplitWarning):
+            if str(message) in said:
+                return
+            said.add(str(message))
             stderr().print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
         else:
             show(message, category, filename, lineno, file, line)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybridsplit.orchestrator.relays.detect import is_relay_plan
 from hybridsplit.orchestrator.run_folder import RunFolder
 from hybridsplit.orchestrator.writing import writing_to
-from hybridsplit.scenarios.contracts.assignment import assignments_of
+from hybridsplit.scenarios.contracts.assignment import Assignment, assignments_of, relay_assignments_of
+from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.contracts.sealed import write_sealed
 from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.relays.loading import single_cut, validate_relays
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.scores import ACCURACY, Score, score_for
 
@@ -74,7 +77,7 @@ def export(run: Run | str | Path, to: str | Path, *, round: int | str = "best") 
     folder = Path(to).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: holds something already; give a folder that does not exist with --to")
-    plan, scenario = source.plan_and_scenario()
+    scenario, assignments, schedule = _trained_by(source)
     from hybridsplit.runtime.data.sources import whole_model
     from hybridsplit.runtime.executors.state_files import load_states
     from hybridsplit.runtime.models.saved import save_trained
@@ -82,7 +85,7 @@ def export(run: Run | str | Path, to: str | Path, *, round: int | str = "best") 
     from hybridsplit.runtime.run.checkpoint import best_round, kept_rounds, open_round
     from hybridsplit.runtime.split.parts import SplitModel
 
-    fingerprint = plan_fingerprint(scenario, assignments_of(plan, scenario), plan.schedule)
+    fingerprint = plan_fingerprint(scenario, assignments, schedule)
     kept = kept_rounds(source.checkpoints)
     number = _number(round, kept, source)
     checkpoint, (state, _) = open_round(source.checkpoints, fingerprint, number, load_states)
@@ -105,6 +108,16 @@ def export(run: Run | str | Path, to: str | Path, *, round: int | str = "best") 
         }
         write_sealed(folder / "export.json", document)
     return Exported(folder, number, reached, loads_with, score)
+
+
+def _trained_by(source: RunFolder) -> tuple[Scenario, tuple[Assignment, ...], Schedule]:
+    """Scenario, assignments and schedule of a run over one cut or over several."""
+    if is_relay_plan(source.path):
+        relay_plan = source.relay_plan()
+        single = single_cut(validate_relays(relay_plan.scenario, f"{source.path}: plan.json: scenario"))
+        return single, relay_assignments_of(relay_plan, single), Simultaneous()
+    plan, scenario = source.plan_and_scenario()
+    return scenario, assignments_of(plan, scenario), plan.schedule
 
 
 def _label_names(scenario: Scenario) -> tuple[str, ...]:

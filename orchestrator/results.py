@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.orchestrator.scored import accuracy_of, final_score
 from hybridsplit.runtime.replay.changing import PlanSequence
 from hybridsplit.scenarios.contracts.ledger import Ledger, LedgerEntry
 from hybridsplit.scenarios.contracts.plan import Plan
 from hybridsplit.scenarios.contracts.summary import Summary
-from hybridsplit.scenarios.errors import UsageError
-from hybridsplit.scenarios.scores import ACCURACY
 from hybridsplit.scenarios.units import counted, format_seconds
 
 if TYPE_CHECKING:
@@ -68,15 +67,12 @@ class Run:
         UsageError
             If the model is judged by another score.
         """
-        if self.summary.score is not ACCURACY:
-            raise UsageError(f"accuracy: this run is judged by {self.summary.score.label}; read summary.test_score")
-        return self.score
+        return accuracy_of(self.summary)
 
     @property
     def score(self) -> float:
         """Score of the test data after the last round: accuracy, macro F1 or R², by ``model.problem_type``."""
-        assert self.summary.test_score is not None, "a run trains"
-        return self.summary.test_score
+        return final_score(self.summary)
 
     @property
     def report(self) -> Path:

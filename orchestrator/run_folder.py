@@ -186,6 +186,12 @@ class RunFolder:
         """Read ``plan.json`` as :meth:`plan` does; return the scenario inside it as well."""
         return read_plan(self._needed("plan.json"), self.options())
 
+    def relay_plan(self) -> RelayPlan:
+        """Read ``plan.json`` of a run over relays; its figures are not derived again."""
+        from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
+
+        return RelayPlan.load(self._needed("plan.json"))
+
     def plan_begun(self) -> Plan:
         """Read the plan of a run that is to go on; its options are profiled and compared before that.
 

@@ -16,12 +16,14 @@ from hybridsplit.scenarios.cache_folder import cache_folder
 from hybridsplit.scenarios.contracts.files import write_text_whole
 from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import SINGLE_LABEL
 
 
 def check_data(scenario: Scenario, key: str | None, on_progress: OnProgress = lambda what, share: None) -> None:
     """Refuse what training would refuse of the data and of recorded links.
 
-    Clients that would get less than a batch are a warning: such a plan can be replayed, though not trained by.
+    Clients that would get less than a batch are a warning: such a plan can be replayed, though not trained by. So are
+    classes that the test data alone have, and labels that do not begin at 0.
 
     Parameters
     ----------
@@ -48,10 +50,14 @@ def check_data(scenario: Scenario, key: str | None, on_progress: OnProgress = la
     num_samples = None if key is None else _kept(key)
     if num_samples is None:
         on_progress("loading PyTorch, and checking the data", 0.0)
-        from hybridsplit.runtime.data.sources import load_dataset, model_blocks  # late: PyTorch, which a number saves
+        from hybridsplit.runtime.data.labels import class_doubts  # late: PyTorch, which a number saves
+        from hybridsplit.runtime.data.sources import load_dataset, model_blocks
 
         dataset = load_dataset(scenario)
         num_samples = len(dataset.train)
+        if scenario.model.problem_type == SINGLE_LABEL and scenario.model.task != "causal-lm":
+            for doubt in class_doubts(dataset.train.labels, dataset.test.labels, dataset.train.label_names):
+                warnings.warn(doubt, InputWarning, stacklevel=2)
         if scenario.model.blocks is not None:
             model_blocks(scenario, dataset=dataset)  # whether they compute what the model does shows in values only
         if key is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hybridsplit.scenarios.scores import SINGLE_LABEL
+from hybridsplit.scenarios.scores import ACCURACY, score_for
 
 if TYPE_CHECKING:
     from hybridsplit.scenarios.sections.model import Model
@@ -32,8 +32,8 @@ class NamedModel:
         Keys of the model's configuration, and arguments of a model of the user's own, by value.
     checkpoint
         Another checkpoint; None for the scenario's.
-    accuracy, accuracy_is
-        How accurate it is when trained, and how that is known; None where it is not.
+    test_score, test_score_is
+        How good it is when trained, by the score of its problem type, and how that is known; None where it is not.
     """
 
     name: str
@@ -43,8 +43,8 @@ class NamedModel:
     config: Mapping[str, Any]
     arguments: Mapping[str, Any]
     checkpoint: str | None
-    accuracy: float | None
-    accuracy_is: str | None
+    test_score: float | None
+    test_score_is: str | None
 
 
 def named_models(model: Model, variants: Sequence[Variant]) -> tuple[NamedModel, ...]:
@@ -72,12 +72,6 @@ def variant_problems(model: Model, variants: Sequence[Variant], most: int) -> It
     most
         Models that they may stand for together.
     """
-    if model.problem_type != SINGLE_LABEL:
-        yield (
-            f"variants: models are searched by their accuracy, and model.problem_type is {model.problem_type!r}, which "
-            "has none; remove variants"
-        )
-        return
     number = sum(variant.num_models for variant in variants)
     if number > most:
         yield f"variants: found {number:,} models; needs at most {most}: offer fewer choices at a time"
@@ -85,7 +79,7 @@ def variant_problems(model: Model, variants: Sequence[Variant], most: int) -> It
     places: dict[str, int] = {}
     for place, variant in enumerate(variants):
         where = f"variants.{place}"
-        yield from (f"{where}.{problem}" for problem in _unfit(model, variant))
+        yield from (f"{where}.{problem}" for problem in (*_unfit(model, variant), *_unfit_scores(model, variant)))
         for named in _of(model, variant):
             if named.name in places:
                 yield (
@@ -121,6 +115,19 @@ def _unfit(model: Model, variant: Variant) -> Iterator[str]:
         yield f"choices: {variant.variant!r} chooses among values of a configuration, and model is a checkpoint"
 
 
+def _unfit_scores(model: Model, variant: Variant) -> Iterator[str]:
+    """Yield what a variant states of a score that its model is not judged by."""
+    score = score_for(model.problem_type)
+    wrong, right = ("test_score", "accuracy") if score is ACCURACY else ("accuracy", "test_score")
+    if getattr(variant, wrong) is not None:
+        yield (
+            f"{wrong}: model.problem_type is {model.problem_type!r}, whose score is {score.label}; state {right} and "
+            f"{right}_is instead"
+        )
+    elif score.is_fraction and variant.test_score is not None and variant.test_score < 0:
+        yield f"test_score: found {variant.test_score:g}; {score.label} is from 0 to 1"
+
+
 def _of(model: Model, variant: Variant) -> Iterator[NamedModel]:
     by_arguments = model.python is not None
     factors = [getattr(variant, name) for name in _FACTORS]
@@ -144,6 +151,6 @@ def _of(model: Model, variant: Variant) -> Iterator[NamedModel]:
             config={**variant.config, **({} if by_arguments else by_choice)},
             arguments={**variant.arguments, **(by_choice if by_arguments else {})},
             checkpoint=variant.checkpoint,
-            accuracy=variant.accuracy,
-            accuracy_is=variant.accuracy_is,
+            test_score=variant.test_score if variant.accuracy is None else variant.accuracy,
+            test_score_is=variant.test_score_is if variant.accuracy is None else variant.accuracy_is,
         )

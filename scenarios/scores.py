@@ -33,6 +33,11 @@ class Score:
         return f"test_{self.name}"
 
     @property
+    def heading(self) -> str:
+        """What it is called at the beginning of a sentence."""
+        return f"{self.label[:1].upper()}{self.label[1:]}"
+
+    @property
     def control_key(self) -> str:
         """Key in ``summary.json`` of the score with all client parts frozen."""
         return f"frozen_control_{self.name}"

@@ -56,8 +56,19 @@ def validate_scenario(document: Mapping[str, Any], origin: str, folder: Path | N
     return scenario
 
 
-def _with_absolute_paths(document: Mapping[str, Any], folder: Path, origin: str) -> dict[str, Any]:
-    """Resolve file names against the scenario's folder, so that a run may change directory."""
+def with_model_and_data_located(document: Mapping[str, Any], folder: Path, origin: str) -> dict[str, Any]:
+    """Resolve the file names of model and data against the scenario's folder; data by code need no ``source``.
+
+    Parameters
+    ----------
+    document, folder, origin
+        As for :func:`validate_scenario`.
+
+    Raises
+    ------
+    ScenarioError
+        If a name is no path.
+    """
     resolved: dict[str, Any] = json.loads(json.dumps(document))
     for section, key, must_be_file in _file_keys(resolved):
         holder = resolved.get(section)
@@ -70,6 +81,12 @@ def _with_absolute_paths(document: Mapping[str, Any], folder: Path, origin: str)
             holder["python"] = located_function(holder["python"], folder, f"{origin}: {section}.python")
             if section == "data":
                 holder.setdefault("source", "python")
+    return resolved
+
+
+def _with_absolute_paths(document: Mapping[str, Any], folder: Path, origin: str) -> dict[str, Any]:
+    """Resolve file names against the scenario's folder, so that a run may change directory."""
+    resolved = with_model_and_data_located(document, folder, origin)
     groups = resolved.get("clients")
     for index, group in enumerate(groups if isinstance(groups, list) else []):
         link = group.get("link") if isinstance(group, dict) else None

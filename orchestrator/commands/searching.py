@@ -65,7 +65,7 @@ def search(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Plan every model of a scenario's variants, train some, and show accuracy against what training takes."""
+    """Plan every model of a scenario's variants, train some, and show their test score against what training takes."""
     from hybridsplit.orchestrator.pipeline import RunSettings, default_workers
     from hybridsplit.orchestrator.search.files import write_search
     from hybridsplit.orchestrator.search.results import SearchSettings

@@ -14,6 +14,7 @@ from hybridsplit.scenarios.contracts.ledger import LedgerEntry, Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 from hybridsplit.scenarios.errors import ContractError
+from hybridsplit.scenarios.scores import score_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +94,7 @@ def _contradictions(
         if not _close(float(rounds["simulated_s"].iloc[index]), clock_s):
             yield f"rounds.parquet: round {index} ends at another time than in the replay of the plan"
     last = rounds.iloc[-1]
-    for name in ("simulated_s", "train_loss", "test_accuracy"):
+    for name in ("simulated_s", "train_loss", score_in(plan.scenario).column):
         stated = getattr(trained, name)
         if not _close(math.nan if stated is None else stated, float(last[name])):
             yield f"summary.json: training.{name} is not that of rounds.parquet"

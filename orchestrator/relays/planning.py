@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hybridsplit.profiler.relays import relay_costs
-from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 from hybridsplit.scenarios.contracts.sealed import check_scenario_inside
+from hybridsplit.scenarios.contracts.summary import Scored
 from hybridsplit.scenarios.errors import ContractError, InfeasibleError
 from hybridsplit.scenarios.relays.loading import validate_relays
 from hybridsplit.scenarios.relays.schema import RelayScenario
@@ -23,7 +23,7 @@ def _silent(what: str, share: float) -> None:
     """Show nothing."""
 
 
-class ComparedRelays(FrozenValue):
+class ComparedRelays(Scored):
     """What one strategy comes to; figures are None where it has no plan."""
 
     strategy: str
@@ -36,7 +36,9 @@ class ComparedRelays(FrozenValue):
     lower_bound_s: float | None = None
     """What no placement with as many cuts is below; None for a baseline that claims none."""
     test_accuracy: float | None = None
-    """After the last round, a fraction; None where nothing was trained."""
+    test_macro_f1: float | None = None
+    test_r2: float | None = None
+    """After the last round, by ``model.problem_type``; None where nothing was trained."""
     simulated_s: float | None = None
     """The replay's clock then."""
 

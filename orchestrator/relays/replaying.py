@@ -17,6 +17,7 @@ from hybridsplit.scenarios.contracts.manifest import MANIFEST, Manifest
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 from hybridsplit.scenarios.contracts.sealed import Kind, read_sealed, write_sealed
+from hybridsplit.scenarios.contracts.summary import Scored
 from hybridsplit.scenarios.errors import ContractError
 
 STREAMED_BATCHES = 200
@@ -26,15 +27,17 @@ _FILES = ("scenario.yaml", "plan.json", "summary.json", "rounds.parquet", "clien
 _SUMMARY_KIND = Kind("the summary of a replay", 1, "replay again into another folder (--out)")
 
 
-class TrainedFigures(FrozenValue):
+class TrainedFigures(Scored):
     """What training came to, where a run made the folder. Figures are final ones, never the best of a run."""
 
     simulated_s: float
     """The replay's clock at the end."""
     train_loss: float | None
     """Mean of the last round; None where no training counted in it."""
-    test_accuracy: float
-    """A fraction."""
+    test_accuracy: float | None = None
+    test_macro_f1: float | None = None
+    test_r2: float | None = None
+    """After the last round, by ``model.problem_type``."""
     bytes: dict[str, dict[str, int]]
     """By source and phase, over all links."""
     bytes_agree: bool
@@ -141,6 +144,26 @@ def save_relay_folder(folder: RunFolder, plan: RelayPlan, summary: RelaySummary)
         write_text_whole(folder.report, render_relay_report(plan, summary, folder.rounds()))
 
 
+def read_relay_summary(path: Path) -> RelaySummary:
+    """Read the figures of a folder.
+
+    Parameters
+    ----------
+    path
+        Its ``summary.json``.
+
+    Raises
+    ------
+    AlteredError, ContractError
+        If it is missing, damaged or was changed.
+    """
+    document = read_sealed(path, _SUMMARY_KIND)
+    try:
+        return RelaySummary.model_validate_json(json.dumps(document), strict=True)
+    except ValueError as error:
+        raise ContractError(f"{path}: {error}; {_SUMMARY_KIND.remedy}") from error
+
+
 def relay_report_again(folder: RunFolder) -> Path:
     """Render the report of a folder again, from files that are as they were written.
 
@@ -161,11 +184,7 @@ def relay_report_again(folder: RunFolder) -> Path:
     manifest = Manifest.read(folder.path)
     manifest.check(name for name in _FILES if name in manifest.files)
     plan = open_relay_plan(folder.path / "plan.json")
-    document = read_sealed(folder.path / "summary.json", _SUMMARY_KIND)
-    try:
-        summary = RelaySummary.model_validate_json(json.dumps(document), strict=True)
-    except ValueError as error:
-        raise ContractError(f"{folder.path / 'summary.json'}: {error}; {_SUMMARY_KIND.remedy}") from error
+    summary = read_relay_summary(folder.path / "summary.json")
     rounds = folder.rounds()
     check_relay_folder(folder.path, plan, summary, None if rounds is None else folder.ledger(), rounds)
     with writing_to(folder.path, "make it writable"):

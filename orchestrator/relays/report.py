@@ -21,6 +21,7 @@ from hybridsplit.orchestrator.report.page import drawn, render_page
 from hybridsplit.orchestrator.report.palette import PHASE_LABELS
 from hybridsplit.scenarios.contracts.phases import ROUND_ORDER, Phase
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
+from hybridsplit.scenarios.scores import score_in
 from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def render_relay_report(plan: RelayPlan, summary: RelaySummary, rounds: pd.DataF
     kind_marks = {name: f"kind-{index}" for index, name in enumerate(KIND_COLOURS)}
     marks = {mark: nodes[name] for name, mark in node_marks.items()}
     marks |= {mark: KIND_COLOURS[name] for name, mark in kind_marks.items()}
-    name = str(plan.scenario["name"])
+    name, judged = str(plan.scenario["name"]), score_in(plan.scenario)
     values = {
         "plan": plan,
         "summary": summary,
@@ -63,7 +64,8 @@ def render_relay_report(plan: RelayPlan, summary: RelaySummary, rounds: pd.DataF
         "busy_figure": drawn(busy_figure(plan)),
         "clients_table": _clients(plan, summary),
         "parts_table": _parts(plan, summary),
-        "accuracy_figure": None if rounds is None else drawn(learning_curves(rounds, None, "test_accuracy")),
+        "score": judged.label,
+        "score_figure": None if rounds is None else drawn(learning_curves(rounds, None, judged.column)),
         "loss_figure": None if rounds is None else drawn(learning_curves(rounds, None, "train_loss")),
         "bytes_table": None if summary.training is None else _bytes_by_source(summary.training),
         "memory_table": _memory(plan, summary),

@@ -11,6 +11,7 @@ from rich.markup import escape
 from hybridsplit.orchestrator.relays.planning import ComparedRelays
 from hybridsplit.orchestrator.relays.replaying import RelaySummary, TrainedFigures
 from hybridsplit.orchestrator.run_folder import RunFolder
+from hybridsplit.orchestrator.scored import accuracy_of, final_score
 from hybridsplit.orchestrator.views.notebook import fragment
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 from hybridsplit.scenarios.units import counted, format_seconds
@@ -114,15 +115,29 @@ class RelayRun:
 
     @property
     def rounds(self) -> pd.DataFrame:
-        """One row a round: ``round``, ``simulated_s``, ``train_loss``, ``test_accuracy``."""
+        """One row a round: ``round``, ``simulated_s``, ``train_loss``, and the score.
+
+        That is ``test_accuracy``, or ``test_macro_f1`` or ``test_r2`` by ``model.problem_type``.
+        """
         rounds = RunFolder(self.path).rounds()
         assert rounds is not None, "a run trains"
         return rounds
 
     @property
     def accuracy(self) -> float:
-        """Test accuracy after the last round, a fraction."""
-        return self.figures.test_accuracy
+        """Test accuracy after the last round, a fraction.
+
+        Raises
+        ------
+        UsageError
+            If the model is judged by another score.
+        """
+        return accuracy_of(self.figures)
+
+    @property
+    def score(self) -> float:
+        """Score of the test data after the last round: accuracy, macro F1 or R², by ``model.problem_type``."""
+        return final_score(self.figures)
 
     @property
     def report(self) -> Path:
@@ -138,8 +153,9 @@ class RelayRun:
 
     def __repr__(self) -> str:
         """Return what the run came to, in one line."""
+        judged = self.figures.score
         return (
             f"Run of {self.plan.scenario['name']} by {self.plan.strategy}: {counted(len(self.rounds), 'round')} in "
-            f"{format_seconds(self.figures.simulated_s)} of simulated time, test accuracy {self.accuracy:.1%}; "
-            f"{self.path}"
+            f"{format_seconds(self.figures.simulated_s)} of simulated time, test {judged.label} "
+            f"{judged.text(self.score)}; {self.path}"
         )

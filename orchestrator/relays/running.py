@@ -24,6 +24,7 @@ from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 from hybridsplit.scenarios.errors import ScenarioError, UsageError
 from hybridsplit.scenarios.relays.loading import single_cut
 from hybridsplit.scenarios.relays.schema import RelayScenario
+from hybridsplit.scenarios.scores import score_called
 from hybridsplit.solver.relays.assemble import make_relay_plan
 from hybridsplit.solver.relays.strategies import RELAY_STRATEGIES
 
@@ -126,7 +127,7 @@ def run_relays(
 
     def shown(done: RoundDone) -> None:
         number = done.round + 1
-        on_progress(f"round {number}/{num_rounds}  accuracy {done.test_accuracy:.1%}", number / num_rounds)
+        on_progress(f"round {number}/{num_rounds}  {done.score_text}", number / num_rounds)
         on_round(done)
 
     with relay_executor(scenario, settings) as executor:
@@ -192,7 +193,7 @@ def train_strategies(
                 continue
             on_round = partial(on_rounds_of(plan, row.strategy), PLAN)
             last = train_over_relays(plan, scenario, executor, num_rounds, on_round=on_round).result.records[-1]
-            figures = {"test_accuracy": last.test_accuracy, "simulated_s": last.simulated_s}
+            figures = {score_called(last.score).column: last.test_score, "simulated_s": last.simulated_s}
             found.append(row.model_copy(update=figures))
     return found
 
@@ -267,7 +268,6 @@ def _figures(
     return TrainedFigures(
         simulated_s=last.simulated_s,
         train_loss=last.train_loss,
-        test_accuracy=last.test_accuracy,
         bytes=bytes_by_source(sums),
         bytes_agree=sums.bytes_agree,
         peak_bytes=result.peak_bytes,
@@ -275,4 +275,5 @@ def _figures(
         within_budget=all(peak <= budgets[client] for client, peak in result.peak_bytes.items()),
         executor=executor,
         events=events,
+        **{score_called(last.score).column: last.test_score},
     )

@@ -13,6 +13,7 @@ from hybridsplit.orchestrator.views.fitting import FittingTable
 from hybridsplit.scenarios.contracts.plan import PlanStatus
 from hybridsplit.scenarios.contracts.relay_costs import RelayCosts
 from hybridsplit.scenarios.contracts.relay_plan import RelayClientPlan, RelayPlan
+from hybridsplit.scenarios.scores import ACCURACY
 from hybridsplit.scenarios.units import counted, format_bytes, format_seconds
 
 MOST_ROWS = 24
@@ -100,8 +101,16 @@ def relay_headline(plan: RelayPlan) -> str:
 
 def relays_comparison_table(rows: Sequence[ComparedRelays]) -> Table:
     """One row a strategy, and how much longer it takes than ``optimal``."""
-    is_trained = any(row.test_accuracy is not None for row in rows)
-    names = ["strategy", "cuts", "takes", "of optimal", "none is below", *(["accuracy", "after"] if is_trained else [])]
+    is_trained = any(row.test_score is not None for row in rows)
+    judged = next((row.score for row in rows if row.test_score is not None), ACCURACY)
+    names = [
+        "strategy",
+        "cuts",
+        "takes",
+        "of optimal",
+        "none is below",
+        *([judged.label, "after"] if is_trained else []),
+    ]
     table = relay_table("Strategies on the same problem", *names)
     for row in rows:
         if row.value_s is None:
@@ -109,8 +118,8 @@ def relays_comparison_table(rows: Sequence[ComparedRelays]) -> Table:
             continue
         figures = (
             ()
-            if row.test_accuracy is None or row.simulated_s is None
-            else (f"{row.test_accuracy:.1%}", format_seconds(row.simulated_s))
+            if row.test_score is None or row.simulated_s is None
+            else (judged.text(row.test_score), format_seconds(row.simulated_s))
         )
         table.add_row(
             row.strategy, str(row.most_cuts), format_seconds(row.value_s),
@@ -129,11 +138,11 @@ def training_lines(summary: RelaySummary) -> list[str]:
         Of a run, or of a replay.
     """
     found = summary.training
-    if found is None:
+    if found is None or found.test_score is None:
         return []
     agree = "the same bytes" if found.bytes_agree else "DIFFERENT bytes"
     line = (
-        f"Test accuracy {found.test_accuracy:.1%} after {counted(summary.rounds, 'round')}, "
+        f"Test {found.score.label} {found.score.text(found.test_score)} after {counted(summary.rounds, 'round')}, "
         f"{format_seconds(found.simulated_s)} of simulated time. Plan, replay and run count {agree} on every link."
     )
     return [line, *found.events]
@@ -143,9 +152,11 @@ def replay_line(summary: RelaySummary, plan: RelayPlan) -> str:
     """Return what a replay took beside the plan."""
     is_stream = plan.objective == "inference-period"
     number = counted(summary.rounds, "batch" if is_stream else "round").replace("batchs", "batches")
+    # A baseline proves no bound.
+    proof = f"; none can be below {format_seconds(summary.lower_bound_s)}" if summary.lower_bound_s > 0 else ""
     return (
         f"{number}: {format_seconds(summary.value_s)} each, planned {format_seconds(summary.planned_s)} "
-        f"({summary.value_s / summary.planned_s - 1:+.2%}); none can be below {format_seconds(summary.lower_bound_s)}"
+        f"({summary.value_s / summary.planned_s - 1:+.2%}){proof}"
     )
 
 

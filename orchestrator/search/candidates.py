@@ -69,7 +69,7 @@ def candidates_of(
     on_progress
         Called with what is being done and the share that is done.
     scores
-        Whether to judge the models whose accuracy is not known.
+        Whether to judge the models whose test score is not known.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def candidates_of(
     found = []
     for place, (model, own) in enumerate(zip(models, scenarios, strict=True)):
         on_progress(f"{model.name} ({place + 1} of {len(models)})", place / len(models))
-        found.append(_candidate(model, own, strategy, scores=scores and model.accuracy is None))
+        found.append(_candidate(model, own, strategy, scores=scores and model.test_score is None))
     return tuple(found)
 
 

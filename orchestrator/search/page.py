@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import Any
 
 import plotly.graph_objects as go
@@ -14,11 +15,12 @@ from hybridsplit.orchestrator.report.palette import MUTED
 from hybridsplit.orchestrator.search.results import ModelSearch, SearchedModel
 from hybridsplit.orchestrator.views.search import (
     ENOUGH_MODELS,
-    accuracy_text,
     correlation_text,
     cost_text,
     objective_name,
+    reached_text,
     shown_models,
+    value_text,
 )
 from hybridsplit.scenarios.units import format_seconds
 
@@ -39,12 +41,13 @@ def search_page(search: ModelSearch) -> str:
     values = {
         "search": search,
         "objective": objective_name(search),
+        "front_of": "score" if search.by_score else search.judged_by.label,
         "shapes": {},
         "figure_content": drawn(_scatter(search)),
         "table": _table(search),
         "front": [
-            (point.name, f"{point.accuracy:.4g}" if search.by_score else percent(point.accuracy),
-             cost_text(search, point.cost), "not known" if point.gap is None else percent(point.gap))
+            (point.name, value_text(search, point.value), cost_text(search, point.cost),
+             "not known" if point.gap is None else percent(point.gap))
             for point in search.front
         ],
         "correlations": [(one.score.replace("_", " "), correlation_text(one)) for one in search.correlations],
@@ -58,7 +61,7 @@ def search_page(search: ModelSearch) -> str:
 
 
 def _scatter(search: ModelSearch) -> go.Figure:
-    """Every model with a plan, by what is minimised and its accuracy or score; the front as steps."""
+    """Every model with a plan, by what is minimised and its test score or rank; the front as steps."""
     unit_s, unit = 1.0, "J"
     known = [(one, value) for one in search.models if (value := _height(search, one)) is not None]
     if search.minimises != "energy":
@@ -66,7 +69,7 @@ def _scatter(search: ModelSearch) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(
         x=[point.cost / unit_s for point in search.front],
-        y=[point.accuracy if search.by_score else 100 * point.accuracy for point in search.front],
+        y=[_drawn(search, point.value) for point in search.front],
         mode="lines", line={"shape": "hv", "color": _COLOURS["front"], "width": 1}, hoverinfo="skip", showlegend=False,
     )  # fmt: skip
     for place, colour in _COLOURS.items():
@@ -75,7 +78,7 @@ def _scatter(search: ModelSearch) -> go.Figure:
             figure.add_scatter(
                 x=[(one.cost or 0.0) / unit_s for one, _ in own],
                 y=[value for _, value in own],
-                error_y=_bars([one for one, _ in own]) if not search.by_score else None,
+                error_y=_bars(search, [one for one, _ in own]) if not search.by_score else None,
                 mode="markers", name=place, text=[html.escape(one.name) for one, _ in own],
                 marker={"color": colour, "symbol": _SYMBOLS[place], "size": 9, "line": {"color": colour, "width": 2}},
                 hovertemplate="%{text}: %{x:.4g}, %{y:.4g}<extra></extra>",
@@ -86,7 +89,8 @@ def _scatter(search: ModelSearch) -> go.Figure:
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None},
     )  # fmt: skip
     figure.update_xaxes(rangemode="tozero")
-    what = search.score.replace("_", " ") if search.by_score else "test accuracy, %"
+    judged = search.judged_by
+    what = search.score.replace("_", " ") if search.by_score else f"test {judged.label}{', %' * judged.is_fraction}"
     figure.update_yaxes(title={"text": what, "font": {"size": 12, "color": MUTED}})
     return figure
 
@@ -97,20 +101,26 @@ def _height(search: ModelSearch, one: SearchedModel) -> float | None:
         return None
     if search.by_score:
         return one.score
-    return None if one.accuracy is None else 100 * one.accuracy.mean
+    return None if one.test_score is None else _drawn(search, one.test_score.mean)
 
 
-def _bars(models: list[SearchedModel]) -> dict[str, Any]:
-    """Return the intervals of accuracies, in percent, as far as accuracies go."""
+def _drawn(search: ModelSearch, value: float) -> float:
+    """Return a value in the unit of the figure: fractions in percent."""
+    return 100 * value if search.judged_by.is_fraction and not search.by_score else value
+
+
+def _bars(search: ModelSearch, models: list[SearchedModel]) -> dict[str, Any]:
+    """Return the intervals of test scores, as far as these go: none is above 1, and fractions end at 0."""
+    least = 0.0 if search.judged_by.is_fraction else -math.inf
     above, below = [], []
     for one in models:
-        figure = one.accuracy
+        figure = one.test_score
         if figure is None or figure.low is None or figure.high is None:
             above.append(0.0)
             below.append(0.0)
         else:
-            above.append(100 * (min(figure.high, 1.0) - figure.mean))
-            below.append(100 * (figure.mean - max(figure.low, 0.0)))
+            above.append(_drawn(search, min(figure.high, 1.0) - figure.mean))
+            below.append(_drawn(search, figure.mean - max(figure.low, least)))
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1}
 
 
@@ -122,7 +132,7 @@ def _table(search: ModelSearch) -> Table:
         Column("Round", is_number=True),
         Column("Fullest client", is_number=True),
         Column("Parameters", is_number=True),
-        Column("Accuracy", is_number=True),
+        Column(search.judged_by.heading, is_number=True),
         Column("Place", has_filter=True),
     )
     rows = tuple(
@@ -133,7 +143,7 @@ def _table(search: ModelSearch) -> Table:
             NOTHING if one.round_latency_s is None else Cell(format_seconds(one.round_latency_s), one.round_latency_s),
             NOTHING if one.fullest_share is None else Cell(percent(one.fullest_share), one.fullest_share),
             NOTHING if one.parameters is None else Cell(f"{one.parameters:,.0f}", one.parameters),
-            NOTHING if one.accuracy is None else Cell(accuracy_text(one), one.accuracy.mean),
+            NOTHING if one.test_score is None else Cell(reached_text(search, one), one.test_score.mean),
             Cell(one.place),
         )
         for one in shown_models(search, shortens=False)

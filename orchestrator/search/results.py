@@ -10,6 +10,7 @@ from hybridsplit.orchestrator.search.front import FrontPoint, RankCorrelation
 from hybridsplit.orchestrator.studies.significance import MeanOverSeeds
 from hybridsplit.profiler.untrained_scores import SCORES
 from hybridsplit.scenarios.errors import UsageError
+from hybridsplit.scenarios.scores import Score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from hybridsplit.orchestrator.studies.over_seeds.runs import SeedRun
 
 Trained = Literal["front", "all", "none"]
-"""Which of the models whose accuracy is not known are trained."""
+"""Which of the models whose test score is not known are trained."""
 DEFAULT_SCORE = "operations"
 
 
@@ -31,7 +32,7 @@ class SearchSettings:
     strategy
         How every model is planned.
     train
-        Which of the models whose accuracy is not known are trained.
+        Which of the models whose test score is not known are trained.
     score
         By what they are ranked before.
     seeds
@@ -69,10 +70,10 @@ class SearchedModel:
     parameters
         Trainable parameters; None where nothing asked for it.
     score
-        What it was ranked by before training; None where its accuracy was known.
-    accuracy
-        Test accuracy with its interval over seeds; None where it is not known.
-    accuracy_is
+        What it was ranked by before training; None where its test score was known.
+    test_score
+        Accuracy, macro F1 or R² of the test data with its interval over seeds; None where it is not known.
+    test_score_is
         ``trained`` in this search, or ``measured`` or ``stated`` by the scenario; empty where it is not known.
     place
         ``front``; ``not told apart`` from it by the seeds; ``beaten``; ``not trained``; or ``no plan``.
@@ -88,8 +89,8 @@ class SearchedModel:
     fullest_share: float | None
     parameters: float | None
     score: float | None
-    accuracy: MeanOverSeeds | None
-    accuracy_is: str
+    test_score: MeanOverSeeds | None
+    test_score_is: str
     place: str
     infeasible: str
 
@@ -100,14 +101,15 @@ class ModelSearch:
 
     Parameters
     ----------
-    scenario, minimises, strategy, score, seeds
-        What was searched, what its plans minimise, how they were made, what ranked the models, and the seeds.
+    scenario, minimises, strategy, score, judged_by, seeds
+        What was searched, what its plans minimise, how they were made, what ranked the models before training and what
+        judges them after it, and the seeds.
     models
         Every model, in the order of the variants.
     front
-        Models that none beats in both figures, by rising cost; of scores where no accuracy is known.
+        Models that none beats in both figures, by rising cost; of scores before training where no test score is known.
     by_score
-        Whether the front is one of scores, since no accuracy is known.
+        Whether the front is one of scores before training, since no test score is known.
     correlations
         What every score was worth on the models that were trained.
     candidates
@@ -120,6 +122,7 @@ class ModelSearch:
     minimises: str
     strategy: str
     score: str
+    judged_by: Score
     seeds: tuple[int, ...]
     models: tuple[SearchedModel, ...]
     front: tuple[FrontPoint, ...]
@@ -130,35 +133,49 @@ class ModelSearch:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a model, columns as the fields of :class:`SearchedModel`."""
+        """One row a model, columns as the fields of :class:`SearchedModel`; the test score is under its own name.
+
+        That is ``accuracy``, ``macro_f1`` or ``r2``, by ``model.problem_type``, with ``_low``, ``_high`` and ``_is``.
+        """
         import pandas as pd
 
         rows = []
         for one in self.models:
-            row = {key: value for key, value in asdict(one).items() if key != "accuracy"}
-            figure = one.accuracy
+            row, figure, name = _plain(one), one.test_score, self.judged_by.name
             row |= {
-                "accuracy": None if figure is None else figure.mean,
-                "accuracy_low": None if figure is None else figure.low,
-                "accuracy_high": None if figure is None else figure.high,
+                name: None if figure is None else figure.mean,
+                f"{name}_low": None if figure is None else figure.low,
+                f"{name}_high": None if figure is None else figure.high,
+                f"{name}_is": one.test_score_is,
             }
             rows.append(row)
         return pd.DataFrame(rows)
 
     def document(self) -> dict[str, Any]:
         """Return plain values."""
+        name = self.judged_by.name
         models = [
-            {**asdict(one), "accuracy": None if one.accuracy is None else one.accuracy.model_dump(mode="json")}
+            _plain(one)
+            | {
+                name: None if one.test_score is None else one.test_score.model_dump(mode="json"),
+                f"{name}_is": one.test_score_is,
+            }
             for one in self.models
         ]
+        front_of = "score" if self.by_score else name
         return {
             "scenario": self.scenario,
             "objective": self.minimises,
             "strategy": self.strategy,
             "score": self.score,
+            "judged_by": name,
             "seeds": list(self.seeds),
             "front_is_of_scores": self.by_score,
-            "front": [asdict(point) | {"gap": point.gap} for point in self.front],
+            "front": [
+                {"name": point.name, front_of: point.value, "cost": point.cost, "lower_bound": point.lower_bound}
+                | {"gap": point.gap}
+                for point in self.front
+            ],
             "models": models,
             "rank_correlations": [asdict(one) for one in self.correlations],
         }
@@ -171,5 +188,10 @@ class ModelSearch:
 
     def __repr__(self) -> str:
         """Return how many models are on the front, in one line."""
-        of = "scores" if self.by_score else "accuracy"
+        of = "scores before training" if self.by_score else self.judged_by.label
         return f"ModelSearch of {self.scenario}: {len(self.front)} of {len(self.models)} models on the front of {of}"
+
+
+def _plain(one: SearchedModel) -> dict[str, Any]:
+    """The fields of a model but for its test score, which has the name of its kind."""
+    return {key: value for key, value in asdict(one).items() if key not in ("test_score", "test_score_is")}

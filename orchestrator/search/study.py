@@ -1,6 +1,6 @@
-"""Search: which model to train, by what training it takes and how accurate it becomes.
+"""Search: which model to train, by what training it takes and how good it becomes.
 
-Every variant is planned for itself. Those whose accuracy nobody knows are ranked by a score before training; those on
+Every variant is planned for itself. Those whose test score nobody knows are ranked by a score before training; those on
 the front of that score, or all, are then trained by their plans, at several seeds if asked for. What the score was
 worth is measured on them.
 """
@@ -27,6 +27,7 @@ from hybridsplit.orchestrator.studies.over_seeds.side_by_side import train_wante
 from hybridsplit.orchestrator.studies.significance import MeanOverSeeds, mean_over_seeds
 from hybridsplit.profiler.untrained_scores import SCORES
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.scores import score_for
 
 if TYPE_CHECKING:
     from hybridsplit.orchestrator.pipeline import RunSettings
@@ -39,7 +40,7 @@ def search_models(
     folder: Path,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> ModelSearch:
-    """Plan every model, train some, and find the front of accuracy against what the scenario minimises.
+    """Plan every model, train some, and find the front of the test score against what the scenario minimises.
 
     Parameters
     ----------
@@ -84,6 +85,7 @@ def search_models(
         minimises=scenario.objective.minimise,
         strategy=settings.strategy,
         score=settings.score,
+        judged_by=score_for(scenario.model.problem_type),
         seeds=seeds,
         models=tuple(
             _row(one, runs.get(one.name, ()), settings.score, _place(one, judged, front, unsure)) for one in found
@@ -97,8 +99,8 @@ def search_models(
 
 
 def _to_train(found: Sequence[Candidate], settings: SearchSettings) -> list[Candidate]:
-    """Return the models that are trained: of those with a plan and no known accuracy, all or the front of the score."""
-    unknown = [one for one in found if one.plan is not None and one.model.accuracy is None]
+    """Return the models that are trained: of those with a plan and no known test score, all or the front of it."""
+    unknown = [one for one in found if one.plan is not None and one.model.test_score is None]
     if settings.train == "none" or not unknown:
         return []
     if settings.train == "all":
@@ -146,16 +148,16 @@ def _train(
 
 
 def _judged(one: Candidate, runs: Sequence[SeedRun]) -> Judged | None:
-    """Return a model with its plan's cost and its accuracy; None where one of them is not known."""
-    figure = _accuracy(one, runs)
+    """Return a model with its plan's cost and its test score; None where one of them is not known."""
+    figure = _reached(one, runs)
     if one.plan is None or figure is None:
         return None
     return Judged(one.name, figure.mean, *_cost(one), by_seed={run.seed: run.test_score[-1] for run in runs})
 
 
-def _accuracy(one: Candidate, runs: Sequence[SeedRun]) -> MeanOverSeeds | None:
-    if one.model.accuracy is not None:
-        return MeanOverSeeds(mean=one.model.accuracy, num_seeds=1)
+def _reached(one: Candidate, runs: Sequence[SeedRun]) -> MeanOverSeeds | None:
+    if one.model.test_score is not None:
+        return MeanOverSeeds(mean=one.model.test_score, num_seeds=1)
     return mean_over_seeds([run.test_score[-1] for run in runs])
 
 
@@ -183,8 +185,8 @@ def _row(one: Candidate, runs: Sequence[SeedRun], score: str, place: str) -> Sea
         else max(client.client_peak_bytes / client.memory_budget_bytes for client in plan.clients),
         parameters=None if one.scores is None else one.scores.parameters,
         score=None if one.scores is None else one.scores.by_name[score],
-        accuracy=_accuracy(one, runs),
-        accuracy_is=one.model.accuracy_is or ("trained" if runs else ""),
+        test_score=_reached(one, runs),
+        test_score_is=one.model.test_score_is or ("trained" if runs else ""),
         place=place,
         infeasible=one.infeasible,
     )
@@ -193,11 +195,11 @@ def _row(one: Candidate, runs: Sequence[SeedRun], score: str, place: str) -> Sea
 def _correlations(found: Sequence[Candidate], runs: Mapping[str, Sequence[SeedRun]]) -> tuple[RankCorrelation, ...]:
     """Return what every score, and a third of the rounds, were worth on the models that were trained."""
     trained = [one for one in found if one.name in runs and one.scores is not None]
-    accuracies = [_mean([run.test_score[-1] for run in runs[one.name]]) for one in trained]
+    reached = [_mean([run.test_score[-1] for run in runs[one.name]]) for one in trained]
     by_score = {name: [one.scores.by_name[name] for one in trained if one.scores is not None] for name in SCORES} | {
         "third of the rounds": [_mean([_early(run) for run in runs[one.name]]) for one in trained]
     }
-    measured = [rank_correlation(name, values, accuracies) for name, values in by_score.items()]
+    measured = [rank_correlation(name, values, reached) for name, values in by_score.items()]
     return tuple(one for one in measured if one is not None)
 
 

@@ -11,7 +11,7 @@ from hybridsplit.orchestrator.pipeline import RunSettings
 from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.placement import FrozenValue
 from hybridsplit.scenarios.contracts.plan import Plan
-from hybridsplit.scenarios.contracts.summary import Scored, scores_of
+from hybridsplit.scenarios.contracts.summary import ScoredBesideControl, scores_of
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.scores import score_called
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hybridsplit.orchestrator.training import OnRound
 
 
-class ComparedStrategy(Scored):
+class ComparedStrategy(ScoredBesideControl):
     """What one strategy comes to. Figures are None where it has no plan, and of training where nothing was trained."""
 
     strategy: str

@@ -33,7 +33,7 @@ def search_table(search: ModelSearch, *, shortens: bool = True) -> Table:
     """
     table = FittingTable(f"Models of {escape(search.scenario)}, planned by {escape(search.strategy)}")
     table.add_column("model", no_wrap=True)
-    for head in (objective_name(search), "gap", "round", "fullest client", "parameters", "accuracy"):
+    for head in (objective_name(search), "gap", "round", "fullest client", "parameters", search.judged_by.label):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     shown = shown_models(search, shortens=shortens)
@@ -46,7 +46,7 @@ def search_table(search: ModelSearch, *, shortens: bool = True) -> Table:
             "-" if one.round_latency_s is None else format_seconds(one.round_latency_s),
             "-" if one.fullest_share is None else f"{one.fullest_share:.0%}",
             "-" if one.parameters is None else f"{one.parameters:,.0f}",
-            accuracy_text(one),
+            reached_text(search, one),
             f"[{style}]{one.place}[/]" if style else one.place,
         )
     left_out = len(search.models) - len(shown)
@@ -81,15 +81,21 @@ def cost_text(search: ModelSearch, cost: float) -> str:
     return format_joules(cost) if search.minimises == "energy" else format_seconds(cost)
 
 
-def accuracy_text(one: SearchedModel) -> str:
-    """Return an accuracy with half of its interval, and how it is known."""
-    figure = one.accuracy
+def value_text(search: ModelSearch, value: float) -> str:
+    """Return a value of the front: a test score as it is shown, or a score before training."""
+    return f"{value:.4g}" if search.by_score else search.judged_by.text(value)
+
+
+def reached_text(search: ModelSearch, one: SearchedModel) -> str:
+    """Return a test score with half of its interval, and how it is known."""
+    figure, judged = one.test_score, search.judged_by
     if figure is None:
         return "-"
-    text = f"{figure.mean:.1%}"
+    text = judged.text(figure.mean)
     if figure.low is not None and figure.high is not None:
-        text += f" ± {100 * (figure.high - figure.low) / 2:.1f}"
-    return text if one.accuracy_is == "trained" else f"{text} {one.accuracy_is}"
+        half = (figure.high - figure.low) / 2
+        text += f" ± {100 * half:.1f}" if judged.is_fraction else f" ± {half:.3f}"
+    return text if one.test_score_is == "trained" else f"{text} {one.test_score_is}"
 
 
 def search_lines(search: ModelSearch) -> list[str]:
@@ -104,11 +110,11 @@ def search_lines(search: ModelSearch) -> list[str]:
 
 
 def _front_lines(search: ModelSearch) -> list[str]:
-    figure = "score" if search.by_score else "accuracy"
+    figure = "score" if search.by_score else search.judged_by.label
     by = f" ({search.score.replace('_', ' ')})" if search.by_score else ""
     lines = [f"[bold]Front[/] of {objective_name(search)} against {figure}{by}"]
     for point in search.front:
-        reached = f"{point.accuracy:.4g}" if search.by_score else f"{point.accuracy:.1%}"
+        reached = value_text(search, point.value)
         proof = "no bound is known"
         if point.lower_bound is not None and point.gap is not None:
             proof = f"none of this {figure} below {cost_text(search, point.lower_bound)}, gap {point.gap:.1%}"
@@ -121,12 +127,12 @@ def _front_lines(search: ModelSearch) -> list[str]:
 
 def _score_lines(search: ModelSearch) -> list[str]:
     if not search.correlations:
-        if not search.by_score and all(one.accuracy_is != "trained" for one in search.models):
+        if not search.by_score and all(one.test_score_is != "trained" for one in search.models):
             return []
         score = search.score.replace("_", " ")
         return [f"How well {score} rank models is not known: train at least {ENOUGH_MODELS} of them (--train all)"]
     number = search.correlations[0].num_models
-    lines = [f"[bold]Rank correlation[/] with the accuracy of {number} trained models"]
+    lines = [f"[bold]Rank correlation[/] with the {search.judged_by.label} of {number} trained models"]
     lines += [f"  {one.score.replace('_', ' ')}: {correlation_text(one)}" for one in search.correlations]
     if number < ENOUGH_MODELS:
         lines.append(f"  {number} models say little about a score; train {ENOUGH_MODELS} of them (--train all)")

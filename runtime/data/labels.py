@@ -71,6 +71,34 @@ def class_names(values: Sequence[object]) -> tuple[str, ...]:
     return () if any(_is_number(text) for text in texts) else tuple(sorted(texts))
 
 
+def class_doubts(train: Tensor, test: Tensor, names: Sequence[str]) -> list[str]:
+    """Return in sentences what is likely wrong with classes, though a model can be trained.
+
+    Parameters
+    ----------
+    train, test
+        [N] classes of both sets.
+    names
+        Of the classes; none where they are numbers.
+    """
+    trained, tested = (set(labels.tolist()) for labels in (train, test))
+    found = []
+    if unknown := sorted(tested - trained):
+        number = int(torch.isin(test, torch.tensor(unknown)).sum())
+        called = [str(names[label]) if names else str(label) for label in unknown]
+        found.append(
+            f"data: no training sample has the class {shown(', '.join(called), 80)}, which {number} of the {len(test)} "
+            "test samples have: no model learns it from these data; likely a label of the test data is misspelt, or "
+            "the training data are too few"
+        )
+    if not names and 0 not in trained | tested:
+        found.append(
+            f"data: labels begin at {min(trained | tested)}, and are taken as the numbers of classes from 0 on, so "
+            "that a head has an output that nothing trains; number them from 0 on to save it"
+        )
+    return found
+
+
 def _numbered(names: Sequence[str], where: str) -> tuple[Tensor, int]:
     """Number names in sorted order."""
     number_of = {name: number for number, name in enumerate(sorted(set(names)))}

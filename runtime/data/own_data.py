@@ -20,9 +20,11 @@ from hybridsplit.scenarios.shown import shown
 from hybridsplit.scenarios.user_code import UserFunction
 
 _WHERE = "data.python"
-_INPUTS = ("input_ids", "pixel_values", "inputs", "features", "image", "x")
-_LABELS = ("labels", "label", "y")
-_NEEDS = "(input, label), or a mapping with input_ids, pixel_values or inputs, and labels"
+_INPUTS = ("input_ids", "pixel_values", "inputs", "input", "features", "image", "images", "img", "data", "x")
+_LABELS = ("labels", "label", "targets", "target", "y")
+_NEEDS = f"(input, label), or a mapping with one of {', '.join(_INPUTS)}, and one of {', '.join(_LABELS)}"
+_MODES = ("L", "RGB", "RGBA")
+_CHANNELS = (1, 3, 4)
 _Item = tuple[Tensor, Any, Tensor | None]
 
 
@@ -38,7 +40,7 @@ def load_own_data(data: PythonData, scenario: Scenario) -> tuple[Samples, int, i
     user = UserFunction.parsed(data.python)
     with seeded(scenario.seed, "own-data"):
         made = user.call(copy.deepcopy(data.arguments), _WHERE)
-        parts = made if isinstance(made, (tuple, list)) and len(made) == 2 else (made,)
+        parts = _parts(made, user)
         for part in parts:
             if not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
                 raise ScenarioError(
@@ -69,6 +71,20 @@ def load_own_data(data: PythonData, scenario: Scenario) -> tuple[Samples, int, i
     return samples, num_classes, None if len(parts) == 1 else sizes[1]
 
 
+def _parts(made: Any, user: UserFunction) -> Sequence[Any]:
+    """One data set, or that to train on and that to test on."""
+    if isinstance(made, Mapping) and {"train", "test"} <= set(made):
+        return made["train"], made["test"]
+    is_several = isinstance(made, (tuple, list)) and all(isinstance(part, torch.utils.data.Dataset) for part in made)
+    if (is_several and len(made) > 2) or isinstance(made, Mapping):
+        what = f"the keys {', '.join(map(str, made))}" if isinstance(made, Mapping) else f"{len(made)} data sets"
+        raise ScenarioError(
+            f"{_WHERE}: {user.function} of {user.place} gives {what}; needs one data set, or a pair of them to train "
+            "and to test on, also under the keys train and test"
+        )
+    return made if isinstance(made, (tuple, list)) and len(made) == 2 else (made,)
+
+
 def _item(user: UserFunction, part: Any, index: int, scenario: Scenario) -> _Item:
     """Input, label and mask of a sample."""
     with user.running(_WHERE, f"sample {index}"):
@@ -85,7 +101,7 @@ def _item(user: UserFunction, part: Any, index: int, scenario: Scenario) -> _Ite
         x = item if scenario.model.task == "causal-lm" else None
     needs_label = scenario.model.task != "causal-lm"
     if x is None or (needs_label and label is None):
-        raise ScenarioError(f"{_WHERE}: sample {index} is {shown(item)} of type {type(item).__name__}; needs {_NEEDS}")
+        raise ScenarioError(f"{_WHERE}: sample {index} is {_described(item)}; needs {_NEEDS}")
     return (
         _tensor(x, index),
         label.item() if isinstance(label, (Tensor, np.generic)) and _is_one(label) else label,
@@ -93,14 +109,28 @@ def _item(user: UserFunction, part: Any, index: int, scenario: Scenario) -> _Ite
     )
 
 
+def _described(item: Any) -> str:
+    """An item in words: of a mapping its keys, of several values their types."""
+    if isinstance(item, Mapping):
+        return f"a {type(item).__name__} with the keys {shown(', '.join(map(str, item)), 80)}"
+    if isinstance(item, (tuple, list)):
+        return f"a {type(item).__name__} of {', '.join(type(value).__name__ for value in item[:4])}"
+    return f"{shown(item)} of type {type(item).__name__}"
+
+
 def _is_one(value: Any) -> bool:
     return bool(np.prod(value.shape) == 1)
 
 
 def _tensor(value: Any, index: int) -> Tensor:
-    """Any shape [...] of numbers as a tensor on this machine's memory."""
+    """Any shape [...] of numbers as a tensor on this machine's memory; images of Pillow [C, H, W], of bytes."""
+    if hasattr(value, "convert") and hasattr(value, "mode"):
+        pixels = np.array(value if value.mode in _MODES else value.convert("RGB"))
+        return torch.from_numpy(pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy()).reshape(
+            -1, *pixels.shape[:2]
+        )
     try:
-        return value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+        return value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ScenarioError(
             f"{_WHERE}: sample {index} is {shown(value)} of type {type(value).__name__}; needs a tensor or an array of "
@@ -138,6 +168,11 @@ def _fitting(inputs: Tensor, scenario: Scenario) -> Tensor:
         if inputs.ndim != 4 or shape[1] != channels:
             raise ScenarioError(
                 f"{_WHERE}: found inputs {shape}; {task} needs images [N, {channels}, H, W], channels first"
+            )
+        if shape[1] not in _CHANNELS and shape[3] in _CHANNELS:
+            raise ScenarioError(
+                f"{_WHERE}: found inputs {shape}, whose channels seem to come last; needs images [N, C, H, W], "
+                "channels first: give image.permute(2, 0, 1)"
             )
         if inputs.dtype == torch.uint8:
             return inputs.float() / 255

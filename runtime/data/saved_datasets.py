@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -13,8 +15,9 @@ from hybridsplit.runtime.data.sources import Samples, keyed_by, prepared_images
 from hybridsplit.runtime.data.tables import check_tokens, tokenize
 from hybridsplit.runtime.data.targets import Targets, Where, targets_of
 from hybridsplit.runtime.models.facts import channels_read
-from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import SavedDataset, Scenario, TextSource
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION
 from hybridsplit.scenarios.shown import gist, shown
 from hybridsplit.scenarios.user_code import how_to_install
 
@@ -46,10 +49,15 @@ def load_saved_dataset(data: SavedDataset, scenario: Scenario) -> tuple[Samples,
     targets = Targets(torch.zeros(len(values), dtype=torch.long), 0)
     if columns:
         known = [["" if y is None else y for y in labels] for labels in columns]
+        names = () if scenario.model.problem_type == REGRESSION else _class_names(parts[0], data)
+        if names and scenario.model.problem_type == MULTI_LABEL:
+            known = [[_marked(y, len(names)) for y in labels] for labels in known]
         targets = targets_of(
             known, Where(f"data.{key}: {data.path}", _row), scenario.model.problem_type,
             names=data.columns_of_labels, separator=data.label_separator,
         )  # fmt: skip
+        if targets.num_outputs <= len(names):
+            targets = replace(targets, names=names, num_outputs=len(names))
     samples = _samples(data, values, column, targets, scenario)
     return samples, targets.num_outputs, None if len(parts) == 1 else len(parts[1])
 
@@ -103,6 +111,13 @@ def _splits(data: SavedDataset) -> list[Any]:
         return [found]
     if "train" not in found:
         raise ScenarioError(f"data.path: {data.path}: found the splits {', '.join(found)}; needs one called train")
+    if "test" not in found and len(found) > 1:
+        warnings.warn(
+            f"data.path: {data.path}: has no split called test, so that a part of train is held out; passed over: "
+            f"{', '.join(name for name in found if name != 'train')}",
+            InputWarning,
+            stacklevel=2,
+        )
     return [found["train"], *([found["test"]] if "test" in found else [])]
 
 
@@ -113,6 +128,20 @@ def _values(parts: list[Any], column: str, key: str, data: SavedDataset) -> list
                 f"data.{key}: found {shown(column)}; {data.path} has the columns {', '.join(part.column_names)}"
             )
     return [value for part in parts for value in part[column]]
+
+
+def _class_names(part: Any, data: SavedDataset) -> tuple[str, ...]:
+    """Names that the data set's own type of labels (``ClassLabel``, or lists of it) has for their numbers."""
+    feature = part.features.get(data.columns_of_labels[0])
+    names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+    return () if len(data.columns_of_labels) > 1 or not names else tuple(names)
+
+
+def _marked(numbers: Any, num_classes: int) -> Any:
+    """A list of the numbers of a sample's classes as 0 and 1 for each; anything else as it is."""
+    if not isinstance(numbers, list) or not all(isinstance(one, int) and 0 <= one < num_classes for one in numbers):
+        return numbers
+    return [int(number in numbers) for number in range(num_classes)]
 
 
 def _row(index: int) -> str:

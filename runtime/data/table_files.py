@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,7 @@ class Table:
             raise ScenarioError(
                 f"data.{key}: found {shown(name)}; {self.path} has the columns "
                 + shown(", ".join(self.columns), 200).strip("'")
+                + self._why_not(name)
             )
         if self.columns.count(name) > 1:
             raise ScenarioError(
@@ -49,6 +52,16 @@ class Table:
             )
         position = self.columns.index(name)
         return [row[position] for row in self.rows]
+
+    def _why_not(self, name: str) -> str:
+        """Return why a column is likely not found: what stands between columns, or blanks around a name."""
+        if blank := [column for column in self.columns if column.strip() == name]:
+            return f"; {shown(blank[0])} has blanks around its name: remove them in the file, or state it with them"
+        inside = [column for column in self.columns if name in re.split(r"\s*[;|\t]\s*", column)]
+        if inside:
+            return "; needs commas between names and values (tabs in a .tsv file)"
+        near = difflib.get_close_matches(name, self.columns, 1)
+        return f"; did you mean {shown(near[0])}?" if near else ""
 
     def complete_column(self, name: str, key: str) -> list[str]:
         """Return a column that may not have missing values.

@@ -13,7 +13,7 @@ from torch import Tensor
 from hybridsplit.runtime.data.labels import class_labels, class_names
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Scenario
-from hybridsplit.scenarios.scores import REGRESSION, SINGLE_LABEL
+from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from hybridsplit.scenarios.shown import shown
 
 _LARGEST = torch.finfo(torch.float32).max
@@ -83,6 +83,7 @@ def targets_of(
         If a label is missing or nothing of the kind, or vectors differ in length.
     """
     if problem_type == SINGLE_LABEL:
+        _check_single(columns[0], where)
         classes, num_classes = class_labels(columns[0], where.key, where.place_of)
         return Targets(classes, num_classes, class_names(columns[0]))
     if separator is not None:
@@ -92,6 +93,18 @@ def targets_of(
     if problem_type != REGRESSION and is_one and any(_is_name(entry) for row in rows for entry in row):
         return _named(rows, where)
     return _vectors(rows, where, problem_type, names)
+
+
+def _check_single(values: Sequence[object], where: Where) -> None:
+    """Refuse vectors where a label is one class: text of them would be taken as names."""
+    for index, value in enumerate(values):
+        entries = _entries(value) if not isinstance(value, str) or value.lstrip().startswith("[") else [value]
+        if len(entries) != 1:
+            raise ScenarioError(
+                f"{where.key}: {where.place_of(index)} has the label {shown(str(value))} of {len(entries)} entries; "
+                "needs one class: give the number of the class (argmax of a one-hot vector), or state "
+                f"model.problem_type {MULTI_LABEL} or {REGRESSION}"
+            )
 
 
 def _between(value: object, separator: str) -> list[object]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from hybridsplit.runtime.models.adapters import mark_trainable
 from hybridsplit.runtime.models.dropout import without_dropout
 from hybridsplit.runtime.models.precision import round_weights, torch_dtype
 from hybridsplit.runtime.models.seeded import seeded
-from hybridsplit.scenarios.errors import ScenarioError
+from hybridsplit.runtime.models.untied import shared_parameters
+from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import Scenario
 from hybridsplit.scenarios.shown import shown
 from hybridsplit.scenarios.user_code import UserFunction
@@ -59,6 +62,12 @@ def _on_meta(user: UserFunction, scenario: Scenario) -> nn.Module | None:
         return None
 
 
+def _without_size(model: nn.Module) -> list[str]:
+    """Names of tensors that get their size in the first forward pass."""
+    kinds = (UninitializedParameter, UninitializedBuffer)
+    return [name for name, one in (*model.named_parameters(), *model.named_buffers()) if isinstance(one, kinds)]
+
+
 def _module(user: UserFunction, scenario: Scenario, *, meta: bool) -> nn.Module:
     arguments = copy.deepcopy(scenario.model.arguments)
     if meta and user.place == "timm":
@@ -70,6 +79,19 @@ def _module(user: UserFunction, scenario: Scenario, *, meta: bool) -> nn.Module:
             f"{WHERE}: {user.function} of {user.place} gives {shown(made)} of type {type(made).__name__}; needs a "
             "torch.nn.Module"
         )
+    if lazy := _without_size(made):
+        raise ScenarioError(
+            f"{WHERE}: {lazy[0]} of the {type(made).__name__} of {user.place} has no size yet, as in nn.LazyLinear; "
+            "state its size, or run the module on an example in the function before it is returned"
+        )
     if not any(True for _ in made.parameters()):
         raise ScenarioError(f"{WHERE}: the {type(made).__name__} of {user.place} has no parameters to train")
+    if meta and (shared := shared_parameters(made)):
+        more = f", and so are {len(shared) - 1} more" if len(shared) > 1 else ""
+        warnings.warn(
+            f"{WHERE}: {' and '.join(shared[0][:2])} of {type(made).__name__} are one tensor{more}; here each has a "
+            "copy of its own, trained apart, so that no cut has it on both sides",
+            InputWarning,
+            stacklevel=2,
+        )
     return made

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from hybridsplit.runtime.models.blocks import Block
 from hybridsplit.runtime.models.facts import Sample
 from hybridsplit.runtime.models.own import WHERE, own_model
+from hybridsplit.runtime.models.own_outputs import described, logits_of
 from hybridsplit.runtime.models.traced.decompose import blocks_between, trace
 from hybridsplit.runtime.models.traced.positions import missing_positions
 from hybridsplit.runtime.models.traced.record import UntraceableError
@@ -94,7 +95,7 @@ class _Built:
                 outputs = model(**words) if mask is None else model(**words, attention_mask=mask.long())
             else:
                 outputs = model(x, mask) if takes_mask and mask is not None else model(x)
-            return getattr(outputs, "logits", outputs)
+            return logits_of(outputs)
 
         return forward
 
@@ -102,14 +103,18 @@ class _Built:
         """Run a forward pass of shapes: it must work, know all tokens, and give logits for all classes."""
         x, mask = self.example(_EXAMPLES)
         tables = _tables_that_read(x, model)
-        with self.user.running(WHERE, f"the forward pass for inputs of shape {list(x.shape)}"):
-            was_training = model.training
-            try:
-                with torch.no_grad(), torch.device("meta"):
-                    logits = forward(x, mask)
-            finally:
-                model.train(was_training)
-                sizes = tables()
+        was_training = model.training
+        try:
+            running = self.user.running(WHERE, f"the forward pass for inputs of shape {list(x.shape)}")
+            with running, torch.no_grad(), torch.device("meta"):
+                logits = forward(x, mask)
+        except ScenarioError as error:
+            if "meta tensor" not in str(error):
+                raise
+            raise ScenarioError(f"{error} (it is run for shapes, without values): {_ADVICE}") from error
+        finally:
+            model.train(was_training)
+            sizes = tables()
         task, largest = self.scenario.model.task, self.sample.largest_token
         if largest is not None and any(size <= largest for size in sizes):
             raise ScenarioError(
@@ -118,11 +123,11 @@ class _Built:
             )
         is_language = task == "causal-lm"
         needed = "[batch, tokens, vocabulary]" if is_language else "[batch, classes]"
-        shape = list(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         lead = [_EXAMPLES, *self.sample.shape[:1]] if is_language else [_EXAMPLES]
         if not isinstance(logits, Tensor) or logits.ndim != len(lead) + 1 or list(logits.shape[:-1]) != lead:
             raise ScenarioError(
-                f"{WHERE}: {self.user.function} gives {shape} for a batch of {_EXAMPLES}; needs logits {needed}"
+                f"{WHERE}: {self.user.function} gives {described(logits)} for a batch of {_EXAMPLES}; needs logits "
+                f"{needed}, or a value that has them as the attribute or the key 'logits'"
             )
         classes = (largest or 0) + 1 if is_language else self.sample.num_classes
         if self.scenario.model.problem_type != SINGLE_LABEL and logits.shape[-1] != classes:

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from hybridsplit.runtime.models.adapters import head_names, saved_names
 from hybridsplit.runtime.models.configuration import AUTO_CLASSES, configurations
+from hybridsplit.runtime.models.own import own_model
 from hybridsplit.runtime.models.precision import torch_dtype
+from hybridsplit.runtime.models.untied import shared_parameters
 from hybridsplit.runtime.models.weights import quietly
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.schema import Scenario, TrainLora
@@ -58,7 +60,9 @@ def save_trained(model: nn.Module, scenario: Scenario, folder: Path, label_names
         return _save_adapters(model, lora, scenario, folder)
     if scenario.model.python is not None:
         _save_state(dict(model.state_dict()), folder)
-        return f'model.load_state_dict(safetensors.torch.load_file(folder + "/{_WEIGHTS}"))'
+        # Of tensors that the user's module shares, each name has trained weights of its own: assigned, they part.
+        apart = ", assign=True" if shared_parameters(own_model(scenario, meta=False)) else ""
+        return f'model.load_state_dict(safetensors.torch.load_file(folder + "/{_WEIGHTS}"){apart})'
     return _save_checkpoint(model, scenario, folder, "folder")
 
 
@@ -109,7 +113,9 @@ def _save_adapters(model: Any, lora: TrainLora, scenario: Scenario, folder: Path
     if scenario.model.python is not None:
         (folder / _BASE).mkdir()
         _save_state(base_state, folder / _BASE)
-        base, loads = _BASE, "model"
+        state_of_base = f'safetensors.torch.load_file(folder + "/{_BASE}/{_WEIGHTS}")'
+        # The user's module, with the weights that adapters were trained beside.
+        base, loads = _BASE, f"(model.load_state_dict({state_of_base}), model)[1]"
     elif not _holds(scenario, base_state, heads, num_labels):
         (folder / _BASE).mkdir()
         loads = _save_base(model, base_state, scenario, folder / _BASE)

@@ -26,6 +26,22 @@ def untie(blocks: list[Block]) -> list[str]:
     return copies
 
 
+def shared_parameters(model: nn.Module) -> list[tuple[str, ...]]:
+    """Return the names of parameters that are one tensor in several modules, by tensor; a module counts once.
+
+    Parameters
+    ----------
+    model
+        The model, before its parameters are untied.
+    """
+    names: dict[int, list[str]] = {}
+    for prefix, module in model.named_modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                names.setdefault(id(parameter), []).append(f"{prefix}.{name}" if prefix else name)
+    return [tuple(several) for several in names.values() if len(several) > 1]
+
+
 def untie_tables(model: nn.Module) -> None:
     """Give every module its own copy of a parameter it shares with an earlier module.
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from hybridsplit.scenarios.scores import MULTI_LABEL, REGRESSION
 
+_LEAST_R2 = torch.finfo(torch.float32).min
+
 
 class Gathered(Protocol):
     """A score while batches are added to it."""
@@ -61,12 +63,15 @@ class R2:
         self._truths.append(labels.double())
 
     def value(self) -> float:
-        """Return the score, at most 1; the least number there is where predictions overflow."""
+        """Return the score, at most 1; the least number of single precision where it is below, or predictions overflow.
+
+        Sums and squares of such numbers over seeds are finite in double precision.
+        """
         guess_NK, truth_NK = torch.cat(self._guesses), torch.cat(self._truths)
         error_K = (guess_NK - truth_NK).square().sum(0)
         deviation_K = (truth_NK - truth_NK.mean(0)).square().sum(0)
         found = float((1.0 - error_K / deviation_K).mean())
-        return found if math.isfinite(found) else torch.finfo(torch.float64).min
+        return max(found, _LEAST_R2) if math.isfinite(found) else _LEAST_R2
 
 
 class MacroF1:

@@ -60,13 +60,17 @@ class Scored(FrozenValue):
         """Its value after the last round; None where nothing was trained."""
         return cast("float | None", getattr(self, self.score.column))
 
+
+class ScoredBesideControl(Scored):
+    """The same, with those of a run in which every client part stayed frozen."""
+
     @property
     def frozen_control_score(self) -> float | None:
         """That of the run in which every client part stayed frozen; None without one."""
         return cast("float | None", getattr(self, self.score.control_key))
 
 
-class Summary(Scored):
+class Summary(ScoredBesideControl):
     """The document of ``summary.json``. Figures are final ones, never the best of a run."""
 
     schema_version: Literal[2] = 2

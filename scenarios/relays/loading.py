@@ -18,7 +18,7 @@ from hybridsplit.scenarios.messages import explain
 from hybridsplit.scenarios.plain import check_plain
 from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.scenarios.schema import Scenario
-from hybridsplit.scenarios.validation import validate_scenario
+from hybridsplit.scenarios.validation import validate_scenario, with_model_and_data_located
 
 
 def validate_relays(document: Mapping[str, Any], origin: str, folder: Path | None = None) -> RelayScenario:
@@ -43,6 +43,7 @@ def validate_relays(document: Mapping[str, Any], origin: str, folder: Path | Non
     if folder is not None:
         located = dict(with_device_files(located, folder, origin))
         located.pop("device_files", None)
+        located = with_model_and_data_located(located, folder, origin)
     try:
         scenario = RelayScenario.model_validate_json(json.dumps(located))
     except ValidationError as error:

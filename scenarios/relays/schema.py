@@ -17,7 +17,6 @@ from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.label_agreement import of_labels
 from hybridsplit.scenarios.relays.network import MOST_REPLICAS, Network, is_power_of_two
 from hybridsplit.scenarios.schema import Faults
-from hybridsplit.scenarios.scores import SINGLE_LABEL
 from hybridsplit.scenarios.sections.base import Identifier, PositiveInt, Section
 from hybridsplit.scenarios.sections.data import Data
 from hybridsplit.scenarios.sections.model import Model
@@ -220,15 +219,8 @@ class RelayScenario(Section):
         return self
 
     @model_validator(mode="after")
-    def _labels_are_classes(self) -> Self:
-        if self.model.problem_type != SINGLE_LABEL:
-            raise ValueError(
-                f"model.problem_type: found {self.model.problem_type!r}; a model that is cut several times is trained "
-                "for classes or next tokens: remove the key, or plan it with one cut a client (server and radio "
-                "instead of network)"
-            )
-        data = {name: getattr(self.data, name) for name in type(self.data).model_fields}
-        if found := list(of_labels({"data": data})):
+    def _labels_fit(self) -> Self:
+        if found := list(of_labels({"model": self.model, "data": self.data})):
             raise ValueError("\n".join(found))
         return self
 

@@ -49,9 +49,13 @@ class Variant(Section):
     checkpoint: str | None = None
     """Another checkpoint in place of ``model.checkpoint``."""
     accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Test accuracy of the trained model, where it is known."""
+    """Test accuracy of the trained model, where it is known; for single classes."""
     accuracy_is: Literal["measured", "stated"] | None = None
     """Whether ``accuracy`` was measured on this task, or is what somebody else states."""
+    test_score: Annotated[float, Field(le=1)] | None = None
+    """Macro F1 or R² of the test data in place of ``accuracy``, for another ``model.problem_type``."""
+    test_score_is: Literal["measured", "stated"] | None = None
+    """Whether ``test_score`` was measured on this task, or is what somebody else states."""
 
     @property
     def num_models(self) -> int:
@@ -67,18 +71,20 @@ class Variant(Section):
         return any(factor != 1 for factor in (*self.depth, *self.width, *self.kernel))
 
     @model_validator(mode="after")
-    def _accuracy_is_of_one_model(self) -> Self:
-        if (self.accuracy is None) != (self.accuracy_is is None):
-            there, missing = ("accuracy", "accuracy_is") if self.accuracy_is is None else ("accuracy_is", "accuracy")
-            raise ValueError(
-                f"{missing}: found {there} alone; needs both: how accurate the model is, and how that is known "
-                "(measured or stated)"
-            )
-        if self.accuracy is not None and self.num_models > 1:
-            raise ValueError(
-                f"accuracy: found one figure for {self.num_models} models; list the models whose accuracy is known one "
-                "by one"
-            )
+    def _figures_are_of_one_model(self) -> Self:
+        for key, how in (("accuracy", "accuracy_is"), ("test_score", "test_score_is")):
+            has_figure, is_known = getattr(self, key) is not None, getattr(self, how) is not None
+            if has_figure != is_known:
+                there, missing = (key, how) if has_figure else (how, key)
+                raise ValueError(
+                    f"{missing}: found {there} alone; needs both: how good the model is, and how that is known "
+                    "(measured or stated)"
+                )
+            if has_figure and self.num_models > 1:
+                raise ValueError(
+                    f"{key}: found one figure for {self.num_models} models; list the models whose {key} is known one "
+                    "by one"
+                )
         for key in self.choices:
             if key in self.config or key in self.arguments:
                 raise ValueError(f"choices.{key}: is fixed by value beside it; remove one of the two")

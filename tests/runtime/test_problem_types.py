@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from hybridsplit.orchestrator.studies.significance import mean_over_seeds
 from hybridsplit.profiler.memory import client_memory, server_memory
 from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.profiler.models import traced_model
@@ -168,7 +169,12 @@ def test_a_score_stays_finite_where_predictions_do_not(tmp_path: Path) -> None:
     score = R2()
     score.add(torch.tensor([[torch.inf], [0.0]]), torch.tensor([[1.0], [2.0]]))
     assert np.isfinite(score.value())
-    assert score.value() < -1e300
+    least = score.value()
+    assert least < -1e38
+    over_seeds = mean_over_seeds([least, 0.5])
+    assert over_seeds is not None
+    assert over_seeds.low is not None
+    assert np.isfinite(over_seeds.low)
 
 
 @pytest.mark.parametrize(("kind", "outputs"), PROBLEMS[1:])

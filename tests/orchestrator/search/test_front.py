@@ -24,7 +24,7 @@ def judged(figures: list[tuple[int, int, int, list[int]]]) -> list[Judged]:
     return [
         Judged(
             name=f"m{place}",
-            accuracy=float(np.mean([accuracy + seed for seed in seeds])),
+            value=float(np.mean([accuracy + seed for seed in seeds])),
             cost=float(cost),
             lower_bound=cost - 0.1 * below,
             by_seed={seed: float(accuracy + value) for seed, value in enumerate(seeds)},
@@ -39,13 +39,13 @@ def test_every_least_accuracy_has_its_cheapest_model(figures: list[tuple[int, in
     models = judged(figures)
     front = front_of(models)
     assert [point.cost for point in front] == sorted({point.cost for point in front})
-    assert [point.accuracy for point in front] == sorted({point.accuracy for point in front})
-    for least in {one.accuracy for one in models}:
-        cheapest = min(one.cost for one in models if one.accuracy >= least)
-        assert min(point.cost for point in front if point.accuracy >= least) == cheapest
+    assert [point.value for point in front] == sorted({point.value for point in front})
+    for least in {one.value for one in models}:
+        cheapest = min(one.cost for one in models if one.value >= least)
+        assert min(point.cost for point in front if point.value >= least) == cheapest
     for point in front:
         # No plan of a model of at least this accuracy gets below the bound, as far as bounds of plans hold.
-        assert all(point.lower_bound <= one.lower_bound for one in models if one.accuracy >= point.accuracy)
+        assert all(point.lower_bound <= one.lower_bound for one in models if one.value >= point.value)
         assert point.gap >= 0
 
 
@@ -61,7 +61,7 @@ def test_who_is_beaten_is_beaten_by_somebody_at_no_more_cost(figures: list[tuple
         if one.name not in names | unsure:
             assert any(
                 other.cost <= one.cost
-                and (np.mean(list(other.by_seed.values())) > one.accuracy or other.cost < one.cost)
+                and (np.mean(list(other.by_seed.values())) > one.value or other.cost < one.cost)
                 and other is not one
                 for other in models
             )

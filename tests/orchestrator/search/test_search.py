@@ -62,8 +62,8 @@ def test_every_model_is_planned_and_trained_by_its_plan(searched: tuple[ModelSea
         assert one.lower_bound is not None
         assert one.lower_bound <= one.cost * (1 + 1e-9)
         assert one.cost == one.round_latency_s
-        assert one.accuracy is not None
-    assert [one.accuracy_is for one in found.models] == ["trained"] * 5 + ["stated"]
+        assert one.test_score is not None
+    assert [one.test_score_is for one in found.models] == ["trained"] * 5 + ["stated"]
     assert {name: [run.seed for run in runs] for name, runs in found.runs.items()} == {
         one.name: [0, 1] for one in found.models[:-1]
     }

@@ -117,7 +117,7 @@ GOOD = ["good film"] * 9
         (rows(*GOOD) + "bad\n", {}, "line 11 has 1 values, the header has 2; .*tabs"),
         (rows(*GOOD) + "bad\t1\t1\n", {}, "line 11 has 3 values, the header has 2"),
         (rows(*GOOD, head="sentence\tsentence"), {}, "data.text_column: .*2 columns 'sentence'; needs one"),
-        (rows(*GOOD, head="sentence;label\tx"), {}, "text_column: found 'sentence'; .* columns sentence;label, x$"),
+        (rows(*GOOD, head="sentence;label\tx"), {}, "text_column: found 'sentence'; .*label, x; needs commas"),
         (rows(*GOOD), {"key_column": "writer"}, "data.key_column: found 'writer'"),
         ("sentence\tlabel\n", {}, "found no rows"),
         ("", {}, "found no rows"),

@@ -215,7 +215,7 @@ def test_sources_of_single_classes_are_refused(scenario_of: Make, source: str) -
         scenario_of(REGRESSION, {"source": source})
 
 
-def test_a_language_model_and_a_model_cut_several_times_have_no_other_labels(tmp_path: Path) -> None:
+def test_a_language_model_has_no_other_labels(tmp_path: Path) -> None:
     text = hs.load("quickstart").resolved()
     text["model"] = {"task": "causal-lm", "problem_type": REGRESSION, "config": {"model_type": "opt"}}
     with pytest.raises(ScenarioError, match="problem_type: found 'regression' with task 'causal-lm'"):

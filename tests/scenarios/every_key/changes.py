@@ -480,6 +480,9 @@ IN_OTHER_TESTS = {
         "tests/orchestrator/search/test_search.py",
     ),
     **dict.fromkeys(
+        [f"Variant.{key}" for key in ("test_score", "test_score_is")], "tests/orchestrator/search/test_other_scores.py"
+    ),
+    **dict.fromkeys(
         [f"Variant.{key}" for key in ("kernel", "arguments", "checkpoint")],
         "tests/orchestrator/search/test_candidates.py",
     ),

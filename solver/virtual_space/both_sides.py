@@ -15,13 +15,13 @@ from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
 from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.virtual_space.columns import Column
 from hybridsplit.solver.virtual_space.compact import decided
-from hybridsplit.solver.virtual_space.neighbourhoods import FAR, LEAST_STEP, Neighbourhoods
+from hybridsplit.solver.virtual_space.neighbourhoods import LEAST_STEP, Neighbourhoods
 from hybridsplit.solver.virtual_space.pool import Clock
 from hybridsplit.solver.virtual_space.reassign import Reassignment
 
-_LOCAL_S = 0.3
+_LOCAL_S = 0.4
 """Seconds of local search in the first round; two rounds double them."""
-_SWEEPS = 240
+_SWEEPS = 320
 """Sweeps of local search in the first round; two rounds double them."""
 _REFUSING = 4
 """Part of it that is left to local search after a round that refused a period: the bound is what is behind there."""
@@ -31,6 +31,8 @@ _SHARES = (0.6, 0.5, 1.0)
 """Shares of what is left of a round's local search, for the period that closes the gap at once and for nearer ones."""
 _ANY_SHARE = 0.5
 """Share of the seconds left in which the compact programme seeks some choice, where local search found none."""
+_FAR = 20
+"""Gaps between a choice and its bound above which local search looks for much shorter periods at once."""
 _MOST_OPEN = 2
 """Periods left undecided after which no further one is asked for in that round."""
 _NEAR = 8
@@ -104,11 +106,13 @@ class BothSides:
         local = times / _REFUSING if self._is_refusing else times
         self._shorten(bound, objective, local, best if number % 2 == 0 else None)
         best, objective = self._shortest(best, objective)
-        best, objective = self._shortest(self._around.search(best, bound, times), objective)
+        if number > 0 or not self._is_near(objective, bound):
+            best, objective = self._shortest(self._around.search(best, bound, times), objective)
         before = bound
         if number % 2 == 0:
             bound = self._raised(best, objective, bound, times * _ASKED_S)
-        else:
+            best, objective = self._shortest(best, objective)
+        if number % 2 == 1 or self._is_near(objective, bound):
             bound = self._halved(best, objective, bound, times)
         self._is_refusing = bound > before
         return self._shortest(best, objective)[0], bound
@@ -140,19 +144,23 @@ class BothSides:
         return bound
 
     def _halved(self, best: tuple[Column, ...], objective: float, bound: float, times: float) -> float:
-        """Ask for the period that closes the gap if it is refused, or one between if it is far; return the bound."""
+        """Ask for the period that closes the gap if it is refused, and for one between; return the bound."""
         seconds = max(times * _COMPACT_S, _COMPACT_SHARE * self.clock.left_s())
         again = 0
         while again < 2 and not self.clock.is_over() and self._closing(objective) > bound:
-            target = self._closing(objective)
-            if target > bound * (1 + _NEAR * max(self.gap, LEAST_STEP)):
+            target, is_near = self._closing(objective), self._is_near(objective, bound)
+            if not is_near or (again and target > bound * (1 + 2 * max(self.gap, LEAST_STEP))):
                 target = (target * bound) ** 0.5
+            # HiGHS is as soon done with another seed as it is late with one, and with another period still more often.
             found, raised = self._asked(bound, target, seconds, presolve=True, again=again)
-            # HiGHS is as soon done with another seed as it is late with one.
-            again = 0 if found is not None or raised > bound else again + 1
+            again = 0 if found is not None or raised > bound else again + (1 if is_near else 2)
             best, objective = self._shortest(best, objective)
             bound = raised
         return bound
+
+    def _is_near(self, objective: float, bound: float) -> bool:
+        """Return whether the period that closes the gap is asked for at once."""
+        return objective <= bound * (1 + _NEAR * max(self.gap, LEAST_STEP))
 
     def _closing(self, objective: float) -> float:
         """Return the period that closes the gap if it is refused."""
@@ -176,7 +184,7 @@ class BothSides:
             is_found = False
             low, high = bound * (1 + 0.9 * self.gap), objective / (1 + self.gap)
             middle = (low * high) ** 0.5
-            is_far = objective > bound * (1 + FAR * max(self.gap, LEAST_STEP))
+            is_far = objective > bound * (1 + _FAR * max(self.gap, LEAST_STEP))
             targets = (middle, (middle * high) ** 0.5, high) if is_far else (low, middle, high)
             for target, share in zip(targets, _SHARES, strict=True):
                 part, most = clock.part(share), share * (times * _SWEEPS - sweeps)

@@ -32,8 +32,6 @@ LEAST_S = 0.02
 """Seconds below which nothing is tried."""
 _SEARCHES = ("feasibility_jump", "rins", "rens", "root_reduced_cost")
 """What HiGHS seeks choices by beside its tree."""
-_GAP = 5e-3
-"""Gap at which the shortest period is short enough."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,15 @@ class _Variables:
     room: FloatArray
 
 
-def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 0, *, presolve: bool = True) -> Decided:
+def decided(
+    of: Reassignment,
+    period_s: float,
+    time_limit_s: float,
+    seed: int = 0,
+    *,
+    presolve: bool = True,
+    near: tuple[tuple[Column, ...], BoolArray] | None = None,
+) -> Decided:
     """Find a choice within a period, or refuse it.
 
     Parameters
@@ -84,9 +90,14 @@ def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 
     presolve
         Whether HiGHS shortens the programme first, and seeks choices beside its tree: what is hard to refuse is refused
         several times sooner then, and choices are found that are not otherwise; what is easy to refuse takes longer.
+    near
+        A choice, and [A, D] whether an app may take other ranges of layers on a device than there; anywhere when None.
     """
-    scale = _scale(of, period_s)
+    scale = np.ones((len(of.space.apps), _NUM_ROWS))
+    scale[:, : len(UNITS)] = frames_in(of.space, period_s)[:, None] / period_s
     parts = _variables(of, scale)
+    if near is not None:
+        parts = _near(parts, *near)
     if len(parts.app) > MOST_PARTS or time_limit_s < LEAST_S:
         return Decided(None, False, time_limit_s < LEAST_S)
     highs = _model(of, parts, scale)
@@ -99,64 +110,15 @@ def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 
         for search in _SEARCHES:
             highs.setOptionValue(f"mip_heuristic_run_{search}", False)
     highs.run()
-    found = _found(of, parts, highs)
-    is_kept = found.choice is None or of.note(list(found.choice)) <= period_s * (1 + 1e-9)
-    return found if is_kept else Decided(None, False, False)
-
-
-def shortened(
-    of: Reassignment, best: tuple[Column, ...], free: BoolArray, between_s: tuple[float, float], time_limit_s: float
-) -> Decided:
-    """Find the best choice that differs from another in some places only, or refuse that one of them is shorter.
-
-    Parameters
-    ----------
-    of
-        The space, with what its parts take; it keeps choices that are found.
-    best
-        One plan of every app, which memories have room for.
-    free
-        [A, D] whether an app may take other ranges of layers on a device than it does.
-    between_s
-        What no period is below, and the longest period that is looked for.
-    time_limit_s
-        Seconds after which to stop.
-    """
-    bound_s, period_s = between_s
-    scale = _scale(of, period_s)
-    parts = _variables(of, scale)
-    is_allowed = free[parts.app, parts.device]
-    for column in best:
-        for part in column.parts:
-            here = (parts.app == column.app) & (parts.device == part.device) & (parts.way == part.reloads)
-            is_allowed |= here & (parts.start == part.start) & (parts.end == part.end)
-    parts = _Variables(*(values[is_allowed] for values in vars(parts).values()))
-    if len(parts.app) > MOST_PARTS or time_limit_s < LEAST_S:
-        return Decided(None, False, time_limit_s < LEAST_S)
-    highs = _model(of, parts, scale, shares=(min(1.0, bound_s / period_s), 1.0))
-    highs.setOptionValue("time_limit", time_limit_s)
-    highs.setOptionValue("mip_rel_gap", _GAP)
-    highs.run()
-    found = _found(of, parts, highs)
-    is_shorter = found.choice is None or of.note(list(found.choice)) <= period_s * (1 + 1e-9)
-    return found if is_shorter else Decided(None, False, False)
-
-
-def _found(of: Reassignment, parts: _Variables, highs: highspy.Highs) -> Decided:
-    """Return what HiGHS came to, before the choice is checked."""
     if highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
         return Decided(None, True, True)
     if highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return Decided(None, False, True)
-    choice = _choice(of, parts, np.flatnonzero(np.array(highs.getSolution().col_value)[: len(parts.app)] > 0.5))
-    return Decided(choice, False, choice is not None)
-
-
-def _scale(of: Reassignment, period_s: float) -> FloatArray:
-    """Return what turns seconds of a frame of every app into shares of a period: [A, 7], 1 for memories."""
-    scale = np.ones((len(of.space.apps), _NUM_ROWS))
-    scale[:, : len(UNITS)] = frames_in(of.space, period_s)[:, None] / period_s
-    return scale
+    chosen = np.flatnonzero(np.array(highs.getSolution().col_value)[: len(parts.app)] > 0.5)
+    choice = _choice(of, parts, chosen)
+    if choice is None or of.note(list(choice)) > period_s * (1 + 1e-9):
+        return Decided(None, False, False)
+    return Decided(choice, False, True)
 
 
 def _variables(of: Reassignment, scale: FloatArray) -> _Variables:
@@ -177,13 +139,18 @@ def _variables(of: Reassignment, scale: FloatArray) -> _Variables:
     return _Variables(*(np.concatenate(values) for values in zip(*found, strict=True)))
 
 
-def _model(
-    of: Reassignment, parts: _Variables, scale: FloatArray, shares: tuple[float, float] = (1.0, 1.0)
-) -> highspy.Highs:
-    """Return the programme: flows of apps, limits of devices, and room for loading.
+def _near(parts: _Variables, best: tuple[Column, ...], free: BoolArray) -> _Variables:
+    """Return the parts that are in a choice already, or where it may change."""
+    is_allowed = free[parts.app, parts.device]
+    for column in best:
+        for part in column.parts:
+            here = (parts.app == column.app) & (parts.device == part.device) & (parts.way == part.reloads)
+            is_allowed |= here & (parts.start == part.start) & (parts.end == part.end)
+    return _Variables(*(values[is_allowed] for values in vars(parts).values()))
 
-    The share of the period that units may be busy is minimised between the two stated.
-    """
+
+def _model(of: Reassignment, parts: _Variables, scale: FloatArray) -> highspy.Highs:
+    """Return the programme: flows of apps, limits of devices, and room for loading; nothing is minimised."""
     apps, num_devices, num = of.space.apps, len(of.space.devices), len(parts.app)
     first = np.concatenate([[0], np.cumsum([app.num_layers + 1 for app in apps])])
     flow, limits = int(first[-1]), int(first[-1]) + len(apps)
@@ -205,10 +172,6 @@ def _model(
     loading = np.flatnonzero(parts.room)
     pairs, of_pair = np.unique(parts.app[loading] * num_devices + parts.device[loading], return_inverse=True)
     last = limits + len(counted) * num_limits
-    busy = limits + (np.arange(num_devices)[:, None] * _NUM_ROWS + np.arange(len(UNITS))).ravel()
-    rows.append(busy)
-    columns.append(np.full(len(busy), num + num_devices))
-    values.append(-np.ones(len(busy)))
     rows += [last + of_pair, last + np.arange(len(pairs))]
     columns += [loading, num + pairs % num_devices]
     values += [parts.room[loading], -np.ones(len(pairs))]
@@ -225,11 +188,10 @@ def _model(
     lower[first[1:] - 1] = upper[first[1:] - 1] = -1.0
     upper[flow:limits] = of.space.most_cuts + 1
     upper[limits:last] = _WHOLE
-    upper[busy] = _ROUNDING
-    shape = (len(lower), num + num_devices + 1)
+    shape = (len(lower), num + num_devices)
     matrix = sp.csc_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape)
     matrix.eliminate_zeros()
-    return _highs(matrix, lower, upper, num, shares)
+    return _highs(matrix, lower, upper, num)
 
 
 def _least_loads(of: Reassignment, parts: _Variables) -> list[LeastLoad]:
@@ -261,16 +223,11 @@ def _sizes(of: Reassignment, parts: _Variables, scale: FloatArray) -> tuple[IntA
     return part, limit, size
 
 
-def _highs(
-    matrix: sp.csc_matrix, lower: FloatArray, upper: FloatArray, num_whole: int, shares: tuple[float, float]
-) -> highspy.Highs:
+def _highs(matrix: sp.csc_matrix, lower: FloatArray, upper: FloatArray, num_whole: int) -> highspy.Highs:
     num_rows, num = matrix.shape
     programme = highspy.HighsLp()
     programme.num_col_, programme.num_row_ = num, num_rows
-    low, high, cost = np.zeros(num), np.ones(num), np.zeros(num)
-    low[-1], high[-1] = shares
-    cost[-1] = float(shares[0] < shares[1])
-    programme.col_cost_, programme.col_lower_, programme.col_upper_ = cost, low, high
+    programme.col_cost_, programme.col_lower_, programme.col_upper_ = np.zeros(num), np.zeros(num), np.ones(num)
     programme.row_lower_, programme.row_upper_ = lower, upper
     programme.a_matrix_.format_ = highspy.MatrixFormat.kColwise
     programme.a_matrix_.start_, programme.a_matrix_.index_ = matrix.indptr, matrix.indices

@@ -34,7 +34,7 @@ _ANY_SHARE = 0.5
 _FAR = 20
 """Gaps between a choice and its bound above which local search looks for much shorter periods at once."""
 _MOST_OPEN = 2
-"""Periods left undecided after which no further one is asked for in that round."""
+"""Periods left undecided after which no further one is asked for at once."""
 _NEAR = 8
 """Gaps between a choice and its bound up to which the period that closes the gap is asked for at once."""
 _COMPACT_S = 0.7
@@ -72,6 +72,7 @@ class BothSides:
     """Whether more time closes every gap."""
     _walks: Reassignment = field(init=False)
     _num_rounds: int = 0
+    _num_asked: int = -1
     _around: Neighbourhoods = field(init=False)
     _is_refusing: bool = False
 
@@ -112,7 +113,7 @@ class BothSides:
         if number % 2 == 0:
             bound = self._raised(best, objective, bound, times * _ASKED_S)
             best, objective = self._shortest(best, objective)
-        if number % 2 == 1 or self._is_near(objective, bound):
+        if number % 2 == 1 or (bound > before and self._is_near(objective, bound)):
             bound = self._halved(best, objective, bound, times)
         self._is_refusing = bound > before
         return self._shortest(best, objective)[0], bound
@@ -129,8 +130,8 @@ class BothSides:
         A period that a choice keeps on the way makes that the best.
         """
         least = max(self.gap, LEAST_STEP)
-        step, num_open = least, 0
-        while not self.clock.is_over() and self._closing(objective) > bound and num_open < _MOST_OPEN:
+        step, num_open, is_near = least, 0, False
+        while not self.clock.is_over() and self._closing(objective) > bound and num_open < _MOST_OPEN and not is_near:
             target = min(self._closing(objective), bound * (1 + step))
             found, raised = self._asked(bound, target, seconds, presolve=False)
             if found is None and raised <= bound:
@@ -140,20 +141,22 @@ class BothSides:
             elif num_open == 0:
                 step *= 2
             best, objective = self._shortest(best, objective)
-            bound = raised
+            bound, is_near = raised, self._is_near(objective, raised)
         return bound
 
     def _halved(self, best: tuple[Column, ...], objective: float, bound: float, times: float) -> float:
         """Ask for the period that closes the gap if it is refused, and for one between; return the bound."""
         seconds = max(times * _COMPACT_S, _COMPACT_SHARE * self.clock.left_s())
-        again = 0
-        while again < 2 and not self.clock.is_over() and self._closing(objective) > bound:
+        num_open, is_open = 0, False
+        while num_open < _MOST_OPEN and not self.clock.is_over() and self._closing(objective) > bound:
             target, is_near = self._closing(objective), self._is_near(objective, bound)
-            if not is_near or (again and target > bound * (1 + 2 * max(self.gap, LEAST_STEP))):
+            if not is_near or (is_open and target > bound * (1 + 2 * max(self.gap, LEAST_STEP))):
                 target = (target * bound) ** 0.5
             # HiGHS is as soon done with another seed as it is late with one, and with another period still more often.
-            found, raised = self._asked(bound, target, seconds, presolve=True, again=again)
-            again = 0 if found is not None or raised > bound else again + (1 if is_near else 2)
+            found, raised = self._asked(bound, target, seconds, presolve=True)
+            is_decided = found is not None or raised > bound
+            num_open = 0 if is_decided else num_open + (1 if is_near else _MOST_OPEN)
+            is_open = found is None and (is_open or not is_decided)
             best, objective = self._shortest(best, objective)
             bound = raised
         return bound
@@ -168,11 +171,11 @@ class BothSides:
         return objective / (1 + 0.999 * self.gap)
 
     def _asked(
-        self, bound: float, period_s: float, seconds: float, *, presolve: bool, again: int = 0
+        self, bound: float, period_s: float, seconds: float, *, presolve: bool
     ) -> tuple[tuple[Column, ...] | None, float]:
         """Ask the compact programme about a period: return a choice within it, and the bound after that."""
-        seed = self._num_rounds - 1 + again
-        answer = decided(self._walks, period_s, self._at_most(seconds), seed, presolve=presolve)
+        self._num_asked += 1
+        answer = decided(self._walks, period_s, self._at_most(seconds), self._num_asked, presolve=presolve)
         self.is_complete &= answer.is_exact
         return answer.choice, max(bound, period_s) if answer.is_refused else bound
 

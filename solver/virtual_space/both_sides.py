@@ -72,7 +72,7 @@ class BothSides:
     """Whether more time closes every gap."""
     _walks: Reassignment = field(init=False)
     _num_rounds: int = 0
-    _num_asked: int = -1
+    _num_open: int = 0
     _around: Neighbourhoods = field(init=False)
     _is_refusing: bool = False
 
@@ -152,7 +152,6 @@ class BothSides:
             target, is_near = self._closing(objective), self._is_near(objective, bound)
             if not is_near or (is_open and target > bound * (1 + 2 * max(self.gap, LEAST_STEP))):
                 target = (target * bound) ** 0.5
-            # HiGHS is as soon done with another seed as it is late with one, and with another period still more often.
             found, raised = self._asked(bound, target, seconds, presolve=True)
             is_decided = found is not None or raised > bound
             num_open = 0 if is_decided else num_open + (1 if is_near else _MOST_OPEN)
@@ -174,9 +173,10 @@ class BothSides:
         self, bound: float, period_s: float, seconds: float, *, presolve: bool
     ) -> tuple[tuple[Column, ...] | None, float]:
         """Ask the compact programme about a period: return a choice within it, and the bound after that."""
-        self._num_asked += 1
-        answer = decided(self._walks, period_s, self._at_most(seconds), self._num_asked, presolve=presolve)
+        # HiGHS is as soon done with another seed as it is late with one.
+        answer = decided(self._walks, period_s, self._at_most(seconds), self._num_open, presolve=presolve)
         self.is_complete &= answer.is_exact
+        self._num_open += presolve and not answer.is_refused and answer.choice is None
         return answer.choice, max(bound, period_s) if answer.is_refused else bound
 
     def _shorten(self, bound: float, objective: float, times: float, start: tuple[Column, ...] | None) -> None:

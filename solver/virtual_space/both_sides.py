@@ -39,8 +39,10 @@ _NEAR = 8
 """Gaps between a choice and its bound up to which the period that closes the gap is asked for at once."""
 _COMPACT_S = 0.7
 """Seconds of the compact programme, presolved, in every other round; two rounds double them."""
-_COMPACT_SHARE = 0.4
+_COMPACT_SHARE = 0.33
 """Share of the seconds left that it has then at least."""
+_TRIES = 3
+"""Programmes, presolved, that may stay undecided in a round: HiGHS is soon done with one and late with another."""
 _ASKED_S = 0.35
 """Seconds of the compact programme for a period in the first round; two rounds double them."""
 _LONGEST_S = 1e9
@@ -72,7 +74,7 @@ class BothSides:
     """Whether more time closes every gap."""
     _walks: Reassignment = field(init=False)
     _num_rounds: int = 0
-    _num_open: int = 0
+    _num_asked: int = -1
     _around: Neighbourhoods = field(init=False)
     _is_refusing: bool = False
 
@@ -148,13 +150,14 @@ class BothSides:
         """Ask for the period that closes the gap if it is refused, and for one between; return the bound."""
         seconds = max(times * _COMPACT_S, _COMPACT_SHARE * self.clock.left_s())
         num_open, is_open = 0, False
-        while num_open < _MOST_OPEN and not self.clock.is_over() and self._closing(objective) > bound:
+        while num_open < _TRIES and not self.clock.is_over() and self._closing(objective) > bound:
             target, is_near = self._closing(objective), self._is_near(objective, bound)
             if not is_near or (is_open and target > bound * (1 + 2 * max(self.gap, LEAST_STEP))):
                 target = (target * bound) ** 0.5
+            # HiGHS is as soon done with another seed as it is late with one, and with another period still more often.
             found, raised = self._asked(bound, target, seconds, presolve=True)
             is_decided = found is not None or raised > bound
-            num_open = 0 if is_decided else num_open + (1 if is_near else _MOST_OPEN)
+            num_open = 0 if is_decided else num_open + (1 if is_near else _TRIES)
             is_open = found is None and (is_open or not is_decided)
             best, objective = self._shortest(best, objective)
             bound = raised
@@ -173,10 +176,9 @@ class BothSides:
         self, bound: float, period_s: float, seconds: float, *, presolve: bool
     ) -> tuple[tuple[Column, ...] | None, float]:
         """Ask the compact programme about a period: return a choice within it, and the bound after that."""
-        # HiGHS is as soon done with another seed as it is late with one.
-        answer = decided(self._walks, period_s, self._at_most(seconds), self._num_open, presolve=presolve)
+        self._num_asked += 1
+        answer = decided(self._walks, period_s, self._at_most(seconds), self._num_asked, presolve=presolve)
         self.is_complete &= answer.is_exact
-        self._num_open += presolve and not answer.is_refused and answer.choice is None
         return answer.choice, max(bound, period_s) if answer.is_refused else bound
 
     def _shorten(self, bound: float, objective: float, times: float, start: tuple[Column, ...] | None) -> None:

@@ -187,7 +187,10 @@ def test_the_bound_of_a_larger_search_is_below_every_choice_of_another_seed(seed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("link", "seed"), [("8 Mbit/s", 19), ("50 Mbit/s", 13), ("50 Mbit/s", 15), ("50 Mbit/s", 23)])
+@pytest.mark.parametrize(
+    ("link", "seed"),
+    [("8 Mbit/s", 6), ("8 Mbit/s", 26), ("8 Mbit/s", 19), ("50 Mbit/s", 13), ("50 Mbit/s", 15), ("50 Mbit/s", 23)],
+)
 def test_eight_apps_on_eight_devices_come_to_within_a_percent(link: str, seed: int) -> None:
     scenario = instance(8, 8, link, seed)
     # Seconds on an idle machine; how many is a question for benchmarks/virtual_space.py.

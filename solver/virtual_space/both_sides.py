@@ -1,4 +1,9 @@
-"""Close the gap of a period from both sides: local search finds shorter ones, the compact programme refuses them."""
+"""Close the gap of a period from both sides: choices of shorter periods are found, and periods are refused.
+
+Every round begins with local search, and with programmes that change the best choice in some places. Then the programme
+over all parts is asked: in one round quickly, about periods upwards from the bound; in the next with more time, about
+the period that closes the gap.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,13 @@ from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
 from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.virtual_space.columns import Column
 from hybridsplit.solver.virtual_space.compact import decided
+from hybridsplit.solver.virtual_space.neighbourhoods import LEAST_STEP, Neighbourhoods
 from hybridsplit.solver.virtual_space.pool import Clock
 from hybridsplit.solver.virtual_space.reassign import Reassignment
 
-_LOCAL_S = 0.5
+_LOCAL_S = 0.4
 """Seconds of local search in the first round; two rounds double them."""
-_SWEEPS = 400
+_SWEEPS = 320
 """Sweeps of local search in the first round; two rounds double them."""
 _REFUSING = 4
 """Part of it that is left to local search after a round that refused a period: the bound is what is behind there."""
@@ -25,12 +31,20 @@ _SHARES = (0.6, 0.5, 1.0)
 """Shares of what is left of a round's local search, for the period that closes the gap at once and for nearer ones."""
 _ANY_SHARE = 0.5
 """Share of the seconds left in which the compact programme seeks some choice, where local search found none."""
-_SOON_S = 0.4
-"""Seconds in which the compact programme refuses most periods that it refuses at all; two rounds double them."""
+_FAR = 20
+"""Gaps between a choice and its bound above which local search looks for much shorter periods at once."""
+_MOST_OPEN = 2
+"""Periods left undecided after which no further one is asked for at once."""
+_NEAR = 8
+"""Gaps between a choice and its bound up to which the period that closes the gap is asked for at once."""
 _COMPACT_S = 0.7
 """Seconds of the compact programme, presolved, in every other round; two rounds double them."""
-_COMPACT_SHARE = 0.35
-"""Share of the seconds left that it has then at least, twice."""
+_COMPACT_SHARE = 0.33
+"""Share of the seconds left that it has then at least."""
+_TRIES = 3
+"""Programmes, presolved, that may stay undecided in a round: HiGHS is soon done with one and late with another."""
+_ASKED_S = 0.35
+"""Seconds of the compact programme for a period in the first round; two rounds double them."""
 _LONGEST_S = 1e9
 _MARGIN_S = 0.05
 """Seconds by which HiGHS may end late."""
@@ -60,12 +74,15 @@ class BothSides:
     """Whether more time closes every gap."""
     _walks: Reassignment = field(init=False)
     _num_rounds: int = 0
+    _num_asked: int = -1
+    _around: Neighbourhoods = field(init=False)
     _is_refusing: bool = False
 
     def __post_init__(self) -> None:
         self._walks = Reassignment(
             self.space, np.random.default_rng(stream_seed(self.seed, "virtual-space", "reassignment"))
         )
+        self._around = Neighbourhoods(self._walks, self.gap, self.clock, self.seed)
         self.is_complete = len({one.link_bps for one in self.space.devices}) == 1
 
     def any(self) -> tuple[tuple[Column, ...] | None, bool]:
@@ -89,48 +106,78 @@ class BothSides:
         self._walks.note(list(best))
         number, self._num_rounds = self._num_rounds, self._num_rounds + 1
         times = 2.0 ** (number / 2)
-        if number == 0 or objective > bound * (1 + self.gap):
-            local = times / _REFUSING if self._is_refusing else times
-            self._shorten(bound, objective, local, best if number % 2 == 0 else None)
-        if self._walks.best is not None and self._walks.best_s < objective:
-            best, objective = self._walks.best, self._walks.best_s
-        # A little less than the gap, so that rounding leaves no more than that.
-        closing = objective / (1 + 0.999 * self.gap)
-        if closing <= bound or self.clock.is_over():
-            return best, bound
+        local = times / _REFUSING if self._is_refusing else times
+        self._shorten(bound, objective, local, best if number % 2 == 0 else None)
+        best, objective = self._shortest(best, objective)
+        if number > 0 or not self._is_near(objective, bound):
+            best, objective = self._shortest(self._around.search(best, bound, times), objective)
         before = bound
         if number % 2 == 0:
-            found, bound = self._refused_from_below(bound, closing, times)
-        else:
-            seconds = max(times * _COMPACT_S, _COMPACT_SHARE * self.clock.left_s())
-            found, bound = self._asked(bound, closing, seconds, presolve=True)
-            if found is None and bound < closing:
-                # HiGHS is as soon done with another seed as it is late with one.
-                found, bound = self._asked(bound, closing, seconds, presolve=True, again=1)
+            bound = self._raised(best, objective, bound, times * _ASKED_S)
+            best, objective = self._shortest(best, objective)
+        if number % 2 == 1 or (bound > before and self._is_near(objective, bound)):
+            bound = self._halved(best, objective, bound, times)
         self._is_refusing = bound > before
-        return found or best, bound
+        return self._shortest(best, objective)[0], bound
 
-    def _refused_from_below(
-        self, bound: float, closing: float, times: float
-    ) -> tuple[tuple[Column, ...] | None, float]:
-        """Refuse the period that closes the gap, or half of the way to it as long as that is refused soon."""
-        seconds, reach = times * _SOON_S, 1.0
-        while closing > bound and not self.clock.is_over():
-            target = bound ** (1 - reach) * closing**reach
+    def _shortest(self, best: tuple[Column, ...], objective: float) -> tuple[tuple[Column, ...], float]:
+        """Return the best choice so far, and its period."""
+        if self._walks.best is not None and self._walks.best_s < objective:
+            return self._walks.best, self._walks.best_s
+        return best, objective
+
+    def _raised(self, best: tuple[Column, ...], objective: float, bound: float, seconds: float) -> float:
+        """Refuse periods from the bound upwards, in steps that grow as long as they are refused soon; return the bound.
+
+        A period that a choice keeps on the way makes that the best.
+        """
+        least = max(self.gap, LEAST_STEP)
+        step, num_open, is_near = least, 0, False
+        while not self.clock.is_over() and self._closing(objective) > bound and num_open < _MOST_OPEN and not is_near:
+            target = min(self._closing(objective), bound * (1 + step))
             found, raised = self._asked(bound, target, seconds, presolve=False)
-            is_vain = raised <= bound
+            if found is None and raised <= bound:
+                if step <= least:
+                    break
+                num_open, step = num_open + 1, max(least, step / 4)
+            elif num_open == 0:
+                step *= 2
+            best, objective = self._shortest(best, objective)
+            bound, is_near = raised, self._is_near(objective, raised)
+        return bound
+
+    def _halved(self, best: tuple[Column, ...], objective: float, bound: float, times: float) -> float:
+        """Ask for the period that closes the gap if it is refused, and for one between; return the bound."""
+        seconds = max(times * _COMPACT_S, _COMPACT_SHARE * self.clock.left_s())
+        num_open, is_open = 0, False
+        while num_open < _TRIES and not self.clock.is_over() and self._closing(objective) > bound:
+            target, is_near = self._closing(objective), self._is_near(objective, bound)
+            if not is_near or (is_open and target > bound * (1 + 2 * max(self.gap, LEAST_STEP))):
+                target = (target * bound) ** 0.5
+            # HiGHS is as soon done with another seed as it is late with one, and with another period still more often.
+            found, raised = self._asked(bound, target, seconds, presolve=True)
+            is_decided = found is not None or raised > bound
+            num_open = 0 if is_decided else num_open + (1 if is_near else _TRIES)
+            is_open = found is None and (is_open or not is_decided)
+            best, objective = self._shortest(best, objective)
             bound = raised
-            if found is not None or (is_vain and reach < 1) or closing <= bound * (1 + self.gap / 4):
-                return found, bound
-            reach = 0.5
-        return None, bound
+        return bound
+
+    def _is_near(self, objective: float, bound: float) -> bool:
+        """Return whether the period that closes the gap is asked for at once."""
+        return objective <= bound * (1 + _NEAR * max(self.gap, LEAST_STEP))
+
+    def _closing(self, objective: float) -> float:
+        """Return the period that closes the gap if it is refused."""
+        # A little less than the gap, so that rounding leaves no more than that.
+        return objective / (1 + 0.999 * self.gap)
 
     def _asked(
-        self, bound: float, period_s: float, seconds: float, *, presolve: bool, again: int = 0
+        self, bound: float, period_s: float, seconds: float, *, presolve: bool
     ) -> tuple[tuple[Column, ...] | None, float]:
         """Ask the compact programme about a period: return a choice within it, and the bound after that."""
-        seed = self._num_rounds - 1 + again
-        answer = decided(self._walks, period_s, self._at_most(seconds), seed, presolve=presolve)
+        self._num_asked += 1
+        answer = decided(self._walks, period_s, self._at_most(seconds), self._num_asked, presolve=presolve)
         self.is_complete &= answer.is_exact
         return answer.choice, max(bound, period_s) if answer.is_refused else bound
 
@@ -141,7 +188,10 @@ class BothSides:
         while is_found and objective > bound * (1 + self.gap):
             is_found = False
             low, high = bound * (1 + 0.9 * self.gap), objective / (1 + self.gap)
-            for target, share in zip((low, (low * high) ** 0.5, high), _SHARES, strict=True):
+            middle = (low * high) ** 0.5
+            is_far = objective > bound * (1 + _FAR * max(self.gap, LEAST_STEP))
+            targets = (middle, (middle * high) ** 0.5, high) if is_far else (low, middle, high)
+            for target, share in zip(targets, _SHARES, strict=True):
                 part, most = clock.part(share), share * (times * _SWEEPS - sweeps)
                 before = sweeps
                 while sweeps - before < most and not part.is_over():

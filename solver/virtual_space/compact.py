@@ -28,7 +28,10 @@ MOST_PARTS = 12_000
 """Parts of all apps, over all devices, up to which the programme is tried."""
 _WHOLE, _ROUNDING = 1 + 1e-9, 1e-9
 _NUM_ROWS = len(UNITS) + NUM_MEMORIES
-_LEAST_S = 0.02
+LEAST_S = 0.02
+"""Seconds below which nothing is tried."""
+_SEARCHES = ("feasibility_jump", "rins", "rens", "root_reduced_cost")
+"""What HiGHS seeks choices by beside its tree."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,15 @@ class _Variables:
     room: FloatArray
 
 
-def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 0, *, presolve: bool = True) -> Decided:
+def decided(
+    of: Reassignment,
+    period_s: float,
+    time_limit_s: float,
+    seed: int = 0,
+    *,
+    presolve: bool = True,
+    near: tuple[tuple[Column, ...], BoolArray] | None = None,
+) -> Decided:
     """Find a choice within a period, or refuse it.
 
     Parameters
@@ -77,18 +88,27 @@ def decided(of: Reassignment, period_s: float, time_limit_s: float, seed: int = 
     seed
         Seed of HiGHS.
     presolve
-        Whether HiGHS shortens the programme first: what is hard to refuse is refused several times sooner then, and
-        what is easy several times later.
+        Whether HiGHS shortens the programme first, and seeks choices beside its tree: what is hard to refuse is refused
+        several times sooner then, and choices are found that are not otherwise; what is easy to refuse takes longer.
+    near
+        A choice, and [A, D] whether an app may take other ranges of layers on a device than there; anywhere when None.
     """
     scale = np.ones((len(of.space.apps), _NUM_ROWS))
     scale[:, : len(UNITS)] = frames_in(of.space, period_s)[:, None] / period_s
     parts = _variables(of, scale)
-    if len(parts.app) > MOST_PARTS or time_limit_s < _LEAST_S:
-        return Decided(None, False, time_limit_s < _LEAST_S)
+    if near is not None:
+        parts = _near(parts, *near)
+    if len(parts.app) > MOST_PARTS or time_limit_s < LEAST_S:
+        return Decided(None, False, time_limit_s < LEAST_S)
     highs = _model(of, parts, scale)
     highs.setOptionValue("time_limit", time_limit_s)
     highs.setOptionValue("random_seed", seed)
-    highs.setOptionValue("presolve", "on" if presolve else "off")
+    if not presolve:
+        highs.setOptionValue("presolve", "off")
+        # Seeking choices takes most of the time in which a period is refused.
+        highs.setOptionValue("mip_heuristic_effort", 0.0)
+        for search in _SEARCHES:
+            highs.setOptionValue(f"mip_heuristic_run_{search}", False)
     highs.run()
     if highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
         return Decided(None, True, True)
@@ -117,6 +137,16 @@ def _variables(of: Reassignment, scale: FloatArray) -> _Variables:
         columns = np.full(len(one), index), app.ways[one], device, app.starts[one], app.ends[one]
         found.append((*columns, adds[device, one], app.room[device, one]))
     return _Variables(*(np.concatenate(values) for values in zip(*found, strict=True)))
+
+
+def _near(parts: _Variables, best: tuple[Column, ...], free: BoolArray) -> _Variables:
+    """Return the parts that are in a choice already, or where it may change."""
+    is_allowed = free[parts.app, parts.device]
+    for column in best:
+        for part in column.parts:
+            here = (parts.app == column.app) & (parts.device == part.device) & (parts.way == part.reloads)
+            is_allowed |= here & (parts.start == part.start) & (parts.end == part.end)
+    return _Variables(*(values[is_allowed] for values in vars(parts).values()))
 
 
 def _model(of: Reassignment, parts: _Variables, scale: FloatArray) -> highspy.Highs:

@@ -30,6 +30,7 @@ from hybridsplit.profiler.rounds_fit import RoundsModel
 from hybridsplit.profiler.rounds_to import rounds_to
 from hybridsplit.profiler.target_gain import terms_of
 from hybridsplit.runtime.executors.inline import InlineExecutor
+from hybridsplit.scenarios.errors import ProfileError
 from hybridsplit.scenarios.pilot_files import write_pilot_file
 from hybridsplit.scenarios.schema import PilotConstants
 from hybridsplit.scenarios.sections.pilot import CONSTANTS
@@ -42,13 +43,17 @@ def world_of(bench: Bench, case: Case) -> World:
     return tuple(key for key in (bench.task.skewed, SHARED) if key in case.overrides)
 
 
-def learn(bench: Bench, world: World, target: float, number: int, num_seeds: int) -> PilotConstants:
-    """Run the pilots of a world, keep their file, and print what they taught."""
+def learn(bench: Bench, world: World, target: float, number: int, num_seeds: int) -> PilotConstants | None:
+    """Run the pilots of a world, keep their file, and print what they taught; None where too few got to the target."""
     overrides = (*world, FROZEN_TOO, bench.task.batches, f"objective.target_accuracy={target}")
     scenario, options = bench.table(overrides)
     design = design_pilots(scenario, options, number, bench.task.rounds, num_seeds=num_seeds)
     print(f"pilots of {bench.task.name} {' '.join(world)}: {cost_line(design)}", flush=True)
-    study = run_pilots(scenario, options, design, InlineExecutor, bench.folder / f"pilots-{target:g}", _tell)
+    try:
+        study = run_pilots(scenario, options, design, InlineExecutor, bench.folder / f"pilots-{target:g}", _tell)
+    except ProfileError as error:
+        print(f"  {error}", flush=True)
+        return None
     for line in study_lines(study):
         print(f"  {line}", flush=True)
     write_pilot_file(pilot_file(bench, world), study.constants, list(study.runs))
@@ -65,8 +70,10 @@ def _tell(what: str, share: float) -> None:
     print(f"  {what} ({share:.0%})", flush=True)
 
 
-def predicted(bench: Bench, case: Case, constants: PilotConstants) -> float:
-    """Rounds to the target by the constants of pilots; infinite where it is never reached."""
+def predicted(bench: Bench, case: Case, constants: PilotConstants | None) -> float:
+    """Rounds to the target by the constants of pilots; infinite where it is never reached, NaN without constants."""
+    if constants is None:
+        return math.nan
     scenario, options = bench.table(case.overrides)
     costs = block_costs(profiled_model(scenario))
     terms = terms_of(options.table, scenario, costs, constants.client_drift, constants.client_skew)
@@ -113,11 +120,13 @@ def choices(bench: Bench, cases: tuple[Case, ...], seconds: Mapping[str, float],
         plain, unlike = own.targets
         target = unlike if skewed else plain
         offered = (*world, FROZEN_TOO, own.batches, f"objective.target_accuracy={target}")
-        wanted = (*offered, "objective.minimise=time-to-target", f"objective.pilot_file={pilot_file(bench, world)}")
+        file = pilot_file(bench, world)
+        wanted = (*offered, "objective.minimise=time-to-target", f"objective.pilot_file={file}")
         best = min((seconds[case.name], case.name) for case in cases if world_of(bench, case) == world)
         print(f"{own.name}{', skewed' if skewed else ''}: best of the cases {best[1]}, {best[0]:.3g} s")
         suffix = "-skewed" if skewed else ""
-        for name, overrides in (("for-target", wanted), ("for-progress", offered)):
+        plans = (("for-target", wanted), ("for-progress", offered))
+        for name, overrides in plans if file.is_file() else plans[1:]:
             case = Case(f"{name}{suffix}", "optimal", overrides)
             took = realised_of(bench, case, seeds)
             plan = bench.plan(case)
@@ -141,6 +150,7 @@ def tested(bench: Bench, seeds: list[int], number: int, num_seeds: int) -> None:
     known = np.isfinite(realised)
     today *= math.exp(np.median(np.log(realised[known] / today[known])))
     fitted = np.array([predicted(bench, case, constants[world_of(bench, case)]) for case in cases])
+    fitted = np.where(np.isnan(fitted), today, fitted)  # as in planning: without constants, expected progress decides
     print(f"\n{bench.task.name}: rounds to {bench.task.targets} test accuracy, {len(seeds)} seeds")
     print(f"{'plan':26} {'round, s':>9} {'realised':>9} {'by seed':>20} {'today':>7} {'pilots':>7}")
     for case, second, real, own, old, new in zip(cases, round_s, realised, by_seed, today, fitted, strict=True):

@@ -32,7 +32,9 @@ COMMANDS = {
     "what-if": (
         "Plan for every combination of other values: round, time to progress, memory, energy and cost side by side."
     ),
-    "search": "Plan every model of a scenario's variants, train some, and show their test score against what training takes.",
+    "search": (
+        "Plan every model of a scenario's variants, train some, and show their test score against what training takes."
+    ),
     "report": "Render the HTML report of a run folder again, or that of a plan file beside it.",
     "export": "Save a run's trained model for transformers, PEFT or PyTorch.",
     "doctor": "Check versions, token, resources and files, here or on every machine of a cluster, before a run.",

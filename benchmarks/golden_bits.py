@@ -36,10 +36,10 @@ PLAN_WORDS = (
 )  # fmt: skip
 """Fields of a plan that are times, words, the document itself, or empty without target, recordings or deadline. Of a
 client also what is empty where its memory does not move, 0 where its steps do not overlap or no head is on it, and 1
-where it has no loss of its own."""
+where it has no loss of its own or its batches are whole."""
 CLIENT_WORDS = (
     "reason", "gain", "levels", "staleness", "upload_every", "head_blocks", "head_compute_s", "head_features_bytes",
-    "head_gradient_bytes", "server_backward_s",
+    "head_gradient_bytes", "server_backward_s", "micro_batches", "client_update_s", "server_update_s",
 )  # fmt: skip
 SHRUNKEN = {
     "quickstart": (),

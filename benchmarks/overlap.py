@@ -1,11 +1,14 @@
-"""What steps that overlap save on a link with delay, and whether alternation attains its period.
+"""What work that overlaps saves on links with and without delay, and whether its orders attain their closed forms.
 
 First quickstart with a delay on every link: the plan that was made without knowing the delay, replayed with it; plans
-that know it and wait for every gradient; and plans whose clients may go ahead, by either gradient rule. Seconds are of
-the replay, beside what is planned; a factor is relative to the first line. Then random rounds of a client: how long a
-step takes in the long run, relative to ``max(F + B, U, S, N, (F + U + S + N + B) / (D + 1))``.
+that know it and wait for every gradient; and plans whose clients may go ahead, by either gradient rule. Then quickstart
+with a small ViT and more memory, since BatchNorm allows no micro-batches, without and with the delay: whole batches,
+batches in parts, steps ahead, and all of these on offer. Seconds are of the replay, beside what is planned; a factor is
+relative to the first line. Then random rounds of a client: how long a step takes in the long run, relative to
+``max(F + B, U, S, N, (F + U + S + N + B) / (D + 1))``, and with micro-batches relative to
+``max(F + B, (F + U + S + N + B) / m + (m - 1) / m * max(F, U, S, N, B))``.
 
-python -m benchmarks.overlap [--delay-ms MS] [--cases N] [--staleness D ...]
+python -m benchmarks.overlap [--delay-ms MS] [--cases N] [--staleness D ...] [--micro-batches M ...]
 """
 
 from __future__ import annotations
@@ -31,8 +34,11 @@ def main() -> None:
     parser.add_argument("--delay-ms", type=float, default=10.0, help="of every link, each way")
     parser.add_argument("--cases", type=int, default=2000, help="random rounds for every staleness")
     parser.add_argument("--staleness", type=int, nargs="+", default=[0, 1, 2, 3], help="on offer")
+    parser.add_argument("--micro-batches", type=int, nargs="+", default=[1, 2, 4, 8], help="on offer")
     asked = parser.parse_args()
     quickstart(asked.delay_ms, asked.staleness)
+    for delay_ms in (0.0, asked.delay_ms):
+        in_parts(delay_ms, asked.staleness, asked.micro_batches)
     periods(asked.cases)
 
 
@@ -41,10 +47,7 @@ def quickstart(delay_ms: float, staleness: list[int]) -> None:
     near = load_scenario("quickstart")
     delay = [f"clients.{index}.link.latency_s={delay_ms} ms" for index in range(len(near.clients))]
     blind = make_plan(near, profile_scenario(near))
-    print(f"quickstart, {delay_ms:g} ms each way")
-    print(
-        f"{'plan':<44} {'round ms':>9} {'replay/plan - 1':>16} {'rounds':>7} {'progress ms':>12} {'faster':>7}  ahead"
-    )
+    head(f"quickstart, {delay_ms:g} ms each way")
     far = load_scenario("quickstart", delay)
     # The blind plan is of another scenario, by its hash; the replay takes links and delays from the one it is given.
     first = replay(blind, far, num_rounds=1).round_latency_s[0]
@@ -63,6 +66,44 @@ def quickstart(delay_ms: float, staleness: list[int]) -> None:
     print("progress of clients that go ahead is assumed to be 1 / (1 + 0.1 D) of that of others")
 
 
+VIT = (
+    "model.config={model_type: vit, image_size: 16, patch_size: 4, num_channels: 1, hidden_size: 32, "
+    "num_hidden_layers: 4, num_attention_heads: 2, intermediate_size: 64, num_labels: 10}"
+)
+ROOMY = tuple(f"clients.{index}.memory_budget_bytes=64 MiB" for index in range(5))
+
+
+def in_parts(delay_ms: float, staleness: list[int], micro_batches: list[int]) -> None:
+    """Print the same of quickstart's devices with a model without BatchNorm, which may be trained in parts."""
+    near = load_scenario("quickstart", [VIT, *ROOMY])
+    delay = [f"clients.{index}.link.latency_s={delay_ms} ms" for index in range(len(near.clients))]
+    head(f"quickstart with a ViT and 64 MiB a client, {delay_ms:g} ms each way")
+    whole: tuple[float, float] | None = None
+    for name, strategy, ahead, parts in (
+        ("whole batches, best of any kind", "optimal", [0], [1]),
+        ("whole batches, constant shares", "static", [0], [1]),
+        ("in parts, constant shares", "static", [0], micro_batches),
+        ("in parts, best of any kind", "optimal", [0], micro_batches),
+        ("steps ahead, best of any kind", "optimal", staleness, [1]),
+        ("parts or steps ahead, best of any kind", "optimal", staleness, micro_batches),
+    ):
+        overlap = [f"training.overlap.staleness={ahead}", f"training.overlap.micro_batches={parts}"]
+        scenario = load_scenario("quickstart", [VIT, *ROOMY, *delay, *overlap])
+        plan, seconds = planned(scenario, strategy)
+        round_s = replay(plan, scenario, num_rounds=1).round_latency_s[0]
+        whole = whole or (round_s, round_s / plan.progress)
+        show(name, plan, round_s, whole, seconds=seconds)
+
+
+def head(title: str) -> None:
+    """Print the title and the columns of a table."""
+    print(title)
+    print(
+        f"{'plan':<44} {'round ms':>9} {'replay/plan - 1':>16} {'rounds':>7} {'progress ms':>12} {'faster':>7}  ahead "
+        "or /parts"
+    )
+
+
 def planned(scenario: Scenario, strategy: str) -> tuple[Plan, float]:
     """Return a plan, and the seconds that it took."""
     table = profile_scenario(scenario)
@@ -76,7 +117,9 @@ def show(
     """Print one line: against the first plan, by the round and by time to progress."""
     progress_s = round_s / plan.progress
     off = f"{round_s / plan.round_latency_s - 1:.1e}" if is_planned else "-"
-    ahead = ",".join(str(client.staleness) for client in plan.clients)
+    ahead = ",".join(
+        f"/{client.micro_batches}" if client.micro_batches > 1 else str(client.staleness) for client in plan.clients
+    )
     took = f", {seconds:.1f} s to plan, at most {plan.gap:.1%} above its bound" if is_planned else ""
     print(
         f"{name:<44} {1e3 * round_s:>9.1f} {off:>16} {whole[0] / round_s:>6.3f}x {1e3 * progress_s:>12.1f} "
@@ -95,17 +138,24 @@ def periods(cases: int) -> None:
         ends = [passes(times, steps).latency_s(staleness) for steps in (_LONG, _LONG + _MORE * (staleness + 1))]
         ratio = (ends[1] - ends[0]) / (_MORE * (staleness + 1)) / period
         print(f"staleness {staleness}: {ratio.min():.6f} {ratio.mean():.6f} {ratio.max():.6f}")
+    for parts in (2, 4, 8, 32):
+        rest = (parts - 1) / parts
+        step = np.maximum(forward + backward, times.sum(axis=0) / parts + rest * times.max(axis=0))
+        ratio = passes(times, 3, parts).latency_s(0) / (3 * step)
+        print(f"micro-batches {parts}: {ratio.min():.6f} {ratio.mean():.6f} {ratio.max():.6f}")
 
 
-def passes(times: np.ndarray, steps: int) -> Passes:
-    """Return rounds of so many steps of clients with the given seconds ([5, N])."""
+def passes(times: np.ndarray, steps: int, parts: int = 1) -> Passes:
+    """Return rounds of so many steps, each of so many micro-batches, of clients with the given seconds ([5, N])."""
     forward, up, server, down, backward = times
-    number = times.shape[1]
-    each, nothing = np.full((steps, number), 1.0 / steps), np.zeros(number)
+    number, pieces = times.shape[1], steps * parts
+    each, nothing = np.full((pieces, number), 1.0 / pieces), np.zeros(number)
     return Passes(
-        forward_s=forward, server_s=server, backward_s=backward, up_s=up * steps, down_s=down * steps,
-        up_parts=each, down_parts=each, up_model=nothing, down_model=nothing, up_delay_s=np.zeros((steps, number)),
-        down_delay_s=np.zeros((steps, number)), exchange_delay_s=np.zeros((2, number)),
+        forward_s=forward / parts, server_s=server / parts, backward_s=backward / parts, up_s=up * steps,
+        down_s=down * steps, up_parts=each, down_parts=each, up_model=nothing, down_model=nothing,
+        up_delay_s=np.zeros((pieces, number)), down_delay_s=np.zeros((pieces, number)),
+        exchange_delay_s=np.zeros((2, number)), micro_batches=parts,
+        updates_s=np.zeros((2, number)) if parts > 1 else None,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from hybridsplit.scenarios.cache_folder import cache_folder, private_folder
 from hybridsplit.scenarios.contracts.sealed import Kind
 from hybridsplit.scenarios.schema import Scenario
 
-PROFILE_SCHEMA_VERSION = 8
+PROFILE_SCHEMA_VERSION = 9
 _KIND = Kind("a kept profile", PROFILE_SCHEMA_VERSION, "it is dropped, and the model is profiled again")
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "networkx")
 _OWN_PACKAGES = ("profiler", "runtime", "scenarios")
@@ -121,13 +121,11 @@ def _from_json(document: dict[str, Any]) -> ModelProfile:
 
 
 def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
-    distinct = list({id(cost): cost for cost in profile.costs}.values())
-    place = {id(cost): position for position, cost in enumerate(distinct)}
     return {
         "smashed_bytes": profile.smashed_bytes,
         "cuts": profile.cuts,
-        "distinct_costs": [_cost_to_json(cost) for cost in distinct],
-        "costs": [place[id(cost)] for cost in profile.costs],
+        "costs": _costs_to_json(profile.costs),
+        "costs_of_parts": [[number, _costs_to_json(costs)] for number, costs in profile.costs_of_parts.items()],
         "client_peak_bytes": [[*choice, size] for choice, size in profile.client_peak_bytes.items()],
         "server_peak_bytes": [[*choice, size] for choice, size in profile.server_peak_bytes.items()],
         "forwards": [[*choice, counts] for choice, counts in profile.forwards.items()],
@@ -146,13 +144,13 @@ def _batch_to_json(profile: BatchProfile) -> dict[str, Any]:
 
 
 def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
-    distinct = [_cost_from_json(cost) for cost in document["distinct_costs"]]
     return BatchProfile(
         smashed_bytes=tuple(document["smashed_bytes"]),
         cuts=tuple(document["cuts"]),
-        costs=tuple(distinct[position] for position in document["costs"]),
+        costs=_costs_from_json(document["costs"]),
+        costs_of_parts={number: _costs_from_json(costs) for number, costs in document["costs_of_parts"]},
         client_peak_bytes=_choices(document["client_peak_bytes"]),
-        server_peak_bytes={(cut, mode, head): size for cut, mode, head, size in document["server_peak_bytes"]},
+        server_peak_bytes={(cut, mode, head, m): size for cut, mode, head, m, size in document["server_peak_bytes"]},
         forwards={Choice(*choice): tuple(counts) for *choice, counts in document["forwards"]},
         heads=tuple(_cost_from_json(cost) for cost in document["heads"]),
         label_bytes=document["label_bytes"],
@@ -170,6 +168,19 @@ def _batch_from_json(document: dict[str, Any]) -> BatchProfile:
 
 def _choices(rows: list[list[Any]]) -> dict[Choice, int]:
     return {Choice(*choice): size for *choice, size in rows}
+
+
+def _costs_to_json(costs: Iterable[BlockCost]) -> dict[str, Any]:
+    """Alike blocks share one value, which stands once."""
+    costs = list(costs)
+    distinct = list({id(cost): cost for cost in costs}.values())
+    place = {id(cost): position for position, cost in enumerate(distinct)}
+    return {"distinct": [_cost_to_json(cost) for cost in distinct], "blocks": [place[id(cost)] for cost in costs]}
+
+
+def _costs_from_json(document: dict[str, Any]) -> tuple[BlockCost, ...]:
+    distinct = [_cost_from_json(cost) for cost in document["distinct"]]
+    return tuple(distinct[position] for position in document["blocks"])
 
 
 def _cost_to_json(cost: BlockCost) -> dict[str, Any]:

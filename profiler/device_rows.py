@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from hybridsplit.profiler.batch_worth import batch_worth, noise_scale
@@ -9,14 +11,15 @@ from hybridsplit.profiler.costs import OperatorCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.energy import client_energy_j
 from hybridsplit.profiler.ladders import LEVEL, level_of
-from hybridsplit.profiler.mode_costs import Clock, block_seconds, server_step_s
-from hybridsplit.profiler.profiles import ModelProfile
+from hybridsplit.profiler.mode_costs import Clock, block_seconds, divided_step_s, server_step_s
+from hybridsplit.profiler.profiles import BatchProfile, ModelProfile
 from hybridsplit.profiler.roofline import seconds
 from hybridsplit.profiler.three_parts import head_exchanged_bytes, head_step
 from hybridsplit.runtime.aggregation.reliability import expected_progress
 from hybridsplit.scenarios.contracts.jobs import num_exchanges
 from hybridsplit.scenarios.contracts.options import GAP_COLUMN
 from hybridsplit.scenarios.contracts.three_part import HeadCosts
+from hybridsplit.scenarios.contracts.updates import NO_UPDATES, UpdateCosts
 from hybridsplit.scenarios.devices import Device
 from hybridsplit.scenarios.modes import MODES, StepSizes, TrainingMode
 from hybridsplit.scenarios.modes.base import SCALAR_BYTES
@@ -26,7 +29,11 @@ from hybridsplit.scenarios.sections.overlap import PROGRESS_LOST_A_STEP
 
 
 def device_rows(
-    scenario: Scenario, model: ModelProfile, batch_size: int, device: Device, server_clock: BlockSeconds
+    scenario: Scenario,
+    model: ModelProfile,
+    batch_size: int,
+    device: Device,
+    server_clocks: Mapping[int, BlockSeconds],
 ) -> pd.DataFrame:
     """Return the rows of a kind of device.
 
@@ -38,17 +45,19 @@ def device_rows(
         Samples a step.
     device
         The clients' device.
-    server_clock
-        Passes of every block on the server.
+    server_clocks
+        Passes of every block on the server: of the whole batch at 1, and of a part by every number of micro-batches.
     """
     profile, training, load = model.by_batch_size[batch_size], scenario.training, scenario.server.load
-    clock = block_seconds(clock_of(device), profile.costs, profile.heads)
+    clocks = clocks_of(clock_of(device), profile)
     of_batch = batch_worth(batch_size, max(model.by_batch_size), noise_scale(scenario, model.noise_scale))
     zeroth_order, steps = training.zeroth_order, training.local_steps
     rows: list[dict[str, object]] = []
     offers_heads = max(training.head_block_choices) > 0
     for choice, peak_bytes in profile.peaks_on(cuda_memory(device)).items():
         cut, mode = choice.cut, MODES[choice.mode]
+        parts = choice.micro_batches
+        clock, server_clock = clocks[parts], server_clocks[parts]
         below, num_trainable = profile.num_trainable_below(cut), profile.num_trainable_of(cut, mode)
         client_trains, exchanges = below > 0, num_exchanges(steps, choice.upload_every)
         labels_cross = training.label_holder == "client" and choice.head_blocks == 0
@@ -69,14 +78,20 @@ def device_rows(
             # The head is trained by exact gradients whatever the mode of the client part.
             of_head = head_exchanged_bytes(choice, profile)
             exchanged, upload = exchanged + of_head, upload + of_head
+        # Where nothing is divided, nothing hangs on when in its step the update comes.
+        update = NO_UPDATES
+        if parts > 1:
+            update = UpdateCosts(float(clock.update[:cut].sum()), float(server_clock.update[cut:].sum()))
         step_s = mode.client_step_s(clock, cut, zeroth_order, profile.forwards.get(choice))
+        step_s = divided_step_s(step_s, update.client_update_s, parts)
         if choice.staleness > 0 and training.overlap.gradient == "current":
             step_s += float(clock.forward[:cut].sum())
         saved_s = mode.saved_without_upload_s(clock, cut, zeroth_order) if exchanges < steps else 0.0
         compute_s = steps * (step_s + head.head_compute_s) - (steps - exchanges) * saved_s
         # Others' load leaves this much of the server to all clients together.
         if choice.head_blocks == 0:
-            step_server_s = server_step_s(server_clock, mode, cut, training, client_trains=client_trains)
+            part_s = server_step_s(server_clock, mode, cut, training, client_trains=client_trains)
+            step_server_s = divided_step_s(part_s, update.server_update_s, parts)
         server_s = exchanges * step_server_s / (1 - load)
         num_above = profile.num_trainable_below(profile.num_blocks) - below
         progress = expected_progress(
@@ -93,6 +108,7 @@ def device_rows(
                 "staleness": choice.staleness,
                 "upload_every": choice.upload_every,
                 "head_blocks": choice.head_blocks,
+                "micro_batches": parts,
                 "client_compute_s": compute_s,
                 "uplink_bytes": exchanges * (bytes_a_step.uplink + head.head_gradient_bytes) + upload,
                 "downlink_bytes": exchanges * (bytes_a_step.downlink + head.head_features_bytes) + exchanged + averaged,
@@ -100,14 +116,16 @@ def device_rows(
                 "model_download_bytes": exchanged,
                 "server_compute_s": server_s,
                 "client_peak_bytes": peak_bytes,
-                # Batches may wait at the server as long as they may be in flight.
-                "server_state_bytes": profile.server_peak_bytes[cut, mode.name, choice.head_blocks]
-                + choice.staleness * sizes.smashed,
+                # Batches, or parts of one, may wait at the server as long as they may be in flight.
+                "server_state_bytes": profile.server_peak_bytes[cut, mode.name, choice.head_blocks, parts]
+                + choice.staleness * sizes.smashed
+                + (parts - 1) * sizes.smashed // parts,
                 "client_energy_j": client_energy_j(device, compute_s),
                 "progress": of_batch * progress / (1 + PROGRESS_LOST_A_STEP * choice.staleness),
                 "confidence": str(device.confidence),
                 LEVEL: level_of(choice, profile, clock, zeroth_order, peak_bytes, compute_s / steps),
                 **(_of_round(head, steps, 1 - load) if offers_heads else {}),
+                **(_updates_of_round(update, steps, 1 - load) if profile.costs_of_parts else {}),
                 GAP_COLUMN: profile.recompute_gaps.get(choice, 0.0),
             }
         )
@@ -124,6 +142,11 @@ def _of_round(head: HeadCosts, steps: int, part_of_server: float) -> dict[str, o
     )._asdict()
 
 
+def _updates_of_round(update: UpdateCosts, steps: int, part_of_server: float) -> dict[str, object]:
+    """Return what updates take of a round, from a step of it."""
+    return UpdateCosts(steps * update.client_update_s, steps * update.server_update_s / part_of_server)._asdict()
+
+
 def _averaged_scalar_bytes(mode: TrainingMode, training: Training) -> int:
     """Bytes of the averaged scalars that a client replays in the lowest blocks, where these are never downloaded.
 
@@ -132,6 +155,24 @@ def _averaged_scalar_bytes(mode: TrainingMode, training: Training) -> int:
     if mode.receives_scalars or training.zo_prefix_blocks == 0:
         return 0
     return SCALAR_BYTES * training.zeroth_order.directions * training.local_steps
+
+
+def clocks_of(clock: Clock, profile: BatchProfile, *, is_server: bool = False) -> dict[int, BlockSeconds]:
+    """Return the passes of every block on a device, of the whole batch at 1, and of a part by number of micro-batches.
+
+    Parameters
+    ----------
+    clock
+        Seconds of a piece of work on the device.
+    profile
+        What blocks cost on no device in particular.
+    is_server
+        As of :func:`hybridsplit.profiler.mode_costs.block_seconds`.
+    """
+    heads = () if is_server else profile.heads
+    whole = block_seconds(clock, profile.costs, heads, is_server=is_server)
+    parts = {m: block_seconds(clock, costs, is_server=is_server) for m, costs in profile.costs_of_parts.items()}
+    return {1: whole, **parts}
 
 
 def clock_of(device: Device) -> Clock:

@@ -60,6 +60,19 @@ def block_seconds(
     return BlockSeconds(*columns, heads=block_seconds(clock, heads) if heads else None)
 
 
+def divided_step_s(part_s: float, update_s: float, micro_batches: int) -> float:
+    """Return the seconds of a step from those of a step on one micro-batch: the update comes once.
+
+    Parameters
+    ----------
+    part_s, update_s
+        Seconds of a step on a part of the batch, update included, and of the update alone.
+    micro_batches
+        Parts of the batch.
+    """
+    return part_s if micro_batches == 1 else micro_batches * (part_s - update_s) + update_s
+
+
 def server_step_s(s: BlockSeconds, mode: TrainingMode, cut: int, training: Training, *, client_trains: bool) -> float:
     """Seconds of one step of a client's server copy on the whole server; 0 where there is no server part.
 

@@ -23,6 +23,7 @@ from hybridsplit.profiler.memory.composed import ComposedPeaks
 from hybridsplit.profiler.memory.falls import falls_of
 from hybridsplit.profiler.memory.levels import recompute_levels
 from hybridsplit.profiler.memory.recompute import RecomputePlanner
+from hybridsplit.profiler.micro_batches import check_statistics, costs_of_parts, in_micro_batches
 from hybridsplit.profiler.models import (
     TracedModel,
     block_graph,
@@ -66,6 +67,7 @@ def profile_model(
     """
     on_progress("building the model from shapes", 0.0)
     traced = traced_model(scenario)
+    check_statistics(traced, "training.overlap.micro_batches", scenario.training.overlap.micro_batches)
     devices = list(cuda_devices)
     sizes = scenario.training.candidate_batch_sizes
     by_batch_size: dict[int, BatchProfile] = {}
@@ -101,7 +103,8 @@ def _profile_at(
     peaks: dict[Choice, int] = {}
     forwards: dict[Choice, tuple[int, ...]] = {}
     gaps: dict[Choice, float] = {}
-    server: dict[tuple[int, str, int], int] = {}
+    server: dict[tuple[int, str, int, int], int] = {}
+    trains = [any(cost.num_trainable for cost in costs[:cut]) for cut in range(len(costs) + 1)]
     modes = scenario.training.modes
     for position, (mode, its_cuts) in enumerate(existing_cuts(cuts, costs, scenario.training).items()):
         tracer.on_cut = _cuts_shown(on_progress, f"client memory of {mode}", 2 * position, 2 * len(modes), len(costs))
@@ -112,26 +115,28 @@ def _profile_at(
             every = scenario.training.local_loss.of_mode(mode)
             found = tracer.client_peaks(its_cuts, mode).items()
             peaks |= {Choice(cut, mode, upload_every=q): size for cut, size in found for q in every}
-        peaks = tracer.with_overlap(peaks, mode, forwards, gaps)
+        peaks = tracer.with_overlap(peaks, mode, trains)
         peaks = in_three_parts(peaks, mode, scenario.training, cuts, partial(tracer.peaks_with_head, mode))
-        for choice in (c for c in peaks if c.mode == mode and c.head_blocks):
-            waits = choice._replace(head_blocks=0)
-            forwards |= {choice: forwards[waits]} if waits in forwards else {}
-            gaps |= {choice: gaps[waits]} if waits in gaps else {}
+        peaks = in_micro_batches(peaks, mode, scenario.training, trains, partial(tracer.peaks_in_parts, mode))
+        for choice in (c for c in peaks if c.mode == mode):
+            plain = choice._replace(staleness=0, head_blocks=0, micro_batches=1)
+            forwards |= {choice: forwards[plain]} if plain in forwards else {}
+            gaps |= {choice: gaps[plain]} if plain in gaps else {}
         tracer.on_cut = _cuts_shown(
             on_progress, f"server memory of {mode}", 2 * position + 1, 2 * len(modes), len(costs)
         )
-        for head_blocks in sorted({choice.head_blocks for choice in peaks if choice.mode == mode}):
-            at = sorted({c.cut for c in peaks if c.mode == mode and c.head_blocks == head_blocks})
-            of_head = tracer.server_peaks(at, mode, head_blocks)
-            server |= {(cut, mode, head_blocks): size for cut, size in of_head.items()}
+        of_mode = [choice for choice in peaks if choice.mode == mode]
+        for kind in sorted({(choice.head_blocks, choice.micro_batches) for choice in of_mode}):
+            at = sorted({c.cut for c in of_mode if (c.head_blocks, c.micro_batches) == kind})
+            server |= {(cut, mode, *kind): size for cut, size in tracer.server_peaks(at, mode, *kind).items()}
     check_heads(peaks, scenario.training, len(costs))
     on_cuda: dict[CudaMemory, dict[Choice, int]] = {}
     for cuda in cuda_devices:
         on_cuda[cuda] = {}
         for position, choice in enumerate(peaks, start=1):
             on_progress(f"following the CUDA allocator: choice {position} of {len(peaks)}", 0.9)
-            memory = client_memory(traced, scenario, *choice[:4], cuda, head_blocks=choice.head_blocks)
+            _, heads, parts = choice[4:]
+            memory = client_memory(traced, scenario, *choice[:4], cuda, head_blocks=heads, micro_batches=parts)
             on_cuda[cuda][choice] = memory.peak_bytes
     batch = traced.batch
     is_language = scenario.model.task == "causal-lm"
@@ -144,6 +149,7 @@ def _profile_at(
         smashed_bytes=tuple(smashed_bytes(graph, cut) for cut in range(1, len(costs) + 1)),
         cuts=cuts,
         costs=costs,
+        costs_of_parts=costs_of_parts(traced, scenario, len(batch.labels)),
         client_peak_bytes=peaks,
         server_peak_bytes=server,
         forwards=forwards,
@@ -183,7 +189,7 @@ class _Tracer:
         self._signatures = dict(zip(range(1, len(costs) + 1), block_signatures(traced), strict=True))
         self._costs = costs
         self._of_blocks = ComposedPeaks(traced, scenario)
-        self._server_known: dict[tuple[Asks, LossProbes | None, int], dict[int, int]] = {}
+        self._server_known: dict[tuple[Asks, LossProbes | None, int, int], dict[int, int]] = {}
         self._cuts = cuts
         self._moves = any(group.memory_trace is not None for group in scenario.clients)
         self.falls: dict[Choice, tuple[FallOrder, ...]] = {}
@@ -228,13 +234,7 @@ class _Tracer:
                     gaps[choice] = level.gap
         return peaks
 
-    def with_overlap(
-        self,
-        peaks: dict[Choice, int],
-        mode: str,
-        forwards: dict[Choice, tuple[int, ...]],
-        gaps: dict[Choice, float],
-    ) -> dict[Choice, int]:
+    def with_overlap(self, peaks: dict[Choice, int], mode: str, trains: Sequence[bool]) -> dict[Choice, int]:
         """Offer the choices of a mode at every staleness that the scenario lists, where its steps can overlap.
 
         That is where a server part answers, and the client has something to train.
@@ -242,7 +242,6 @@ class _Tracer:
         overlap = self._scenario.training.overlap
         if overlap.most == 0 or overlap.gradient not in MODES[mode].overlaps:
             return peaks
-        trains = [any(cost.num_trainable for cost in self._costs[:cut]) for cut in range(len(self._costs) + 1)]
         able = [c for c in peaks if c.mode == mode and c.cut < len(self._costs) and trains[c.cut]]
         found = {c: size for c, size in peaks.items() if c not in able or 0 in overlap.staleness}
         orders: dict[str, list[int]] = {}
@@ -255,13 +254,16 @@ class _Tracer:
                     return client_memory(self._traced, self._scenario, cut, mode, recompute, staleness)
 
                 for cut, size in self._traced_at(cuts, memory).items():
-                    choice, waits = Choice(cut, mode, recompute, staleness), Choice(cut, mode, recompute)
-                    found[choice] = size
-                    if waits in forwards:
-                        forwards[choice] = forwards[waits]
-                    if waits in gaps:
-                        gaps[choice] = gaps[waits]
+                    found[Choice(cut, mode, recompute, staleness)] = size
         return found
+
+    def peaks_in_parts(self, mode: str, cuts: Sequence[int], recompute: str, micro_batches: int) -> dict[int, int]:
+        """Client peaks of a mode, in a recompute order, with batches in parts."""
+
+        def memory(cut: int) -> MemoryBreakdown:
+            return client_memory(self._traced, self._scenario, cut, mode, recompute, micro_batches=micro_batches)
+
+        return self._traced_at(cuts, memory)
 
     def peaks_with_head(self, mode: str, cuts: Sequence[int], recompute: str, head_blocks: int) -> dict[int, int]:
         """Client peaks of a mode, in a recompute order, with the head on the client."""
@@ -271,16 +273,18 @@ class _Tracer:
 
         return self._traced_at(cuts, memory)
 
-    def server_peaks(self, cuts: Sequence[int], mode: str, head_blocks: int = 0) -> dict[int, int]:
+    def server_peaks(self, cuts: Sequence[int], mode: str, head_blocks: int, micro_batches: int) -> dict[int, int]:
         """Peaks of the server copy; modes that ask the same of the server share them."""
         probes = MODES[mode].probes(self._scenario.training.zeroth_order, on_device=False)
-        known = self._server_known.setdefault((MODES[mode].asks, probes, head_blocks), {})
+        known = self._server_known.setdefault((MODES[mode].asks, probes, head_blocks, micro_batches), {})
 
         def from_blocks(cut: int) -> int | None:
-            return None if head_blocks else self._of_blocks.server_peak_bytes(cut, mode)
+            return None if head_blocks or micro_batches > 1 else self._of_blocks.server_peak_bytes(cut, mode)
 
         def memory(cut: int) -> MemoryBreakdown:
-            return server_memory(self._traced, self._scenario, cut, mode, head_blocks=head_blocks)
+            return server_memory(
+                self._traced, self._scenario, cut, mode, head_blocks=head_blocks, micro_batches=micro_batches
+            )
 
         known |= self._peaks([cut for cut in cuts if cut not in known], from_blocks, memory)
         return {cut: known[cut] for cut in cuts}

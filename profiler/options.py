@@ -17,9 +17,8 @@ from hybridsplit.profiler.cache import load_profile, profile_key, save_profile
 from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.data_check import check_data
-from hybridsplit.profiler.device_rows import clock_of, cuda_memory, device_rows
+from hybridsplit.profiler.device_rows import clock_of, clocks_of, cuda_memory, device_rows
 from hybridsplit.profiler.ladders import with_ladders
-from hybridsplit.profiler.mode_costs import block_seconds
 from hybridsplit.profiler.profiles import ModelProfile, OnProgress
 from hybridsplit.profiler.roofline import check_can_train
 from hybridsplit.profiler.target_gain import with_gains
@@ -27,6 +26,7 @@ from hybridsplit.scenarios.contracts.modes import Mode
 from hybridsplit.scenarios.contracts.option_rows import OptionRows
 from hybridsplit.scenarios.contracts.options import GAP_COLUMN, LADDER_COLUMNS, OPTION_COLUMNS, OptionTable
 from hybridsplit.scenarios.contracts.three_part import HEAD_COLUMNS
+from hybridsplit.scenarios.contracts.updates import UPDATE_COLUMNS
 from hybridsplit.scenarios.devices import Device, find_device
 from hybridsplit.scenarios.schema import Client, Scenario, Server
 
@@ -45,16 +45,14 @@ def build_options(scenario: Scenario, profile: ModelProfile) -> OptionTable:
         If a device is unknown, cannot train, or lacks a figure, or a client's data hold no batch at all.
     """
     server_clock = clock_of(server_device(scenario.server, scenario))
-    on_server = {
-        size: block_seconds(server_clock, of.costs, is_server=True) for size, of in profile.by_batch_size.items()
-    }
+    on_server = {size: clocks_of(server_clock, of, is_server=True) for size, of in profile.by_batch_size.items()}
     by_device: dict[str, pd.DataFrame] = {}
     for position, group in enumerate(scenario.clients):
         if group.device not in by_device:
             where = f"clients.{position}.device"
             device = find_device(group.device, scenario.devices, where)
             check_can_train(device, where)
-            by_size = [device_rows(scenario, profile, size, device, clock) for size, clock in on_server.items()]
+            by_size = [device_rows(scenario, profile, size, device, clocks) for size, clocks in on_server.items()]
             by_device[group.device] = pd.concat(by_size, ignore_index=True)
     sizes = _batch_sizes(scenario)
     alike: dict[tuple[str, tuple[int, ...]], list[Client]] = {}
@@ -145,7 +143,8 @@ def _client_rows(
 def _typed(kinds: pd.DataFrame, memory: Mapping[str, MemoryTrace]) -> pd.DataFrame:
     """Return the columns that rows of an option table have, but those that stand once a client."""
     of_head = HEAD_COLUMNS if "head_compute_s" in kinds else {}
-    columns = {**OPTION_COLUMNS, **of_head, **(LADDER_COLUMNS if memory else {})}
+    of_updates = UPDATE_COLUMNS if "client_update_s" in kinds else {}
+    columns = {**OPTION_COLUMNS, **of_head, **of_updates, **(LADDER_COLUMNS if memory else {})}
     of_kinds = {name: dtype for name, dtype in columns.items() if name not in ("client", "data_weight")}
     with_gap = [GAP_COLUMN] if (kinds[GAP_COLUMN] > 0).any() else []
     return kinds[[*of_kinds, *with_gap]].astype(of_kinds)
@@ -154,7 +153,7 @@ def _typed(kinds: pd.DataFrame, memory: Mapping[str, MemoryTrace]) -> pd.DataFra
 def _within(rows: pd.DataFrame, budget_bytes: int, least_bytes: int) -> pd.DataFrame:
     """Rows that are of use within a memory budget, of which there is always the least, or would be with more of it."""
     fits = rows["client_peak_bytes"] <= least_bytes
-    place = pd.MultiIndex.from_frame(rows[["cut", "batch_size", "staleness", "head_blocks"]])
+    place = pd.MultiIndex.from_frame(rows[["cut", "batch_size", "staleness", "head_blocks", "micro_batches"]])
     plain = place[fits & (rows["mode"] == Mode.FO)]
     # Without recomputation it is ``fo`` in less memory: of use only where ``fo`` does not fit.
     needless = ~rows["recomputes"] & place.isin(plain)

@@ -16,7 +16,7 @@ OnProgress = Callable[[str, float], None]
 
 
 class Choice(NamedTuple):
-    """A cut, a mode, an order of recomputing, how far steps overlap, which steps send, and the client's head blocks."""
+    """A cut, a mode, a recompute order, how far steps overlap, which steps send, head blocks and micro-batches."""
 
     cut: int
     mode: str
@@ -24,6 +24,7 @@ class Choice(NamedTuple):
     staleness: int = 0
     upload_every: int = 1
     head_blocks: int = 0
+    micro_batches: int = 1
 
 
 class FallOrder(NamedTuple):
@@ -59,7 +60,7 @@ class BatchProfile:
     client_peak_bytes
         Client peak of live tensor bytes by choice; its keys are the choices that exist.
     server_peak_bytes
-        Peak of a client's server copy by cut, mode and number of head blocks.
+        Peak of a client's server copy by cut, mode and numbers of head blocks and of micro-batches.
     forwards
         How often each block below the cut runs forward, for choices that recompute.
     label_bytes, mask_bytes, row_id_bytes
@@ -74,13 +75,15 @@ class BatchProfile:
         Costs of the auxiliary head behind each block but the last; empty where no mode has one.
     recompute_gaps
         Forward work of an order above a lower bound, relative, for choices on chains too deep for the exact programme.
+    costs_of_parts
+        Per block, of one micro-batch, by the number of them that are on offer.
     """
 
     smashed_bytes: tuple[int, ...]
     cuts: tuple[int, ...]
     costs: tuple[BlockCost, ...]
     client_peak_bytes: dict[Choice, int]
-    server_peak_bytes: dict[tuple[int, str, int], int]
+    server_peak_bytes: dict[tuple[int, str, int, int], int]
     forwards: dict[Choice, tuple[int, ...]]
     label_bytes: int
     mask_bytes: int
@@ -90,6 +93,7 @@ class BatchProfile:
     falls: dict[Choice, tuple[FallOrder, ...]] = field(default_factory=dict)
     recompute_gaps: dict[Choice, float] = field(default_factory=dict)
     heads: tuple[BlockCost, ...] = ()
+    costs_of_parts: dict[int, tuple[BlockCost, ...]] = field(default_factory=dict)
 
     @property
     def num_blocks(self) -> int:

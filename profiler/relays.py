@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from torch import nn
 
 from hybridsplit.profiler.compute import block_costs
 from hybridsplit.profiler.costs import BlockCost
 from hybridsplit.profiler.data_check import check_data
 from hybridsplit.profiler.device_rows import clock_of
 from hybridsplit.profiler.memory.blocks import ChainMemory, chain_memory
+from hybridsplit.profiler.micro_batches import check_statistics
 from hybridsplit.profiler.mode_costs import Clock, block_seconds
 from hybridsplit.profiler.models import TracedModel, block_graph, smashed_bytes, traced_model, with_batch_size
 from hybridsplit.profiler.profiles import OnProgress
 from hybridsplit.profiler.roofline import check_can_train
 from hybridsplit.scenarios.contracts.relay_costs import IntArray, MicroBatchCosts, RelayCosts
 from hybridsplit.scenarios.devices import find_device
-from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.relays.loading import single_cut
 from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.scenarios.schema import Scenario
@@ -50,7 +49,8 @@ def relay_costs(scenario: RelayScenario, on_progress: OnProgress = lambda what, 
     check_data(base, None, on_progress)
     on_progress("loading PyTorch, and tracing blocks", 0.0)
     traced = traced_model(base)
-    _check_statistics(traced, scenario)
+    if scenario.trains:
+        check_statistics(traced, "training.micro_batches", scenario.training.micro_batches)
     numbers = sorted(scenario.training.micro_batches)
     by_number: dict[int, MicroBatchCosts] = {}
     for position, number in enumerate(numbers):
@@ -90,19 +90,6 @@ def _clocks(scenario: RelayScenario) -> dict[str, Clock]:
         check_can_train(device, where)
         clocks[name] = clock_of(device)
     return clocks
-
-
-def _check_statistics(traced: TracedModel, scenario: RelayScenario) -> None:
-    """Refuse micro-batches where a layer takes statistics over its batch: over a part of it they are others."""
-    several = [number for number in scenario.training.micro_batches if number > 1]
-    if not scenario.trains or not several:
-        return
-    for position, block in enumerate(traced.model.whole.ordered(), start=1):
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in block.modules()):
-            raise ScenarioError(
-                f"training.micro_batches: found {several[0]}, and block {position} ({block.kind}) has BatchNorm, whose "
-                "statistics over a micro-batch are not those of the batch: use micro_batches: [1], or another model"
-            )
 
 
 def _micro_batch(traced: TracedModel, base: Scenario, clocks: dict[str, Clock], *, trains: bool) -> MicroBatchCosts:

@@ -53,38 +53,44 @@ def disagreements(document: Mapping[str, Any]) -> list[str]:
 
 
 def _of_overlap(document: Mapping[str, Any], groups: object) -> Iterator[str]:
-    """Refuse what cannot go with steps that overlap."""
-    listed = _staleness(document.get("training"))
-    if not listed:
+    """Refuse what cannot go with work that overlaps."""
+    if not (lists := _overlaps(document.get("training"))):
         return
-    named = "training.overlap.staleness lists " + ", ".join(map(str, listed))
+    named = " and ".join(f"training.overlap.{key} lists {', '.join(map(str, listed))}" for key, listed in lists.items())
+    without = " and ".join(f"{key}: [{_NO_OVERLAP[key]}]" for key in lists)
     if _text(document, "objective", "late") == "skip":
-        yield f"objective.late: found 'skip' while {named}; use late: wait, or staleness: [0]"
+        yield f"objective.late: found 'skip' while {named}; use late: wait, or {without}"
     if _text(document, "objective", "links") == "recorded":
         yield (
-            f"objective.links: found 'recorded' while {named}; plans are chosen over recordings for clients that wait "
-            "for every gradient only: use links: nominal, or staleness: [0]"
+            f"objective.links: found 'recorded' while {named}; plans are chosen over recordings for clients that do "
+            f"one thing after another only: use links: nominal, or {without}"
         )
     if _text(document, "objective", "minimise") == "time-to-target":
         yield (
-            f"objective.minimise: found 'time-to-target' while {named}; pilot runs say nothing about gradients that "
-            "come late: minimise time-to-progress, or use staleness: [0]"
+            f"objective.minimise: found 'time-to-target' while {named}; pilot runs say nothing about steps that "
+            f"overlap: minimise time-to-progress, or use {without}"
         )
     for index, group in enumerate(groups if isinstance(groups, Sequence) and not isinstance(groups, str) else ()):
         if isinstance(group, Mapping) and group.get("memory_trace") is not None:
             yield (
                 f"clients.{index}.memory_trace: is given while {named}; the orders that memory over time chooses from "
-                "are those of steps that wait for their gradient: remove the recording, or use staleness: [0]"
+                f"are those of steps that wait for their gradient: remove the recording, or use {without}"
             )
 
 
-def _staleness(training: object) -> Sequence[object]:
-    """Return the staleness that a training section lists, where some is above zero."""
+_NO_OVERLAP: Mapping[str, int] = {"staleness": 0, "micro_batches": 1}
+"""Keys of ``training.overlap``, and what each is where nothing overlaps."""
+
+
+def _overlaps(training: object) -> dict[str, Sequence[object]]:
+    """Return by key what a training section lists, where some of it overlaps."""
     overlap = training.get("overlap") if isinstance(training, Mapping) else None
-    listed = overlap.get("staleness") if isinstance(overlap, Mapping) else None
-    if not isinstance(listed, Sequence) or not any(isinstance(one, int) and one > 0 for one in listed):
-        return ()
-    return listed
+    found: dict[str, Sequence[object]] = {}
+    for key, without in _NO_OVERLAP.items():
+        listed = overlap.get(key) if isinstance(overlap, Mapping) else None
+        if isinstance(listed, Sequence) and any(isinstance(one, int) and one > without for one in listed):
+            found[key] = listed
+    return found
 
 
 def _of_band(radio: object, groups: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[str]:
@@ -110,10 +116,10 @@ def _of_replanning(document: Mapping[str, Any]) -> Iterator[str]:
     beside = "training.replanning: found a policy that changes the plan, with"
     if _text(document, "objective", "late") == "skip":
         yield (f"{beside} objective.late 'skip': a deadline is chosen for one plan; use late: wait, or policy: static")
-    if _staleness(training):
+    if lists := _overlaps(training):
+        without = " and ".join(f"{key}: [{_NO_OVERLAP[key]}]" for key in lists)
         yield (
-            f"{beside} training.overlap, whose gradients under way belong to one cut; use staleness: [0], or policy: "
-            "static"
+            f"{beside} training.overlap, whose gradients under way belong to one cut; use {without}, or policy: static"
         )
     if _text(document, "objective", "minimise") == "energy":
         yield f"{beside} objective.minimise 'energy', which no link changes; use policy: static"

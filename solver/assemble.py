@@ -21,6 +21,7 @@ from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan, PlanStatus
 from hybridsplit.scenarios.contracts.prices import Marginal, Prices
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.contracts.three_part import HeadCosts
+from hybridsplit.scenarios.contracts.updates import UpdateCosts
 from hybridsplit.scenarios.errors import InfeasibleError
 from hybridsplit.scenarios.units import format_seconds
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
@@ -190,7 +191,7 @@ def _client_plans(
         table = table.assign(gain=problem.gain[rows])
     else:
         table = table.drop(columns=[name for name in TARGET_COLUMNS if name in table])
-    ahead = problem.staleness[rows] > 0
+    ahead = problem.overlaps[rows]
     on_the_way_s = propagation_s(table, problem.client_index[rows], problem.clients, problem.scenario)
     alone_s = work.latency_s(np.where(own[:, None] & np.array([True, True, False]), 1.0, shares))
     overlapped_s = np.where(ahead, np.maximum(alone_s - timing.latency_s, 0.0), -1.0)
@@ -289,6 +290,7 @@ def _client_plan(
         model_upload_bytes=row["model_upload_bytes"],
         model_download_bytes=row["model_download_bytes"],
         **head._asdict(),
+        **UpdateCosts.of_row(row)._asdict(),
         client_peak_bytes=row["client_peak_bytes"],
         memory_budget_bytes=row["memory_budget_bytes"],
         server_state_bytes=row["server_state_bytes"],

@@ -103,7 +103,7 @@ def make_plan(
     timing = timing_of(problem, proposal.rows, solution.shares, schedule)
     # Nothing is known of savings where batches overlap, where none are claimed, or where they would take too long.
     is_valued = chosen.claims_optimality and not effort.is_over and problem.num_clients <= _VALUED_CLIENTS
-    if is_valued and not problem.staleness.any():
+    if is_valued and not problem.overlaps.any():
         found = counterfactuals(problem, proposal.rows, solution, schedule)
     else:
         found = no_counterfactuals(problem)
@@ -144,10 +144,10 @@ def _reasons(
 
 def _proposal(strategy: Strategy, problem: PlanningProblem, effort: Effort) -> Proposal:
     """Let a strategy choose; of steps that overlap only those know that search for the best plan of all."""
-    if strategy.claims_optimality or not problem.staleness.any():
+    if strategy.claims_optimality or not problem.overlaps.any():
         return strategy.propose(problem, effort)
-    what = "that waits for every gradient: add 0 to training.overlap.staleness"
-    require_everybody(problem, problem.staleness == 0, strategy.name, what)
+    what = "that waits for every gradient of whole batches: add 0 to training.overlap.staleness, 1 to micro_batches"
+    require_everybody(problem, ~problem.overlaps, strategy.name, what)
     waiting, places = without_overlap(problem)
     proposal = strategy.propose(waiting, dataclasses.replace(effort, incumbent_rows=None))
     return dataclasses.replace(proposal, rows=places[proposal.rows], bounds=None)

@@ -131,6 +131,11 @@ class ReportData:
         return self.scenario.training.overlap.most > 0
 
     @property
+    def offers_micro_batches(self) -> bool:
+        """Whether batches could be trained in parts."""
+        return self.scenario.training.overlap.most_micro_batches > 1
+
+    @property
     def offers_seldom_uploads(self) -> bool:
         """Whether clients with a loss of their own could send smashed data in some steps only."""
         return max(self.scenario.training.local_loss.upload_every) > 1

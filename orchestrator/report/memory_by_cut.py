@@ -151,9 +151,10 @@ def _hover(row: dict[Hashable, Any], *, names_batch: bool) -> str:
     kept = f", {inputs} kept" if inputs else ""
     batch = f", batch {row['batch_size']}" if names_batch else ""
     head = f", head of {row['head_blocks']}" if row["head_blocks"] else ""
+    parts = f", {row['micro_batches']} micro-batches" if row["micro_batches"] > 1 else ""
     compute = f"compute {format_seconds(row['client_compute_s'])} a round on {html.escape(row['device'])}"
     peak = f"peak {format_bytes(row['client_peak_bytes'])}"
-    return f"cut {row['cut']}, {row['mode']}{batch}{kept}{head}<br>{peak}<br>{compute}"
+    return f"cut {row['cut']}, {row['mode']}{batch}{kept}{head}{parts}<br>{peak}<br>{compute}"
 
 
 def _budgets(table: pd.DataFrame) -> list[tuple[int, str]]:

@@ -54,7 +54,7 @@ def render_report(data: ReportData) -> str:
         **dict.fromkeys(HEAD_PHASES, any(client.head_blocks for client in data.plan.clients)),
         Phase.PROPAGATION: _delays(data),
         Phase.MEMORY: any(client.levels for client in data.plan.clients),
-        Phase.OVERLAPPED: any(client.staleness for client in data.plan.clients),
+        Phase.OVERLAPPED: any(client.overlaps for client in data.plan.clients),
         Phase.ABANDONED: data.plan.deadline_s is not None or _may_leave(data),
     }
     phases = [phase for phase in ROUND_ORDER if occurs.get(phase, True)]

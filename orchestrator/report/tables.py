@@ -38,6 +38,7 @@ def plan_table(data: ReportData) -> Table:
         *([Column("Steps ahead", is_number=True)] if data.offers_overlap else []),
         *([Column("Sends every", is_number=True)] if data.offers_seldom_uploads else []),
         *([Column("Head blocks", is_number=True)] if data.offers_heads else []),
+        *([Column("Micro-batches", is_number=True)] if data.offers_micro_batches else []),
         *(Column(name, is_number=True, group=_group(data)) for name, _ in _SHARES),
         Column("Latency", is_number=True),
         Column("Peak of budget", is_number=True),
@@ -75,6 +76,7 @@ def _plan_row(data: ReportData, bunch: Bunch, clients: tuple[ClientPlan, ...]) -
         *([Cell(str(first.staleness), value=first.staleness)] if data.offers_overlap else []),
         *([Cell(str(first.upload_every), value=first.upload_every)] if data.offers_seldom_uploads else []),
         *([Cell(str(first.head_blocks), value=first.head_blocks)] if data.offers_heads else []),
+        *([Cell(str(first.micro_batches), value=first.micro_batches)] if data.offers_micro_batches else []),
         *_shares_or_waits(data.plan, clients),
         Cell(
             format_seconds(slowest.latency_s),
@@ -147,6 +149,7 @@ def client_list(data: ReportData) -> Table:
     ahead = ("Steps ahead",) if data.offers_overlap else ()
     seldom = ("Sends every",) if data.offers_seldom_uploads else ()
     head = ("Head blocks",) if data.offers_heads else ()
+    parts = ("Micro-batches",) if data.offers_micro_batches else ()
     labels = (
         "Cut",
         "Mode",
@@ -154,6 +157,7 @@ def client_list(data: ReportData) -> Table:
         *ahead,
         *seldom,
         *head,
+        *parts,
         "Uplink",
         "Downlink",
         "Server",
@@ -171,6 +175,7 @@ def client_list(data: ReportData) -> Table:
             *([Cell(str(client.staleness), client.staleness)] if data.offers_overlap else []),
             *([Cell(str(client.upload_every), client.upload_every)] if data.offers_seldom_uploads else []),
             *([Cell(str(client.head_blocks), client.head_blocks)] if data.offers_heads else []),
+            *([Cell(str(client.micro_batches), client.micro_batches)] if data.offers_micro_batches else []),
             *_shares_or_waits(data.plan, (client,)),
             Cell(format_seconds(client.latency_s), client.latency_s),
             Cell(format_bytes(client.client_peak_bytes), client.client_peak_bytes),

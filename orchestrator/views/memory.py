@@ -34,18 +34,19 @@ def explain_memory(scenario: Scenario, options: OptionTable) -> dict[str, Memory
         for device in reversed(options.table["device"].unique().tolist())
     }
     rows = options.table[(options.table["cut"] == cut) & (options.table["batch_size"] == batch_size)]
-    rows = rows[rows["recompute"] != LADDER].drop_duplicates(["mode", "recompute", "head_blocks"])
+    rows = rows[rows["recompute"] != LADDER].drop_duplicates(["mode", "recompute", "head_blocks", "micro_batches"])
     found: dict[str, MemoryBreakdown] = {}
     for cuda, device in reversed(models.items()):
         where = f" on {device}" if len(models) > 1 or cuda is not None else ""
-        for (mode, head), of_mode in rows.groupby(["mode", "head_blocks"], sort=False):
-            head_blocks = int(str(head))
+        for (mode, *kind), of_mode in rows.groupby(["mode", "head_blocks", "micro_batches"], sort=False):
+            head_blocks, parts = (int(str(number)) for number in kind)
             beside = f", head of {head_blocks}" if head_blocks else ""
+            beside += f", {parts} micro-batches" if parts > 1 else ""
             levels = of_mode.sort_values("client_peak_bytes", ascending=False)["recompute"]
             for recompute in dict.fromkeys((levels.iloc[0], levels.iloc[-1])):
                 kept = f", {most_kept_inputs(parse_order(recompute))} inputs kept" if recompute else ""
                 breakdown = client_memory(
-                    traced, scenario, cut, str(mode), recompute, cuda=cuda, head_blocks=head_blocks
+                    traced, scenario, cut, str(mode), recompute, cuda=cuda, head_blocks=head_blocks, micro_batches=parts
                 )
                 found[f"cut {cut} {mode}{kept}{beside}{batch}{where}"] = breakdown
     return found

@@ -19,6 +19,8 @@ from hybridsplit.scenarios.units import format_bytes, format_seconds
 
 _CHART_ROWS = 14
 _MOST_COLUMNS = 60
+_CHOICES = ("batch_size", "head_blocks", "micro_batches")
+"""What peaks and costs of a mode are shown apart by."""
 _MOST_KINDS = 24
 
 
@@ -63,6 +65,8 @@ def fits_table(options: OptionTable, local_steps: int | None = None) -> Table:
     batch = ("batch",) if chooses_batch else ()
     has_heads = options.varies("head_blocks")
     head = ("head",) if has_heads else ()
+    has_parts = options.varies("micro_batches")
+    parts = ("parts",) if has_parts else ()
     table = _table(
         "What fits, by kind of client and mode",
         (
@@ -71,6 +75,7 @@ def fits_table(options: OptionTable, local_steps: int | None = None) -> Table:
             "mode",
             *batch,
             *head,
+            *parts,
             "deepest cut",
             "peak",
             "of budget",
@@ -82,9 +87,9 @@ def fits_table(options: OptionTable, local_steps: int | None = None) -> Table:
     kinds = by_group(options)
     for label, device, rows in kinds[:_MOST_KINDS]:
         name, kind = escape(label), device
-        for (mode, batch_size, head_blocks), of_mode in rows.groupby(["mode", "batch_size", "head_blocks"], sort=False):
+        for (mode, *choices), of_mode in rows.groupby(["mode", *_CHOICES], sort=False):
             best = deepest_fitting(of_mode)
-            same = (rows["batch_size"] == batch_size) & (rows["head_blocks"] == head_blocks)
+            same = (rows[[*_CHOICES]] == choices).all(axis=1)
             plain = rows[(rows["mode"] == Mode.FO) & same]
             budget_bytes = int(of_mode["memory_budget_bytes"].iloc[0])
             if best is None and MODES[str(mode)].has_recompute_orders and deepest_fitting(plain) is not None:
@@ -103,7 +108,8 @@ def fits_table(options: OptionTable, local_steps: int | None = None) -> Table:
                     format_seconds(best["client_compute_s"] / (local_steps or 1)),
                     format_bytes(best["uplink_bytes"] + best["downlink_bytes"]),
                 ]
-            chosen = [*([str(batch_size)] if chooses_batch else []), *([str(head_blocks)] if has_heads else [])]
+            named = zip(choices, (chooses_batch, has_heads, has_parts), strict=True)
+            chosen = [str(choice) for choice, is_named in named if is_named]
             table.add_row(name, kind, str(mode), *chosen, *cells)
             name, kind = "", ""
     if len(kinds) > _MOST_KINDS:

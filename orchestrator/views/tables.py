@@ -14,6 +14,13 @@ from hybridsplit.orchestrator import plan_words as words
 from hybridsplit.orchestrator.ledger_sums import LedgerSums
 from hybridsplit.orchestrator.memory_words import ladder_line
 from hybridsplit.orchestrator.views.fitting import FittingTable
+from hybridsplit.orchestrator.views.offers import (
+    offers_batch_sizes,
+    offers_heads,
+    offers_micro_batches,
+    offers_overlap,
+    offers_seldom_uploads,
+)
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
@@ -60,6 +67,9 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
     has_heads = offers_heads(plan)
     if has_heads:
         table.add_column("head", justify="right", no_wrap=True)
+    has_parts = offers_micro_batches(plan)
+    if has_parts:
+        table.add_column("parts", justify="right", no_wrap=True)
     has_shares = not plan.serves_one_at_a_time
     table.add_column("up/down/srv %" if has_shares else "waits", justify="right", no_wrap=True)
     table.add_column("latency", justify="right", no_wrap=True)
@@ -79,6 +89,7 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
             *([str(client.staleness)] if goes_ahead else []),
             *([str(client.upload_every)] if sends_seldom else []),
             *([str(client.head_blocks)] if has_heads else []),
+            *([str(client.micro_batches)] if has_parts else []),
             _shares(client) if has_shares else format_seconds(math.fsum(client.waiting_s.values())),
             format_seconds(client.latency_s),
             format_bytes_of(client.client_peak_bytes, client.memory_budget_bytes),
@@ -88,28 +99,6 @@ def plan_table(plan: Plan, *, shortens: bool = True) -> Table:
         table.caption = f"and {len(rows) - most_rows:,} rows more: --all prints every client, --out writes them"
         table.caption_justify = "left"
     return table
-
-
-def offers_batch_sizes(plan: Plan) -> bool:
-    """Whether the plan's scenario lets the planner choose among batch sizes."""
-    training = plan.scenario["training"]
-    return bool({*training.get("batch_sizes", ())} - {training["batch_size"]})
-
-
-def offers_overlap(plan: Plan) -> bool:
-    """Whether the plan's scenario lets clients go ahead of their gradients."""
-    return any(plan.scenario["training"]["overlap"]["staleness"])
-
-
-def offers_seldom_uploads(plan: Plan) -> bool:
-    """Whether the plan's scenario lets clients with a loss of their own send smashed data in some steps only."""
-    return any(every > 1 for every in plan.scenario["training"].get("local_loss", {}).get("upload_every", ()))
-
-
-def offers_heads(plan: Plan) -> bool:
-    """Whether the plan's scenario lets clients have the last blocks, with the loss, as well."""
-    listed = plan.scenario["training"].get("head_blocks", 0)
-    return any(listed) if isinstance(listed, list | tuple) else listed > 0
 
 
 def worth_line(plan: Plan) -> str:

@@ -17,13 +17,15 @@ from hybridsplit.profiler.memory.trace import MemoryTrace
 from hybridsplit.profiler.models import TracedModel
 from hybridsplit.profiler.profiles import Choice
 from hybridsplit.profiler.shapes import shapes_only
-from hybridsplit.runtime.estimators import make_estimator
+from hybridsplit.runtime.estimators import GradientEstimator, make_estimator
+from hybridsplit.runtime.estimators.micro_batches import MicroBatchSteps, in_micro_batches
 from hybridsplit.runtime.estimators.overlapping import overlapping
 from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.session.ahead import MEASURED_STEPS, AheadOfGradients
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.session.steps import run_step
 from hybridsplit.runtime.split.link import Batch, ServerLink
+from hybridsplit.runtime.split.micro_batches import parts_of
 from hybridsplit.runtime.split.parts import Part
 from hybridsplit.scenarios.errors import ProfileError
 from hybridsplit.scenarios.modes import MODES, Asks
@@ -95,6 +97,7 @@ def client_memory(
     cuda: CudaMemory | None = None,
     *,
     head_blocks: int = 0,
+    micro_batches: int = 1,
 ) -> MemoryBreakdown:
     """Predict the peak memory of a client part, and of the head where it is on the client too.
 
@@ -108,7 +111,7 @@ def client_memory(
         The option.
     cuda
         The CUDA device that is meant; None for live tensor bytes, as a run on a CPU measures them.
-    head_blocks
+    head_blocks, micro_batches
         Part of the option.
 
     Raises
@@ -117,7 +120,7 @@ def client_memory(
         If the mode cannot be traced on this model.
     """
     part = traced.model.client_part(cut, mode)
-    choice = Choice(cut, mode, recompute, staleness, head_blocks=head_blocks)
+    choice = Choice(cut, mode, recompute, staleness, head_blocks=head_blocks, micro_batches=micro_batches)
     return _traced(part, traced, scenario, choice, cuda).breakdown()
 
 
@@ -165,8 +168,12 @@ def _traced(
                     return trace
                 for one in held:
                     _hold(trace, one, traced.batch)
+                whole_or_parts: GradientEstimator | MicroBatchSteps = estimator
+                if choice.micro_batches > 1:
+                    task = scenario.model.loss_kind
+                    whole_or_parts = in_micro_batches(estimator, mode, choice.micro_batches, task)
                 for step in range(min(MEASURED_STEPS, training.local_steps)):
-                    run_step(estimator, copy.copy(traced.batch), link, NoiseKey(0, "client", "", 0, step), trace)
+                    run_step(whole_or_parts, copy.copy(traced.batch), link, NoiseKey(0, "client", "", 0, step), trace)
         except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
             raise _untraceable(cut, mode, error) from error
         finally:
@@ -202,6 +209,7 @@ def server_memory(
     cuda: CudaMemory | None = None,
     *,
     head_blocks: int = 0,
+    micro_batches: int = 1,
 ) -> MemoryBreakdown:
     """Predict the peak memory of one client's server copy; nothing at the last cut.
 
@@ -215,8 +223,8 @@ def server_memory(
         The option: an exact or projecting client asks for λ, a probing one for losses.
     cuda
         The CUDA device that is meant; None for live tensor bytes.
-    head_blocks
-        Part of the option.
+    head_blocks, micro_batches
+        Part of the option; of several micro-batches one is there at a time.
 
     Raises
     ------
@@ -230,21 +238,23 @@ def server_memory(
     below = traced.model.client_part(cut)
     wants_gradient = MODES[mode].asks is Asks.GRADIENT and below.num_trainable > 0
     with shapes_only(kernels, traced.memo):
+        batches = parts_of(traced.batch, micro_batches)
         with torch.no_grad():
-            smashed = below(traced.batch.inputs, traced.batch.mask_BS)
+            smashed = below(batches[0].inputs, batches[0].mask_BS)
         part = traced.model.server_part(cut, head_blocks)
         try:
             with trace.watching(part.parameters()):
                 if head_blocks:
                     return middle_memory(traced, scenario, part, _received(smashed), trace, wants_gradient)
-                server = ServerSide(part, scenario.training, scenario.model.loss_kind)
+                server = ServerSide(part, scenario.training, scenario.model.loss_kind, micro_batches=micro_batches)
                 _hold(trace, part, Batch(_received(smashed), traced.batch.labels, traced.batch.mask_BS))
                 for step in range(min(MEASURED_STEPS, scenario.training.local_steps)):
                     server.begin_step(NoiseKey(0, "client", "", 0, step))
                     anchors = anchors_held(scenario.training.zeroth_order, mode)
-                    held = [_received(smashed) for _ in range(anchors)]
-                    _server_step(trace, server, held, traced.batch, mode, wants_gradient)
-                    del held
+                    for batch in batches:
+                        held = [_received(smashed) for _ in range(anchors)]
+                        _server_step(trace, server, held, batch, mode, wants_gradient)
+                        del held
         except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
             raise _untraceable(cut, mode, error) from error
         finally:

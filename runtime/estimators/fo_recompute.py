@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,22 @@ from hybridsplit.runtime.split.optimizers import NamedOptimizer, OptimizerInBack
 from hybridsplit.runtime.split.parts import Part
 from hybridsplit.scenarios.contracts.recompute import LADDER, Action, check_order, one_input_per_block, parse_order
 from hybridsplit.scenarios.schema import Training
+
+
+@dataclass
+class Exchange:
+    """What a pass hands to the other side, and gets from it; neither is held any longer than that.
+
+    Parameters
+    ----------
+    smashed
+        Smashed data, in the shape of the activation at the cut.
+    gradient
+        λ in the same shape; None where the client trains nothing.
+    """
+
+    smashed: Tensor | None = None
+    gradient: Tensor | None = None
 
 
 class FirstOrderRecompute(GradientEstimator):
@@ -72,10 +89,29 @@ class FirstOrderRecompute(GradientEstimator):
 
         What the order drops then is freed before λ is received.
         """
+        exchange = Exchange()
+        halves = self.halves(batch, exchange)
+        next(halves)
+        assert exchange.smashed is not None
+        exchange.gradient, loss = link.exact(exchange.smashed, batch, wants_gradient=self.trains)
+        exchange.smashed = None
+        next(halves, None)
+        return StepResult(loss)
+
+    def halves(self, batch: Batch, exchange: Exchange) -> Iterator[None]:
+        """Carry out the recompute order up to the exchange, and from there to the end.
+
+        Parameters
+        ----------
+        batch
+            The mini-batch, or a part of it.
+        exchange
+            Has the smashed data at the end of the first half; λ belongs there before the second one.
+        """
         blocks = self.part.ordered()
         kept: dict[int, Tensor] = {}
         graphs: dict[int, tuple[Tensor, Tensor]] = {}
-        here, reached, loss = 1, 0, 0.0
+        here, reached = 1, 0
         x, gradient = batch.inputs, None
         is_sent = False
         for action, index in ((step.action, step.block) for step in self.order):
@@ -83,9 +119,10 @@ class FirstOrderRecompute(GradientEstimator):
                 _drop(index, kept, graphs)
                 continue
             if reached == len(blocks) and not is_sent:
-                gradient, loss = link.exact(x, batch, wants_gradient=self.trains)
                 # Nothing runs on from the last block, so that its output lives on in its graph alone.
-                x, is_sent = batch.inputs, True
+                exchange.smashed, x, is_sent = x, batch.inputs, True
+                yield
+                gradient, exchange.gradient = exchange.gradient, None
             if action is Action.BACKWARD:
                 kept.pop(index, None)
                 gradient = _backward(*graphs.pop(index), gradient)
@@ -108,8 +145,18 @@ class FirstOrderRecompute(GradientEstimator):
             if is_sent and here > len(blocks):
                 x = batch.inputs
         if not is_sent:
-            _, loss = link.exact(x, batch, wants_gradient=self.trains)
-        return StepResult(loss)
+            exchange.smashed = x
+            yield
+
+    def sum_up(self, weights: Sequence[float] = ()) -> None:
+        """Let the next second half be one of several that make one step; see :meth:`OptimizerInBackward.sum_up`.
+
+        Parameters
+        ----------
+        weights
+            Of all of them, with the last.
+        """
+        self._optimizer.sum_up(weights)
 
     def _with_graph(self, block: nn.Module, index: int, x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the block's input, as the leaf of a graph, and its output."""

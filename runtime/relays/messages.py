@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hybridsplit.runtime.split.link import Batch
+from hybridsplit.runtime.split.micro_batches import parts_of
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ Message = Upward | Downward | Swapped
 
 
 def micro_batches_of(batch: Batch, number: int) -> list[Upward]:
-    """Return the equal parts of a batch, in order.
+    """Return the equal parts of a batch as messages, in order.
 
     Parameters
     ----------
@@ -116,15 +117,8 @@ def micro_batches_of(batch: Batch, number: int) -> list[Upward]:
     number
         How many; it divides the batch.
     """
-    size = len(batch.inputs) // number
-    assert size * number == len(batch.inputs), f"{number} micro-batches of {len(batch.inputs)} samples"
-    return [
-        Upward(
-            index, batch.inputs[at : at + size], batch.labels[at : at + size],
-            None if batch.mask_BS is None else batch.mask_BS[at : at + size],
-        )
-        for index, at in enumerate(range(0, len(batch.inputs), size))
-    ]  # fmt: skip
+    parts = enumerate(parts_of(batch, number))
+    return [Upward(index, part.inputs, part.labels, part.mask_BS) for index, part in parts]
 
 
 def _copy(tensor: Tensor) -> Tensor:

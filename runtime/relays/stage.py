@@ -18,8 +18,9 @@ from hybridsplit.runtime.relays.messages import Downward, Swapped, Upward
 from hybridsplit.runtime.relays.sums import GradientSums
 from hybridsplit.runtime.split.link import as_sent
 from hybridsplit.runtime.split.live_bytes import LiveBytes
+from hybridsplit.runtime.split.micro_batches import divide_gradients, loss_of, mean_loss, weight_of
 from hybridsplit.runtime.split.optimizers import OptimizerState, PartOptimizer
-from hybridsplit.runtime.split.parts import Part, task_loss
+from hybridsplit.runtime.split.parts import Part
 from hybridsplit.runtime.split.scalars import host_floats
 from hybridsplit.scenarios.schema import Training
 
@@ -118,7 +119,7 @@ class StageTraining:
         """
         with self._working():
             self.hold(message.h, message.labels, message.mask_BS)
-            weight = self._weight_of(message.labels)
+            weight = 1.0 if self._micro_batches == 1 else weight_of(message.labels, self._task)
             self._weights[message.number] = weight
             x = message.h.detach().requires_grad_() if self._trains_below else message.h
             with torch.set_grad_enabled(self._needs_graph):
@@ -129,11 +130,10 @@ class StageTraining:
                     sent = Upward(message.number, as_sent(h.detach()), message.labels, message.mask_BS)
                     self.sent_bytes += sent.num_bytes
                     return sent
-                # The mean of no label is no number.
-                loss = task_loss(h, message.labels, self._task) if weight > 0.0 else 0.0 * h.sum()
+                loss, weighed = loss_of(h, message.labels, self._task, weight)
                 self._losses[message.number] = host_floats(loss.detach().view(1))[0]
                 if loss.requires_grad:
-                    self._in_flight[message.number] = x, loss if weight in (0.0, 1.0) else weight * loss
+                    self._in_flight[message.number] = x, weighed
         return None
 
     def backward(self, message: Downward) -> Downward:
@@ -194,15 +194,13 @@ class StageTraining:
     def update(self) -> None:
         """End a step: divide the sum of gradients, and let the optimizer take it."""
         with self._working():
-            weight_sum = sum(self._weights[number] for number in sorted(self._weights))
+            weights = [self._weights[number] for number in sorted(self._weights)]
             if self._micro_batches > 1:
-                for parameter in self.part.parameters():
-                    if parameter.grad is not None:
-                        parameter.grad.div_(weight_sum)
+                divide_gradients(self.part.parameters(), weights)
             self._optimizer.step()
             if self._losses:
-                total = sum(self._weights[number] * self._losses[number] for number in sorted(self._losses))
-                self.losses.append(total / weight_sum if self._micro_batches > 1 else self._losses[0])
+                losses = [self._losses[number] for number in sorted(self._losses)]
+                self.losses.append(mean_loss(losses, weights) if self._micro_batches > 1 else losses[0])
         self._weights.clear()
         self._losses.clear()
         self._steps_done += 1
@@ -214,13 +212,6 @@ class StageTraining:
     def load_optimizer_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state that :meth:`optimizer_state` gave; entries of other parts are passed over."""
         self._optimizer.load_state(state)
-
-    def _weight_of(self, labels: Tensor) -> float:
-        """Return the share of a micro-batch's labels that count: padding does not."""
-        if self._micro_batches == 1 or self._task != "causal-lm":
-            return 1.0
-        counted = labels[:, 1:].ne(-100)
-        return int(counted.sum()) / max(1, counted.numel())
 
     @contextmanager
     def _working(self) -> Iterator[None]:

@@ -43,7 +43,7 @@ def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronis
     timed = TimedWork(work)
     usual: dict[int, TimedSteps] = {}
     meetings = work[0].local_steps if synchronise else 1
-    heard = [client for client, item in enumerate(work) if item.trace is not None and item.staleness == 0]
+    heard = [client for client, item in enumerate(work) if item.trace is not None and not item.overlaps]
     recorded = _recorded([work[client] for client in heard], attendance, meetings)
     totals: list[list[RoundTotals]] = [[] for _ in work]
     ends_s: list[float] = []
@@ -51,7 +51,7 @@ def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronis
     for round_index, present in enumerate(attendance.rounds):
         paces: dict[tuple[int, float], _Pace] = {}
         for client, item in enumerate(work):
-            if item.trace is not None and item.staleness == 0:
+            if item.trace is not None and not item.overlaps:
                 continue
             extra_bytes = present.get(item.client_id)
             if extra_bytes is None:
@@ -59,7 +59,7 @@ def walk_apart(work: Sequence[ClientWork], attendance: Attendance, *, synchronis
                 continue
             late_s = item.start_offset_s if round_index == 0 else 0.0
             pace: _Pace
-            if item.staleness > 0:
+            if item.overlaps:
                 pace = _Overlapped(item, item.steps(extra_bytes), now_s, late_s, round_index)
                 paces[-1 - client, late_s] = pace
             else:
@@ -158,9 +158,9 @@ class _Overlapped(_Pace):
         self, work: ClientWork, steps: Sequence[Sequence[Job]], began_s: float, late_s: float, round_index: int
     ) -> None:
         super().__init__(began_s, late_s)
-        self._work, self._passes, self._began_s = work, RoundOfPasses.of(steps), began_s
+        self._work, self._passes, self._began_s = work, RoundOfPasses.of(steps, work.micro_batches), began_s
         self._origin_s = work.trace_origin_s(round_index, began_s)
 
     def walk(self, step: int | None) -> None:
-        """Do all jobs of the round: clients whose steps overlap meet others at its end only."""
+        """Do all jobs of the round: clients whose work overlaps meet others at its end only."""
         self.now_s = walk_round(self._work, self._passes, self.totals, self._began_s, self.now_s, self._origin_s)

@@ -33,8 +33,8 @@ def check_plan(plan: Plan) -> None:
     strangers = len(set(order)) != len(order) or not set(order) <= known
     if strangers or (isinstance(plan.schedule, Turns | Dispatch) and set(order) != known):
         raise ContractError("the plan's schedule does not name its clients once each: make the plan again")
-    if not isinstance(plan.schedule, Simultaneous) and any(client.staleness for client in plan.clients):
-        raise ContractError("the plan has steps that overlap and a schedule without shares: make the plan again")
+    if not isinstance(plan.schedule, Simultaneous) and any(client.overlaps for client in plan.clients):
+        raise ContractError("the plan has work that overlaps and a schedule without shares: make the plan again")
     for name in ("uplink_share", "downlink_share", "server_share"):
         total = _most_at_once(plan, name)
         if total > 1 + _SHARE_TOLERANCE:

@@ -88,10 +88,11 @@ def check_disciplines(
             f"{asked}and training.replanning changes the plan between rounds by the rates that its shares have shown; "
             "needs one plan for all rounds: plan with --set training.replanning.policy=static"
         )
-    if any(client.staleness for client in plan.clients):
+    if any(client.overlaps for client in plan.clients):
         raise UsageError(
-            f"{asked}and clients whose steps overlap, which have a queue of their own at constant shares; needs "
-            "everything by the plan, or a plan without overlap: --set training.overlap.staleness=[0]"
+            f"{asked}and clients whose work overlaps, which have a queue of their own at constant shares; needs "
+            "everything by the plan, or a plan without overlap: --set training.overlap.staleness=[0] --set "
+            "training.overlap.micro_batches=[1]"
         )
     if disciplines.server != "plan" and not any(client.server_compute_s > 0 for client in plan.clients):
         raise UsageError(f"{asked}and a plan whose clients do not use the server; leave the server's discipline out")

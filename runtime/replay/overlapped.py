@@ -1,4 +1,4 @@
-"""Rounds of a client whose steps overlap, as simulated processes: the device, and three queues it feeds and is fed by.
+"""Rounds of a client whose work overlaps, as simulated processes: the device, and three queues it feeds and is fed by.
 
 :mod:`hybridsplit.runtime.replay.passes` gives the same to the last bit without a simulation.
 """

@@ -1,7 +1,8 @@
-"""Rounds of a client whose steps overlap: forward passes go on while the gradients of earlier batches are on their way.
+"""Rounds of a client whose work overlaps: forward passes go on while gradients of what went before are on their way.
 
-The device alternates in a fixed order, ``F_0 ... F_D, B_0, F_{D+1}, B_1, ...``. Uplink, server and downlink each take
-one batch after another at the client's own shares, and what was sent arrives after the delay of its link.
+The device alternates in a fixed order, ``F_0 ... F_D, B_0, F_{D+1}, B_1, ...`` over batches, or ``F_0 ... F_{m-1},
+B_0 ... B_{m-1}`` over the micro-batches of every step. Uplink, server and downlink each take one of them after another
+at the client's own shares, and what was sent arrives after the delay of its link.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hybridsplit.scenarios.contracts.phases import Phase, elapsed_s
 
 
 class Pass(NamedTuple):
-    """The jobs of one batch in order, None for one of nothing: forward, up, server, down, backward."""
+    """The jobs of one batch, or micro-batch, in order, None for one of nothing: forward, up, server, down, backward."""
 
     forward: Job | None
     up: Job | None
@@ -30,30 +31,42 @@ class Pass(NamedTuple):
 
 @dataclass(frozen=True)
 class RoundOfPasses:
-    """A round, batch by batch.
+    """A round, batch by batch or micro-batch by micro-batch.
 
     Parameters
     ----------
     download, upload
         The exchange of the client part; None where there is none.
     passes
-        The batches.
+        The batches, or the micro-batches of all steps.
+    micro_batches
+        How many of them a step has.
     """
 
     download: Job | None
     passes: tuple[Pass, ...]
     upload: Job | None
+    micro_batches: int = 1
 
     @classmethod
-    def of(cls, steps: Sequence[Sequence[Job]]) -> RoundOfPasses:
-        """Sort the jobs of a round, step by step."""
+    def of(cls, steps: Sequence[Sequence[Job]], micro_batches: int = 1) -> RoundOfPasses:
+        """Sort the jobs of a round, step by step, each with so many micro-batches."""
         exchanged = {job.phase: job for step in steps for job in step if job.phase in _EXCHANGES}
-        passes = tuple(_pass_of([job for job in step if job.phase not in _EXCHANGES]) for step in steps)
-        return cls(exchanged.get(Phase.MODEL_DOWNLOAD), passes, exchanged.get(Phase.MODEL_UPLOAD))
+        passes = tuple(
+            _pass_of([job for job in step if job.phase not in _EXCHANGES and job.micro_batch == number])
+            for step in steps
+            for number in range(micro_batches)
+        )
+        return cls(exchanged.get(Phase.MODEL_DOWNLOAD), passes, exchanged.get(Phase.MODEL_UPLOAD), micro_batches)
 
     def device_order(self, staleness: int) -> Iterator[tuple[bool, int]]:
-        """Yield what the device does one after another: whether forward, and which batch."""
-        number = len(self.passes)
+        """Yield what the device does one after another: whether forward, and which batch or micro-batch."""
+        number, parts = len(self.passes), self.micro_batches
+        if parts > 1:
+            for first in range(0, number, parts):
+                yield from ((True, first + part) for part in range(parts))
+                yield from ((False, first + part) for part in range(parts))
+            return
         for position in range(number + staleness):
             if position < number:
                 yield True, position

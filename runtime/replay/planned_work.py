@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ALIKE = attrgetter(
     "client_compute_s", "server_compute_s", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
     "model_download_bytes", "uplink_share", "downlink_share", "upload_every", "head",
+    "micro_batches", "updates",
 )  # fmt: skip
 """What jobs and rates of clients on one link follow from."""
 
@@ -135,6 +136,7 @@ def _work(
         ladder=_ladder(client, scenario_client, met) if client.levels else None,
         memory_windows_s=met.memory_windows_s.get(client.id),
         staleness=client.staleness,
+        micro_batches=client.micro_batches,
     )
 
 

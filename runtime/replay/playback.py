@@ -163,7 +163,7 @@ def timeline_of(
         return _simulated(plan, work, attendance, moment_s, synchronise=False)
     if isinstance(schedule, Simultaneous):
         return walk_apart(work, attendance, synchronise=synchronise)
-    if any(item.staleness for item in work):
+    if any(item.overlaps for item in work):
         return _simulated(plan, work, attendance, moment_s, synchronise=synchronise)
     if isinstance(schedule, Dispatch):
         return walk_by_priority(work, attendance, schedule, synchronise=synchronise, moment_s=moment_s)

@@ -178,10 +178,10 @@ class _Client:
             own = ClientRound(self.environment, self.work, turn, self.priority, totals, origin_s, memory, self.served)
             steps = usual if extra_bytes == 0 else self.work.steps(extra_bytes)
             offset_s = self.work.start_offset_s if round_index == 0 else 0.0
-            if self.work.staleness > 0:
+            if self.work.overlaps:
                 began_s = self.environment.now
                 yield from self._join(own, offset_s)
-                yield from SimulatedRound(own, RoundOfPasses.of(steps)).run(began_s)
+                yield from SimulatedRound(own, RoundOfPasses.of(steps, self.work.micro_batches)).run(began_s)
             elif self.deadline_s is None:
                 yield from self._steps(own, steps, offset_s)
             else:

@@ -53,6 +53,8 @@ class ClientWork:
         As ``windows_s``, of the recorded memory.
     staleness
         Batches that go forward before the client waits for a gradient.
+    micro_batches
+        Parts of a batch, all of which go forward before it does.
     """
 
     client_id: str
@@ -71,6 +73,12 @@ class ClientWork:
     ladder: Ladder | None = None
     memory_windows_s: Sequence[float] | None = None
     staleness: int = 0
+    micro_batches: int = 1
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether several batches, or parts of one, are under way at a time."""
+        return self.staleness > 0 or self.micro_batches > 1
 
     def steps(self, extra_download_bytes: int = 0) -> list[list[Job]]:
         """Return the jobs of every step of a round in which so many bytes come down beyond the plan's."""

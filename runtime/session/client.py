@@ -9,8 +9,9 @@ from time import perf_counter, time
 
 import torch
 
-from hybridsplit.runtime.estimators import StepResult, make_estimator
+from hybridsplit.runtime.estimators import GradientEstimator, StepResult, make_estimator
 from hybridsplit.runtime.estimators.fo_recompute import FirstOrderRecompute
+from hybridsplit.runtime.estimators.micro_batches import MicroBatchSteps, in_micro_batches
 from hybridsplit.runtime.estimators.overlapping import overlapping
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent, ScalarStep
 from hybridsplit.runtime.noise import NoiseKey
@@ -98,10 +99,13 @@ class ClientSession:
         placed = assignment.placement
         self.estimator = make_estimator(placed.mode, part, self._training, placed.recompute, placed.upload_every)
         self._ahead: AheadOfGradients | None = None
-        if assignment.placement.staleness > 0:
-            rule = scenario.training.overlap.gradient
-            steps = overlapping(self.estimator, self._mode.name, assignment.placement.staleness, rule)
-            self._ahead = AheadOfGradients(steps, self._part, assignment.placement.staleness, self._meter)
+        self._steps: GradientEstimator | MicroBatchSteps = self.estimator
+        if placed.staleness > 0:
+            steps = overlapping(self.estimator, placed.mode, placed.staleness, scenario.training.overlap.gradient)
+            self._ahead = AheadOfGradients(steps, self._part, placed.staleness, self._meter)
+        elif placed.micro_batches > 1:
+            task = scenario.model.loss_kind
+            self._steps = in_micro_batches(self.estimator, placed.mode, placed.micro_batches, task)
         self._losses: list[float] = []
         self._scalars: list[ScalarStep] = []
         self._elapsed_s = 0.0
@@ -141,7 +145,7 @@ class ClientSession:
             result = self._ordered_step(step, batch, key)
         else:
             measured = self._meter if step < MEASURED_STEPS else None
-            result = run_step(self.estimator, batch, self._link, key, measured)
+            result = run_step(self._steps, batch, self._link, key, measured)
         self._losses.append(result.loss)
         if result.scalars is not None:
             self._scalars.append(result.scalars.on_server())
@@ -291,7 +295,7 @@ def run_client_round(
         server, head = MiddleServer(above, training), model.head_part(placed.head_blocks)
         link = devices.linked_middle(server)
     else:
-        server = ServerSide(above, training, scenario.model.loss_kind)
+        server = ServerSide(above, training, scenario.model.loss_kind, micro_batches=placed.micro_batches)
         link = devices.linked(server)
     session = ClientSession(
         model.client_part(placed.cut, placed.mode), link, assignment, scenario, round_index,

@@ -16,6 +16,7 @@ from hybridsplit.runtime.estimators.loss_differences import estimate_from_losses
 from hybridsplit.runtime.estimators.scalar_steps import ScalarDescent
 from hybridsplit.runtime.noise import NoiseKey, Perturbed
 from hybridsplit.runtime.split.link import Batch, as_sent
+from hybridsplit.runtime.split.micro_batches import divide_gradients, loss_of, weight_of
 from hybridsplit.runtime.split.optimizers import OptimizerState, PartOptimizer
 from hybridsplit.runtime.split.parts import Part, task_loss
 from hybridsplit.runtime.split.scalars import host_floats
@@ -53,9 +54,19 @@ class ServerSide:
     optimizer
         What becomes of exact gradients; an optimizer of this part alone when None. With one, the part is shared: what
         is not finite is passed over then, and its client gets a loss of NaN, by which it is found.
+    micro_batches
+        Parts that a batch is trained in: so many calls of :meth:`exact` are one step, which the last of them ends.
     """
 
-    def __init__(self, part: Part, training: Training, task: str, optimizer: StepsOnGradients | None = None) -> None:
+    def __init__(
+        self,
+        part: Part,
+        training: Training,
+        task: str,
+        optimizer: StepsOnGradients | None = None,
+        *,
+        micro_batches: int = 1,
+    ) -> None:
         self.part = part
         self.seconds = 0.0
         self._task = task
@@ -70,6 +81,8 @@ class ServerSide:
             self._exact = PartOptimizer(settings, part.trainable(), training.gradient_clip)
         self._key: NoiseKey | None = None
         self._kept: list[Tensor] = []
+        self._micro_batches = micro_batches
+        self._weights: list[float] = []
         part.train(self._estimated is None)
 
     @property
@@ -81,9 +94,10 @@ class ServerSide:
         """Start a step: its directions are known, and no smashed data are kept yet."""
         self._key = replace(key, side="server", distribution=self._settings.distribution, prefix_blocks=0)
         self._kept.clear()
+        self._weights.clear()
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
-        """Train the server part on smashed data.
+        """Train the server part on smashed data, of the whole batch or of the next of its micro-batches.
 
         Parameters
         ----------
@@ -96,7 +110,8 @@ class ServerSide:
 
         Returns
         -------
-        λ = ∂loss/∂h in the shape of ``h`` (None if not wanted), from the parameters before the update, and the loss.
+        λ = ∂loss/∂h in the shape of ``h`` (None if not wanted), from the parameters before the update, and the loss. Of
+        a micro-batch λ is that of its weighed loss, and what it says of the batch is for the client to divide.
 
         Raises
         ------
@@ -104,6 +119,8 @@ class ServerSide:
             If λ is wanted and the server does not back-propagate.
         """
         with self._timed():
+            if self._micro_batches > 1:
+                return self._train_on_part(as_sent(h), batch, wants_gradient=wants_gradient)
             return self._train([as_sent(h)], batch, wants_gradient=wants_gradient)
 
     def probe(self, h: Tensor, batch: Batch, *, keep: bool = False) -> Tensor:
@@ -184,6 +201,26 @@ class ServerSide:
             self._exact.step()
         values = host_floats(torch.stack(losses) if len(losses) > 1 else losses[0].view(1))
         return gradient, sum(values) / len(values)
+
+    def _train_on_part(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
+        """Add the gradients of a micro-batch, and step along their mean after the last one."""
+        assert self._exact is not None, "a server that estimates gradients takes whole batches"
+        self._weights.append(weight_of(batch.labels, self._task))
+        h_leaf = h.detach().requires_grad_(wants_gradient)
+        with torch.enable_grad():
+            output = self.part(h_leaf, batch.mask_BS)
+            loss, weighed = loss_of(output, batch.labels, self._task, self._weights[-1])
+            del output
+            if loss.requires_grad:
+                weighed.backward()  # type: ignore[no-untyped-call]
+        gradient = None if h_leaf.grad is None else as_sent(h_leaf.grad)
+        h_leaf.grad = None
+        value = loss.detach()
+        del loss, weighed
+        if len(self._weights) == self._micro_batches:
+            divide_gradients(self.part.parameters(), self._weights)
+            self._exact.step()
+        return gradient, host_floats(value.view(1))[0]
 
     def _estimate(self, descent: ScalarDescent, anchors: list[Tensor], batch: Batch) -> float:
         """Step along an estimated gradient; nothing is differentiated."""

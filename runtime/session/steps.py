@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hybridsplit.runtime.estimators import GradientEstimator, StepResult
+from hybridsplit.runtime.estimators.micro_batches import MicroBatchSteps
 from hybridsplit.runtime.noise import NoiseKey
 from hybridsplit.runtime.session.head_on_client import HeadOnClient
 from hybridsplit.runtime.split.link import Batch, MeteredLink, ServerLink
@@ -10,14 +11,18 @@ from hybridsplit.runtime.split.live_bytes import LiveBytes
 
 
 def run_step(
-    estimator: GradientEstimator, batch: Batch, link: ServerLink, key: NoiseKey, meter: LiveBytes | None
+    estimator: GradientEstimator | MicroBatchSteps,
+    batch: Batch,
+    link: ServerLink,
+    key: NoiseKey,
+    meter: LiveBytes | None,
 ) -> StepResult:
     """Run one step.
 
     Parameters
     ----------
     estimator, link
-        The mode, and the link to the server part.
+        The mode, or its steps on batches in parts, and the link to the server part.
     batch, key
         The step's mini-batch and noise key.
     meter

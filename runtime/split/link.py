@@ -5,6 +5,7 @@ Bytes are counted on the tensors that cross, so the run's ledger is measured, no
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -138,7 +139,7 @@ class CountingLink:
     traffic: Traffic
     row_ids_cross: bool = False
     labels_cross: bool = True
-    _batch_sent: bool = False
+    _sent: weakref.ref[Batch] | None = None
 
     @property
     def trains_server(self) -> bool:
@@ -147,7 +148,7 @@ class CountingLink:
 
     def begin_step(self, key: NoiseKey) -> None:
         """Start a step: its labels have not crossed yet."""
-        self._batch_sent = False
+        self._sent = None
         self.server.begin_step(key)
 
     def exact(self, h: Tensor, batch: Batch, *, wants_gradient: bool) -> tuple[Tensor | None, float]:
@@ -177,12 +178,12 @@ class CountingLink:
 
     def _send_up(self, h: Tensor, batch: Batch) -> None:
         payload: list[Tensor | None] = [h]
-        if not self._batch_sent:
-            # Labels and mask go with the first smashed data of a step, not with every probe.
+        if self._sent is None or self._sent() is not batch:
+            # Labels and mask go with the first smashed data of a batch or micro-batch, not with every probe.
             payload += [batch.labels if self.labels_cross else None, batch.mask_BS]
             if self.row_ids_cross:
                 payload.append(batch.inputs.to(torch.int32))
-            self._batch_sent = True
+            self._sent = weakref.ref(batch)
         self.traffic.count(Phase.UPLINK, payload)
 
 

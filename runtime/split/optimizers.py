@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from hybridsplit.runtime.split.micro_batches import divide_gradients
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import AdamW, GradientClip, Optimizer, Sgd
 
@@ -149,12 +151,24 @@ class OptimizerInBackward(NamedOptimizer):
             )
         named = dict(parameters)
         super().__init__(named, {name: make_optimizer(settings, [parameter]) for name, parameter in named.items()})
+        self._sum = _Sum()
         self._handles = [
             parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
-                _stepper(self._optimizers[name], parameter, clip)
+                _stepper(self._optimizers[name], parameter, clip, self._sum)
             )
             for name, parameter in named.items()
         ]
+
+    def sum_up(self, weights: Sequence[float] = ()) -> None:
+        """Let the next backward pass be one of several whose gradients make one step.
+
+        Parameters
+        ----------
+        weights
+            With the last of them, the weights of all: each parameter takes its step along the mean. Nothing before, so
+            that gradients are added and stay.
+        """
+        self._sum.is_open, self._sum.weights = not weights, weights
 
     def remove(self) -> None:
         """Detach from the parameters."""
@@ -169,10 +183,22 @@ def clip_gradients(parameters: Iterable[nn.Parameter], clip: GradientClip) -> No
         nn.utils.clip_grad_norm_(group, clip.norm, foreach=False)
 
 
+@dataclass
+class _Sum:
+    """Whether gradients are added up for now, and the weights by which the sum is divided; none for a single one."""
+
+    is_open: bool = False
+    weights: Sequence[float] = ()
+
+
 def _stepper(
-    optimizer: torch.optim.Optimizer, parameter: nn.Parameter, clip: GradientClip | None
+    optimizer: torch.optim.Optimizer, parameter: nn.Parameter, clip: GradientClip | None, of_parts: _Sum
 ) -> Callable[[Tensor], None]:
     def step(_: Tensor) -> None:
+        if of_parts.is_open:
+            return
+        if of_parts.weights:
+            divide_gradients([parameter], of_parts.weights)
         if clip is not None:
             clip_gradients([parameter], clip)
         optimizer.step()

@@ -10,6 +10,7 @@ from hybridsplit.scenarios.contracts.ladder import LadderLevel
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.placement import Placement
 from hybridsplit.scenarios.contracts.three_part import HeadCosts
+from hybridsplit.scenarios.contracts.updates import UpdateCosts
 
 MOST_BYTES = 2**63
 """Sizes are below it, as in the columns of every table."""
@@ -52,6 +53,10 @@ class ClientPlan(Placement):
     """Part of ``uplink_bytes``."""
     server_backward_s: float = Field(default=0.0, ge=0)
     """Part of ``server_compute_s``, after the head."""
+    client_update_s: float = Field(default=0.0, ge=0)
+    """Part of ``client_compute_s``, after the last of several micro-batches; 0 without them, as the next one is."""
+    server_update_s: float = Field(default=0.0, ge=0)
+    """Part of ``server_compute_s``."""
     client_peak_bytes: int = Field(ge=0, lt=MOST_BYTES)
     memory_budget_bytes: int = Field(ge=0, lt=MOST_BYTES)
     server_state_bytes: int = Field(ge=0, lt=MOST_BYTES)
@@ -79,6 +84,11 @@ class ClientPlan(Placement):
     def head(self) -> HeadCosts:
         """What of these costs the head on the client causes."""
         return HeadCosts.of(self)
+
+    @property
+    def updates(self) -> UpdateCosts:
+        """What of these costs updates cause, with micro-batches."""
+        return UpdateCosts(self.client_update_s, self.server_update_s)
 
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes this client sends or receives in a phase of one round."""

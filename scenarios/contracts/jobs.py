@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.three_part import NO_HEAD, HeadCosts
+from hybridsplit.scenarios.contracts.updates import NO_UPDATES, UpdateCosts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,12 +72,15 @@ class Job:
         What it occupies.
     amount
         Bytes on a link; elsewhere seconds, at the whole server or on the device.
+    micro_batch
+        Which part of the step's batch it is for, from 0.
     """
 
     phase: Phase
     step: int
     resource: Resource
     amount: float
+    micro_batch: int = 0
 
 
 _Counts = TypeVar("_Counts", int, "NDArray[np.int64]")
@@ -105,6 +109,16 @@ class RoundCosts(Protocol):
         """What of these costs the head on the client causes."""
         ...
 
+    @property
+    def micro_batches(self) -> int:
+        """Parts that a batch is trained in."""
+        ...
+
+    @property
+    def updates(self) -> UpdateCosts:
+        """What of these costs updates cause, with several of them."""
+        ...
+
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes sent or received in a phase."""
         ...
@@ -124,6 +138,8 @@ class StatedCosts:
         Steps from one exchange with the server to the next.
     head
         What of the seconds the head on the client causes; its bytes are phases of their own.
+    micro_batches, updates
+        Parts that a batch is trained in, and what of the seconds updates cause then.
     """
 
     client_compute_s: float
@@ -131,6 +147,8 @@ class StatedCosts:
     bytes_by_phase: Mapping[Phase, int]
     upload_every: int = 1
     head: HeadCosts = NO_HEAD
+    micro_batches: int = 1
+    updates: UpdateCosts = NO_UPDATES
 
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes sent or received in a phase."""
@@ -142,7 +160,8 @@ def round_jobs(costs: RoundCosts, local_steps: int, *, is_dedicated: bool = Fals
 
     Smashed data go up, and the server works, in every ``upload_every``-th step from the first on. With the head on the
     client the server works twice, before and after the head. Bytes are whole: what does not divide by these steps goes
-    with the first ones.
+    with the first ones. Jobs of several micro-batches of a step stand micro-batch by micro-batch: the device does its
+    first job of all of them, then its second of all of them, and every other resource takes them in order.
 
     Parameters
     ----------
@@ -156,7 +175,7 @@ def round_jobs(costs: RoundCosts, local_steps: int, *, is_dedicated: bool = Fals
     model_down, up, down, model_up = (costs.phase_bytes(phase) for phase in _CARRYING)
     return _jobs(
         costs.client_compute_s, costs.server_compute_s, model_down, up, down, model_up, local_steps, is_dedicated,
-        costs.upload_every, costs.head,
+        costs.upload_every, costs.head, costs.micro_batches, costs.updates,
     )  # fmt: skip
 
 
@@ -175,8 +194,14 @@ def _jobs(
     is_dedicated: bool,
     upload_every: int,
     head: HeadCosts,
+    micro_batches: int,
+    updates: UpdateCosts,
 ) -> tuple[Job, ...]:
     """List jobs; remembered, since alike clients have the same, and every stage asks for them."""
+    if micro_batches > 1:
+        seconds = client_compute_s, server_compute_s
+        sizes = model_download_bytes, uplink_bytes, downlink_bytes, model_upload_bytes
+        return _divided_jobs(seconds, sizes, local_steps, micro_batches, updates, is_dedicated=is_dedicated)
     compute_s = (client_compute_s - head.head_compute_s) / local_steps
     exchanges = num_exchanges(local_steps, upload_every)
     before_s, server_s = compute_s * BEFORE_EXCHANGE, (server_compute_s - head.server_backward_s) / exchanges
@@ -204,6 +229,40 @@ def _jobs(
     return tuple(job for job in jobs if job.amount > 0)
 
 
+def _divided_jobs(
+    seconds: tuple[float, float],
+    sizes: tuple[int, int, int, int],
+    local_steps: int,
+    micro_batches: int,
+    updates: UpdateCosts,
+    *,
+    is_dedicated: bool,
+) -> tuple[Job, ...]:
+    """List the jobs of a round of several micro-batches; the last of a step has the updates with it."""
+    model_download_bytes, uplink_bytes, downlink_bytes, model_upload_bytes = sizes
+    pieces, last = local_steps * micro_batches, micro_batches - 1
+    compute_s = (seconds[0] - updates.client_update_s) / pieces
+    before_s, server_s = compute_s * BEFORE_EXCHANGE, (seconds[1] - updates.server_update_s) / pieces
+    after_s = compute_s - before_s
+    client_update_s, server_update_s = updates.client_update_s / local_steps, updates.server_update_s / local_steps
+    uplink = Resource.DEDICATED_UPLINK if is_dedicated else Resource.UPLINK
+    downlink = Resource.DEDICATED_DOWNLINK if is_dedicated else Resource.DOWNLINK
+    jobs = [Job(Phase.MODEL_DOWNLOAD, 0, downlink, model_download_bytes)]
+    for piece in range(pieces):
+        step, number = divmod(piece, micro_batches)
+        up, down = (_part(total, piece, pieces) for total in (uplink_bytes, downlink_bytes))
+        of_client, of_server = (client_update_s, server_update_s) if number == last else (0.0, 0.0)
+        jobs += [
+            Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, before_s, number),
+            Job(Phase.UPLINK, step, uplink, up, number),
+            Job(Phase.SERVER_COMPUTE, step, Resource.SERVER, server_s + of_server, number),
+            Job(Phase.DOWNLINK, step, downlink, down, number),
+            Job(Phase.CLIENT_COMPUTE, step, Resource.DEVICE, after_s + of_client, number),
+        ]
+    jobs.append(Job(Phase.MODEL_UPLOAD, local_steps - 1, uplink, model_upload_bytes))
+    return tuple(job for job in jobs if job.amount > 0)
+
+
 def num_exchanges(local_steps: int, upload_every: _Counts) -> _Counts:
     """Count the steps of a round in which smashed data go up: the first, and every ``upload_every``-th from there.
 
@@ -223,7 +282,7 @@ def crossings(costs: RoundCosts, local_steps: int) -> tuple[int, int]:
     costs, local_steps
         As of :func:`round_jobs`.
     """
-    exchanges = num_exchanges(local_steps, costs.upload_every)
+    exchanges = num_exchanges(local_steps, costs.upload_every) * costs.micro_batches
     up, down = (
         min(costs.phase_bytes(every_step), exchanges) + min(of_head, exchanges) + (costs.phase_bytes(model) > 0)
         for every_step, of_head, model in (

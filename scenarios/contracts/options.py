@@ -19,10 +19,11 @@ from hybridsplit.scenarios.contracts.display import Shown
 from hybridsplit.scenarios.contracts.option_rows import OptionRows, Rows
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.three_part import HEAD_COLUMNS
+from hybridsplit.scenarios.contracts.updates import UPDATE_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes import MODES
 
-OPTIONS_SCHEMA_VERSION = 5
+OPTIONS_SCHEMA_VERSION = 6
 OPTION_KEY = ("client", *PLACEMENT_COLUMNS)
 """What tells the rows of a table apart."""
 OPTION_COLUMNS: Mapping[str, str] = {
@@ -35,6 +36,7 @@ OPTION_COLUMNS: Mapping[str, str] = {
     "staleness": "int64",
     "upload_every": "int64",
     "head_blocks": "int64",
+    "micro_batches": "int64",
     "client_compute_s": "float64",
     "uplink_bytes": "int64",
     "downlink_bytes": "int64",
@@ -101,7 +103,7 @@ class OptionTable(Shown):
         for column in _NEVER_NEGATIVE:
             values = self._once(column)
             self._refuse(~np.isfinite(values) | (values < 0), column, "a missing cost is never zero")
-        for column in (name for name in HEAD_COLUMNS if name in self._rows):
+        for column in (name for name in (*HEAD_COLUMNS, *UPDATE_COLUMNS) if name in self._rows):
             values = self._once(column)
             self._refuse(~np.isfinite(values) | (values < 0), column, "a missing cost is never zero")
         energy_j = self._once("client_energy_j")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hybridsplit.scenarios.modes import ModeName
 from hybridsplit.scenarios.sections.local_loss import MOST_STEPS_APART
-from hybridsplit.scenarios.sections.overlap import MOST_STALENESS
+from hybridsplit.scenarios.sections.overlap import MOST_MICRO_BATCHES, MOST_STALENESS
 from hybridsplit.scenarios.sections.three_part import MOST_HEAD_BLOCKS
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Placement(FrozenValue):
     """Steps from one upload of smashed data to the next; more than 1 for modes with a local loss alone."""
     head_blocks: int = Field(default=0, ge=0, le=MOST_HEAD_BLOCKS)
     """Last blocks of the model that are on the client as well, with the loss, so that labels stay there."""
+    micro_batches: int = Field(default=1, ge=1, le=MOST_MICRO_BATCHES)
+    """Equal parts in which a batch is sent and trained; both sides update after the last."""
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Self:
@@ -85,7 +87,13 @@ class Placement(FrozenValue):
 
     def trained_by(self, mode: str) -> Placement:
         """Return the same division with the client part trained by another mode: no recompute order, no overlap."""
-        return self.placement.model_copy(update={"mode": mode, "recompute": "", "staleness": 0, "upload_every": 1})
+        without = {"recompute": "", "staleness": 0, "upload_every": 1, "micro_batches": 1}
+        return self.placement.model_copy(update={"mode": mode, **without})
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether several batches, or parts of one, are under way at a time."""
+        return self.staleness > 0 or self.micro_batches > 1
 
     def _values(self) -> tuple[object, ...]:
         return _values_of(self)
@@ -110,4 +118,5 @@ def described(row: Mapping[Any, Any] | pd.Series, *, names_batch: bool) -> str:
     ahead = f", {row['staleness']} ahead" if row["staleness"] else ""
     seldom = f", smashed data every {row['upload_every']} steps" if row["upload_every"] > 1 else ""
     head = f", head of {row['head_blocks']}" if row["head_blocks"] else ""
-    return f"cut {row['cut']} {row['mode']}{batch}{ahead}{seldom}{head}"
+    parts = f", {row['micro_batches']} micro-batches" if row["micro_batches"] > 1 else ""
+    return f"cut {row['cut']} {row['mode']}{batch}{ahead}{seldom}{head}{parts}"

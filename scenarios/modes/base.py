@@ -105,6 +105,9 @@ class TrainingMode(ABC):
     overlaps: ClassVar[frozenset[str]] = frozenset()
     """Values of ``training.overlap.gradient`` with which later batches may go forward before the gradient of an earlier
     one is there; none where a step needs more of the server than the one gradient at the cut."""
+    divides_batches: ClassVar[bool] = False
+    """Whether a batch may be trained in parts (``training.overlap.micro_batches``): where a step adds up exact
+    gradients, of which each part gives its own."""
     splits_in_three: ClassVar[bool] = False
     """Whether the last blocks can run on the client as well (``training.head_blocks``): where a step asks the server
     part for one pass and at most one gradient."""

@@ -21,6 +21,7 @@ class FirstOrderMode(TrainingMode):
     asks = Asks.GRADIENT
     estimator = "hybridsplit.runtime.estimators.fo:FirstOrder"
     runs_whole_model = True
+    divides_batches = True
     splits_in_three = True
     overlaps = frozenset({"stash", "current"})
     letter, style, colour = "F", "blue", "#332288"

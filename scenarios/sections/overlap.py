@@ -1,4 +1,4 @@
-"""Whether clients go on with later batches while the server works on earlier ones."""
+"""Whether clients go on while the server works: with later batches, or with further parts of the same one."""
 
 # Annotations are values here and not text (no __future__): of text, pydantic's reading is a third of the import.
 
@@ -13,12 +13,19 @@ from hybridsplit.scenarios.sections.base import Section
 MOST_STALENESS = 16
 """A limit against slips: two steps ahead hide nearly all of a link's delay, and each costs memory and progress."""
 Staleness = Annotated[int, Field(ge=0, le=MOST_STALENESS)]
+MOST_MICRO_BATCHES = 4096
+"""A limit against slips; parts are of a sample at least."""
+MicroBatches = Annotated[int, Field(ge=1, le=MOST_MICRO_BATCHES)]
 PROGRESS_LOST_A_STEP = 0.1
 """κ in the factor ``1 / (1 + κ·D)`` on the expected progress of a client that is ``D`` steps ahead: assumed."""
 
 
 class Overlap(Section):
-    """Steps of a client that overlap (parallel split learning with delayed gradients, arXiv 2209.02428)."""
+    """Work of a client that overlaps with that of the server and the links.
+
+    Steps overlap where gradients come late (parallel split learning with delayed gradients, arXiv 2209.02428); within a
+    step the parts of a batch do, and gradients stay exact.
+    """
 
     staleness: Annotated[tuple[Staleness, ...], Field(min_length=1)] = (0,)
     """By how many updates the weights of a forward pass may be behind those at its backward pass, as options of the
@@ -28,11 +35,17 @@ class Overlap(Section):
     """What a late gradient is applied to. ``stash``: activations and weights of the forward pass are kept, and the
     gradient is exact at those, for ``fo``. ``current``: only the inputs are kept; backward runs forward again at
     today's weights, for ``fo``, ``fo-recompute`` and ``zo-projection``."""
+    micro_batches: Annotated[tuple[MicroBatches, ...], Field(min_length=1)] = (1,)
+    """Equal parts that a batch is sent and trained in, as options of the planner, for ``fo`` and ``fo-recompute``: all
+    parts go forward, and then backward, while others are on their way or at the server. Gradients are added, and both
+    sides update once after the last part. Each number divides every batch size. Options that are ahead of their
+    gradients, have a head on the client or no server part, and other modes have 1 whatever is listed."""
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        if len(set(self.staleness)) != len(self.staleness):
-            raise ValueError(f"staleness lists a value twice: {', '.join(map(str, self.staleness))}")
+        for name, listed in (("staleness", self.staleness), ("micro_batches", self.micro_batches)):
+            if len(set(listed)) != len(listed):
+                raise ValueError(f"{name} lists a value twice: {', '.join(map(str, listed))}")
         return self
 
     @property
@@ -49,6 +62,22 @@ class Overlap(Section):
             A registered mode; one whose steps cannot overlap has 0 alone.
         """
         return tuple(sorted(self.staleness)) if self.gradient in MODES[mode].overlaps else (0,)
+
+    @property
+    def most_micro_batches(self) -> int:
+        """The largest number of micro-batches on offer; 1 where no batch is divided."""
+        return max(self.micro_batches)
+
+    def micro_batches_of_mode(self, mode: str) -> tuple[int, ...]:
+        """Return the numbers of micro-batches on offer for a client part trained by a mode, smallest first.
+
+        Parameters
+        ----------
+        mode
+            A registered mode; one whose batches cannot be divided has 1 alone.
+        """
+        is_able = mode in MODES and MODES[mode].divides_batches
+        return tuple(sorted(self.micro_batches)) if is_able else (1,)
 
 
 def overlap_faults(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from hybridsplit.scenarios.modes import MODES, Asks, ModeName, is_estimated
 from hybridsplit.scenarios.sections.base import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 from hybridsplit.scenarios.sections.local_loss import LocalLoss, local_loss_faults
+from hybridsplit.scenarios.sections.micro_batches import micro_batch_faults
 from hybridsplit.scenarios.sections.overlap import Overlap, overlap_faults
 from hybridsplit.scenarios.sections.replanning import Replanning
 from hybridsplit.scenarios.sections.three_part import HeadBlocks, choices_of, three_part_faults
@@ -192,7 +193,7 @@ class Training(Section):
     only averaged scalars are (dimension-free aggregation, arXiv 2405.15861 and 2603.14773). All modes must be
     zeroth-order then."""
     overlap: Overlap = Overlap()
-    """Clients that go on with later batches while the server works on earlier ones; none when absent."""
+    """Clients that go on with later batches, or parts of a batch, while the server works; none when absent."""
     local_loss: LocalLoss = LocalLoss()
     """Settings of the modes whose clients have a loss of their own; refused where none is listed."""
     replanning: Replanning | None = None
@@ -210,7 +211,7 @@ class Training(Section):
         keys = ("sequence_length", "server_model", "local_steps", "changes_plans")
         return {
             **{key: getattr(self, key) for key in keys},
-            "overlap": {"staleness": self.overlap.staleness},
+            "overlap": {"staleness": self.overlap.staleness, "micro_batches": self.overlap.micro_batches},
         }
 
     @property
@@ -286,6 +287,10 @@ class Training(Section):
                 "without momentum and weight decay"
             )
         faults += overlap_faults(self.overlap, self.modes, self.server_model, self.local_steps, self.server_gradient)
+        faults += micro_batch_faults(
+            self.overlap, self.modes, batch_sizes=self.candidate_batch_sizes, server_model=self.server_model,
+            server_gradient=self.server_gradient, head_blocks=self.head_block_choices,
+        )  # fmt: skip
         faults += local_loss_faults(
             self.local_loss, self.modes, self.local_steps, self.server_model, self.label_holder, self.zo_prefix_blocks
         )

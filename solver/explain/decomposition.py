@@ -96,9 +96,9 @@ def decompose(scenario: Scenario, table: OptionTable) -> Decomposition:
     """
     require_turns(scenario, find_strategy("splitfed"))
     problem = build_problem(table, scenario)
-    if problem.staleness.any():
-        what = "that waits for every gradient: add 0 to training.overlap.staleness"
-        require_everybody(problem, problem.staleness == 0, "splitfed", what)
+    if problem.overlaps.any():
+        what = "that waits for every gradient of whole batches: add 0 to training.overlap.staleness, 1 to micro_batches"
+        require_everybody(problem, ~problem.overlaps, "splitfed", what)
         problem, _ = without_overlap(problem)
     uniform = find_strategy("splitfed").propose(problem, Effort()).rows
     progress = problem.total_progress(uniform) * (1 - 1e-12)

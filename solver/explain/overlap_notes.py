@@ -24,14 +24,16 @@ def largest_stable_rate(staleness: int) -> float:
 
 
 def overlap_notes(problem: PlanningProblem, rows: IntArray) -> tuple[str, ...]:
-    """Return remarks on a plan ([N] rows); none where no steps overlap.
+    """Return remarks on a plan ([N] rows); none where nobody goes ahead of gradients.
 
     Parameters
     ----------
     problem, rows
         The planning problem, and the plan's row of every client.
     """
-    staleness = problem.staleness[rows]
+    if problem.overlap is None:
+        return ()
+    staleness = problem.overlap.staleness[rows]
     most = int(staleness.max(initial=0))
     if most == 0:
         return ()

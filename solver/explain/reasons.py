@@ -279,7 +279,8 @@ class _Naming:
         """Take what names the options of some rows."""
         named = np.unique(np.concatenate(rows))
         columns = [
-            "cut", "mode", "batch_size", "staleness", "upload_every", "head_blocks", "client_peak_bytes",
+            "cut", "mode", "batch_size", "staleness", "upload_every", "head_blocks", "micro_batches",
+            "client_peak_bytes",
             "memory_budget_bytes",
         ]  # fmt: skip
         options = frame.frame(named)[columns].to_dict("records")

@@ -76,14 +76,14 @@ def build_problem(
 
 
 def without_overlap(problem: PlanningProblem) -> tuple[PlanningProblem, IntArray]:
-    """Return the problem of the rows that wait for every gradient, and [K] their places among all rows.
+    """Return the problem of the rows that do one thing after another, and [K] their places among all rows.
 
     Parameters
     ----------
     problem
         Of which every client has such a row; the restriction refuses it otherwise.
     """
-    mask = problem.staleness == 0
+    mask = ~problem.overlaps
     return replace(problem.restricted(mask), overlap=None), np.flatnonzero(mask).astype(np.int64)
 
 
@@ -174,9 +174,10 @@ def _problem_of(frame: OptionRows, clients: tuple[Client, ...], scenario: Scenar
         frame["server_compute_s"].to_numpy(dtype=float),
     )
     overlap = None
-    if frame["staleness"].any():
+    ahead, parts = (frame[name].to_numpy(dtype=np.int64) for name in ("staleness", "micro_batches"))
+    if ahead.any() or (parts > 1).any():
         chains = chains_of(frame, client_index, clients, scenario.training.local_steps, (own_up_s, own_down_s), work)
-        overlap = Overlap(frame["staleness"].to_numpy(dtype=np.int64), work, chains)
+        overlap = Overlap(ahead, parts, work, chains)
         evenly = np.full(chains.shape[:2], 1.0 / chains.shape[1])
         work = bounding_work(overlap, evenly, scenario.radio, clients, client_index, uplink_bits)
     return PlanningProblem(
@@ -207,8 +208,8 @@ def _problem_of(frame: OptionRows, clients: tuple[Client, ...], scenario: Scenar
 def propagation_s(frame: Rows, client_index: IntArray, clients: Sequence[Client], scenario: Scenario) -> FloatArray:
     """[K] seconds of a round during which what was sent is on its way.
 
-    Every transfer is delayed once: one up and one down a step with an exchange, two each where the head is on the
-    client, as far as there are bytes to send in it, and the exchange of the model.
+    Every transfer is delayed once: one up and one down a step with an exchange, or a micro-batch of it, two each where
+    the head is on the client, as far as there are bytes to send in it, and the exchange of the model.
 
     Parameters
     ----------
@@ -222,6 +223,7 @@ def propagation_s(frame: Rows, client_index: IntArray, clients: Sequence[Client]
         return total_s
     links = [client.link for client in clients]
     exchanges = num_exchanges(scenario.training.local_steps, frame["upload_every"].to_numpy(dtype=np.int64))
+    exchanges *= frame["micro_batches"].to_numpy(dtype=np.int64)
     head = HeadArrays.of(frame)
     for is_up, every, model, head_bytes in (
         (True, "uplink_bytes", "model_upload_bytes", head.head_gradient_bytes),

@@ -196,9 +196,9 @@ class PlanningProblem:
         return self.work if self.overlap is None else self.overlap.done
 
     @property
-    def staleness(self) -> IntArray:
-        """[K] batches that a row goes ahead of its gradients."""
-        return np.zeros(self.num_rows, dtype=np.int64) if self.overlap is None else self.overlap.staleness
+    def overlaps(self) -> BoolArray:
+        """[K] whether several batches of a row, or parts of one, are under way at a time."""
+        return np.zeros(self.num_rows, dtype=bool) if self.overlap is None else self.overlap.overlaps
 
     @property
     def starts(self) -> IntArray:

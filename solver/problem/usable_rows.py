@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hybridsplit.scenarios.contracts.option_rows import CLIENT, OptionRows, Rows
 from hybridsplit.scenarios.contracts.options import TARGET_COLUMNS, OptionTable
 from hybridsplit.scenarios.contracts.three_part import HEAD_COLUMNS
+from hybridsplit.scenarios.contracts.updates import UPDATE_COLUMNS
 from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.schema import Client, Scenario
 from hybridsplit.solver.problem.arrays import BoolArray, FloatArray, IntArray
@@ -92,9 +93,9 @@ def with_drop_rows(rows: OptionRows, clients: tuple[Client, ...]) -> OptionRows:
     first = [clients[i] for i in index[np.unique(place, return_index=True)[1]].tolist()]
     extra = [
         {"device": client.device, "cut": 0, "mode": DROPPED, "recompute": "", "batch_size": 0}
-        | {"staleness": 0, "upload_every": 1, "head_blocks": 0}
+        | {"staleness": 0, "upload_every": 1, "head_blocks": 0, "micro_batches": 1}
         | dict.fromkeys(_COSTS, 0)
-        | dict.fromkeys((name for name in HEAD_COLUMNS if name in rows), 0)
+        | dict.fromkeys((name for name in (*HEAD_COLUMNS, *UPDATE_COLUMNS) if name in rows), 0)
         | {"memory_budget_bytes": client.memory_budget_bytes, "data_weight": client.data_weight}
         | {"fits": True, "confidence": ""}
         | {name: 0.0 for name in TARGET_COLUMNS if name in rows}

@@ -116,7 +116,7 @@ def _between_meetings(problem: PlanningProblem, found: SearchResult, effort: Eff
 
 def _searched(problem: PlanningProblem, effort: Effort) -> SearchResult:
     """Search without regard to meetings."""
-    if problem.overlap is not None and problem.overlap.staleness.any():
+    if problem.overlaps.any():
         from hybridsplit.solver.search.overlapped import search_overlapped  # late: few scenarios offer it
 
         return search_overlapped(problem, effort)

@@ -1,4 +1,4 @@
-"""The search where steps of some options overlap: over bounding work, made tighter where the plan stands.
+"""The search where work of some options overlaps: over bounding work, made tighter where the plan stands.
 
 Of an option that overlaps the search sees a lower bound of its round, a mixture of five chains of jobs. What it proves
 then holds for the plans as they are. The plan it finds gets its true shares and latency; at their prices and deadline
@@ -7,11 +7,13 @@ the mixtures are chosen anew, as dear as they can be, and the search is repeated
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hybridsplit.scenarios.errors import SolverFailure
 from hybridsplit.solver.bound.deadline import StopRule, best_ratio, shortest_deadline
 from hybridsplit.solver.problem.arrays import FloatArray, IntArray
 from hybridsplit.solver.problem.costs import AnySchedule, Work
@@ -50,6 +52,7 @@ def search_overlapped(problem: PlanningProblem, effort: Effort) -> SearchResult:
     best: tuple[IntArray, ShareSolution] | None = None
     value_s, lower_s, schedule_s = np.inf, 0.0, 0.0
     starts = [effort.incumbent_rows] if effort.incumbent_rows is not None else []
+    starts += _with_one_kind(problem, effort)
     found = None
     bounding = problem
     for _ in range(_MOST_SEARCHES):
@@ -86,6 +89,21 @@ def search_overlapped(problem: PlanningProblem, effort: Effort) -> SearchResult:
         stopped=found.stopped or effort.is_over,
         relaxed=None,
     )
+
+
+def _with_one_kind(problem: PlanningProblem, effort: Effort) -> list[IntArray]:
+    """Return the best rows with either kind of overlap alone, where both are on offer: more choice is no worse plan."""
+    overlap = problem.overlap
+    assert overlap is not None
+    masks = overlap.staleness == 0, overlap.micro_batches == 1
+    found = []
+    for mask in masks if not any(mask.all() for mask in masks) else ():
+        if effort.is_over:
+            break
+        with contextlib.suppress(ValueError, SolverFailure):  # a client has no option of this kind, or no plan is found
+            alone = search_overlapped(problem.restricted(mask), replace(effort, incumbent_rows=None))
+            found.append(np.flatnonzero(mask)[alone.rows])
+    return found
 
 
 def tightened(problem: PlanningProblem, prices: FloatArray, deadline_s: float) -> PlanningProblem:

@@ -65,7 +65,7 @@ def start(problem: PlanningProblem) -> SearchState:
             f"a search in parts: the objective is {problem.objective}, whose search takes moments or has one for every "
             "depth; needs round-latency or time-to-progress: plan without --workers"
         )
-    if problem.staleness.any():
+    if problem.overlaps.any():
         raise UsageError(
             "a search in parts: found steps that overlap (training.overlap), which have a search of their own: plan "
             "without --workers"

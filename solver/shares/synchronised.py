@@ -28,7 +28,7 @@ def best_shares(problem: PlanningProblem, rows: IntArray) -> ShareSolution:
     """Find the best shares for given options ([N] rows) in the round that the scenario's server model makes."""
     if problem.scenario.training.steps_synchronise:
         return synchronised_shares(problem, rows)
-    if problem.staleness[rows].any():
+    if problem.overlaps[rows].any():
         from hybridsplit.solver.shares.overlapped import overlapped_shares  # late: few plans overlap
 
         return overlapped_shares(problem, rows)

@@ -52,7 +52,7 @@ class Optimal(Strategy):
         """
         if problem.scenario.training.server_model == "shared-sequential":
             return TimeShared().propose(problem, effort)
-        if problem.staleness.any():
+        if problem.overlaps.any():
             return self._with_overlap(problem, effort)
         choices = problem.scenario.training.head_block_choices
         if 0 in choices and max(choices) > 0:

@@ -30,7 +30,7 @@ class Static(Strategy):
         SolverFailure
             If no plan was found although none of the proofs of infeasibility holds.
         """
-        if problem.staleness.any():
+        if problem.overlaps.any():
             found = self.searched(problem, effort)
             return Proposal(found.rows, bounds=found)
         try:

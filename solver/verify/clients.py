@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from hybridsplit.scenarios.contracts.placement import PLACEMENT_COLUMNS
 from hybridsplit.scenarios.contracts.plan import ClientPlan, Plan
 from hybridsplit.scenarios.contracts.three_part import WHOLE_OF
+from hybridsplit.scenarios.contracts.updates import UPDATES_OF
 from hybridsplit.scenarios.schema import Client, Scenario
 from hybridsplit.scenarios.sections.three_part import head_blocks_of_mode
 from hybridsplit.solver.verify.ladders import ladder_violations
@@ -25,8 +26,8 @@ _COSTS = (
     "model_download_bytes", "client_peak_bytes", "memory_budget_bytes", "server_state_bytes", "progress", "data_weight",
     "confidence",
 )  # fmt: skip
-_OF_HEAD = tuple(WHOLE_OF)
-"""Columns of tables with a split in three parts."""
+_PARTS = {**WHOLE_OF, **UPDATES_OF}
+"""Columns of tables with a split in three parts or with micro-batches, and the total that each is part of."""
 _OF_ONE_CLIENT = ("id", "reason", "waiting_s", "latency_s")
 """What may differ between clients of a group that are alike. Waits and latency are checked for each; no limit or
 formula has to do with the others."""
@@ -91,7 +92,7 @@ def _of_row(planned: ClientPlan, row: tuple[Any, ...] | None) -> Iterator[str]:
         yield f"{planned.id}: cut {planned.cut} with {planned.mode} is not in the option table"
         return
     *costs, energy_j, fits = row
-    for name, cost in zip((*_COSTS, *_OF_HEAD), costs, strict=True):
+    for name, cost in zip((*_COSTS, *_PARTS), costs, strict=True):
         if getattr(planned, name) != cost:
             yield f"{planned.id}: {name} is {getattr(planned, name)}, the option table has {cost}"
     if planned.client_energy_j != energy_j:
@@ -108,7 +109,7 @@ def _of_stated_costs(planned: ClientPlan, client: Client) -> Iterator[str]:
             f"{client.memory_budget_bytes}"
         )
     parts_of = {"uplink_bytes": ["model_upload_bytes"], "downlink_bytes": ["model_download_bytes"]}
-    for part, whole in WHOLE_OF.items():
+    for part, whole in _PARTS.items():
         parts_of.setdefault(whole, []).append(part)
     for whole, parts in parts_of.items():
         of = getattr(planned, whole)
@@ -157,7 +158,7 @@ class _ChosenRows:
             near &= code == wanted[wanted_of]
         chosen = options.take(np.flatnonzero(near))
         self._own = [name for name in options.own if name != "client"]
-        self._columns = [name for name in (*_COSTS, *_OF_HEAD, "client_energy_j", "fits") if name in options.kinds]
+        self._columns = [name for name in (*_COSTS, *_PARTS, "client_energy_j", "fits") if name in options.kinds]
         used = np.unique(chosen.place)
         columns = (options.kinds[name].to_numpy()[used].tolist() for name in self._columns)
         self._of_place = dict(zip(used.tolist(), zip(*columns, strict=True), strict=True))
@@ -174,7 +175,7 @@ class _ChosenRows:
         place, *own = row
         found = dict(zip(self._columns, self._of_place[place], strict=True)) | dict(zip(self._own, own, strict=True))
         energy_j = found["client_energy_j"]
-        costs = (*(found[name] for name in _COSTS), *(found.get(name, 0) for name in _OF_HEAD))
+        costs = (*(found[name] for name in _COSTS), *(found.get(name, 0) for name in _PARTS))
         return (*costs, energy_j if math.isfinite(energy_j) else None, found["fits"])
 
 

@@ -12,6 +12,7 @@ from hybridsplit.scenarios.contracts.plan import ClientPlan
 _DURATIONS = attrgetter(
     "client_compute_s", "server_compute_s", "server_share", "uplink_bytes", "downlink_bytes", "model_upload_bytes",
     "model_download_bytes", "upload_every", "head",
+    "micro_batches", "updates",
 )  # fmt: skip
 """What the seconds of a client's jobs follow from, besides those of its phases and the delays of its link."""
 

@@ -66,7 +66,7 @@ def alone(planned: ClientPlan, client: Client, scenario: Scenario) -> Alone:
     if propagation_s > 0:
         expected[Phase.PROPAGATION] = propagation_s
     total_s = planned.client_compute_s + up_s + down_s + server_s + propagation_s
-    if planned.staleness > 0:
+    if planned.overlaps:
         delays_s = client.link.delay_s(is_up=True), client.link.delay_s(is_up=False)
         latency_s = overlapped_latency_s(planned, expected, delays_s, scenario.training.local_steps)
         expected[Phase.OVERLAPPED] = max(0.0, total_s - latency_s)

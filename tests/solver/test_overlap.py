@@ -93,7 +93,7 @@ def test_bounding_work_is_below_the_true_latency_at_any_shares(seed: int) -> Non
     instance = instance_of(seed, link_model="shannon" if seed % 2 else "fixed")
     problem = build_problem(instance.table, instance.scenario)
     assert problem.overlap is not None
-    assert problem.staleness.any()
+    assert problem.overlap.staleness.any()
     rng = np.random.default_rng(seed)
     for _ in range(10):
         shares = rng.uniform(0.02, 1.0, (problem.num_rows, 3))
@@ -106,7 +106,7 @@ def test_bounding_work_is_below_the_true_latency_at_any_shares(seed: int) -> Non
         for bound in (work, problem.work):
             bound_s = bound.latency_s(shares)
             assert (bound_s <= true_s * (1 + 1e-9)).all()
-            waits = problem.staleness == 0
+            waits = problem.overlap.staleness == 0
             assert (bound_s[waits] == true_s[waits]).all()
 
 
@@ -233,9 +233,9 @@ def test_a_restricted_problem_keeps_what_it_knows_of_overlap() -> None:
     instance = instance_of(2)
     problem = build_problem(instance.table, instance.scenario)
     assert problem.overlap is not None
-    mask = problem.staleness != 1
+    mask = problem.overlap.staleness != 1
     small = problem.restricted(mask)
     assert small.overlap is not None
-    assert (small.staleness == problem.staleness[mask]).all()
+    assert (small.overlap.staleness == problem.overlap.staleness[mask]).all()
     again = replace(small, limits=())
     assert again.overlap is small.overlap

@@ -94,6 +94,7 @@ def make_table(scenario: Scenario, rows: list[dict[str, Any]]) -> OptionTable:
             "device": client.device,
             "recompute": "",
             "upload_every": 1,
+            "micro_batches": 1,
             "batch_size": scenario.training.batch_size,
             "memory_budget_bytes": client.memory_budget_bytes,
             "client_energy_j": float("nan"),

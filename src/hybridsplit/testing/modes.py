@@ -18,6 +18,7 @@ from hybridsplit.runtime.run.rounds import train
 from hybridsplit.scenarios.contracts.assignment import assignments_of
 from hybridsplit.scenarios.contracts.ledger import Source
 from hybridsplit.scenarios.contracts.phases import Phase
+from hybridsplit.scenarios.errors import ContractError
 from hybridsplit.scenarios.modes import MODES, Asks, Gradient, TrainingMode
 from hybridsplit.scenarios.schema import ZerothOrder
 from hybridsplit.solver.planner import make_plan
@@ -155,6 +156,23 @@ class ModeContract:
         assert again.report.coefficients == played.report.coefficients
         for name, tensor in played.state.items():
             assert torch.equal(tensor, again.state[name]), name
+
+    @pytest.mark.parametrize("family", ["bert", "opt-causal"])
+    def test_batches_are_divided_where_it_says_so(self, family: str) -> None:
+        """Then parts give the weights of the whole batch to rounding, in the same bytes; elsewhere they are refused."""
+        whole = self.round_of(family, 2)
+        assert whole is not None
+        if not self.facts.divides_batches:
+            with pytest.raises(ContractError, match="cannot be divided"):
+                play(self.mode, family, 2, micro_batches=2)
+            return
+        parts = play(self.mode, family, 2, micro_batches=2)
+        assert parts.report.bytes_by_phase == whole.report.bytes_by_phase
+        assert parts.report.train_loss == pytest.approx(whole.report.train_loss, rel=1e-3)
+        for name, tensor in whole.state.items():
+            torch.testing.assert_close(parts.state[name], tensor, rtol=1e-2, atol=1e-4)
+        predicted = client_memory(parts.traced, parts.scenario, 2, self.mode, micro_batches=2).peak_bytes
+        assert predicted == pytest.approx(parts.report.peak_bytes, rel=1e-3, abs=256)
 
     def test_costs_are_finite_and_positive_in_an_option_table(self) -> None:
         """At every cut it exists at: all of them, the last one only where it runs the whole model."""

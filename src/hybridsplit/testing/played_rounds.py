@@ -110,7 +110,7 @@ class Played:
         return {name: state[name] for name in self.on_client}
 
 
-def play(mode: str, family: str, cut: int | str) -> Played:
+def play(mode: str, family: str, cut: int | str, *, micro_batches: int = 1) -> Played:
     """Play a round.
 
     Parameters
@@ -121,14 +121,18 @@ def play(mode: str, family: str, cut: int | str) -> Played:
         One of :data:`hybridsplit.testing.families.FAMILIES`.
     cut
         Blocks on the client, or ``all``.
+    micro_batches
+        Parts that batches are trained in.
     """
     scenario, traced = scenario_with(family, mode), traced_with(family, mode)
     model = family_model(scenario)
     depth = model.num_blocks if isinstance(cut, str) else cut
     start = model.whole.snapshot()
     part = model.client_part(depth, mode)
-    server = _WatchedServer(ServerSide(model.server_part(depth), scenario.training, scenario.model.loss_kind))
-    placement = Placement(cut=depth, mode=mode, batch_size=scenario.training.batch_size)
+    above, task = model.server_part(depth), scenario.model.loss_kind
+    server = _WatchedServer(ServerSide(above, scenario.training, task, micro_batches=micro_batches))
+    size = scenario.training.batch_size
+    placement = Placement(cut=depth, mode=mode, batch_size=size, micro_batches=micro_batches)
     session = ClientSession(
         part, server, Assignment("pi-0", placement, 1.0, 1 << 40), scenario, 0,
         num_blocks=model.num_blocks, measure_memory=True,

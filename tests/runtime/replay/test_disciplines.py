@@ -317,7 +317,7 @@ def test_what_disciplines_do_not_go_with_is_refused(scenario_factory: Scenarios,
     refused("rates are those of the links", plan, fair, traces={"pi-0": trace}, uses_recorded_rates=True)
     replay(plan, scenario, num_rounds=1, disciplines=queue, traces={"pi-0": trace}, uses_recorded_rates=True)
     ahead = plan_factory(scenario, {"pi-0": {"staleness": 1}})
-    refused("whose steps overlap", ahead, queue)
+    refused("whose work overlaps", ahead, queue)
     away = plan_factory(scenario, {name: {"server_compute_s": 0.0} for name in ("pi-0", "pi-1")})
     refused("do not use the server", away, queue)
     silent = {"uplink_bytes": 0, "downlink_bytes": 0, "model_upload_bytes": 0, "model_download_bytes": 0}

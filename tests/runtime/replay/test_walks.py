@@ -24,6 +24,7 @@ from hybridsplit.scenarios.contracts.jobs import round_jobs
 from hybridsplit.scenarios.contracts.phases import HEAD_PHASES, Phase
 from hybridsplit.scenarios.contracts.schedule import Chain, Dispatch, Turns
 from hybridsplit.scenarios.contracts.three_part import NO_HEAD, HeadCosts
+from hybridsplit.scenarios.contracts.updates import NO_UPDATES, UpdateCosts
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.sections.traces import PastTheEnd
 
@@ -53,6 +54,8 @@ class Costs:
     sizes: tuple[int, int, int, int]
     upload_every: int = 1
     head: HeadCosts = NO_HEAD
+    micro_batches: int = 1
+    updates: UpdateCosts = NO_UPDATES
 
     def phase_bytes(self, phase: Phase) -> int:
         """Bytes of a phase."""
@@ -215,6 +218,38 @@ def test_clients_with_shares_of_their_own(form: str, case: Case, seed: int, is_r
     wanted = simulate(work, number, synchronise=case.synchronise, attendance=case.attendance)
     with walked_in(form):
         assert walk_apart(work, case.attendance, synchronise=case.synchronise) == wanted
+
+
+@BOTH_FORMS
+@given(
+    costs=st.tuples(st.sampled_from([0.3, 1 / 3, 7.7]), st.sampled_from([0.1, 1.0]), SIZES, SIZES),
+    parts=st.integers(2, 4),
+    steps=st.integers(1, 3),
+    seed=st.integers(0, 50),
+    is_recorded=st.booleans(),
+)
+@settings(max_examples=100)
+def test_clients_with_batches_in_parts(
+    form: str, costs: tuple[float, float, int, int], parts: int, steps: int, seed: int, is_recorded: bool
+) -> None:
+    """Beside clients with whole batches, on constant and on recorded links, to the last bit."""
+    client_s, server_s, up, down = costs
+    sizes = (700, up, down, 41)
+    divided = Costs(client_s, server_s, sizes, micro_batches=parts, updates=UpdateCosts(client_s / 7, server_s / 3))
+    whole = Costs(client_s, server_s, sizes)
+    work = tuple(
+        ClientWork(
+            f"c-{place}", steps, round_jobs(one, steps), 0.3, 3e5, 7e6, 0.01, 0.02, micro_batches=one.micro_batches
+        )
+        for place, one in enumerate((divided, whole, divided))
+    )
+    everybody = Attendance.of_everybody([item.client_id for item in work], 3)
+    case = Case(work, everybody, Dispatch(order=("c-0", "c-1", "c-2"), urgency_s=(0.0, 0.0, 0.0)), False)
+    if is_recorded:
+        work = over_recordings(case, seed, "loop")
+    wanted = simulate(work, 3, attendance=everybody)
+    with walked_in(form):
+        assert walk_apart(work, everybody, synchronise=False) == wanted
 
 
 @BOTH_FORMS

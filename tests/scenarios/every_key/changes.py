@@ -271,6 +271,7 @@ CHANGES: dict[str, Change] = {
     "Training.zo_prefix_blocks": Change("planned", {f"{T}.zo_prefix_blocks": 1}, PROJECTED),
     "Training.overlap": Change("planned", {f"{T}.overlap": {"staleness": [1]}}),
     "Overlap.staleness": Change("planned", {f"{T}.overlap.staleness": [1]}, {f"{T}.overlap": {"staleness": [0]}}),
+    "Overlap.micro_batches": Change("planned", {f"{T}.overlap.micro_batches": [4]}, ADAPTERS),
     "Overlap.gradient": Change("planned", {f"{T}.overlap.gradient": "current"}, {f"{T}.overlap": {"staleness": [1]}}),
     "Training.local_loss": Change("planned", {f"{T}.local_loss": {"upload_every": [2]}}, LOCAL),
     "LocalLoss.upload_every": Change("planned", {f"{T}.local_loss.upload_every": [1, 2]}, LOCAL),

@@ -1,10 +1,11 @@
 """A server in stages and replicas over two raylets on this machine: what each buys, what it sends, and what it costs.
 
-    python -m benchmarks.stages_and_replicas [bought] [overhead] [messages] [pipelines]
+    python -m benchmarks.stages_and_replicas [bought] [wide] [overhead] [messages] [pipelines]
 
-All parts by default, in about five minutes on two cores. ``bought``: seconds of a step with one machine, with two
+All parts by default, in about ten minutes on two cores. ``bought``: seconds of a step with one machine, with two
 stages, with two replicas, and with both, trained in turn by the same processes, beside what the plan expects; the
-weights must be the same bits. ``overhead``: what a further stage adds to a step of a model with next to no work.
+weights must be the same bits. ``wide``: the same for a model of twice the width, with four times the arithmetic for
+each message of twice the size. ``overhead``: what a further stage adds to a step of a model with next to no work.
 ``messages``: a message there and back in pieces that travel with the call, and through the object store.
 ``pipelines``: period, idle time and memory of GPipe, 1F1B and the planned order for the built-in scenario ``rack``.
 """
@@ -40,6 +41,7 @@ from hybridsplit.solver.relays.pipelines import period_s, pipeline_orders
 from hybridsplit.solver.relays.routes import routes_of
 
 WORK = {"num_hidden_layers": 8, "hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4}
+WIDE = WORK | {"hidden_size": 256, "intermediate_size": 1024}
 LITTLE = {"num_hidden_layers": 6, "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
 STEPS, ROUNDS, PARTS = 10, 3, 16
 BATCH = 64, 128
@@ -139,20 +141,23 @@ def two_raylets() -> Iterator[str]:
         machines.shutdown()
 
 
-def bought() -> None:
+def bought(model: dict[str, int] = WORK, steps: int = STEPS) -> None:
     """Train the same model over one machine, two stages, two replicas, and both."""
     layouts = {"one machine": (1, 1), "two stages": (2, 1), "two replicas": (1, 2), "two stages of two": (2, 2)}
     found: dict[str, Trained] = {}
     plans = {}
     with two_raylets() as address:
         for name, layout in layouts.items():
-            scenario = scenario_of(WORK, *layout)
+            scenario = scenario_of(model, *layout, steps=steps)
             plans[name] = planned(scenario)
             found[name] = trained(scenario, plans[name], address)
-    scenario = scenario_of(WORK, 1, 1)
+    scenario = scenario_of(model, 1, 1, steps=steps)
     alone = trained(scenario, plans["one machine"], None)
     one = found["one machine"]
-    print(f"two raylets of one core each; a step of {BATCH[0]} sequences of {BATCH[1]} tokens in {PARTS} micro-batches")
+    print(
+        f"two raylets of one core each; a step of {BATCH[0]} sequences of {BATCH[1]} tokens in {PARTS} micro-batches, "
+        f"width {model['hidden_size']}"
+    )
     print(
         f"{'server':<18} {'a step':>9} {'of one':>7} {'planned':>8} {'bits':>6} {'peak of a machine':>18} "
         f"{'sums sent':>10}"
@@ -169,6 +174,11 @@ def bought() -> None:
             f"{format_bytes(max(run.peaks.values())):>18} {format_bytes(sent):>10}"
         )
         assert equal, f"{name}: other bits"
+
+
+def wide() -> None:
+    """Train a wider model likewise, where computing takes a larger part."""
+    bought(WIDE, steps=4)
 
 
 def overhead() -> None:
@@ -257,6 +267,7 @@ def pipelines() -> None:
 
 PARTS_OF_IT: dict[str, Callable[[], None]] = {
     "bought": bought,
+    "wide": wide,
     "overhead": overhead,
     "messages": messages,
     "pipelines": pipelines,

@@ -23,10 +23,10 @@ from hybridsplit.runtime.session.middle import MiddleServer
 from hybridsplit.runtime.session.row_ids import needs_row_ids
 from hybridsplit.runtime.session.server import ServerSide
 from hybridsplit.runtime.session.steps import run_step
-from hybridsplit.runtime.split.compute import CPU_ONLY, ComputeDevices
+from hybridsplit.runtime.split.allocated_bytes import meter_of
+from hybridsplit.runtime.split.compute import CPU, CPU_ONLY, ComputeDevices
 from hybridsplit.runtime.split.learning_rates import training_at_round
 from hybridsplit.runtime.split.link import Batch, CountingLink, ServerLink, Traffic
-from hybridsplit.runtime.split.live_bytes import LiveBytes
 from hybridsplit.runtime.split.parts import Part, SplitModel, State, block_of
 from hybridsplit.runtime.split.reports import ClientReport, ClientRound
 from hybridsplit.runtime.split.three_part_link import CountingMiddle, TimedMiddle
@@ -70,7 +70,8 @@ class ClientSession:
         self._mode = MODES[assignment.placement.mode]
         self._part, self._assignment, self._round, self._seed = part, assignment, round_index, scenario.seed
         self._on_device = assignment.placement.cut == num_blocks
-        self._meter = LiveBytes() if measure_memory else None
+        computed_on = next((tensor.device for tensor in part.parameters()), CPU)
+        self._meter = meter_of(computed_on, scenario, assignment.client) if measure_memory else None
         self._traffic = Traffic()
         # Blocks that all clients move by the same averaged scalars are never sent again.
         prefix = scenario.training.zo_prefix_blocks

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hybridsplit.scenarios.errors import ScenarioError
 from hybridsplit.scenarios.schema import Iid, Scenario
+from hybridsplit.scenarios.units import counted
 
 
 def ends_of_runs(num_samples: int, weights: Sequence[float]) -> NDArray[np.int_]:
@@ -35,7 +36,7 @@ def check_counts(scenario: Scenario, counts: Sequence[int]) -> None:
     for client, count in zip(scenario.expanded_clients(), counts, strict=True):
         if count < batch_size:
             raise ScenarioError(
-                f"data.partition: client {client.id} gets {count} samples; needs at least one batch of "
+                f"data.partition: client {client.id} gets {counted(count, 'sample')}; needs at least one batch of "
                 f"{batch_size}: lower training.batch_size or the number of clients, raise its data_share, or use more "
                 "data"
             )

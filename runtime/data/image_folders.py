@@ -15,7 +15,7 @@ from hybridsplit.runtime.data.sources import Samples, prepared_images
 from hybridsplit.runtime.models.facts import channels_read
 from hybridsplit.scenarios.errors import InputWarning, ScenarioError
 from hybridsplit.scenarios.schema import ImageFolder, Scenario
-from hybridsplit.scenarios.units import format_bytes
+from hybridsplit.scenarios.units import counted, format_bytes
 from hybridsplit.scenarios.user_code import how_to_install
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -82,7 +82,7 @@ def _files(folder: Path, names: list[str], key: str, *, needs_all: bool = True) 
         raise ScenarioError(f"data.{key}: {folder}: found no images in the folders {', '.join(names)}")
     if passed_over:
         warnings.warn(
-            f"data.{key}: {len(passed_over)} files that are no images are passed over, {passed_over[0]} first",
+            f"data.{key}: passed over, as no image: {counted(len(passed_over), 'file')}, {passed_over[0]} first",
             InputWarning,
             stacklevel=2,
         )

@@ -26,6 +26,7 @@ from hybridsplit.scenarios.contracts.options import OptionTable
 from hybridsplit.scenarios.contracts.schedule import Schedule, Simultaneous
 from hybridsplit.scenarios.errors import ContractError, RunError, UsageError
 from hybridsplit.scenarios.schema import Scenario
+from hybridsplit.scenarios.units import counted
 
 _CLOCK_TOLERANCE = 1e-6
 
@@ -172,7 +173,7 @@ def train(
     history, handle = _begun(assignments, executor, fingerprint, checkpoint_folder if resume else None, excluded)
     if len(history.records) > num_rounds:
         raise UsageError(
-            f"{checkpoint_folder}: {len(history.records)} rounds are done already, more than the "
+            f"{checkpoint_folder}: has {counted(len(history.records), 'round')} already, more than the "
             f"{num_rounds} asked for; raise --rounds, or start another run"
         )
     attendance, reading = _clocked(history, scenario, assignments, num_rounds, clock)

@@ -12,7 +12,7 @@ from hybridsplit.scenarios.contracts.stages import replicas_in_use
 from hybridsplit.scenarios.errors import InfeasibleError, ScenarioError
 from hybridsplit.scenarios.relays.network import RelayNode
 from hybridsplit.scenarios.relays.schema import RelayClients, RelayScenario
-from hybridsplit.scenarios.units import format_bytes
+from hybridsplit.scenarios.units import counted, format_bytes
 from hybridsplit.solver.chain.least_sum import least_sum
 from hybridsplit.solver.chain.values import Chain, FloatArray, node_spans
 from hybridsplit.solver.relays.route_costs import (
@@ -273,9 +273,10 @@ def _nothing_fits(group: RelayClients, tried: list[Route]) -> InfeasibleError:
     least = min(float(route.memory_bytes[0, 0, group.min_cut]) for route in tried) if group.min_cut else 0.0
     if least > group.memory_budget_bytes:
         return InfeasibleError(
-            f"client group {group.group}: the first {group.min_cut} blocks (min_cut) need {format_bytes(least)}, and "
-            f"its memory_budget_bytes is {format_bytes(group.memory_budget_bytes)}: raise it, lower min_cut or "
-            "batch_size, or allow more micro_batches"
+            f"client group {group.group}: min_cut keeps {counted(group.min_cut, 'block')} on the device, "
+            f"{format_bytes(least)} at least, and its memory_budget_bytes is "
+            f"{format_bytes(group.memory_budget_bytes)}: raise it, lower min_cut or batch_size, or allow more "
+            "micro_batches"
         )
     return InfeasibleError(
         f"client group {group.group}: no placement of the blocks on {', '.join(tried[0].nodes)} and the client is "

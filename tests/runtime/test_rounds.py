@@ -194,7 +194,7 @@ def test_a_new_run_in_an_old_folder_keeps_its_own_checkpoints(
 def test_fewer_rounds_than_done_are_refused(
     checkpointed: Path, scenario: Scenario, assignments: list[Assignment]
 ) -> None:
-    with InlineExecutor(scenario) as executor, pytest.raises(UsageError, match="1 rounds are done already"):
+    with InlineExecutor(scenario) as executor, pytest.raises(UsageError, match="has 1 round already"):
         train(scenario, assignments, executor, 0, checkpoint_folder=checkpointed, resume=True)
 
 

@@ -53,7 +53,7 @@ def test_what_is_no_image_is_passed_over_or_refused_by_name(load: Load, tmp_path
         write(tmp_path / "leaves", name, 5, 30)
     (tmp_path / "leaves" / "oak" / "notes.txt").write_text("not an image")
     (tmp_path / "leaves" / "oak" / ".hidden").write_text("nor this")
-    with pytest.warns(InputWarning, match=r"1 files that are no images are passed over, .*notes\.txt first"):
+    with pytest.warns(InputWarning, match=r"passed over, as no image: 1 file, .*notes\.txt first"):
         load()
     (tmp_path / "leaves" / "oak" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
     with pytest.warns(InputWarning), pytest.raises(ScenarioError, match=r"torn\.png: cannot be read as an image"):

@@ -5,7 +5,7 @@
 All parts by default, in about ten minutes on two cores. ``bought``: seconds of a step with one machine, with two
 stages, with two replicas, and with both, trained in turn by the same processes, beside what the plan expects; the
 weights must be the same bits. ``wide``: the same for a model of twice the width, with four times the arithmetic for
-each message of twice the size. ``overhead``: what a further stage adds to a step of a model with next to no work.
+each message of twice the size, and twice as many micro-batches. ``overhead``: what a further stage adds to a step of a model with next to no work.
 ``messages``: a message there and back in pieces that travel with the call, and through the object store.
 ``pipelines``: period, idle time and memory of GPipe, 1F1B and the planned order for the built-in scenario ``rack``.
 """
@@ -79,7 +79,8 @@ def scenario_of(
     document: dict[str, Any] = yaml.safe_load(builtin_text("rack"))
     document["name"] = f"stages-{stages}-replicas-{replicas}"
     document["model"]["config"] |= model | {"vocab_size": 128}
-    document["data"]["num_samples"] = 100
+    # A round ends with its score, which is no part of a step.
+    document["data"] |= {"num_samples": 2 * batch[0], "test_fraction": 4 / (2 * batch[0])}
     document["training"] |= {
         "micro_batches": [parts], "partial_sums": 2, "pipeline": "gpipe", "local_steps": steps, "rounds": ROUNDS,
         "cuts": {"most": stages}, "optimizer": {"name": "sgd", "learning_rate": 0.05}, "batch_size": batch[0],
@@ -141,21 +142,23 @@ def two_raylets() -> Iterator[str]:
         machines.shutdown()
 
 
-def bought(model: dict[str, int] = WORK, steps: int = STEPS) -> None:
+def bought(
+    model: dict[str, int] = WORK, steps: int = STEPS, parts: int = PARTS, batch: tuple[int, int] = BATCH
+) -> None:
     """Train the same model over one machine, two stages, two replicas, and both."""
     layouts = {"one machine": (1, 1), "two stages": (2, 1), "two replicas": (1, 2), "two stages of two": (2, 2)}
     found: dict[str, Trained] = {}
     plans = {}
     with two_raylets() as address:
         for name, layout in layouts.items():
-            scenario = scenario_of(model, *layout, steps=steps)
+            scenario = scenario_of(model, *layout, parts, steps, batch)
             plans[name] = planned(scenario)
             found[name] = trained(scenario, plans[name], address)
-    scenario = scenario_of(model, 1, 1, steps=steps)
+    scenario = scenario_of(model, 1, 1, parts, steps, batch)
     alone = trained(scenario, plans["one machine"], None)
     one = found["one machine"]
     print(
-        f"two raylets of one core each; a step of {BATCH[0]} sequences of {BATCH[1]} tokens in {PARTS} micro-batches, "
+        f"two raylets of one core each; a step of {batch[0]} sequences of {batch[1]} tokens in {parts} micro-batches, "
         f"width {model['hidden_size']}"
     )
     print(
@@ -178,7 +181,7 @@ def bought(model: dict[str, int] = WORK, steps: int = STEPS) -> None:
 
 def wide() -> None:
     """Train a wider model likewise, where computing takes a larger part."""
-    bought(WIDE, steps=4)
+    bought(WIDE, steps=4, parts=2 * PARTS, batch=(2 * BATCH[0], BATCH[1]))
 
 
 def overhead() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ from hybridsplit.profiler.cuda_memory import CudaMemory
 from hybridsplit.profiler.energy import client_energy_j
 from hybridsplit.profiler.ladders import LEVEL, level_of
 from hybridsplit.profiler.mode_costs import Clock, block_seconds, divided_step_s, server_step_s
-from hybridsplit.profiler.profiles import BatchProfile, ModelProfile
+from hybridsplit.profiler.profiles import BatchProfile, Choice, ModelProfile
 from hybridsplit.profiler.roofline import seconds
 from hybridsplit.profiler.three_parts import head_exchanged_bytes, head_step
 from hybridsplit.runtime.aggregation.reliability import expected_progress
@@ -48,59 +49,20 @@ def device_rows(
     server_clocks
         Passes of every block on the server: of the whole batch at 1, and of a part by every number of micro-batches.
     """
-    profile, training, load = model.by_batch_size[batch_size], scenario.training, scenario.server.load
-    clocks = clocks_of(clock_of(device), profile)
+    profile, training = model.by_batch_size[batch_size], scenario.training
+    clocks, part_of_server = clocks_of(clock_of(device), profile), 1 - scenario.server.load
     of_batch = batch_worth(batch_size, max(model.by_batch_size), noise_scale(scenario, model.noise_scale))
-    zeroth_order, steps = training.zeroth_order, training.local_steps
-    rows: list[dict[str, object]] = []
     offers_heads = max(training.head_block_choices) > 0
+    rows: list[dict[str, object]] = []
     for choice, peak_bytes in profile.peaks_on(cuda_memory(device)).items():
-        cut, mode = choice.cut, MODES[choice.mode]
-        parts = choice.micro_batches
-        clock, server_clock = clocks[parts], server_clocks[parts]
-        below, num_trainable = profile.num_trainable_below(cut), profile.num_trainable_of(cut, mode)
-        client_trains, exchanges = below > 0, num_exchanges(steps, choice.upload_every)
-        labels_cross = training.label_holder == "client" and choice.head_blocks == 0
-        head, step_server_s = head_step(choice, profile, clock, server_clock, client_trains=client_trains)
-        sizes = StepSizes(
-            smashed=profile.smashed_bytes[cut - 1],
-            labels=profile.mask_bytes + (profile.label_bytes if labels_cross else 0),
-            row_ids=profile.row_id_bytes if (cut, choice.mode) in profile.row_ids_needed else 0,
-        )
-        if cut == profile.num_blocks:
-            bytes_a_step = mode.bytes_without_server(sizes, zeroth_order)
-        else:
-            bytes_a_step = mode.step_bytes(sizes, zeroth_order, client_trains=client_trains)
-        exchanged = profile.exchanged_bytes(cut, training.zo_prefix_blocks, mode)
-        averaged = _averaged_scalar_bytes(mode, training)
-        upload = mode.model_upload_bytes(exchanged, sizes, zeroth_order, steps)
-        if choice.head_blocks:
-            # The head is trained by exact gradients whatever the mode of the client part.
-            of_head = head_exchanged_bytes(choice, profile)
-            exchanged, upload = exchanged + of_head, upload + of_head
-        # Where nothing is divided, nothing hangs on when in its step the update comes.
-        update = NO_UPDATES
-        if parts > 1:
-            update = UpdateCosts(float(clock.update[:cut].sum()), float(server_clock.update[cut:].sum()))
-        step_s = mode.client_step_s(clock, cut, zeroth_order, profile.forwards.get(choice))
-        step_s = divided_step_s(step_s, update.client_update_s, parts)
-        if choice.staleness > 0 and training.overlap.gradient == "current":
-            step_s += float(clock.forward[:cut].sum())
-        saved_s = mode.saved_without_upload_s(clock, cut, zeroth_order) if exchanges < steps else 0.0
-        compute_s = steps * (step_s + head.head_compute_s) - (steps - exchanges) * saved_s
-        # Others' load leaves this much of the server to all clients together.
-        if choice.head_blocks == 0:
-            part_s = server_step_s(server_clock, mode, cut, training, client_trains=client_trains)
-            step_server_s = divided_step_s(part_s, update.server_update_s, parts)
-        server_s = exchanges * step_server_s / (1 - load)
-        num_above = profile.num_trainable_below(profile.num_blocks) - below
-        progress = expected_progress(
-            mode, training, float(model.split[:cut].sum()), num_trainable, num_above,
-            kept_below=model.kept_below(cut), kept_above=model.kept_above(cut) * (exchanges / steps),
-        )  # fmt: skip
+        mode, parts, steps = MODES[choice.mode], choice.micro_batches, training.local_steps
+        sizes = _step_sizes(choice, profile, training)
+        work = _work_of_round(choice, profile, training, clocks[parts], server_clocks[parts], part_of_server)
+        sent = _bytes_of_round(choice, profile, training, sizes, work.head)
+        progress = of_batch * _progress(choice, profile, training, model)
         rows.append(
             {
-                "cut": cut,
+                "cut": choice.cut,
                 "mode": mode.name,
                 "recompute": choice.recompute,
                 "recomputes": profile.recomputes(choice),
@@ -109,42 +71,137 @@ def device_rows(
                 "upload_every": choice.upload_every,
                 "head_blocks": choice.head_blocks,
                 "micro_batches": parts,
-                "client_compute_s": compute_s,
-                "uplink_bytes": exchanges * (bytes_a_step.uplink + head.head_gradient_bytes) + upload,
-                "downlink_bytes": exchanges * (bytes_a_step.downlink + head.head_features_bytes) + exchanged + averaged,
-                "model_upload_bytes": upload,
-                "model_download_bytes": exchanged,
-                "server_compute_s": server_s,
+                "client_compute_s": work.client_s,
+                **sent._asdict(),
+                "server_compute_s": work.server_s,
                 "client_peak_bytes": peak_bytes,
                 # Batches, or parts of one, may wait at the server as long as they may be in flight.
-                "server_state_bytes": profile.server_peak_bytes[cut, mode.name, choice.head_blocks, parts]
+                "server_state_bytes": profile.server_peak_bytes[choice.cut, mode.name, choice.head_blocks, parts]
                 + choice.staleness * sizes.smashed
                 + (parts - 1) * sizes.smashed // parts,
-                "client_energy_j": client_energy_j(device, compute_s),
-                "progress": of_batch * progress / (1 + PROGRESS_LOST_A_STEP * choice.staleness),
+                "client_energy_j": client_energy_j(device, work.client_s),
+                "progress": progress / (1 + PROGRESS_LOST_A_STEP * choice.staleness),
                 "confidence": str(device.confidence),
-                LEVEL: level_of(choice, profile, clock, zeroth_order, peak_bytes, compute_s / steps),
-                **(_of_round(head, steps, 1 - load) if offers_heads else {}),
-                **(_updates_of_round(update, steps, 1 - load) if profile.costs_of_parts else {}),
+                LEVEL: level_of(
+                    choice, profile, clocks[parts], training.zeroth_order, peak_bytes, work.client_s / steps
+                ),
+                **(work.head._asdict() if offers_heads else {}),
+                **(work.update._asdict() if profile.costs_of_parts else {}),
                 GAP_COLUMN: profile.recompute_gaps.get(choice, 0.0),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _of_round(head: HeadCosts, steps: int, part_of_server: float) -> dict[str, object]:
-    """Return what the head adds to a round, from a step of it."""
-    return HeadCosts(
-        steps * head.head_compute_s,
-        steps * head.head_features_bytes,
-        steps * head.head_gradient_bytes,
-        steps * head.server_backward_s / part_of_server,
-    )._asdict()
+class _Work(NamedTuple):
+    """Seconds of a round on the client and on the server, and how much of both, and of the bytes, falls to what."""
+
+    client_s: float
+    server_s: float
+    head: HeadCosts
+    update: UpdateCosts
 
 
-def _updates_of_round(update: UpdateCosts, steps: int, part_of_server: float) -> dict[str, object]:
-    """Return what updates take of a round, from a step of it."""
-    return UpdateCosts(steps * update.client_update_s, steps * update.server_update_s / part_of_server)._asdict()
+class _Sent(NamedTuple):
+    """Bytes of a round, by the columns of the option table."""
+
+    uplink_bytes: int
+    downlink_bytes: int
+    model_upload_bytes: int
+    model_download_bytes: int
+
+
+def _exchanges(choice: Choice, training: Training) -> int:
+    """Steps of a round that send anything."""
+    return num_exchanges(training.local_steps, choice.upload_every)
+
+
+def _client_trains(choice: Choice, profile: BatchProfile) -> bool:
+    return profile.num_trainable_below(choice.cut) > 0
+
+
+def _step_sizes(choice: Choice, profile: BatchProfile, training: Training) -> StepSizes:
+    """Return what may cross the link in a step."""
+    labels_cross = training.label_holder == "client" and choice.head_blocks == 0
+    return StepSizes(
+        smashed=profile.smashed_bytes[choice.cut - 1],
+        labels=profile.mask_bytes + (profile.label_bytes if labels_cross else 0),
+        row_ids=profile.row_id_bytes if (choice.cut, choice.mode) in profile.row_ids_needed else 0,
+    )
+
+
+def _work_of_round(
+    choice: Choice,
+    profile: BatchProfile,
+    training: Training,
+    clock: BlockSeconds,
+    server_clock: BlockSeconds,
+    part_of_server: float,
+) -> _Work:
+    """Return what a round takes of client and server, of which other load leaves a part to all clients together."""
+    cut, mode, parts = choice.cut, MODES[choice.mode], choice.micro_batches
+    steps, exchanges = training.local_steps, _exchanges(choice, training)
+    client_trains = _client_trains(choice, profile)
+    head, step_server_s = head_step(choice, profile, clock, server_clock, client_trains=client_trains)
+    # Where nothing is divided, nothing hangs on when in its step the update comes.
+    update = NO_UPDATES
+    if parts > 1:
+        update = UpdateCosts(float(clock.update[:cut].sum()), float(server_clock.update[cut:].sum()))
+    step_s = mode.client_step_s(clock, cut, training.zeroth_order, profile.forwards.get(choice))
+    step_s = divided_step_s(step_s, update.client_update_s, parts)
+    if choice.staleness > 0 and training.overlap.gradient == "current":
+        step_s += float(clock.forward[:cut].sum())
+    saved_s = mode.saved_without_upload_s(clock, cut, training.zeroth_order) if exchanges < steps else 0.0
+    if choice.head_blocks == 0:
+        part_s = server_step_s(server_clock, mode, cut, training, client_trains=client_trains)
+        step_server_s = divided_step_s(part_s, update.server_update_s, parts)
+    return _Work(
+        steps * (step_s + head.head_compute_s) - (steps - exchanges) * saved_s,
+        exchanges * step_server_s / part_of_server,
+        HeadCosts(
+            steps * head.head_compute_s,
+            steps * head.head_features_bytes,
+            steps * head.head_gradient_bytes,
+            steps * head.server_backward_s / part_of_server,
+        ),
+        UpdateCosts(steps * update.client_update_s, steps * update.server_update_s / part_of_server),
+    )
+
+
+def _bytes_of_round(
+    choice: Choice, profile: BatchProfile, training: Training, sizes: StepSizes, head: HeadCosts
+) -> _Sent:
+    """Return what a round sends, of which the head's part is known."""
+    cut, mode, zeroth_order = choice.cut, MODES[choice.mode], training.zeroth_order
+    exchanges = _exchanges(choice, training)
+    if cut == profile.num_blocks:
+        bytes_a_step = mode.bytes_without_server(sizes, zeroth_order)
+    else:
+        bytes_a_step = mode.step_bytes(sizes, zeroth_order, client_trains=_client_trains(choice, profile))
+    exchanged = profile.exchanged_bytes(cut, training.zo_prefix_blocks, mode)
+    upload = mode.model_upload_bytes(exchanged, sizes, zeroth_order, training.local_steps)
+    if choice.head_blocks:
+        # The head is trained by exact gradients whatever the mode of the client part.
+        of_head = head_exchanged_bytes(choice, profile)
+        exchanged, upload = exchanged + of_head, upload + of_head
+    download = exchanged + _averaged_scalar_bytes(mode, training)
+    return _Sent(
+        exchanges * bytes_a_step.uplink + head.head_gradient_bytes + upload,
+        exchanges * bytes_a_step.downlink + head.head_features_bytes + download,
+        upload,
+        exchanged,
+    )
+
+
+def _progress(choice: Choice, profile: BatchProfile, training: Training, model: ModelProfile) -> float:
+    """Return the expected progress of a round without what batch size and staleness do to it."""
+    cut, mode = choice.cut, MODES[choice.mode]
+    exchanged = _exchanges(choice, training) / training.local_steps
+    num_above = profile.num_trainable_below(profile.num_blocks) - profile.num_trainable_below(cut)
+    return expected_progress(
+        mode, training, float(model.split[:cut].sum()), profile.num_trainable_of(cut, mode), num_above,
+        kept_below=model.kept_below(cut), kept_above=model.kept_above(cut) * exchanged,
+    )  # fmt: skip
 
 
 def _averaged_scalar_bytes(mode: TrainingMode, training: Training) -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 import torch
@@ -20,56 +21,20 @@ from hybridsplit.runtime.data.sources import model_blocks
 from hybridsplit.runtime.executors.ray_actors import StateRef
 from hybridsplit.runtime.executors.ray_pieces import answered, joined, reply, sent
 from hybridsplit.runtime.executors.ray_relay_messages import (
-    packed_downward,
-    packed_swapped,
-    packed_upward,
+    Parcel,
+    packed,
     unpacked_downward,
     unpacked_swapped,
     unpacked_upward,
 )
+from hybridsplit.runtime.executors.ray_relay_visits import Neighbours, Visit
 from hybridsplit.runtime.relays.machine import Machine
-from hybridsplit.runtime.relays.messages import Message, Swapped, Upward
+from hybridsplit.runtime.relays.messages import Swapped, Upward
 from hybridsplit.runtime.relays.upper import StageOutcome, make_machine, outcome_of, own_copy, trains_anything
 from hybridsplit.runtime.split.parts import SplitModel, State
 from hybridsplit.scenarios.contracts.stages import Stage, Stages
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.schema import Scenario
-
-
-class Visit(NamedTuple):
-    """A client's round at a machine.
-
-    Parameters
-    ----------
-    client
-        Its id.
-    attempt
-        Which attempt at which round, by which worker: a round may be repeated.
-    node
-        The node.
-    replica
-        Which machine of the node.
-    """
-
-    client: str
-    attempt: str
-    node: str
-    replica: int = 0
-
-
-class Neighbours(NamedTuple):
-    """The processes that a machine sends to, with the visits there.
-
-    Parameters
-    ----------
-    following
-        Those of the next node, by replica; none at the last.
-    beside
-        Those of its own node, by replica, itself included.
-    """
-
-    following: tuple[tuple[Any, Visit], ...]
-    beside: tuple[tuple[Any, Visit], ...]
 
 
 @dataclass
@@ -107,10 +72,12 @@ class RelayHost:
         self._known: tuple[str, State] = "", {}
         self._held: dict[Visit, _Held] = {}
         self._running: set[asyncio.Task[None]] = set()
+        # Torch keeps the number of threads by thread.
+        self._thread = ThreadPoolExecutor(1, "work", torch.set_num_threads, (num_threads,))
 
     async def prepare(self) -> None:
         """Build the model, so that what goes wrong there shows before any training."""
-        # Torch keeps the number of threads by thread, and calls come on another one than the constructor's.
+        # Calls come on another thread than the constructor's.
         torch.set_num_threads(self._num_threads)
         if self._model is None:
             self._model = SplitModel(model_blocks(self._scenario))
@@ -214,7 +181,7 @@ class RelayHost:
             What has gone wrong here, or at a machine that this one sends to.
         """
         held = self._held[visit]
-        while held.machine is not None and not held.machine.begins_step:
+        while held.machine is not None and (held.is_at_work or not held.machine.begins_step):
             if held.error is not None:
                 raise held.error
             held.moved.clear()
@@ -249,31 +216,31 @@ class RelayHost:
         """Let a machine do all that it has what it needs for, and send what each piece makes before the next."""
         if not held.is_at_work:
             held.is_at_work = True
-            asyncio.get_running_loop().call_soon(self._do_next, held)
+            self._start(self._work_off(held))
 
-    def _do_next(self, held: _Held) -> None:
+    async def _work_off(self, held: _Held) -> None:
         assert held.machine is not None
-        held.is_at_work = False
-        if held.error is not None or not held.machine.is_ready:
-            held.moved.set()
-            return
         try:
-            # Packed at once: this machine holds nothing of a message that has left it.
-            self._pass_on(held, held.machine.work())
+            while held.error is None and held.machine.is_ready:
+                # On a thread of its own, so that messages come and go while it works.
+                made = await asyncio.get_running_loop().run_in_executor(self._thread, _worked, held.machine)
+                self._pass_on(held, made)
         except Exception as error:
             _fail(held, error)
-            return
-        self._work(held)
+        finally:
+            held.is_at_work = False
+            held.moved.set()
 
-    def _pass_on(self, held: _Held, message: Message | None) -> None:
-        if isinstance(message, Upward):
-            self._start(self._send(held, message.number, packed_upward(message)))
-        elif isinstance(message, Swapped):
+    def _pass_on(self, held: _Held, made: Parcel | None) -> None:
+        if made is None or held.error is not None:
+            return
+        if made.kind is Upward:
+            self._start(self._send(held, made.number, made.payload))
+        elif made.kind is Swapped:
             assert held.machine is not None
-            other = held.neighbours.beside[held.machine.replica ^ message.stride]
-            self._start(self._swap(held, other, packed_swapped(message)))
-        elif message is not None:
-            held.waiting.pop(message.number).set_result(packed_downward(message))
+            self._start(self._swap(held, held.neighbours.beside[held.machine.replica ^ made.number], made.payload))
+        else:
+            held.waiting.pop(made.number).set_result(made.payload)
 
     async def _send(self, held: _Held, number: int, payload: bytes) -> None:
         """Send a micro-batch on, and go on with its gradient."""
@@ -299,6 +266,12 @@ class RelayHost:
             await reply(sent(host.swap, payload, visit))
         except Exception as error:
             _fail(held, error)
+
+
+def _worked(machine: Machine) -> Parcel | None:
+    """Do a machine's next piece of work, and pack what it makes: the machine holds nothing of what has left it."""
+    message = machine.work()
+    return None if message is None else packed(message)
 
 
 def _fail(held: _Held, error: Exception) -> None:

@@ -4,10 +4,38 @@ from __future__ import annotations
 
 import json
 import struct
+from typing import NamedTuple
 
 from safetensors.torch import load, save
 
-from hybridsplit.runtime.relays.messages import Downward, Swapped, Upward
+from hybridsplit.runtime.relays.messages import Downward, Message, Swapped, Upward
+
+
+class Parcel(NamedTuple):
+    """A message as it travels.
+
+    Parameters
+    ----------
+    kind
+        What it is.
+    number
+        Of its micro-batch; how far apart the two replicas are, where it goes from one to the other.
+    payload
+        Its tensors.
+    """
+
+    kind: type[Message]
+    number: int
+    payload: bytes
+
+
+def packed(message: Message) -> Parcel:
+    """Return a message as it travels."""
+    if isinstance(message, Upward):
+        return Parcel(Upward, message.number, packed_upward(message))
+    if isinstance(message, Downward):
+        return Parcel(Downward, message.number, packed_downward(message))
+    return Parcel(Swapped, message.stride, packed_swapped(message))
 
 
 def packed_upward(message: Upward) -> bytes:

@@ -12,8 +12,9 @@ from safetensors.torch import save
 
 from hybridsplit.runtime.executors.ray_actors import KeptRef, PackedContribution, RayWorker, StateRef
 from hybridsplit.runtime.executors.ray_pieces import joined, sent
-from hybridsplit.runtime.executors.ray_relay_host import Neighbours, Visit, cause_of
+from hybridsplit.runtime.executors.ray_relay_host import cause_of
 from hybridsplit.runtime.executors.ray_relay_messages import packed_upward, unpacked_downward
+from hybridsplit.runtime.executors.ray_relay_visits import Neighbours, Visit
 from hybridsplit.runtime.relays.messages import Downward, Upward
 from hybridsplit.runtime.relays.upper import StageOutcome, UpperMachines
 from hybridsplit.runtime.relays.worker import RelayWorker

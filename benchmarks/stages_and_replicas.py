@@ -2,12 +2,13 @@
 
     python -m benchmarks.stages_and_replicas [bought] [wide] [overhead] [messages] [pipelines]
 
-All parts by default, in about ten minutes on two cores. ``bought``: seconds of a step with one machine, with two
+All parts by default, in about twenty minutes on two cores. ``bought``: seconds of a step with one machine, with two
 stages, with two replicas, and with both, trained in turn by the same processes, beside what the plan expects; the
 weights must be the same bits. ``wide``: the same for a model of twice the width, with four times the arithmetic for
-each message of twice the size, and twice as many micro-batches. ``overhead``: what a further stage adds to a step of a model with next to no work.
-``messages``: a message there and back in pieces that travel with the call, and through the object store.
-``pipelines``: period, idle time and memory of GPipe, 1F1B and the planned order for the built-in scenario ``rack``.
+each message of twice the size, and twice as many micro-batches. ``overhead``: what a further stage adds to a step of a
+model with next to no work. ``messages``: a message there and back in pieces that travel with the call, and through the
+object store. ``pipelines``: period, idle time and memory of GPipe, 1F1B and the planned order for the built-in scenario
+``rack``.
 """
 
 from __future__ import annotations

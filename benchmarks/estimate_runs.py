@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmarks.accuracy_studies import CLIENT, Row, Study, digits, polarity, quickstart
 from benchmarks.estimates import Estimate
+from hybridsplit.profiler.model_profile import profile_model
 from hybridsplit.runtime.data.partition import draw_batch
 from hybridsplit.runtime.data.sources import Dataset, load_dataset
 from hybridsplit.runtime.models.build import build_blocks
@@ -192,6 +193,25 @@ def trained(
     if look is not None:
         look(both, study.steps)
     return both.right(dataset)
+
+
+def forwards_of(study: Study, row: Row, variant: Variant, cut: int) -> float:
+    """Return the forward passes of a client's step, in passes of a batch through the client part.
+
+    Parameters
+    ----------
+    study, row, cut
+        As of :func:`trained`.
+    variant
+        How directions are used.
+    """
+    scenario = study.scenario(row, cut, 0)
+    both = Gradients(scenario, cut, load_dataset(scenario))
+    work = [cost.forward for cost in profile_model(scenario).by_batch_size[scenario.training.batch_size].costs[:cut]]
+    flops = torch.tensor([float(cost.flops @ cost.count) for cost in work])
+    above = flops.flip(0).cumsum(0).flip(0) / flops.sum()
+    shares_B = [float(above[block]) for block in sorted({block_of(name) for name, _ in both.client.trainable()})]
+    return variant.estimate(scenario.training.zeroth_order.directions, *both.groups(), 0).forwards(shares_B)
 
 
 def _public(both: Gradients, scenario: Scenario, dataset: Dataset) -> Tensor:

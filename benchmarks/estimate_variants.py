@@ -6,8 +6,8 @@
 
 Settings, rates and budgets are those of ``benchmarks.training_accuracy``, with 128 training samples fewer for the
 client: these are the public data of the variants that need some. Directional derivatives are products with the exact
-gradient, their limit for a small radius (``benchmarks.estimates``). --tune runs multiples of the plain row's rate on two
-seeds of their own. Rows that are in --out already are not run again.
+gradient, their limit for a small radius (``benchmarks.estimates``). --tune runs multiples of the plain row's rate on
+two seeds of their own. Rows that are in --out already are not run again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import estimates
-from benchmarks.estimate_runs import Variant, add_study, settings_of, study_of, trained
+from benchmarks.estimate_runs import Variant, add_study, forwards_of, settings_of, study_of, trained
 
 TUNING_SEEDS = (100, 101)
 FROZEN = "frozen"
@@ -31,7 +31,10 @@ VARIANTS: Mapping[str, Variant] = {
     "single blocks": Variant(estimates.SingleBlocks),
     "single blocks, twice the directions": Variant(estimates.SingleBlocksTwice),
     "normalised": Variant(estimates.Normalised),
+    "derivatives cut at 1": Variant(estimates.Clipped),
+    "derivatives cut at 0.3": Variant(estimates.ClippedEarly),
     "single blocks, normalised": Variant(estimates.NormalisedBlocks),
+    "single blocks, normalised, twice the directions": Variant(estimates.NormalisedBlocksTwice),
     "learnt tensors": Variant(estimates.LearntTensors),
     "sparse, a tenth": Variant(estimates.Sparse),
     "sparse, a hundredth": Variant(estimates.SparseHundredth),
@@ -42,10 +45,13 @@ VARIANTS: Mapping[str, Variant] = {
     "4 clients, own directions": Variant(estimates.OwnDirections, clients=4),
     "4 clients, common directions": Variant(estimates.Plain, clients=4),
 }
-_DIGITS_3 = "digits, cut 3, zo-projection P=16"
+_DIGITS_3, _QUICKSTART_6 = "digits, cut 3, zo-projection P=16", "quickstart, cut 6, zo-projection P=16"
 RATES: Mapping[str, Mapping[str, float]] = {
-    "normalised": {_DIGITS_3: 3},
-    "single blocks, normalised": {_DIGITS_3: 3},
+    "normalised": {_DIGITS_3: 3, _QUICKSTART_6: 3},
+    "derivatives cut at 1": {_DIGITS_3: 3, _QUICKSTART_6: 3},
+    "derivatives cut at 0.3": {_DIGITS_3: 3},
+    "single blocks, normalised": {_DIGITS_3: 3, _QUICKSTART_6: 3},
+    "single blocks, normalised, twice the directions": {_DIGITS_3: 3, _QUICKSTART_6: 3},
     "sparse, a tenth": {_DIGITS_3: 3},
     "sparse, a hundredth": {_DIGITS_3: 3},
     "public data alone": {_DIGITS_3: 3},
@@ -98,7 +104,8 @@ def main() -> None:
             if arguments.out is not None:
                 known.to_csv(arguments.out, index=False)
         if not arguments.tune:
-            print("\n".join(table(known, setting, study.steps, [FROZEN, *names])), flush=True)
+            forwards = {FROZEN: 1.0} | {name: forwards_of(study, row, VARIANTS[name], cut) for name in names}
+            print("\n".join(table(known, setting, study.steps, forwards)), flush=True)
 
 
 def rate_of(variant: str, setting: str) -> float:
@@ -106,32 +113,34 @@ def rate_of(variant: str, setting: str) -> float:
     return RATES.get(variant, {}).get(setting, 1.0)
 
 
-def table(known: pd.DataFrame, setting: str, steps: int, names: list[str]) -> Iterator[str]:
+def table(known: pd.DataFrame, setting: str, steps: int, forwards: Mapping[str, float]) -> Iterator[str]:
     """One line a variant, as Markdown; differences are paired over seeds, with their standard error.
 
     Parameters
     ----------
     known
         All runs, one a row, as :class:`Outcome`.
-    setting, steps, names
-        Which of them, and which variants.
+    setting, steps
+        Which of them.
+    forwards
+        Passes of a batch through the client part in a step, by variant.
     """
     yield f"\n{setting}, {steps} steps\n"
-    yield "| directions | rate | accuracy, % | minus plain | minus frozen | seeds |"
-    yield "|---|---|---|---|---|---|"
+    yield "| directions | rate | accuracy, % | minus plain | minus frozen | seeds | forwards a step |"
+    yield "|---|---|---|---|---|---|---|"
     here = known[(known["setting"] == setting) & (known["steps"] == steps) & ~known["seed"].isin(TUNING_SEEDS)]
 
     def of(name: str) -> pd.Series:
         at_rate = here[(here["variant"] == name) & (here["multiple"] == rate_of(name, setting))]
         return 100 * at_rate.set_index("seed")["accuracy"]
 
-    for name in names:
+    for name, passes in forwards.items():
         values = of(name)
         diverged = int(values.isna().sum())
         label = f"{name} ({diverged} of {len(values)} diverged)" if diverged else name
         beside = " | ".join(_difference(values - of(other)) if other != name else "0" for other in ("plain", FROZEN))
         spread = f"{values.mean():.1f} ± {values.std():.1f}"
-        yield f"| {label} | {rate_of(name, setting):g} | {spread} | {beside} | {values.count()} |"
+        yield f"| {label} | {rate_of(name, setting):g} | {spread} | {beside} | {values.count()} | {passes:.1f} |"
 
 
 def _difference(values: pd.Series) -> str:

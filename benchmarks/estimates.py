@@ -36,6 +36,16 @@ class Estimate(ABC):
     def _setup(self) -> None:  # noqa: B027
         """Prepare what is remembered; nothing by default."""
 
+    def forwards(self, shares_B: Sequence[float]) -> float:
+        """Return the forward passes a step, in passes of the whole batch through the client part.
+
+        Parameters
+        ----------
+        shares_B
+            [blocks of the client part with something to train] share of a pass from each block to the cut.
+        """
+        return 1.0 + self._directions
+
     @abstractmethod
     def of(self, parts_MD: Tensor, public: Callable[[], Tensor], step: int) -> Tensor:
         """Return the estimated gradient, [D].
@@ -91,6 +101,11 @@ class SingleBlocks(Estimate):
         parts = zip(parts_MD.sum(0).split(self._blocks), shares, strict=True)
         return torch.cat([self._along(of_block, share) for of_block, share in parts])
 
+    def forwards(self, shares_B: Sequence[float]) -> float:
+        """As :meth:`Estimate.forwards`: an anchor, a pass for the inputs of blocks, and what is above them."""
+        of_blocks = zip(apportioned(self._blocks, self._directions), shares_B, strict=True)
+        return 2.0 + sum(count * share for count, share in of_blocks)
+
 
 class SingleBlocksTwice(SingleBlocks):
     """Twice the directions, since blocks below the moved one need not run again."""
@@ -109,8 +124,24 @@ class Normalised(Plain):
         return derivatives_P @ signs_PD / (directions * size)
 
 
-class NormalisedBlocks(Estimate):
-    """As :class:`SingleBlocksTwice`, each block's estimate over a running root mean square of the block's derivatives.
+class Clipped(Plain):
+    """Derivatives are cut to a limit (``zeroth_order.clip_derivative``)."""
+
+    limit = 1.0
+
+    def _along(self, gradient_D: Tensor, directions: int) -> Tensor:
+        signs_PD = self._signs(directions, len(gradient_D))
+        return (signs_PD @ gradient_D).clamp(-self.limit, self.limit) @ signs_PD / directions
+
+
+class ClippedEarly(Clipped):
+    """As :class:`Clipped`, at a third of the limit."""
+
+    limit = 0.3
+
+
+class NormalisedBlocks(SingleBlocks):
+    """As :class:`SingleBlocks`, each block's estimate over a running root mean square of the block's derivatives.
 
     That is one second moment a block, as Adam-mini has it (arXiv 2406.16793), found from scalars and kept in a few
     numbers.
@@ -121,7 +152,7 @@ class NormalisedBlocks(Estimate):
     def _setup(self) -> None:
         self._squares = [0.0] * len(self._blocks)
         self._steps = 0
-        self._shares = apportioned(self._blocks, 2 * self._directions)
+        self._shares = apportioned(self._blocks, self._directions)
 
     def of(self, parts_MD: Tensor, public: Callable[[], Tensor], step: int) -> Tensor:
         """As :meth:`Estimate.of`."""
@@ -135,6 +166,14 @@ class NormalisedBlocks(Estimate):
             mean = self._squares[block] / (1 - self.decay**self._steps)
             found.append(derivatives_P @ signs_PD / (self._shares[block] * max(mean**0.5, 1e-12)))
         return torch.cat(found)
+
+
+class NormalisedBlocksTwice(NormalisedBlocks):
+    """Twice the directions, since blocks below the moved one need not run again."""
+
+    def _setup(self) -> None:
+        self._directions *= 2
+        super()._setup()
 
 
 class Sparse(Estimate):
@@ -210,6 +249,10 @@ class HessianInformed(Estimate):
 
 class Public(Estimate):
     """No directions: the exact gradient that the server takes of its copy of the client part on public data."""
+
+    def forwards(self, shares_B: Sequence[float]) -> float:
+        """As :meth:`Estimate.forwards`: the client's own pass for the server part alone."""
+        return 1.0
 
     def of(self, parts_MD: Tensor, public: Callable[[], Tensor], step: int) -> Tensor:
         """As :meth:`Estimate.of`."""

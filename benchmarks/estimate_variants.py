@@ -46,13 +46,13 @@ VARIANTS: Mapping[str, Variant] = {
     "4 clients, common directions": Variant(estimates.Plain, clients=4),
 }
 _DIGITS_3, _QUICKSTART_6 = "digits, cut 3, zo-projection P=16", "quickstart, cut 6, zo-projection P=16"
-_CARRIED_OVER = {"digits, cut 2, zo-projection P=16": 3.0, "quickstart, cut 5, zo-projection P=16": 3.0}
+_DIGITS_2 = "digits, cut 2, zo-projection P=16"
 RATES: Mapping[str, Mapping[str, float]] = {
     "normalised": {_DIGITS_3: 3, _QUICKSTART_6: 3},
     "derivatives cut at 1": {_DIGITS_3: 3, _QUICKSTART_6: 3},
     "derivatives cut at 0.3": {_DIGITS_3: 3},
     "single blocks, normalised": {_DIGITS_3: 3, _QUICKSTART_6: 3},
-    "single blocks, normalised, twice the directions": {_DIGITS_3: 3, _QUICKSTART_6: 3, **_CARRIED_OVER},
+    "single blocks, normalised, twice the directions": {_DIGITS_2: 3, _DIGITS_3: 3, _QUICKSTART_6: 3},
     "sparse, a tenth": {_DIGITS_3: 3},
     "sparse, a hundredth": {_DIGITS_3: 3},
     "public data alone": {_DIGITS_3: 3},

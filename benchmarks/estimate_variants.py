@@ -26,6 +26,7 @@ TUNING_SEEDS = (100, 101)
 FROZEN = "frozen"
 VARIANTS: Mapping[str, Variant] = {
     "plain": Variant(estimates.Plain),
+    "plain, slower": Variant(estimates.Plain),
     "twice the directions": Variant(estimates.Twice),
     "four parts of the batch": Variant(estimates.OwnDirections, parts=4),
     "single blocks": Variant(estimates.SingleBlocks),
@@ -48,6 +49,7 @@ VARIANTS: Mapping[str, Variant] = {
 _DIGITS_3, _QUICKSTART_6 = "digits, cut 3, zo-projection P=16", "quickstart, cut 6, zo-projection P=16"
 _DIGITS_2 = "digits, cut 2, zo-projection P=16"
 RATES: Mapping[str, Mapping[str, float]] = {
+    "plain, slower": {_QUICKSTART_6: 0.5},
     "normalised": {_DIGITS_3: 3, _QUICKSTART_6: 3},
     "derivatives cut at 1": {_DIGITS_3: 3, _QUICKSTART_6: 3},
     "derivatives cut at 0.3": {_DIGITS_3: 3},

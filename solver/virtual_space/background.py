@@ -121,7 +121,7 @@ class Background:
             while not self._is_stopped and self.clock.left_s() > LEAST_S:
                 if closing_period(self._objective, self.gap) > self._bound > 0:
                     return self._objective, self._bound
-                self._changed.wait(self.clock.left_s())
+                self._changed.wait(min(self.clock.left_s(), threading.TIMEOUT_MAX))
         return None
 
 

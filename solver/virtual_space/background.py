@@ -25,6 +25,10 @@ from hybridsplit.solver.virtual_space.reassign import Reassignment
 
 _LIMIT_S = 0.7
 """Seconds of the first tries; later ones take twice as long, and so on."""
+_MOST_S = 3.0
+"""Seconds of a try at most: Python waits for it at its end, since HiGHS must not be left in the middle of one."""
+_LOOK_S = 1.0
+"""Seconds after which to look again whether anybody waits."""
 _REACHES = (1.0, 0.5)
 """How far from the bound to the period that closes the gap to ask, one try after another; half as far where that is
 not near."""
@@ -84,12 +88,12 @@ class Background:
             self._bound = max(self._bound, bound)
             self._changed.notify()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="refused periods", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="refused periods")
                 self._thread.start()
             return self._best or best, self._objective, self._bound
 
     def stop(self) -> None:
-        """Let the thread end after the try it is at, which is not waited for."""
+        """Let the thread end after the try it is at, which is waited for only where Python ends before."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify()
@@ -118,11 +122,15 @@ class Background:
     def _next(self) -> tuple[float, float] | None:
         """Return the objective and the bound as soon as a period between them is open; None when it is time to end."""
         with self._changed:
-            while not self._is_stopped and self.clock.left_s() > LEAST_S:
+            while self._is_wanted():
                 if closing_period(self._objective, self.gap) > self._bound > 0:
                     return self._objective, self._bound
-                self._changed.wait(min(self.clock.left_s(), threading.TIMEOUT_MAX))
+                self._changed.wait(min(self.clock.left_s(), _LOOK_S))
         return None
+
+    def _is_wanted(self) -> bool:
+        is_ended = self._is_stopped or not threading.main_thread().is_alive()
+        return not is_ended and self.clock.left_s() > LEAST_S
 
 
 def _tries(first_seed: int) -> Iterator[_Try]:
@@ -130,4 +138,4 @@ def _tries(first_seed: int) -> Iterator[_Try]:
     seeds = count(first_seed)
     for number in count():
         for reach in _REACHES:
-            yield _Try(reach, 2.0**number * _LIMIT_S, next(seeds))
+            yield _Try(reach, min(_MOST_S, 2.0 ** min(number, 9) * _LIMIT_S), next(seeds))

@@ -107,6 +107,18 @@ class BothSides:
         bound
             What no period is below.
         """
+        try:
+            return self._round(best, objective, bound)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Let what is asked for in the background end."""
+        if self._aside is not None:
+            self._aside.stop()
+
+    def _round(self, best: tuple[Column, ...], objective: float, bound: float) -> tuple[tuple[Column, ...], float]:
         known = objective, bound
         self._walks.note(list(best))
         number, self._num_rounds = self._num_rounds, self._num_rounds + 1
@@ -128,9 +140,8 @@ class BothSides:
         self._is_refusing = bound > before
         best, objective, bound = self._exchanged(*self._shortest(best, objective), bound)
         is_over = objective <= bound * (1 + self.gap) or self.clock.is_over()
-        if self._aside is not None and (is_over or not (self.is_complete or (objective, bound) != known)):
-            # No further round is asked for.
-            self._aside.stop()
+        if is_over or not (self.is_complete or (objective, bound) != known):
+            self.stop()  # No further round is asked for.
         return best, bound
 
     def _exchanged(
@@ -161,7 +172,7 @@ class BothSides:
             if closing_s <= bound:
                 break
             target = min(closing_s, bound * (1 + step))
-            found, raised = self._asked(bound, target, seconds, presolve=False, by_layers=True)
+            found, raised = self._asked(bound, target, seconds, presolve=False, by_layers=False)
             if found is None and raised <= bound:
                 if step <= least:
                     break

@@ -86,6 +86,8 @@ def test_a_closed_gap_asks_for_nothing_and_a_stop_ends_the_thread(asked: list[fl
     aside.exchange((), 1.002, 0.9)
     time.sleep(0.05)
     assert not asked, "a bound does not sink, nor does a worse choice take the place of a better one"
+    assert aside._thread is not None
+    assert not aside._thread.daemon, "Python waits for it: one that is left inside HiGHS ends the process with an abort"
     before = threading.active_count()
     aside.stop()
     assert ended(aside)

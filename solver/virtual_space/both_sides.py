@@ -107,18 +107,18 @@ class BothSides:
         bound
             What no period is below.
         """
+        is_last = True
         try:
-            return self._round(best, objective, bound)
-        except BaseException:
-            self.stop()
-            raise
+            best, bound, is_last = self._round(best, objective, bound)
+        finally:
+            if is_last and self._aside is not None:
+                self._aside.stop()
+        return best, bound
 
-    def stop(self) -> None:
-        """Let what is asked for in the background end."""
-        if self._aside is not None:
-            self._aside.stop()
-
-    def _round(self, best: tuple[Column, ...], objective: float, bound: float) -> tuple[tuple[Column, ...], float]:
+    def _round(
+        self, best: tuple[Column, ...], objective: float, bound: float
+    ) -> tuple[tuple[Column, ...], float, bool]:
+        """Return the best choice, the bound, and whether no further round is asked for."""
         known = objective, bound
         self._walks.note(list(best))
         number, self._num_rounds = self._num_rounds, self._num_rounds + 1
@@ -140,9 +140,7 @@ class BothSides:
         self._is_refusing = bound > before
         best, objective, bound = self._exchanged(*self._shortest(best, objective), bound)
         is_over = objective <= bound * (1 + self.gap) or self.clock.is_over()
-        if is_over or not (self.is_complete or (objective, bound) != known):
-            self.stop()  # No further round is asked for.
-        return best, bound
+        return best, bound, is_over or not (self.is_complete or (objective, bound) != known)
 
     def _exchanged(
         self, best: tuple[Column, ...], objective: float, bound: float

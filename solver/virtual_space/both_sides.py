@@ -2,20 +2,23 @@
 
 Every round begins with local search, and with programmes that change the best choice in some places. Then the programme
 over all parts is asked: in one round quickly, about periods upwards from the bound; in the next with more time, about
-the period that closes the gap.
+the period that closes the gap. Where there is a second core, periods are asked for there all the time.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
 from hybridsplit.scenarios.streams import stream_seed
+from hybridsplit.solver.virtual_space.background import Background
 from hybridsplit.solver.virtual_space.columns import Column
 from hybridsplit.solver.virtual_space.compact import decided
-from hybridsplit.solver.virtual_space.neighbourhoods import LEAST_STEP, Neighbourhoods
+from hybridsplit.solver.virtual_space.gaps import LEAST_STEP, closing_period, is_near
+from hybridsplit.solver.virtual_space.neighbourhoods import Neighbourhoods
 from hybridsplit.solver.virtual_space.pool import Clock
 from hybridsplit.solver.virtual_space.reassign import Reassignment
 
@@ -35,8 +38,6 @@ _FAR = 20
 """Gaps between a choice and its bound above which local search looks for much shorter periods at once."""
 _MOST_OPEN = 2
 """Periods left undecided after which no further one is asked for at once."""
-_NEAR = 8
-"""Gaps between a choice and its bound up to which the period that closes the gap is asked for at once."""
 _COMPACT_S = 0.7
 """Seconds of the compact programme, presolved, in every other round; two rounds double them."""
 _COMPACT_SHARE = 0.33
@@ -77,12 +78,15 @@ class BothSides:
     _num_asked: int = -1
     _around: Neighbourhoods = field(init=False)
     _is_refusing: bool = False
+    _aside: Background | None = None
 
     def __post_init__(self) -> None:
         self._walks = Reassignment(
             self.space, np.random.default_rng(stream_seed(self.seed, "virtual-space", "reassignment"))
         )
         self._around = Neighbourhoods(self._walks, self.gap, self.clock, self.seed)
+        if (os.cpu_count() or 1) > 1:
+            self._aside = Background(self.space, self.gap, self.clock, self.seed)
         self.is_complete = len({one.link_bps for one in self.space.devices}) == 1
 
     def any(self) -> tuple[tuple[Column, ...] | None, bool]:
@@ -103,22 +107,50 @@ class BothSides:
         bound
             What no period is below.
         """
+        is_last = True
+        try:
+            best, bound, is_last = self._round(best, objective, bound)
+        finally:
+            if is_last and self._aside is not None:
+                self._aside.stop()
+        return best, bound
+
+    def _round(
+        self, best: tuple[Column, ...], objective: float, bound: float
+    ) -> tuple[tuple[Column, ...], float, bool]:
+        """Return the best choice, the bound, and whether no further round is asked for."""
+        known = objective, bound
         self._walks.note(list(best))
         number, self._num_rounds = self._num_rounds, self._num_rounds + 1
         times = 2.0 ** (number / 2)
         local = times / _REFUSING if self._is_refusing else times
         self._shorten(bound, objective, local, best if number % 2 == 0 else None)
-        best, objective = self._shortest(best, objective)
-        if number > 0 or not self._is_near(objective, bound):
+        best, objective, bound = self._exchanged(*self._shortest(best, objective), bound)
+        if number > 0 or not is_near(objective, bound, self.gap):
             best, objective = self._shortest(self._around.search(best, bound, times), objective)
+        best, objective, bound = self._exchanged(best, objective, bound)
         before = bound
         if number % 2 == 0:
             bound = self._raised(best, objective, bound, times * _ASKED_S)
             best, objective = self._shortest(best, objective)
-        if number % 2 == 1 or (bound > before and self._is_near(objective, bound)):
+        best, objective, bound = self._exchanged(best, objective, bound)
+        is_early = self._aside is None and bound > before and is_near(objective, bound, self.gap)
+        if number % 2 == 1 or is_early:
             bound = self._halved(best, objective, bound, times)
         self._is_refusing = bound > before
-        return self._shortest(best, objective)[0], bound
+        best, objective, bound = self._exchanged(*self._shortest(best, objective), bound)
+        is_over = objective <= bound * (1 + self.gap) or self.clock.is_over()
+        return best, bound, is_over or not (self.is_complete or (objective, bound) != known)
+
+    def _exchanged(
+        self, best: tuple[Column, ...], objective: float, bound: float
+    ) -> tuple[tuple[Column, ...], float, float]:
+        """Tell the thread in the background what is known, and return what is known there too."""
+        if self._aside is None or objective <= bound * (1 + self.gap):
+            return best, objective, bound
+        best, objective, bound = self._aside.exchange(best, objective, bound)
+        self._walks.note(list(best))
+        return best, objective, bound
 
     def _shortest(self, best: tuple[Column, ...], objective: float) -> tuple[tuple[Column, ...], float]:
         """Return the best choice so far, and its period."""
@@ -132,10 +164,13 @@ class BothSides:
         A period that a choice keeps on the way makes that the best.
         """
         least = max(self.gap, LEAST_STEP)
-        step, num_open, is_near = least, 0, False
-        while not self.clock.is_over() and self._closing(objective) > bound and num_open < _MOST_OPEN and not is_near:
-            target = min(self._closing(objective), bound * (1 + step))
-            found, raised = self._asked(bound, target, seconds, presolve=False)
+        step, num_open, has_neared = least, 0, False
+        while not self.clock.is_over() and num_open < _MOST_OPEN and not has_neared:
+            closing_s = closing_period(objective, self.gap)
+            if closing_s <= bound:
+                break
+            target = min(closing_s, bound * (1 + step))
+            found, raised = self._asked(bound, target, seconds, presolve=False, by_layers=False)
             if found is None and raised <= bound:
                 if step <= least:
                     break
@@ -143,41 +178,35 @@ class BothSides:
             elif num_open == 0:
                 step *= 2
             best, objective = self._shortest(best, objective)
-            bound, is_near = raised, self._is_near(objective, raised)
+            bound, has_neared = raised, is_near(objective, raised, self.gap)
         return bound
 
     def _halved(self, best: tuple[Column, ...], objective: float, bound: float, times: float) -> float:
         """Ask for the period that closes the gap if it is refused, and for one between; return the bound."""
         seconds = max(times * _COMPACT_S, _COMPACT_SHARE * self.clock.left_s())
         num_open, is_open = 0, False
-        while num_open < _TRIES and not self.clock.is_over() and self._closing(objective) > bound:
-            target, is_near = self._closing(objective), self._is_near(objective, bound)
-            if not is_near or (is_open and target > bound * (1 + 2 * max(self.gap, LEAST_STEP))):
+        while num_open < _TRIES and not self.clock.is_over() and closing_period(objective, self.gap) > bound:
+            target, nears = closing_period(objective, self.gap), is_near(objective, bound, self.gap)
+            if not nears or (is_open and target > bound * (1 + 2 * max(self.gap, LEAST_STEP))):
                 target = (target * bound) ** 0.5
             # HiGHS is as soon done with another seed as it is late with one, and with another period still more often.
-            found, raised = self._asked(bound, target, seconds, presolve=True)
+            # By flows choices are found sooner, and by layers, as in the background, periods are refused.
+            by_layers = self._aside is None and num_open % 2 == 1
+            found, raised = self._asked(bound, target, seconds, presolve=True, by_layers=by_layers)
             is_decided = found is not None or raised > bound
-            num_open = 0 if is_decided else num_open + (1 if is_near else _TRIES)
+            num_open = 0 if is_decided else num_open + (1 if nears else _TRIES)
             is_open = found is None and (is_open or not is_decided)
-            best, objective = self._shortest(best, objective)
-            bound = raised
+            best, objective, bound = self._exchanged(*self._shortest(best, objective), raised)
         return bound
 
-    def _is_near(self, objective: float, bound: float) -> bool:
-        """Return whether the period that closes the gap is asked for at once."""
-        return objective <= bound * (1 + _NEAR * max(self.gap, LEAST_STEP))
-
-    def _closing(self, objective: float) -> float:
-        """Return the period that closes the gap if it is refused."""
-        # A little less than the gap, so that rounding leaves no more than that.
-        return objective / (1 + 0.999 * self.gap)
-
     def _asked(
-        self, bound: float, period_s: float, seconds: float, *, presolve: bool
+        self, bound: float, period_s: float, seconds: float, *, presolve: bool, by_layers: bool
     ) -> tuple[tuple[Column, ...] | None, float]:
         """Ask the compact programme about a period: return a choice within it, and the bound after that."""
         self._num_asked += 1
-        answer = decided(self._walks, period_s, self._at_most(seconds), self._num_asked, presolve=presolve)
+        answer = decided(
+            self._walks, period_s, self._at_most(seconds), self._num_asked, presolve=presolve, by_layers=by_layers
+        )
         self.is_complete &= answer.is_exact
         return answer.choice, max(bound, period_s) if answer.is_refused else bound
 

@@ -14,6 +14,7 @@ from hybridsplit.scenarios.contracts.virtual_space import BoolArray
 from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.virtual_space.columns import Column
 from hybridsplit.solver.virtual_space.compact import LEAST_S, Decided, decided
+from hybridsplit.solver.virtual_space.gaps import LEAST_STEP
 from hybridsplit.solver.virtual_space.periods import frames_in, period_of
 from hybridsplit.solver.virtual_space.pool import Clock
 from hybridsplit.solver.virtual_space.reassign import Reassignment
@@ -29,8 +30,6 @@ _OF_DEVICES = 0.5
 _REFUSALS = 3
 """Neighbourhoods of a size that are refused, after which they grow."""
 _FIRST_SIZE, _LEAST_SIZE = 4, 2
-LEAST_STEP = 1e-3
-"""Relative step between periods where the gap is smaller."""
 _MARGIN_S = 0.05
 """Seconds by which HiGHS may end late."""
 

@@ -70,13 +70,13 @@ def shortest_period(space: VirtualSpace) -> float:
     return min((period_of(space, one) for one in choices if fits_memories(space, one)), default=np.inf)
 
 
-@given(seed=st.integers(0, 10_000), factor=st.floats(0.6, 1.6), equal_links=st.booleans())
-@settings(max_examples=25, deadline=None)
-def test_a_period_is_decided_as_enumeration_says(seed: int, factor: float, equal_links: bool) -> None:
+@given(seed=st.integers(0, 10_000), factor=st.floats(0.6, 1.6), equal_links=st.booleans(), by_layers=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_a_period_is_decided_as_enumeration_says(seed: int, factor: float, equal_links: bool, by_layers: bool) -> None:
     space = task(seed, equal_links=equal_links, apps=2)
     shortest = shortest_period(space)
     period = shortest * factor if np.isfinite(shortest) else 1e6
-    answer = compact.decided(walks(space), period, 10.0)
+    answer = compact.decided(walks(space), period, 10.0, by_layers=by_layers)
     if answer.choice is not None:
         assert period_of(space, answer.choice) <= period * (1 + 1e-9)
         assert fits_memories(space, answer.choice)
@@ -85,6 +85,28 @@ def test_a_period_is_decided_as_enumeration_says(seed: int, factor: float, equal
     elif period < shortest * (1 - 1e-6):
         assert answer.choice is None
         assert answer.is_refused or not (equal_links and answer.is_exact), "where links are equal, it is decided"
+
+
+@given(seed=st.integers(0, 10_000), apps=st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_layers_are_sums_of_flows_so_that_both_state_the_same(seed: int, apps: int) -> None:
+    space = task(seed, apps=apps, devices=2, cuts=2, layers=4)
+    of = walks(space)
+    variables = compact._variables(of, np.full((apps, 7), 1e-6))
+    shares = np.random.default_rng(seed).random(len(variables.app))
+
+    def off(form: compact._Rows) -> np.ndarray:
+        rows, columns, values, wanted = form
+        sums = -wanted
+        for row, column, value in zip(rows, columns, values, strict=True):
+            np.add.at(sums, row, value * shares[column])
+        return sums
+
+    flows, layers = off(compact._flows(of, variables)), off(compact._layers(of, variables))
+    # Whatever shares are chosen: what leaves the places up to a layer and has not come back runs that layer.
+    places = np.split(flows, np.cumsum([app.num_layers + 1 for app in space.apps])[:-1])
+    assert layers == pytest.approx(np.concatenate([np.cumsum(one)[:-1] for one in places]), abs=1e-9)
+    assert all(abs(one.sum()) < 1e-9 for one in places), "the last place says nothing that the others do not"
 
 
 @given(seed=st.integers(0, 10_000), equal_links=st.booleans(), factor=st.floats(0.3, 0.999))

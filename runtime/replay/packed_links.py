@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from hybridsplit.runtime.replay.kernels.compiling import Form
+from hybridsplit.scenarios.compiled.compiling import Form
 from hybridsplit.runtime.replay.kernels.links import FadeChanges, Links, RunningSums
 
 if TYPE_CHECKING:

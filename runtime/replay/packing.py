@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
 
-from hybridsplit.runtime.replay.kernels.compiling import Form
+from hybridsplit.scenarios.compiled.compiling import Form
 from hybridsplit.runtime.replay.kernels.jobs import (
     ALONE,
     BARRIER,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from hybridsplit.runtime.replay.kernels.compiling import form_for
+from hybridsplit.scenarios.compiled.compiling import form_for
 from hybridsplit.runtime.replay.kernels.in_turn import CHAIN, NOBODY, Clock, Turn, meet, walk_to_meeting
 from hybridsplit.runtime.replay.kernels.in_turn import Turns as TurnVectors
 from hybridsplit.runtime.replay.kernels.jobs import COLUMNS, DOWNLOAD, Spent

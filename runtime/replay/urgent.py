@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from hybridsplit.runtime.replay.kernels.by_priority import walk_round
-from hybridsplit.runtime.replay.kernels.compiling import form_for
+from hybridsplit.scenarios.compiled.compiling import form_for
 from hybridsplit.runtime.replay.kernels.dispatch_state import Client, Counts, Round, Shared, Starts, Void
 from hybridsplit.runtime.replay.packed_links import PackedLinks
 from hybridsplit.runtime.replay.packing import PackedJobs, Rows

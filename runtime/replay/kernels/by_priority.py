@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from heapq import heappop, heappush
 
-from hybridsplit.runtime.replay.kernels.borrowing import borrowed
+from hybridsplit.scenarios.compiled.borrowing import borrowed
 from hybridsplit.runtime.replay.kernels.dispatch_state import (
     BY_ITSELF,
     CHANGED,

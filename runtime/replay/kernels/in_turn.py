@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hybridsplit.runtime.replay.kernels.borrowing import borrowed
+from hybridsplit.scenarios.compiled.borrowing import borrowed
 from hybridsplit.runtime.replay.kernels.jobs import (
     BARRIER,
     COLUMNS,

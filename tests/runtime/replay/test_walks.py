@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsplit.runtime.replay.apart import walk_apart
-from hybridsplit.runtime.replay.kernels.compiling import VARIABLE, has_numba
+from hybridsplit.scenarios.compiled.compiling import VARIABLE, has_numba
 from hybridsplit.runtime.replay.link_trace import LinkTrace
 from hybridsplit.runtime.replay.processes import simulate
 from hybridsplit.runtime.replay.traces import BandwidthTrace

@@ -53,6 +53,10 @@ class Form:
         """Return named lists likewise."""
         return lists
 
+    def filled(self, item: Item, count: int) -> list[Item]:
+        """Return a vector that holds the same number everywhere."""
+        return [item] * count
+
     def listed(self, vector: list[Item]) -> list[Item]:
         """Return a vector of numbers as a list."""
         return vector
@@ -85,6 +89,11 @@ class _Compiled(Form):
             for value, kind in zip(lists, kinds, strict=True)
         ]
         return type(lists)(*given)
+
+    def filled(self, item: Item, count: int) -> list[Item]:
+        import numpy as np
+
+        return cast("list[Item]", np.full(count, item, dtype=_dtype(type(item))))
 
     def listed(self, vector: Any) -> list[Any]:
         return cast("list[Any]", vector.tolist())

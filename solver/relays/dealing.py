@@ -116,11 +116,10 @@ def turns_of(dealt: Sequence[Dealt], begins_s: FloatArray) -> tuple[int, ...]:
     dealt, begins_s
         All clients, and [N] when each is to begin.
     """
-    nth = _nth_of_group(dealt)
-    order = sorted(range(len(dealt)), key=lambda index: (round(float(begins_s[index]), 9), nth[index]))
+    order = np.lexsort((_nth_of_group(dealt), np.round(begins_s, 9)))
     turns = np.empty(len(dealt), dtype=int)
     turns[order] = np.arange(len(dealt))
-    return tuple(int(turn) for turn in turns)
+    return tuple(turns.tolist())
 
 
 def _nth_of_group(dealt: Sequence[Dealt]) -> list[int]:

@@ -38,6 +38,7 @@ class Task:
     deadline: float
     _values: dict[tuple[object, ...], float] = field(default_factory=dict)
     _alone: dict[tuple[object, ...], tuple[tuple[int, ...], float]] = field(default_factory=dict)
+    _deepest: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def trains(self) -> bool:
@@ -100,6 +101,24 @@ class Task:
             self._alone[key] = found, round_seconds(column, seconds)
         return self._alone[key]
 
+    def deepest(self, column: Column, depths: tuple[int, ...]) -> tuple[int, ...]:
+        """Return warm-up depths with the deepest of a client's own device that makes no round longer alone.
+
+        Parameters
+        ----------
+        column, depths
+            Its placement, and the depths of its machines.
+        """
+        if not self.trains or self.scenario.training.pipeline != "best":
+            return depths
+        key = column.key, depths
+        if key not in self._deepest:
+            number, (_, stages) = column.route.micro_batches, stages_of(column)
+            longest_s = step_seconds(stages, depths, number) * (1 + _EQUAL)
+            deeper = ((first, *depths[1:]) for first in range(stages[0].most_warm_up, depths[0], -1))
+            self._deepest[key] = next((d for d in deeper if step_seconds(stages, d, number) <= longest_s), depths)
+        return self._deepest[key]
+
 
 def with_depths(task: Task, columns: Sequence[Column]) -> Placed:
     """Give every client its best warm-up depths within the memory that those before it leave.
@@ -110,6 +129,9 @@ def with_depths(task: Task, columns: Sequence[Column]) -> Placed:
         What is planned, and a placement of every client.
     """
     room = _room_left_bytes(task, columns)
+    if not room:
+        alike = {column: task.depths(column)[0] for column in set(columns)}
+        return [(column, alike[column]) for column in columns]
     placed: Placed = []
     for column in columns:
         depths, _ = task.depths(column, room)
@@ -135,26 +157,7 @@ def with_deep_depths(task: Task, columns: Sequence[Column]) -> Placed:
     task, columns
         What is planned, and a placement of every client.
     """
-    deep: dict[tuple[object, ...], tuple[int, ...]] = {}
-    placed: Placed = []
-    for column, depths in with_depths(task, columns):
-        key = column.key, depths
-        if key not in deep:
-            deep[key] = _deepest(task, column, depths)
-        placed.append((column, deep[key]))
-    return placed
-
-
-def _deepest(task: Task, column: Column, depths: tuple[int, ...]) -> tuple[int, ...]:
-    if not task.trains or task.scenario.training.pipeline != "best":
-        return depths
-    number, (_, stages) = column.route.micro_batches, stages_of(column)
-    shortest_s = step_seconds(stages, depths, number)
-    for first in range(stages[0].most_warm_up, depths[0], -1):
-        deeper = (first, *depths[1:])
-        if step_seconds(stages, deeper, number) <= shortest_s * (1 + _EQUAL):
-            return deeper
-    return depths
+    return [(column, task.deepest(column, depths)) for column, depths in with_depths(task, columns)]
 
 
 def fits_memory(task: Task, columns: Sequence[Column]) -> bool:
@@ -171,7 +174,7 @@ def fits_memory(task: Task, columns: Sequence[Column]) -> bool:
 def _room_left_bytes(task: Task, columns: Sequence[Column]) -> dict[str, float]:
     """Return, by node, the memory that placements leave with the least in flight; below 0 where too little."""
     room = dict(task.memory_bytes)
-    for column in columns:
+    for column in columns if room else ():
         for node, size in column.memory_bytes.items():
             if node in room:
                 room[node] -= size

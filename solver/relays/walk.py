@@ -14,7 +14,7 @@ from hybridsplit.scenarios.compiled.compiling import PYTHON, Form, form_for
 from hybridsplit.scenarios.contracts.relay_costs import IntArray
 from hybridsplit.solver.relays.columns import Column
 from hybridsplit.solver.relays.jobs import OWN, jobs_of
-from hybridsplit.solver.relays.kernels.serving import Clients, Kinds, serve
+from hybridsplit.solver.relays.kernels.serving import NOBODY, Clients, Kinds, Standing, serve
 
 _COMPILE_S, _PART_SAVED = 2.5, 0.8
 """How long serving takes to compile, and what part of the time of many walks that saves."""
@@ -73,12 +73,20 @@ class Walker:
         first = np.cumsum([0, *map(len, parts)])[:-1]
         clients = self._form.vectors(Clients(kinds, first.tolist(), resources.tolist()))
         last = np.cumsum([self._sizes[kind] for kind in kinds]) - 1
-        done_s = self._form.vector([0.0] * (int(last[-1]) + 1), float)
-        self._form.of(serve)(self._given, clients, len(self._shared) + len(own), done_s)
+        standing = self._standing(len(placed), int(last[-1]) + 1, len(self._shared) + len(own))
+        self._form.of(serve)(self._given, clients, standing)
         ends = [math.nan] * len(placed)
         for index, job in zip(order, last.tolist(), strict=True):
-            ends[index] = float(done_s[job])
+            ends[index] = float(standing.done_s[job])
         return ends
+
+    def _standing(self, num_clients: int, num_jobs: int, num_resources: int) -> Standing:
+        filled = self._form.filled
+        return Standing(
+            filled(0, num_clients), filled(0, num_jobs), filled(0, num_jobs), filled(math.nan, num_jobs),
+            filled(NOBODY, num_resources), filled(NOBODY, num_resources), filled(False, num_resources),  # noqa: FBT003
+            filled(NOBODY, num_jobs), filled(NOBODY, num_jobs), filled(0.0, num_jobs),
+        )  # fmt: skip
 
     def _kind(self, column: Column, depths: tuple[int, ...]) -> int:
         """Return the number of a kind of client, whose jobs are laid out behind the others when it is new."""

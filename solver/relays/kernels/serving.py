@@ -5,6 +5,11 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from hybridsplit.scenarios.compiled.borrowing import borrowed
+
+
+NOBODY = -1
+
 
 class Kinds(NamedTuple):
     """Jobs of every kind of client, one kind after another.
@@ -48,8 +53,35 @@ class Clients(NamedTuple):
     resources: list[int]
 
 
-def serve(kinds: Kinds, clients: Clients, num_resources: int, done_s: list[float]) -> None:
-    """Serve all jobs, and write when each is done; those of a client follow each other, in the order of clients.
+class Standing(NamedTuple):
+    """Where all jobs stand, those of a client one after another, and who waits at every resource.
+
+    Parameters
+    ----------
+    first_job
+        [N] where the jobs of each client begin.
+    client, waits, done_s
+        [all jobs] whose each is, for how many others it waits, and when it was done.
+    first, last, is_busy
+        [R] the ends of the chain of jobs that wait, ``NOBODY`` where none does, and whether the resource works.
+    after, before, arrived_s
+        [all jobs] whom each waits before and behind, and since when.
+    """
+
+    first_job: list[int]
+    client: list[int]
+    waits: list[int]
+    done_s: list[float]
+    first: list[int]
+    last: list[int]
+    is_busy: list[bool]
+    after: list[int]
+    before: list[int]
+    arrived_s: list[float]
+
+
+def serve(kinds: Kinds, clients: Clients, standing: Standing) -> None:
+    """Serve all jobs of clients.
 
     A job arrives when all that it waits for are done and what they sent is there. What arrives first is served first;
     at the same moment, by turns, and for one client in the order of its jobs.
@@ -58,96 +90,97 @@ def serve(kinds: Kinds, clients: Clients, num_resources: int, done_s: list[float
     ----------
     kinds, clients
         The jobs, and whose they are.
-    num_resources
-        How many machines and directions of links there are.
-    done_s
-        Is written to: [all jobs] when each is done.
+    standing
+        At the start, of which ``first_job``, ``client`` and ``waits`` are only as long; is brought up to date.
     """
-    owner, base, waits = [0], [0], [0]
-    owner.pop(), base.pop(), waits.pop()
-    ready = [0]
-    ready.pop()
+    _serve(borrowed(kinds), borrowed(clients), borrowed(standing))
+
+
+def _serve(kinds: Kinds, clients: Clients, at: Standing) -> None:
+    arriving, touched, events, now_s, count = [0], [0], [(0.0, 0)], 0.0, 0
+    arriving.clear()
+    touched.clear()
+    events.clear()
     for client in range(len(clients.kind)):
         kind = clients.kind[client]
-        base.append(len(owner))
-        for job in range(kinds.first[kind], kinds.first[kind + 1]):
-            owner.append(client)
-            waits.append(kinds.waits[job])
-    for client in range(len(clients.kind) - 1, -1, -1):
-        ready.append(base[client])
-    # Who waits at a resource is a chain in order of arrival; a place behind all resources is that of nobody.
-    nobody = -1
-    head, tail, is_busy = [nobody] * num_resources, [nobody] * num_resources, [False] * num_resources
-    after, before, arrived_s = [nobody] * len(owner), [nobody] * len(owner), [0.0] * len(owner)
-    touched = [0]
-    touched.pop()
-    events = [(0.0, 0)]
-    events.pop()
-    now_s = 0.0
+        at.first_job[client] = count
+        arriving.append(count)
+        for row in range(kinds.first[kind], kinds.first[kind + 1]):
+            at.client[count], at.waits[count] = client, kinds.waits[row]
+            count += 1
     while True:
-        while len(ready) > 0:
-            job = ready.pop()
-            client = owner[job]
-            at = kinds.first[clients.kind[client]] + job - base[client]
-            place = kinds.resource[at]
-            if place >= 0:
-                resource = clients.resources[clients.first_resource[client] + place]
-                arrived_s[job] = now_s
-                last, following = tail[resource], nobody
-                while last != nobody and last > job and arrived_s[last] == now_s:
-                    following, last = last, before[last]
-                before[job], after[job] = last, following
-                if last == nobody:
-                    head[resource] = job
-                else:
-                    after[last] = job
-                if following == nobody:
-                    tail[resource] = job
-                else:
-                    before[following] = job
-                if not is_busy[resource]:
-                    touched.append(resource)
-                continue
-            done_s[job] = now_s
-            if kinds.delay_s[at] > 0:
-                heappush(events, (now_s + kinds.delay_s[at], -1 - job))
-                continue
-            for other in range(kinds.behind_first[at], kinds.behind_first[at + 1]):
-                waiting = base[client] + kinds.behind[other]
-                waits[waiting] -= 1
-                if waits[waiting] == 0:
-                    ready.append(waiting)
-        if len(events) == 0 or events[0][0] > now_s:
+        # A number below 0 is a job that is done, and what it sent is there.
+        is_done = len(arriving) == 0
+        if is_done and (len(events) == 0 or events[0][0] > now_s):
             for resource in touched:
-                job = head[resource]
-                if is_busy[resource] or job == nobody:
-                    continue
-                is_busy[resource] = True
-                head[resource] = after[job]
-                if after[job] == nobody:
-                    tail[resource] = nobody
-                else:
-                    before[after[job]] = nobody
-                client = owner[job]
-                at = kinds.first[clients.kind[client]] + job - base[client]
-                heappush(events, (now_s + kinds.seconds[at], job))
+                job = _next_of(at, resource)
+                if job != NOBODY:
+                    heappush(events, (now_s + kinds.seconds[_row(kinds, clients, at, job)], job))
             touched.clear()
-        if len(events) == 0:
-            return
-        now_s, what = heappop(events)
-        job = what if what >= 0 else -1 - what
-        client = owner[job]
-        at = kinds.first[clients.kind[client]] + job - base[client]
-        if what >= 0:
-            resource = clients.resources[clients.first_resource[client] + kinds.resource[at]]
-            is_busy[resource] = False
-            touched.append(resource)
-            done_s[job] = now_s
-            if kinds.delay_s[at] > 0:
-                heappush(events, (now_s + kinds.delay_s[at], -1 - job))
+            if len(events) == 0:
+                return
+        if is_done:
+            now_s, job = heappop(events)
+        else:
+            job = arriving.pop()
+        is_sent = job < 0
+        if is_sent:
+            job = -1 - job
+        client, row = at.client[job], _row(kinds, clients, at, job)
+        if not is_sent and kinds.resource[row] >= 0:
+            resource = clients.resources[clients.first_resource[client] + kinds.resource[row]]
+            if is_done:
+                at.is_busy[resource] = False
+            if not at.is_busy[resource]:
+                touched.append(resource)
+            if not is_done:
+                _wait(at, resource, job, now_s)
                 continue
-        for other in range(kinds.behind_first[at], kinds.behind_first[at + 1]):
-            waiting = base[client] + kinds.behind[other]
-            waits[waiting] -= 1
-            if waits[waiting] == 0:
-                ready.append(waiting)
+        if not is_sent:
+            at.done_s[job] = now_s
+            if kinds.delay_s[row] > 0:
+                heappush(events, (now_s + kinds.delay_s[row], -1 - job))
+                continue
+        for other in range(kinds.behind_first[row], kinds.behind_first[row + 1]):
+            behind = at.first_job[client] + kinds.behind[other]
+            at.waits[behind] -= 1
+            if at.waits[behind] == 0:
+                arriving.append(behind)
+
+
+def _row(kinds: Kinds, clients: Clients, at: Standing, job: int) -> int:
+    """Return where a job is among those of all kinds."""
+    client = at.client[job]
+    return kinds.first[clients.kind[client]] + job - at.first_job[client]
+
+
+def _wait(at: Standing, resource: int, job: int, now_s: float) -> None:
+    """Let a job wait: behind all who came before, and those of the same moment whose turn is sooner."""
+    ahead, following = at.last[resource], NOBODY
+    while ahead != NOBODY and ahead > job and at.arrived_s[ahead] == now_s:
+        following, ahead = ahead, at.before[ahead]
+    at.arrived_s[job] = now_s
+    at.before[job], at.after[job] = ahead, following
+    if ahead == NOBODY:
+        at.first[resource] = job
+    else:
+        at.after[ahead] = job
+    if following == NOBODY:
+        at.last[resource] = job
+    else:
+        at.before[following] = job
+
+
+def _next_of(at: Standing, resource: int) -> int:
+    """Let a resource that is free begin with the first that waits, and return which; ``NOBODY`` if there is none."""
+    job = at.first[resource]
+    if job == NOBODY or at.is_busy[resource]:
+        return NOBODY
+    at.is_busy[resource] = True
+    following = at.after[job]
+    at.first[resource] = following
+    if following == NOBODY:
+        at.last[resource] = NOBODY
+    else:
+        at.before[following] = NOBODY
+    return job

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hybridsplit.scenarios.contracts.stages import machine_name
-from hybridsplit.solver.chain.order import Stage, directions
+from hybridsplit.solver.chain.order import directions
 from hybridsplit.solver.relays.columns import Column, stages_of
 
 OWN = ":"

@@ -10,7 +10,7 @@ from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.solver.chain.order import step_seconds, warm_ups_of
 from hybridsplit.solver.relays.columns import Column, burst_seconds, round_seconds, stages_of
 from hybridsplit.solver.relays.routes import Route
-from hybridsplit.solver.relays.walk import walk
+from hybridsplit.solver.relays.walk import Walker
 
 Placed = list[tuple[Column, tuple[int, ...]]]
 """Placement and warm-up depths of every client, in order."""
@@ -38,6 +38,7 @@ class Task:
     deadline: float
     _values: dict[tuple[object, ...], float] = field(default_factory=dict)
     _alone: dict[tuple[object, ...], tuple[tuple[int, ...], float]] = field(default_factory=dict)
+    _walker: Walker | None = None
     _deepest: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict)
 
     @property
@@ -72,7 +73,8 @@ class Task:
             return max([*counts.values(), *(column.own_s for column, _ in placed)])
         key = tuple((column.key, column.route.steps, depths) for column, depths in placed), tuple(turns)
         if key not in self._values:
-            self._values[key] = max(walk(placed, turns, trains=self.trains))
+            self._walker = self._walker or Walker(trains=self.trains)
+            self._values[key] = max(self._walker.ends_s(placed, turns))
         return self._values[key]
 
     def alone_s(self, column: Column) -> float:

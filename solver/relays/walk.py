@@ -18,6 +18,8 @@ from hybridsplit.solver.relays.kernels.serving import NOBODY, Clients, Kinds, St
 
 _COMPILE_S, _PART_SAVED = 2.5, 0.8
 """How long serving takes to compile, and what part of the time of many walks that saves."""
+_MOST_KEPT = 200_000
+"""So many jobs are laid out before a walk begins anew: placements that are tried only once are forgotten."""
 
 
 def form_of_walks(walking_s: float) -> Form:
@@ -44,6 +46,9 @@ class Walker:
 
     def __init__(self, *, trains: bool, form: Form = PYTHON) -> None:
         self._trains, self._form = trains, form
+        self._forget()
+
+    def _forget(self) -> None:
         self._numbers: dict[tuple[object, ...], int] = {}
         self._shared: dict[str, int] = {}
         self._resources: list[IntArray] = []
@@ -62,6 +67,8 @@ class Walker:
             Whose turn it is of those who arrive at once; all equal when empty.
         """
         order = sorted(range(len(placed)), key=turns.__getitem__) if turns else range(len(placed))
+        if self._kinds.first[-1] > _MOST_KEPT:
+            self._forget()
         known = len(self._sizes)
         kinds = [self._kind(*placed[index]) for index in order]
         if self._given is self._kinds or len(self._sizes) > known:
@@ -84,7 +91,7 @@ class Walker:
         filled = self._form.filled
         return Standing(
             filled(0, num_clients), filled(0, num_jobs), filled(0, num_jobs), filled(math.nan, num_jobs),
-            filled(NOBODY, num_resources), filled(NOBODY, num_resources), filled(False, num_resources),  # noqa: FBT003
+            filled(NOBODY, num_resources), filled(NOBODY, num_resources), filled(False, num_resources),
             filled(NOBODY, num_jobs), filled(NOBODY, num_jobs), filled(0.0, num_jobs),
         )  # fmt: skip
 
@@ -103,7 +110,9 @@ class Walker:
             kinds.behind.extend(behind)
             kinds.behind_first.append(len(kinds.behind))
         self._sizes.append(len(jobs.seconds))
-        shared = [-1 if name.startswith(OWN) else self._shared.setdefault(name, len(self._shared)) for name in jobs.names]
+        shared = [
+            -1 if name.startswith(OWN) else self._shared.setdefault(name, len(self._shared)) for name in jobs.names
+        ]
         self._resources.append(np.array(shared, dtype=np.int64))
         return self._numbers.setdefault(key, len(self._numbers))
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from hybridsplit.scenarios.compiled.borrowing import borrowed
 
-
 NOBODY = -1
 
 

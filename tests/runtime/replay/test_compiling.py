@@ -14,9 +14,7 @@ import numpy as np
 import pytest
 
 from hybridsplit.runtime.replay.fades import Fades
-from hybridsplit.scenarios.compiled import compiling, keeping
 from hybridsplit.runtime.replay.kernels.by_priority import walk_round
-from hybridsplit.scenarios.compiled.compiling import COMPILED, PYTHON, VARIABLE, form_for, has_numba
 from hybridsplit.runtime.replay.kernels.in_turn import Clock, meet, walk_to_meeting
 from hybridsplit.runtime.replay.kernels.jobs import BARRIER, COLUMNS, Spent
 from hybridsplit.runtime.replay.kernels.links import (
@@ -30,6 +28,8 @@ from hybridsplit.runtime.replay.kernels.links import (
 )  # fmt: skip
 from hybridsplit.runtime.replay.packed_links import PackedLinks
 from hybridsplit.runtime.replay.traces import BandwidthTrace
+from hybridsplit.scenarios.compiled import compiling, keeping
+from hybridsplit.scenarios.compiled.compiling import COMPILED, PYTHON, VARIABLE, form_for, has_numba
 from hybridsplit.scenarios.errors import InputWarning, UsageError
 
 needs_numba = pytest.mark.skipif(not has_numba(), reason="Numba is not installed")

@@ -93,7 +93,7 @@ class _Compiled(Form):
     def filled(self, item: Item, count: int) -> list[Item]:
         import numpy as np
 
-        return cast("list[Item]", np.full(count, item, dtype=_dtype(type(item))))
+        return cast("list[Item]", np.full(count, item, dtype=_dtype(cast("Any", type(item)))))
 
     def listed(self, vector: Any) -> list[Any]:
         return cast("list[Any]", vector.tolist())
@@ -180,8 +180,9 @@ def _compiled(function: FunctionType) -> Any:
     import numba
 
     own, folder = _with_compiled_calls(function, {}), kept_in(function.__module__)
+    # Other threads go on meanwhile: nobody else writes to the vectors of a walk.
     with keeping(folder) as is_kept_there:
-        compiled = numba.njit(own, cache=is_kept_there)
+        compiled = numba.njit(own, cache=is_kept_there, nogil=True)
     if folder is None or not is_kept_there:
         return compiled
 

@@ -21,7 +21,7 @@ from hybridsplit.scenarios.contracts.relay_costs import FloatArray
 from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.relays.changes import Begun, Changes
 from hybridsplit.solver.relays.deadline import Deadline
-from hybridsplit.solver.relays.dealing import begins_of, dealt_clients, turns_of
+from hybridsplit.solver.relays.dealing import begins_of, dealt_clients, nth_of_group, turns_of
 from hybridsplit.solver.relays.task import Placed, Task, fits_memory, with_deep_depths
 from hybridsplit.solver.relays.walk import Walker, form_of_walks
 
@@ -76,6 +76,7 @@ class Crowds:
         self._task, self._until, self._below_s = task, until, below_s
         self._enough_s = bound_s * (1 + task.scenario.search.gap)
         self._walker = Walker(trains=task.trains, form=form_of_walks(until - time.monotonic()))
+        self._nth = nth_of_group(task.groups)
         self._best: _Round | None = None
         begun = time.monotonic()
         for room in _ROOMS:
@@ -111,7 +112,7 @@ class Crowds:
         columns = [one.column for one in begun.dealt]
         if not fits_memory(self._task, columns):
             return
-        placed, turns = with_deep_depths(self._task, columns), turns_of(begun.dealt, begun.begins_s)
+        placed, turns = with_deep_depths(self._task, columns), turns_of(self._nth, begun.begins_s)
         ends_s = np.array(self._walker.ends_s(placed, turns))
         value_s = float(ends_s.max())
         if self._best is None or value_s <= self._best.crowd.value_s:

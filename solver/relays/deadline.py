@@ -33,7 +33,7 @@ from hybridsplit.solver.relays.windows import Listed, Windows, every_cuts, liste
 MOST_LISTED = 20_000
 _MOST_TURNS = 60
 _KEPT = 4
-_NEAR = 5e-4
+_NEAR, _FIRST_STEP = 5e-4, 0.01
 
 
 class Deadline:
@@ -108,8 +108,11 @@ class Deadline:
             Share of any interval that machines may be asked for; only with all of it the result is a bound.
         """
         found: tuple[Chosen, ...] = ()
+        step = _FIRST_STEP
         while high_s > low_s * (1 + _NEAR) and time.monotonic() < until:
-            middle_s = (low_s + high_s) / 2
+            # What is too short is often near to what is known to be, and far from the plan.
+            middle_s = (low_s + high_s) / 2 if low_s <= 0 else min((low_s + high_s) / 2, low_s * (1 + step))
+            step *= 2
             too_short, chosen = self._tried(middle_s, ends, until, room)
             if too_short:
                 low_s = middle_s

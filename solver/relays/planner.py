@@ -129,9 +129,10 @@ def _of_many(
     bound = _by_deadline(task, deadline, bound, value, _ENDS)
     if value > bound * (1 + task.scenario.search.gap):
         crowds = Crowds(task, deadline, bound, value, task.deadline)
+        known_s = min(value, crowds.best.value_s if crowds.best else value)
         # A finer bound beside the changes: HiGHS and compiled walks let other threads go on.
         with ThreadPoolExecutor(1) as beside:
-            finer = beside.submit(_by_deadline, task, deadline, bound, value, _FINER, 1.0)
+            finer = beside.submit(_by_deadline, task, deadline, bound, known_s, _FINER, 1.0)
             crowds.change()
             bound = finer.result()
         if crowds.best is not None:

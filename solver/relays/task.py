@@ -38,6 +38,7 @@ class Task:
     deadline: float
     _values: dict[tuple[object, ...], float] = field(default_factory=dict)
     _alone: dict[tuple[object, ...], tuple[tuple[int, ...], float]] = field(default_factory=dict)
+    _unlimited: dict[tuple[object, ...], tuple[tuple[int, ...], float]] = field(default_factory=dict)
     _walker: Walker | None = None
     _deepest: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict)
 
@@ -93,6 +94,14 @@ class Task:
         room_bytes
             Memory of nodes that is left for further micro-batches in flight; all of it when None.
         """
+        if room_bytes is None and column.key in self._unlimited:
+            return self._unlimited[column.key]
+        found = self._depths_within(column, room_bytes)
+        if room_bytes is None:
+            self._unlimited[column.key] = found
+        return found
+
+    def _depths_within(self, column: Column, room_bytes: Mapping[str, float] | None) -> tuple[tuple[int, ...], float]:
         used, stages = stages_of(column, room_bytes)
         if not self.trains:
             return (1,) * len(used), burst_seconds(column)
@@ -132,8 +141,8 @@ def with_depths(task: Task, columns: Sequence[Column]) -> Placed:
     """
     room = _room_left_bytes(task, columns)
     if not room:
-        alike = {column: task.depths(column)[0] for column in set(columns)}
-        return [(column, alike[column]) for column in columns]
+        depths_of = {at: task.depths(one)[0] for at, one in {id(one): one for one in columns}.items()}
+        return [(column, depths_of[id(column)]) for column in columns]
     placed: Placed = []
     for column in columns:
         depths, _ = task.depths(column, room)
@@ -159,7 +168,14 @@ def with_deep_depths(task: Task, columns: Sequence[Column]) -> Placed:
     task, columns
         What is planned, and a placement of every client.
     """
-    return [(column, task.deepest(column, depths)) for column, depths in with_depths(task, columns)]
+    deep: dict[tuple[int, tuple[int, ...]], tuple[Column, tuple[int, ...]]] = {}
+    placed: Placed = []
+    for column, depths in with_depths(task, columns):
+        key = id(column), depths
+        if key not in deep:
+            deep[key] = column, task.deepest(column, depths)
+        placed.append(deep[key])
+    return placed
 
 
 def fits_memory(task: Task, columns: Sequence[Column]) -> bool:

@@ -70,7 +70,8 @@ class Walker:
         if self._kinds.first[-1] > _MOST_KEPT:
             self._forget()
         known = len(self._sizes)
-        kinds = [self._kind(*placed[index]) for index in order]
+        kind_of = {at: self._kind(*one) for at, one in {id(one): one for one in placed}.items()}
+        kinds = [kind_of[id(placed[index])] for index in order]
         if self._given is self._kinds or len(self._sizes) > known:
             self._given = self._form.vectors(self._kinds)
         parts = [self._resources[kind] for kind in kinds]

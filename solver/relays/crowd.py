@@ -78,13 +78,18 @@ class Crowds:
         self._walker = Walker(trains=task.trains, form=form_of_walks(until - time.monotonic()))
         self._nth = nth_of_group(task.groups)
         self._best: _Round | None = None
-        begun = time.monotonic()
+        self._start(deadline, bound_s)
+
+    def _start(self, deadline: Deadline, bound_s: float) -> None:
+        """Walk what the programme chooses with parts of the machines."""
+        now = time.monotonic()
+        until = now + _STARTING * (self._until - now)
         for room in _ROOMS:
-            value_s = self._best.crowd.value_s if self._best else below_s
-            if value_s <= self._enough_s or time.monotonic() > begun + _STARTING * (until - begun):
+            value_s = self._below_s if self._best is None else self._best.crowd.value_s
+            if value_s <= self._enough_s or time.monotonic() > until:
                 break
-            _, chosen = deadline.shortest(bound_s, value_s, until, ends=_ENDS, room=room)
-            dealt = tuple(dealt_clients(task, deadline, chosen))
+            _, chosen = deadline.shortest(bound_s, value_s, self._until, ends=_ENDS, room=room)
+            dealt = tuple(dealt_clients(self._task, deadline, chosen))
             for share in _WAITS if dealt else ():
                 self._try(Begun(dealt, begins_of(dealt, share)))
 

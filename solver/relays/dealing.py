@@ -119,7 +119,7 @@ def turns_of(nth: Sequence[int], begins_s: FloatArray) -> tuple[int, ...]:
     nth, begins_s
         [N] the place of each client in its group, and when it is to begin.
     """
-    order = np.lexsort((nth, np.round(begins_s, 9)))
+    order = np.lexsort((np.array(nth), np.round(begins_s, 9)))
     turns = np.empty(len(order), dtype=int)
     turns[order] = np.arange(len(order))
     return tuple(turns.tolist())

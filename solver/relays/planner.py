@@ -128,7 +128,9 @@ def _of_many(
     deadline = Deadline(task.routes, counts, task.memory_bytes)
     bound = _by_deadline(task, deadline, bound, value, _ENDS)
     if value > bound * (1 + task.scenario.search.gap):
-        crowds = Crowds(task, deadline, bound, value, task.deadline)
+        # Moments that raise the bound make solutions no better to begin with: these find their own.
+        own = Deadline(task.routes, counts, task.memory_bytes)
+        crowds = Crowds(task, own, bound, value, task.deadline)
         known_s = min(value, crowds.best.value_s if crowds.best else value)
         # A finer bound beside the changes: HiGHS and compiled walks let other threads go on.
         with ThreadPoolExecutor(1) as beside:

@@ -1,19 +1,21 @@
 """Chains of machines and many clients on shared relays: exactness, published figures, speed.
 
-    python -m benchmarks.relay_chains [published] [warm-up] [speed] [clients] [factory] [brute-force]
+    python -m benchmarks.relay_chains [published] [warm-up] [speed] [clients] [walks] [factory] [brute-force]
         [bounds]
 
 All parts by default. ``published``: periods of PipeEdge's published layer times, which the replay plays too.
 ``warm-up``: how far orders of training are from their bound. ``speed``: the programmes beside a mixed-integer programme
-of HiGHS on the same chain, as a ratio. ``clients``: 1,000 clients over 20 relays. ``factory``: the built-in scenario
-beside its best single cut, and where one fast machine makes one cut the best. ``brute-force``: 1,000 random chains
-against all cuts. ``bounds``: 1,000 random rounds of two or three clients against what deadlines prove.
+of HiGHS on the same chain, as a ratio. ``clients``: 1,000 clients over 20 relays. ``walks``: a round of these in time,
+in Python and compiled. ``factory``: the built-in scenario beside its best single cut, and where one fast machine makes
+one cut the best. ``brute-force``: 1,000 random chains against all cuts. ``bounds``: 1,000 random rounds
+of two or three clients against what deadlines prove.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from scipy.sparse import coo_matrix
 from hybridsplit.profiler.relays import relay_costs
 from hybridsplit.runtime.replay_relays.processes import play_relays, play_works
 from hybridsplit.runtime.replay_relays.work import ClientWork, Leg, Machine
+from hybridsplit.scenarios.compiled.compiling import COMPILED, PYTHON, has_numba
 from hybridsplit.scenarios.contracts.relay_plan import RelayPlan
 from hybridsplit.scenarios.loader import load_task
 from hybridsplit.scenarios.relays.schema import RelayScenario
@@ -38,6 +41,10 @@ from hybridsplit.solver.chain.order import best_warm_ups, one_forward_one_backwa
 from hybridsplit.solver.chain.training_bound import least_training_bound
 from hybridsplit.solver.chain.values import Chain
 from hybridsplit.solver.relays.assemble import make_relay_plan
+from hybridsplit.solver.relays.columns import column_of
+from hybridsplit.solver.relays.routes import routes_of
+from hybridsplit.solver.relays.task import Task, with_deep_depths
+from hybridsplit.solver.relays.walk import Walker
 from tests.solver.chain.chains import random_chain
 from tests.solver.chain.test_order import bound_s, random_stages
 from tests.solver.chain.test_programmes import check_instance
@@ -201,6 +208,26 @@ def clients() -> None:
         )
 
 
+def walks() -> None:
+    """Time the walk of a round of 1,000 clients that all take what is best for a client with nobody else."""
+    scenario = relay_scenario(tuple([56] * 17 + [48]), shared=True, rate_bps=1e9)
+    costs = random_costs(np.random.default_rng(5), 12, (1, 4), trains=True)
+    task = Task(scenario, costs, routes_of(scenario, costs), math.inf)
+    best = {
+        route.group: column_of(route, least_sum(route.chain).cuts) for route in task.routes if route.micro_batches == 4
+    }
+    placed = with_deep_depths(task, [best[group] for group in task.groups])
+    print("\na round of 1,000 clients, each with four micro-batches over all machines, CPU seconds")
+    ends = {}
+    for name, form in (("Python", PYTHON), ("compiled", COMPILED)) if has_numba() else (("Python", PYTHON),):
+        walker = Walker(trains=True, form=form)
+        walker.ends_s(placed)
+        begun = time.process_time()
+        ends[name] = walker.ends_s(placed)
+        print(f"  {name:<10} {time.process_time() - begun:.3f} s")
+    print(f"  the same to the bit: {len({tuple(one) for one in ends.values()}) == 1}")
+
+
 def _factory_plan(*settings: str, strategy: str = "optimal") -> RelayPlan:
     scenario = load_task("factory", list(settings))
     assert isinstance(scenario, RelayScenario)
@@ -242,6 +269,7 @@ PARTS = {
     "warm-up": warm_up,
     "speed": speed,
     "clients": clients,
+    "walks": walks,
     "factory": factory,
     "brute-force": brute_force,
     "bounds": bounds,

@@ -105,8 +105,8 @@ def beside_simpy(num_rounds: int, folder: Path) -> None:
     """Print jobs a second over timeouts a second, of walks as Python and compiled, in pairs one after the other."""
     from hybridsplit.profiler.options import profile_scenario
     from hybridsplit.runtime.replay import replay
-    from hybridsplit.runtime.replay.kernels.compiling import VARIABLE, has_numba
     from hybridsplit.runtime.replay.trace_files import assign_traces
+    from hybridsplit.scenarios.compiled.compiling import VARIABLE, has_numba
     from hybridsplit.scenarios.contracts.jobs import round_jobs
     from hybridsplit.scenarios.loader import load_scenario
     from hybridsplit.solver.planner import make_plan

@@ -6,8 +6,8 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from hybridsplit.runtime.replay.kernels.compiling import Form
 from hybridsplit.runtime.replay.kernels.links import FadeChanges, Links, RunningSums
+from hybridsplit.scenarios.compiled.compiling import Form
 
 if TYPE_CHECKING:
     from hybridsplit.runtime.replay.traces import BandwidthTrace

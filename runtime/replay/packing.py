@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
 
-from hybridsplit.runtime.replay.kernels.compiling import Form
 from hybridsplit.runtime.replay.kernels.jobs import (
     ALONE,
     BARRIER,
@@ -23,6 +22,7 @@ from hybridsplit.runtime.replay.kernels.jobs import Job as Row
 from hybridsplit.runtime.replay.packed_links import PackedLinks
 from hybridsplit.runtime.replay.totals import PhaseTotals, RoundTotals, totals_with
 from hybridsplit.runtime.replay.work import ClientWork
+from hybridsplit.scenarios.compiled.compiling import Form
 from hybridsplit.scenarios.contracts.jobs import SHARED, Job, Resource
 from hybridsplit.scenarios.contracts.phases import Phase
 from hybridsplit.scenarios.contracts.schedule import urgency_key

@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from hybridsplit.runtime.replay.kernels.compiling import form_for
 from hybridsplit.runtime.replay.kernels.in_turn import CHAIN, NOBODY, Clock, Turn, meet, walk_to_meeting
 from hybridsplit.runtime.replay.kernels.in_turn import Turns as TurnVectors
 from hybridsplit.runtime.replay.kernels.jobs import COLUMNS, DOWNLOAD, Spent
@@ -18,6 +17,7 @@ from hybridsplit.runtime.replay.packing import PackedJobs, Rows
 from hybridsplit.runtime.replay.sequences import turn_sequences
 from hybridsplit.runtime.replay.totals import RoundTotals, Timeline
 from hybridsplit.runtime.replay.work import ClientWork
+from hybridsplit.scenarios.compiled.compiling import form_for
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import SHARED, Resource
 from hybridsplit.scenarios.contracts.schedule import Chain, Simultaneous, Turns

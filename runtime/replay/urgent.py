@@ -11,12 +11,12 @@ import math
 from collections.abc import Sequence
 
 from hybridsplit.runtime.replay.kernels.by_priority import walk_round
-from hybridsplit.runtime.replay.kernels.compiling import form_for
 from hybridsplit.runtime.replay.kernels.dispatch_state import Client, Counts, Round, Shared, Starts, Void
 from hybridsplit.runtime.replay.packed_links import PackedLinks
 from hybridsplit.runtime.replay.packing import PackedJobs, Rows
 from hybridsplit.runtime.replay.totals import RoundTotals, Timeline
 from hybridsplit.runtime.replay.work import ClientWork
+from hybridsplit.scenarios.compiled.compiling import form_for
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import SHARED
 from hybridsplit.scenarios.contracts.schedule import Dispatch

@@ -4,15 +4,14 @@ The programme (:mod:`hybridsplit.solver.relays.deadline`) says how many clients 
 placement and when their uploads begin. With a share of the machines alone, it leaves room for what it does not see:
 work that comes in whole pieces, and clients that wait for each other. Each solution is dealt to the groups so that
 their own machines are equally busy, clients are let in by the slack that they have, and the round is walked: the
-shortest counts. It is then changed as long as rounds are shorter: by clients that end last and take what others take,
-and by placements whose clients begin sooner or later. Changes come from a stream of the scenario's seed, and their
-number ends them; time is only the second limit.
+shortest counts. It is then changed a little at a time (:mod:`hybridsplit.solver.relays.changes`), and kept where it is
+no longer. Changes come from a stream of the scenario's seed, and their number ends them; time is only the second
+limit.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,23 +19,19 @@ import numpy as np
 
 from hybridsplit.scenarios.contracts.relay_costs import FloatArray
 from hybridsplit.scenarios.streams import stream_seed
-from hybridsplit.solver.relays.columns import column_of
+from hybridsplit.solver.relays.changes import Begun, Changes
 from hybridsplit.solver.relays.deadline import Deadline
-from hybridsplit.solver.relays.dealing import Dealt, begins_of, dealt_clients, turns_of
-from hybridsplit.solver.relays.routes import Route
+from hybridsplit.solver.relays.dealing import begins_of, dealt_clients, nth_of_group, turns_of
 from hybridsplit.solver.relays.task import Placed, Task, fits_memory, with_deep_depths
-from hybridsplit.solver.relays.walk import walk
+from hybridsplit.solver.relays.walk import Walker, form_of_walks
 
 _ROOMS = (0.75, 0.65, 0.7, 0.85)
+_STARTING = 0.2
+"""Share of the time after which no further solution is asked for."""
 _ENDS = 6
 _WAITS = (0.5, 0.3, 1.0)
 """Shares of their slack after which clients that use shared machines are let in."""
-_MOST_CHANGES = 120
-_LATER = (-0.05, -0.025, -0.01, 0.01, 0.025, 0.05)
-"""Parts of a round by which clients of a placement begin later."""
-_STRETCHED = (0.25, 0.5, 0.8, 1.25, 2.0)
-_PARTS = (0.25, 0.5, 1.0)
-"""Parts of the groups of a kind in which a client changes its placement."""
+_MOST_CHANGES = 4_000
 
 
 class Crowd(NamedTuple):
@@ -59,14 +54,13 @@ class Crowd(NamedTuple):
 class _Round:
     """Clients with when they are to begin, and the round that this gives."""
 
-    dealt: tuple[Dealt, ...]
-    begins_s: FloatArray
+    begun: Begun
     crowd: Crowd
     ends_s: FloatArray
 
 
-def best_crowd(task: Task, deadline: Deadline, bound_s: float, below_s: float, until: float) -> Crowd | None:
-    """Return the shortest round found; None where none is shorter than what is known.
+class Crowds:
+    """Rounds of many clients, shorter and shorter.
 
     Parameters
     ----------
@@ -77,101 +71,54 @@ def best_crowd(task: Task, deadline: Deadline, bound_s: float, below_s: float, u
     until
         Moment of the monotonic clock to end at.
     """
-    best: _Round | None = None
-    enough_s = bound_s * (1 + task.scenario.search.gap)
-    for room in _ROOMS:
-        value_s = best.crowd.value_s if best else below_s
-        if value_s <= enough_s or time.monotonic() > until:
-            break
-        _, chosen = deadline.shortest(bound_s, value_s, until, ends=_ENDS, room=room)
-        dealt = tuple(dealt_clients(task, deadline, chosen))
-        for share in _WAITS if dealt else ():
-            found = _walked(task, dealt, begins_of(dealt, share))
-            if found is not None and (best is None or found.crowd.value_s < best.crowd.value_s):
-                best = found
-            if time.monotonic() > until:
+
+    def __init__(self, task: Task, deadline: Deadline, bound_s: float, below_s: float, until: float) -> None:
+        self._task, self._until, self._below_s = task, until, below_s
+        self._enough_s = bound_s * (1 + task.scenario.search.gap)
+        self._walker = Walker(trains=task.trains, form=form_of_walks(until - time.monotonic()))
+        self._nth = nth_of_group(task.groups)
+        self._best: _Round | None = None
+        self._start(deadline, bound_s)
+
+    def _start(self, deadline: Deadline, bound_s: float) -> None:
+        """Walk what the programme chooses with parts of the machines."""
+        now = time.monotonic()
+        until = now + _STARTING * (self._until - now)
+        for room in _ROOMS:
+            value_s = self._below_s if self._best is None else self._best.crowd.value_s
+            if value_s <= self._enough_s or time.monotonic() > until:
                 break
-    if best is not None:
-        best = _changed(task, best, enough_s, until)
-    return best.crowd if best is not None and best.crowd.value_s < below_s else None
+            _, chosen = deadline.shortest(bound_s, value_s, self._until, ends=_ENDS, room=room)
+            dealt = tuple(dealt_clients(self._task, deadline, chosen))
+            for share in _WAITS if dealt else ():
+                self._try(Begun(dealt, begins_of(dealt, share)))
 
+    @property
+    def best(self) -> Crowd | None:
+        """The shortest round so far; None where none is shorter than what was known."""
+        best = self._best
+        return best.crowd if best is not None and best.crowd.value_s < self._below_s else None
 
-def _walked(task: Task, dealt: Sequence[Dealt], begins_s: FloatArray) -> _Round | None:
-    columns = [one.column for one in dealt]
-    if not fits_memory(task, columns):
-        return None
-    placed, turns = with_deep_depths(task, columns), turns_of(dealt, begins_s)
-    ends_s = np.array(walk(placed, turns, trains=task.trains))
-    return _Round(tuple(dealt), begins_s, Crowd(placed, turns, float(ends_s.max())), ends_s)
+    def change(self) -> None:
+        """Change the shortest round as long as that makes none longer."""
+        if self._best is None:
+            return
+        random = np.random.default_rng(stream_seed(self._task.scenario.seed, "relays", "crowds"))
+        changes = Changes(self._task.routes, self._best.begun.dealt, random)
+        for _ in range(_MOST_CHANGES):
+            if self._best.crowd.value_s <= self._enough_s or time.monotonic() > self._until:
+                break
+            changed = changes.drawn(self._best.begun, self._best.ends_s)
+            if changed is not None:
+                self._try(changed)
 
-
-def _changed(task: Task, best: _Round, enough_s: float, until: float) -> _Round:
-    """Change placements and beginnings as long as rounds are shorter."""
-    random = np.random.default_rng(stream_seed(task.scenario.seed, "relays", "crowds"))
-    for _ in range(_MOST_CHANGES):
-        if best.crowd.value_s <= enough_s or time.monotonic() > until:
-            break
-        classes: dict[tuple[object, ...], list[int]] = {}
-        for index, one in enumerate(best.dealt):
-            classes.setdefault(_class_of(one), []).append(index)
-        members = list(classes.values())
-        if random.random() < 0.5:
-            dealt, begins_s = _let_in(best, members, random)
-        else:
-            dealt, begins_s = _moved(task, best, members, random)
-        if dealt is best.dealt and turns_of(dealt, begins_s) == best.crowd.turns:
-            continue
-        found = _walked(task, dealt, begins_s)
-        if found is not None and found.crowd.value_s < best.crowd.value_s:
-            best = found
-    return best
-
-
-def _class_of(one: Dealt) -> tuple[object, ...]:
-    """What alike clients of alike groups share."""
-    route = one.column.route
-    return one.kind, len(route.nodes), route.nodes[1:], route.micro_batches, one.column.cuts
-
-
-def _let_in(best: _Round, members: list[list[int]], random: np.random.Generator) -> tuple[Sequence[Dealt], FloatArray]:
-    """Let clients of a placement begin sooner or later."""
-    weights = np.sqrt([len(one) for one in members])
-    chosen = members[int(random.choice(len(members), p=weights / weights.sum()))]
-    begins_s = best.begins_s.copy()
-    if random.random() < 0.5:
-        begins_s[chosen] += float(random.choice(_LATER)) * best.crowd.value_s
-    else:
-        begins_s[chosen] *= float(random.choice(_STRETCHED))
-    return best.dealt, begins_s
-
-
-def _moved(
-    task: Task, best: _Round, members: list[list[int]], random: np.random.Generator
-) -> tuple[Sequence[Dealt], FloatArray]:
-    """Give clients of a placement that ends late the placement of others, in some or all groups of their kind."""
-    late = sorted(members, key=lambda one: -float(best.ends_s[one].max()))
-    old = late[min(int(random.geometric(0.5)) - 1, len(late) - 1)]
-    others = [one for one in members if best.dealt[one[0]].kind == best.dealt[old[0]].kind and one is not old]
-    if not others:
-        return best.dealt, best.begins_s
-    new = others[int(random.integers(len(others)))]
-    like, begin_s = best.dealt[new[0]], float(np.median(best.begins_s[new]))
-    last: dict[str, int] = {}
-    for index in sorted(old, key=lambda index: float(best.ends_s[index])):
-        last[best.dealt[index].column.route.group] = index
-    groups = list(last)
-    count = max(1, round(len(groups) * float(random.choice(_PARTS))))
-    dealt, begins_s = list(best.dealt), best.begins_s.copy()
-    for place in random.permutation(len(groups))[:count]:
-        index = last[groups[int(place)]]
-        route = _same_route(task.routes, like.column.route, groups[int(place)])
-        dealt[index] = like._replace(column=column_of(route, like.column.cuts))
-        begins_s[index] = begin_s
-    return dealt, begins_s
-
-
-def _same_route(routes: Sequence[Route], route: Route, group: str) -> Route:
-    """The route of an alike group: theirs are in the same order."""
-    of_group = [one for one in routes if one.group == route.group]
-    place = next(n for n, one in enumerate(of_group) if one is route)
-    return [one for one in routes if one.group == group][place]
+    def _try(self, begun: Begun) -> None:
+        """Walk a round, and keep it where it is no longer than the shortest so far."""
+        columns = [one.column for one in begun.dealt]
+        if not fits_memory(self._task, columns):
+            return
+        placed, turns = with_deep_depths(self._task, columns), turns_of(self._nth, begun.begins_s)
+        ends_s = np.array(self._walker.ends_s(placed, turns))
+        value_s = float(ends_s.max())
+        if self._best is None or value_s <= self._best.crowd.value_s:
+            self._best = _Round(begun, Crowd(placed, turns, value_s), ends_s)

@@ -18,7 +18,6 @@ begun earlier. Each client has one such end, so the rows hold for the finer choi
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +33,7 @@ from hybridsplit.solver.relays.windows import Listed, Windows, every_cuts, liste
 MOST_LISTED = 20_000
 _MOST_TURNS = 60
 _KEPT = 4
-_NEAR = 5e-4
+_NEAR, _FIRST_STEP = 5e-4, 0.01
 
 
 class Deadline:
@@ -109,8 +108,11 @@ class Deadline:
             Share of any interval that machines may be asked for; only with all of it the result is a bound.
         """
         found: tuple[Chosen, ...] = ()
+        step = _FIRST_STEP
         while high_s > low_s * (1 + _NEAR) and time.monotonic() < until:
-            middle_s = (low_s + high_s) / 2
+            # What is too short is often near to what is known to be, and far from the plan.
+            middle_s = (low_s + high_s) / 2 if low_s <= 0 else min((low_s + high_s) / 2, low_s * (1 + step))
+            step *= 2
             too_short, chosen = self._tried(middle_s, ends, until, room)
             if too_short:
                 low_s = middle_s
@@ -166,40 +168,34 @@ class Deadline:
             kind = self.kind_of[number]
             of_kind = len(self.kinds[kind])
             begins = listed.alone_s - listed.upload_s
-            for first_s, last_s in itertools.pairwise(edges):
-                last = np.minimum(last_s, round_s - listed.upload_s)
-                places = np.flatnonzero(
-                    (listed.alone_s <= round_s * (1 + CERTAIN)) & (begins <= last * (1 + CERTAIN)) & (last >= first_s)
+            last_of = np.minimum(edges[1:, None], round_s - listed.upload_s)
+            is_in_time = (listed.alone_s <= round_s * (1 + CERTAIN)) & (begins <= last_of * (1 + CERTAIN))
+            interval, places = np.nonzero(is_in_time & (last_of >= edges[:-1, None]))
+            if not len(places):
+                continue
+            at = slice(count, count + len(places))
+            count += len(places)
+            first_s, last_s = edges[interval], last_of[interval, places]
+            sooner = (round_s - listed.upload_s)[places] - last_s
+            later = np.maximum(first_s - begins[places], 0.0)
+            for name, window in listed.windows.items():
+                moved = replace(
+                    window,
+                    head_s=window.head_s[places] + later[:, None] * window.is_after,
+                    seconds=window.seconds[places],
+                    tail_s=window.tail_s[places] + sooner[:, None] * ~window.is_after,
                 )
-                if not len(places):
-                    continue
-                at = slice(count, count + len(places))
-                count += len(places)
-                sooner = (round_s - listed.upload_s - last)[places]
-                later = np.maximum(first_s - begins[places], 0.0)
-                for name, window in listed.windows.items():
-                    moved = replace(
-                        window,
-                        head_s=window.head_s[places] + later[:, None] * window.is_after,
-                        seconds=window.seconds[places],
-                        tail_s=window.tail_s[places] + sooner[:, None] * ~window.is_after,
-                    )
-                    share = of_kind if len(self._users[name]) == 1 else 1
-                    windows.setdefault(name, []).append((at, moved, share))
-                memory = [
-                    listed.memory_bytes.get(node, np.zeros(len(listed.cuts)))[places]
-                    / (size * (of_kind if len(self._users[node]) == 1 else 1))
-                    for node, size in self._memory.items()
-                ]
-                for part, values in zip(
-                    parts,
-                    (
-                        np.full(len(places), number), places, np.full(len(places), kind),
-                        np.full(len(places), first_s), last[places], np.array(memory).reshape(-1, len(places)).T,
-                    ),
-                    strict=True,
-                ):  # fmt: skip
-                    part.append(values)
+                share = of_kind if len(self._users[name]) == 1 else 1
+                windows.setdefault(name, []).append((at, moved, share))
+            memory = [
+                listed.memory_bytes.get(node, np.zeros(len(listed.cuts)))[places]
+                / (size * (of_kind if len(self._users[node]) == 1 else 1))
+                for node, size in self._memory.items()
+            ]
+            which = np.full(len(places), number), places, np.full(len(places), kind)
+            values = *which, first_s, last_s, np.array(memory).reshape(-1, len(places)).T
+            for part, value in zip(parts, values, strict=True):
+                part.append(value)
         nothing = np.zeros(0)
         joined = [np.concatenate(part) if part else nothing for part in parts]
         whole = [one.astype(np.int64) for one in joined[:3]]

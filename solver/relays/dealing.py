@@ -50,6 +50,7 @@ def dealt_clients(task: Task, deadline: Deadline, chosen: Sequence[Chosen]) -> l
         by_group.setdefault(route.group, []).append(route)
     counts = {group.group: group.count for group in task.scenario.clients}
     pools: dict[str, list[Dealt]] = {}
+    alike: dict[tuple[str, int, int], Dealt] = {}
     for kind, groups in enumerate(deadline.kinds):
         of_kind = [one for one in chosen if one.kind == kind]
         if not of_kind:
@@ -65,7 +66,9 @@ def dealt_clients(task: Task, deadline: Deadline, chosen: Sequence[Chosen]) -> l
             group = min((one for one in groups if size[one] < counts[one]), key=lambda one: (load[one], size[one]))
             load[group] += busy[n]
             size[group] += 1
-            pools.setdefault(group, []).append(_for_group(deadline, of_kind[n], by_group, group, groups[0]))
+            if (group, kind, n) not in alike:
+                alike[group, kind, n] = _for_group(deadline, of_kind[n], by_group, group, groups[0])
+            pools.setdefault(group, []).append(alike[group, kind, n])
     return [pools[group].pop() for group in task.groups]
 
 
@@ -95,7 +98,7 @@ def begins_of(dealt: Sequence[Dealt], share: float) -> FloatArray:
         Share of its slack that a client waits if it uses shared machines; others wait as long as they can.
     """
     uses = np.array([any(">" not in name for name in one.column.busy_s) for one in dealt])
-    nth = _nth_of_group(dealt)
+    nth = nth_of_group([one.column.route.group for one in dealt])
     inside: dict[tuple[float, float, float], list[int]] = {}
     for index, one in enumerate(dealt):
         inside.setdefault((one.from_s, round(one.until_s, 9), round(one.alone_s, 9)), []).append(index)
@@ -108,25 +111,31 @@ def begins_of(dealt: Sequence[Dealt], share: float) -> FloatArray:
     return np.asarray(np.where(uses, share * slack, slack))
 
 
-def turns_of(dealt: Sequence[Dealt], begins_s: FloatArray) -> tuple[int, ...]:
+def turns_of(nth: Sequence[int], begins_s: FloatArray) -> tuple[int, ...]:
     """Return whose turn it is in the order of the beginnings, clients of a group far apart.
 
     Parameters
     ----------
-    dealt, begins_s
-        All clients, and [N] when each is to begin.
+    nth, begins_s
+        [N] the place of each client in its group, and when it is to begin.
     """
-    nth = _nth_of_group(dealt)
-    order = sorted(range(len(dealt)), key=lambda index: (round(float(begins_s[index]), 9), nth[index]))
-    turns = np.empty(len(dealt), dtype=int)
-    turns[order] = np.arange(len(dealt))
-    return tuple(int(turn) for turn in turns)
+    order = np.lexsort((np.array(nth), np.round(begins_s, 9)))
+    turns = np.empty(len(order), dtype=int)
+    turns[order] = np.arange(len(order))
+    return tuple(turns.tolist())
 
 
-def _nth_of_group(dealt: Sequence[Dealt]) -> list[int]:
+def nth_of_group(groups: Sequence[str]) -> list[int]:
+    """Return [N] the place of each client in its group.
+
+    Parameters
+    ----------
+    groups
+        [N] the group of each.
+    """
     seen: dict[str, int] = {}
     nth = []
-    for one in dealt:
-        nth.append(seen.get(one.column.route.group, 0))
-        seen[one.column.route.group] = nth[-1] + 1
+    for group in groups:
+        nth.append(seen.get(group, 0))
+        seen[group] = nth[-1] + 1
     return nth

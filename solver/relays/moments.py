@@ -10,7 +10,7 @@ from hybridsplit.scenarios.contracts.relay_costs import FloatArray
 from hybridsplit.solver.relays.windows import Windows, least_within_s
 
 _TRIED = 40
-_FOUND = 3
+_FOUND = 8
 _SHORTEST = 2e-3
 _TOO_MUCH = 1e-4
 

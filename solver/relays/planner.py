@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from hybridsplit.solver.chain.least_bottleneck import burst_of_items, least_peri
 from hybridsplit.solver.chain.training_bound import least_training_bound
 from hybridsplit.solver.chain.values import FloatArray
 from hybridsplit.solver.relays.columns import Column, column_of
-from hybridsplit.solver.relays.crowd import best_crowd
+from hybridsplit.solver.relays.crowd import Crowds
 from hybridsplit.solver.relays.deadline import Deadline
 from hybridsplit.solver.relays.integer import listed, whole_choice
 from hybridsplit.solver.relays.master import Master, Relaxed
@@ -32,7 +33,8 @@ _SHORTER = (0.85, 0.7, 0.5)
 _SHORT_S = 2.0
 _RELAXING, _BOUNDING = 0.2, 0.2
 """Shares of the time that is left, for the relaxation and for a bound by deadlines."""
-_ENDS = (1, 4, 10)
+_ENDS, _FINER = (1, 4, 10), (20, 40)
+"""Into how many intervals the ends of clients are split, one after another: before plans are searched, and beside."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +128,29 @@ def _of_many(
     deadline = Deadline(task.routes, counts, task.memory_bytes)
     bound = _by_deadline(task, deadline, bound, value, _ENDS)
     if value > bound * (1 + task.scenario.search.gap):
-        crowd = best_crowd(task, deadline, bound, value, task.deadline)
-        if crowd is not None:
-            placed, turns, value = crowd
+        # Moments that raise the bound make solutions no better to begin with: these find their own.
+        own = Deadline(task.routes, counts, task.memory_bytes)
+        crowds = Crowds(task, own, bound, value, task.deadline)
+        known_s = min(value, crowds.best.value_s if crowds.best else value)
+        # A finer bound beside the changes: HiGHS and compiled walks let other threads go on.
+        with ThreadPoolExecutor(1) as beside:
+            finer = beside.submit(_by_deadline, task, deadline, bound, known_s, _FINER, 1.0)
+            crowds.change()
+            bound = finer.result()
+        if crowds.best is not None:
+            placed, turns, value = crowds.best
     _check_bound(value, bound)
     return Planned(placed, value, min(bound, value), len(relaxed.columns) + deadline.num_placements, turns)
 
 
-def _by_deadline(task: Task, deadline: Deadline, bound: float, known_s: float, numbers: Sequence[int]) -> float:
+def _by_deadline(
+    task: Task, deadline: Deadline, bound: float, known_s: float, numbers: Sequence[int], share: float = _BOUNDING
+) -> float:
     """Raise a bound by deadlines that are too short, with the ends of clients split into these numbers of intervals."""
     for ends in numbers:
         if known_s <= bound * (1 + task.scenario.search.gap):
             break
-        bound, _ = deadline.shortest(bound, known_s, _share_of_time(task, _BOUNDING), ends=ends)
+        bound, _ = deadline.shortest(bound, known_s, _share_of_time(task, share), ends=ends)
     return bound
 
 

@@ -10,7 +10,7 @@ from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.solver.chain.order import step_seconds, warm_ups_of
 from hybridsplit.solver.relays.columns import Column, burst_seconds, round_seconds, stages_of
 from hybridsplit.solver.relays.routes import Route
-from hybridsplit.solver.relays.walk import walk
+from hybridsplit.solver.relays.walk import Walker
 
 Placed = list[tuple[Column, tuple[int, ...]]]
 """Placement and warm-up depths of every client, in order."""
@@ -38,6 +38,9 @@ class Task:
     deadline: float
     _values: dict[tuple[object, ...], float] = field(default_factory=dict)
     _alone: dict[tuple[object, ...], tuple[tuple[int, ...], float]] = field(default_factory=dict)
+    _unlimited: dict[tuple[object, ...], tuple[tuple[int, ...], float]] = field(default_factory=dict)
+    _walker: Walker | None = None
+    _deepest: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def trains(self) -> bool:
@@ -71,7 +74,8 @@ class Task:
             return max([*counts.values(), *(column.own_s for column, _ in placed)])
         key = tuple((column.key, column.route.steps, depths) for column, depths in placed), tuple(turns)
         if key not in self._values:
-            self._values[key] = max(walk(placed, turns, trains=self.trains))
+            self._walker = self._walker or Walker(trains=self.trains)
+            self._values[key] = max(self._walker.ends_s(placed, turns))
         return self._values[key]
 
     def alone_s(self, column: Column) -> float:
@@ -90,6 +94,14 @@ class Task:
         room_bytes
             Memory of nodes that is left for further micro-batches in flight; all of it when None.
         """
+        if room_bytes is None and column.key in self._unlimited:
+            return self._unlimited[column.key]
+        found = self._depths_within(column, room_bytes)
+        if room_bytes is None:
+            self._unlimited[column.key] = found
+        return found
+
+    def _depths_within(self, column: Column, room_bytes: Mapping[str, float] | None) -> tuple[tuple[int, ...], float]:
         used, stages = stages_of(column, room_bytes)
         if not self.trains:
             return (1,) * len(used), burst_seconds(column)
@@ -99,6 +111,24 @@ class Task:
             found, seconds = warm_ups_of(pipeline, stages, column.route.micro_batches)
             self._alone[key] = found, round_seconds(column, seconds)
         return self._alone[key]
+
+    def deepest(self, column: Column, depths: tuple[int, ...]) -> tuple[int, ...]:
+        """Return warm-up depths with the deepest of a client's own device that makes no round longer alone.
+
+        Parameters
+        ----------
+        column, depths
+            Its placement, and the depths of its machines.
+        """
+        if not self.trains or self.scenario.training.pipeline != "best":
+            return depths
+        key = column.key, depths
+        if key not in self._deepest:
+            number, (_, stages) = column.route.micro_batches, stages_of(column)
+            longest_s = step_seconds(stages, depths, number) * (1 + _EQUAL)
+            deeper = ((first, *depths[1:]) for first in range(stages[0].most_warm_up, depths[0], -1))
+            self._deepest[key] = next((d for d in deeper if step_seconds(stages, d, number) <= longest_s), depths)
+        return self._deepest[key]
 
 
 def with_depths(task: Task, columns: Sequence[Column]) -> Placed:
@@ -110,6 +140,9 @@ def with_depths(task: Task, columns: Sequence[Column]) -> Placed:
         What is planned, and a placement of every client.
     """
     room = _room_left_bytes(task, columns)
+    if not room:
+        depths_of = {at: task.depths(one)[0] for at, one in {id(one): one for one in columns}.items()}
+        return [(column, depths_of[id(column)]) for column in columns]
     placed: Placed = []
     for column in columns:
         depths, _ = task.depths(column, room)
@@ -135,26 +168,14 @@ def with_deep_depths(task: Task, columns: Sequence[Column]) -> Placed:
     task, columns
         What is planned, and a placement of every client.
     """
-    deep: dict[tuple[object, ...], tuple[int, ...]] = {}
+    deep: dict[tuple[int, tuple[int, ...]], tuple[Column, tuple[int, ...]]] = {}
     placed: Placed = []
     for column, depths in with_depths(task, columns):
-        key = column.key, depths
+        key = id(column), depths
         if key not in deep:
-            deep[key] = _deepest(task, column, depths)
-        placed.append((column, deep[key]))
+            deep[key] = column, task.deepest(column, depths)
+        placed.append(deep[key])
     return placed
-
-
-def _deepest(task: Task, column: Column, depths: tuple[int, ...]) -> tuple[int, ...]:
-    if not task.trains or task.scenario.training.pipeline != "best":
-        return depths
-    number, (_, stages) = column.route.micro_batches, stages_of(column)
-    shortest_s = step_seconds(stages, depths, number)
-    for first in range(stages[0].most_warm_up, depths[0], -1):
-        deeper = (first, *depths[1:])
-        if step_seconds(stages, deeper, number) <= shortest_s * (1 + _EQUAL):
-            return deeper
-    return depths
 
 
 def fits_memory(task: Task, columns: Sequence[Column]) -> bool:
@@ -171,7 +192,7 @@ def fits_memory(task: Task, columns: Sequence[Column]) -> bool:
 def _room_left_bytes(task: Task, columns: Sequence[Column]) -> dict[str, float]:
     """Return, by node, the memory that placements leave with the least in flight; below 0 where too little."""
     room = dict(task.memory_bytes)
-    for column in columns:
+    for column in columns if room else ():
         for node, size in column.memory_bytes.items():
             if node in room:
                 room[node] -= size

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from heapq import heappop, heappush
 
-from hybridsplit.runtime.replay.kernels.borrowing import borrowed
 from hybridsplit.runtime.replay.kernels.dispatch_state import (
     BY_ITSELF,
     CHANGED,
@@ -32,6 +31,7 @@ from hybridsplit.runtime.replay.kernels.dispatch_state import (
 from hybridsplit.runtime.replay.kernels.dispatching import carry, decide, decide_soon, enter, push, set_aside
 from hybridsplit.runtime.replay.kernels.jobs import BARRIER, COLUMNS, DOWNLOAD, MEETING, PROPAGATION, Spent
 from hybridsplit.runtime.replay.kernels.links import LAST_PART, delay_at
+from hybridsplit.scenarios.compiled.borrowing import borrowed
 
 
 def walk_round(

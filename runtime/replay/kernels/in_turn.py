@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hybridsplit.runtime.replay.kernels.borrowing import borrowed
 from hybridsplit.runtime.replay.kernels.jobs import (
     BARRIER,
     COLUMNS,
@@ -22,6 +21,7 @@ from hybridsplit.runtime.replay.kernels.jobs import (
     Spent,
 )
 from hybridsplit.runtime.replay.kernels.links import Links, delay_at, time_transfer
+from hybridsplit.scenarios.compiled.borrowing import borrowed
 
 CHAIN = 3
 """The sequence of a chain's turns; those of the shared resources have their numbers."""

@@ -14,9 +14,7 @@ import numpy as np
 import pytest
 
 from hybridsplit.runtime.replay.fades import Fades
-from hybridsplit.runtime.replay.kernels import compiling, keeping
 from hybridsplit.runtime.replay.kernels.by_priority import walk_round
-from hybridsplit.runtime.replay.kernels.compiling import COMPILED, PYTHON, VARIABLE, form_for, has_numba
 from hybridsplit.runtime.replay.kernels.in_turn import Clock, meet, walk_to_meeting
 from hybridsplit.runtime.replay.kernels.jobs import BARRIER, COLUMNS, Spent
 from hybridsplit.runtime.replay.kernels.links import (
@@ -30,6 +28,8 @@ from hybridsplit.runtime.replay.kernels.links import (
 )  # fmt: skip
 from hybridsplit.runtime.replay.packed_links import PackedLinks
 from hybridsplit.runtime.replay.traces import BandwidthTrace
+from hybridsplit.scenarios.compiled import compiling, keeping
+from hybridsplit.scenarios.compiled.compiling import COMPILED, PYTHON, VARIABLE, form_for, has_numba
 from hybridsplit.scenarios.errors import InputWarning, UsageError
 
 needs_numba = pytest.mark.skipif(not has_numba(), reason="Numba is not installed")
@@ -42,7 +42,7 @@ def with_numba(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("HYBRIDSPLIT_CACHE", str(tmp_path))
     monkeypatch.setattr(compiling, "has_numba", lambda: True)
     monkeypatch.setattr(compiling, "_is_usable", lambda: True)
-    folder = keeping.kept_in()
+    folder = keeping.kept_in(walk_round.__module__)
     assert folder is not None
     return folder
 
@@ -99,7 +99,7 @@ def test_a_numba_that_refuses_to_be_imported_is_named_and_done_without(
     monkeypatch.setitem(sys.modules, "numba", None)
     compiling._is_usable.cache_clear()
     try:
-        with pytest.warns(InputWarning, match="replays are not compiled: Numba cannot be imported"):
+        with pytest.warns(InputWarning, match="nothing is compiled: Numba cannot be imported"):
             assert form_for(walk_round, saved_s=1e9, compile_s=9.0) is PYTHON
     finally:
         compiling._is_usable.cache_clear()

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsplit.runtime.replay.apart import walk_apart
-from hybridsplit.runtime.replay.kernels.compiling import VARIABLE, has_numba
 from hybridsplit.runtime.replay.link_trace import LinkTrace
 from hybridsplit.runtime.replay.processes import simulate
 from hybridsplit.runtime.replay.traces import BandwidthTrace
 from hybridsplit.runtime.replay.turn_walk import walk_in_turn
 from hybridsplit.runtime.replay.urgent import walk_by_priority
 from hybridsplit.runtime.replay.work import ClientWork
+from hybridsplit.scenarios.compiled.compiling import VARIABLE, has_numba
 from hybridsplit.scenarios.contracts.attendance import Attendance
 from hybridsplit.scenarios.contracts.jobs import round_jobs
 from hybridsplit.scenarios.contracts.phases import HEAD_PHASES, Phase

@@ -17,8 +17,10 @@ from hybridsplit.scenarios.relays.schema import RelayScenario
 from hybridsplit.solver.relays.alike import alike_groups
 from hybridsplit.solver.relays.assemble import make_relay_plan
 from hybridsplit.solver.relays.columns import Column, column_of
-from hybridsplit.solver.relays.crowd import best_crowd
+from hybridsplit.solver.relays.crowd import Crowds
 from hybridsplit.solver.relays.deadline import Deadline
+from hybridsplit.solver.relays.jobs import NOWHERE, jobs_of
+from hybridsplit.solver.relays.kernels.serving import Clients, Kinds, Standing, serve
 from hybridsplit.solver.relays.routes import routes_of
 from hybridsplit.solver.relays.task import Task, fits_memory, with_deep_depths, with_depths
 from hybridsplit.solver.relays.walk import walk
@@ -111,31 +113,33 @@ def test_pieces_of_a_client_alone_lie_in_their_windows(monkeypatch: pytest.Monke
     """Every piece that a walk serves is within [head, end - tail] of some piece of the same length."""
     from hybridsplit.solver.relays import walk as module
 
-    served: list[tuple[str, float, float]] = []
-    whole = module._Clock.work
+    standings: list[Standing] = []
 
-    def kept(self: object, resource: str, client: int, now_s: float, seconds: float, then: object) -> None:
-        def done(done_s: float) -> None:
-            served.append((resource, done_s - seconds, seconds))
-            then(done_s)  # type: ignore[operator]
+    def kept(kinds: Kinds, clients: Clients, standing: Standing) -> None:
+        serve(kinds, clients, standing)
+        standings.append(standing)
 
-        whole(self, resource, client, now_s, seconds, done)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(module._Clock, "work", kept)
+    monkeypatch.setattr(module, "serve", kept)
     for seed in range(6):
         _, _, task = small(seed, (1,), shared=True)
         for route in task.routes:
             listed = listed_placements(route, every_cuts(route))
             for place, cuts in enumerate(listed.cuts):
                 column = column_of(route, tuple(int(cut) for cut in cuts))
-                served.clear()
-                (end_s,) = walk(with_deep_depths(task, [column]), trains=task.trains)
+                placed = with_deep_depths(task, [column])
+                (end_s,) = walk(placed, trains=task.trains)
+                jobs = jobs_of(*placed[0], trains=task.trains)
+                served = [
+                    (jobs.names[at], done_s - seconds, seconds)
+                    for at, done_s, seconds in zip(jobs.resource, standings[-1].done_s, jobs.seconds, strict=True)
+                    if at != NOWHERE
+                ]
                 assert end_s >= listed.alone_s[place] * (1 - 1e-9)
                 for name, window in listed.windows.items():
                     total = float(window.seconds[place].sum())
                     assert total == pytest.approx(column.busy_s.get(name, 0.0), abs=1e-12)
                     for resource, start_s, seconds in served:
-                        if resource == name and seconds > 0:
+                        if resource == name:
                             fits = (
                                 (np.abs(window.seconds[place] - seconds) < 1e-12)
                                 & (window.head_s[place] <= start_s + 1e-9)
@@ -194,8 +198,13 @@ def test_a_crowd_is_near_its_bound() -> None:
     counts = {group.group: group.count for group in scenario.clients}
     deadline = Deadline(task.routes, counts, task.memory_bytes)
     bound, _ = deadline.shortest(0.0, 100.0, time.monotonic() + 20, ends=4)
-    crowd = best_crowd(task, deadline, bound, 2 * bound, time.monotonic() + 20)
+    crowds = Crowds(task, deadline, bound, 2 * bound, time.monotonic() + 20)
+    first = crowds.best
+    crowds.change()
+    crowd = crowds.best
+    assert first is not None
     assert crowd is not None
+    assert crowd.value_s <= first.value_s
     assert bound <= crowd.value_s <= bound * 1.15
     assert sorted(crowd.turns) == list(range(80)), "a crowd has turns of its own"
 

@@ -1,7 +1,7 @@
 """Where compiled functions are kept: in a folder of the user's alone, sealed, and made again where they were altered.
 
 What Numba keeps is machine code, which is run as it is read: nobody else may write it, and a damaged file must not be
-read. The folder is named after a hash of these sources and of the versions that compiled them.
+read. The folder is named after a hash of the sources and of the versions that compiled them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,26 @@ from hybridsplit.scenarios.cache_folder import cache_folder, private_folder
 _SEAL = "sealed"
 
 
-def kept_in() -> Path | None:
-    """Return the folder; None where nothing is kept."""
+def kept_in(module: str) -> Path | None:
+    """Return the folder of what the modules beside one are compiled to; None where nothing is kept.
+
+    Parameters
+    ----------
+    module
+        Its full name; it is imported.
+    """
     folder = cache_folder()
-    return None if folder is None else folder / "compiled" / _sources_hash()
+    return None if folder is None else folder / "compiled" / _sources_hash(module.rpartition(".")[0])
 
 
-def is_kept(function_name: str) -> bool:
-    """Say whether a function was compiled before."""
-    folder = kept_in()
+def is_kept(folder: Path | None, function_name: str) -> bool:
+    """Say whether a function was compiled before.
+
+    Parameters
+    ----------
+    folder, function_name
+        Where it would be, and its name.
+    """
     return folder is not None and any(folder.rglob(f"*.{function_name}-*.nbi"))
 
 
@@ -87,14 +98,16 @@ def _digest(folder: Path) -> str:
 
 
 @cache
-def _sources_hash() -> str:
+def _sources_hash(package: str) -> str:
     import hashlib
     import platform
+    import sys
     from importlib.metadata import PackageNotFoundError, version
 
     found = hashlib.sha256(f"{platform.python_version()} {platform.machine()}".encode())
     with contextlib.suppress(PackageNotFoundError):
         found.update(f"{version('numba')} {version('llvmlite')} {version('numpy')}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        found.update(path.read_bytes())
+    for place in (__file__, sys.modules[package].__file__ or __file__):
+        for path in sorted(Path(place).parent.glob("*.py")):
+            found.update(path.read_bytes())
     return found.hexdigest()[:16]

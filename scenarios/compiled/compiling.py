@@ -1,8 +1,8 @@
 """Functions over flat vectors in two forms of one source: as Python, and compiled by Numba where that pays.
 
 Compiled functions give the same bits: Numba keeps the order of additions and fuses none of them unless it is told to.
-Importing Numba and loading what it has compiled takes a moment, and compiling takes seconds, so that short replays do
-without. What was compiled is kept: :mod:`hybridsplit.runtime.replay.kernels.keeping`.
+Importing Numba and loading what it has compiled takes a moment, and compiling takes seconds, so that short work does
+without. What was compiled is kept: :mod:`hybridsplit.scenarios.compiled.keeping`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from operator import attrgetter
 from types import FunctionType
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
-from hybridsplit.runtime.replay.kernels.borrowing import borrowed, let_numba_borrow
-from hybridsplit.runtime.replay.kernels.keeping import is_kept, keeping, kept_in, seal
+from hybridsplit.scenarios.compiled.borrowing import borrowed, let_numba_borrow
+from hybridsplit.scenarios.compiled.keeping import is_kept, keeping, kept_in, seal
 from hybridsplit.scenarios.errors import InputWarning, UsageError
 
 VARIABLE = "HYBRIDSPLIT_COMPILED"
-"""``off`` never compiles, ``on`` always; by the length of the replay where it is not set."""
+"""``off`` never compiles, ``on`` always; by how long the work takes where it is not set."""
 _LOADING_S, _AT_HAND_S = 0.7, 0.02
 """What it takes to import Numba and load what was compiled, and to use it once more in the same process."""
 _FOR_ONE = 0.5
-"""The part of compiling that one replay pays for, where what is compiled is kept: later ones save without it."""
-_PACKAGE = "hybridsplit.runtime.replay.kernels"
+"""The part of compiling that one piece of work pays for, where what is compiled is kept: later ones save without it."""
 
 Vectors = TypeVar("Vectors", bound=tuple[Any, ...])
 Item = TypeVar("Item")
@@ -53,6 +52,10 @@ class Form:
     def vectors(self, lists: Vectors) -> Vectors:
         """Return named lists likewise."""
         return lists
+
+    def filled(self, item: Item, count: int) -> list[Item]:
+        """Return a vector that holds the same number everywhere."""
+        return [item] * count
 
     def listed(self, vector: list[Item]) -> list[Item]:
         """Return a vector of numbers as a list."""
@@ -87,6 +90,11 @@ class _Compiled(Form):
         ]
         return type(lists)(*given)
 
+    def filled(self, item: Item, count: int) -> list[Item]:
+        import numpy as np
+
+        return cast("list[Item]", np.full(count, item, dtype=_dtype(cast("Any", type(item)))))
+
     def listed(self, vector: Any) -> list[Any]:
         return cast("list[Any]", vector.tolist())
 
@@ -98,12 +106,12 @@ PYTHON, COMPILED = Form(), _Compiled()
 
 
 def form_for(function: Callable[..., Any], saved_s: float, compile_s: float) -> Form:
-    """Return the form in which a replay is walked.
+    """Return the form in which a function is to be called.
 
     Parameters
     ----------
     function
-        What walks it.
+        The function.
     saved_s
         By how much longer Python takes for it.
     compile_s
@@ -136,15 +144,16 @@ def _is_usable() -> bool:
     try:
         import numba
     except ImportError as error:
-        warnings.warn(InputWarning(f"replays are not compiled: Numba cannot be imported ({error})"), stacklevel=2)
+        warnings.warn(InputWarning(f"nothing is compiled: Numba cannot be imported ({error})"), stacklevel=2)
         return False
     return numba is not None
 
 
 def _cost_s(function: Callable[..., Any], compile_s: float) -> float:
     """Return how long it takes until the compiled function is at hand."""
-    if not is_kept(function.__name__):
-        return compile_s if kept_in() is None else compile_s * _FOR_ONE
+    folder = kept_in(function.__module__)
+    if not is_kept(folder, function.__name__):
+        return compile_s if folder is None else compile_s * _FOR_ONE
     return _AT_HAND_S if _compiled.cache_info().currsize > 0 else _LOADING_S
 
 
@@ -170,9 +179,10 @@ def _compiled(function: FunctionType) -> Any:
     _teach_numba()
     import numba
 
-    own, folder = _with_compiled_calls(function, {}), kept_in()
+    own, folder = _with_compiled_calls(function, {}), kept_in(function.__module__)
+    # Other threads go on meanwhile: nobody else writes to the vectors of a walk.
     with keeping(folder) as is_kept_there:
-        compiled = numba.njit(own, cache=is_kept_there)
+        compiled = numba.njit(own, cache=is_kept_there, nogil=True)
     if folder is None or not is_kept_there:
         return compiled
 
@@ -187,13 +197,13 @@ def _compiled(function: FunctionType) -> Any:
 
 
 def _with_compiled_calls(function: FunctionType, known: dict[str, Any]) -> FunctionType:
-    """Return the function with the functions of this package that it calls compiled."""
-    names = dict(function.__globals__)
+    """Return the function with the functions of its package that it calls compiled."""
+    names, package = dict(function.__globals__), function.__module__.rpartition(".")[0]
     for name in function.__code__.co_names:
         called = names.get(name)
         if called is borrowed:
             continue
-        if isinstance(called, FunctionType) and called.__module__.startswith(_PACKAGE):
+        if isinstance(called, FunctionType) and called.__module__.startswith(package):
             if called.__qualname__ not in known:
                 known[called.__qualname__] = _part(_with_compiled_calls(called, known))
             names[name] = known[called.__qualname__]

@@ -1,0 +1,1 @@
+"""Functions over flat vectors, as Python or compiled by Numba from the same source."""

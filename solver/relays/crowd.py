@@ -86,7 +86,7 @@ class Crowds:
         until = now + _STARTING * (self._until - now)
         for room in _ROOMS:
             value_s = self._below_s if self._best is None else self._best.crowd.value_s
-            if value_s <= self._enough_s or time.monotonic() > until:
+            if self._is_enough or time.monotonic() > until:
                 break
             _, chosen = deadline.shortest(bound_s, value_s, self._until, ends=_ENDS, room=room)
             dealt = tuple(dealt_clients(self._task, deadline, chosen))
@@ -99,18 +99,23 @@ class Crowds:
         best = self._best
         return best.crowd if best is not None and best.crowd.value_s < self._below_s else None
 
-    def change(self) -> None:
-        """Change the shortest round as long as that makes none longer."""
+    def change(self) -> bool:
+        """Change the shortest round as long as that makes none longer; return whether it came near enough."""
         if self._best is None:
-            return
+            return False
         random = np.random.default_rng(stream_seed(self._task.scenario.seed, "relays", "crowds"))
         changes = Changes(self._task.routes, self._best.begun.dealt, random)
         for _ in range(_MOST_CHANGES):
-            if self._best.crowd.value_s <= self._enough_s or time.monotonic() > self._until:
+            if self._is_enough or time.monotonic() > self._until:
                 break
             changed = changes.drawn(self._best.begun, self._best.ends_s)
             if changed is not None:
                 self._try(changed)
+        return self._is_enough
+
+    @property
+    def _is_enough(self) -> bool:
+        return self._best is not None and self._best.crowd.value_s <= self._enough_s
 
     def _try(self, begun: Begun) -> None:
         """Walk a round, and keep it where it is no longer than the shortest so far."""

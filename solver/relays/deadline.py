@@ -63,6 +63,14 @@ class Deadline:
                     self.kind_of.append(kind)
         self._moments: dict[tuple[str, float, float], int] = {}
         self._known: set[tuple[int, int]] = set()
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Let a search in another thread end with what it has, after the programme that it solves."""
+        self._is_stopped = True
+
+    def _is_over(self, until: float) -> bool:
+        return self._is_stopped or time.monotonic() > until
 
     def own_machines(self, group: str) -> list[str]:
         """Return the shared machines that only one group uses.
@@ -109,7 +117,7 @@ class Deadline:
         """
         found: tuple[Chosen, ...] = ()
         step = _FIRST_STEP
-        while high_s > low_s * (1 + _NEAR) and time.monotonic() < until:
+        while high_s > low_s * (1 + _NEAR) and not self._is_over(until):
             # What is too short is often near to what is known to be, and far from the plan.
             middle_s = (low_s + high_s) / 2 if low_s <= 0 else min((low_s + high_s) / 2, low_s * (1 + step))
             step *= 2
@@ -138,7 +146,7 @@ class Deadline:
             if proven > 1 + CERTAIN:
                 self._keep(moments, rows.binding)
                 return True, ()
-            if time.monotonic() > until:
+            if self._is_over(until):
                 break
             if asked > 1 + CERTAIN:
                 if not rows.priced():

@@ -135,8 +135,11 @@ def _of_many(
         # A finer bound beside the changes: HiGHS and compiled walks let other threads go on.
         with ThreadPoolExecutor(1) as beside:
             finer = beside.submit(_by_deadline, task, deadline, bound, known_s, _FINER, 1.0)
-            crowds.change()
-            bound = finer.result()
+            try:
+                if not crowds.change():
+                    bound = finer.result()
+            finally:
+                deadline.stop()
         if crowds.best is not None:
             placed, turns, value = crowds.best
     _check_bound(value, bound)

@@ -81,7 +81,7 @@ def scenario_of(
     document["name"] = f"stages-{stages}-replicas-{replicas}"
     document["model"]["config"] |= model | {"vocab_size": 128}
     # A round ends with its score, which is no part of a step.
-    document["data"] |= {"num_samples": 2 * batch[0], "test_fraction": 4 / (2 * batch[0])}
+    document["data"] |= {"num_samples": 2 * batch[0] + 4, "test_fraction": 4 / (2 * batch[0] + 4)}
     document["training"] |= {
         "micro_batches": [parts], "partial_sums": 2, "pipeline": "gpipe", "local_steps": steps, "rounds": ROUNDS,
         "cuts": {"most": stages}, "optimizer": {"name": "sgd", "learning_rate": 0.05}, "batch_size": batch[0],

@@ -36,7 +36,6 @@ from hybridsplit.scenarios.contracts.stages import Stage, Stages
 from hybridsplit.scenarios.errors import RunError
 from hybridsplit.scenarios.schema import Scenario
 
-
 _LONG_S, _KEPT = 0.005, 0.9
 """Pieces of work above which a thread does them, by the longest of late, of which so much is kept from one to the next.
 Handing one to a thread takes a millisecond or so of two busy cores."""

@@ -174,6 +174,7 @@ def _bytes_of_round(
     """Return what a round sends, of which the head's part is known."""
     cut, mode, zeroth_order = choice.cut, MODES[choice.mode], training.zeroth_order
     exchanges = _exchanges(choice, training)
+    assert choice.head_blocks == 0 or choice.upload_every == 1, "a head exchanges in every step"
     if cut == profile.num_blocks:
         bytes_a_step = mode.bytes_without_server(sizes, zeroth_order)
     else:

@@ -51,7 +51,7 @@ class _Held:
     waiting: dict[int, asyncio.Future[bytes]] = field(default_factory=dict)
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     is_at_work: bool = False
-    longest_s: float = 0.0
+    longest_s: float = 2 * _LONG_S
     error: Exception | None = None
 
     def next_of(self, number: int) -> tuple[Any, Visit]:
@@ -191,6 +191,8 @@ class RelayHost:
                 raise held.error
             held.moved.clear()
             await held.moved.wait()
+        if held.error is not None:
+            raise held.error
         del self._held[visit]
         if held.machine is None:
             return None
@@ -228,19 +230,20 @@ class RelayHost:
         try:
             while held.error is None and held.machine.is_ready:
                 before_s = held.machine.stage.seconds
-                if held.longest_s > _LONG_S:
-                    # On a thread of its own, so that messages come and go while it works.
-                    made = await asyncio.get_running_loop().run_in_executor(self._thread, _worked, held.machine)
-                else:
-                    made = _worked(held.machine)
-                    await asyncio.sleep(0)
+                self._pass_on(held, await self._worked(held.machine, is_long=held.longest_s > _LONG_S))
                 held.longest_s = max(held.machine.stage.seconds - before_s, _KEPT * held.longest_s)
-                self._pass_on(held, made)
+                await asyncio.sleep(0)
         except Exception as error:
             _fail(held, error)
         finally:
             held.is_at_work = False
             held.moved.set()
+
+    async def _worked(self, machine: Machine, *, is_long: bool) -> Parcel | None:
+        """Do a machine's next piece of work; messages come and go meanwhile if it is a long one."""
+        if is_long:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, _worked, machine)
+        return _worked(machine)
 
     def _pass_on(self, held: _Held, made: Parcel | None) -> None:
         if made is None or held.error is not None:
@@ -259,10 +262,10 @@ class RelayHost:
         try:
             host, next_visit = held.next_of(number)
             answer = await reply(sent(host.up, payload, next_visit, number))
+            held.machine.take(unpacked_downward(number, answer))
         except Exception as error:
             _fail(held, error)
             return
-        held.machine.take(unpacked_downward(number, answer))
         self._work(held)
 
     def _start(self, sending: Coroutine[Any, Any, None]) -> None:

@@ -30,7 +30,7 @@ from hybridsplit.solver.relays.deadline_rows import CERTAIN, Chosen, Rows, Varia
 from hybridsplit.solver.relays.routes import Route
 from hybridsplit.solver.relays.windows import Listed, Windows, every_cuts, listed_placements, num_placements
 
-MOST_LISTED = 20_000
+MOST_LISTED, _MOST_VARIANTS = 20_000, 200_000
 _MOST_TURNS = 60
 _KEPT = 4
 _NEAR, _FIRST_STEP = 5e-4, 0.01
@@ -86,6 +86,16 @@ class Deadline:
     def num_placements(self) -> int:
         """Placements of all kinds."""
         return sum(len(listed.cuts) for listed in self.listed)
+
+    def takes(self, ends: int) -> bool:
+        """Return whether ends may be split into so many intervals: few enough placements in all of them.
+
+        Parameters
+        ----------
+        ends
+            Number of intervals.
+        """
+        return ends * self.num_placements <= _MOST_VARIANTS
 
     @staticmethod
     def is_listable(routes: Sequence[Route], counts: dict[str, int]) -> bool:

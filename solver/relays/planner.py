@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,7 +138,8 @@ def _of_many(
             finer = beside.submit(_by_deadline, task, deadline, bound, known_s, _FINER, 1.0)
             try:
                 if not crowds.change():
-                    bound = finer.result()
+                    with suppress(SolverFailure):  # The coarser bound holds as well.
+                        bound = finer.result()
             finally:
                 deadline.stop()
         if crowds.best is not None:
@@ -151,7 +153,7 @@ def _by_deadline(
 ) -> float:
     """Raise a bound by deadlines that are too short, with the ends of clients split into these numbers of intervals."""
     for ends in numbers:
-        if known_s <= bound * (1 + task.scenario.search.gap):
+        if known_s <= bound * (1 + task.scenario.search.gap) or not deadline.takes(ends):
             break
         bound, _ = deadline.shortest(bound, known_s, _share_of_time(task, share), ends=ends)
     return bound

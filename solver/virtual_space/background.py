@@ -92,6 +92,11 @@ class Background:
                 self._thread.start()
             return self._best or best, self._objective, self._bound
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the thread began, and asks for nothing any more."""
+        return self._thread is not None and not self._thread.is_alive()
+
     def stop(self) -> None:
         """Let the thread end after the try it is at, which is waited for only where Python ends before."""
         with self._changed:

@@ -7,12 +7,12 @@ the period that closes the gap. Where there is a second core, periods are asked 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from hybridsplit.scenarios.contracts.virtual_space import VirtualSpace
+from hybridsplit.scenarios.cores import usable_cores
 from hybridsplit.scenarios.streams import stream_seed
 from hybridsplit.solver.virtual_space.background import Background
 from hybridsplit.solver.virtual_space.columns import Column
@@ -85,7 +85,7 @@ class BothSides:
             self.space, np.random.default_rng(stream_seed(self.seed, "virtual-space", "reassignment"))
         )
         self._around = Neighbourhoods(self._walks, self.gap, self.clock, self.seed)
-        if (os.cpu_count() or 1) > 1:
+        if usable_cores() > 1:
             self._aside = Background(self.space, self.gap, self.clock, self.seed)
         self.is_complete = len({one.link_bps for one in self.space.devices}) == 1
 
@@ -149,6 +149,8 @@ class BothSides:
         if self._aside is None or objective <= bound * (1 + self.gap):
             return best, objective, bound
         best, objective, bound = self._aside.exchange(best, objective, bound)
+        if self._aside.has_ended:
+            self._aside = None
         self._walks.note(list(best))
         return best, objective, bound
 

@@ -5,8 +5,8 @@ placement and when their uploads begin. With a share of the machines alone, it l
 work that comes in whole pieces, and clients that wait for each other. Each solution is dealt to the groups so that
 their own machines are equally busy, clients are let in by the slack that they have, and the round is walked: the
 shortest counts. It is then changed a little at a time (:mod:`hybridsplit.solver.relays.changes`), and kept where it is
-no longer. Changes come from a stream of the scenario's seed, and their number ends them; time is only the second
-limit.
+no longer. Changes come from a stream of the scenario's seed. How many solutions are walked first, and how many changes
+are made, is limited by number and by time.
 """
 
 from __future__ import annotations

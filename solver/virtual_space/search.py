@@ -21,6 +21,7 @@ from hybridsplit.solver.virtual_space.both_sides import BothSides
 from hybridsplit.solver.virtual_space.columns import Column
 from hybridsplit.solver.virtual_space.decisions import RULES
 from hybridsplit.solver.virtual_space.enumerate import all_parts, enumerated, num_plans
+from hybridsplit.solver.virtual_space.gaps import closing_period
 from hybridsplit.solver.virtual_space.master import Programme
 from hybridsplit.solver.virtual_space.periods import Choice, fits_memories, frames_in, long_period, period_of
 from hybridsplit.solver.virtual_space.pool import Clock, Pool
@@ -264,8 +265,7 @@ class Search:
                     continue
                 self._sides = None  # More time would not help it.
             # What closes the gap if it is refused; or far below, while such choices are found.
-            # A little less than the gap, so that rounding leaves no more than that.
-            target = objective / (1 + 0.999 * self.gap)
+            target = closing_period(objective, self.gap)
             nearer = objective ** (1 - reach) * bound**reach if bound > 0 else target
             within, cost = self._within(min(target, nearer))
             found = within.dive(self.clock, cost) or self._mixed(min(target, nearer), 0.3).choice
